@@ -1,0 +1,134 @@
+//! Random ids in the forms that the protocols want.
+
+use super::Entropy;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// base64url without padding (RFC 4648, section 5).
+pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Decodes base64url without padding; `None` for anything else.
+pub fn unb64(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// SHA-256 (FIPS 180-4).
+pub fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes.as_ref());
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// 256 random bits that someone will carry: a session id, an authorization code, a state.
+/// Whoever must recognise it later keeps only [`Token::hash`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// A new random token.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; 32];
+        entropy.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// Reads a token from its text form; `None` unless it is exactly 43 base64url characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 43 {
+            return None;
+        }
+        unb64(text)?.try_into().ok().map(Self)
+    }
+
+    /// The token from its bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The token's bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The text form: 43 base64url characters.
+    pub fn text(&self) -> String {
+        b64(self.0)
+    }
+
+    /// What a store may keep: whoever reads the store cannot present the token.
+    pub fn hash(&self) -> [u8; 32] {
+        sha256(self.0)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A random UUID (RFC 9562, version 4) in its usual spelling.
+pub fn uuid(entropy: &dyn Entropy) -> String {
+    let mut b = [0u8; 16];
+    entropy.fill(&mut b);
+    b[6] = b[6] & 0x0f | 0x40;
+    b[8] = b[8] & 0x3f | 0x80;
+    let mut out = String::with_capacity(36);
+    for (i, byte) in b.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        for nibble in [byte >> 4, byte & 0x0f] {
+            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+    out
+}
+
+/// A user pool's id in Cognito's form, `<region>_<9 alphanumerics>`: SDKs check the shape.
+pub fn pool_id(region: &str, entropy: &dyn Entropy) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut id = format!("{region}_");
+    let full = id.len() + 9;
+    while id.len() < full {
+        let mut byte = [0u8];
+        entropy.fill(&mut byte);
+        // 248 is the largest multiple of 62 in a byte: beyond it the first letters would be likelier.
+        if byte[0] < 248 {
+            id.push(char::from(ALPHABET[usize::from(byte[0]) % 62]));
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    #[test]
+    fn a_token_survives_its_text_form_and_nothing_else_parses() {
+        let token = Token::random(&SystemEntropy);
+        assert_eq!(Token::parse(&token.text()), Some(token.clone()));
+        assert_eq!(Token::parse(&format!("{}=", token.text())), None);
+        assert_eq!(Token::parse(&token.text()[1..]), None);
+        assert_eq!(Token::parse(&"!".repeat(43)), None);
+        assert!(!format!("{token:?}").contains(&token.text()));
+    }
+
+    #[test]
+    fn ids_have_the_shape_that_clients_check() {
+        let id = uuid(&SystemEntropy);
+        assert_eq!(id.len(), 36);
+        assert_eq!(&id[14..15], "4");
+        assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"));
+        let pool = pool_id("eu-west-1", &SystemEntropy);
+        let (region, rest) = pool.split_once('_').unwrap();
+        assert_eq!(region, "eu-west-1");
+        assert_eq!(rest.len(), 9);
+        assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+}

@@ -1,0 +1,14 @@
+//! What everything else stands on: time and chance as arguments, random ids, secrets that cannot
+//! be printed, and the sealing of secrets at rest. No protocol, no I/O beyond the master key file.
+
+mod clock;
+mod entropy;
+mod ids;
+mod seal;
+mod secret;
+
+pub use clock::{Clock, Duration, ManualClock, SystemClock, Timestamp};
+pub use entropy::{Entropy, SystemEntropy};
+pub use ids::{Token, b64, pool_id, sha256, unb64, uuid};
+pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
+pub use secret::Secret;

@@ -1,0 +1,195 @@
+//! The TOML file, read into checked plain data. Whatever this room returns is sound: later rooms
+//! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
+
+mod mistake;
+mod provider;
+mod public_url;
+mod reader;
+mod route;
+mod server;
+
+pub use mistake::{Mistake, Mistakes};
+pub use provider::{Allow, Kind, Oidc, Provider};
+pub use public_url::{Host, PublicUrl};
+pub use reader::Environment;
+pub use route::{Access, HeaderTemplate, PathHandling, Piece, Route, Scheme, Upstream};
+pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
+
+use reader::{Source, Table};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// Everything the file says, with defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of the file: relative paths start here, and so does `certs/`.
+    pub folder: PathBuf,
+    /// Where people reach the sign-in pages, and the issuer of assertions.
+    pub public_url: PublicUrl,
+    /// The AWS region that pool ids and ARNs carry.
+    pub region: String,
+    /// The AWS account id that ARNs carry.
+    pub account_id: String,
+    /// Where to listen, and whom to believe about forwarding.
+    pub listen: Listen,
+    /// Certificates by host name; hosts without one get the local authority's.
+    pub tls: Vec<TlsCertificate>,
+    /// Where state is kept.
+    pub store: StoreSettings,
+    /// How long a session lives.
+    pub session: SessionLimits,
+    /// The outside identity providers.
+    pub providers: Vec<Provider>,
+    /// What is served, and from where.
+    pub routes: Vec<Route>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file can be read, and is wrong.
+    Wrong(Mistakes),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(
+                f,
+                "cannot read {}: {error}\n  mend: name the configuration with --config FILE",
+                path.display()
+            ),
+            Self::Wrong(mistakes) => mistakes.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Config {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// [`LoadError::Wrong`] carries every mistake of the file, each with its place and mend.
+    pub fn load(file: &Path, environment: Environment<'_>) -> Result<Self, LoadError> {
+        let text = std::fs::read_to_string(file).map_err(|e| LoadError::Unreadable(file.to_owned(), e))?;
+        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, &file.display().to_string(), folder, environment).map_err(LoadError::Wrong)
+    }
+
+    /// Reads and checks `text`, which stands in the file called `name` in `folder`.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file.
+    pub fn parse(text: &str, name: &str, folder: &Path, environment: Environment<'_>) -> Result<Self, Mistakes> {
+        let source = Source { text, folder, environment, mistakes: RefCell::default() };
+        let (document, syntax) = DeTable::parse_recoverable(text);
+        for error in &syntax {
+            source.wrong(error.span().unwrap_or(0..0), error.message(), "correct the TOML here");
+        }
+        // After a syntax error the rest of the file is a guess: mistakes found in it would mislead.
+        let config = match syntax.is_empty() {
+            true => read(Table::new(&source, "the file", 0..0, document.get_ref()), folder),
+            false => None,
+        };
+        let mut mistakes = source.mistakes.into_inner();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => {
+                mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+                Err(Mistakes { file: name.to_owned(), mistakes })
+            }
+        }
+    }
+}
+
+fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
+    let public_url = table
+        .must("public_url", "say where people reach the sign-in pages: public_url = \"https://auth.example.com\"")
+        .and_then(|item| item.parse(PublicUrl::parse));
+    let region = table.get("region").and_then(|item| item.parse(region));
+    let account_id = table.get("account_id").and_then(|item| item.parse(account_id));
+    let listen = Listen::read(table.get("listen"));
+    let tables = |key, name: &str| table.get(key).map(|item| item.tables(name)).unwrap_or_default();
+    let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
+    let store = StoreSettings::read(table.get("store"), folder);
+    let session = SessionLimits::read(table.get("session"));
+    let providers = unique(tables("provider", "[[provider]]"), Provider::read, |provider| {
+        (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
+    });
+    let routes = unique(tables("route", "[[route]]"), Route::read, |route| {
+        let place = format!("{}{}", route.host, route.path_text());
+        (place.clone(), format!("two routes answer for {place}"))
+    });
+    let mut names = std::collections::HashSet::new();
+    for route in &routes {
+        if !names.insert(&route.name) {
+            table.wrong(format!("two routes are named \"{}\"", route.name), "give each a name of its own");
+        }
+        if public_url.as_ref().is_some_and(|url| *url.host() == route.host && url.path().is_empty()) {
+            table.wrong(
+                format!("{} serves the sign-in pages and route \"{}\"", route.host, route.name),
+                "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\"",
+            );
+        }
+        if route.access == Access::SignedIn && providers.is_empty() {
+            table.wrong(
+                format!("nobody could sign in for route \"{}\"", route.name),
+                "add a [[provider]], or give the route access = \"public\"",
+            );
+        }
+    }
+    table.finish();
+    Some(Config {
+        folder: folder.to_owned(),
+        public_url: public_url?,
+        region: region.unwrap_or_else(|| "us-east-1".into()),
+        account_id: account_id.unwrap_or_else(|| "123456789012".into()),
+        listen,
+        tls,
+        store,
+        session,
+        providers,
+        routes,
+    })
+}
+
+/// Reads each table and tells of those that come twice, at the second one's head.
+fn unique<'a, T>(
+    tables: Vec<Table<'a>>,
+    read: impl Fn(&Table<'a>) -> Option<T>,
+    identity: impl Fn(&T) -> (String, String),
+) -> Vec<T> {
+    let mut seen = std::collections::HashSet::new();
+    let mut all = Vec::new();
+    for table in tables {
+        let Some(value) = read(&table) else { continue };
+        let (key, message) = identity(&value);
+        if !seen.insert(key) {
+            table.wrong(message, "make them one, or tell them apart");
+        }
+        all.push(value);
+    }
+    all
+}
+
+/// SDKs check the shape of a region.
+fn region(text: &str) -> Result<String, reader::Wrong> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let word = |s: &&str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase());
+    let digit = parts.last().is_some_and(|s| s.len() == 1 && s.bytes().all(|b| b.is_ascii_digit()));
+    match (3..=4).contains(&parts.len()) && parts[..parts.len() - 1].iter().all(word) && digit {
+        true => Ok(text.to_owned()),
+        false => Err((format!("\"{text}\" has not the form of an AWS region"), "write it like \"us-east-1\"".into())),
+    }
+}
+
+fn account_id(text: &str) -> Result<String, reader::Wrong> {
+    match text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err((format!("\"{text}\" is not an AWS account id"), "write twelve digits in quotes".into())),
+    }
+}

@@ -1,0 +1,148 @@
+//! Host names and the one public address.
+
+use super::reader::Wrong;
+use std::fmt;
+use url::Url;
+
+/// A host name as it is compared everywhere: lower-case, no trailing dot, no port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(String);
+
+impl Host {
+    /// Normalises what a client sent as `Host` or `:authority`; `None` where that is no host.
+    pub fn from_authority(authority: &str) -> Option<Self> {
+        let (host, port) = match authority.strip_prefix('[') {
+            // RFC 3986, section 3.2.2: an IPv6 address stands in brackets.
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                address.parse::<std::net::Ipv6Addr>().ok()?;
+                (&authority[..address.len() + 2], port)
+            }
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        if !(port.is_empty() || port.strip_prefix(':')?.bytes().all(|b| b.is_ascii_digit())) {
+            return None;
+        }
+        Self::parse(host)
+    }
+
+    /// Normalises a bare host name; `None` where it is none.
+    pub fn parse(host: &str) -> Option<Self> {
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let good = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => name.split('.').all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain)),
+        };
+        (good && name.len() <= 253).then(|| Self(name.to_ascii_lowercase()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Host {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where people reach the sign-in pages. Always https: its cookies are `__Host-` cookies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    host: Host,
+    port: u16,
+    path: String,
+}
+
+impl PublicUrl {
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the mend.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let example = || "write it like \"https://auth.example.com\"".to_owned();
+        let wrong = |why: &str| (format!("\"{text}\" {why}"), example());
+        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
+        if url.scheme() != "https" {
+            return Err(wrong("is not https, which its cookies need"));
+        }
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            return Err(wrong("carries more than scheme, host, port and path"));
+        }
+        let host = url.host_str().and_then(Host::parse).ok_or_else(|| wrong("names no host"))?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        Ok(Self { host, port: url.port().unwrap_or(443), path })
+    }
+
+    /// The host of the pages.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port that browsers use, for the pages and for every app.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path under which the pages stand: empty, or `/…` without a slash at its end.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The origin of `host` as browsers see it: every app is reached on this address's port.
+    pub fn origin_of(&self, host: &Host) -> String {
+        match self.port {
+            443 => format!("https://{host}"),
+            port => format!("https://{host}:{port}"),
+        }
+    }
+
+    /// This address followed by `path`, which begins with a slash.
+    pub fn join(&self, path: &str) -> String {
+        format!("{self}{path}")
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin_of(&self.host), self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_compare_in_one_spelling() {
+        let host = |text| Host::from_authority(text).map(|h| h.0);
+        assert_eq!(host("App.Example.COM"), Some("app.example.com".into()));
+        assert_eq!(host("app.example.com."), Some("app.example.com".into()));
+        assert_eq!(host("app.example.com:8443"), Some("app.example.com".into()));
+        assert_eq!(host("[::1]:8443"), Some("[::1]".into()));
+        assert_eq!(host("127.0.0.1:80"), Some("127.0.0.1".into()));
+        for bad in ["", ".", "a..b", "a b", "user@host", "host:80x", "[::1", "[nope]", "a/b", "host:80:80", "ä.example"] {
+            assert_eq!(host(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_is_an_https_origin_with_perhaps_a_path() {
+        let url = PublicUrl::parse("https://Auth.example.com:8443/.narthex/").unwrap();
+        assert_eq!(url.to_string(), "https://auth.example.com:8443/.narthex");
+        assert_eq!(url.origin_of(&Host::parse("app.example.com").unwrap()), "https://app.example.com:8443");
+        assert_eq!(PublicUrl::parse("https://auth.example.com").unwrap().join("/login"), "https://auth.example.com/login");
+        for bad in ["auth.example.com", "http://auth.example.com", "https://a?b", "https://u@a/", "https://a/#f"] {
+            assert!(PublicUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `[[route]]`: host and path to upstream, and who may pass.
+
+use super::public_url::Host;
+use super::reader::{Item, Table, Wrong};
+use http::HeaderName;
+use std::fmt;
+use std::path::PathBuf;
+use url::Url;
+
+/// What is served under a host and path, and who may pass.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Unique in a deployment; host and path unless given.
+    pub name: String,
+    /// The host it answers for.
+    pub host: Host,
+    /// The decoded segments its path begins with; none for `/`.
+    pub path: Vec<String>,
+    /// Where requests go, in turn.
+    pub upstreams: Vec<Upstream>,
+    /// A PEM file with the authorities that an https upstream's certificate may come from.
+    pub upstream_ca: Option<PathBuf>,
+    /// Who may pass.
+    pub access: Access,
+    /// Whether the upstream sees the `Host` that the browser sent.
+    pub preserve_host: bool,
+    /// Whether the upstream sees the path without the route's own.
+    pub strip_prefix: bool,
+    /// What a path may hold.
+    pub path_handling: PathHandling,
+    /// More headers for the upstream, from claims.
+    pub headers: Vec<HeaderTemplate>,
+}
+
+/// Who may pass a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever has a session.
+    SignedIn,
+    /// Anyone; the identity goes along where there is one.
+    Public,
+}
+
+/// What a path may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathHandling {
+    /// No empty segment and no encoded slash.
+    Strict,
+    /// Both, as object keys have them.
+    Opaque,
+}
+
+/// How to speak to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP/1.1.
+    Http,
+    /// TLS, HTTP/1.1 or HTTP/2.
+    Https,
+}
+
+/// One server that requests go to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Its name, or its address (IPv6 in brackets).
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Upstream {
+    /// `host:port`, without the port where it is the scheme's own (RFC 9110, section 7.2).
+    pub fn authority(&self) -> String {
+        match (self.scheme, self.port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => self.host.clone(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// A header for the upstream, made from claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderTemplate {
+    /// The header's name.
+    pub name: HeaderName,
+    /// Its value, piece by piece.
+    pub value: Vec<Piece>,
+}
+
+/// A piece of a header's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Stands as it is.
+    Text(String),
+    /// `${claim}`: the value of this claim, or nothing.
+    Claim(String),
+}
+
+impl Route {
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let host = table
+            .must("host", "name the host people type: host = \"app.example.com\"")
+            .and_then(|item| item.parse(host));
+        let path = table.get("path").map_or(Some(Vec::new()), |item| item.parse(path));
+        let upstreams = table
+            .must("upstream", "name where requests go: upstream = \"http://127.0.0.1:3000\"")
+            .map(|item| (item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect::<Vec<_>>(), item));
+        let name = table.get("name").and_then(|item| item.string().map(str::to_owned));
+        let access = table
+            .get("access")
+            .and_then(|item| item.choice(&[("signed-in", Access::SignedIn), ("public", Access::Public)]));
+        let flag = |key| table.get(key).and_then(|item| item.boolean());
+        let (preserve_host, strip_prefix) = (flag("preserve_host"), flag("strip_prefix"));
+        let upstream_ca = table.get("upstream_ca").and_then(|item| item.path());
+        let path_handling = table.get("path_handling").and_then(|item| {
+            item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
+        });
+        let headers = table.get("headers").map(headers).unwrap_or_default();
+        table.finish();
+
+        let (host, path, (upstreams, item)) = (host?, path?, upstreams?);
+        if upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme) {
+            item.wrong("`upstream` mixes http and https", "let all upstreams of a route speak the same");
+        }
+        Some(Self {
+            name: name.unwrap_or_else(|| format!("{host}/{}", path.join("/"))),
+            host,
+            path,
+            upstreams,
+            upstream_ca,
+            access: access.unwrap_or(Access::SignedIn),
+            preserve_host: preserve_host.unwrap_or(true),
+            strip_prefix: strip_prefix.unwrap_or(false),
+            path_handling: path_handling.unwrap_or(PathHandling::Strict),
+            headers,
+        })
+    }
+
+    /// The path that the route begins with, as text: `/` or `/a/b`.
+    pub fn path_text(&self) -> String {
+        format!("/{}", self.path.join("/"))
+    }
+}
+
+fn host(text: &str) -> Result<Host, Wrong> {
+    Host::parse(text).ok_or_else(|| {
+        (format!("\"{text}\" is not a host"), "write the bare name, without scheme, port or path: \"app.example.com\"".into())
+    })
+}
+
+fn path(text: &str) -> Result<Vec<String>, Wrong> {
+    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write a plain path such as \"/\" or \"/files\"".into());
+    let rest = text.strip_prefix('/').ok_or_else(|| wrong("does not begin with a slash"))?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
+    let bad = |s: &String| {
+        s.is_empty() || s == "." || s == ".." || s.contains(['%', '\\', '?', '#', '*']) || s.chars().any(char::is_control)
+    };
+    if segments.iter().any(bad) {
+        return Err(wrong("is no plain path"));
+    }
+    if segments[0] == ".narthex" {
+        return Err(wrong("is Narthex's own"));
+    }
+    Ok(segments)
+}
+
+fn upstream(text: &str) -> Result<Upstream, Wrong> {
+    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write it like \"http://127.0.0.1:3000\"".into());
+    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
+    let scheme = match url.scheme() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return Err(wrong("is neither http nor https")),
+    };
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong("carries more than scheme, host and port"));
+    }
+    let host = url.host_str().ok_or_else(|| wrong("names no host"))?.to_owned();
+    let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
+    Ok(Upstream { scheme, host, port })
+}
+
+fn headers(item: Item<'_>) -> Vec<HeaderTemplate> {
+    let Some(table) = item.table("[route.headers]") else { return Vec::new() };
+    let header = |item: Item<'_>| {
+        let Ok(name) = HeaderName::from_bytes(item.key.as_bytes()) else {
+            item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
+            return None;
+        };
+        const OWN: [&str; 9] = [
+            "host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "cookie", "keep-alive",
+        ];
+        if OWN.contains(&name.as_str()) {
+            item.wrong(format!("`{}` belongs to HTTP itself", item.key), "choose another header");
+            return None;
+        }
+        item.parse(template).map(|value| HeaderTemplate { name, value })
+    };
+    table.all().into_iter().filter_map(header).collect()
+}
+
+fn template(text: &str) -> Result<Vec<Piece>, Wrong> {
+    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write text and claims such as \"${email}\"".into());
+    if text.chars().any(char::is_control) {
+        return Err(wrong("holds a control character"));
+    }
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if at > 0 {
+            pieces.push(Piece::Text(rest[..at].to_owned()));
+        }
+        let (claim, after) = rest[at + 2..].split_once('}').ok_or_else(|| wrong("has a ${ without its }"))?;
+        if claim.is_empty() {
+            return Err(wrong("has an empty ${}"));
+        }
+        pieces.push(Piece::Claim(claim.to_owned()));
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}

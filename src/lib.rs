@@ -1,0 +1,3 @@
+//! Narthex.
+pub mod base;
+pub mod config;
