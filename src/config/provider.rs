@@ -23,14 +23,14 @@ pub struct Provider {
 }
 
 /// What a provider speaks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// OpenID Connect.
     Oidc(Oidc),
 }
 
 /// An OpenID provider, as this relying party is registered there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oidc {
     /// The issuer identifier, byte for byte as the provider's discovery document has it.
     pub issuer: String,

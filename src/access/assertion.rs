@@ -1,0 +1,195 @@
+//! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
+
+use super::Principal;
+use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
+use crate::catalogue::{Catalogue, Route};
+use crate::jose::{self, AssertionHeader, KeyError};
+use crate::model::User;
+use crate::policy::Permit;
+use crate::token::KeyChain;
+use http::HeaderValue;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// How long an assertion counts.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
+const GROUPS: usize = 3072;
+
+/// An assertion, ready to be sent.
+#[derive(Clone)]
+pub struct Assertion {
+    /// The compact JWS, marked sensitive.
+    pub data: HeaderValue,
+    /// The user's `sub`.
+    pub identity: HeaderValue,
+}
+
+/// An assertion that is kept with its session.
+#[derive(Clone)]
+pub(super) struct Minted {
+    route: Arc<Route>,
+    renew_at: Timestamp,
+    assertion: Assertion,
+}
+
+/// Why no assertion was made. Nothing is forwarded then.
+#[derive(Debug)]
+pub enum MintError {
+    /// The key did not sign.
+    Key(KeyError),
+    /// The user's `sub` is no header value.
+    Header,
+}
+
+impl std::fmt::Display for MintError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(error) => error.fmt(f),
+            Self::Header => f.write_str("the assertion is no header value"),
+        }
+    }
+}
+
+impl std::error::Error for MintError {}
+
+/// Makes assertions.
+pub struct Minter {
+    keys: Arc<KeyChain>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    sid: &'a str,
+    auth_time: i64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    amr: &'a [String],
+    #[serde(rename = "cognito:username")]
+    username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(rename = "cognito:groups", skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    identities: Vec<LinkedIdentity<'a>>,
+}
+
+/// A provider account in the form of Cognito's `identities` claim.
+#[derive(Serialize)]
+struct LinkedIdentity<'a> {
+    #[serde(rename = "providerName")]
+    provider: &'a str,
+    #[serde(rename = "userId")]
+    subject: &'a str,
+    issuer: &'a str,
+}
+
+impl Minter {
+    /// Signs with the keys of `keys`.
+    pub fn new(keys: Arc<KeyChain>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keys, clock, entropy }
+    }
+
+    /// The assertion of `principal` for `route`. One is kept with the session for half its life; it
+    /// belongs to one route of one catalogue and one version of the user, and to nothing else.
+    ///
+    /// # Errors
+    /// Where it cannot be signed: never an empty assertion.
+    pub fn mint(
+        &self,
+        _permit: &Permit,
+        principal: &Principal,
+        catalogue: &Catalogue,
+        route: &Arc<Route>,
+    ) -> Result<Assertion, MintError> {
+        let now = self.clock.now();
+        let kept = principal.minted().load();
+        let good = |minted: &&Minted| Arc::ptr_eq(&minted.route, route) && now < minted.renew_at;
+        if let Some(minted) = kept.iter().find(good) {
+            return Ok(minted.assertion.clone());
+        }
+        let assertion = self.sign(principal, catalogue, route, now)?;
+        principal.minted().rcu(|kept| {
+            let mut next: Vec<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
+            let renew_at = now.plus(LIFETIME / 2);
+            next.push(Minted { route: route.clone(), renew_at, assertion: assertion.clone() });
+            next
+        });
+        Ok(assertion)
+    }
+
+    fn sign(
+        &self,
+        principal: &Principal,
+        catalogue: &Catalogue,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<Assertion, MintError> {
+        let (user, session) = (principal.user(), principal.session());
+        let iss = catalogue.config.public_url.to_string();
+        let exp = now.plus(LIFETIME).seconds();
+        let identities = user
+            .identities
+            .iter()
+            .map(|identity| LinkedIdentity {
+                provider: &identity.provider,
+                subject: &identity.subject,
+                issuer: &identity.issuer,
+            })
+            .collect();
+        let claims = Claims {
+            iss: &iss,
+            aud: &route.audience,
+            sub: &user.id,
+            iat: now.seconds(),
+            exp,
+            jti: uuid(&*self.entropy),
+            sid: &session.id,
+            auth_time: session.auth_time.seconds(),
+            amr: &session.amr,
+            username: &user.username,
+            email: user.email(),
+            email_verified: user.email().map(|_| user.email_verified()),
+            name: user.attributes.get("name").map(String::as_str),
+            groups: groups_that_fit(user),
+            identities,
+        };
+        let header = AssertionHeader { iss: &iss, signer: &route.signer, client: &catalogue.pool.gateway_client, exp };
+        let keys = self.keys.current();
+        let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
+        let mut data = HeaderValue::from_str(&token).map_err(|_| MintError::Header)?;
+        data.set_sensitive(true);
+        let identity = HeaderValue::from_str(&user.id).map_err(|_| MintError::Header)?;
+        Ok(Assertion { data, identity })
+    }
+}
+
+/// As many of the user's groups as fit a header.
+fn groups_that_fit(user: &User) -> &[String] {
+    let mut bytes = 0;
+    let fits = |group: &&String| {
+        bytes += group.len() + 3;
+        bytes <= GROUPS
+    };
+    let count = user.groups.iter().take_while(fits).count();
+    if count < user.groups.len() {
+        tracing::warn!(
+            sub = user.id,
+            groups = user.groups.len(),
+            kept = count,
+            "the groups do not fit an assertion: the rest is left out"
+        );
+    }
+    &user.groups[..count]
+}

@@ -1,0 +1,11 @@
+//! From a request's credentials to a [`Principal`], and from a principal and a
+//! [`Permit`](crate::policy::Permit) to the assertion that the upstream gets. The warm path reads
+//! no database.
+
+mod assertion;
+mod cookie;
+mod sessions;
+
+pub use assertion::{Assertion, MintError, Minter};
+pub use cookie::{APP_COOKIE, LOGIN_COOKIE, OUR_COOKIES, POOL_COOKIE, clear, find, login_cookies, strip, set};
+pub use sessions::{Principal, Sessions};

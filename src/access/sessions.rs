@@ -1,0 +1,229 @@
+//! From a session cookie to a principal. A cookie that was seen before is judged from memory; one
+//! that was not costs one read of the store; one that is not ours costs neither.
+
+use crate::base::{Clock, Duration, KeyRing, Timestamp, Token, b64, unb64};
+use crate::catalogue::Current;
+use crate::model::{CookieScope, Session, User};
+use crate::store::{Change, Found, Store, StoreError};
+use arc_swap::ArcSwap;
+use moka::future::Cache;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::assertion::Minted;
+
+/// How many cookies are remembered.
+const CAPACITY: u64 = 200_000;
+/// How exactly the store knows when a session was last used.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+/// How long sessions in memory count after the store was last heard of: a sign-out on another node
+/// could go unheard for this long, and no longer.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Who a request speaks for.
+#[derive(Clone)]
+pub struct Principal(Arc<Live>);
+
+/// A session in memory.
+struct Live {
+    session: Session,
+    user: User,
+    scope: CookieScope,
+    last_seen: AtomicI64,
+    noted: AtomicI64,
+    stale: AtomicBool,
+    minted: ArcSwap<Vec<Minted>>,
+}
+
+impl Principal {
+    /// The user.
+    pub fn user(&self) -> &User {
+        &self.0.user
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    pub(super) fn minted(&self) -> &ArcSwap<Vec<Minted>> {
+        &self.0.minted
+    }
+}
+
+/// What is known of a cookie. That one stands for nothing never changes: a cookie is set after it
+/// was stored, and an ended session does not come back.
+type Known = Option<Arc<Live>>;
+
+/// The sessions of this deployment, seen from this node.
+pub struct Sessions {
+    store: Store,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    catalogue: Arc<Current>,
+    known: Cache<[u8; 32], Known>,
+    index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
+    changes: AtomicU64,
+    heard_at: AtomicI64,
+    touched: Mutex<Vec<(String, Timestamp)>>,
+}
+
+impl Sessions {
+    /// Sessions kept in `store`.
+    pub fn new(store: Store, ring: Arc<KeyRing>, clock: Arc<dyn Clock>, catalogue: Arc<Current>) -> Self {
+        let heard_at = AtomicI64::new(clock.now().millis());
+        Self {
+            store,
+            ring,
+            clock,
+            catalogue,
+            known: Cache::new(CAPACITY),
+            index: Mutex::default(),
+            changes: AtomicU64::new(0),
+            heard_at,
+            touched: Mutex::default(),
+        }
+    }
+
+    /// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that
+    /// garbage and cookies of another host never reach the store.
+    pub fn cookie(&self, token: &Token, scope: &CookieScope) -> String {
+        let mac = self.ring.mac(&mac_input(token, scope));
+        format!("{}.{}", token.text(), b64(mac))
+    }
+
+    /// The principal that a cookie's text stands for, if any.
+    ///
+    /// # Errors
+    /// Where the store is needed and does not answer, or has been silent too long.
+    pub async fn principal(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
+        let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
+        let Some(token) = Token::parse(token) else { return Ok(None) };
+        let (hash, now) = (token.hash(), self.clock.now());
+        if let Some(known) = self.known.get(&hash).await {
+            match known {
+                None => return Ok(None),
+                Some(live) if live.scope != *scope => return Ok(None),
+                Some(live) if self.is_fresh(&live, now) => return self.speak(live, now).map(Some),
+                Some(_) => self.known.invalidate(&hash).await,
+            }
+        } else if !unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) {
+            return Ok(None);
+        }
+
+        let known = self.known.try_get_with(hash, self.load(hash)).await;
+        match known.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))? {
+            Some(live) if live.scope == *scope && self.is_fresh(&live, now) => self.speak(live, now).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_fresh(&self, live: &Live, now: Timestamp) -> bool {
+        let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
+        let idle = self.catalogue.load().config.session.idle;
+        !live.stale.load(Ordering::Acquire) && live.session.stands(last_seen, idle, now)
+    }
+
+    fn speak(&self, live: Arc<Live>, now: Timestamp) -> Result<Principal, StoreError> {
+        if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
+            return Err(StoreError::Timeout);
+        }
+        live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
+        let noted = live.noted.load(Ordering::Relaxed);
+        let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
+        if due && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            lock(&self.touched).push((live.session.id.clone(), now));
+        }
+        Ok(Principal(live))
+    }
+
+    async fn load(&self, hash: [u8; 32]) -> Result<Known, StoreError> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let Some(Found { session, user, scope }) = self.store.session_by_cookie(&hash).await? else {
+            return Ok(None);
+        };
+        if !user.enabled {
+            return Ok(None);
+        }
+        let seen = session.last_seen_at.millis();
+        let live = Arc::new(Live {
+            last_seen: AtomicI64::new(seen),
+            noted: AtomicI64::new(seen),
+            stale: AtomicBool::new(false),
+            minted: ArcSwap::default(),
+            session,
+            user,
+            scope,
+        });
+        let mut index = lock(&self.index);
+        for key in [session_key(&live.session.id), user_key(&live.user.id)] {
+            index.entry(key).or_default().push(Arc::downgrade(&live));
+        }
+        // A change that was heard while we read may speak of what we read.
+        if self.changes.load(Ordering::Acquire) != changes {
+            live.stale.store(true, Ordering::Release);
+        }
+        Ok(Some(live))
+    }
+
+    /// Forgets what `changes` speak of: the next request reads it anew.
+    pub fn hear(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut index = lock(&self.index);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        for change in changes {
+            let key = match change {
+                Change::Session(id) => session_key(id),
+                Change::User(id) => user_key(id),
+            };
+            for live in index.remove(&key).unwrap_or_default().iter().filter_map(Weak::upgrade) {
+                live.stale.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Notes that everything committed before `at` has been heard of.
+    pub fn heard(&self, at: Timestamp) {
+        self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
+    }
+
+    /// Writes down when sessions were last used, and drops what nobody remembers any more.
+    ///
+    /// # Errors
+    /// Where the store does not answer; what was to be written is kept for the next time.
+    pub async fn write_down(&self) -> Result<(), StoreError> {
+        lock(&self.index).retain(|_, lives| {
+            lives.retain(|live| live.strong_count() > 0);
+            !lives.is_empty()
+        });
+        let touched = std::mem::take(&mut *lock(&self.touched));
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let result = self.store.note_last_seen(&touched).await;
+        if result.is_err() {
+            lock(&self.touched).extend(touched);
+        }
+        result
+    }
+}
+
+fn mac_input(token: &Token, scope: &CookieScope) -> Vec<u8> {
+    [&token.bytes()[..], scope.text().as_bytes()].concat()
+}
+
+fn session_key(id: &str) -> String {
+    format!("session {id}")
+}
+
+fn user_key(id: &str) -> String {
+    format!("user {id}")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What these locks guard is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

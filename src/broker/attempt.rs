@@ -1,0 +1,86 @@
+//! What a browser carries between two steps of a login: sealed, in a cookie of its own, for ten
+//! minutes. The server keeps nothing, so that anonymous visitors write nothing, and parallel tabs
+//! have an attempt each.
+
+use crate::base::{Clock, Duration, Entropy, KeyRing, Purpose, Timestamp, b64, unb64};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How long an attempt may take.
+pub const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Seals and opens attempts.
+#[derive(Clone)]
+pub struct Attempts {
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    expires_at: i64,
+    content: T,
+}
+
+impl Attempts {
+    /// Attempts sealed under `ring`.
+    pub fn new(ring: Arc<KeyRing>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { ring, clock, entropy }
+    }
+
+    /// A new id: 48 bits of time, so that a browser's oldest attempt can be told, and 144 random
+    /// bits, since it serves as the `state` too. 32 base64url characters.
+    pub fn new_id(&self) -> String {
+        let mut id = [0; 24];
+        id[..6].copy_from_slice(&self.clock.now().millis().to_be_bytes()[2..]);
+        self.entropy.fill(&mut id[6..]);
+        b64(id)
+    }
+
+    /// When the attempt of this id was begun; `None` where it is no id.
+    pub fn begun_at(id: &str) -> Option<Timestamp> {
+        let id: [u8; 24] = unb64(id)?.try_into().ok()?;
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&id[..6]);
+        Some(Timestamp::from_millis(i64::from_be_bytes(millis)))
+    }
+
+    /// Seals `content` for `place` under `id`.
+    pub fn seal<T: Serialize>(&self, place: &str, id: &str, content: &T) -> String {
+        let envelope = Envelope { expires_at: self.clock.now().plus(LIFETIME).millis(), content };
+        let plain = serde_json::to_vec(&envelope).expect("invariant: an attempt is strings and numbers");
+        b64(self.ring.seal(Purpose::LoginAttempt, &format!("{place} {id}"), &plain, &*self.entropy))
+    }
+
+    /// Opens what was sealed for the same place and id, unless it is over.
+    pub fn open<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
+        let plain =
+            self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
+        let envelope: Envelope<T> = serde_json::from_slice(&plain).ok()?;
+        (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ManualClock, MasterKey, SystemEntropy};
+
+    #[test]
+    fn an_attempt_opens_for_its_place_and_id_until_it_is_over() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
+        let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
+        let attempts = Attempts::new(ring, clock.clone(), Arc::new(SystemEntropy));
+        let id = attempts.new_id();
+        let sealed = attempts.seal("here", &id, &"content".to_owned());
+        let open = |place: &str, id: &str| attempts.open::<String>(place, id, &sealed);
+        assert_eq!(open("here", &id).as_deref(), Some("content"));
+        assert_eq!(open("there", &id), None);
+        assert_eq!(open("here", &attempts.new_id()), None);
+        assert_eq!(Attempts::begun_at(&id), Some(clock.now()));
+        clock.advance(LIFETIME);
+        assert_eq!(open("here", &id), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! From a provider's claims to the pool's attributes, and whether `allow` names the person.
+
+use crate::config::{Allow, Provider};
+use crate::directory::FederatedAccount;
+use crate::model::{Attributes, Identity};
+use crate::provider::ExternalIdentity;
+use serde_json::Value;
+
+/// Cognito's own bound on an attribute's value.
+const LONGEST_VALUE: usize = 2048;
+const LONGEST_GROUP: usize = 256;
+const MOST_GROUPS: usize = 1000;
+
+/// Standard claims (OpenID Connect Core 1.0, section 5.1) that are taken over under their own names.
+const STANDARD: [&str; 15] = [
+    "birthdate", "email", "family_name", "gender", "given_name", "locale", "middle_name", "name", "nickname",
+    "phone_number", "picture", "preferred_username", "profile", "website", "zoneinfo",
+];
+
+/// The pool's view of what a provider says of a person.
+///
+/// # Errors
+/// What cannot be taken over.
+pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
+    let claim = |attribute: &str| {
+        let name = config.attributes.get(attribute).map_or(attribute, String::as_str);
+        external.claims.get(name)
+    };
+    let mut attributes = Attributes::new();
+    let mapped = config.attributes.keys().map(String::as_str).filter(|name| !STANDARD.contains(name));
+    for attribute in STANDARD.into_iter().chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified"))) {
+        let Some(value) = claim(attribute).and_then(text) else { continue };
+        if value.len() > LONGEST_VALUE || value.chars().any(char::is_control) {
+            return Err(format!("the claim for `{attribute}` is too long or holds control characters"));
+        }
+        if !value.is_empty() {
+            attributes.insert(attribute.to_owned(), value);
+        }
+    }
+    if let Some(email) = attributes.get("email") {
+        let good = email.split('@').count() == 2 && !email.contains([',', ' ', ';', '<', '>', '"']);
+        if !good || email.starts_with('@') || email.ends_with('@') {
+            return Err("the e-mail address is not one".to_owned());
+        }
+        // An address counts only where someone who can know says that it is the person's.
+        let said = claim("email_verified").and_then(text).is_some_and(|value| value == "true");
+        attributes.insert("email_verified".to_owned(), (said || config.trust_email).to_string());
+    }
+    let groups = match claim("groups") {
+        Some(Value::Array(groups)) => groups.iter().filter_map(text).collect(),
+        Some(value) => text(value).into_iter().collect(),
+        None => Vec::new(),
+    };
+    if groups.len() > MOST_GROUPS || groups.iter().any(|g| g.len() > LONGEST_GROUP || g.chars().any(char::is_control)) {
+        return Err("the groups are too many, too long, or hold control characters".to_owned());
+    }
+    let identity = Identity {
+        issuer: external.issuer.clone(),
+        subject: external.subject.clone(),
+        provider: config.name.clone(),
+    };
+    Ok(FederatedAccount { identity, attributes, groups })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether `allow` names the person.
+///
+/// # Errors
+/// Who it is that it does not name, for the log.
+pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
+    let Allow::Only { domains, emails, groups } = allow else { return Ok(()) };
+    let email = account.attributes.get("email").map(|email| email.to_lowercase());
+    let verified = account.attributes.get("email_verified").is_some_and(|value| value == "true");
+    if let Some(email) = email.as_ref().filter(|_| verified) {
+        let domain = email.rsplit('@').next().unwrap_or_default();
+        if emails.iter().any(|allowed| allowed == email) || domains.iter().any(|allowed| allowed == domain) {
+            return Ok(());
+        }
+    }
+    if account.groups.iter().any(|group| groups.contains(group)) {
+        return Ok(());
+    }
+    Err(match (email, verified) {
+        (Some(email), true) => email,
+        (Some(email), false) => format!("{email}, whose address the provider has not verified"),
+        (None, _) => format!("subject {}, of whom no e-mail address is known", account.identity.subject),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::config::{Kind, Oidc};
+    use serde_json::json;
+
+    fn provider(allow: Allow, attributes: &[(&str, &str)], trust_email: bool) -> Provider {
+        Provider {
+            name: "corp".into(),
+            display_name: "Corp".into(),
+            kind: Kind::Oidc(Oidc {
+                issuer: "https://idp".into(),
+                client_id: "c".into(),
+                client_secret: None,
+                scopes: vec![],
+            }),
+            allow,
+            attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
+            trust_email,
+        }
+    }
+
+    fn external(claims: Value) -> ExternalIdentity {
+        ExternalIdentity {
+            issuer: "https://idp".into(),
+            subject: "s".into(),
+            claims: claims.as_object().unwrap().clone(),
+            amr: vec![],
+            auth_time: Timestamp::from_seconds(0),
+        }
+    }
+
+    fn domains(domain: &str) -> Allow {
+        Allow::Only { domains: vec![domain.into()], emails: vec![], groups: vec![] }
+    }
+
+    #[test]
+    fn claims_become_attributes_by_name_or_by_mapping() {
+        let config = provider(Allow::Anyone, &[("custom:department", "dept"), ("name", "cn"), ("groups", "roles")], false);
+        let claims = json!({"cn": "Ann", "name": "other", "dept": 7, "roles": ["a", "b"], "email": "ann@corp.example"});
+        let account = account(&config, &external(claims)).unwrap();
+        let get = |name: &str| account.attributes.get(name).map(String::as_str);
+        assert_eq!(get("name"), Some("Ann"));
+        assert_eq!(get("custom:department"), Some("7"));
+        assert_eq!(get("email_verified"), Some("false"));
+        assert_eq!(account.groups, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        let config = provider(Allow::Anyone, &[], false);
+        for bad in ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"] {
+            assert!(account(&config, &external(json!({"email": bad}))).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_counts_only_for_a_verified_address_and_only_whole() {
+        let judge = |claims: Value, trust: bool| {
+            let config = provider(domains("corp.example"), &[], trust);
+            allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok()
+        };
+        assert!(judge(json!({"email": "Ann@Corp.Example", "email_verified": true}), false));
+        assert!(judge(json!({"email": "ann@corp.example", "email_verified": "true"}), false));
+        assert!(judge(json!({"email": "ann@corp.example"}), true));
+        assert!(!judge(json!({"email": "ann@corp.example"}), false));
+        assert!(!judge(json!({"email": "ann@corp.example", "email_verified": false}), false));
+        assert!(!judge(json!({"email": "ann@evil-corp.example", "email_verified": true}), false));
+        assert!(!judge(json!({"email": "ann@corp.example.evil", "email_verified": true}), false));
+        assert!(!judge(json!({}), true));
+    }
+
+    #[test]
+    fn a_group_is_enough() {
+        let allow = Allow::Only { domains: vec![], emails: vec![], groups: vec!["staff".into()] };
+        let config = provider(allow, &[], false);
+        let judge = |claims: Value| allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok();
+        assert!(judge(json!({"groups": ["guests", "staff"]})));
+        assert!(judge(json!({"groups": "staff"})));
+        assert!(!judge(json!({"groups": ["Staff"]})));
+    }
+}

@@ -1,0 +1,273 @@
+//! One login across provider, mapping and directory: [`Broker::begin`] sends a browser to a
+//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to a
+//! provider, and whoever only begins leaves nothing in the store.
+
+mod attempt;
+mod mapping;
+
+pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
+
+use crate::base::{Clock, Entropy, KeyRing, Token};
+use crate::catalogue::Catalogue;
+use crate::config;
+use crate::directory::{self, Authentication};
+use crate::model::{AuthorizationRequest, CookieScope, Session, SessionCookie, User};
+use crate::provider::{self, Callback, Outbound, Pending, Provider, ProviderError};
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A login that was begun at a provider, as the browser carries it, sealed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Login {
+    /// The provider's name.
+    provider: String,
+    /// What the provider wants remembered.
+    pending: Pending,
+    /// What the login is for.
+    pub request: AuthorizationRequest,
+}
+
+/// A browser on its way to a provider.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where to send it.
+    pub redirect: url::Url,
+    /// The attempt's id, which is the state too.
+    pub id: String,
+    /// The attempt, sealed, for the browser's cookie.
+    pub sealed: String,
+}
+
+/// A login that came about.
+#[derive(Debug)]
+pub struct Finished {
+    /// Whose.
+    pub user: User,
+    /// The browser's session.
+    pub session: Session,
+    /// What the pool's own cookie is to hold.
+    pub token: Token,
+    /// What the login was for.
+    pub request: AuthorizationRequest,
+}
+
+/// Why a login did not come about.
+#[derive(Debug)]
+pub enum LoginError {
+    /// No provider has this name.
+    NoSuchProvider,
+    /// The browser carries no attempt of this id: it was begun elsewhere, took too long, or the
+    /// cookie was lost.
+    NoAttempt,
+    /// The attempt was begun at another provider.
+    OtherProvider,
+    /// The attempt was used before.
+    Used,
+    /// The provider did not vouch for anybody.
+    Provider(ProviderError),
+    /// What the provider says of the person cannot be taken over.
+    Unmappable(String),
+    /// `allow` does not name the person.
+    NotAllowed(String),
+    /// The user is disabled.
+    Disabled(String),
+    /// The store did not do its part.
+    Store(StoreError),
+}
+
+impl LoginError {
+    /// A stable name for the audit line.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSuchProvider => "no_such_provider",
+            Self::NoAttempt => "no_attempt",
+            Self::OtherProvider => "other_provider",
+            Self::Used => "attempt_used",
+            Self::Provider(ProviderError::Unavailable(_)) => "provider_unavailable",
+            Self::Provider(ProviderError::Refused { .. }) => "provider_refused",
+            Self::Provider(ProviderError::Invalid { check, .. }) => check,
+            Self::Unmappable(_) => "unmappable",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::Disabled(_) => "user_disabled",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
+impl std::fmt::Display for LoginError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoSuchProvider => f.write_str("no provider has this name"),
+            Self::NoAttempt => f.write_str("the browser carries no attempt of this id"),
+            Self::OtherProvider => f.write_str("the attempt was begun at another provider"),
+            Self::Used => f.write_str("the attempt was used before"),
+            Self::Provider(error) => error.fmt(f),
+            Self::Unmappable(why) => f.write_str(why),
+            Self::NotAllowed(who) => write!(f, "`allow` does not name {who}"),
+            Self::Disabled(who) => write!(f, "{who} is disabled"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoginError {}
+
+impl From<StoreError> for LoginError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+struct Entry {
+    config: config::Provider,
+    provider: Arc<dyn Provider>,
+}
+
+/// The broker of one user pool.
+pub struct Broker {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    outbound: Outbound,
+    attempts: Attempts,
+    providers: ArcSwap<HashMap<String, Arc<Entry>>>,
+}
+
+impl Broker {
+    /// A broker that knows no provider yet.
+    pub fn new(
+        store: Store,
+        ring: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        outbound: Outbound,
+    ) -> Self {
+        let attempts = Attempts::new(ring, clock.clone(), entropy.clone());
+        Self { store, clock, entropy, outbound, attempts, providers: ArcSwap::default() }
+    }
+
+    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did not
+    /// change.
+    pub fn apply(&self, catalogue: &Catalogue) {
+        let old = self.providers.load();
+        let entry = |config: &config::Provider| {
+            let same = old.get(&config.name).filter(|entry| entry.config.kind == config.kind);
+            let provider = match same {
+                Some(entry) => entry.provider.clone(),
+                None => provider::connect(config, self.outbound.clone(), self.clock.clone(), self.entropy.clone()),
+            };
+            (config.name.clone(), Arc::new(Entry { config: config.clone(), provider }))
+        };
+        self.providers.store(Arc::new(catalogue.config.providers.iter().map(entry).collect()));
+    }
+
+    /// Renews what is known of every provider, so that no login waits for it.
+    pub async fn refresh(&self) {
+        for (name, entry) in self.providers.load_full().iter() {
+            if let Err(error) = entry.provider.refresh().await {
+                tracing::warn!(provider = name, %error, "a provider does not answer");
+            }
+        }
+    }
+
+    /// Sends a browser to the provider called `name`.
+    ///
+    /// # Errors
+    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be had.
+    pub async fn begin(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        request: AuthorizationRequest,
+    ) -> Result<Begun, LoginError> {
+        let entry = self.entry(name)?;
+        let id = self.attempts.new_id();
+        let begun = entry.provider.begin(&callback_of(catalogue, name), &id).await.map_err(LoginError::Provider)?;
+        let login = Login { provider: name.to_owned(), pending: begun.pending, request };
+        let sealed = self.attempts.seal(&place(catalogue), &id, &login);
+        Ok(Begun { redirect: begun.redirect, id, sealed })
+    }
+
+    /// The attempt that the browser carries under this id, if it is still good.
+    pub fn attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
+        self.attempts.open(&place(catalogue), id, sealed)
+    }
+
+    /// Makes a session of what the browser brought back to the callback of the provider `name`.
+    /// `earlier` is the session that the browser has at the pool already.
+    ///
+    /// # Errors
+    /// Any doubt: nothing is left behind then, but that the attempt was used.
+    pub async fn finish(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        parameters: &HashMap<String, String>,
+        id: &str,
+        login: Login,
+        earlier: Option<String>,
+    ) -> Result<Finished, LoginError> {
+        let entry = self.entry(name)?;
+        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
+        // cannot pass for another's.
+        if login.provider != name {
+            return Err(LoginError::OtherProvider);
+        }
+        let redirect_uri = callback_of(catalogue, name);
+        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending: &login.pending };
+        let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
+        let account = mapping::account(&entry.config, &external).map_err(LoginError::Unmappable)?;
+        mapping::allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
+
+        let (now, token) = (self.clock.now(), Token::random(&*self.entropy));
+        let authentication =
+            Authentication { provider: name.to_owned(), amr: external.amr, auth_time: external.auth_time };
+        let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
+        let entropy = &*self.entropy;
+        let made = self
+            .store
+            .transaction(|tx| {
+                let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
+                Box::pin(async move {
+                    if !tx.use_login_attempt(id, now.plus(ATTEMPT_LIFETIME)).await? {
+                        return Ok(Err(LoginError::Used));
+                    }
+                    let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
+                    if !user.enabled {
+                        return Ok(Err(LoginError::Disabled(user.username)));
+                    }
+                    let session = directory::begin_session(
+                        tx, &user, authentication, earlier.as_deref(), limits, now, entropy,
+                    )
+                    .await?;
+                    let cookie = SessionCookie {
+                        hash: token.hash(),
+                        session_id: session.id.clone(),
+                        scope: CookieScope::Pool,
+                        created_at: now,
+                    };
+                    tx.add_session_cookie(&cookie).await?;
+                    Ok(Ok((user, session)))
+                })
+            })
+            .await?;
+        let (user, session) = made?;
+        Ok(Finished { user, session, token, request: login.request })
+    }
+
+    fn entry(&self, name: &str) -> Result<Arc<Entry>, LoginError> {
+        self.providers.load().get(name).cloned().ok_or(LoginError::NoSuchProvider)
+    }
+}
+
+/// Where the provider called `name` sends browsers back to; registered there.
+pub fn callback_of(catalogue: &Catalogue, name: &str) -> String {
+    catalogue.config.public_url.join(&format!("/oauth2/idpresponse/{name}"))
+}
+
+fn place(catalogue: &Catalogue) -> String {
+    format!("login at {}", catalogue.config.public_url)
+}

@@ -1,0 +1,77 @@
+//! Users who come through an outside provider.
+
+use crate::base::{Entropy, Timestamp, sha256, uuid};
+use crate::model::{Attributes, Identity, User};
+use crate::store::{Change, Result, Tx};
+
+/// What a provider says of a person, mapped to the pool's attributes.
+#[derive(Clone, Debug)]
+pub struct FederatedAccount {
+    /// The provider account, compared exactly.
+    pub identity: Identity,
+    /// The pool's attributes.
+    pub attributes: Attributes,
+    /// The provider's groups.
+    pub groups: Vec<String>,
+}
+
+/// Creates or updates the user that `account` signs in as.
+///
+/// A person who comes through two providers is two users: nothing but (pool, issuer, subject)
+/// finds a user here, and never an e-mail address.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn upsert(
+    tx: &mut Tx<'_>,
+    pool_id: &str,
+    account: &FederatedAccount,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<User> {
+    let FederatedAccount { identity, attributes, groups } = account;
+    if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
+        if user.refresh(attributes.clone(), groups.clone(), now) {
+            tx.save_user(&user).await?;
+            tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
+        }
+        return Ok(user);
+    }
+    let user = User {
+        id: uuid(entropy),
+        pool_id: pool_id.to_owned(),
+        username: username(identity),
+        enabled: true,
+        attributes: attributes.clone(),
+        groups: groups.clone(),
+        identities: vec![identity.clone()],
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    tx.add_user(&user).await?;
+    Ok(user)
+}
+
+/// The user name of a provider account. Different accounts have different names: a provider's name
+/// holds no `~`, the part behind it has a fixed length, and the subject is everything after that.
+/// The issuer is in it, so that a provider pointed elsewhere gives nobody another person's name.
+fn username(identity: &Identity) -> String {
+    let issuer: String = sha256(&identity.issuer)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}~{issuer}_{}", identity.provider, identity.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_tell_accounts_apart() {
+        let name = |provider: &str, issuer: &str, subject: &str| {
+            username(&Identity { issuer: issuer.into(), subject: subject.into(), provider: provider.into() })
+        };
+        assert_ne!(name("a", "https://i", "b_c"), name("a_b", "https://i", "c"));
+        assert_ne!(name("a", "https://i", "x"), name("a", "https://j", "x"));
+        assert_ne!(name("a", "https://i", "x"), name("a", "https://i", "X"));
+    }
+}

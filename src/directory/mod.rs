@@ -1,0 +1,8 @@
+//! What a user pool does with its users. The pages, OAuth and the wire API all call these functions;
+//! none of them holds a rule of its own.
+
+mod federated;
+mod sessions;
+
+pub use federated::{FederatedAccount, upsert};
+pub use sessions::{Authentication, begin_session};

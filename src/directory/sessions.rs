@@ -1,0 +1,63 @@
+//! Sessions begin, go on and end here.
+
+use crate::base::{Entropy, Timestamp, uuid};
+use crate::config::SessionLimits;
+use crate::model::{Session, User};
+use crate::store::{Change, Result, Tx};
+
+/// How a user was authenticated just now.
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    /// By which provider.
+    pub provider: String,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// When.
+    pub auth_time: Timestamp,
+}
+
+/// The session of a browser in which `user` was just authenticated.
+///
+/// A browser has one session: a second sign-in of the same user goes on with it, so that signing
+/// out later ends everything that this browser holds; a sign-in of somebody else ends it.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn begin_session(
+    tx: &mut Tx<'_>,
+    user: &User,
+    authentication: &Authentication,
+    earlier: Option<&str>,
+    limits: SessionLimits,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Session> {
+    let earlier = match earlier {
+        Some(id) => tx.session(id).await?,
+        None => None,
+    };
+    let Authentication { provider, amr, auth_time } = authentication.clone();
+    match earlier {
+        Some(earlier) if earlier.user_id == user.id && earlier.stands(earlier.last_seen_at, limits.idle, now) => {
+            let session = Session { provider, amr, auth_time, last_seen_at: now, ..earlier };
+            tx.save_authentication(&session).await?;
+            tx.tell(&Change::Session(session.id.clone()), now, entropy).await?;
+            return Ok(session);
+        }
+        Some(earlier) => drop(tx.end_session(&earlier.id, now, entropy).await?),
+        None => {}
+    }
+    let session = Session {
+        id: uuid(entropy),
+        pool_id: user.pool_id.clone(),
+        user_id: user.id.clone(),
+        provider,
+        amr,
+        auth_time,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now.plus(limits.absolute),
+    };
+    tx.add_session(&session).await?;
+    Ok(session)
+}

@@ -1,0 +1,10 @@
+//! Plain state and its changes: who the users are and what sessions they have. Nothing here reads
+//! a clock, a file or a database.
+
+mod grant;
+mod session;
+mod user;
+
+pub use grant::{AuthorizationCode, AuthorizationRequest};
+pub use session::{CookieScope, Session, SessionCookie};
+pub use user::{Attributes, Identity, User};

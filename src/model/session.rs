@@ -1,0 +1,92 @@
+//! A sign-in that goes on, and the cookies that stand for it.
+
+use crate::base::{Duration, Timestamp};
+
+/// One sign-in of one browser. The pool's own cookie and the cookies of every app host that this
+/// browser visited stand for the same session, so that ending it ends them all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The `sid` (OpenID Connect Front-Channel Logout 1.0, section 3): a UUID.
+    pub id: String,
+    /// The pool that it belongs to.
+    pub pool_id: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// The provider that the user came through.
+    pub provider: String,
+    /// How the user was authenticated (RFC 8176).
+    pub amr: Vec<String>,
+    /// When the user was authenticated.
+    pub auth_time: Timestamp,
+    /// When it began here.
+    pub created_at: Timestamp,
+    /// The last request that was noted; noted at most once a minute.
+    pub last_seen_at: Timestamp,
+    /// When it ends however busy it is.
+    pub expires_at: Timestamp,
+}
+
+impl Session {
+    /// Whether the session still stands at `now`, having last been used at `last_seen`.
+    pub fn stands(&self, last_seen: Timestamp, idle: Duration, now: Timestamp) -> bool {
+        now < self.expires_at && now < last_seen.plus(idle)
+    }
+}
+
+/// Where a session cookie counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieScope {
+    /// At the pool's own pages.
+    Pool,
+    /// At one app host.
+    App(String),
+}
+
+impl CookieScope {
+    /// The text that the store keeps, and that the cookie's MAC covers.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Pool => "",
+            Self::App(host) => host,
+        }
+    }
+}
+
+/// A cookie that stands for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookie {
+    /// SHA-256 of the cookie's random id.
+    pub hash: [u8; 32],
+    /// The session that it stands for.
+    pub session_id: String,
+    /// Where it counts.
+    pub scope: CookieScope,
+    /// When it was set.
+    pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_ends_by_idleness_or_by_age_whichever_is_first() {
+        let at = Timestamp::from_seconds;
+        let session = Session {
+            id: "s".into(),
+            pool_id: "p".into(),
+            user_id: "u".into(),
+            provider: "op".into(),
+            amr: vec![],
+            auth_time: at(0),
+            created_at: at(0),
+            last_seen_at: at(0),
+            expires_at: at(100),
+        };
+        let idle = Duration::from_secs(10);
+        assert!(session.stands(at(0), idle, at(9)));
+        assert!(!session.stands(at(0), idle, at(10)));
+        assert!(session.stands(at(95), idle, at(99)));
+        assert!(!session.stands(at(95), idle, at(100)));
+    }
+}

@@ -1,0 +1,90 @@
+//! Calls to providers: a deadline, a bound on the answer, no redirects.
+
+use crate::base::Duration;
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use std::fmt;
+use std::pin::Pin;
+
+const CONNECT: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = Duration::from_secs(8);
+/// A key set or a user's claims are some kilobytes; a megabyte is somebody's mistake or malice.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// Why a call did not come to an answer.
+#[derive(Debug)]
+pub enum OutboundError {
+    /// The other side could not be reached, or did not answer in time.
+    Failed(reqwest::Error),
+    /// The answer is larger than anything it could rightly be.
+    TooLarge,
+    /// The answer is no HTTP message.
+    Malformed,
+}
+
+impl fmt::Display for OutboundError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => {
+                write!(f, "{error}")?;
+                let mut source = std::error::Error::source(error);
+                while let Some(inner) = source {
+                    write!(f, ": {inner}")?;
+                    source = inner.source();
+                }
+                Ok(())
+            }
+            Self::TooLarge => write!(f, "the answer is larger than {LARGEST_ANSWER} bytes"),
+            Self::Malformed => f.write_str("the answer is no HTTP message"),
+        }
+    }
+}
+
+impl std::error::Error for OutboundError {}
+
+/// The HTTP client for calls to providers.
+#[derive(Clone)]
+pub struct Outbound(reqwest::Client);
+
+impl Outbound {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// Where the system's certificate roots cannot be read.
+    pub fn new() -> Result<Self, OutboundError> {
+        let client = reqwest::Client::builder()
+            // A provider's endpoint that redirects could lead our client secret elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(DEADLINE)
+            .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(OutboundError::Failed)?;
+        Ok(Self(client))
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {
+        let request = request.try_into().map_err(OutboundError::Failed)?;
+        let mut answer = self.0.execute(request).await.map_err(OutboundError::Failed)?;
+        let mut response = http::Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            *headers = std::mem::take(answer.headers_mut());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(OutboundError::Failed)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(OutboundError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        response.body(body).map_err(|_| OutboundError::Malformed)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Outbound {
+    type Error = OutboundError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}

@@ -1,0 +1,88 @@
+//! Authorization codes and used login attempts: things that work once.
+
+use super::{Result, Tx};
+use crate::base::Timestamp;
+use crate::model::AuthorizationCode;
+use sqlx::Row;
+
+/// What presenting an authorization code came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redemption {
+    /// It was good, and is used now.
+    Redeemed(AuthorizationCode),
+    /// It had been used before. RFC 6749, section 4.1.2: what was granted on it should be revoked.
+    Reused(AuthorizationCode),
+    /// There is no such code, or it is over.
+    Unknown,
+}
+
+impl Tx<'_> {
+    /// Adds a code.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn add_code(&mut self, code: &AuthorizationCode) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO authorization_codes (hash, client_id, redirect_uri, code_challenge, session_id, expires_at, \
+             used) VALUES ($1, $2, $3, $4, $5, $6, 0)",
+        )
+        .bind(&code.hash[..])
+        .bind(&code.client_id)
+        .bind(&code.redirect_uri)
+        .bind(&code.code_challenge)
+        .bind(&code.session_id)
+        .bind(code.expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Uses the code with this hash up.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn redeem_code(&mut self, hash: &[u8; 32], now: Timestamp) -> Result<Redemption> {
+        let row = sqlx::query(
+            "SELECT client_id, redirect_uri, code_challenge, session_id, expires_at, used FROM authorization_codes \
+             WHERE hash = $1",
+        )
+        .bind(&hash[..])
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let Some(row) = row else { return Ok(Redemption::Unknown) };
+        let code = AuthorizationCode {
+            hash: *hash,
+            client_id: row.try_get("client_id")?,
+            redirect_uri: row.try_get("redirect_uri")?,
+            code_challenge: row.try_get("code_challenge")?,
+            session_id: row.try_get("session_id")?,
+            expires_at: Timestamp::from_millis(row.try_get("expires_at")?),
+        };
+        if row.try_get::<i64, _>("used")? != 0 {
+            return Ok(Redemption::Reused(code));
+        }
+        if code.expires_at <= now {
+            return Ok(Redemption::Unknown);
+        }
+        sqlx::query("UPDATE authorization_codes SET used = 1 WHERE hash = $1")
+            .bind(&hash[..])
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(Redemption::Redeemed(code))
+    }
+
+    /// Notes that a login attempt was used; answers whether this is the first time.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn use_login_attempt(&mut self, id: &str, expires_at: Timestamp) -> Result<bool> {
+        let done = sqlx::query(
+            "INSERT INTO used_login_attempts (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(id)
+        .bind(expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}

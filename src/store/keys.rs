@@ -1,0 +1,102 @@
+//! Signing keys, their private halves sealed.
+
+use super::{Result, Store, StoreError, Tx, within_deadline};
+use crate::base::{Entropy, Purpose, Timestamp};
+use sqlx::Row;
+use zeroize::Zeroizing;
+
+/// A signing key as the store keeps it.
+pub struct StoredKey {
+    /// What it signs.
+    pub purpose: String,
+    /// Counts the keys of one purpose.
+    pub generation: i64,
+    /// The key's id.
+    pub kid: String,
+    /// The signature algorithm's name.
+    pub algorithm: String,
+    /// PKCS #8, DER.
+    pub private_key: Zeroizing<Vec<u8>>,
+    /// When it was made, and so published.
+    pub created_at: Timestamp,
+}
+
+fn place(kid: &str) -> String {
+    format!("signing_keys/{kid}/private_key")
+}
+
+impl Store {
+    /// Every key of `purpose`, oldest first.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or a key does not open under the master key.
+    pub async fn signing_keys(&self, purpose: &str) -> Result<Vec<StoredKey>> {
+        let rows = within_deadline(async {
+            let rows = sqlx::query(
+                "SELECT generation, kid, algorithm, private_key, created_at FROM signing_keys \
+                 WHERE purpose = $1 ORDER BY generation",
+            )
+            .bind(purpose)
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(rows)
+        })
+        .await?;
+        let key = |row: &sqlx::any::AnyRow| {
+            let kid: String = row.try_get("kid")?;
+            let sealed: Vec<u8> = row.try_get("private_key")?;
+            let private_key = self
+                .ring
+                .open(Purpose::AtRest, &place(&kid), &sealed)
+                .map_err(|error| StoreError::Corrupt(format!("signing key {kid} is {error}")))?;
+            Ok(StoredKey {
+                purpose: purpose.to_owned(),
+                generation: row.try_get("generation")?,
+                algorithm: row.try_get("algorithm")?,
+                private_key,
+                created_at: Timestamp::from_millis(row.try_get("created_at")?),
+                kid,
+            })
+        };
+        rows.iter().map(key).collect()
+    }
+
+    /// Adds `key` unless its generation exists already, so that two nodes agree on one.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn add_signing_key(&self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
+        let sealed = self.ring.seal(Purpose::AtRest, &place(&key.kid), &key.private_key, entropy);
+        within_deadline(async {
+            sqlx::query(
+                "INSERT INTO signing_keys (purpose, generation, kid, algorithm, private_key, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (purpose, generation) DO NOTHING",
+            )
+            .bind(&key.purpose)
+            .bind(key.generation)
+            .bind(&key.kid)
+            .bind(&key.algorithm)
+            .bind(sealed)
+            .bind(key.created_at.millis())
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    /// Removes the keys of `purpose` older than `generation`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn remove_signing_keys_before(&mut self, purpose: &str, generation: i64) -> Result<()> {
+        sqlx::query("DELETE FROM signing_keys WHERE purpose = $1 AND generation < $2")
+            .bind(purpose)
+            .bind(generation)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! Purging of what is over.
+
+use super::{Result, Store};
+use crate::base::{Duration, Timestamp};
+use crate::config::SessionLimits;
+
+/// How long a used authorization code is remembered, so that its reuse is noticed.
+const REMEMBER: Duration = Duration::from_secs(3600);
+
+impl Store {
+    /// Removes what is over at `now`; answers how many rows went.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
+        // Each statement with the moment before which rows are over; cookies go with their sessions.
+        let tables: [(&'static str, Timestamp); 5] = [
+            ("DELETE FROM sessions WHERE expires_at < $1", now),
+            ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(REMEMBER)),
+            ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(REMEMBER)),
+            ("DELETE FROM used_login_attempts WHERE expires_at < $1", now),
+            ("DELETE FROM changes WHERE made_at < $1", now.minus(REMEMBER)),
+        ];
+        let mut gone = 0;
+        for (sql, before) in tables {
+            gone += self
+                .transaction(|tx| {
+                    Box::pin(async move {
+                        let done = sqlx::query(sql).bind(before.millis()).execute(&mut *tx.inner).await?;
+                        Ok(done.rows_affected())
+                    })
+                })
+                .await?;
+        }
+        Ok(gone)
+    }
+}

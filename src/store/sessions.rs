@@ -1,0 +1,162 @@
+//! Sessions and the cookies that stand for them.
+
+use super::{Change, Result, Store, Tx, users, within_deadline};
+use crate::base::{Entropy, Timestamp};
+use crate::model::{CookieScope, Session, SessionCookie, User};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// A session found by one of its cookies, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The session.
+    pub session: Session,
+    /// The user.
+    pub user: User,
+    /// Where the cookie counts.
+    pub scope: CookieScope,
+}
+
+const BY_COOKIE: &str = "SELECT s.id, s.pool_id, s.user_id, s.provider, s.amr, s.auth_time, s.created_at, \
+                         s.last_seen_at, s.expires_at, c.scope FROM session_cookies c \
+                         JOIN sessions s ON s.id = c.session_id WHERE c.hash = $1";
+const BY_ID: &str = "SELECT id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, expires_at \
+                     FROM sessions WHERE id = $1";
+
+impl Store {
+    /// The session that the cookie with this hash stands for.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn session_by_cookie(&self, hash: &[u8; 32]) -> Result<Option<Found>> {
+        within_deadline(async {
+            let mut connection = self.pool.acquire().await?;
+            let Some(row) = sqlx::query(BY_COOKIE).bind(&hash[..]).fetch_optional(&mut *connection).await? else {
+                return Ok(None);
+            };
+            let session = session(&row)?;
+            let scope = match row.try_get::<String, _>("scope")? {
+                text if text.is_empty() => CookieScope::Pool,
+                host => CookieScope::App(host),
+            };
+            let user = users::load(&mut connection, &session.user_id).await?;
+            Ok(user.map(|user| Found { session, user, scope }))
+        })
+        .await
+    }
+
+    /// Notes when sessions were last used; never moves a time back.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn note_last_seen(&self, seen: &[(String, Timestamp)]) -> Result<()> {
+        self.transaction(|tx| {
+            let seen = seen.to_vec();
+            Box::pin(async move {
+                for (id, at) in seen {
+                    sqlx::query("UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $3")
+                        .bind(id)
+                        .bind(at.millis())
+                        .bind(at.millis())
+                        .execute(&mut *tx.inner)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    /// Adds `session`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn add_session(&mut self, session: &Session) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO sessions (id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, \
+             expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(&session.id)
+        .bind(&session.pool_id)
+        .bind(&session.user_id)
+        .bind(&session.provider)
+        .bind(session.amr.join(" "))
+        .bind(session.auth_time.millis())
+        .bind(session.created_at.millis())
+        .bind(session.last_seen_at.millis())
+        .bind(session.expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Adds a cookie to its session.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or the session is gone.
+    pub async fn add_session_cookie(&mut self, cookie: &SessionCookie) -> Result<()> {
+        sqlx::query("INSERT INTO session_cookies (hash, session_id, scope, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(&cookie.hash[..])
+            .bind(&cookie.session_id)
+            .bind(cookie.scope.text())
+            .bind(cookie.created_at.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// The session with this id.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn session(&mut self, id: &str) -> Result<Option<Session>> {
+        let row = sqlx::query(BY_ID).bind(id).fetch_optional(&mut *self.inner).await?;
+        row.as_ref().map(session).transpose()
+    }
+
+    /// Saves that the session's user was authenticated once more.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
+        sqlx::query("UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5 WHERE id = $1")
+            .bind(&session.id)
+            .bind(&session.provider)
+            .bind(session.amr.join(" "))
+            .bind(session.auth_time.millis())
+            .bind(session.last_seen_at.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends a session: it and its cookies are gone, and every node will hear of it. Answers whether
+    /// it was there.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn end_session(&mut self, id: &str, now: Timestamp, entropy: &dyn Entropy) -> Result<bool> {
+        sqlx::query("DELETE FROM session_cookies WHERE session_id = $1").bind(id).execute(&mut *self.inner).await?;
+        let ended = sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
+        self.tell(&Change::Session(id.to_owned()), now, entropy).await?;
+        Ok(ended.rows_affected() > 0)
+    }
+}
+
+fn session(row: &AnyRow) -> Result<Session> {
+    let time = |column: &str| row.try_get(column).map(Timestamp::from_millis);
+    let amr: String = row.try_get("amr")?;
+    Ok(Session {
+        id: row.try_get("id")?,
+        pool_id: row.try_get("pool_id")?,
+        user_id: row.try_get("user_id")?,
+        provider: row.try_get("provider")?,
+        amr: amr.split_whitespace().map(str::to_owned).collect(),
+        auth_time: time("auth_time")?,
+        created_at: time("created_at")?,
+        last_seen_at: time("last_seen_at")?,
+        expires_at: time("expires_at")?,
+    })
+}

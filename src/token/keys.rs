@@ -1,0 +1,187 @@
+//! Signing keys with their lives: pending (published, not yet used), current, retired (no longer
+//! used, still published), gone. A key's state follows from its age alone, so that nodes agree
+//! without asking each other.
+
+use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
+use crate::jose::{Algorithm, KeyError, SigningKey};
+use crate::store::{Store, StoreError, StoredKey};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+
+/// How long verifiers may keep our key set.
+pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
+/// How long a key is published before it signs: longer than a key set is kept.
+const PENDING: Duration = Duration::from_secs(24 * 3600);
+/// How long a key signs before the next one is made.
+const ROTATE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a key stays published after its last signature: longer than anything it signed lives.
+const RETIRED: Duration = Duration::from_secs(24 * 3600);
+
+/// Why there is no key.
+#[derive(Debug)]
+pub enum KeyChainError {
+    /// The store did not do its part.
+    Store(StoreError),
+    /// A key could not be made or read.
+    Key(KeyError),
+    /// The store was asked for a key that it had just been given.
+    Absent,
+}
+
+impl std::fmt::Display for KeyChainError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+            Self::Absent => f.write_str("the store lost a signing key"),
+        }
+    }
+}
+
+impl std::error::Error for KeyChainError {}
+
+impl From<StoreError> for KeyChainError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The keys of one purpose as they stand now.
+pub struct KeySet {
+    /// The one that signs.
+    pub signing: Arc<SigningKey>,
+    /// All that verifiers may meet, the newest first.
+    pub published: Vec<Arc<SigningKey>>,
+}
+
+/// The signing keys of one purpose.
+pub struct KeyChain {
+    purpose: &'static str,
+    algorithm: Algorithm,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    current: ArcSwap<KeySet>,
+}
+
+impl KeyChain {
+    /// Reads the keys of `purpose`, making the first one where there is none.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or a key cannot be read.
+    pub async fn open(
+        purpose: &'static str,
+        algorithm: Algorithm,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyChainError> {
+        let set = turn(purpose, algorithm, &store, clock.now(), &*entropy).await?;
+        Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
+    }
+
+    /// The keys as they stand now.
+    pub fn current(&self) -> Arc<KeySet> {
+        self.current.load_full()
+    }
+
+    /// Lets the keys' lives go on: makes, takes up, retires and removes what is due.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the keys stay as they are.
+    pub async fn turn(&self) -> Result<(), KeyChainError> {
+        let set = turn(self.purpose, self.algorithm, &self.store, self.clock.now(), &*self.entropy).await?;
+        self.current.store(Arc::new(set));
+        Ok(())
+    }
+}
+
+async fn turn(
+    purpose: &'static str,
+    algorithm: Algorithm,
+    store: &Store,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<KeySet, KeyChainError> {
+    let mut keys = store.signing_keys(purpose).await?;
+    let newest = keys.last();
+    if newest.is_none_or(|key| now >= key.created_at.plus(ROTATE)) {
+        let key = StoredKey {
+            purpose: purpose.to_owned(),
+            generation: newest.map_or(1, |key| key.generation + 1),
+            kid: uuid(entropy),
+            algorithm: algorithm.name().to_owned(),
+            private_key: SigningKey::generate(algorithm).map_err(KeyChainError::Key)?,
+            created_at: now,
+        };
+        store.add_signing_key(&key, entropy).await?;
+        keys = store.signing_keys(purpose).await?;
+    }
+
+    let signing = signing_index(&keys, now);
+    let oldest = oldest_published(&keys, signing, now);
+    if oldest > 0 {
+        let generation = keys[oldest].generation;
+        store
+            .transaction(|tx| Box::pin(async move { tx.remove_signing_keys_before(purpose, generation).await }))
+            .await?;
+    }
+    let read = |key: &StoredKey| {
+        let algorithm = Algorithm::from_name(&key.algorithm).unwrap_or(algorithm);
+        SigningKey::read(&key.kid, algorithm, &key.private_key).map(Arc::new).map_err(KeyChainError::Key)
+    };
+    let mut published = keys.iter().skip(oldest).map(read).collect::<Result<Vec<_>, _>>()?;
+    let signing = published.get(signing - oldest).cloned().ok_or(KeyChainError::Absent)?;
+    published.reverse();
+    Ok(KeySet { signing, published })
+}
+
+/// The newest key that was published long enough; the oldest one where none was.
+fn signing_index(keys: &[StoredKey], now: Timestamp) -> usize {
+    keys.iter().rposition(|key| now >= key.created_at.plus(PENDING)).unwrap_or(0)
+}
+
+/// A key retires when its successor begins to sign, and is gone some time later.
+fn oldest_published(keys: &[StoredKey], signing: usize, now: Timestamp) -> usize {
+    (0..signing).find(|at| now < keys[at + 1].created_at.plus(PENDING).plus(RETIRED)).unwrap_or(signing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(ages_in_hours: &[u64], now: Timestamp) -> Vec<StoredKey> {
+        let key = |(i, hours): (usize, &u64)| StoredKey {
+            purpose: "test".into(),
+            generation: i as i64 + 1,
+            kid: i.to_string(),
+            algorithm: "ES256".into(),
+            private_key: Vec::new().into(),
+            created_at: now.minus(Duration::from_secs(hours * 3600)),
+        };
+        ages_in_hours.iter().enumerate().map(key).collect()
+    }
+
+    #[test]
+    fn a_key_signs_only_after_it_was_published_for_a_day_unless_it_is_the_first() {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let signing = |ages: &[u64]| signing_index(&keys(ages, now), now);
+        assert_eq!(signing(&[0]), 0);
+        assert_eq!(signing(&[720, 0]), 0);
+        assert_eq!(signing(&[743, 23]), 0);
+        assert_eq!(signing(&[744, 24]), 1);
+    }
+
+    #[test]
+    fn a_retired_key_stays_published_for_a_day() {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let oldest = |ages: &[u64]| {
+            let keys = keys(ages, now);
+            oldest_published(&keys, signing_index(&keys, now), now)
+        };
+        assert_eq!(oldest(&[0]), 0);
+        assert_eq!(oldest(&[744, 24]), 0);
+        assert_eq!(oldest(&[767, 47]), 0);
+        assert_eq!(oldest(&[768, 48]), 1);
+    }
+}

@@ -1,0 +1,7 @@
+//! What the pool issues and redeems: authorization codes, and the signing keys with their lives.
+
+mod codes;
+mod keys;
+
+pub use codes::{CodeError, Grant, challenge, issue, redeem};
+pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
