@@ -11,3 +11,5 @@ pub mod directory;
 pub mod provider;
 pub mod broker;
 pub mod access;
+pub mod hosted;
+pub mod oauth;

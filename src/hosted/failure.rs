@@ -1,0 +1,202 @@
+//! What a refusal looks like: a page for people, JSON for programs. Neither tells anything of the
+//! inside; the request id leads to the log line that does.
+
+use super::pages::{FailurePage, page};
+use super::{Answer, Visitor, body, finish};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+/// A way on, offered on the page of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// What the button says.
+    pub label: &'static str,
+    /// Where it leads: an address of ours.
+    pub href: String,
+}
+
+/// A refusal or a fault, as the other side sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The status.
+    pub status: StatusCode,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// A way on.
+    pub action: Option<Action>,
+}
+
+/// Status, code, title, advice.
+type Row = (StatusCode, &'static str, &'static str, &'static str);
+
+const BAD_REQUEST: Row = (
+    StatusCode::BAD_REQUEST,
+    "bad_request",
+    "That request cannot be understood",
+    "Check the address, or go back and try again.",
+);
+const BAD_PATH: Row = (
+    StatusCode::BAD_REQUEST,
+    "bad_path",
+    "That address cannot be served",
+    "It holds something that is read in more than one way. Type it plainly.",
+);
+const SIGN_IN_REQUIRED: Row = (
+    StatusCode::UNAUTHORIZED,
+    "sign_in_required",
+    "Please sign in",
+    "Your session is over, and what you sent has not been passed on. Sign in and send it again.",
+);
+const FORBIDDEN: Row = (
+    StatusCode::FORBIDDEN,
+    "forbidden",
+    "This account may not sign in here",
+    "Sign in with another account, or ask your administrator for access and name the request below.",
+);
+const NOT_FOUND: Row = (
+    StatusCode::NOT_FOUND,
+    "not_found",
+    "There is nothing here",
+    "Check the address. If it should be right, ask your administrator.",
+);
+const TOO_LARGE: Row = (
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "too_large",
+    "That is too much at once",
+    "Send less, or in several parts.",
+);
+const HEADERS_TOO_LARGE: Row = (
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "headers_too_large",
+    "Your browser sent too much along",
+    "Remove this site's cookies and try again.",
+);
+const SIGN_IN_FAILED: Row = (
+    StatusCode::BAD_REQUEST,
+    "sign_in_failed",
+    "Sign-in did not work",
+    "Try again. If it keeps happening, tell your administrator the request below.",
+);
+const ATTEMPT_LOST: Row = (
+    StatusCode::BAD_REQUEST,
+    "sign_in_expired",
+    "This sign-in is no longer open",
+    "It took too long, was finished already, or your browser did not keep its cookie. Start again.",
+);
+const PROVIDER_REFUSED: Row = (
+    StatusCode::FORBIDDEN,
+    "provider_refused",
+    "The sign-in was not completed",
+    "The provider ended it, or you did. Start again, perhaps with another account.",
+);
+const PROVIDER_DOWN: Row = (
+    StatusCode::BAD_GATEWAY,
+    "provider_unavailable",
+    "The sign-in provider does not answer",
+    "Wait a moment and try again, or choose another provider.",
+);
+const UPSTREAM_DOWN: Row = (
+    StatusCode::BAD_GATEWAY,
+    "upstream_unavailable",
+    "The app does not answer",
+    "Wait a moment and try again. If it keeps happening, tell your administrator the request below.",
+);
+const UNAVAILABLE: Row = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "unavailable",
+    "Sign-in is not possible right now",
+    "Wait a moment and try again.",
+);
+const INTERNAL: Row = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "Something went wrong here",
+    "Try again. If it keeps happening, tell your administrator the request below.",
+);
+
+macro_rules! failures {
+    ($($(#[$doc:meta])* $name:ident = $row:ident;)*) => {
+        impl Failure {
+            $($(#[$doc])* pub fn $name() -> Self { Self::from_row(&$row) })*
+        }
+    };
+}
+
+failures! {
+    /// The request is malformed.
+    bad_request = BAD_REQUEST;
+    /// The path is ambiguous.
+    bad_path = BAD_PATH;
+    /// Nobody is signed in, and the request cannot be sent to sign in and back.
+    sign_in_required = SIGN_IN_REQUIRED;
+    /// The account may not sign in.
+    forbidden = FORBIDDEN;
+    /// No route, no page.
+    not_found = NOT_FOUND;
+    /// The body is larger than a page of ours takes.
+    too_large = TOO_LARGE;
+    /// The headers are larger than is taken.
+    headers_too_large = HEADERS_TOO_LARGE;
+    /// A check of the sign-in failed.
+    sign_in_failed = SIGN_IN_FAILED;
+    /// The attempt is over, used, or another browser's.
+    attempt_lost = ATTEMPT_LOST;
+    /// The provider refused the person.
+    provider_refused = PROVIDER_REFUSED;
+    /// The provider is down, slow or broken.
+    provider_down = PROVIDER_DOWN;
+    /// The upstream is down, slow or broken.
+    upstream_down = UPSTREAM_DOWN;
+    /// The store does not answer.
+    unavailable = UNAVAILABLE;
+    /// A fault of ours.
+    internal = INTERNAL;
+}
+
+impl Failure {
+    fn from_row((status, code, title, advice): &Row) -> Self {
+        Self { status: *status, code, title, advice, action: None }
+    }
+
+    /// The same with a way on.
+    pub fn with_action(mut self, label: &'static str, href: impl Into<String>) -> Self {
+        self.action = Some(Action { label, href: href.into() });
+        self
+    }
+
+    /// The same with other words on what to do.
+    pub fn with_advice(mut self, advice: &'static str) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    /// The failure as an answer for `visitor`.
+    pub fn answer(&self, visitor: &Visitor) -> Answer {
+        let rendered = match visitor.person {
+            true => page(self.status, &FailurePage { failure: self, request_id: &visitor.request_id }),
+            false => Err(self.clone()),
+        };
+        let mut answer = rendered.unwrap_or_else(|_| self.json(visitor));
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"narthex\""));
+        }
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        finish(answer, visitor)
+    }
+
+    fn json(&self, visitor: &Visitor) -> Answer {
+        let text = serde_json::json!({
+            "error": self.code,
+            "message": format!("{}. {}", self.title, self.advice),
+            "request_id": visitor.request_id,
+        });
+        body(self.status, "application/json", text.to_string())
+    }
+}

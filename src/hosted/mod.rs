@@ -1,0 +1,103 @@
+//! The pages people see, and what programs get in their place. Rendered on the server; every page
+//! works without JavaScript, and carries none.
+
+mod failure;
+mod pages;
+mod texts;
+
+pub use failure::{Action, Failure};
+pub use pages::{App, Choice, HomePage, SignInPage, SignOutPage, SignedOutPage};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+/// An answer of our own.
+pub type Answer = Response<Bytes>;
+
+/// The stylesheet, and where every host of ours serves it.
+pub const STYLE: &str = include_str!("style.css");
+/// The stylesheet's path.
+pub const STYLE_PATH: &str = "/.narthex/style.css";
+
+/// Who is answered.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The request's id, as log lines carry it.
+    pub request_id: String,
+    /// Whether a person looks at the answer, rather than a program.
+    pub person: bool,
+    /// Whether the host's certificate is one that browsers trust, so that it may insist on TLS.
+    pub strict_transport: bool,
+}
+
+const SECURITY: [(HeaderName, &str); 5] = [
+    (
+        http::header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; \
+         base-uri 'none'",
+    ),
+    (http::header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (http::header::X_FRAME_OPTIONS, "DENY"),
+    (http::header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// The name of the header that carries the request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Adds what every answer of ours carries.
+pub fn finish(mut answer: Answer, visitor: &Visitor) -> Answer {
+    let headers = answer.headers_mut();
+    for (name, value) in &SECURITY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if visitor.strict_transport {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&visitor.request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    answer
+}
+
+/// An answer with a body.
+pub fn body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// The stylesheet's answer. Its address carries no version, so that it is asked about once an hour.
+pub fn style() -> Answer {
+    let mut answer = body(StatusCode::OK, "text/css; charset=utf-8", STYLE);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    answer
+}
+
+/// 303 to `location`: what was a POST becomes a GET (RFC 9700, section 4.12).
+///
+/// # Errors
+/// Where `location` is no header value, which a checked URL always is.
+pub fn see_other(location: &str) -> Result<Answer, Failure> {
+    let location = HeaderValue::from_str(location).map_err(|_| Failure::internal())?;
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::SEE_OTHER;
+    answer.headers_mut().insert(http::header::LOCATION, location);
+    Ok(answer)
+}
+
+/// Adds a `Set-Cookie` header.
+///
+/// # Errors
+/// Where `cookie` is no header value, which one of ours always is.
+pub fn set_cookie(answer: &mut Answer, cookie: &str) -> Result<(), Failure> {
+    let mut value = HeaderValue::from_str(cookie).map_err(|_| Failure::internal())?;
+    value.set_sensitive(true);
+    answer.headers_mut().append(http::header::SET_COOKIE, value);
+    Ok(())
+}

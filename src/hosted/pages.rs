@@ -1,0 +1,116 @@
+//! The pages, each a template and what it shows.
+
+use super::texts::{ENGLISH, Texts};
+use super::{Answer, Failure, STYLE_PATH, body};
+use askama::Template;
+use http::StatusCode;
+
+/// A provider to choose.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// What the button says.
+    pub name: String,
+    /// Where it leads.
+    pub href: String,
+}
+
+impl Choice {
+    fn mark(&self) -> String {
+        self.name.chars().take(1).flat_map(char::to_uppercase).collect()
+    }
+}
+
+/// Chooses a provider.
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+pub struct SignInPage {
+    /// The host that the person wants to reach.
+    pub destination: String,
+    /// The providers.
+    pub choices: Vec<Choice>,
+}
+
+/// Asks whether to sign out, where the request for it may come from elsewhere.
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+pub struct SignOutPage {
+    /// Whom it is about.
+    pub name: String,
+    /// Where the form is sent.
+    pub action: String,
+    /// Where staying leads.
+    pub stay: String,
+}
+
+/// Says that the person is signed out.
+#[derive(Template)]
+#[template(path = "signed_out.html")]
+pub struct SignedOutPage {
+    /// Where signing in again leads; nowhere if that is unknown.
+    pub again: Option<String>,
+}
+
+/// An app that stands behind Narthex.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its host.
+    pub name: String,
+    /// Its address.
+    pub href: String,
+}
+
+/// Where a signed-in person finds the apps.
+#[derive(Template)]
+#[template(path = "home.html")]
+pub struct HomePage {
+    /// Who is signed in.
+    pub name: String,
+    /// What there is to reach.
+    pub apps: Vec<App>,
+    /// Where signing out leads.
+    pub sign_out: String,
+}
+
+/// A failure, for people.
+#[derive(Template)]
+#[template(path = "failure.html")]
+pub(super) struct FailurePage<'a> {
+    pub failure: &'a Failure,
+    pub request_id: &'a str,
+}
+
+/// What every page needs.
+trait Page: Template {
+    fn t(&self) -> &'static Texts {
+        &ENGLISH
+    }
+    fn style(&self) -> &'static str {
+        STYLE_PATH
+    }
+}
+
+impl<T: Template> Page for T {}
+
+macro_rules! answers {
+    ($($page:ty),*) => {$(
+        impl $page {
+            /// The page as an answer.
+            ///
+            /// # Errors
+            /// Where the template cannot be rendered.
+            pub fn answer(&self) -> Result<Answer, Failure> {
+                page(StatusCode::OK, self)
+            }
+        }
+    )*};
+}
+
+answers!(SignInPage, SignOutPage, SignedOutPage, HomePage);
+
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<Answer, Failure> {
+    let html = template.render().map_err(|error| {
+        tracing::error!(%error, "a page could not be rendered");
+        Failure::internal()
+    })?;
+    Ok(body(status, "text/html; charset=utf-8", html))
+}

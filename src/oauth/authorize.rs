@@ -1,0 +1,231 @@
+//! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
+
+use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
+use crate::access::{LOGIN_COOKIE, clear, login_cookies, set};
+use crate::broker::{ATTEMPT_LIFETIME, Attempts, LoginError};
+use crate::catalogue::Catalogue;
+use crate::hosted::{Answer, Choice, Failure, SignInPage, see_other, set_cookie};
+use crate::model::{AuthorizationRequest, Session};
+use crate::provider::ProviderError;
+use crate::store::StoreError;
+use crate::token::{self, Grant};
+use axum::extract::State;
+use url::Url;
+
+/// How many attempts a browser keeps: enough for a row of tabs, too few for a header of 8 KB.
+const MOST_ATTEMPTS: usize = 6;
+
+/// The address of an authorization request, as an app host sends it.
+pub struct AuthorizationUrl<'a> {
+    /// Where the code goes.
+    pub redirect_uri: &'a str,
+    /// Comes back with it.
+    pub state: &'a str,
+    /// The PKCE challenge, S256.
+    pub code_challenge: &'a str,
+}
+
+/// The gateway's own authorization request to its pool.
+pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) -> String {
+    query_url(
+        catalogue,
+        "/oauth2/authorize",
+        &AuthorizationRequest {
+            client_id: catalogue.pool.gateway_client.clone(),
+            redirect_uri: request.redirect_uri.to_owned(),
+            state: request.state.to_owned(),
+            code_challenge: request.code_challenge.to_owned(),
+        },
+        None,
+    )
+}
+
+fn query_url(catalogue: &Catalogue, path: &str, request: &AuthorizationRequest, provider: Option<&str>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &request.client_id)
+        .append_pair("redirect_uri", &request.redirect_uri)
+        .append_pair("scope", "openid")
+        .append_pair("state", &request.state)
+        .append_pair("code_challenge", &request.code_challenge)
+        .append_pair("code_challenge_method", "S256");
+    if let Some(provider) = provider {
+        query.append_pair("identity_provider", provider);
+    }
+    catalogue.config.public_url.join(&format!("{path}?{}", query.finish()))
+}
+
+/// Why an authorization request was not granted.
+enum Refusal {
+    /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
+    /// automatically redirect the user-agent to the invalid redirection URI".
+    Page(&'static str),
+    /// Anything else goes back to the client as an error code.
+    Client { redirect_uri: String, state: Option<String>, error: &'static str, description: &'static str },
+}
+
+/// The authorization request of the query, and the provider that it names.
+fn read(catalogue: &Catalogue, info: &RequestInfo) -> Result<(AuthorizationRequest, Option<String>), Refusal> {
+    let mut form = info.parameters().ok_or(Refusal::Page("a parameter comes twice"))?;
+    let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
+    if client_id != catalogue.pool.gateway_client {
+        return Err(Refusal::Page("client_id is of no client"));
+    }
+    let redirect_uri = form.remove("redirect_uri").ok_or(Refusal::Page("redirect_uri is missing"))?;
+    // RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching".
+    if catalogue.host_of_callback(&redirect_uri).is_none() {
+        return Err(Refusal::Page("redirect_uri is not one of the client's"));
+    }
+    let state = form.remove("state");
+    let refuse = |error, description| Refusal::Client {
+        redirect_uri: redirect_uri.clone(),
+        state: state.clone(),
+        error,
+        description,
+    };
+    if form.get("response_type").map(String::as_str) != Some("code") {
+        return Err(refuse("unsupported_response_type", "response_type must be code"));
+    }
+    // RFC 9700, section 2.1.1: PKCE protects every client; `plain` protects none.
+    if form.get("code_challenge_method").map(String::as_str) != Some("S256") {
+        return Err(refuse("invalid_request", "code_challenge_method must be S256"));
+    }
+    let Some(code_challenge) = form.remove("code_challenge").filter(|challenge| challenge.len() == 43) else {
+        return Err(refuse("invalid_request", "code_challenge must be 43 characters"));
+    };
+    let Some(state) = state.clone().filter(|state| state.len() <= 512) else {
+        return Err(refuse("invalid_request", "state is missing or too long"));
+    };
+    let request = AuthorizationRequest { client_id, redirect_uri, state, code_challenge };
+    Ok((request, form.remove("identity_provider")))
+}
+
+/// Tells the client why, or the person where the client cannot be told.
+fn refuse(catalogue: &Catalogue, info: &RequestInfo, refusal: Refusal) -> Handled {
+    match refusal {
+        Refusal::Page(why) => {
+            tracing::warn!(request_id = info.request_id, why, "an authorization request was refused");
+            Err(Failure::bad_request())
+        }
+        Refusal::Client { redirect_uri, state, error, description } => {
+            tracing::warn!(request_id = info.request_id, why = description, "an authorization request was refused");
+            let mut pairs = vec![("error", error), ("error_description", description)];
+            if let Some(state) = &state {
+                pairs.push(("state", state));
+            }
+            see_other(&response_url(catalogue, &redirect_uri, &pairs)?)
+        }
+    }
+}
+
+/// RFC 9207, section 2: every authorization response, "including error responses", carries `iss`.
+fn response_url(catalogue: &Catalogue, redirect_uri: &str, pairs: &[(&str, &str)]) -> Result<String, Failure> {
+    let mut url = Url::parse(redirect_uri).map_err(|_| Failure::internal())?;
+    url.query_pairs_mut().extend_pairs(pairs).append_pair("iss", &catalogue.config.public_url.to_string());
+    Ok(url.into())
+}
+
+pub(super) async fn authorize(State(pool): Shared, info: RequestInfo) -> Reply {
+    Reply(start(&pool, &info, true).await)
+}
+
+pub(super) async fn login(State(pool): Shared, info: RequestInfo) -> Reply {
+    Reply(start(&pool, &info, false).await)
+}
+
+/// With a session: straight back with a code. Without: to the provider named, to the only one, or
+/// to the page where one is chosen.
+async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled {
+    let catalogue = pool.current.load();
+    let (request, named) = match read(&catalogue, info) {
+        Ok(good) => good,
+        Err(refusal) => return refuse(&catalogue, info, refusal),
+    };
+    if session_counts
+        && named.is_none()
+        && let Some(principal) = signed_in(pool, info).await?
+    {
+        return grant(pool, &catalogue, info, &request, principal.session()).await;
+    }
+    let providers = &catalogue.config.providers;
+    match (named, providers.as_slice()) {
+        (Some(name), _) => to_provider(pool, &catalogue, info, &name, request).await,
+        (None, [only]) => to_provider(pool, &catalogue, info, &only.name, request).await,
+        (None, _) => SignInPage {
+            destination: catalogue
+                .host_of_callback(&request.redirect_uri)
+                .map_or_else(String::new, ToString::to_string),
+            choices: providers
+                .iter()
+                .map(|provider| Choice {
+                    name: provider.display_name.clone(),
+                    href: query_url(&catalogue, "/oauth2/authorize", &request, Some(&provider.name)),
+                })
+                .collect(),
+        }
+        .answer(),
+    }
+}
+
+async fn to_provider(
+    pool: &Pool,
+    catalogue: &Catalogue,
+    info: &RequestInfo,
+    name: &str,
+    request: AuthorizationRequest,
+) -> Handled {
+    let again = query_url(catalogue, "/login", &request, None);
+    let begun = pool.broker.begin(catalogue, name, request).await.map_err(|error| {
+        tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
+        match error {
+            LoginError::Provider(ProviderError::Unavailable(_)) => {
+                Failure::provider_down().with_action("Try again", again)
+            }
+            _ => Failure::bad_request(),
+        }
+    })?;
+    let mut answer = see_other(begun.redirect.as_str())?;
+    set_cookie(&mut answer, &set(&format!("{LOGIN_COOKIE}{}", begun.id), &begun.sealed, Some(ATTEMPT_LIFETIME)))?;
+    drop_oldest_attempts(info, &mut answer)?;
+    Ok(answer)
+}
+
+/// Keeps a browser from collecting attempts until its headers are refused.
+fn drop_oldest_attempts(info: &RequestInfo, answer: &mut Answer) -> Result<(), Failure> {
+    for name in surplus_attempts(info.cookies()) {
+        set_cookie(answer, &clear(&name))?;
+    }
+    Ok(())
+}
+
+/// The names of the attempts' cookies that are too many, the oldest first.
+pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h str>) -> Vec<String> {
+    let mut attempts: Vec<_> =
+        login_cookies(cookies).into_iter().map(|(id, _)| (Attempts::begun_at(id), id)).collect();
+    attempts.sort_unstable();
+    let surplus = (attempts.len() + 1).saturating_sub(MOST_ATTEMPTS);
+    attempts.into_iter().take(surplus).map(|(_, id)| format!("{LOGIN_COOKIE}{id}")).collect()
+}
+
+/// Sends the browser back to the client with a code for `session`.
+pub(super) async fn grant(
+    pool: &Pool,
+    catalogue: &Catalogue,
+    info: &RequestInfo,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Handled {
+    let (now, entropy) = (pool.clock.now(), &*pool.entropy);
+    let code: Result<_, StoreError> = pool
+        .store
+        .transaction(|tx| {
+            let grant = Grant { client_id: &request.client_id, redirect_uri: &request.redirect_uri };
+            Box::pin(async move { token::issue(tx, grant, &request.code_challenge, session, now, entropy).await })
+        })
+        .await;
+    let code = code.map_err(|error| unavailable(info, &error))?;
+    let pairs = [("code", code.text()), ("state", request.state.clone())];
+    let pairs = pairs.each_ref().map(|(name, value)| (*name, value.as_str()));
+    see_other(&response_url(catalogue, &request.redirect_uri, &pairs)?)
+}

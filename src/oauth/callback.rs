@@ -1,0 +1,76 @@
+//! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
+
+use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, signed_in, unavailable};
+use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
+use crate::broker::LoginError;
+use crate::hosted::{Failure, set_cookie};
+use crate::model::CookieScope;
+use crate::provider::ProviderError;
+use crate::store::Change;
+use axum::extract::{Path, State};
+
+pub(super) async fn idpresponse(State(pool): Shared, Path(provider): Path<String>, info: RequestInfo) -> Reply {
+    Reply(finish(&pool, &info, &provider).await)
+}
+
+async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
+    let catalogue = pool.current.load();
+    let refused = |error: LoginError| {
+        tracing::warn!(
+            target: "audit",
+            event = "login_failed",
+            request_id = info.request_id,
+            client = info.client(),
+            provider,
+            reason = error.reason(),
+            detail = %error,
+        );
+        failure(info, error)
+    };
+    let parameters = info.parameters().ok_or_else(Failure::bad_request)?;
+    // The state names the attempt; that this browser carries it is what binds the login to it.
+    let id = parameters.get("state").map(String::as_str).unwrap_or_default();
+    let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
+        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed))
+        .ok_or_else(|| refused(LoginError::NoAttempt))?;
+    let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
+
+    let finished = pool
+        .broker
+        .finish(&catalogue, provider, &parameters, id, login, earlier.clone())
+        .await
+        .map_err(refused)?;
+    pool.sessions.hear(&[Change::User(finished.user.id.clone())]);
+    if let Some(earlier) = earlier {
+        pool.sessions.hear(&[Change::Session(earlier)]);
+    }
+    tracing::info!(
+        target: "audit",
+        event = "login",
+        request_id = info.request_id,
+        client = info.client(),
+        provider,
+        sub = finished.user.id,
+        username = finished.user.username,
+        sid = finished.session.id,
+    );
+
+    let mut answer = authorize::grant(pool, &catalogue, info, &finished.request, &finished.session).await?;
+    let cookie = pool.sessions.cookie(&finished.token, &CookieScope::Pool);
+    set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
+    set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
+    Ok(answer)
+}
+
+/// What the person is told. The log has the check that failed; the page does not.
+fn failure(info: &RequestInfo, error: LoginError) -> Failure {
+    match error {
+        LoginError::NoSuchProvider => Failure::not_found(),
+        LoginError::NoAttempt | LoginError::Used => Failure::attempt_lost(),
+        LoginError::Provider(ProviderError::Unavailable(_)) => Failure::provider_down(),
+        LoginError::Provider(ProviderError::Refused { .. }) => Failure::provider_refused(),
+        LoginError::NotAllowed(_) | LoginError::Disabled(_) => Failure::forbidden(),
+        LoginError::OtherProvider | LoginError::Provider(_) | LoginError::Unmappable(_) => Failure::sign_in_failed(),
+        LoginError::Store(error) => unavailable(info, &error),
+    }
+}

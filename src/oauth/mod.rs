@@ -1,0 +1,142 @@
+//! The pool's protocol face: authorize, the providers' callbacks, logout, key sets, and the home
+//! page. Handlers say what was asked of which room and answer in a word; failures become pages or
+//! JSON in one place, [`answer`].
+
+mod authorize;
+mod callback;
+mod keys;
+mod logout;
+mod request;
+
+pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
+pub use logout::end_session;
+pub use request::{Form, Origin, RequestInfo};
+
+use crate::access::{POOL_COOKIE, Principal, Sessions, find};
+use crate::base::{Clock, Entropy};
+use crate::broker::Broker;
+use crate::catalogue::{Catalogue, Current};
+use crate::hosted::{self, Answer, App, Failure, HomePage, Visitor};
+use crate::model::CookieScope;
+use crate::store::{Store, StoreError};
+use crate::token::KeyChain;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::routing::get;
+use http_body_util::BodyExt as _;
+use std::sync::Arc;
+use tower_service::Service as _;
+
+/// What the handlers work with.
+pub struct Pool {
+    /// The snapshot that counts.
+    pub current: Arc<Current>,
+    /// Logins at providers.
+    pub broker: Arc<Broker>,
+    /// Sessions and their cookies.
+    pub sessions: Arc<Sessions>,
+    /// State.
+    pub store: Store,
+    /// The keys of assertions.
+    pub keys: Arc<KeyChain>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+type Shared = State<Arc<Pool>>;
+
+/// A failure on its way to [`answer`].
+#[derive(Clone)]
+struct Failed(Failure);
+
+/// What a handler answers.
+type Handled = Result<Answer, Failure>;
+
+/// The pool's routes, below the path of `public_url`.
+pub fn router(pool: Arc<Pool>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/login", get(authorize::login))
+        .route("/logout", get(logout::get).post(logout::post))
+        .route("/oauth2/authorize", get(authorize::authorize))
+        .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse))
+        .route("/.well-known/jwks.json", get(keys::jwks))
+        .route("/public-keys/{kid}", get(keys::pem))
+        .route("/.narthex/style.css", get(|| async { Reply(Ok(hosted::style())) }))
+        .fallback(|| async { Reply(Err(Failure::not_found())) })
+        .method_not_allowed_fallback(|| async { Reply(Err(Failure::not_found())) })
+        .with_state(pool)
+}
+
+/// Answers a request through `router`, failures included.
+pub async fn answer(router: &Router, request: Request, visitor: &Visitor) -> Answer {
+    let Ok(response) = router.clone().call(request).await;
+    let (parts, body) = response.into_parts();
+    if let Some(Failed(failure)) = parts.extensions.get() {
+        return failure.answer(visitor);
+    }
+    // Handlers answer with whole bodies: collecting them neither waits nor copies.
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Failure::internal().answer(visitor),
+    };
+    hosted::finish(Answer::from_parts(parts, body), visitor)
+}
+
+/// Carries what a handler answered through axum.
+struct Reply(Handled);
+
+impl axum::response::IntoResponse for Reply {
+    fn into_response(self) -> axum::response::Response {
+        match self.0 {
+            Ok(answer) => answer.map(Body::from),
+            Err(failure) => {
+                let mut response = axum::response::Response::new(Body::empty());
+                *response.status_mut() = failure.status;
+                response.extensions_mut().insert(Failed(failure));
+                response
+            }
+        }
+    }
+}
+
+/// The principal whose pool cookie the request carries.
+async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<Principal>, Failure> {
+    let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
+    pool.sessions.principal(cookie, &CookieScope::Pool).await.map_err(|error| unavailable(info, &error))
+}
+
+fn unavailable(info: &RequestInfo, error: &StoreError) -> Failure {
+    tracing::error!(request_id = info.request_id, %error, "the store did not do its part");
+    Failure::unavailable()
+}
+
+async fn home(State(pool): Shared, info: RequestInfo) -> Reply {
+    Reply(home_page(&pool, &info).await)
+}
+
+async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
+    let catalogue = pool.current.load();
+    let Some(principal) = signed_in(pool, info).await? else {
+        return Err(Failure::sign_in_required().with_advice("Open one of your apps: it sends you here to sign in."));
+    };
+    HomePage {
+        name: principal.user().display_name().to_owned(),
+        apps: apps(&catalogue),
+        sign_out: catalogue.config.public_url.join("/logout"),
+    }
+    .answer()
+}
+
+fn apps(catalogue: &Catalogue) -> Vec<App> {
+    let mut apps: Vec<App> = catalogue
+        .routes()
+        .map(|route| App { name: route.config.host.to_string(), href: format!("{}/", route.origin) })
+        .collect();
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    apps.dedup_by(|a, b| a.name == b.name);
+    apps
+}

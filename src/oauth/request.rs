@@ -1,0 +1,74 @@
+//! What handlers need to know of a request.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+/// What the gateway knows of a request, handed on in its extensions, and its headers.
+#[derive(Clone, Debug)]
+pub struct RequestInfo {
+    /// The request's id.
+    pub request_id: String,
+    /// The client's address, as far as trusted proxies tell it.
+    pub client: Option<IpAddr>,
+    headers: http::HeaderMap,
+    query: String,
+}
+
+/// What the gateway puts into a request's extensions.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The request's id.
+    pub request_id: String,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+}
+
+/// Parameters, each of which came exactly once.
+pub type Form = HashMap<String, String>;
+
+impl RequestInfo {
+    /// The texts of the request's `Cookie` headers.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        self.headers.get_all(http::header::COOKIE).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The text of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The client's address, for log lines.
+    pub fn client(&self) -> String {
+        self.client.map_or_else(String::new, |ip| ip.to_string())
+    }
+
+    /// The query's parameters; `None` where one comes twice.
+    ///
+    /// RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
+    pub fn parameters(&self) -> Option<Form> {
+        let mut form = Form::new();
+        for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
+            if form.insert(name.into_owned(), value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        Some(form)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let origin = parts.extensions.get::<Origin>();
+        Ok(Self {
+            request_id: origin.map_or_else(String::new, |origin| origin.request_id.clone()),
+            client: origin.and_then(|origin| origin.client),
+            headers: parts.headers.clone(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+        })
+    }
+}
