@@ -13,3 +13,5 @@ pub mod broker;
 pub mod access;
 pub mod hosted;
 pub mod oauth;
+pub mod gateway;
+pub mod app;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `narthex` program.
+
+fn main() -> std::process::ExitCode {
+    narthex::app::main()
+}

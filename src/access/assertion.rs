@@ -3,7 +3,7 @@
 use super::Principal;
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
-use crate::jose::{self, AssertionHeader, KeyError};
+use crate::jose::{self, KeyError};
 use crate::model::User;
 use crate::policy::Permit;
 use crate::token::KeyChain;
@@ -165,7 +165,13 @@ impl Minter {
             groups: groups_that_fit(user),
             identities,
         };
-        let header = AssertionHeader { iss: &iss, signer: &route.signer, client: &catalogue.pool.gateway_client, exp };
+        // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
+        let header = [
+            ("iss", iss.as_str().into()),
+            ("signer", route.signer.as_str().into()),
+            ("client", catalogue.pool.gateway_client.as_str().into()),
+            ("exp", exp.into()),
+        ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
         let mut data = HeaderValue::from_str(&token).map_err(|_| MintError::Header)?;

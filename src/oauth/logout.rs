@@ -41,7 +41,7 @@ async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
         return Err(Failure::bad_request());
     }
     if let Some(principal) = signed_in(pool, info).await? {
-        end_session(pool, info, principal.session().id.as_str()).await.map_err(|error| unavailable(info, &error))?;
+        end_session(pool, &info.request_id, &info.client(), &principal.session().id).await.map_err(|error| unavailable(info, &error))?;
     }
     let mut answer = see_other(&pool.current.load().config.public_url.join("/logout"))?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
@@ -52,10 +52,10 @@ async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
 ///
 /// # Errors
 /// Where the store does not answer; the session goes on then.
-pub async fn end_session(pool: &Pool, info: &RequestInfo, sid: &str) -> Result<(), StoreError> {
+pub async fn end_session(pool: &Pool, request_id: &str, client: &str, sid: &str) -> Result<(), StoreError> {
     let (now, entropy) = (pool.clock.now(), &*pool.entropy);
     pool.store.transaction(|tx| Box::pin(async move { tx.end_session(sid, now, entropy).await })).await?;
     pool.sessions.hear(&[Change::Session(sid.to_owned())]);
-    tracing::info!(target: "audit", event = "logout", request_id = info.request_id, client = info.client(), sid);
+    tracing::info!(target: "audit", event = "logout", request_id, client, sid);
     Ok(())
 }

@@ -10,7 +10,7 @@ mod request;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
 pub use logout::end_session;
-pub use request::{Form, Origin, RequestInfo};
+pub use request::{Form, Origin, RequestInfo, form};
 
 use crate::access::{POOL_COOKIE, Principal, Sessions, find};
 use crate::base::{Clock, Entropy};

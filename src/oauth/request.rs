@@ -46,17 +46,22 @@ impl RequestInfo {
     }
 
     /// The query's parameters; `None` where one comes twice.
-    ///
-    /// RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
     pub fn parameters(&self) -> Option<Form> {
-        let mut form = Form::new();
-        for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
-            if form.insert(name.into_owned(), value.into_owned()).is_some() {
-                return None;
-            }
-        }
-        Some(form)
+        form(&self.query)
     }
+}
+
+/// The parameters of a query or form; `None` where one comes twice.
+///
+/// RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
+pub fn form(text: &str) -> Option<Form> {
+    let mut form = Form::new();
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+        if form.insert(name.into_owned(), value.into_owned()).is_some() {
+            return None;
+        }
+    }
+    Some(form)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {

@@ -1,0 +1,103 @@
+//! Assembly: every room is given what it stands on.
+
+use super::master_key;
+use crate::access::{Minter, Sessions};
+use crate::base::{Clock, Entropy, KeyRing, SystemClock, SystemEntropy};
+use crate::broker::{Attempts, Broker};
+use crate::catalogue::{Catalogue, Current};
+use crate::config::Config;
+use crate::gateway::{Gateway, Parts, TlsStore};
+use crate::jose::Algorithm;
+use crate::oauth::{self, Pool};
+use crate::provider::Outbound;
+use crate::store::Store;
+use crate::token::KeyChain;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why the program cannot go on: told on the terminal, with the mend.
+#[derive(Debug)]
+pub struct Fatal(String);
+
+impl Fatal {
+    /// An error with what was being done.
+    pub fn new(doing: &str, error: impl fmt::Display) -> Self {
+        Self(format!("{doing}: {error}"))
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+/// A deployment, assembled.
+pub struct App {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// Certificates.
+    pub tls: Arc<TlsStore>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl App {
+    /// Assembles what `config` describes.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving.
+    pub async fn build(config: Config) -> Result<Self, Fatal> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Fatal::new("the certificates cannot be used", lines.join("\n  "))
+        })?;
+        let master = master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
+        let ring = Arc::new(KeyRing::new(&master));
+        let store = Store::open(&config.store.url, ring.clone())
+            .await
+            .map_err(|error| Fatal::new("the store cannot be opened", error))?;
+        let failed = |error: crate::store::StoreError| Fatal::new("the store", error);
+        store.check_master_key(&*entropy).await.map_err(failed)?.map_err(|error| {
+            Fatal::new(
+                "the store's secrets do not open",
+                format!("{error}\n  mend: start with the master key that this store was made with"),
+            )
+        })?;
+        let catalogue = Catalogue::build(config, &store, &*entropy, 1).await.map_err(failed)?;
+        let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
+        let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
+        broker.apply(&catalogue);
+        let current = Arc::new(Current::new(catalogue));
+        let keys = KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
+            .await
+            .map_err(|error| Fatal::new("the signing keys", error))?;
+        let keys = Arc::new(keys);
+        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone());
+        let pool = Arc::new(Pool {
+            current,
+            broker: Arc::new(broker),
+            sessions: Arc::new(sessions),
+            store,
+            keys: keys.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
+        let gateway = Gateway::new(Parts {
+            router: oauth::router(pool.clone()),
+            pool: pool.clone(),
+            minter: Minter::new(keys, clock.clone(), entropy.clone()),
+            attempts: Attempts::new(ring, clock.clone(), entropy.clone()),
+        });
+        gateway.apply().await;
+        Ok(Self { gateway: Arc::new(gateway), pool, tls: Arc::new(tls), clock, entropy })
+    }
+}

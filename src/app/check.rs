@@ -1,0 +1,131 @@
+//! `narthex check`: the file, the certificates, the providers, and what to register where.
+
+use super::build::Fatal;
+use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
+use crate::config::{Config, TlsCertificate};
+use crate::gateway::{LoadedCertificate, hosts_without_certificate};
+use crate::provider::{self, Outbound};
+use std::path::Path;
+use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// How long before its end a certificate is worth a warning.
+const SOON: Duration = Duration::from_secs(21 * 86400);
+
+/// What was found.
+#[derive(Default)]
+struct Report {
+    problems: usize,
+}
+
+impl Report {
+    fn good(&self, line: impl std::fmt::Display) {
+        println!("  ok       {line}");
+    }
+
+    fn warn(&self, line: impl std::fmt::Display) {
+        println!("  warning  {line}");
+    }
+
+    fn problem(&mut self, line: impl std::fmt::Display) {
+        self.problems += 1;
+        println!("  problem  {line}");
+    }
+}
+
+/// Checks `file` and everything it speaks of.
+///
+/// # Errors
+/// Where something would keep people from signing in.
+pub async fn check(file: &Path) -> Result<(), Fatal> {
+    let config = Config::load(file, &|name| std::env::var(name).ok())
+        .map_err(|error| Fatal::new("the configuration cannot be used", format!("\n\n{error}\n")))?;
+    let mut report = Report::default();
+    println!("{}", file.display());
+    report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
+    println!("certificates");
+    certificates(&config, SystemClock.now(), &mut report);
+    println!("providers");
+    providers(&config, &mut report).await?;
+    println!("register at each provider");
+    for provider in &config.providers {
+        println!("  {}", provider.name);
+        println!("    redirect URI   {}", config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name)));
+        println!("    sign-out URI   {}", config.public_url.join("/logout"));
+    }
+    match report.problems {
+        0 => Ok(()),
+        count => Err(Fatal::new("narthex check", format!("{count} problem(s), told above"))),
+    }
+}
+
+fn certificates(config: &Config, now: Timestamp, report: &mut Report) {
+    for tls in &config.tls {
+        match LoadedCertificate::read(&tls.cert, &tls.key, &tls.hosts) {
+            Ok(loaded) => {
+                let before = report.problems;
+                let leaf = loaded.key.cert.first();
+                match leaf.map(|der| X509Certificate::from_der(der)) {
+                    Some(Ok((_, certificate))) => leaf_of(tls, &certificate, now, report),
+                    _ => report.problem(format!("{}: the certificate cannot be read", tls.cert.display())),
+                }
+                if report.problems == before {
+                    report.good(format!("{} belongs to {}", tls.key.display(), tls.cert.display()));
+                }
+            }
+            Err(error) => report.problem(error),
+        }
+    }
+    for host in hosts_without_certificate(config) {
+        report.warn(format!("{host} is named by no [[tls]]: it gets a certificate that browsers do not trust"));
+    }
+}
+
+fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timestamp, report: &mut Report) {
+    let file = tls.cert.display();
+    let validity = certificate.validity();
+    let (from, until) =
+        (Timestamp::from_seconds(validity.not_before.timestamp()), Timestamp::from_seconds(validity.not_after.timestamp()));
+    if now < from {
+        report.problem(format!("{file}: it is not valid before {}", validity.not_before));
+    } else if now >= until {
+        report.problem(format!("{file}: it expired at {}", validity.not_after));
+    } else if now.plus(SOON) >= until {
+        report.warn(format!("{file}: it expires soon, at {}", validity.not_after));
+    }
+    let names: Vec<String> = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|extension| &extension.value.general_names)
+        .into_iter()
+        .flatten()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    for host in &tls.hosts {
+        let text = host.to_string();
+        let parent = text.split_once('.').map(|(_, domain)| format!("*.{domain}"));
+        if !names.iter().any(|name| *name == text || parent.as_ref() == Some(name)) {
+            report.problem(format!("{file}: it is for {}, not for {text}", names.join(", ")));
+        }
+    }
+}
+
+async fn providers(config: &Config, report: &mut Report) -> Result<(), Fatal> {
+    let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
+    for settings in &config.providers {
+        let provider = provider::connect(settings, outbound.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+        match provider.refresh().await {
+            Ok(()) => report.good(format!("{} answers, and its metadata can be used", settings.name)),
+            Err(error) => report.problem(format!("{}: {error}", settings.name)),
+        }
+    }
+    if config.providers.is_empty() {
+        report.warn("there is none: nobody can sign in");
+    }
+    Ok(())
+}

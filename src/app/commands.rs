@@ -1,0 +1,69 @@
+//! The command line.
+
+use super::{check, run};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where the configuration is looked for.
+const DEFAULT_FILE: &str = "narthex.toml";
+
+#[derive(Parser)]
+#[command(name = "narthex", version, about = "Single sign-on in front of existing web apps", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves what the configuration says; without a configuration, a demo on this machine
+    Run {
+        /// The configuration [default: narthex.toml, where there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The port of the demo
+        #[arg(long, value_name = "PORT", default_value_t = 8443, conflicts_with = "config")]
+        demo_port: u16,
+    },
+    /// Checks the configuration, the certificates and the providers, and prints what to register where
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // pingora would install another one, and the first to be installed stays.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("narthex").build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("narthex: no threads could be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Run { config, demo_port } => {
+                let file = config.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
+                match file {
+                    Some(file) => run::serve_file(file).await,
+                    None => run::serve_demo(demo_port).await,
+                }
+            }
+            Command::Check { config } => check::check(&config).await,
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

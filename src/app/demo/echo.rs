@@ -1,0 +1,95 @@
+//! The demo's app. It trusts nothing but the assertion, which it checks as an app should: against
+//! the published key set, its issuer and its audience.
+
+use crate::catalogue::Route;
+use crate::hosted::{STYLE, STYLE_PATH};
+use crate::oauth::Pool;
+use askama::Template;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use jsonwebtoken::{DecodingKey, Validation};
+use serde_json::{Map, Value};
+use std::sync::{Arc, OnceLock};
+
+type Shown = Arc<OnceLock<Arc<Pool>>>;
+
+#[derive(Template)]
+#[template(path = "echo.html")]
+struct EchoPage {
+    style: &'static str,
+    request: String,
+    name: Option<String>,
+    facts: Vec<(&'static str, String)>,
+    claims: String,
+    headers: Vec<(String, String)>,
+}
+
+/// The app.
+pub fn router(pool: Shown) -> Router {
+    Router::new()
+        .route("/style.css", get(|| async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
+        .fallback(echo)
+        .with_state(pool)
+}
+
+async fn echo(State(pool): State<Shown>, request: Request) -> Response {
+    let headers: Vec<(String, String)> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let claims = match text("x-amzn-oidc-data") {
+        Some(token) => match pool.get().and_then(|pool| verify(pool, token)) {
+            Some(claims) => Some(claims),
+            None => return (StatusCode::FORBIDDEN, "the assertion does not verify\n").into_response(),
+        },
+        None => None,
+    };
+    if !text(ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/html")) {
+        let json = serde_json::json!({
+            "method": request.method().as_str(),
+            "target": target,
+            "identity": claims,
+            "headers": headers,
+        });
+        return ([(CONTENT_TYPE, "application/json")], json.to_string()).into_response();
+    }
+    page(request.method().as_str(), &target, claims, headers)
+}
+
+fn page(method: &str, target: &str, claims: Option<Map<String, Value>>, headers: Vec<(String, String)>) -> Response {
+    let get = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    let facts = [("E-mail", "email"), ("User name", "cognito:username"), ("Subject", "sub"), ("Session", "sid")];
+    let page = EchoPage {
+        style: STYLE_PATH,
+        request: format!("{method} {target}"),
+        name: claims.as_ref().map(|_| get("name").or(get("email")).unwrap_or_else(|| "somebody".to_owned())),
+        facts: facts.into_iter().filter_map(|(label, claim)| Some((label, get(claim)?))).collect(),
+        claims: claims.map_or_else(String::new, |claims| serde_json::to_string_pretty(&claims).unwrap_or_default()),
+        headers: headers.into_iter().filter(|(name, _)| name.starts_with("x-")).collect(),
+    };
+    match page.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The claims of an assertion that is meant for this app.
+fn verify(pool: &Pool, token: &str) -> Option<Map<String, Value>> {
+    let catalogue = pool.current.load();
+    let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+    let keys = pool.keys.current();
+    let key = keys.published.iter().find(|key| key.kid() == kid)?;
+    let mut validation = Validation::new(key.algorithm().into());
+    validation.set_issuer(&[catalogue.config.public_url.to_string()]);
+    let audiences: Vec<&str> = catalogue.routes().map(|route: &Arc<Route>| route.audience.as_str()).collect();
+    validation.set_audience(&audiences);
+    let key = DecodingKey::from_jwk(key.jwk()).ok()?;
+    jsonwebtoken::decode(token, &key, &validation).ok().map(|token| token.claims)
+}

@@ -1,0 +1,141 @@
+//! The demo: one command, no file. An echo app that shows the identity it was handed, and a stand-in
+//! provider that signs in whoever you say you are. Both exist only here and listen on loopback; no
+//! file can name them.
+
+mod echo;
+mod provider;
+
+use super::build::Fatal;
+use crate::base::{Entropy as _, SystemEntropy, Token, b64};
+use crate::config::Config;
+use crate::oauth::Pool;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use tokio::net::TcpListener;
+
+/// The demo's own servers.
+pub struct Demo {
+    port: u16,
+    app: SocketAddr,
+    provider: SocketAddr,
+    secret: String,
+    state: PathBuf,
+    pool: Arc<OnceLock<Arc<Pool>>>,
+}
+
+impl Demo {
+    /// Starts the echo app and the stand-in provider.
+    ///
+    /// # Errors
+    /// Where loopback cannot be listened on, or no folder for the demo's state can be made.
+    pub async fn start(port: u16) -> Result<Self, Fatal> {
+        let bind = async || {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| Fatal::new("loopback", e))?;
+            let address = listener.local_addr().map_err(|e| Fatal::new("loopback", e))?;
+            Ok::<_, Fatal>((listener, address))
+        };
+        let (app_listener, app) = bind().await?;
+        let (provider_listener, provider) = bind().await?;
+        let mut name = [0; 12];
+        SystemEntropy.fill(&mut name);
+        let state = std::env::temp_dir().join(format!("narthex-demo-{}", b64(name)));
+        make_private(&state).map_err(|error| Fatal::new(&state.display().to_string(), error))?;
+
+        let pool = Arc::new(OnceLock::new());
+        let secret = Token::random(&SystemEntropy).text();
+        let registration = provider::Registration {
+            issuer: format!("http://{provider}"),
+            client_id: "narthex-demo".to_owned(),
+            client_secret: secret.clone(),
+            redirect_uri: format!("{}/oauth2/idpresponse/stand-in", origin("auth", port)),
+            origins: ["auth", "app"].map(|name| origin(name, port)),
+        };
+        let stand_in = provider::router(registration).map_err(|error| Fatal::new("the stand-in provider", error))?;
+        tokio::spawn(async move { drop(axum::serve(provider_listener, stand_in).await) });
+        let echo = echo::router(pool.clone());
+        tokio::spawn(async move { drop(axum::serve(app_listener, echo).await) });
+        Ok(Self { port, app, provider, secret, state, pool })
+    }
+
+    /// The configuration, as a file would have it.
+    ///
+    /// # Errors
+    /// Never, unless the demo itself is wrong.
+    pub fn config(&self) -> Result<Config, Fatal> {
+        let Self { port, app, provider, secret, state, .. } = self;
+        let admin = if *port == 8443 { 9090 } else { 0 };
+        let text = format!(
+            r#"
+public_url = "{auth}"
+
+[listen]
+https = "127.0.0.1:{port}"
+http = "off"
+admin = "127.0.0.1:{admin}"
+
+[store]
+url = "sqlite:{state}/narthex.db"
+
+[[provider]]
+name = "stand-in"
+display_name = "the stand-in provider"
+type = "oidc"
+issuer = "http://{provider}"
+client_id = "narthex-demo"
+client_secret = "{secret}"
+allow = "anyone"
+
+[[route]]
+host = "app.localhost"
+upstream = "http://{app}"
+
+[[route]]
+host = "app.localhost"
+path = "/open"
+access = "public"
+upstream = "http://{app}"
+"#,
+            auth = origin("auth", *port),
+            state = state.display(),
+        );
+        Config::parse(&text, "the demo", Path::new("."), &|_| None).map_err(|error| Fatal::new("the demo", error))
+    }
+
+    /// Lets the echo app check what it is handed against the key set of `pool`.
+    pub fn show_to(&self, pool: &Arc<Pool>) {
+        // The demo is shown to one pool, once.
+        drop(self.pool.set(pool.clone()));
+    }
+
+    /// What the terminal says.
+    pub fn banner(&self) -> String {
+        format!(
+            "\n  Narthex is running a demo on this machine.\n\n\
+             \x20   1. Open   {app}\n\
+             \x20   2. Sign in as whoever you like: a stand-in provider believes you.\n\
+             \x20   3. See the identity that the app was handed.\n\n\
+             \x20 The pages are at {auth}. Your browser will warn you once about\n\
+             \x20 the certificate: its authority, certs/local-authority.pem, was made here just now.\n\n\
+             \x20 For your own apps: write a narthex.toml and start again. Stop with Ctrl-C.\n",
+            app = origin("app", self.port),
+            auth = origin("auth", self.port),
+        )
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Nothing of a demo needs to outlive it.
+        drop(std::fs::remove_dir_all(&self.state));
+    }
+}
+
+fn origin(name: &str, port: u16) -> String {
+    format!("https://{name}.localhost:{port}")
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(folder)
+}

@@ -1,0 +1,95 @@
+//! What goes on beside requests: hearing of other nodes, writing down, purging, turning keys,
+//! renewing what is known of providers, looking after upstreams.
+
+use super::build::App;
+use crate::base::Duration;
+use crate::store::Feed;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+const LISTEN: Duration = Duration::from_secs(1);
+const WRITE_DOWN: Duration = Duration::from_secs(5);
+const PURGE: Duration = Duration::from_secs(600);
+const TURN_KEYS: Duration = Duration::from_secs(600);
+const RENEW_PROVIDERS: Duration = Duration::from_secs(300);
+const LOOK_UP_UPSTREAMS: Duration = Duration::from_secs(15);
+const CHECK_UPSTREAMS: Duration = Duration::from_secs(5);
+const RENEW_CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
+
+/// Keeps house until `shutdown` says so.
+pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    let feed = Arc::new(tokio::sync::Mutex::new(Feed::default()));
+    every(&mut tasks, LISTEN, &app, &shutdown, move |app| {
+        let feed = feed.clone();
+        async move {
+            let now = app.clock.now();
+            match feed.lock().await.news(&app.pool.store, now).await {
+                Ok(news) => {
+                    app.pool.sessions.hear(&news);
+                    app.pool.sessions.heard(now);
+                }
+                Err(error) => tracing::warn!(%error, "other nodes cannot be heard"),
+            }
+        }
+    });
+    every(&mut tasks, WRITE_DOWN, &app, &shutdown, |app| async move {
+        if let Err(error) = app.pool.sessions.write_down().await {
+            tracing::warn!(%error, "the sessions' last use could not be written down");
+        }
+    });
+    every(&mut tasks, PURGE, &app, &shutdown, |app| async move {
+        let limits = app.pool.current.load().config.session;
+        match app.pool.store.purge(limits, app.clock.now()).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "purged what is over"),
+            Err(error) => tracing::warn!(%error, "what is over could not be purged"),
+        }
+    });
+    every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
+        if let Err(error) = app.pool.keys.turn().await {
+            tracing::error!(%error, "the signing keys could not be turned");
+        }
+    });
+    every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });
+    every(&mut tasks, LOOK_UP_UPSTREAMS, &app, &shutdown, |app| async move {
+        for entry in app.gateway.table().entries() {
+            entry.group.look_up().await;
+        }
+    });
+    every(&mut tasks, CHECK_UPSTREAMS, &app, &shutdown, |app| async move {
+        for entry in app.gateway.table().entries() {
+            entry.group.check_health().await;
+        }
+    });
+    every(&mut tasks, RENEW_CERTIFICATES, &app, &shutdown, |app| async move {
+        if let Err(errors) = app.tls.reload(&app.pool.current.load().config, app.clock.now()) {
+            tracing::error!(?errors, "the certificates could not be renewed");
+        }
+    });
+    while tasks.join_next().await.is_some() {}
+    if let Err(error) = app.pool.sessions.write_down().await {
+        tracing::warn!(%error, "the sessions' last use could not be written down");
+    }
+}
+
+/// Runs `work` at once and then again and again, never two at a time.
+fn every<W, F>(tasks: &mut JoinSet<()>, period: Duration, app: &Arc<App>, shutdown: &watch::Receiver<bool>, work: W)
+where
+    W: Fn(Arc<App>) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (app, mut shutdown) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => work(app.clone()).await,
+                _ = shutdown.changed() => return,
+            }
+        }
+    });
+}

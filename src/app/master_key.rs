@@ -1,0 +1,71 @@
+//! Where the master key comes from: the configuration, or with SQLite a file beside the database.
+
+use crate::base::{Entropy, MasterKey};
+use crate::config::{StoreSettings, StoreUrl};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Why there is no master key.
+#[derive(Debug)]
+pub enum MasterKeyError {
+    /// A shared store needs one that is set.
+    NotSet,
+    /// The text is no key.
+    Malformed(PathBuf),
+    /// Others may read the key file.
+    Exposed(PathBuf),
+    /// The key file can be neither read nor made.
+    File(PathBuf, std::io::Error),
+}
+
+impl std::fmt::Display for MasterKeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotSet => f.write_str("master_key in [store] must be set for a store that several nodes share"),
+            Self::Malformed(file) => write!(f, "{} holds no master key: 32 bytes in base64url", file.display()),
+            Self::Exposed(file) => {
+                write!(f, "others may read {0}\n  mend: chmod 600 {0}", file.display())
+            }
+            Self::File(file, error) => write!(f, "the master key's file {}: {error}", file.display()),
+        }
+    }
+}
+
+impl std::error::Error for MasterKeyError {}
+
+/// The master key that `settings` speak of; with SQLite one is made where there is none.
+///
+/// # Errors
+/// Where there is none to be had.
+pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey, MasterKeyError> {
+    if let Some(secret) = &settings.master_key {
+        return MasterKey::parse(secret.expose()).ok_or(MasterKeyError::NotSet);
+    }
+    let StoreUrl::Sqlite(database) = &settings.url else { return Err(MasterKeyError::NotSet) };
+    let mut file = database.clone().into_os_string();
+    file.push(".key");
+    let file = PathBuf::from(file);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let mode = std::fs::metadata(&file).map_err(|e| MasterKeyError::File(file.clone(), e))?.permissions().mode();
+            if mode & 0o077 != 0 {
+                return Err(MasterKeyError::Exposed(file));
+            }
+            MasterKey::parse(&text).ok_or(MasterKeyError::Malformed(file))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = MasterKey::random(entropy);
+            write(&file, &key.text()).map_err(|error| MasterKeyError::File(file, error))?;
+            Ok(key)
+        }
+        Err(error) => Err(MasterKeyError::File(file, error)),
+    }
+}
+
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    // create_new: two processes that start at once must not each have a key.
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()
+}

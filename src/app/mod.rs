@@ -1,0 +1,14 @@
+//! The program: commands, assembly, reload, housekeeping, telemetry, and the demo.
+
+mod admin;
+mod build;
+mod check;
+mod commands;
+mod demo;
+mod housekeeping;
+mod master_key;
+mod reload;
+mod run;
+mod telemetry;
+
+pub use commands::main;

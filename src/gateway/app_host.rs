@@ -1,0 +1,231 @@
+//! What Narthex answers on an app's own host: the way out to sign in, the callback that brings the
+//! session, and sign-out. The gateway is an app client of its pool like any other; only the code is
+//! redeemed in process.
+
+use super::incoming::{self, Incoming, cookies};
+use super::proxy::{Gateway, scope_of, unavailable};
+use super::stop::Stop;
+use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set};
+use crate::base::Token;
+use crate::broker::ATTEMPT_LIFETIME;
+use crate::catalogue::Catalogue;
+use crate::hosted::{self, Answer, Failure, SignOutPage, see_other, set_cookie};
+use crate::model::SessionCookie;
+use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
+use crate::policy::Denial;
+use crate::store::StoreError;
+use crate::token::{self, CodeError, Grant};
+use http::Method;
+use pingora_proxy::Session;
+use serde::{Deserialize, Serialize};
+
+/// The longest address that is remembered over a sign-in: it travels in a cookie.
+const LONGEST_RETURN: usize = 1800;
+
+/// What an app host remembers while its visitor signs in.
+#[derive(Serialize, Deserialize)]
+struct AppLogin {
+    /// The path and query that the visitor wanted, on this host.
+    return_to: String,
+    /// The PKCE verifier.
+    verifier: String,
+}
+
+fn place(incoming: &Incoming) -> String {
+    format!("app {}", incoming.host)
+}
+
+/// Nobody is signed in where somebody must be: a browser is sent to sign in and back, a program is
+/// told.
+pub fn sign_in(
+    gateway: &Gateway,
+    catalogue: &Catalogue,
+    session: &Session,
+    incoming: &Incoming,
+    target: &str,
+    denial: Denial,
+) -> Stop {
+    let Denial::NotSignedIn = denial;
+    if !incoming.may_redirect {
+        let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
+        return Failure::sign_in_required().with_action("Sign in", home).answer(&incoming.visitor).into();
+    }
+    let answer = begin(gateway, catalogue, session, incoming, target);
+    hosted::finish(answer.unwrap_or_else(|failure| failure.answer(&incoming.visitor)), &incoming.visitor).into()
+}
+
+fn begin(
+    gateway: &Gateway,
+    catalogue: &Catalogue,
+    session: &Session,
+    incoming: &Incoming,
+    target: &str,
+) -> Result<Answer, Failure> {
+    let return_to = match target.len() <= LONGEST_RETURN {
+        true => target,
+        false => Some(incoming::path_part(target)).filter(|path| path.len() <= LONGEST_RETURN).unwrap_or("/"),
+    };
+    let verifier = Token::random(&*gateway.pool.entropy).text();
+    let id = gateway.attempts.new_id();
+    let location = oauth::authorization_url(
+        catalogue,
+        &AuthorizationUrl {
+            redirect_uri: &catalogue.callback_of(&incoming.host),
+            state: &id,
+            code_challenge: &token::challenge(&verifier),
+        },
+    );
+    let login = AppLogin { return_to: return_to.to_owned(), verifier };
+    let sealed = gateway.attempts.seal(&place(incoming), &id, &login);
+    let mut answer = see_other(&location)?;
+    set_cookie(&mut answer, &set(&format!("{LOGIN_COOKIE}{id}"), &sealed, Some(ATTEMPT_LIFETIME)))?;
+    for name in surplus_attempts(cookies(session)) {
+        set_cookie(&mut answer, &clear(&name))?;
+    }
+    Ok(answer)
+}
+
+/// Answers below `/.narthex/`.
+pub async fn answer(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+    name: &str,
+) -> Stop {
+    let method = &session.req_header().method;
+    let answer = match (name, method) {
+        ("style.css", &Method::GET | &Method::HEAD) => Ok(hosted::style()),
+        ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
+        ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
+        _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor))),
+    };
+    match answer {
+        Ok(answer) => hosted::finish(answer, &incoming.visitor).into(),
+        Err(stop) => stop,
+    }
+}
+
+/// Redeems the code and sets the session's cookie on this host.
+async fn callback(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+) -> Result<Answer, Stop> {
+    let origin = catalogue.config.public_url.origin_of(&incoming.host);
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor));
+    let refuse = |failure: Failure, why: &str| {
+        tracing::warn!(request_id = incoming.visitor.request_id, why, "a callback was refused");
+        stop(failure.with_action("Try again", format!("{origin}/")))
+    };
+    let form = parameters(session).ok_or_else(|| refuse(Failure::bad_request(), "a parameter comes twice"))?;
+    let get = |name: &str| form.get(name).map(String::as_str);
+    let id = get("state").unwrap_or_default();
+    let cookie = format!("{LOGIN_COOKIE}{id}");
+    let login: AppLogin = find(cookies(session), &cookie)
+        .and_then(|sealed| gateway.attempts.open(&place(incoming), id, sealed))
+        .ok_or_else(|| refuse(Failure::attempt_lost(), "the browser carries no such attempt"))?;
+    // RFC 9207, section 2.4: the response must be of the server that the browser was sent to.
+    if get("iss") != Some(&catalogue.config.public_url.to_string()) {
+        return Err(refuse(Failure::sign_in_failed(), "iss is not the pool's"));
+    }
+    let Some(code) = get("code").and_then(Token::parse) else {
+        return Err(refuse(Failure::sign_in_failed(), get("error").unwrap_or("there is no code")));
+    };
+
+    let token = redeem(gateway, catalogue, incoming, &code, &login)
+        .await
+        .map_err(|error| unavailable(&incoming.visitor, &error))?
+        .map_err(|error| refuse(Failure::attempt_lost(), &format!("the code: {error:?}")))?;
+    let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
+    let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
+    set_cookie(&mut answer, &set(APP_COOKIE, &value, None)).map_err(stop)?;
+    set_cookie(&mut answer, &clear(&cookie)).map_err(stop)?;
+    Ok(answer)
+}
+
+/// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
+/// count, or neither.
+async fn redeem(
+    gateway: &Gateway,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+    code: &Token,
+    login: &AppLogin,
+) -> Result<Result<Token, CodeError>, StoreError> {
+    let pool = &gateway.pool;
+    let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
+    let redirect_uri = catalogue.callback_of(&incoming.host);
+    let grant = Grant { client_id: &catalogue.pool.gateway_client, redirect_uri: &redirect_uri };
+    let redeemed = pool
+        .store
+        .transaction(|tx| {
+            let token = &token;
+            Box::pin(async move {
+                let session = match token::redeem(tx, code, grant, &login.verifier, now, entropy).await? {
+                    Ok(session) => session,
+                    Err(error) => return Ok(Err(error)),
+                };
+                tx.add_session_cookie(&SessionCookie {
+                    hash: token.hash(),
+                    session_id: session.id.clone(),
+                    scope: scope_of(incoming),
+                    created_at: now,
+                })
+                .await?;
+                Ok(Ok(session))
+            })
+        })
+        .await?;
+    Ok(redeemed.map(|_| token))
+}
+
+/// Ends the session. A form of our own page, or a link of the app's own, does it at once; whatever
+/// may come from elsewhere is asked about first.
+async fn sign_out(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+) -> Result<Answer, Stop> {
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor));
+    let origin = catalogue.config.public_url.origin_of(&incoming.host);
+    let header = &session.req_header().headers;
+    let site = header.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    let own = match (&session.req_header().method, site) {
+        (_, Some(b"same-origin")) => true,
+        (&Method::POST, None) => header.get("origin").is_some_and(|o| o.as_bytes() == origin.as_bytes()),
+        _ => false,
+    };
+    let principal = gateway.principal(session, incoming).await?;
+    if let Some(principal) = principal {
+        if !own {
+            if session.req_header().method == Method::POST {
+                return Err(stop(Failure::bad_request()));
+            }
+            let page = SignOutPage {
+                name: principal.user().display_name().to_owned(),
+                action: "/.narthex/sign-out".into(),
+                stay: "/".into(),
+            };
+            return page.answer().map_err(stop);
+        }
+        end(gateway, incoming, &principal.session().id).await.map_err(|e| unavailable(&incoming.visitor, &e))?;
+    }
+    let bye = catalogue.config.public_url.join(&format!("/logout?app={}", incoming.host));
+    let mut answer = see_other(&bye).map_err(stop)?;
+    set_cookie(&mut answer, &clear(APP_COOKIE)).map_err(stop)?;
+    Ok(answer)
+}
+
+async fn end(gateway: &Gateway, incoming: &Incoming, sid: &str) -> Result<(), StoreError> {
+    let client = incoming.client.map_or_else(String::new, |ip| ip.to_string());
+    oauth::end_session(&gateway.pool, &incoming.visitor.request_id, &client, sid).await
+}
+
+/// The query's parameters; `None` where one comes twice.
+fn parameters(session: &Session) -> Option<Form> {
+    let query = session.req_header().uri.query().unwrap_or_default();
+    oauth::form(query)
+}

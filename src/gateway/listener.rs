@@ -1,0 +1,119 @@
+//! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
+
+use super::metrics;
+use super::proxy::{Door, Gateway};
+use crate::base::Duration;
+use pingora_core::apps::{HttpServerApp as _, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::listener::Listener as L4;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long connections may go on after a shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(8);
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// TLS.
+    Tls,
+    /// Plain HTTP.
+    Plain,
+}
+
+/// A socket that is bound, and will listen.
+pub struct Listener {
+    socket: L4,
+    address: SocketAddr,
+    tls: Option<Acceptor>,
+}
+
+impl Listener {
+    /// Binds `address`; with a TLS configuration it speaks TLS.
+    ///
+    /// # Errors
+    /// Where the address is taken or not ours.
+    pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket: L4::from(socket), address, tls: tls.map(Acceptor::from_server_config) })
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves the gateway on `listener` until `shutdown` says so, and then as long as requests under way
+/// need, within the grace.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
+    let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
+    let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(Door { gateway, face }, Arc::new(conf));
+    proxy.handle_init_modules();
+    let proxy = Arc::new(proxy);
+    let tls = listener.tls.map(Arc::new);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            _ = shutdown.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok(mut stream) => {
+                let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    let _open = metrics::opened();
+                    drop(stream.set_nodelay());
+                    if let Some(stream) = hand_shake(stream, tls.as_deref()).await {
+                        let mut next = proxy.process_new(stream, &shutdown).await;
+                        while let Some(stream) = next {
+                            next = proxy.process_new(stream, &shutdown).await;
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: accepting again at once would spin.
+                tracing::error!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    drop(listener.socket);
+    proxy.http_cleanup().await;
+    let drained = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
+    }
+}
+
+async fn hand_shake(stream: pingora_core::protocols::l4::stream::Stream, tls: Option<&Acceptor>) -> Option<Stream> {
+    let Some(acceptor) = tls else { return Some(Box::new(stream)) };
+    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Counters of the request path: taken once by name, then only added to.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, register_int_counter_vec, register_int_gauge};
+use std::sync::LazyLock;
+
+struct Answered {
+    proxied: [IntCounter; 6],
+    own: [IntCounter; 6],
+}
+
+static ANSWERED: LazyLock<Answered> = LazyLock::new(|| {
+    let family: IntCounterVec = register_int_counter_vec!(
+        "narthex_requests_total",
+        "Requests answered, by who answered and by class of status.",
+        &["by", "class"]
+    )
+    .expect("invariant: registered once, under a valid name");
+    let classes = |by: &str| ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.with_label_values(&[by, class]));
+    Answered { proxied: classes("upstream"), own: classes("narthex") }
+});
+
+static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("narthex_connections", "Connections open now.")
+        .expect("invariant: registered once, under a valid name")
+});
+
+/// Counts an answer; `status` 0 is none.
+pub fn answered(proxied: bool, status: u16) {
+    let of = if proxied { &ANSWERED.proxied } else { &ANSWERED.own };
+    if let Some(counter) = of.get(usize::from(status / 100)) {
+        counter.inc();
+    }
+}
+
+/// An open connection, as long as it lives.
+pub struct Open(());
+
+/// Counts a connection.
+pub fn opened() -> Open {
+    CONNECTIONS.inc();
+    Open(())
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        CONNECTIONS.dec();
+    }
+}

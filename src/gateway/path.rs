@@ -1,0 +1,166 @@
+//! The path that routes and policies judge: split at literal slashes, each segment decoded. The
+//! bytes that go to the upstream stay as they came, so whatever an upstream could read differently
+//! is refused here.
+
+use std::borrow::Cow;
+
+/// A path, decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Path<'r> {
+    /// The decoded segments; the last is empty where the path ends with a slash.
+    pub segments: Vec<Cow<'r, str>>,
+    /// Whether only a route with opaque paths may serve it: it has an empty segment or an encoded
+    /// slash.
+    pub opaque: bool,
+}
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPath {
+    /// It does not begin with a slash.
+    Form,
+    /// A `%` that two hexadecimal digits do not follow, or bytes that are no UTF-8.
+    Escape,
+    /// `.` or `..`, in whatever spelling.
+    DotSegment,
+    /// A backslash, which some servers take for a slash.
+    Backslash,
+    /// A NUL, which ends a path for some.
+    Nul,
+}
+
+impl<'r> Path<'r> {
+    /// Reads a raw path.
+    ///
+    /// # Errors
+    /// Where servers could disagree on what it names.
+    pub fn parse(raw: &'r str) -> Result<Self, BadPath> {
+        let rest = raw.strip_prefix('/').ok_or(BadPath::Form)?;
+        let mut opaque = false;
+        let mut segments = Vec::with_capacity(8);
+        for segment in rest.split('/') {
+            let decoded = decode(segment)?;
+            if decoded.contains('\\') {
+                return Err(BadPath::Backslash);
+            }
+            if decoded.contains('\0') {
+                return Err(BadPath::Nul);
+            }
+            // Some servers drop what follows a semicolon before they look for dot segments, and some
+            // decode an encoded slash first.
+            if decoded.split('/').any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
+                return Err(BadPath::DotSegment);
+            }
+            opaque |= decoded.contains('/');
+            segments.push(decoded);
+        }
+        opaque |= segments.iter().rev().skip(1).any(|segment| segment.is_empty());
+        Ok(Self { segments, opaque })
+    }
+
+    /// Whether the path begins with `prefix`, segment by segment.
+    pub fn starts_with(&self, prefix: &[String]) -> bool {
+        self.segments.len() >= prefix.len() && self.segments.iter().zip(prefix).all(|(a, b)| a == b)
+    }
+}
+
+/// `raw` without its first `count` segments: what is left begins with a slash.
+pub fn without_prefix(raw: &str, count: usize) -> &str {
+    let mut rest = raw;
+    for _ in 0..count {
+        let after = rest.get(1..).unwrap_or_default();
+        rest = match after.find(['/', '?']) {
+            Some(at) => &after[at..],
+            None => "",
+        };
+    }
+    rest
+}
+
+fn decode(segment: &str) -> Result<Cow<'_, str>, BadPath> {
+    if !segment.contains('%') {
+        return Ok(Cow::Borrowed(segment));
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).ok_or(BadPath::Escape);
+                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+                decoded.push((high * 16 + low) as u8);
+            }
+            byte => decoded.push(byte),
+        }
+    }
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| BadPath::Escape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_split_before_they_are_decoded() {
+        let parse = |raw| Path::parse(raw).map(|path| (path.segments.join("|"), path.opaque));
+        assert_eq!(parse("/"), Ok((String::new(), false)));
+        assert_eq!(parse("/a/b%20c"), Ok(("a|b c".into(), false)));
+        assert_eq!(parse("/a/"), Ok(("a|".into(), false)));
+        assert_eq!(parse("/a//b"), Ok(("a||b".into(), true)));
+        assert_eq!(parse("//"), Ok(("|".into(), true)));
+        assert_eq!(parse("/a%2Fb"), Ok(("a/b".into(), true)));
+        assert_eq!(parse("/%252e%252e/a"), Ok(("%2e%2e|a".into(), false)));
+        assert_eq!(parse("/admin%23/public"), Ok(("admin#|public".into(), false)));
+        assert_eq!(parse("/..."), Ok(("...".into(), false)));
+        assert_eq!(parse("/gr%C3%BC%C3%9Fe"), Ok(("grüße".into(), false)));
+    }
+
+    #[test]
+    fn what_servers_read_differently_is_refused() {
+        for (raw, why) in [
+            ("/public/../admin", BadPath::DotSegment),
+            ("/public/%2e%2e/admin", BadPath::DotSegment),
+            ("/public/.%2E/admin", BadPath::DotSegment),
+            ("/public/..;/admin", BadPath::DotSegment),
+            ("/public/%2e%2e%3bx/admin", BadPath::DotSegment),
+            ("/public/..%2fadmin", BadPath::DotSegment),
+            ("/.", BadPath::DotSegment),
+            ("/a\\b", BadPath::Backslash),
+            ("/a%5cb", BadPath::Backslash),
+            ("/a%00", BadPath::Nul),
+            ("/%zz", BadPath::Escape),
+            ("/%2", BadPath::Escape),
+            ("/%", BadPath::Escape),
+            ("/%+1", BadPath::Escape),
+            ("/%ff", BadPath::Escape),
+            ("admin", BadPath::Form),
+            ("", BadPath::Form),
+            ("*", BadPath::Form),
+        ] {
+            assert_eq!(Path::parse(raw), Err(why), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_whole_segments() {
+        let starts = |raw: &str, prefix: &[&str]| {
+            let prefix: Vec<String> = prefix.iter().map(ToString::to_string).collect();
+            Path::parse(raw).unwrap().starts_with(&prefix)
+        };
+        assert!(starts("/admin", &["admin"]));
+        assert!(starts("/admin/x", &["admin"]));
+        assert!(starts("/%61dmin/x", &["admin"]));
+        assert!(!starts("/administrator", &["admin"]));
+        assert!(!starts("/Admin", &["admin"]));
+        assert!(starts("/", &[]));
+    }
+
+    #[test]
+    fn a_prefix_is_cut_from_the_raw_bytes() {
+        assert_eq!(without_prefix("/files/a%20b?x=/y", 1), "/a%20b?x=/y");
+        assert_eq!(without_prefix("/files", 1), "");
+        assert_eq!(without_prefix("/files?x", 1), "?x");
+        assert_eq!(without_prefix("/a/b/c", 2), "/c");
+        assert_eq!(without_prefix("/a", 0), "/a");
+    }
+}

@@ -1,0 +1,279 @@
+//! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
+
+use super::incoming::{self, Incoming};
+use super::listener::Face;
+use super::stop::Stop;
+use super::table::{Entry, Place, Table};
+use super::{app_host, bridge, headers, metrics, path};
+use crate::access::{APP_COOKIE, Assertion, Minter, Principal, find};
+use crate::broker::Attempts;
+use crate::hosted::{self, Failure, Visitor};
+use crate::model::CookieScope;
+use crate::oauth::Pool;
+use crate::policy::{self, Permit};
+use crate::store::StoreError;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::Uri;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the gateway is made of.
+pub struct Parts {
+    /// The pool: its pages and endpoints, and what they work with.
+    pub pool: Arc<Pool>,
+    /// The pool's router.
+    pub router: axum::Router,
+    /// Makes assertions.
+    pub minter: Minter,
+    /// Seals the app hosts' login attempts.
+    pub attempts: Attempts,
+}
+
+/// The gateway, whichever listener a request came by.
+pub struct Gateway {
+    pub(super) pool: Arc<Pool>,
+    pub(super) router: axum::Router,
+    pub(super) attempts: Attempts,
+    minter: Minter,
+    table: ArcSwap<Table>,
+    node: u64,
+    requests: AtomicU64,
+}
+
+impl Gateway {
+    /// A gateway that serves what the pool's catalogue says.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, router, minter, attempts } = parts;
+        let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
+        let mut node = [0; 8];
+        pool.entropy.fill(&mut node);
+        Self { pool, router, attempts, minter, table, node: u64::from_be_bytes(node), requests: AtomicU64::new(0) }
+    }
+
+    /// Takes over the catalogue that counts now, once its upstreams have addresses.
+    pub async fn apply(&self) {
+        let table = Table::build(self.pool.current.load(), Some(&self.table.load()));
+        for entry in table.entries().filter(|entry| entry.group.count() == 0) {
+            entry.group.look_up().await;
+        }
+        self.table.store(Arc::new(table));
+    }
+
+    /// Every route's upstreams, for whoever looks after them.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// A request's id: random for the process, counted within it. It is no secret.
+    fn request_id(&self) -> String {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
+    /// that goes along. Whatever stops it is the answer that it gets.
+    async fn conduct(&self, session: &mut Session, face: Face) -> Result<Forward, Stop> {
+        let table = self.table.load();
+        let incoming = Incoming::read(session, face, &table.catalogue, self.request_id())?;
+        if !incoming.secure {
+            return Err(to_https(session, &table, &incoming));
+        }
+        let (target, path) = incoming::path(incoming::target(session), &incoming.visitor)?;
+        let entry = match table.find(&incoming.host, &path) {
+            Some(Place::Route(entry)) if entry.takes(&path) => entry,
+            Some(Place::Route(_)) => return Err(Failure::bad_path().answer(&incoming.visitor).into()),
+            Some(Place::Own(name)) => return Err(app_host::answer(self, session, &table.catalogue, &incoming, &name).await),
+            Some(Place::Pool) => return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await),
+            None => return Err(Failure::not_found().answer(&incoming.visitor).into()),
+        };
+
+        let principal = self.principal(session, &incoming).await?;
+        let request = policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
+        let permit = policy::evaluate(entry.rule, &request)
+            .map_err(|denial| app_host::sign_in(self, &table.catalogue, session, &incoming, target, denial))?;
+
+        let mint = |principal: Principal| -> Result<_, Stop> {
+            let assertion = self.minter.mint(&permit, &principal, &table.catalogue, &entry.route).map_err(|error| {
+                tracing::error!(request_id = incoming.visitor.request_id, %error, "no assertion was made");
+                Stop::from(Failure::internal().answer(&incoming.visitor))
+            })?;
+            Ok((principal, assertion))
+        };
+        let identity = principal.map(mint).transpose()?;
+        let cut = if entry.route.config.strip_prefix { entry.route.config.path.len() } else { 0 };
+        Ok(Forward { permit, entry: entry.clone(), identity, cut, incoming, upstream_host: None, tries: 0 })
+    }
+
+    /// Who the request speaks for.
+    pub(super) async fn principal(&self, session: &Session, incoming: &Incoming) -> Result<Option<Principal>, Stop> {
+        let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
+        self.pool.sessions.principal(cookie, &scope_of(incoming)).await.map_err(|error| unavailable(&incoming.visitor, &error))
+    }
+}
+
+/// A request that may go on.
+pub struct Forward {
+    /// What lets it.
+    permit: Permit,
+    entry: Arc<Entry>,
+    identity: Option<(Principal, Assertion)>,
+    /// How many segments of its path the upstream does not see.
+    cut: usize,
+    incoming: Incoming,
+    /// The `Host` that the upstream gets, where it does not get the browser's.
+    upstream_host: Option<String>,
+    tries: usize,
+}
+
+pub(super) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
+    tracing::error!(request_id = visitor.request_id, %error, "the store did not do its part");
+    Failure::unavailable().answer(visitor).into()
+}
+
+/// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
+fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
+    let target = incoming::target(session).filter(|_| table.knows(&incoming.host));
+    let location = target.and_then(|target| {
+        let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
+        http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
+    });
+    let Some(location) = location else { return Failure::not_found().answer(&incoming.visitor).into() };
+    let mut answer = hosted::Answer::default();
+    // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
+    *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
+    answer.headers_mut().insert(http::header::LOCATION, location);
+    hosted::finish(answer, &incoming.visitor).into()
+}
+
+/// The gateway as one listener's proxy.
+pub struct Door {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// What kind of listener it is.
+    pub face: Face,
+}
+
+#[async_trait]
+impl ProxyHttp for Door {
+    type CTX = Option<Forward>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        None
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        match self.gateway.conduct(session, self.face).await {
+            Ok(forward) => {
+                *ctx = Some(forward);
+                Ok(false)
+            }
+            Err(stop) => stop.send(session).await.map(|()| true),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let forward = permitted(ctx)?;
+        let (peer, upstream) = forward
+            .entry
+            .group
+            .next(&forward.permit, incoming::is_upgrade(session))
+            .ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up())?;
+        forward.upstream_host = (!forward.entry.route.config.preserve_host).then(|| upstream.authority());
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        let Forward { entry, identity, cut, incoming, upstream_host, .. } = permitted(ctx)?;
+        headers::strip_request(upstream, &entry.route)?;
+        headers::set_request(upstream, &entry.route, incoming, identity.as_ref(), upstream_host.as_deref())?;
+        if *cut > 0 {
+            let raw = String::from_utf8_lossy(upstream.raw_path()).into_owned();
+            let rest = path::without_prefix(&raw, *cut);
+            let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+            let uri: Uri = rest.parse().map_err(|_| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
+            upstream.set_uri(uri);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        headers::strip_response(response)?;
+        response.insert_header(hosted::REQUEST_ID, permitted(ctx)?.incoming.visitor.request_id.as_str())
+    }
+
+    /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Self::CTX, mut error: Box<Error>) -> Box<Error> {
+        if let Some(forward) = ctx {
+            forward.tries += 1;
+            error.set_retry(forward.tries < forward.entry.group.count().clamp(2, 4));
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let Some(forward) = ctx else { return nothing };
+        let visitor = &forward.incoming.visitor;
+        let failure = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
+            (_, ErrorSource::Upstream) => Failure::upstream_down(),
+            (ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed, ErrorSource::Downstream) => {
+                return nothing;
+            }
+            (_, ErrorSource::Downstream) => Failure::bad_request(),
+            _ => Failure::internal(),
+        };
+        let route = forward.entry.route.config.name.as_str();
+        tracing::warn!(request_id = visitor.request_id, route, %error, "a request was not proxied");
+        if session.response_written().is_some() {
+            return nothing;
+        }
+        let code = failure.status.as_u16();
+        drop(Stop::from(failure.answer(visitor)).closing().send(session).await);
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        metrics::answered(ctx.is_some(), status);
+        if let Some(forward) = ctx {
+            tracing::debug!(
+                target: "narthex::request",
+                request_id = forward.incoming.visitor.request_id,
+                route = forward.entry.route.config.name,
+                sub = forward.identity.as_ref().map(|(principal, _)| principal.user().id.as_str()),
+                status,
+                error = error.map(tracing::field::display),
+            );
+        }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
+        true
+    }
+}
+
+/// What lets this request go on. Without it, nothing is forwarded.
+fn permitted(ctx: &mut Option<Forward>) -> Result<&mut Forward> {
+    ctx.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
+}
+
+/// Where the session cookies of this request's host count.
+pub(super) fn scope_of(incoming: &Incoming) -> CookieScope {
+    CookieScope::App(incoming.host.to_string())
+}

@@ -1,0 +1,50 @@
+//! A request that goes no further: the answer it gets.
+
+use crate::hosted::Answer;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// An answer of our own, instead of the upstream's.
+#[derive(Debug)]
+pub struct Stop {
+    answer: Box<Answer>,
+    close: bool,
+}
+
+impl From<Answer> for Stop {
+    fn from(answer: Answer) -> Self {
+        Self { answer: Box::new(answer), close: false }
+    }
+}
+
+impl Stop {
+    /// The same, with the connection closed after it: what follows on it cannot be trusted.
+    pub fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// Sends the answer.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn send(self, session: &mut Session) -> Result<()> {
+        let (parts, body) = self.answer.into_parts();
+        let mut header = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
+        for (name, value) in &parts.headers {
+            header.append_header(name, value)?;
+        }
+        header.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+        if self.close {
+            session.set_keepalive(None);
+        }
+        let head = session.req_header().method == http::Method::HEAD;
+        let empty = head || body.is_empty();
+        session.write_response_header(Box::new(header), empty).await?;
+        if !empty {
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a request goes: the pool's pages, an address of our own on an app host, or a route.
+
+use super::path::Path;
+use super::upstream::Group;
+use crate::catalogue::{Catalogue, Route};
+use crate::config::{Access, Host, PathHandling};
+use crate::policy::Rule;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A route with its upstreams.
+pub struct Entry {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Where its requests go.
+    pub group: Arc<Group>,
+    /// Who may pass.
+    pub rule: Rule,
+}
+
+/// What a request is for.
+pub enum Place<'t> {
+    /// A page or endpoint of the pool.
+    Pool,
+    /// An address below `/.narthex/` on an app host; its name.
+    Own(String),
+    /// A route.
+    Route(&'t Arc<Entry>),
+}
+
+/// Everything the conductor looks at, of one moment.
+pub struct Table {
+    /// The snapshot that this table was made of.
+    pub catalogue: Arc<Catalogue>,
+    pool_path: Vec<String>,
+    by_host: HashMap<Host, Vec<Arc<Entry>>>,
+}
+
+impl Table {
+    /// The table of `catalogue`; upstreams that did not change keep their state.
+    pub fn build(catalogue: Arc<Catalogue>, old: Option<&Table>) -> Self {
+        let kept: HashMap<&str, &Arc<Entry>> =
+            old.iter().flat_map(|table| table.entries()).map(|e| (e.route.config.name.as_str(), e)).collect();
+        let mut by_host: HashMap<Host, Vec<Arc<Entry>>> = HashMap::new();
+        for route in catalogue.routes() {
+            let group = kept
+                .get(route.config.name.as_str())
+                .map(|entry| entry.group.clone())
+                .filter(|group| group.serves(&route.config))
+                .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
+            let rule = match route.config.access {
+                Access::Public => Rule::Public,
+                Access::SignedIn => Rule::SignedIn,
+            };
+            let entry = Arc::new(Entry { route: route.clone(), group, rule });
+            by_host.entry(route.config.host.clone()).or_default().push(entry);
+        }
+        for entries in by_host.values_mut() {
+            entries.sort_by_key(|entry| std::cmp::Reverse(entry.route.config.path.len()));
+        }
+        let pool_path = catalogue.config.public_url.path().split('/').skip(1).map(str::to_owned).collect();
+        Self { catalogue, pool_path, by_host }
+    }
+
+    /// Every route with its upstreams.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_host.values().flatten()
+    }
+
+    /// Whether anything is served for `host`.
+    pub fn knows(&self, host: &Host) -> bool {
+        host == self.catalogue.config.public_url.host() || self.by_host.contains_key(host)
+    }
+
+    /// What a request for `host` and `path` is for.
+    pub fn find(&self, host: &Host, path: &Path<'_>) -> Option<Place<'_>> {
+        let entries = self.by_host.get(host);
+        if entries.is_some()
+            && path.segments.first().is_some_and(|first| first == ".narthex")
+            && let Some(name @ ("callback" | "sign-out" | "style.css")) = path.segments.get(1).map(AsRef::as_ref)
+            && path.segments.len() == 2
+        {
+            return Some(Place::Own(name.to_owned()));
+        }
+        if host == self.catalogue.config.public_url.host() && path.starts_with(&self.pool_path) {
+            return Some(Place::Pool);
+        }
+        let serves = |entry: &&Arc<Entry>| path.starts_with(&entry.route.config.path);
+        let entry = entries?.iter().find(serves)?;
+        let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
+        (!reserved).then_some(Place::Route(entry))
+    }
+}
+
+impl Entry {
+    /// Whether the route takes such a path.
+    pub fn takes(&self, path: &Path<'_>) -> bool {
+        !path.opaque || self.route.config.path_handling == PathHandling::Opaque
+    }
+}
