@@ -1,0 +1,43 @@
+# Everything a new machine needs is installed by the target that needs it.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PARTIES := $(abspath $(TARGET_DIR))/parties
+
+.PHONY: run test lint bench build-tools test-tools bench-tools
+
+## The demo; with a narthex.toml, what that says.
+run: build-tools
+	$(CARGO) run --quiet -- run
+
+## Every test, against real parties.
+test: build-tools test-tools
+	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test $(TESTS)
+
+## Formatting, clippy, documentation, dependencies.
+lint: build-tools
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+## A signed-in session beside a bare pingora proxy, in one run.
+bench: build-tools bench-tools
+	$(CARGO) bench --bench beside_pingora
+
+build-tools:
+	@tests/install.sh build
+
+test-tools: $(PARTIES)/ready
+	@tests/install.sh test
+
+bench-tools:
+	@tests/install.sh bench
+
+$(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs)
+	@tests/install.sh test
+	@mkdir -p $(PARTIES)
+	cp tests/parties/package.json tests/parties/package-lock.json tests/parties/.npmrc tests/parties/*.mjs $(PARTIES)/
+	cd $(PARTIES) && npm ci --silent
+	python3 -m venv $(PARTIES)/venv
+	$(PARTIES)/venv/bin/pip install --quiet --disable-pip-version-check -r tests/parties/requirements.txt
+	@touch $@

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Installs what a target needs and this machine lacks. usage: install.sh build|test|bench
+set -eu
+
+# One line for each command that is not there: COMMAND:DEBIAN:FEDORA:HOMEBREW.
+missing=""
+need() {
+  command -v "$1" >/dev/null 2>&1 || missing="$missing$1:$2:$3:$4
+"
+}
+
+need cmake cmake cmake cmake
+need cc gcc gcc gcc
+need pkg-config pkg-config pkgconf-pkg-config pkgconf
+case "$1" in
+test)
+  need chromedriver "chromium chromium-driver" "chromium chromedriver" chromedriver
+  need node nodejs nodejs node
+  need npm npm npm node
+  need python3 "python3 python3-venv" python3 python3
+  need openssl openssl openssl openssl
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
+  ;;
+bench)
+  need valgrind valgrind valgrind valgrind
+  ;;
+esac
+[ -z "$missing" ] && exit 0
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+packages() { printf '%s' "$missing" | cut -d: -f"$1" | tr '\n' ' '; }
+
+if command -v apt-get >/dev/null 2>&1; then
+  as_root apt-get update -qq
+  # shellcheck disable=SC2046
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(packages 2)
+elif command -v dnf >/dev/null 2>&1; then
+  # shellcheck disable=SC2046
+  as_root dnf install -y -q $(packages 3)
+elif command -v brew >/dev/null 2>&1; then
+  # shellcheck disable=SC2046
+  brew install --quiet $(packages 4)
+else
+  echo "Please install these commands, and try again:$(packages 1)" >&2
+  exit 1
+fi

@@ -1,0 +1,282 @@
+//! What the gateway does with requests: routes, headers, upstreams, TLS.
+
+use crate::sign_in::deployment;
+use crate::support::narthex::NarthexBuilder;
+use crate::support::process::{Party, free_port, wait_for_port};
+use crate::support::upstream::{Seen, Upstream};
+use crate::support::visitor::{Visitor, is, location};
+use reqwest::header::{COOKIE, HOST};
+use reqwest::{Method, Version};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_route_passes_anyone_and_the_identity_where_there_is_one() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = crate::support::parties::OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "path = \"/open\"\naccess = \"public\"")
+        .route("app", upstream.port, "")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let open = format!("{}/open", narthex.origin("app"));
+    let stranger: Seen = visitor.program(Method::GET, &open).await.json().await.unwrap();
+    assert!(stranger.all("x-amzn-oidc-data").is_empty());
+    is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+    let known: Seen = visitor.program(Method::GET, &open).await.json().await.unwrap();
+    assert_eq!(known.claims()["email"], "alice@corp.example");
+    // Each route has an audience of its own: an assertion for one is none for the other.
+    assert_eq!(known.claims()["aud"], open);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_of_itself_never_reaches_the_app() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = crate::support::parties::OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "[route.headers]\nX-Remote-User = \"${email}\"\nX-Groups = \"staff,${groups}\"")
+        .route("open", upstream.port, "access = \"public\"\n[route.headers]\nX-Remote-User = \"${email}\"")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    is(&visitor.land(&app, "alice+writers").await, 200);
+    let lies = [
+        ("X-Amzn-Oidc-Data", "forged"),
+        ("x_amzn_oidc_data", "forged"),
+        ("x-amzn-oidc_identity", "forged"),
+        ("X-Amzn-Oidc-Accesstoken", "forged"),
+        ("X-Remote-User", "root"),
+        ("X_Remote_User", "root"),
+        ("x-remote_user", "root"),
+        ("X-Forwarded-User", "root"),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "http"),
+        ("Forwarded", "for=6.6.6.6"),
+        ("X-Real-IP", "6.6.6.6"),
+        ("X-Original-URL", "/admin"),
+        ("X-Request-Id", "chosen"),
+    ];
+    for (url, signed_in) in [(&app, true), (&format!("{}/", narthex.origin("open")), false)] {
+        let mut request = visitor.client.get(url).header("accept", "application/json");
+        for (name, value) in lies {
+            request = request.header(name, value).header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        is(&answer, 200);
+        let seen: Seen = answer.json().await.unwrap();
+        let text = format!("{:?}", seen.headers);
+        for lie in ["forged", "root", "6.6.6.6", "evil.example", "/admin", "chosen"] {
+            assert!(!text.contains(lie), "{lie}: {text}");
+        }
+        assert_eq!(seen.one("x-forwarded-for"), "127.0.0.1");
+        assert_eq!(seen.one("x-forwarded-proto"), "https");
+        let user = seen.all("x-remote-user");
+        match signed_in {
+            true => assert_eq!((user, seen.one("x-groups")), (vec!["alice@corp.example"], "staff,writers")),
+            false => assert!(user.is_empty()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_cookies_stay_with_us_in_both_directions() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    is(&visitor.land(&app, "alice").await, 200);
+    let url: reqwest::Url = app.parse().unwrap();
+    visitor.jar.add_cookie_str("mine=1; Path=/", &url);
+    let answer = visitor.get(&app).await;
+    let set: Vec<&str> = answer.headers().get_all("set-cookie").iter().map(|v| v.to_str().unwrap()).collect();
+    assert_eq!(set, ["app=1; Path=/"]);
+    let seen: Seen = answer.json().await.unwrap();
+    let cookies = seen.all("cookie").join("; ");
+    assert!(cookies.contains("mine=1") && cookies.contains("app=1"), "{cookies}");
+    assert!(!cookies.contains("narthex"), "{cookies}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_and_paths_find_their_route_in_every_spelling_and_only_theirs() {
+    let (outer, inner) = (Upstream::start().await, Upstream::start().await);
+    let narthex = NarthexBuilder::new()
+        .route("app", outer.port, "access = \"public\"")
+        .route("app", inner.port, "path = \"/inner\"\naccess = \"public\"\nstrip_prefix = true\npreserve_host = false")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let origin = narthex.origin("app");
+    for (path, target, by_inner) in [
+        ("/", "/", false),
+        ("/innermost", "/innermost", false),
+        ("/inner", "/", true),
+        ("/inner/a%20b?q=/inner", "/a%20b?q=/inner", true),
+        ("/inner?q", "/?q", true),
+        ("/x/inner", "/x/inner", false),
+    ] {
+        let seen: Seen = visitor.program(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
+        assert_eq!(seen.target, target, "{path}");
+        let host = if by_inner { format!("127.0.0.1:{}", inner.port) } else { format!("app.localhost:{}", narthex.https) };
+        assert_eq!(seen.one("host"), host, "{path}");
+    }
+    for host in [format!("APP.localhost.:{}", narthex.https), "app.LOCALHOST".to_owned()] {
+        let answer = visitor.client.get(format!("{origin}/")).version(Version::HTTP_11).header(HOST, &host);
+        is(&answer.send().await.unwrap(), 200);
+    }
+    let unknown = visitor.client.get(format!("{origin}/")).header(HOST, "elsewhere.example");
+    is(&unknown.send().await.unwrap(), 404);
+    for path in ["/.narthex", "/.narthex/", "/.narthex/anything"] {
+        is(&visitor.program(Method::GET, &format!("{origin}{path}")).await, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let dead = free_port();
+    let route = |ports: &[u16]| {
+        let list: Vec<String> = ports.iter().map(|port| format!("\"http://127.0.0.1:{port}\"")).collect();
+        format!("[[route]]\nhost = \"app.localhost\"\naccess = \"public\"\nupstream = [{}]\n", list.join(", "))
+    };
+    let narthex = NarthexBuilder::new().tables(&route(&[one.port, dead, two.port])).start();
+    let visitor = Visitor::new(&narthex);
+    for _ in 0..30 {
+        is(&visitor.program(Method::GET, &format!("{}/", narthex.origin("app"))).await, 200);
+    }
+    let (one, two) = (one.seen().len(), two.seen().len());
+    assert_eq!(one + two, 30);
+    assert!(one >= 10 && two >= 10, "{one} and {two}");
+
+    let alone = NarthexBuilder::new().tables(&route(&[dead])).start();
+    let answer = Visitor::new(&alone).get(&format!("{}/", alone.origin("app"))).await;
+    is(&answer, 502);
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let page = answer.text().await.unwrap();
+    assert!(page.contains("The app does not answer") && page.contains(&id), "{page}");
+    assert!(!page.contains(&dead.to_string()), "the page tells nothing of the inside");
+    assert!(alone.log().contains(&id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_is_sent_to_https_unless_a_trusted_proxy_ended_tls() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let plain = |from: &'static str| {
+        Visitor::with(&narthex, |builder| builder.local_address(Some(from.parse().unwrap())))
+    };
+    let url = format!("http://app.localhost:{}/a?b=c", narthex.http);
+    let stranger = plain("127.0.0.1");
+    let sent = stranger.client.post(&url).header("x-forwarded-proto", "https").send().await.unwrap();
+    is(&sent, 308);
+    assert_eq!(location(&sent).as_str(), format!("{}/a?b=c", narthex.origin("app")));
+    let elsewhere = stranger.client.get(&url).header(HOST, "evil.example").send().await.unwrap();
+    is(&elsewhere, 404);
+
+    let proxy = plain("127.0.0.7");
+    is(&proxy.get(&url).await, 308);
+    let forwarded = proxy.client.get(&url).header("x-forwarded-proto", "https").header("x-forwarded-for", "6.6.6.6, 198.51.100.9");
+    let seen: Seen = forwarded.send().await.unwrap().json().await.unwrap();
+    assert_eq!(seen.one("x-forwarded-for"), "198.51.100.9");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_https_upstream_is_verified_against_its_own_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=upstream", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let port = free_port();
+    let _server = Party::start(
+        "openssl",
+        &["s_server", "-accept", &port.to_string(), "-key", &path("key.pem"), "-cert", &path("cert.pem"), "-www", "-quiet"],
+    );
+    wait_for_port(port);
+    let route = |host: &str, name: &str, more: &str| {
+        format!("[[route]]\nhost = \"{host}.localhost\"\naccess = \"public\"\nupstream = \"https://{name}:{port}\"\n{more}\n")
+    };
+    let ca = format!("upstream_ca = \"{}\"", path("cert.pem"));
+    let narthex = NarthexBuilder::new()
+        .tables(&route("good", "localhost", &ca))
+        .tables(&route("unknown", "localhost", ""))
+        .tables(&route("misnamed", "127.0.0.1", &ca))
+        .start();
+    let visitor = Visitor::new(&narthex);
+    for (host, status) in [("good", 200), ("unknown", 502), ("misnamed", 502)] {
+        is(&visitor.get(&format!("{}/", narthex.origin(host))).await, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_of_http_and_of_tls_are_spoken() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let url = format!("{}/", narthex.origin("app"));
+    let old = Visitor::with(&narthex, |builder| builder.http1_only().tls_version_max(reqwest::tls::Version::TLS_1_2));
+    assert_eq!(old.get(&url).await.version(), Version::HTTP_11);
+    let new = Visitor::with(&narthex, |builder| builder.tls_version_min(reqwest::tls::Version::TLS_1_3));
+    let answer = new.client.post(&url).body("x".repeat(1 << 20)).send().await.unwrap();
+    assert_eq!(answer.version(), Version::HTTP_2);
+    assert_eq!(answer.json::<Seen>().await.unwrap().body.len(), 1 << 20);
+    let ancient = Visitor::with(&narthex, |builder| builder.tls_version_max(reqwest::tls::Version::TLS_1_2));
+    is(&ancient.get(&url).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_for_a_cookie_is_nobody_and_goes_nowhere() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    let token = "A".repeat(43);
+    for value in ["", "x", ".", &token, &format!("{token}."), &format!("{token}.{}", "A".repeat(22)), "ä", &"y".repeat(9000)] {
+        let request = visitor.client.get(&app).header("accept", "text/html").header(COOKIE, format!("__Host-narthex={value}"));
+        is(&request.send().await.unwrap(), 303);
+    }
+    assert!(upstream.seen().is_empty());
+
+    // A good cookie of one host is garbage on another.
+    is(&visitor.land(&app, "alice").await, 200);
+    use reqwest::cookie::CookieStore as _;
+    let cookies = visitor.jar.cookies(&app.parse().unwrap()).unwrap();
+    let thief = Visitor::new(&narthex);
+    let other = format!("{}/", narthex.origin("other"));
+    let request = thief.client.get(&other).header("accept", "text/html").header(COOKIE, cookies.clone());
+    is(&request.send().await.unwrap(), 303);
+    is(&thief.client.get(&app).header(COOKIE, cookies).send().await.unwrap(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_told_so() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    let long = visitor.client.get(&app).header("x-long", "x".repeat(60_000));
+    is(&long.send().await.unwrap(), 431);
+    is(&visitor.get(&format!("{app}{}", "a".repeat(9000))).await, 431);
+    let form = visitor.client.post(format!("{}/logout", narthex.origin("auth"))).body("x".repeat(70_000));
+    is(&form.send().await.unwrap(), 413);
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_tells_how_it_is_and_stops_in_order() {
+    let upstream = Upstream::start().await;
+    let mut narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    is(&Visitor::new(&narthex).get(&format!("{}/", narthex.origin("app"))).await, 200);
+    assert!(narthex.admin("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(narthex.admin("/metrics").contains("narthex_requests_total{by=\"upstream\",class=\"2xx\"} 1"));
+    let begun = std::time::Instant::now();
+    narthex.signal("TERM");
+    assert!(narthex.wait());
+    assert!(begun.elapsed().as_secs() < 10);
+    assert!(narthex.log().contains("stopped"));
+}

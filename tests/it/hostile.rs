@@ -1,0 +1,236 @@
+//! Attackers, each by a published attack.
+
+use crate::sign_in::deployment;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::OpenIdProvider;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is, location, next};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Sends raw bytes from a trusted TLS terminator's address, and answers everything that comes back.
+fn raw(narthex: &Narthex, bytes: &str) -> String {
+    use std::net::SocketAddr;
+    let runtime = tokio::net::TcpSocket::new_v4().unwrap();
+    runtime.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    let to: SocketAddr = ([127, 0, 0, 1], narthex.http).into();
+    let stream = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(runtime.connect(to))).unwrap();
+    let mut stream: TcpStream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_two_readings_is_refused_and_what_hides_in_it_is_never_seen() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let head = "Host: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: keep-alive\r\n";
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: app.localhost\r\n\r\n";
+    for (name, message) in [
+        ("CL and TE", format!("POST /a HTTP/1.1\r\n{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
+        ("two CLs", format!("POST /a HTTP/1.1\r\n{head}Content-Length: 0\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len())),
+        ("obs-fold", format!("GET /a HTTP/1.1\r\n{head}X: a\r\n Content-Length: 0\r\n\r\n{hidden}")),
+        ("bare LF", format!("GET /a HTTP/1.1\r\n{head}X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
+        ("TE on HTTP/1.0", format!("POST /a HTTP/1.0\r\n{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
+        ("TE twice", format!("POST /a HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}")),
+        ("odd TE", format!("POST /a HTTP/1.1\r\n{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}")),
+        ("two hosts", format!("GET /a HTTP/1.1\r\n{head}Host: other.localhost\r\n\r\n{hidden}")),
+        ("no host", format!("GET /a HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n{hidden}")),
+    ] {
+        let answer = raw(&narthex, &message);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{name}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), usize::from(!answer.is_empty()), "{name}: {answer}");
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+    // The same without the trick passes: it was the trick that was refused.
+    assert!(raw(&narthex, &format!("GET /a HTTP/1.0\r\n{head}\r\n")).starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_servers_read_differently_is_refused() {
+    let (open, shut) = (Upstream::start().await, Upstream::start().await);
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", open.port, "path = \"/public\"\naccess = \"public\"")
+        .route("app", open.port, "path = \"/keys\"\naccess = \"public\"\npath_handling = \"opaque\"")
+        .route("app", shut.port, "")
+        .start();
+    let status = |target: &str| {
+        let answer = raw(&narthex, &format!("GET {target} HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"));
+        answer.split(' ').nth(1).map(str::to_owned).unwrap_or_default()
+    };
+    for target in [
+        "/public/../admin", "/public/%2e%2e/admin", "/public/.%2e/admin", "/public/..;/admin", "/public/..%2fadmin",
+        "/public//admin", "//public", "/public/%5c..%5cadmin", "/public/..\\admin", "/public/%00", "/public/%zz",
+        "/public%2fadmin", "/keys/../admin", "/keys/%2e%2e%2fadmin",
+    ] {
+        assert_eq!(status(target), "400", "{target}");
+    }
+    for target in ["/admin?/public", "/admin%23/public", "/admin;/public", "/Public", "/publicity"] {
+        assert_eq!(status(target), "401", "{target}");
+    }
+    for target in ["/public", "/public/a%20b", "/keys//a", "/keys/a%2Fb"] {
+        assert_eq!(status(target), "200", "{target}");
+    }
+    assert!(shut.seen().is_empty());
+    let targets: Vec<String> = open.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets, ["/public", "/public/a%20b", "/keys//a", "/keys/a%2Fb"], "the bytes go on as they came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_headers_reach_the_app_though_the_client_nominates_them_for_removal() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    for nominated in ["X-Amzn-Oidc-Data, X-Request-Id", "close, x-forwarded-for", "Upgrade, X-Request-Id"] {
+        let upgrade = if nominated.starts_with("Upgrade") { "Upgrade: websocket\r\n" } else { "" };
+        let answer = raw(&narthex, &format!("GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: {nominated}\r\n{upgrade}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+    }
+    for seen in upstream.seen() {
+        assert_eq!(seen.all("x-request-id").len(), 1, "{:?}", seen.headers);
+        let connection = seen.all("connection").join(",").to_lowercase();
+        assert!(!connection.contains("x-"), "{connection}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_belongs_to_the_browser_that_began_it() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let app = format!("{}/", narthex.origin("app"));
+    let (mallory, alice) = (Visitor::new(&narthex), Visitor::new(&narthex));
+
+    // Mallory signs in up to the provider's answer, and has Alice's browser open it instead.
+    let mut answer = mallory.get(&app).await;
+    while !next(&answer).unwrap().starts_with("http://127.0.0.1") {
+        answer = mallory.get(&next(&answer).unwrap()).await;
+    }
+    let at_provider = next(&answer).unwrap();
+    let form = mallory.follow(&at_provider).await;
+    let url = form.url().clone();
+    let page = form.text().await.unwrap();
+    let action = page.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
+    let fields = [("prompt", "login"), ("login", "mallory"), ("password", "x")];
+    let mut answer = mallory.client.post(url.join(action).unwrap()).form(&fields).send().await.unwrap();
+    while next(&answer).unwrap().starts_with("http://127.0.0.1") {
+        answer = mallory.get(&next(&answer).unwrap()).await;
+    }
+    let callback = next(&answer).unwrap();
+    assert!(callback.contains("/oauth2/idpresponse/corp"));
+    let refused = alice.get(&callback).await;
+    is(&refused, 400);
+    assert!(refused.headers().get("set-cookie").is_none());
+    is(&alice.get(&app).await, 303);
+
+    // A state that was altered finds no attempt either.
+    let state = location(&answer).query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    is(&mallory.get(&callback.replace(&state, &state.replace('A', "B"))).await, 400);
+    // An `iss` of another provider is refused (RFC 9207), and the code is not redeemed for it.
+    let other = format!("{}&x=1", callback.replace("iss=http%3A%2F%2F127.0.0.1", "iss=http%3A%2F%2F127.0.0.2"));
+    is(&mallory.get(&other).await, 400);
+    assert!(narthex.audit("login_failed").iter().any(|line| line["reason"] == "iss"));
+
+    // Mallory's own browser finishes it, once; the second time the attempt is gone.
+    let done = mallory.get(&callback).await;
+    is(&done, 303);
+    is(&mallory.get(&callback).await, 400);
+
+    // The code for the app, too, is of use to the browser that asked for it only.
+    let code = location(&done);
+    is(&alice.get(code.as_str()).await, 400);
+    is(&mallory.follow(code.as_str()).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_of_one_provider_is_none_of_another() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let redirects = format!("{},{}", builder.callback("corp"), builder.callback("club"));
+    let (corp, club) = (OpenIdProvider::start("corp", &redirects), OpenIdProvider::start("club", &redirects));
+    let narthex = builder
+        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
+        .route("app", upstream.port, "")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let page = visitor.follow(&format!("{}/", narthex.origin("app"))).await.text().await.unwrap();
+    let href = page.split("href=\"").map(|rest| rest.split('"').next().unwrap()).find(|h| h.ends_with("=corp")).unwrap();
+    let sent = visitor.get(&href.replace("&#38;", "&")).await;
+    let state = location(&sent).query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let mixed = format!("{}?code=c&state={state}&iss=http%3A%2F%2F127.0.0.1%3A{}", narthex.origin("auth") + "/oauth2/idpresponse/club", club.port);
+    is(&visitor.get(&mixed).await, 400);
+    assert_eq!(narthex.audit("login_failed")[0]["reason"], "other_provider");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let auth = narthex.origin("auth");
+    let sent = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+    let good = location(&sent);
+    let with = |name: &str, value: &str| {
+        let mut url = good.clone();
+        let pairs: Vec<(String, String)> = good.query_pairs().into_owned().collect();
+        url.query_pairs_mut().clear().extend_pairs(pairs.iter().map(|(n, v)| (n, if n == name { value } else { v })));
+        url.to_string()
+    };
+    let callback = format!("{}/.narthex/callback", narthex.origin("app"));
+    for uri in [
+        "https://evil.example/", "//evil.example", "/\\evil.example", "https:evil.example", "javascript:alert(1)", "",
+        &format!("{callback}/"), &format!("{callback}?x"), &callback.to_uppercase(), &callback.replace("app.", "app.evil."),
+        &callback.replace("://", "://x@"), &format!("{callback} "), &format!("{callback}\r\nX: y"),
+    ] {
+        let answer = visitor.get(&with("redirect_uri", uri)).await;
+        is(&answer, 400);
+        assert!(answer.headers().get("location").is_none(), "{uri}");
+    }
+    is(&visitor.get(&with("client_id", "somebody")).await, 400);
+    // What is wrong beside them is told to the client, with `iss` (RFC 9207).
+    for (name, value, error) in [
+        ("response_type", "token", "unsupported_response_type"),
+        ("code_challenge_method", "plain", "invalid_request"),
+        ("code_challenge", "short", "invalid_request"),
+    ] {
+        let told = location(&visitor.get(&with(name, value)).await);
+        assert!(told.as_str().starts_with(&callback), "{told}");
+        let pairs: Vec<(String, String)> = told.query_pairs().into_owned().collect();
+        assert!(pairs.contains(&("error".into(), error.into())) && pairs.contains(&("iss".into(), auth.clone())), "{told}");
+    }
+    let page = visitor.get(&format!("{auth}/logout?app=evil.example")).await.text().await.unwrap();
+    assert!(!page.contains("evil"), "{page}");
+    // The address that was wanted comes back on this host, whatever it looks like.
+    let odd = visitor.land(&format!("{}/?next=//evil.example", narthex.origin("app")), "alice").await;
+    assert_eq!(odd.url().as_str(), format!("{}/?next=//evil.example", narthex.origin("app")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    use reqwest::cookie::CookieStore as _;
+    let (mallory, alice) = (Visitor::new(&narthex), Visitor::new(&narthex));
+    let app = format!("{}/", narthex.origin("app"));
+    is(&mallory.land(&app, "mallory").await, 200);
+    let pool = reqwest::Url::parse(&narthex.origin("auth")).unwrap();
+    let planted = mallory.jar.cookies(&pool).unwrap().to_str().unwrap().to_owned();
+    alice.jar.add_cookie_str(&format!("{planted}; Path=/; Secure"), &pool);
+
+    // Alice signs in by herself, as the link of a provider makes her do.
+    let sent = alice.get(&app).await;
+    let landed = alice.land(&format!("{}&identity_provider=corp", location(&sent)), "alice").await;
+    is(&landed, 200);
+    let alices = alice.jar.cookies(&pool).unwrap().to_str().unwrap().to_owned();
+    assert_ne!(alices, planted);
+    // What was planted is over, so it can neither follow Alice nor be followed.
+    let request = mallory.client.get(location(&sent)).header("accept", "text/html").header("cookie", planted);
+    let answer = request.send().await.unwrap();
+    assert_eq!(location(&answer).host_str(), Some("127.0.0.1"));
+}

@@ -1,0 +1,14 @@
+//! The real binary against real parties. Tests act as somebody: a person with a browser, a visitor
+//! with a cookie jar, a program, an attacker with a socket; always through public addresses.
+
+mod support;
+
+mod apps;
+mod browser;
+mod check;
+mod crash;
+mod gateway;
+mod hostile;
+mod reload;
+mod sign_in;
+mod store;

@@ -1,0 +1,245 @@
+//! Signing in and out, at one provider and at two.
+
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::{OpenIdProvider, provider_toml};
+use crate::support::process::free_port;
+use crate::support::upstream::{Seen, Upstream};
+use crate::support::visitor::{Visitor, is, location, next};
+use reqwest::Method;
+
+/// A deployment with one provider and the apps `app` and `other` behind it.
+pub async fn deployment(upstream: &Upstream) -> (Narthex, OpenIdProvider) {
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("{ domains = [\"corp.example\"] }"))
+        .route("app", upstream.port, "")
+        .route("other", upstream.port, "")
+        .start();
+    (narthex, provider)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let wanted = format!("{}/some/page?with=a%20query&and=more", narthex.origin("app"));
+
+    let landed = visitor.land(&wanted, "alice").await;
+    is(&landed, 200);
+    assert_eq!(landed.url().as_str(), wanted);
+    let seen: Seen = landed.json().await.unwrap();
+    assert_eq!(seen.target, "/some/page?with=a%20query&and=more");
+    let claims = seen.claims();
+    assert_eq!(claims["iss"], narthex.origin("auth"));
+    assert_eq!(claims["aud"], format!("{}/", narthex.origin("app")));
+    assert_eq!(claims["email"], "alice@corp.example");
+    assert_eq!(claims["email_verified"], true);
+    assert_eq!(claims["name"], "alice");
+    assert_eq!(claims["identities"][0]["userId"], "alice");
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
+    assert_eq!(seen.one("x-amzn-oidc-identity"), claims["sub"]);
+
+    let logins = narthex.audit("login");
+    assert_eq!(logins.len(), 1);
+    assert_eq!(logins[0]["sub"], claims["sub"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sign_in_serves_every_app_host_and_signing_out_ends_them_all() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let (app, other) = (format!("{}/", narthex.origin("app")), format!("{}/", narthex.origin("other")));
+    is(&visitor.land(&app, "alice").await, 200);
+
+    // No form is met on the way: `follow` fills in none.
+    let second = visitor.follow(&other).await;
+    is(&second, 200);
+    assert_eq!(second.url().as_str(), other);
+
+    // From elsewhere, sign-out asks first and ends nothing.
+    let out = format!("{}/.narthex/sign-out", narthex.origin("app"));
+    let asked = visitor.get(&out).await;
+    is(&asked, 200);
+    assert!(asked.text().await.unwrap().contains("Sign out?"));
+    is(&visitor.get(&other).await, 200);
+
+    let done = visitor.client.post(&out).header("origin", narthex.origin("app")).send().await.unwrap();
+    is(&done, 303);
+    let page = visitor.follow(location(&done).as_str()).await;
+    assert!(page.text().await.unwrap().contains("You are signed out"));
+    for url in [&app, &other] {
+        is(&visitor.get(url).await, 303);
+    }
+    // The pool's session is over too: the way leads to the provider, not straight back.
+    let mut answer = visitor.get(&app).await;
+    while let Some(url) = next(&answer).filter(|url| !url.starts_with("http://127.0.0.1")) {
+        answer = visitor.get(&url).await;
+    }
+    assert_eq!(location(&answer).host_str(), Some("127.0.0.1"));
+    assert_eq!(narthex.audit("logout").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_providers_stand_on_one_page_and_their_people_are_different_users() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let club = OpenIdProvider::start("club", &builder.callback("club"));
+    let narthex = builder
+        .tables(&(corp.toml("\"anyone\"") + &club.toml("{ groups = [\"members\"] }")))
+        .route("app", upstream.port, "")
+        .start();
+    let app = format!("{}/", narthex.origin("app"));
+    let choose = async |visitor: &Visitor, provider: &str| {
+        let page = visitor.follow(&app).await;
+        is(&page, 200);
+        assert_eq!(page.url().path(), "/oauth2/authorize");
+        let html = page.text().await.unwrap();
+        assert!(html.contains("Continue with Corp") && html.contains("Continue with Club"), "{html}");
+        let choice = html.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"));
+        choice.into_iter().find(|href| href.ends_with(&format!("identity_provider={provider}"))).expect("a choice")
+    };
+
+    let mut subs = Vec::new();
+    for (provider, login) in [("corp", "alice"), ("club", "alice+members")] {
+        let visitor = Visitor::new(&narthex);
+        let href = choose(&visitor, provider).await;
+        let landed = visitor.land(&href, login).await;
+        is(&landed, 200);
+        let claims = landed.json::<Seen>().await.unwrap().claims();
+        assert_eq!(claims["identities"][0]["providerName"], provider);
+        subs.push(claims["sub"].clone());
+    }
+    assert_ne!(subs[0], subs[1]);
+
+    let stranger = Visitor::new(&narthex);
+    let href = choose(&stranger, "club").await;
+    let refused = stranger.land(&href, "mallory+others").await;
+    is(&refused, 403);
+    assert_eq!(narthex.audit("login_failed")[0]["reason"], "not_allowed");
+    // A refused login leaves no session behind: the page is offered again.
+    is(&stranger.follow(&app).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_the_provider_did_not_verify_opens_no_domain() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let refused = Visitor::new(&narthex).land(&format!("{}/", narthex.origin("app")), "alice!").await;
+    is(&refused, 403);
+    let page = refused.text().await.unwrap();
+    assert!(page.contains("This account may not sign in here"), "{page}");
+    assert!(!page.contains("alice"), "the page tells nothing of the inside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_told_and_people_are_sent() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    is(&visitor.get(&app).await, 303);
+    let told = visitor.program(Method::GET, &app).await;
+    is(&told, 401);
+    assert!(told.headers().contains_key("www-authenticate"));
+    let body: serde_json::Value = told.json().await.unwrap();
+    assert_eq!(body["error"], "sign_in_required");
+    assert!(body["request_id"].is_string());
+    for (name, value) in [("x-requested-with", "XMLHttpRequest"), ("sec-fetch-mode", "cors")] {
+        let request = visitor.client.get(&app).header("accept", "text/html").header(name, value);
+        is(&request.send().await.unwrap(), 401);
+    }
+    let posted = visitor.client.post(&app).header("accept", "text/html").body("a=1").send().await.unwrap();
+    is(&posted, 401);
+    assert!(posted.text().await.unwrap().contains("Please sign in"));
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_logins_in_parallel_tabs_end_in_three_hundred_landings() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let mut people = tokio::task::JoinSet::new();
+    for person in 0..10 {
+        let visitors: Vec<Visitor> = (0..10).map(|_| Visitor::new(&narthex)).collect();
+        let origins = [narthex.origin("app"), narthex.origin("other")];
+        people.spawn(async move {
+            let mut landings = 0;
+            for (round, visitor) in visitors.into_iter().enumerate() {
+                let mut tabs = tokio::task::JoinSet::new();
+                for tab in 0..3 {
+                    let (visitor, url) = (visitor.clone(), format!("{}/{round}/{tab}", origins[tab % 2]));
+                    tabs.spawn(async move {
+                        let landed = visitor.land(&url, &format!("person{person}")).await;
+                        assert_eq!(landed.url().as_str(), url);
+                        assert_eq!(landed.status(), 200);
+                    });
+                }
+                while let Some(tab) = tabs.join_next().await {
+                    tab.unwrap();
+                    landings += 1;
+                }
+            }
+            landings
+        });
+    }
+    let mut landings = 0;
+    while let Some(person) = people.join_next().await {
+        landings += person.unwrap();
+    }
+    assert_eq!(landings, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_anonymous_requests_write_nothing() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let before = narthex.rows().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..20 {
+        let visitor = Visitor::new(&narthex);
+        let origin = narthex.origin("app");
+        tasks.spawn(async move {
+            for i in 0..250 {
+                // Each goes as far as a visitor gets who signs in nowhere: to the provider's door.
+                let sent = visitor.get(&format!("{origin}/{task}/{i}")).await;
+                let begun = visitor.get(location(&sent).as_str()).await;
+                assert_eq!(location(&begun).host_str(), Some("127.0.0.1"));
+            }
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    assert_eq!(narthex.rows().await, before);
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let (port, callback) = (free_port(), builder.callback("corp"));
+    let narthex = builder.tables(&provider_toml("corp", port, "\"anyone\"")).route("app", upstream.port, "").start();
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    let down = visitor.follow(&app).await;
+    is(&down, 502);
+    let page = down.text().await.unwrap();
+    assert!(page.contains("The sign-in provider does not answer") && page.contains("Try again"), "{page}");
+
+    // It comes back, and nobody has to restart anything.
+    let _provider = OpenIdProvider::start_on("corp", port, &callback);
+    let begun = std::time::Instant::now();
+    let landed = loop {
+        let landed = visitor.land(&app, "alice").await;
+        if landed.status() == 200 || begun.elapsed().as_secs() > 30 {
+            break landed;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    };
+    is(&landed, 200);
+}

@@ -1,0 +1,59 @@
+//! A person with Chromium.
+
+use super::parties::webdriver;
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder};
+use http::Method;
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+/// How the person looks at pages.
+#[derive(Clone, Copy)]
+pub struct Look {
+    pub width: u32,
+    pub height: u32,
+    pub dark: bool,
+    pub scripts: bool,
+}
+
+/// A desk, by day.
+pub const DESK: Look = Look { width: 1280, height: 900, dark: false, scripts: true };
+
+/// A command of Chromium's own protocol.
+#[derive(Debug)]
+struct Cdp(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Cdp {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "cmd": self.0, "params": self.1 }).to_string()))
+    }
+}
+
+/// Opens a browser with nothing in it.
+pub async fn open(look: Look) -> Client {
+    let mut capabilities = Capabilities::new();
+    let arguments = [
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ];
+    let scripts = if look.scripts { 1 } else { 2 };
+    capabilities.insert(
+        "goog:chromeOptions".into(),
+        json!({
+            "args": arguments,
+            "prefs": { "profile.managed_default_content_settings.javascript": scripts },
+        }),
+    );
+    capabilities.insert("acceptInsecureCerts".into(), true.into());
+    let browser = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&webdriver()).await.unwrap();
+    let size = json!({ "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": look.width < 600 });
+    browser.issue_cmd(Cdp("Emulation.setDeviceMetricsOverride", size)).await.unwrap();
+    let scheme = if look.dark { "dark" } else { "light" };
+    let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+    browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", media)).await.unwrap();
+    browser
+}

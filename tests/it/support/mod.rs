@@ -1,0 +1,9 @@
+//! Who the tests act as, and against whom.
+
+pub mod browser;
+pub mod narthex;
+pub mod parties;
+pub mod process;
+pub mod upstream;
+pub mod visitor;
+

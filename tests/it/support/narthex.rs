@@ -1,0 +1,202 @@
+//! The real binary, on free ports, in a folder of its own.
+
+use super::process::{free_port, wait_until};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What a test wants of its Narthex.
+pub struct NarthexBuilder {
+    https: u16,
+    top: String,
+    tables: String,
+}
+
+impl NarthexBuilder {
+    /// A deployment at `https://auth.localhost:{port}`.
+    pub fn new() -> Self {
+        Self { https: free_port(), top: String::new(), tables: String::new() }
+    }
+
+    /// The origin of `name`.localhost.
+    pub fn origin(&self, name: &str) -> String {
+        format!("https://{name}.localhost:{}", self.https)
+    }
+
+    /// Where the provider `name` sends browsers back to.
+    pub fn callback(&self, name: &str) -> String {
+        format!("{}/oauth2/idpresponse/{name}", self.origin("auth"))
+    }
+
+    /// Adds lines to the top of the file.
+    pub fn top(mut self, toml: &str) -> Self {
+        writeln!(self.top, "{toml}").unwrap();
+        self
+    }
+
+    /// Adds tables.
+    pub fn tables(mut self, toml: &str) -> Self {
+        writeln!(self.tables, "{toml}").unwrap();
+        self
+    }
+
+    /// Adds a route from `{host}.localhost` to a port of this machine.
+    pub fn route(self, host: &str, port: u16, more: &str) -> Self {
+        self.tables(&format!(
+            "[[route]]\nhost = \"{host}.localhost\"\nupstream = \"http://127.0.0.1:{port}\"\n{more}\n"
+        ))
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(self) -> Narthex {
+        let folder = tempfile::tempdir().unwrap();
+        let (http, admin) = (free_port(), free_port());
+        let text = format!(
+            "public_url = \"{}\"\n{}\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
+             admin = \"127.0.0.1:{admin}\"\ntrusted_proxies = [\"127.0.0.7\"]\n\n{}",
+            self.origin("auth"),
+            self.top,
+            self.https,
+            self.tables
+        );
+        let file = folder.path().join("narthex.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut narthex = Narthex { child: None, folder, file, https: self.https, http, admin };
+        narthex.start();
+        narthex
+    }
+}
+
+/// A running Narthex.
+pub struct Narthex {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    pub file: PathBuf,
+    pub https: u16,
+    pub http: u16,
+    pub admin: u16,
+}
+
+impl Narthex {
+    /// Starts the binary again, on the same file and store.
+    pub fn start(&mut self) {
+        let log = std::fs::File::options().append(true).create(true).open(self.log_file()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+            .args(["run", "--config"])
+            .arg(&self.file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let admin = self.admin;
+        let mut ended = None;
+        wait_until("narthex", || {
+            ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            ended.is_some() || get(admin, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        });
+        assert!(ended.is_none(), "narthex ended:\n{}", self.log());
+    }
+
+    /// Kills it with -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended; answers whether it did so in order.
+    pub fn wait(&mut self) -> bool {
+        self.child.take().unwrap().wait().unwrap().success()
+    }
+
+    /// The origin of `name`.localhost.
+    pub fn origin(&self, name: &str) -> String {
+        format!("https://{name}.localhost:{}", self.https)
+    }
+
+    /// The folder of its file.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Everything it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The log lines with this event.
+    pub fn audit(&self, event: &str) -> Vec<serde_json::Value> {
+        self.log()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter(|line| line["event"] == event)
+            .collect()
+    }
+
+    /// Waits until the log holds `text`.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(text, || self.log().contains(text));
+    }
+
+    /// An answer of the admin listener.
+    pub fn admin(&self, path: &str) -> String {
+        get(self.admin, path).expect("the admin listener answers")
+    }
+
+    /// The authority that its certificates come from.
+    pub fn authority(&self) -> reqwest::Certificate {
+        let pem = std::fs::read(self.folder.path().join("certs/local-authority.pem")).unwrap();
+        reqwest::Certificate::from_pem(&pem).unwrap()
+    }
+
+    /// Changes the file.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        std::fs::write(&self.file, change(text)).unwrap();
+    }
+
+    /// How many rows its SQLite file holds in tables that logins write.
+    pub async fn rows(&self) -> i64 {
+        let key = std::fs::read_to_string(self.folder.path().join("narthex.db.key")).unwrap();
+        let master = narthex::base::MasterKey::parse(&key).unwrap();
+        let ring = std::sync::Arc::new(narthex::base::KeyRing::new(&master));
+        let url = narthex::config::StoreUrl::Sqlite(self.folder.path().join("narthex.db"));
+        let store = narthex::store::Store::open(&url, ring).await.unwrap();
+        let rows = store.count_rows().await.unwrap();
+        store.close().await;
+        rows
+    }
+}
+
+impl Drop for Narthex {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("narthex logged:\n{}", self.log());
+        }
+    }
+}
+
+/// A plain GET, without any client's help.
+fn get(port: u16, path: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}

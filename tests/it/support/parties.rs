@@ -1,0 +1,130 @@
+//! The parties that many tests share: providers, PostgreSQL, a WebDriver.
+
+use super::process::{Party, free_port, wait_for_port, wait_until};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// An OpenID Certified provider of its own.
+pub struct OpenIdProvider {
+    pub name: &'static str,
+    pub port: u16,
+    _party: Party,
+}
+
+impl OpenIdProvider {
+    /// Starts one that sends browsers back to `redirect_uri`.
+    pub fn start(name: &'static str, redirect_uri: &str) -> Self {
+        Self::start_on(name, free_port(), redirect_uri)
+    }
+
+    /// The same on a given port.
+    pub fn start_on(name: &'static str, port: u16, redirect_uri: &str) -> Self {
+        let party = Party::node("oidc-provider.mjs", &[&port.to_string(), redirect_uri, name]);
+        Self { name, port, _party: party }
+    }
+
+    /// The `[[provider]]` that speaks of it.
+    pub fn toml(&self, allow: &str) -> String {
+        provider_toml(self.name, self.port, allow)
+    }
+}
+
+/// A `[[provider]]` of an OpenID provider on `port`.
+pub fn provider_toml(name: &str, port: u16, allow: &str) -> String {
+    format!(
+        "[[provider]]\nname = \"{name}\"\ntype = \"oidc\"\nissuer = \"http://127.0.0.1:{port}\"\n\
+         client_id = \"narthex\"\nclient_secret = \"{name}-secret-0123456789abcdef0123456789\"\nallow = {allow}\n\n"
+    )
+}
+
+/// A PostgreSQL server for all tests.
+pub struct Postgres {
+    port: u16,
+    _party: Party,
+    _folder: tempfile::TempDir,
+}
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+impl Postgres {
+    /// The server, started at the first call.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (bin, port) = (binaries(), free_port());
+        let data = folder.path().join("data");
+        // PostgreSQL refuses to run as root.
+        let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+        let run_as: &[&str] = if root { &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] } else { &["env"] };
+        if root {
+            assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
+        }
+        let init = Command::new(run_as[0])
+            .args(&run_as[1..])
+            .arg(bin.join("initdb"))
+            .args(["--auth=trust", "--no-sync", "--username=narthex", "--encoding=UTF8", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(init.success(), "initdb failed");
+        let postgres = bin.join("postgres");
+        let (port_text, folder_text) = (port.to_string(), folder.path().display().to_string());
+        let mut arguments: Vec<&str> = run_as[1..].to_vec();
+        let data = data.display().to_string();
+        let postgres = postgres.display().to_string();
+        arguments.extend([&*postgres, "-D", &data, "-p", &port_text, "-h", "127.0.0.1", "-k", &folder_text]);
+        arguments.extend(["-c", "fsync=off", "-c", "max_connections=200"]);
+        let party = Party::start(run_as[0], &arguments);
+        wait_for_port(port);
+        let server = Self { port, _party: party, _folder: folder };
+        wait_until("PostgreSQL", || server.sql("SELECT 1"));
+        server
+    }
+
+    fn sql(&self, sql: &str) -> bool {
+        let url = format!("postgres://narthex@127.0.0.1:{}/postgres", self.port);
+        let psql = Command::new(binaries().join("psql")).args(["-qc", sql, &url]).output().unwrap();
+        psql.status.success()
+    }
+
+    /// The URL of a new, empty database.
+    pub fn database(&self) -> String {
+        let name = format!("narthex_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        assert!(self.sql(&format!("CREATE DATABASE {name}")), "no database");
+        format!("postgres://narthex@127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+fn binaries() -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| {
+        let which = Command::new("sh").args(["-c", "command -v initdb"]).output().unwrap();
+        let path = String::from_utf8(which.stdout).unwrap();
+        Path::new(path.trim()).parent().expect("PostgreSQL is installed: run through `make test`").to_owned()
+    })
+}
+
+/// The address of a WebDriver for Chromium.
+pub fn webdriver() -> String {
+    static SHARED: OnceLock<(u16, Party)> = OnceLock::new();
+    let (port, _) = SHARED.get_or_init(|| {
+        let port = free_port();
+        let party = Party::start("chromedriver", &[&format!("--port={port}")]);
+        wait_for_port(port);
+        (port, party)
+    });
+    format!("http://127.0.0.1:{port}")
+}

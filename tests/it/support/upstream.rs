@@ -1,0 +1,77 @@
+//! An app that tells what it was sent, and remembers it.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use std::sync::{Arc, Mutex};
+
+/// A request as the app saw it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Seen {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Seen {
+    /// The values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The one value of a header.
+    pub fn one(&self, name: &str) -> &str {
+        let all = self.all(name);
+        assert_eq!(all.len(), 1, "{name}: {all:?}");
+        all[0]
+    }
+
+    /// The claims of the assertion, unverified.
+    pub fn claims(&self) -> serde_json::Value {
+        use base64::Engine as _;
+        let payload = self.one("x-amzn-oidc-data").split('.').nth(1).unwrap();
+        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    }
+}
+
+/// The app.
+pub struct Upstream {
+    pub port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(listener)
+    }
+
+    pub fn serve(listener: tokio::net::TcpListener) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let port = listener.local_addr().unwrap().port();
+        let router = Router::new().fallback(tell).with_state(seen.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { port, seen }
+    }
+
+    /// Everything that arrived so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn tell(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let request = Seen {
+        method: parts.method.to_string(),
+        target: parts.uri.to_string(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    seen.lock().unwrap().push(request.clone());
+    let cookies = [("set-cookie", "app=1; Path=/"), ("set-cookie", "__Host-narthex=stolen; Path=/; Secure")];
+    (axum::response::AppendHeaders(cookies), axum::Json(request)).into_response()
+}
