@@ -101,31 +101,46 @@ impl Sessions {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
         let (hash, now) = (token.hash(), self.clock.now());
-        if let Some(known) = self.known.get(&hash).await {
-            match known {
-                None => return Ok(None),
-                Some(live) if live.scope != *scope => return Ok(None),
-                Some(live) if self.is_fresh(&live, now) => return self.speak(live, now).map(Some),
-                Some(_) => self.known.invalidate(&hash).await,
-            }
-        } else if !unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) {
-            return Ok(None);
+        match self.known.get(&hash).await {
+            Some(None) => return Ok(None),
+            Some(Some(live)) if self.counts(&live, now) => return self.speak(live, scope, now),
+            Some(Some(_)) => self.known.invalidate(&hash).await,
+            None if unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
+            None => return Ok(None),
         }
-
-        let known = self.known.try_get_with(hash, self.load(hash)).await;
-        match known.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))? {
-            Some(live) if live.scope == *scope && self.is_fresh(&live, now) => self.speak(live, now).map(Some),
+        match self.read(hash).await? {
+            Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
             _ => Ok(None),
         }
     }
 
-    fn is_fresh(&self, live: &Live, now: Timestamp) -> bool {
-        let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
-        let idle = self.catalogue.load().config.session.idle;
-        !live.stale.load(Ordering::Acquire) && live.session.stands(last_seen, idle, now)
+    /// What the store knows of a cookie, read after this was called: a read that was under way
+    /// already may have missed a change that this request must see.
+    async fn read(&self, hash: [u8; 32]) -> Result<Known, StoreError> {
+        for _ in 0..2 {
+            let known = self.known.try_get_with(hash, self.load(hash)).await;
+            match known.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))? {
+                Some(live) if live.stale.load(Ordering::Acquire) => self.known.invalidate(&hash).await,
+                known => return Ok(known),
+            }
+        }
+        self.load(hash).await
     }
 
-    fn speak(&self, live: Arc<Live>, now: Timestamp) -> Result<Principal, StoreError> {
+    fn counts(&self, live: &Live, now: Timestamp) -> bool {
+        !live.stale.load(Ordering::Acquire) && self.stands(live, now)
+    }
+
+    fn stands(&self, live: &Live, now: Timestamp) -> bool {
+        let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
+        live.session.stands(last_seen, self.catalogue.load().config.session.idle, now)
+    }
+
+    /// The principal of a session that counts, unless the store was silent too long to know.
+    fn speak(&self, live: Arc<Live>, scope: &CookieScope, now: Timestamp) -> Result<Option<Principal>, StoreError> {
+        if live.scope != *scope {
+            return Ok(None);
+        }
         if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
             return Err(StoreError::Timeout);
         }
@@ -135,7 +150,7 @@ impl Sessions {
         if due && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             lock(&self.touched).push((live.session.id.clone(), now));
         }
-        Ok(Principal(live))
+        Ok(Some(Principal(live)))
     }
 
     async fn load(&self, hash: [u8; 32]) -> Result<Known, StoreError> {

@@ -4,7 +4,11 @@
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
-const DEFAULT: &str = "info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn,sqlx=warn,hyper=warn";
+///
+/// What pingora calls errors of its connections is mostly browsers that went away; what failed of a
+/// request is told by the gateway, with the request's id.
+const DEFAULT: &str =
+    "info,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Begins to log.
 pub fn start() {

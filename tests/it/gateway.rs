@@ -121,11 +121,13 @@ async fn hosts_and_paths_find_their_route_in_every_spelling_and_only_theirs() {
         let host = if by_inner { format!("127.0.0.1:{}", inner.port) } else { format!("app.localhost:{}", narthex.https) };
         assert_eq!(seen.one("host"), host, "{path}");
     }
+    let old = Visitor::with(&narthex, |builder| builder.http1_only());
     for host in [format!("APP.localhost.:{}", narthex.https), "app.LOCALHOST".to_owned()] {
-        let answer = visitor.client.get(format!("{origin}/")).version(Version::HTTP_11).header(HOST, &host);
-        is(&answer.send().await.unwrap(), 200);
+        is(&old.client.get(format!("{origin}/")).header(HOST, &host).send().await.unwrap(), 200);
     }
-    let unknown = visitor.client.get(format!("{origin}/")).header(HOST, "elsewhere.example");
+    // RFC 9113, section 8.3.1: an authority and a Host that differ are malformed.
+    is(&visitor.client.get(format!("{origin}/")).header(HOST, "other.localhost").send().await.unwrap(), 400);
+    let unknown = old.client.get(format!("{origin}/")).header(HOST, "elsewhere.example");
     is(&unknown.send().await.unwrap(), 404);
     for path in ["/.narthex", "/.narthex/", "/.narthex/anything"] {
         is(&visitor.program(Method::GET, &format!("{origin}{path}")).await, 404);
@@ -187,7 +189,7 @@ async fn an_https_upstream_is_verified_against_its_own_authority() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let made = std::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=upstream", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-subj", "/CN=upstream", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
         .stderr(std::process::Stdio::null())
         .status()

@@ -1,6 +1,8 @@
 // An OpenID Certified provider. usage: oidc-provider.mjs PORT REDIRECT_URI NAME
 // Accounts: whoever types a login; `name+group1+group2` brings groups, `name!` an unverified address.
-import { Provider } from 'oidc-provider';
+// Its advice for production would bury what a test has to say.
+console.warn = console.info = () => {};
+const { Provider } = await import('oidc-provider');
 
 const [port, redirectUri, name] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
@@ -37,6 +39,8 @@ const provider = new Provider(issuer, {
     await grant.save();
     return grant;
   },
+  // Tabs that sign in side by side must not end one another's tokens at the provider.
+  expiresWithSession: () => false,
   pkce: { required: () => true },
   features: { devInteractions: { enabled: true }, rpInitiatedLogout: { enabled: true } },
   cookies: { keys: ['tests only'] },
