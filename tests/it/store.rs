@@ -1,1 +1,341 @@
-//! …
+//! The store's contract, on both engines. Time is a value, so nothing waits.
+
+use crate::support::parties::Postgres;
+use narthex::base::{Duration, Entropy as _, KeyRing, MasterKey, OpenError, Secret, SystemEntropy, Timestamp, Token, uuid};
+use narthex::config::{SessionLimits, StoreUrl};
+use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
+use narthex::store::{Change, Feed, Store};
+use narthex::token::{self, CodeError, Grant};
+use std::sync::Arc;
+
+const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400) };
+const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app/cb" };
+
+fn now() -> Timestamp {
+    Timestamp::from_seconds(1_800_000_000)
+}
+
+fn ring() -> Arc<KeyRing> {
+    Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
+}
+
+/// An engine with nothing in it yet.
+struct Engine {
+    url: StoreUrl,
+    _folder: tempfile::TempDir,
+}
+
+impl Engine {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: StoreUrl::Sqlite(folder.path().join("a store.db")), _folder: folder }
+    }
+
+    fn postgres() -> Self {
+        let url = StoreUrl::Postgres(Secret::new(Postgres::shared().database()));
+        Self { url, _folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.url, ring()).await.unwrap()
+    }
+}
+
+/// Runs each test on each engine.
+macro_rules! on_both_engines {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(super::Engine::sqlite()).await; }
+        )*}
+        mod postgres {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(super::Engine::postgres()).await; }
+        )*}
+    };
+}
+
+on_both_engines! {
+    facts_are_fixed_at_first_sight
+    another_master_key_is_told
+    private_keys_are_sealed_and_agreed_on
+    a_user_is_found_by_issuer_and_subject_alone
+    a_session_is_found_by_its_cookies_until_it_ends
+    a_browser_has_one_session
+    a_code_works_once_and_its_reuse_ends_the_session
+    a_code_is_redeemed_once_though_many_try_at_the_same_instant
+    a_login_attempt_is_used_once
+    changes_are_heard_once_by_every_node
+    what_is_over_is_purged_and_nothing_else
+    a_failed_transaction_leaves_nothing
+    a_second_node_opens_the_same_store
+}
+
+fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
+    FederatedAccount {
+        identity: Identity { issuer: issuer.into(), subject: subject.into(), provider: "corp".into() },
+        attributes: [("email".to_owned(), email.to_owned())].into(),
+        groups: vec!["staff".into()],
+    }
+}
+
+async fn user(store: &Store, account: &FederatedAccount) -> User {
+    store
+        .transaction(|tx| Box::pin(async move { directory::upsert(tx, "pool", account, now(), &SystemEntropy).await }))
+        .await
+        .unwrap()
+}
+
+async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
+    let authentication = Authentication { provider: "corp".into(), amr: vec!["pwd".into(), "otp".into()], auth_time: now() };
+    let authentication = &authentication;
+    store
+        .transaction(|tx| {
+            Box::pin(async move {
+                directory::begin_session(tx, user, authentication, earlier, LIMITS, now(), &SystemEntropy).await
+            })
+        })
+        .await
+        .unwrap()
+}
+
+async fn cookie(store: &Store, session: &Session, scope: CookieScope) -> Token {
+    let token = Token::random(&SystemEntropy);
+    let cookie = SessionCookie { hash: token.hash(), session_id: session.id.clone(), scope, created_at: now() };
+    let cookie = &cookie;
+    store.transaction(|tx| Box::pin(async move { tx.add_session_cookie(cookie).await })).await.unwrap();
+    token
+}
+
+async fn code(store: &Store, session: &Session, verifier: &str) -> Token {
+    store
+        .transaction(|tx| {
+            Box::pin(async move {
+                token::issue(tx, GRANT, &token::challenge(verifier), session, now(), &SystemEntropy).await
+            })
+        })
+        .await
+        .unwrap()
+}
+
+async fn redeem(store: &Store, code: &Token, grant: Grant<'_>, verifier: &str, at: Timestamp) -> Result<Session, CodeError> {
+    store
+        .transaction(|tx| {
+            Box::pin(async move { token::redeem(tx, code, grant, verifier, at, &SystemEntropy).await })
+        })
+        .await
+        .unwrap()
+}
+
+async fn facts_are_fixed_at_first_sight(engine: Engine) {
+    let store = engine.open().await;
+    assert_eq!(store.fixed("pool", "one").await.unwrap(), "one");
+    assert_eq!(store.fixed("pool", "two").await.unwrap(), "one");
+    assert_eq!(store.fixed("other", "two").await.unwrap(), "two");
+}
+
+async fn another_master_key_is_told(engine: Engine) {
+    let ring = ring();
+    let store = Store::open(&engine.url, ring.clone()).await.unwrap();
+    assert_eq!(store.check_master_key(&SystemEntropy).await.unwrap(), Ok(()));
+    let again = Store::open(&engine.url, ring).await.unwrap();
+    assert_eq!(again.check_master_key(&SystemEntropy).await.unwrap(), Ok(()));
+    let other = engine.open().await;
+    assert_eq!(other.check_master_key(&SystemEntropy).await.unwrap(), Err(OpenError::OtherKey));
+}
+
+async fn private_keys_are_sealed_and_agreed_on(engine: Engine) {
+    let ring = ring();
+    let store = Store::open(&engine.url, ring).await.unwrap();
+    let mut secret = [0; 48];
+    SystemEntropy.fill(&mut secret);
+    let key = |generation, private: &[u8]| narthex::store::StoredKey {
+        purpose: "assertion".into(),
+        generation,
+        kid: uuid(&SystemEntropy),
+        algorithm: "ES256".into(),
+        private_key: private.to_vec().into(),
+        created_at: now(),
+    };
+    let first = key(1, &secret);
+    store.add_signing_key(&first, &SystemEntropy).await.unwrap();
+    store.add_signing_key(&key(1, b"of another node, a moment later"), &SystemEntropy).await.unwrap();
+    let keys = store.signing_keys("assertion").await.unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!((&keys[0].kid, &keys[0].private_key[..]), (&first.kid, &secret[..]));
+    assert!(store.signing_keys("other").await.unwrap().is_empty());
+    if let StoreUrl::Sqlite(path) = &engine.url {
+        store.close().await;
+        let bytes = std::fs::read(path).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the key lies open in the file");
+    }
+}
+
+async fn a_user_is_found_by_issuer_and_subject_alone(engine: Engine) {
+    let store = engine.open().await;
+    let first = user(&store, &account("https://a", "alice", "alice@corp.example")).await;
+    assert_eq!(store.user(&first.id).await.unwrap(), Some(first.clone()));
+    let again = user(&store, &account("https://a", "alice", "alice@corp.example")).await;
+    assert_eq!((&again.id, again.version), (&first.id, 1));
+    let moved = user(&store, &account("https://a", "alice", "new@corp.example")).await;
+    assert_eq!((&moved.id, moved.version, moved.email()), (&first.id, 2, Some("new@corp.example")));
+    for (issuer, subject) in [("https://b", "alice"), ("https://a", "Alice"), ("https://a/", "alice")] {
+        let other = user(&store, &account(issuer, subject, "alice@corp.example")).await;
+        assert_ne!(other.id, first.id, "{issuer} {subject}");
+        assert_ne!(other.username, first.username, "{issuer} {subject}");
+    }
+}
+
+async fn a_session_is_found_by_its_cookies_until_it_ends(engine: Engine) {
+    let store = engine.open().await;
+    let user = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let session = session(&store, &user, None).await;
+    let (pool, app) = (
+        cookie(&store, &session, CookieScope::Pool).await,
+        cookie(&store, &session, CookieScope::App("app.example".into())).await,
+    );
+    for (token, scope) in [(&pool, CookieScope::Pool), (&app, CookieScope::App("app.example".into()))] {
+        let found = store.session_by_cookie(&token.hash()).await.unwrap().unwrap();
+        assert_eq!((found.session, found.user, found.scope), (session.clone(), user.clone(), scope));
+    }
+    assert!(store.session_by_cookie(token_bytes(&app)).await.unwrap().is_none(), "the hash finds it, not the token");
+    store.note_last_seen(&[(session.id.clone(), now().plus(Duration::from_secs(60)))]).await.unwrap();
+    store.note_last_seen(&[(session.id.clone(), now())]).await.unwrap();
+    let seen = store.session_by_cookie(&app.hash()).await.unwrap().unwrap().session.last_seen_at;
+    assert_eq!(seen, now().plus(Duration::from_secs(60)), "the last use never moves back");
+    let id = session.id.as_str();
+    let end = || store.transaction(|tx| Box::pin(async move { tx.end_session(id, now(), &SystemEntropy).await }));
+    assert!(end().await.unwrap());
+    assert!(!end().await.unwrap());
+    for token in [&pool, &app] {
+        assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none());
+    }
+}
+
+fn token_bytes(token: &Token) -> &[u8; 32] {
+    token.bytes()
+}
+
+async fn a_browser_has_one_session(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let bob = user(&store, &account("https://a", "bob", "b@b.example")).await;
+    let first = session(&store, &alice, None).await;
+    let token = cookie(&store, &first, CookieScope::App("app.example".into())).await;
+    assert_eq!(session(&store, &alice, Some(&first.id)).await.id, first.id, "the same person goes on with it");
+    let second = session(&store, &bob, Some(&first.id)).await;
+    assert_ne!(second.id, first.id);
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none(), "somebody else ends it");
+}
+
+async fn a_code_works_once_and_its_reuse_ends_the_session(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let session = session(&store, &alice, None).await;
+    let token = cookie(&store, &session, CookieScope::Pool).await;
+    let good = code(&store, &session, "verifier").await;
+    assert_eq!(redeem(&store, &good, GRANT, "verifier", now()).await, Ok(session.clone()));
+    for (grant, verifier) in [
+        (GRANT, "guess"),
+        (Grant { client_id: "other", ..GRANT }, "verifier"),
+        (Grant { redirect_uri: "https://app/cb/", ..GRANT }, "verifier"),
+    ] {
+        let code = code(&store, &session, "verifier").await;
+        assert_eq!(redeem(&store, &code, grant, verifier, now()).await, Err(CodeError::Mismatch));
+    }
+    let late = code(&store, &session, "verifier").await;
+    let later = now().plus(Duration::from_secs(120));
+    assert_eq!(redeem(&store, &late, GRANT, "verifier", later).await, Err(CodeError::Unknown));
+    let made_up = Token::random(&SystemEntropy);
+    assert_eq!(redeem(&store, &made_up, GRANT, "verifier", now()).await, Err(CodeError::Unknown));
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some());
+    assert_eq!(redeem(&store, &good, GRANT, "verifier", now()).await, Err(CodeError::Reused));
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none());
+}
+
+async fn a_code_is_redeemed_once_though_many_try_at_the_same_instant(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    for _ in 0..10 {
+        let session = session(&store, &alice, None).await;
+        let code = code(&store, &session, "verifier").await;
+        let mut tries = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let (store, code) = (store.clone(), code.clone());
+            tries.spawn(async move { redeem(&store, &code, GRANT, "verifier", now()).await.is_ok() });
+        }
+        let good = tries.join_all().await.into_iter().filter(|good| *good).count();
+        assert_eq!(good, 1);
+    }
+}
+
+async fn a_login_attempt_is_used_once(engine: Engine) {
+    let store = engine.open().await;
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        tries.spawn(async move {
+            store.transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await })).await.unwrap()
+        });
+    }
+    assert_eq!(tries.join_all().await.into_iter().filter(|first| *first).count(), 1);
+}
+
+async fn changes_are_heard_once_by_every_node(engine: Engine) {
+    let store = engine.open().await;
+    let (mut one, mut two) = (Feed::default(), Feed::default());
+    let tell = |id: &'static str, at: Timestamp| {
+        let store = &store;
+        async move {
+            let change = Change::Session(id.into());
+            let change = &change;
+            store.transaction(|tx| Box::pin(async move { tx.tell(change, at, &SystemEntropy).await })).await.unwrap();
+        }
+    };
+    tell("a", now()).await;
+    assert_eq!(one.news(&store, now()).await.unwrap(), [Change::Session("a".into())]);
+    assert!(one.news(&store, now()).await.unwrap().is_empty());
+    // Committed late, by a node whose clock is behind: still heard.
+    tell("b", now().minus(Duration::from_secs(30))).await;
+    assert_eq!(one.news(&store, now()).await.unwrap(), [Change::Session("b".into())]);
+    assert_eq!(two.news(&store, now()).await.unwrap().len(), 2);
+}
+
+async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let session = session(&store, &alice, None).await;
+    let token = cookie(&store, &session, CookieScope::Pool).await;
+    code(&store, &session, "verifier").await;
+    store.transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await })).await.unwrap();
+    assert_eq!(store.purge(LIMITS, now()).await.unwrap(), 0);
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some());
+    let much_later = now().plus(LIMITS.absolute).plus(Duration::from_secs(7200));
+    assert!(store.purge(LIMITS, much_later).await.unwrap() >= 3);
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none());
+    // Users stay: one row, and one for the account.
+    assert_eq!(store.count_rows().await.unwrap(), 2);
+}
+
+async fn a_failed_transaction_leaves_nothing(engine: Engine) {
+    let store = engine.open().await;
+    let failed = store
+        .transaction(|tx| {
+            Box::pin(async move {
+                tx.use_login_attempt("id", now()).await?;
+                Err::<(), _>(narthex::store::StoreError::Corrupt("on purpose".into()))
+            })
+        })
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(store.count_rows().await.unwrap(), 0);
+}
+
+async fn a_second_node_opens_the_same_store(engine: Engine) {
+    let ring = ring();
+    let (one, two) = tokio::join!(Store::open(&engine.url, ring.clone()), Store::open(&engine.url, ring.clone()));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let (a, b) = tokio::join!(one.fixed("pool", "one"), two.fixed("pool", "two"));
+    assert_eq!(a.unwrap(), b.unwrap());
+}

@@ -32,13 +32,21 @@ impl Visitor {
 
     /// The same with a client of one's own making.
     pub fn with(narthex: &Narthex, make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Self {
+        Self::trusting(narthex.authority(), make)
+    }
+
+    /// Somebody who trusts `authority`.
+    pub fn trusting(
+        authority: reqwest::Certificate,
+        make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
         let jar = Arc::new(reqwest::cookie::Jar::default());
         let builder = Client::builder()
             .cookie_provider(jar.clone())
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Arc::new(Localhost))
             .timeout(std::time::Duration::from_secs(30))
-            .tls_certs_only([narthex.authority()]);
+            .tls_certs_only([authority]);
         Self { client: make(builder).build().unwrap(), jar }
     }
 
@@ -54,34 +62,48 @@ impl Visitor {
 
     /// Follows redirects from `url` until there is none.
     pub async fn follow(&self, url: &str) -> Response {
-        let mut response = self.get(url).await;
+        self.try_follow(url).await.unwrap()
+    }
+
+    async fn try_follow(&self, url: &str) -> reqwest::Result<Response> {
+        let mut url = url.to_owned();
         for _ in 0..20 {
+            let response = self.client.get(&url).header(ACCEPT, "text/html").send().await?;
             match next(&response) {
-                Some(url) => response = self.get(&url).await,
-                None => return response,
+                Some(to) => url = to,
+                None => return Ok(response),
             }
         }
-        panic!("more than 20 redirects, the last to {}", response.url());
+        panic!("more than 20 redirects, the last to {url}");
     }
 
     /// Goes to `url`, and signs in as `login` wherever a provider asks.
     pub async fn land(&self, url: &str, login: &str) -> Response {
-        let mut response = self.follow(url).await;
+        self.walk(url, login).await.unwrap()
+    }
+
+    /// The same where the other side may be gone at any moment.
+    pub async fn try_land(&self, url: &str, login: &str) -> Option<Response> {
+        self.walk(url, login).await.ok()
+    }
+
+    async fn walk(&self, url: &str, login: &str) -> reqwest::Result<Response> {
+        let mut response = self.try_follow(url).await?;
         for _ in 0..3 {
             let url = response.url().clone();
             if url.host_str() != Some("127.0.0.1") {
-                return response;
+                break;
             }
-            let page = response.text().await.unwrap();
+            let page = response.text().await?;
             let action = url.join(&form_action(&page)).unwrap();
             let fields = [("prompt", "login"), ("login", login), ("password", "any")];
-            let answer = self.client.post(action).form(&fields).send().await.unwrap();
+            let answer = self.client.post(action).form(&fields).send().await?;
             response = match next(&answer) {
-                Some(url) => self.follow(&url).await,
+                Some(url) => self.try_follow(&url).await?,
                 None => answer,
             };
         }
-        response
+        Ok(response)
     }
 }
 

@@ -1,0 +1,90 @@
+//! The order of the rooms: a room uses only rooms that stand earlier in this list. Nothing but this
+//! keeps one package from knotting.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bottom to top.
+const ROOMS: [&str; 15] = [
+    "base", "config", "jose", "policy", "model", "store", "catalogue", "token", "directory", "provider", "broker",
+    "access", "hosted", "oauth", "gateway",
+];
+/// On top of all of them.
+const TOP: &str = "app";
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The rooms that `text` names behind `crate::`, in paths and in braces.
+fn named(text: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let mut rooms = BTreeSet::new();
+    for rest in text.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            None => drop(rooms.insert(word(rest))),
+            Some(list) => {
+                let (mut depth, mut start) = (0, true);
+                for (at, c) in list.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if start && !c.is_whitespace() => {
+                            rooms.insert(word(&list[at..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    rooms
+}
+
+fn rank(room: &str) -> Option<usize> {
+    ROOMS.iter().chain([&TOP]).position(|known| *known == room)
+}
+
+#[test]
+fn every_room_uses_only_rooms_below_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let inside = file.strip_prefix(&src).unwrap();
+        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let Some(own) = rank(room) else { continue };
+        for other in named(&fs::read_to_string(&file).unwrap()) {
+            match rank(&other) {
+                Some(rank) if rank <= own => {}
+                Some(_) => wrong.push(format!("{} uses {other}, which stands above it", inside.display())),
+                None => wrong.push(format!("{} uses {other}, which is no room", inside.display())),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_folder_is_a_room_and_every_room_is_a_folder() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let folders: BTreeSet<String> = fs::read_dir(src)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let rooms: BTreeSet<String> = ROOMS.iter().chain([&TOP]).map(ToString::to_string).collect();
+    assert_eq!(folders, rooms);
+}
+
+#[test]
+fn a_knot_would_be_noticed() {
+    let rooms = named("use crate::{gateway::{a, b}, base};\nfn f() { crate::oauth::x() }");
+    assert_eq!(rooms.into_iter().collect::<Vec<_>>(), ["base", "gateway", "oauth"]);
+}
