@@ -5,7 +5,7 @@ use crate::access::{Minter, Sessions};
 use crate::base::{Clock, Entropy, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
-use crate::config::Config;
+use crate::config::{Config, LoadError};
 use crate::gateway::{Gateway, Parts, TlsStore};
 use crate::jose::Algorithm;
 use crate::oauth::{self, Pool};
@@ -23,6 +23,12 @@ impl Fatal {
     /// An error with what was being done.
     pub fn new(doing: &str, error: impl fmt::Display) -> Self {
         Self(format!("{doing}: {error}"))
+    }
+}
+
+impl From<LoadError> for Fatal {
+    fn from(error: LoadError) -> Self {
+        Self(format!("the configuration cannot be used\n\n{error}\n"))
     }
 }
 

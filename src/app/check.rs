@@ -39,8 +39,7 @@ impl Report {
 /// # Errors
 /// Where something would keep people from signing in.
 pub async fn check(file: &Path) -> Result<(), Fatal> {
-    let config = Config::load(file, &|name| std::env::var(name).ok())
-        .map_err(|error| Fatal::new("the configuration cannot be used", format!("\n\n{error}\n")))?;
+    let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let mut report = Report::default();
     println!("{}", file.display());
     report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));

@@ -17,8 +17,7 @@ use tokio::task::JoinSet;
 /// Whatever keeps it from serving, with the mend.
 pub async fn serve_file(file: PathBuf) -> Result<(), Fatal> {
     telemetry::start();
-    let config = Config::load(&file, &|name| std::env::var(name).ok())
-        .map_err(|error| Fatal::new("the configuration cannot be used", format!("\n\n{error}\n")))?;
+    let config = Config::load(&file, &|name| std::env::var(name).ok())?;
     let app = Arc::new(App::build(config).await?);
     let (stop, shutdown) = watch::channel(false);
     let tasks = start(&app, &shutdown).await?;

@@ -30,6 +30,15 @@ pub struct Login {
     pub request: AuthorizationRequest,
 }
 
+impl Login {
+    /// Where the person can begin again: the front page of the app that they wanted.
+    pub fn again(&self) -> String {
+        let uri = &self.request.redirect_uri;
+        let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
+        format!("{}/", &uri[..path])
+    }
+}
+
 /// A browser on its way to a provider.
 #[derive(Debug)]
 pub struct Begun {

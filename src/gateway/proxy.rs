@@ -231,6 +231,10 @@ impl ProxyHttp for Door {
         let visitor = &forward.incoming.visitor;
         let failure = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
+            (_, ErrorSource::Upstream) if forward.incoming.may_redirect => {
+                let target = incoming::target(session).unwrap_or("/");
+                Failure::upstream_down().with_action("Try again", format!("{}{target}", forward.entry.route.origin))
+            }
             (_, ErrorSource::Upstream) => Failure::upstream_down(),
             (ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed, ErrorSource::Downstream) => {
                 return nothing;

@@ -33,13 +33,14 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed))
         .ok_or_else(|| refused(LoginError::NoAttempt))?;
+    let again = login.again();
     let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
 
     let finished = pool
         .broker
         .finish(&catalogue, provider, &parameters, id, login, earlier.clone())
         .await
-        .map_err(refused)?;
+        .map_err(|error| refused(error).with_action("Try again", again))?;
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
         pool.sessions.hear(&[Change::Session(earlier)]);

@@ -1,1 +1,147 @@
-//! …
+//! A person with Chromium: the demo from its one command, and every page at every size.
+
+use crate::support::browser::{self, DESK, Look};
+use crate::support::narthex::NarthexBuilder;
+use crate::support::parties::OpenIdProvider;
+use crate::support::process::{free_port, wait_until};
+use crate::support::upstream::Upstream;
+use fantoccini::{Client, Locator};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// The demo, as its one command starts it.
+struct Demo {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let out = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+            .args(["run", "--demo-port", &port.to_string()])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(out("out"))
+            .stderr(out("err"))
+            .spawn()
+            .unwrap();
+        let demo = Self { child, folder, port };
+        wait_until("the banner", || demo.said("out").contains("Open   https://app.localhost"));
+        demo
+    }
+
+    fn said(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    fn url(&self, name: &str, path: &str) -> String {
+        format!("https://{name}.localhost:{}{path}", self.port)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        drop(Command::new("kill").arg(self.child.id().to_string()).status());
+        drop(self.child.wait());
+    }
+}
+
+async fn text(browser: &Client) -> String {
+    browser.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
+}
+
+async fn click(browser: &Client, css: &str) {
+    browser.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
+}
+
+/// Opens the demo's app and signs in at the stand-in provider.
+async fn sign_in(browser: &Client, demo: &Demo, email: &str) {
+    browser.goto(&demo.url("app", "/some/page?x=1")).await.unwrap();
+    assert!(text(browser).await.contains("Who are you?"), "{}", text(browser).await);
+    let field = browser.find(Locator::Css("#email")).await.unwrap();
+    field.clear().await.unwrap();
+    field.send_keys(email).await.unwrap();
+    click(browser, "button").await;
+}
+
+async fn demo_from_door_to_door(look: Look) {
+    let demo = Demo::start();
+    let browser = browser::open(look).await;
+    sign_in(&browser, &demo, "zoe@example.com").await;
+    assert_eq!(browser.current_url().await.unwrap().as_str(), demo.url("app", "/some/page?x=1"));
+    let claims = browser.find(Locator::Css("#claims")).await.unwrap().text().await.unwrap();
+    let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
+    assert_eq!(claims["iss"], demo.url("auth", ""));
+    assert_eq!(claims["email"], "zoe@example.com");
+
+    click(&browser, ".foot a").await;
+    assert!(text(&browser).await.contains("You are signed out"), "{}", text(&browser).await);
+    click(&browser, "a.button").await;
+    assert!(text(&browser).await.contains("Who are you?"));
+    browser.goto(&demo.url("app", "/open")).await.unwrap();
+    assert!(text(&browser).await.contains("Hello, stranger"));
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_signs_a_person_in_and_shows_what_the_app_was_handed() {
+    demo_from_door_to_door(DESK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_works_without_javascript() {
+    demo_from_door_to_door(Look { scripts: false, ..DESK }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_fits_every_screen_by_day_and_by_night() {
+    let demo = Demo::start();
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let (corp, club) =
+        (OpenIdProvider::start("corp", &builder.callback("corp")), OpenIdProvider::start("club", &builder.callback("club")));
+    let narthex = builder
+        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
+        .route("app", upstream.port, "")
+        .route("broken", free_port(), "access = \"public\"")
+        .start();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (look, name) in [
+        (DESK, "desk-light"),
+        (Look { dark: true, ..DESK }, "desk-dark"),
+        (Look { width: 320, height: 640, ..DESK }, "phone-light"),
+        (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
+    ] {
+        let browser = browser::open(look).await;
+        let keep = async |page: &str| {
+            let png = browser.screenshot().await.unwrap();
+            std::fs::write(folder.join(format!("{page}-{name}.png")), png).unwrap();
+            let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
+            assert!(width.as_u64().unwrap() <= u64::from(look.width), "{page} is {width} wide on {name}");
+            let css = "return [...document.querySelectorAll('.button, input:not([type=hidden])')]\
+                       .map(e => e.getBoundingClientRect().height).filter(height => height < 44).length";
+            assert_eq!(browser.execute(css, vec![]).await.unwrap(), 0, "{page} has small targets on {name}");
+        };
+        browser.goto(&narthex.origin("app")).await.unwrap();
+        keep("choose").await;
+        browser.goto(&narthex.origin("broken")).await.unwrap();
+        keep("upstream-down").await;
+        browser.goto(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await.unwrap();
+        keep("attempt-lost").await;
+        browser.goto(&demo.url("app", "/")).await.unwrap();
+        keep("stand-in").await;
+        click(&browser, "button").await;
+        keep("echo").await;
+        browser.goto(&demo.url("auth", "/")).await.unwrap();
+        keep("home").await;
+        browser.goto(&demo.url("auth", "/logout")).await.unwrap();
+        keep("sign-out").await;
+        click(&browser, "button").await;
+        keep("signed-out").await;
+        browser.close().await.unwrap();
+    }
+}

@@ -1,1 +1,154 @@
-//! …
+//! `narthex check`: what a wrong file, certificate or provider is answered with.
+
+use crate::support::parties::OpenIdProvider;
+use crate::support::process::free_port;
+use std::path::Path;
+use std::process::Command;
+
+/// The output of `narthex check` on `text`, and whether it was content.
+fn check(folder: &Path, text: &str) -> (bool, String, String) {
+    std::fs::write(folder.join("narthex.toml"), text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args(["check", "--config", "narthex.toml"])
+        .current_dir(folder)
+        .env("EMPTY", "")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+const GOOD: &str = r#"public_url = "https://auth.example.com"
+
+[[provider]]
+type = "oidc"
+issuer = "https://idp.example.com"
+client_id = "narthex"
+allow = "anyone"
+
+[[route]]
+host = "app.example.com"
+upstream = "http://127.0.0.1:3000"
+"#;
+
+/// What stands between ``` fences of this kind in the README's section.
+fn readme(section: &str, kind: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let section = readme.split(section).nth(1).unwrap();
+    section.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_readme_shows_what_is_really_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, _, said) = check(folder.path(), &readme("### When the file is wrong", "toml"));
+    assert!(!good);
+    assert_eq!(said.trim(), readme("### When the file is wrong", "text").trim());
+}
+
+#[test]
+fn the_files_of_the_readme_are_good() {
+    let environment = |name: &str| match name {
+        "NARTHEX_MASTER_KEY" => Some("A".repeat(43)),
+        _ => Some("secret".to_owned()),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("corp");
+    std::fs::write(&secret, "secret\n").unwrap();
+    for section in ["## Nine lines for your own app", "## The file"] {
+        let text = readme(section, "toml").replace("/run/secrets/corp", &secret.display().to_string());
+        let config = narthex::config::Config::parse(&text, "README.md", folder.path(), &environment);
+        if let Err(mistakes) = config {
+            panic!("{section}:\n{mistakes}");
+        }
+    }
+}
+
+/// Each mistake: what to replace in the good file, by what, and the place, message and mend.
+const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
+    ("client_id", "clientid", "6:1", "unknown key `clientid` in [[provider]]", "did you mean `client_id`?"),
+    ("[[route]]", "[[ruote]]", "9:3", "unknown key `ruote` in the file", "did you mean `route`?"),
+    ("host = \"app.example.com\"", "", "9:1", "`host` is missing in [[route]]", "name the host people type: host = \"app.example.com\""),
+    ("\"app.example.com\"", "42", "10:8", "`host` is a number", "write a string in quotes"),
+    ("app.example.com", "https://app.example.com/", "10:8", "\"https://app.example.com/\" is not a host", "write the bare name, without scheme, port or path: \"app.example.com\""),
+    ("http://127", "ftp://127", "11:12", "\"ftp://127.0.0.1:3000\" is neither http nor https", "write it like \"http://127.0.0.1:3000\""),
+    (":3000\"", ":3000/path\"", "11:12", "\"http://127.0.0.1:3000/path\" carries more than scheme, host and port", "write it like \"http://127.0.0.1:3000\""),
+    ("allow = \"anyone\"", "allow = \"everyone\"", "7:9", "`allow` cannot be \"everyone\"", "write \"anyone\""),
+    ("allow = \"anyone\"", "allow = {}", "7:9", "`allow` lets nobody in", "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, or allow = \"anyone\""),
+    ("allow = \"anyone\"", "", "3:1", "`allow` is missing in [[provider]]", "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, or allow = \"anyone\""),
+    ("type = \"oidc\"", "type = \"saml2\"", "4:8", "`type` cannot be \"saml2\"", "write \"oidc\""),
+    ("https://idp", "http://idp", "5:10", "\"http://idp.example.com\" is not https", "write the issuer as the provider's discovery document has it, such as \"https://idp.example.com\""),
+    ("client_id = \"narthex\"", "client_id = \"narthex\"\nclient_secret = { env = \"NOT_SET\" }", "7:25", "the environment has no variable `NOT_SET`", "start Narthex with NOT_SET set, or give the secret by { file = \"…\" }"),
+    ("client_id = \"narthex\"", "client_id = \"narthex\"\nclient_secret = { env = \"EMPTY\" }", "7:17", "`client_secret` is empty: EMPTY holds nothing", "put the secret there"),
+    ("client_id = \"narthex\"", "client_id = \"narthex\"\nclient_secret = { path = \"x\" }", "7:19", "unknown key `path` in `client_secret`", "remove it; `client_secret` knows `env`, `file`"),
+    ("[[provider]]", "[session]\nidle = \"soon\"\n[[provider]]", "4:8", "\"soon\" is not a length of time", "write a number and a unit: \"90s\", \"15m\", \"8h\" or \"7d\""),
+    ("[[provider]]", "[session]\nidle = \"9d\"\n[[provider]]", "4:8", "`idle` is longer than `absolute`", "make `idle` the shorter of the two"),
+    ("[[provider]]", "[listen]\nhttps = \"8443\"\n[[provider]]", "4:9", "\"8443\" is not an address to listen on", "write an IP address and a port, such as \"0.0.0.0:8443\" or \"[::]:8443\""),
+    ("[[provider]]", "[listen]\ntrusted_proxies = [\"10/8\"]\n[[provider]]", "4:20", "\"10/8\" is not a network", "write an address or a network, such as \"10.0.0.0/8\""),
+    ("[[provider]]", "[store]\nurl = \"postgres://db/narthex\"\n[[provider]]", "4:7", "a store that several nodes share needs `master_key` in [store]", "add master_key = { env = \"NARTHEX_MASTER_KEY\" }, the same on every node"),
+    ("[[provider]]", "[store]\nmaster_key = \"short\"\n[[provider]]", "4:14", "the master key is not 32 bytes in base64url", "make one with: head -c 32 /dev/urandom | basenc --base64url | tr -d '='"),
+    ("upstream = ", "access = \"private\"\nupstream = ", "11:10", "`access` cannot be \"private\"", "write \"signed-in\" or \"public\""),
+    ("upstream = ", "path = \"/a/../b\"\nupstream = ", "11:8", "\"/a/../b\" is no plain path", "write a plain path such as \"/\" or \"/files\""),
+    ("upstream = ", "path = \"/.narthex\"\nupstream = ", "11:8", "\"/.narthex\" is Narthex's own", "write a plain path such as \"/\" or \"/files\""),
+    ("app.example.com", "auth.example.com", "1:1", "auth.example.com serves the sign-in pages and route \"auth.example.com/\"", "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\""),
+    ("\"narthex\"", "\"narthex", "6:21", "invalid basic string, expected `\"`", "correct the TOML here"),
+    ("[[route]]", "[[provider]]\ntype = \"oidc\"\nissuer = \"https://b.example\"\nclient_id = \"x\"\nallow = \"anyone\"\n[[route]]", "9:1", "two providers are named \"oidc\"", "make them one, or tell them apart"),
+];
+
+#[test]
+fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to, place, message, mend) in MISTAKES {
+        assert!(GOOD.contains(from), "{from}");
+        let (good, _, said) = check(folder.path(), &GOOD.replacen(from, to, 1));
+        assert!(!good, "{to} was taken");
+        assert!(said.contains(&format!("narthex.toml:{place}: {message}")), "{place}: {message}\nbut it said:\n{said}");
+        assert!(said.contains(&format!("\n  mend: {mend}")), "{mend}\nbut it said:\n{said}");
+    }
+}
+
+#[test]
+fn what_would_keep_people_out_is_found_before_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = |name: &str, days: &str, host: &str| {
+        let status = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-days", days, "-subj", "/CN=x", "-addext", &format!("subjectAltName=DNS:{host}")])
+            .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+            .current_dir(folder.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+    };
+    certificate("good", "90", "*.example.com");
+    certificate("soon", "5", "*.example.com");
+    certificate("other", "90", "other.example");
+    let provider = OpenIdProvider::start("corp", "https://auth.example.com/oauth2/idpresponse/corp");
+    let file = |cert: &str, key: &str, provider: &str| {
+        format!(
+            "public_url = \"https://auth.example.com\"\n[[tls]]\nhosts = [\"*.example.com\"]\n\
+             cert = \"{cert}.pem\"\nkey = \"{key}.key\"\n{provider}[[route]]\nhost = \"app.example.com\"\n\
+             upstream = \"http://127.0.0.1:3000\"\n"
+        )
+    };
+    let up = provider.toml("\"anyone\"");
+    let down = crate::support::parties::provider_toml("corp", free_port(), "\"anyone\"");
+    let other_name = up.replace("http://127.0.0.1", "http://localhost");
+
+    let (good, said, _) = check(folder.path(), &file("good", "good", &up));
+    assert!(good, "{said}");
+    assert!(said.contains("corp answers"), "{said}");
+    assert!(said.contains("redirect URI   https://auth.example.com/oauth2/idpresponse/corp"), "{said}");
+    let (good, said, _) = check(folder.path(), &file("soon", "soon", &up));
+    assert!(good && said.contains("warning") && said.contains("it expires soon"), "{said}");
+    for (text, problem) in [
+        (file("other", "other", &up), "it is for other.example, not for *.example.com"),
+        (file("good", "other", &up), "it is not the key of"),
+        (file("absent", "good", &up), "absent.pem"),
+        (file("good", "good", &down), "corp: the provider is not available"),
+        (file("good", "good", &other_name), "corp: the provider is not available: unexpected issuer URI"),
+    ] {
+        let (good, said, _) = check(folder.path(), &text);
+        assert!(!good && said.contains(problem), "{problem}\nbut it said:\n{said}");
+    }
+}
