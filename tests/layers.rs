@@ -7,8 +7,21 @@ use std::path::{Path, PathBuf};
 
 /// Bottom to top.
 const ROOMS: [&str; 15] = [
-    "base", "config", "jose", "policy", "model", "store", "catalogue", "token", "directory", "provider", "broker",
-    "access", "hosted", "oauth", "gateway",
+    "base",
+    "config",
+    "jose",
+    "policy",
+    "model",
+    "store",
+    "catalogue",
+    "token",
+    "directory",
+    "provider",
+    "broker",
+    "access",
+    "hosted",
+    "oauth",
+    "gateway",
 ];
 /// On top of all of them.
 const TOP: &str = "app";
@@ -21,7 +34,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// The rooms that `text` names behind `crate::`, in paths and in braces.
 fn named(text: &str) -> BTreeSet<String> {
-    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let word =
+        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
     let mut rooms = BTreeSet::new();
     for rest in text.split("crate::").skip(1) {
         match rest.strip_prefix('{') {

@@ -137,7 +137,12 @@ impl Sessions {
     }
 
     /// The principal of a session that counts, unless the store was silent too long to know.
-    fn speak(&self, live: Arc<Live>, scope: &CookieScope, now: Timestamp) -> Result<Option<Principal>, StoreError> {
+    fn speak(
+        &self,
+        live: Arc<Live>,
+        scope: &CookieScope,
+        now: Timestamp,
+    ) -> Result<Option<Principal>, StoreError> {
         if live.scope != *scope {
             return Ok(None);
         }
@@ -147,7 +152,9 @@ impl Sessions {
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
         let noted = live.noted.load(Ordering::Relaxed);
         let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
-        if due && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if due
+            && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             lock(&self.touched).push((live.session.id.clone(), now));
         }
         Ok(Some(Principal(live)))

@@ -66,7 +66,8 @@ impl App {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Fatal::new("the certificates cannot be used", lines.join("\n  "))
         })?;
-        let master = master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
+        let master =
+            master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
         let ring = Arc::new(KeyRing::new(&master));
         let store = Store::open(&config.store.url, ring.clone())
             .await
@@ -83,9 +84,10 @@ impl App {
         let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
         broker.apply(&catalogue);
         let current = Arc::new(Current::new(catalogue));
-        let keys = KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
-            .await
-            .map_err(|error| Fatal::new("the signing keys", error))?;
+        let keys =
+            KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
+                .await
+                .map_err(|error| Fatal::new("the signing keys", error))?;
         let keys = Arc::new(keys);
         let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone());
         let pool = Arc::new(Pool {

@@ -50,7 +50,10 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     println!("register at each provider");
     for provider in &config.providers {
         println!("  {}", provider.name);
-        println!("    redirect URI   {}", config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name)));
+        println!(
+            "    redirect URI   {}",
+            config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name))
+        );
         println!("    sign-out URI   {}", config.public_url.join("/logout"));
     }
     match report.problems {
@@ -77,15 +80,18 @@ fn certificates(config: &Config, now: Timestamp, report: &mut Report) {
         }
     }
     for host in hosts_without_certificate(config) {
-        report.warn(format!("{host} is named by no [[tls]]: it gets a certificate that browsers do not trust"));
+        report
+            .warn(format!("{host} is named by no [[tls]]: it gets a certificate that browsers do not trust"));
     }
 }
 
 fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timestamp, report: &mut Report) {
     let file = tls.cert.display();
     let validity = certificate.validity();
-    let (from, until) =
-        (Timestamp::from_seconds(validity.not_before.timestamp()), Timestamp::from_seconds(validity.not_after.timestamp()));
+    let (from, until) = (
+        Timestamp::from_seconds(validity.not_before.timestamp()),
+        Timestamp::from_seconds(validity.not_after.timestamp()),
+    );
     if now < from {
         report.problem(format!("{file}: it is not valid before {}", validity.not_before));
     } else if now >= until {
@@ -117,7 +123,8 @@ fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timesta
 async fn providers(config: &Config, report: &mut Report) -> Result<(), Fatal> {
     let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
     for settings in &config.providers {
-        let provider = provider::connect(settings, outbound.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let provider =
+            provider::connect(settings, outbound.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy));
         match provider.refresh().await {
             Ok(()) => report.good(format!("{} answers, and its metadata can be used", settings.name)),
             Err(error) => report.problem(format!("{}: {error}", settings.name)),

@@ -9,7 +9,12 @@ use std::process::ExitCode;
 const DEFAULT_FILE: &str = "narthex.toml";
 
 #[derive(Parser)]
-#[command(name = "narthex", version, about = "Single sign-on in front of existing web apps", disable_help_subcommand = true)]
+#[command(
+    name = "narthex",
+    version,
+    about = "Single sign-on in front of existing web apps",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,13 +44,14 @@ pub fn main() -> ExitCode {
     // pingora would install another one, and the first to be installed stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("narthex").build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("narthex: no threads could be started: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("narthex").build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("narthex: no threads could be started: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
     let result = runtime.block_on(async {
         match cli.command {
             Command::Run { config, demo_port } => {

@@ -76,8 +76,13 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
 }
 
 /// Runs `work` at once and then again and again, never two at a time.
-fn every<W, F>(tasks: &mut JoinSet<()>, period: Duration, app: &Arc<App>, shutdown: &watch::Receiver<bool>, work: W)
-where
+fn every<W, F>(
+    tasks: &mut JoinSet<()>,
+    period: Duration,
+    app: &Arc<App>,
+    shutdown: &watch::Receiver<bool>,
+    work: W,
+) where
     W: Fn(Arc<App>) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {

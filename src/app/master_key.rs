@@ -22,8 +22,12 @@ pub enum MasterKeyError {
 impl std::fmt::Display for MasterKeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotSet => f.write_str("master_key in [store] must be set for a store that several nodes share"),
-            Self::Malformed(file) => write!(f, "{} holds no master key: 32 bytes in base64url", file.display()),
+            Self::NotSet => {
+                f.write_str("master_key in [store] must be set for a store that several nodes share")
+            }
+            Self::Malformed(file) => {
+                write!(f, "{} holds no master key: 32 bytes in base64url", file.display())
+            }
             Self::Exposed(file) => {
                 write!(f, "others may read {0}\n  mend: chmod 600 {0}", file.display())
             }
@@ -48,7 +52,10 @@ pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey
     let file = PathBuf::from(file);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            let mode = std::fs::metadata(&file).map_err(|e| MasterKeyError::File(file.clone(), e))?.permissions().mode();
+            let mode = std::fs::metadata(&file)
+                .map_err(|e| MasterKeyError::File(file.clone(), e))?
+                .permissions()
+                .mode();
             if mode & 0o077 != 0 {
                 return Err(MasterKeyError::Exposed(file));
             }

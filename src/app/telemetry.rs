@@ -7,8 +7,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// What pingora calls errors of its connections is mostly browsers that went away; what failed of a
 /// request is told by the gateway, with the request's id.
-const DEFAULT: &str =
-    "info,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
+const DEFAULT: &str = "info,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Begins to log.
 pub fn start() {

@@ -15,8 +15,6 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) {
         // A process without randomness must not go on: every session id would be guessable.
-        SystemRandom::new()
-            .fill(buffer)
-            .expect("invariant: the operating system's random source answers");
+        SystemRandom::new().fill(buffer).expect("invariant: the operating system's random source answers");
     }
 }

@@ -135,7 +135,12 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`OpenError::OtherKey`] where the master key differs, [`OpenError::Damaged`] otherwise.
-    pub fn open(&self, purpose: Purpose, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        place: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         if sealed.len() < HEADER + TAG {
             return Err(OpenError::Damaged);
         }

@@ -56,8 +56,7 @@ impl Attempts {
 
     /// Opens what was sealed for the same place and id, unless it is over.
     pub fn open<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
-        let plain =
-            self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
+        let plain = self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
         let envelope: Envelope<T> = serde_json::from_slice(&plain).ok()?;
         (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
     }

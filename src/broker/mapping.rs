@@ -13,8 +13,21 @@ const MOST_GROUPS: usize = 1000;
 
 /// Standard claims (OpenID Connect Core 1.0, section 5.1) that are taken over under their own names.
 const STANDARD: [&str; 15] = [
-    "birthdate", "email", "family_name", "gender", "given_name", "locale", "middle_name", "name", "nickname",
-    "phone_number", "picture", "preferred_username", "profile", "website", "zoneinfo",
+    "birthdate",
+    "email",
+    "family_name",
+    "gender",
+    "given_name",
+    "locale",
+    "middle_name",
+    "name",
+    "nickname",
+    "phone_number",
+    "picture",
+    "preferred_username",
+    "profile",
+    "website",
+    "zoneinfo",
 ];
 
 /// The pool's view of what a provider says of a person.
@@ -28,7 +41,9 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
     };
     let mut attributes = Attributes::new();
     let mapped = config.attributes.keys().map(String::as_str).filter(|name| !STANDARD.contains(name));
-    for attribute in STANDARD.into_iter().chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified"))) {
+    for attribute in
+        STANDARD.into_iter().chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
+    {
         let Some(value) = claim(attribute).and_then(text) else { continue };
         if value.len() > LONGEST_VALUE || value.chars().any(char::is_control) {
             return Err(format!("the claim for `{attribute}` is too long or holds control characters"));
@@ -51,7 +66,9 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         Some(value) => text(value).into_iter().collect(),
         None => Vec::new(),
     };
-    if groups.len() > MOST_GROUPS || groups.iter().any(|g| g.len() > LONGEST_GROUP || g.chars().any(char::is_control)) {
+    if groups.len() > MOST_GROUPS
+        || groups.iter().any(|g| g.len() > LONGEST_GROUP || g.chars().any(char::is_control))
+    {
         return Err("the groups are too many, too long, or hold control characters".to_owned());
     }
     let identity = Identity {
@@ -133,7 +150,11 @@ mod tests {
 
     #[test]
     fn claims_become_attributes_by_name_or_by_mapping() {
-        let config = provider(Allow::Anyone, &[("custom:department", "dept"), ("name", "cn"), ("groups", "roles")], false);
+        let config = provider(
+            Allow::Anyone,
+            &[("custom:department", "dept"), ("name", "cn"), ("groups", "roles")],
+            false,
+        );
         let claims = json!({"cn": "Ann", "name": "other", "dept": 7, "roles": ["a", "b"], "email": "ann@corp.example"});
         let account = account(&config, &external(claims)).unwrap();
         let get = |name: &str| account.attributes.get(name).map(String::as_str);
@@ -171,7 +192,8 @@ mod tests {
     fn a_group_is_enough() {
         let allow = Allow::Only { domains: vec![], emails: vec![], groups: vec!["staff".into()] };
         let config = provider(allow, &[], false);
-        let judge = |claims: Value| allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok();
+        let judge =
+            |claims: Value| allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok();
         assert!(judge(json!({"groups": ["guests", "staff"]})));
         assert!(judge(json!({"groups": "staff"})));
         assert!(!judge(json!({"groups": ["Staff"]})));

@@ -166,7 +166,9 @@ impl Broker {
             let same = old.get(&config.name).filter(|entry| entry.config.kind == config.kind);
             let provider = match same {
                 Some(entry) => entry.provider.clone(),
-                None => provider::connect(config, self.outbound.clone(), self.clock.clone(), self.entropy.clone()),
+                None => {
+                    provider::connect(config, self.outbound.clone(), self.clock.clone(), self.entropy.clone())
+                }
             };
             (config.name.clone(), Arc::new(Entry { config: config.clone(), provider }))
         };
@@ -194,7 +196,8 @@ impl Broker {
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
         let id = self.attempts.new_id();
-        let begun = entry.provider.begin(&callback_of(catalogue, name), &id).await.map_err(LoginError::Provider)?;
+        let begun =
+            entry.provider.begin(&callback_of(catalogue, name), &id).await.map_err(LoginError::Provider)?;
         let login = Login { provider: name.to_owned(), pending: begun.pending, request };
         let sealed = self.attempts.seal(&place(catalogue), &id, &login);
         Ok(Begun { redirect: begun.redirect, id, sealed })
@@ -249,7 +252,13 @@ impl Broker {
                         return Ok(Err(LoginError::Disabled(user.username)));
                     }
                     let session = directory::begin_session(
-                        tx, &user, authentication, earlier.as_deref(), limits, now, entropy,
+                        tx,
+                        &user,
+                        authentication,
+                        earlier.as_deref(),
+                        limits,
+                        now,
+                        entropy,
                     )
                     .await?;
                     let cookie = SessionCookie {

@@ -41,7 +41,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn build(config: Config, store: &Store, entropy: &dyn Entropy, generation: u64) -> Result<Self> {
+    pub async fn build(
+        config: Config,
+        store: &Store,
+        entropy: &dyn Entropy,
+        generation: u64,
+    ) -> Result<Self> {
         let id = store.fixed(&format!("pool/{DEFAULT_POOL}"), &pool_id(&config.region, entropy)).await?;
         let gateway_client = store.fixed(&format!("pool/{DEFAULT_POOL}/gateway"), &uuid(entropy)).await?;
         let mut routes: HashMap<Host, Vec<Arc<Route>>> = HashMap::new();

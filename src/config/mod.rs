@@ -84,7 +84,12 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake, in the order of the file.
-    pub fn parse(text: &str, name: &str, folder: &Path, environment: Environment<'_>) -> Result<Self, Mistakes> {
+    pub fn parse(
+        text: &str,
+        name: &str,
+        folder: &Path,
+        environment: Environment<'_>,
+    ) -> Result<Self, Mistakes> {
         let source = Source { text, folder, environment, mistakes: RefCell::default() };
         let (document, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
@@ -108,7 +113,10 @@ impl Config {
 
 fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let public_url = table
-        .must("public_url", "say where people reach the sign-in pages: public_url = \"https://auth.example.com\"")
+        .must(
+            "public_url",
+            "say where people reach the sign-in pages: public_url = \"https://auth.example.com\"",
+        )
         .and_then(|item| item.parse(PublicUrl::parse));
     let region = table.get("region").and_then(|item| item.parse(region));
     let account_id = table.get("account_id").and_then(|item| item.parse(account_id));
@@ -183,13 +191,18 @@ fn region(text: &str) -> Result<String, reader::Wrong> {
     let digit = parts.last().is_some_and(|s| s.len() == 1 && s.bytes().all(|b| b.is_ascii_digit()));
     match (3..=4).contains(&parts.len()) && parts[..parts.len() - 1].iter().all(word) && digit {
         true => Ok(text.to_owned()),
-        false => Err((format!("\"{text}\" has not the form of an AWS region"), "write it like \"us-east-1\"".into())),
+        false => Err((
+            format!("\"{text}\" has not the form of an AWS region"),
+            "write it like \"us-east-1\"".into(),
+        )),
     }
 }
 
 fn account_id(text: &str) -> Result<String, reader::Wrong> {
     match text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
         true => Ok(text.to_owned()),
-        false => Err((format!("\"{text}\" is not an AWS account id"), "write twelve digits in quotes".into())),
+        false => {
+            Err((format!("\"{text}\" is not an AWS account id"), "write twelve digits in quotes".into()))
+        }
     }
 }

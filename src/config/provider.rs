@@ -72,7 +72,8 @@ impl Provider {
             None => Some("oidc".to_owned()),
         };
         let display_name = table.get("display_name").and_then(|item| item.parse(display_name));
-        let issuer = table.must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it");
+        let issuer =
+            table.must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it");
         let client_id = table.must("client_id", "add the client id that the provider gave you");
         let client_secret = table.get("client_secret").map(|item| item.secret());
         let scopes = table.get("scopes").map(|item| item.strings());
@@ -172,7 +173,10 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     table.finish();
     for domain in &domains {
         if super::Host::parse(domain).is_none() {
-            item.wrong(format!("\"{domain}\" is not an e-mail domain"), "write what stands behind the @: \"example.com\"");
+            item.wrong(
+                format!("\"{domain}\" is not an e-mail domain"),
+                "write what stands behind the @: \"example.com\"",
+            );
         }
     }
     for email in &emails {
@@ -190,14 +194,31 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
 fn attributes(item: Item<'_>) -> BTreeMap<String, String> {
     /// OpenID Connect Core 1.0, section 5.1, as far as Cognito keeps them, and the two of our own.
     const KNOWN: [&str; 19] = [
-        "address", "birthdate", "email", "email_verified", "family_name", "gender", "given_name", "groups",
-        "locale", "middle_name", "name", "nickname", "phone_number", "picture", "preferred_username", "profile",
-        "updated_at", "website", "zoneinfo",
+        "address",
+        "birthdate",
+        "email",
+        "email_verified",
+        "family_name",
+        "gender",
+        "given_name",
+        "groups",
+        "locale",
+        "middle_name",
+        "name",
+        "nickname",
+        "phone_number",
+        "picture",
+        "preferred_username",
+        "profile",
+        "updated_at",
+        "website",
+        "zoneinfo",
     ];
     let Some(table) = item.table("[provider.attributes]") else { return BTreeMap::new() };
     let mut map = BTreeMap::new();
     for item in table.all() {
-        let custom = item.key.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
+        let custom =
+            item.key.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
         if !custom && !KNOWN.contains(&item.key.as_str()) {
             item.wrong(
                 format!("`{}` is no user attribute", item.key),

@@ -130,7 +130,19 @@ mod tests {
         assert_eq!(host("app.example.com:8443"), Some("app.example.com".into()));
         assert_eq!(host("[::1]:8443"), Some("[::1]".into()));
         assert_eq!(host("127.0.0.1:80"), Some("127.0.0.1".into()));
-        for bad in ["", ".", "a..b", "a b", "user@host", "host:80x", "[::1", "[nope]", "a/b", "host:80:80", "ä.example"] {
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "user@host",
+            "host:80x",
+            "[::1",
+            "[nope]",
+            "a/b",
+            "host:80:80",
+            "ä.example",
+        ] {
             assert_eq!(host(bad), None, "{bad}");
         }
     }
@@ -140,8 +152,13 @@ mod tests {
         let url = PublicUrl::parse("https://Auth.example.com:8443/.narthex/").unwrap();
         assert_eq!(url.to_string(), "https://auth.example.com:8443/.narthex");
         assert_eq!(url.origin_of(&Host::parse("app.example.com").unwrap()), "https://app.example.com:8443");
-        assert_eq!(PublicUrl::parse("https://auth.example.com").unwrap().join("/login"), "https://auth.example.com/login");
-        for bad in ["auth.example.com", "http://auth.example.com", "https://a?b", "https://u@a/", "https://a/#f"] {
+        assert_eq!(
+            PublicUrl::parse("https://auth.example.com").unwrap().join("/login"),
+            "https://auth.example.com/login"
+        );
+        for bad in
+            ["auth.example.com", "http://auth.example.com", "https://a?b", "https://u@a/", "https://a/#f"]
+        {
             assert!(PublicUrl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -249,7 +249,9 @@ impl<'a> Item<'a> {
             (None, Some(file)) => {
                 let path = file.path()?;
                 match std::fs::read_to_string(&path) {
-                    Ok(text) => self.not_empty(text.trim_end_matches(['\r', '\n']), &path.display().to_string()),
+                    Ok(text) => {
+                        self.not_empty(text.trim_end_matches(['\r', '\n']), &path.display().to_string())
+                    }
                     Err(error) => {
                         file.wrong(
                             format!("cannot read `{}`: {error}", path.display()),

@@ -116,7 +116,9 @@ impl Route {
         let path = table.get("path").map_or(Some(Vec::new()), |item| item.parse(path));
         let upstreams = table
             .must("upstream", "name where requests go: upstream = \"http://127.0.0.1:3000\"")
-            .map(|item| (item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect::<Vec<_>>(), item));
+            .map(|item| {
+                (item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect::<Vec<_>>(), item)
+            });
         let name = table.get("name").and_then(|item| item.string().map(str::to_owned));
         let access = table
             .get("access")
@@ -156,12 +158,16 @@ impl Route {
 
 fn host(text: &str) -> Result<Host, Wrong> {
     Host::parse(text).ok_or_else(|| {
-        (format!("\"{text}\" is not a host"), "write the bare name, without scheme, port or path: \"app.example.com\"".into())
+        (
+            format!("\"{text}\" is not a host"),
+            "write the bare name, without scheme, port or path: \"app.example.com\"".into(),
+        )
     })
 }
 
 fn path(text: &str) -> Result<Vec<String>, Wrong> {
-    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write a plain path such as \"/\" or \"/files\"".into());
+    let wrong =
+        |why: &str| (format!("\"{text}\" {why}"), "write a plain path such as \"/\" or \"/files\"".into());
     let rest = text.strip_prefix('/').ok_or_else(|| wrong("does not begin with a slash"))?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {
@@ -169,7 +175,11 @@ fn path(text: &str) -> Result<Vec<String>, Wrong> {
     }
     let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
     let bad = |s: &String| {
-        s.is_empty() || s == "." || s == ".." || s.contains(['%', '\\', '?', '#', '*']) || s.chars().any(char::is_control)
+        s.is_empty()
+            || s == "."
+            || s == ".."
+            || s.contains(['%', '\\', '?', '#', '*'])
+            || s.chars().any(char::is_control)
     };
     if segments.iter().any(bad) {
         return Err(wrong("is no plain path"));
@@ -204,7 +214,15 @@ fn headers(item: Item<'_>) -> Vec<HeaderTemplate> {
             return None;
         };
         const OWN: [&str; 9] = [
-            "host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "cookie", "keep-alive",
+            "host",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "upgrade",
+            "te",
+            "trailer",
+            "cookie",
+            "keep-alive",
         ];
         if OWN.contains(&name.as_str()) {
             item.wrong(format!("`{}` belongs to HTTP itself", item.key), "choose another header");
@@ -216,7 +234,8 @@ fn headers(item: Item<'_>) -> Vec<HeaderTemplate> {
 }
 
 fn template(text: &str) -> Result<Vec<Piece>, Wrong> {
-    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write text and claims such as \"${email}\"".into());
+    let wrong =
+        |why: &str| (format!("\"{text}\" {why}"), "write text and claims such as \"${email}\"".into());
     if text.chars().any(char::is_control) {
         return Err(wrong("holds a control character"));
     }

@@ -56,7 +56,10 @@ fn socket_address(text: &str) -> Result<SocketAddr, Wrong> {
 
 fn network(text: &str) -> Result<IpNet, Wrong> {
     text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| {
-        (format!("\"{text}\" is not a network"), "write an address or a network, such as \"10.0.0.0/8\"".into())
+        (
+            format!("\"{text}\" is not a network"),
+            "write an address or a network, such as \"10.0.0.0/8\"".into(),
+        )
     })
 }
 
@@ -93,7 +96,9 @@ impl HostPattern {
     pub fn matches(&self, host: &str) -> bool {
         match self.wildcard {
             false => host == self.host.as_str(),
-            true => host.split_once('.').is_some_and(|(first, rest)| !first.is_empty() && rest == self.host.as_str()),
+            true => host
+                .split_once('.')
+                .is_some_and(|(first, rest)| !first.is_empty() && rest == self.host.as_str()),
         }
     }
 }
@@ -107,12 +112,16 @@ impl std::fmt::Display for HostPattern {
 impl TlsCertificate {
     pub(super) fn read(table: Table<'_>) -> Option<Self> {
         let hosts = table.must("hosts", "name the hosts it is for: hosts = [\"*.example.com\"]");
-        let cert = table.must("cert", "name the PEM file with the certificate chain: cert = \"certs/example.pem\"");
+        let cert =
+            table.must("cert", "name the PEM file with the certificate chain: cert = \"certs/example.pem\"");
         let key = table.must("key", "name the PEM file with its private key: key = \"certs/example.key\"");
         table.finish();
         let pattern = |text: &str| {
             HostPattern::parse(text).ok_or_else(|| {
-                (format!("\"{text}\" is not a host"), "write \"app.example.com\" or \"*.example.com\"".to_owned())
+                (
+                    format!("\"{text}\" is not a host"),
+                    "write \"app.example.com\" or \"*.example.com\"".to_owned(),
+                )
             })
         };
         Some(Self {
@@ -159,7 +168,9 @@ impl StoreSettings {
         let url = match url.as_ref().and_then(|item| Some((item, item.secret()?))) {
             None => default.url,
             Some((item, text)) => match text.expose().split_once(':') {
-                Some(("sqlite", path)) if !path.is_empty() && !path.starts_with("//") && !path.contains('?') => {
+                Some(("sqlite", path))
+                    if !path.is_empty() && !path.starts_with("//") && !path.contains('?') =>
+                {
                     StoreUrl::Sqlite(folder.join(path))
                 }
                 Some(("postgres" | "postgresql", _)) if url::Url::parse(text.expose()).is_ok() => {

@@ -38,7 +38,9 @@ pub async fn begin_session(
     };
     let Authentication { provider, amr, auth_time } = authentication.clone();
     match earlier {
-        Some(earlier) if earlier.user_id == user.id && earlier.stands(earlier.last_seen_at, limits.idle, now) => {
+        Some(earlier)
+            if earlier.user_id == user.id && earlier.stands(earlier.last_seen_at, limits.idle, now) =>
+        {
             let session = Session { provider, amr, auth_time, last_seen_at: now, ..earlier };
             tx.save_authentication(&session).await?;
             tx.tell(&Change::Session(session.id.clone()), now, entropy).await?;

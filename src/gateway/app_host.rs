@@ -51,7 +51,8 @@ pub fn sign_in(
         return Failure::sign_in_required().with_action("Sign in", home).answer(&incoming.visitor).into();
     }
     let answer = begin(gateway, catalogue, session, incoming, target);
-    hosted::finish(answer.unwrap_or_else(|failure| failure.answer(&incoming.visitor)), &incoming.visitor).into()
+    hosted::finish(answer.unwrap_or_else(|failure| failure.answer(&incoming.visitor)), &incoming.visitor)
+        .into()
 }
 
 fn begin(
@@ -119,7 +120,8 @@ async fn callback(
         tracing::warn!(request_id = incoming.visitor.request_id, why, "a callback was refused");
         stop(failure.with_action("Try again", format!("{origin}/")))
     };
-    let form = parameters(session).ok_or_else(|| refuse(Failure::bad_request(), "a parameter comes twice"))?;
+    let form =
+        parameters(session).ok_or_else(|| refuse(Failure::bad_request(), "a parameter comes twice"))?;
     let get = |name: &str| form.get(name).map(String::as_str);
     let id = get("state").unwrap_or_default();
     let cookie = format!("{LOGIN_COOKIE}{id}");
@@ -211,7 +213,9 @@ async fn sign_out(
             };
             return page.answer().map_err(stop);
         }
-        end(gateway, incoming, &principal.session().id).await.map_err(|e| unavailable(&incoming.visitor, &e))?;
+        end(gateway, incoming, &principal.session().id)
+            .await
+            .map_err(|e| unavailable(&incoming.visitor, &e))?;
     }
     let bye = catalogue.config.public_url.join(&format!("/logout?app={}", incoming.host));
     let mut answer = see_other(&bye).map_err(stop)?;

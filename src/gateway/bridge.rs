@@ -14,7 +14,12 @@ use pingora_proxy::Session;
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// The answer of the pool's router.
-pub async fn to_pool(gateway: &Gateway, session: &mut Session, catalogue: &Catalogue, incoming: &Incoming) -> Stop {
+pub async fn to_pool(
+    gateway: &Gateway,
+    session: &mut Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+) -> Stop {
     let visitor = &incoming.visitor;
     let target = incoming::target(session).unwrap_or("/");
     let rest = &target[catalogue.config.public_url.path().len().min(target.len())..];
@@ -23,7 +28,8 @@ pub async fn to_pool(gateway: &Gateway, session: &mut Session, catalogue: &Catal
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
     }
-    let request = request.extension(Origin { request_id: visitor.request_id.clone(), client: incoming.client });
+    let request =
+        request.extension(Origin { request_id: visitor.request_id.clone(), client: incoming.client });
 
     let mut body = BytesMut::new();
     loop {

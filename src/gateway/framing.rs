@@ -72,7 +72,9 @@ pub fn check(head: &[u8]) -> Result<(), Ambiguity> {
 }
 
 fn named(line: &[u8], name: &[u8]) -> bool {
-    line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name) && matches!(line[name.len()], b':' | b' ' | b'\t')
+    line.len() > name.len()
+        && line[..name.len()].eq_ignore_ascii_case(name)
+        && matches!(line[name.len()], b':' | b' ' | b'\t')
 }
 
 #[cfg(test)]
@@ -96,8 +98,14 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Ambiguity::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", Ambiguity::Fold),
             ("GET / HTTP/1.1\r\nHost: a\r\n\tTransfer-Encoding: chunked\r\n\r\n", Ambiguity::Fold),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n", Ambiguity::Lengths),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length : 2\r\n\r\n", Ambiguity::Lengths),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
+                Ambiguity::Lengths,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length : 2\r\n\r\n",
+                Ambiguity::Lengths,
+            ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Ambiguity::LengthAndEncoding,

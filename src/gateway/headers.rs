@@ -2,7 +2,7 @@
 //! does.
 
 use super::incoming::Incoming;
-use crate::access::{OUR_COOKIES, Assertion, Principal, strip};
+use crate::access::{Assertion, OUR_COOKIES, Principal, strip};
 use crate::catalogue::Route;
 use crate::config::Piece;
 use http::header::{COOKIE, HOST, SET_COOKIE};
@@ -40,13 +40,15 @@ fn poses(name: &str, route: &Route) -> bool {
 
 /// Takes everything out of `request` that only we may say, and our cookies.
 pub fn strip_request(request: &mut RequestHeader, route: &Route) -> Result<()> {
-    let posing: Vec<HeaderName> = request.headers.keys().filter(|name| poses(name.as_str(), route)).cloned().collect();
+    let posing: Vec<HeaderName> =
+        request.headers.keys().filter(|name| poses(name.as_str(), route)).cloned().collect();
     for name in &posing {
         request.remove_header(name);
     }
     let ours = |value: &HeaderValue| memchr::memmem::find(value.as_bytes(), OUR_COOKIES.as_bytes()).is_some();
     if request.headers.get_all(COOKIE).iter().any(ours) {
-        let kept: Vec<Option<HeaderValue>> = request.headers.get_all(COOKIE).iter().map(without_ours).collect();
+        let kept: Vec<Option<HeaderValue>> =
+            request.headers.get_all(COOKIE).iter().map(without_ours).collect();
         request.remove_header(&COOKIE);
         for value in kept.into_iter().flatten() {
             request.append_header(COOKIE, value)?;

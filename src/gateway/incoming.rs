@@ -46,9 +46,14 @@ impl Incoming {
         request_id: String,
     ) -> Result<Self, Stop> {
         let header = session.req_header();
-        let accepts_html = header.headers.get(ACCEPT).is_some_and(|accept| contains(accept.as_bytes(), b"text/html"));
-        let script = header.headers.get("x-requested-with").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest"));
-        let navigates = header.headers.get("sec-fetch-mode").is_none_or(|mode| mode.as_bytes() == b"navigate");
+        let accepts_html =
+            header.headers.get(ACCEPT).is_some_and(|accept| contains(accept.as_bytes(), b"text/html"));
+        let script = header
+            .headers
+            .get("x-requested-with")
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest"));
+        let navigates =
+            header.headers.get("sec-fetch-mode").is_none_or(|mode| mode.as_bytes() == b"navigate");
         let person = accepts_html && !script && navigates;
         let mut visitor = Visitor { request_id, person, strict_transport: false };
         let refuse = |failure: Failure, why: &str, visitor: &Visitor| {
@@ -78,19 +83,32 @@ impl Incoming {
 
         let host = authority(session).and_then(Host::from_authority);
         let Some(host) = host else {
-            return Err(refuse(Failure::bad_request(), "the host is missing, malformed or told twice", &visitor));
+            return Err(refuse(
+                Failure::bad_request(),
+                "the host is missing, malformed or told twice",
+                &visitor,
+            ));
         };
         let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
-        let trusted = |ip: IpAddr| catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let trusted = |ip: IpAddr| {
+            catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+        };
         let behind = peer.filter(|ip| trusted(*ip)).is_some();
-        let forwarded = |name: &str| header.headers.get(name).filter(|_| behind).and_then(|v| v.to_str().ok());
+        let forwarded =
+            |name: &str| header.headers.get(name).filter(|_| behind).and_then(|v| v.to_str().ok());
         let secure = match face {
             Face::Tls => true,
-            Face::Plain => forwarded("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
+            Face::Plain => {
+                forwarded("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+            }
         };
         let client = forwarded("x-forwarded-for").and_then(|list| client_of(list, trusted)).or(peer);
-        visitor.strict_transport =
-            catalogue.config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern: &HostPattern| pattern.matches(host.as_str()));
+        visitor.strict_transport = catalogue
+            .config
+            .tls
+            .iter()
+            .flat_map(|tls| &tls.hosts)
+            .any(|pattern: &HostPattern| pattern.matches(host.as_str()));
         let may_redirect = person && matches!(header.method, Method::GET | Method::HEAD);
         Ok(Self { host, secure, client, visitor, may_redirect })
     }

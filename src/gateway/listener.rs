@@ -97,13 +97,17 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
     }
     drop(listener.socket);
     proxy.http_cleanup().await;
-    let drained = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    let drained =
+        tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
     }
 }
 
-async fn hand_shake(stream: pingora_core::protocols::l4::stream::Stream, tls: Option<&Acceptor>) -> Option<Stream> {
+async fn hand_shake(
+    stream: pingora_core::protocols::l4::stream::Stream,
+    tls: Option<&Acceptor>,
+) -> Option<Stream> {
     let Some(acceptor) = tls else { return Some(Box::new(stream)) };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),

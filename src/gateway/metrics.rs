@@ -15,7 +15,9 @@ static ANSWERED: LazyLock<Answered> = LazyLock::new(|| {
         &["by", "class"]
     )
     .expect("invariant: registered once, under a valid name");
-    let classes = |by: &str| ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.with_label_values(&[by, class]));
+    let classes = |by: &str| {
+        ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.with_label_values(&[by, class]))
+    };
     Answered { proxied: classes("upstream"), own: classes("narthex") }
 });
 

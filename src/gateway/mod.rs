@@ -1,6 +1,6 @@
 //! The front door: listeners and TLS, the conductor that takes a request from its first byte to the
 //! upstream, and the bridge to the pages. A request's whole way is one function,
-//! [`proxy`]'s `conduct`.
+//! `conduct` in `proxy.rs`.
 
 mod app_host;
 mod bridge;

@@ -52,7 +52,15 @@ impl Gateway {
         let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
         let mut node = [0; 8];
         pool.entropy.fill(&mut node);
-        Self { pool, router, attempts, minter, table, node: u64::from_be_bytes(node), requests: AtomicU64::new(0) }
+        Self {
+            pool,
+            router,
+            attempts,
+            minter,
+            table,
+            node: u64::from_be_bytes(node),
+            requests: AtomicU64::new(0),
+        }
     }
 
     /// Takes over the catalogue that counts now, once its upstreams have addresses.
@@ -87,15 +95,21 @@ impl Gateway {
         let entry = match table.find(&incoming.host, &path) {
             Some(Place::Route(entry)) if entry.takes(&path) => entry,
             Some(Place::Route(_)) => return Err(Failure::bad_path().answer(&incoming.visitor).into()),
-            Some(Place::Own(name)) => return Err(app_host::answer(self, session, &table.catalogue, &incoming, &name).await),
-            Some(Place::Pool) => return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await),
+            Some(Place::Own(name)) => {
+                return Err(app_host::answer(self, session, &table.catalogue, &incoming, &name).await);
+            }
+            Some(Place::Pool) => {
+                return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await);
+            }
             None => return Err(Failure::not_found().answer(&incoming.visitor).into()),
         };
 
         let principal = self.principal(session, &incoming).await?;
-        let request = policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
-        let permit = policy::evaluate(entry.rule, &request)
-            .map_err(|denial| app_host::sign_in(self, &table.catalogue, session, &incoming, target, denial))?;
+        let request =
+            policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
+        let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
+            app_host::sign_in(self, &table.catalogue, session, &incoming, target, denial)
+        })?;
 
         let mint = |principal: Principal| -> Result<_, Stop> {
             let assertion = self.minter.mint(&permit, &principal, &table.catalogue, &entry.route).map_err(|error| {
@@ -110,9 +124,17 @@ impl Gateway {
     }
 
     /// Who the request speaks for.
-    pub(super) async fn principal(&self, session: &Session, incoming: &Incoming) -> Result<Option<Principal>, Stop> {
+    pub(super) async fn principal(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+    ) -> Result<Option<Principal>, Stop> {
         let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
-        self.pool.sessions.principal(cookie, &scope_of(incoming)).await.map_err(|error| unavailable(&incoming.visitor, &error))
+        self.pool
+            .sessions
+            .principal(cookie, &scope_of(incoming))
+            .await
+            .map_err(|error| unavailable(&incoming.visitor, &error))
     }
 }
 
@@ -178,11 +200,10 @@ impl ProxyHttp for Door {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let forward = permitted(ctx)?;
-        let (peer, upstream) = forward
-            .entry
-            .group
-            .next(&forward.permit, incoming::is_upgrade(session))
-            .ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up())?;
+        let (peer, upstream) =
+            forward.entry.group.next(&forward.permit, incoming::is_upgrade(session)).ok_or_else(|| {
+                Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
+            })?;
         forward.upstream_host = (!forward.entry.route.config.preserve_host).then(|| upstream.authority());
         Ok(peer)
     }
@@ -200,7 +221,9 @@ impl ProxyHttp for Door {
             let raw = String::from_utf8_lossy(upstream.raw_path()).into_owned();
             let rest = path::without_prefix(&raw, *cut);
             let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-            let uri: Uri = rest.parse().map_err(|_| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
+            let uri: Uri = rest
+                .parse()
+                .map_err(|_| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
             upstream.set_uri(uri);
         }
         Ok(())
@@ -217,7 +240,13 @@ impl ProxyHttp for Door {
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Self::CTX, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Self::CTX,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
         if let Some(forward) = ctx {
             forward.tries += 1;
             error.set_retry(forward.tries < forward.entry.group.count().clamp(2, 4));
@@ -233,10 +262,14 @@ impl ProxyHttp for Door {
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
             (_, ErrorSource::Upstream) if forward.incoming.may_redirect => {
                 let target = incoming::target(session).unwrap_or("/");
-                Failure::upstream_down().with_action("Try again", format!("{}{target}", forward.entry.route.origin))
+                Failure::upstream_down()
+                    .with_action("Try again", format!("{}{target}", forward.entry.route.origin))
             }
             (_, ErrorSource::Upstream) => Failure::upstream_down(),
-            (ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed, ErrorSource::Downstream) => {
+            (
+                ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+                ErrorSource::Downstream,
+            ) => {
                 return nothing;
             }
             (_, ErrorSource::Downstream) => Failure::bad_request(),

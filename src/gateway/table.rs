@@ -77,7 +77,8 @@ impl Table {
         let entries = self.by_host.get(host);
         if entries.is_some()
             && path.segments.first().is_some_and(|first| first == ".narthex")
-            && let Some(name @ ("callback" | "sign-out" | "style.css")) = path.segments.get(1).map(AsRef::as_ref)
+            && let Some(name @ ("callback" | "sign-out" | "style.css")) =
+                path.segments.get(1).map(AsRef::as_ref)
             && path.segments.len() == 2
         {
             return Some(Place::Own(name.to_owned()));

@@ -4,7 +4,10 @@
 use crate::base::{Duration, Timestamp};
 use crate::config::{Config, HostPattern};
 use arc_swap::ArcSwap;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -66,12 +69,15 @@ impl LoadedCertificate {
             return Err(CertificateError::new(cert, "it holds no certificate"));
         }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| CertificateError::new(key, error))?;
-        let key = CertifiedKey::from_der(chain, private, &provider::default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                CertificateError::new(key, format!("it is not the key of {}", cert.display()))
-            }
-            error => CertificateError::new(key, error),
-        })?;
+        let key =
+            CertifiedKey::from_der(chain, private, &provider::default_provider()).map_err(
+                |error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        CertificateError::new(key, format!("it is not the key of {}", cert.display()))
+                    }
+                    error => CertificateError::new(key, error),
+                },
+            )?;
         Ok(Self { key: Arc::new(key), hosts: hosts.to_vec() })
     }
 }
@@ -97,10 +103,11 @@ impl LocalAuthority {
         if !cert_file.exists() || !key_file.exists() {
             Self::create(&cert_file, &key_file, now)?;
         }
-        let key = std::fs::read_to_string(&key_file).map_err(|error| CertificateError::new(&key_file, error))?;
+        let key =
+            std::fs::read_to_string(&key_file).map_err(|error| CertificateError::new(&key_file, error))?;
         let key = KeyPair::from_pem(&key).map_err(|error| CertificateError::new(&key_file, error))?;
-        let certificate =
-            CertificateDer::from_pem_file(&cert_file).map_err(|error| CertificateError::new(&cert_file, error))?;
+        let certificate = CertificateDer::from_pem_file(&cert_file)
+            .map_err(|error| CertificateError::new(&cert_file, error))?;
         Ok(Self { issuer: Issuer::new(authority_params(now), key), certificate })
     }
 
@@ -130,7 +137,8 @@ impl LocalAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         let chain = vec![certificate.der().clone(), self.certificate.clone()];
-        let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| CertificateError::new(Path::new(host), e))?;
+        let private = PrivateKeyDer::try_from(key.serialize_der())
+            .map_err(|e| CertificateError::new(Path::new(host), e))?;
         let key = CertifiedKey::from_der(chain, private, &provider::default_provider())
             .map_err(|error| CertificateError::new(Path::new(host), error))?;
         Ok(LoadedCertificate { key: Arc::new(key), hosts: HostPattern::parse(host).into_iter().collect() })
@@ -149,7 +157,9 @@ fn authority_params(now: Timestamp) -> CertificateParams {
 
 /// Begins a day early: clocks differ.
 fn validity(now: Timestamp, lifetime: Duration) -> (OffsetDateTime, OffsetDateTime) {
-    let at = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let at = |time: Timestamp| {
+        OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    };
     (at(now.minus(Duration::from_secs(86400))), at(now.plus(lifetime)))
 }
 
@@ -207,8 +217,9 @@ impl TlsStore {
         }
         let bare = hosts_without_certificate(config);
         if !bare.is_empty() {
-            let local = LocalAuthority::open(&config.folder, now)
-                .and_then(|authority| bare.iter().map(|host| authority.issue(host, now)).collect::<Result<Vec<_>, _>>());
+            let local = LocalAuthority::open(&config.folder, now).and_then(|authority| {
+                bare.iter().map(|host| authority.issue(host, now)).collect::<Result<Vec<_>, _>>()
+            });
             match local {
                 Ok(certificates) => loaded.extend(certificates),
                 Err(error) => errors.push(error),
@@ -264,7 +275,8 @@ pub fn hosts_without_certificate(config: &Config) -> Vec<String> {
     hosts.push(config.public_url.host().to_string());
     hosts.sort();
     hosts.dedup();
-    let named = |host: &String| config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern| pattern.matches(host));
+    let named =
+        |host: &String| config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern| pattern.matches(host));
     hosts.retain(|host| !named(host));
     hosts
 }

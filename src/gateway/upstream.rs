@@ -15,6 +15,7 @@ use pingora_load_balancing::{Backend, Backends, LoadBalancer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(55);
 /// The upstreams of a route.
 pub struct Group {
     upstreams: Vec<Upstream>,
-    ca_file: Option<std::path::PathBuf>,
+    ca_pem: Option<Vec<u8>>,
     ca: Option<Arc<[WrappedX509]>>,
     balancer: LoadBalancer<RoundRobin>,
 }
@@ -42,7 +43,8 @@ impl ServiceDiscovery for ByName {
         let mut failure = None;
         for upstream in &self.0 {
             let name = upstream.host.trim_matches(['[', ']']);
-            let looked_up = tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, upstream.port))).await;
+            let looked_up =
+                tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, upstream.port))).await;
             match looked_up {
                 Ok(Ok(addresses)) => {
                     for address in addresses {
@@ -70,29 +72,18 @@ impl Group {
         check.consecutive_failure = 2;
         check.peer_template.options.connection_timeout = Some(CONNECT);
         backends.set_health_check(check);
-        let ca = route.upstream_ca.as_ref().and_then(|file| {
-            let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            match certificates {
-                Ok(certificates) => {
-                    Some(certificates.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect())
-                }
-                Err(error) => {
-                    tracing::error!(file = %file.display(), %error, "upstream_ca cannot be read: no upstream will be trusted");
-                    Some(Arc::from([]))
-                }
-            }
-        });
+        let ca_pem = route.upstream_ca.as_deref().map(read_pem);
         Self {
             upstreams: route.upstreams.clone(),
-            ca_file: route.upstream_ca.clone(),
-            ca,
+            ca: ca_pem.as_deref().map(certificates),
+            ca_pem,
             balancer: LoadBalancer::from_backends(backends),
         }
     }
 
-    /// Whether these are the upstreams that `route` names.
+    /// Whether these are the upstreams that `route` names, and their authorities what its file holds.
     pub fn serves(&self, route: &Route) -> bool {
-        self.upstreams == route.upstreams && self.ca_file == route.upstream_ca
+        self.upstreams == route.upstreams && self.ca_pem == route.upstream_ca.as_deref().map(read_pem)
     }
 
     /// Looks the names up again.
@@ -112,9 +103,10 @@ impl Group {
     /// an app out. Only a permitted request has an upstream. A long-lived exchange has no limit on
     /// silence.
     pub fn next(&self, _permit: &Permit, long_lived: bool) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
-        let backend = self.balancer.select(b"", 64).or_else(|| {
-            self.balancer.backends().get_backend().iter().next().cloned()
-        })?;
+        let backend = self
+            .balancer
+            .select(b"", 64)
+            .or_else(|| self.balancer.backends().get_backend().iter().next().cloned())?;
         let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
         let tls = upstream.scheme == Scheme::Https;
         // Without a name pingora would verify nothing, so an address stands for itself.
@@ -137,4 +129,17 @@ impl Group {
     pub fn count(&self) -> usize {
         self.balancer.backends().get_backend().len()
     }
+}
+
+/// The file's content; nothing where it cannot be read, so that no upstream is trusted by it.
+fn read_pem(file: &Path) -> Vec<u8> {
+    std::fs::read(file).unwrap_or_else(|error| {
+        tracing::error!(file = %file.display(), %error, "upstream_ca cannot be read: no upstream is trusted by it");
+        Vec::new()
+    })
+}
+
+fn certificates(pem: &[u8]) -> Arc<[WrappedX509]> {
+    let readable = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    readable.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
 }

@@ -183,7 +183,9 @@ impl Failure {
         let mut answer = rendered.unwrap_or_else(|_| self.json(visitor));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
-            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"narthex\""));
+            answer
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"narthex\""));
         }
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

@@ -40,7 +40,12 @@ pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) 
     )
 }
 
-fn query_url(catalogue: &Catalogue, path: &str, request: &AuthorizationRequest, provider: Option<&str>) -> String {
+fn query_url(
+    catalogue: &Catalogue,
+    path: &str,
+    request: &AuthorizationRequest,
+    provider: Option<&str>,
+) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query
         .append_pair("response_type", "code")
@@ -66,7 +71,10 @@ enum Refusal {
 }
 
 /// The authorization request of the query, and the provider that it names.
-fn read(catalogue: &Catalogue, info: &RequestInfo) -> Result<(AuthorizationRequest, Option<String>), Refusal> {
+fn read(
+    catalogue: &Catalogue,
+    info: &RequestInfo,
+) -> Result<(AuthorizationRequest, Option<String>), Refusal> {
     let mut form = info.parameters().ok_or(Refusal::Page("a parameter comes twice"))?;
     let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
     if client_id != catalogue.pool.gateway_client {
@@ -109,7 +117,11 @@ fn refuse(catalogue: &Catalogue, info: &RequestInfo, refusal: Refusal) -> Handle
             Err(Failure::bad_request())
         }
         Refusal::Client { redirect_uri, state, error, description } => {
-            tracing::warn!(request_id = info.request_id, why = description, "an authorization request was refused");
+            tracing::warn!(
+                request_id = info.request_id,
+                why = description,
+                "an authorization request was refused"
+            );
             let mut pairs = vec![("error", error), ("error_description", description)];
             if let Some(state) = &state {
                 pairs.push(("state", state));
@@ -120,7 +132,11 @@ fn refuse(catalogue: &Catalogue, info: &RequestInfo, refusal: Refusal) -> Handle
 }
 
 /// RFC 9207, section 2: every authorization response, "including error responses", carries `iss`.
-fn response_url(catalogue: &Catalogue, redirect_uri: &str, pairs: &[(&str, &str)]) -> Result<String, Failure> {
+fn response_url(
+    catalogue: &Catalogue,
+    redirect_uri: &str,
+    pairs: &[(&str, &str)],
+) -> Result<String, Failure> {
     let mut url = Url::parse(redirect_uri).map_err(|_| Failure::internal())?;
     url.query_pairs_mut().extend_pairs(pairs).append_pair("iss", &catalogue.config.public_url.to_string());
     Ok(url.into())
@@ -186,7 +202,10 @@ async fn to_provider(
         }
     })?;
     let mut answer = see_other(begun.redirect.as_str())?;
-    set_cookie(&mut answer, &set(&format!("{LOGIN_COOKIE}{}", begun.id), &begun.sealed, Some(ATTEMPT_LIFETIME)))?;
+    set_cookie(
+        &mut answer,
+        &set(&format!("{LOGIN_COOKIE}{}", begun.id), &begun.sealed, Some(ATTEMPT_LIFETIME)),
+    )?;
     drop_oldest_attempts(info, &mut answer)?;
     Ok(answer)
 }
@@ -221,7 +240,9 @@ pub(super) async fn grant(
         .store
         .transaction(|tx| {
             let grant = Grant { client_id: &request.client_id, redirect_uri: &request.redirect_uri };
-            Box::pin(async move { token::issue(tx, grant, &request.code_challenge, session, now, entropy).await })
+            Box::pin(
+                async move { token::issue(tx, grant, &request.code_challenge, session, now, entropy).await },
+            )
         })
         .await;
     let code = code.map_err(|error| unavailable(info, &error))?;

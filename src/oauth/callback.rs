@@ -9,7 +9,11 @@ use crate::provider::ProviderError;
 use crate::store::Change;
 use axum::extract::{Path, State};
 
-pub(super) async fn idpresponse(State(pool): Shared, Path(provider): Path<String>, info: RequestInfo) -> Reply {
+pub(super) async fn idpresponse(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    info: RequestInfo,
+) -> Reply {
     Reply(finish(&pool, &info, &provider).await)
 }
 
@@ -71,7 +75,9 @@ fn failure(info: &RequestInfo, error: LoginError) -> Failure {
         LoginError::Provider(ProviderError::Unavailable(_)) => Failure::provider_down(),
         LoginError::Provider(ProviderError::Refused { .. }) => Failure::provider_refused(),
         LoginError::NotAllowed(_) | LoginError::Disabled(_) => Failure::forbidden(),
-        LoginError::OtherProvider | LoginError::Provider(_) | LoginError::Unmappable(_) => Failure::sign_in_failed(),
+        LoginError::OtherProvider | LoginError::Provider(_) | LoginError::Unmappable(_) => {
+            Failure::sign_in_failed()
+        }
         LoginError::Store(error) => unavailable(info, &error),
     }
 }

@@ -41,7 +41,9 @@ async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
         return Err(Failure::bad_request());
     }
     if let Some(principal) = signed_in(pool, info).await? {
-        end_session(pool, &info.request_id, &info.client(), &principal.session().id).await.map_err(|error| unavailable(info, &error))?;
+        end_session(pool, &info.request_id, &info.client(), &principal.session().id)
+            .await
+            .map_err(|error| unavailable(info, &error))?;
     }
     let mut answer = see_other(&pool.current.load().config.public_url.join("/logout"))?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;

@@ -121,7 +121,9 @@ async fn home(State(pool): Shared, info: RequestInfo) -> Reply {
 async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
     let Some(principal) = signed_in(pool, info).await? else {
-        return Err(Failure::sign_in_required().with_advice("Open one of your apps: it sends you here to sign in."));
+        return Err(
+            Failure::sign_in_required().with_advice("Open one of your apps: it sends you here to sign in.")
+        );
     };
     HomePage {
         name: principal.user().display_name().to_owned(),

@@ -132,6 +132,8 @@ pub fn connect(
     entropy: Arc<dyn Entropy>,
 ) -> Arc<dyn Provider> {
     match &config.kind {
-        config::Kind::Oidc(settings) => Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy)),
+        config::Kind::Oidc(settings) => {
+            Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))
+        }
     }
 }

@@ -7,14 +7,14 @@ use crate::config;
 use async_trait::async_trait;
 use chrono::DateTime;
 use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim, CoreIdToken, CoreIdTokenVerifier,
-    CoreJwsSigningAlgorithm, CoreTokenResponse,
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim, CoreIdToken,
+    CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreTokenResponse,
 };
 use openidconnect::{
-    AccessToken, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
-    UserInfoError,
+    AccessToken, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
+    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, OAuth2TokenResponse,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    SubjectIdentifier, TokenResponse, UserInfoClaims, UserInfoError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,7 +37,14 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 10] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-type Client = CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
 
 /// An OpenID provider, seen by its relying party.
 pub struct OpenId {
@@ -74,14 +81,20 @@ impl OpenId {
             .set_redirect_uri(redirect))
     }
 
-    async fn redeem(&self, client: &Client, callback: &Callback<'_>) -> Result<CoreTokenResponse, ProviderError> {
+    async fn redeem(
+        &self,
+        client: &Client,
+        callback: &Callback<'_>,
+    ) -> Result<CoreTokenResponse, ProviderError> {
         let code = callback
             .parameters
             .get("code")
             .ok_or_else(|| ProviderError::invalid("code", "the callback carries no code"))?;
         let request = client
             .exchange_code(AuthorizationCode::new(code.clone()))
-            .map_err(|error| ProviderError::Unavailable(format!("its discovery document lacks something: {error}")))?
+            .map_err(|error| {
+                ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
+            })?
             .set_pkce_verifier(PkceCodeVerifier::new(callback.pending.verifier.clone()));
         request.request_async(&self.outbound).await.map_err(|error| match error {
             RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
@@ -129,7 +142,10 @@ impl OpenId {
             return other("azp names another client");
         }
         // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
-        if claims.get("nbf").is_some_and(|nbf| nbf.as_f64().is_none_or(|nbf| nbf > now.plus(SKEW).seconds() as f64)) {
+        if claims
+            .get("nbf")
+            .is_some_and(|nbf| nbf.as_f64().is_none_or(|nbf| nbf > now.plus(SKEW).seconds() as f64))
+        {
             return other("nbf lies in the future");
         }
         Ok(claims)
@@ -178,7 +194,8 @@ impl Provider for OpenId {
             nonce: Token::random(&*self.entropy).text(),
             verifier: Token::random(&*self.entropy).text(),
         };
-        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
+        let challenge =
+            PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
         let (state, nonce) = (state.to_owned(), pending.nonce.clone());
         let (redirect, ..) = client
             .authorize_url(
@@ -202,8 +219,9 @@ impl Provider for OpenId {
 
         let mut client = self.client(&document, callback.redirect_uri)?;
         let tokens = self.redeem(&client, &callback).await?;
-        let id_token =
-            tokens.id_token().ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
+        let id_token = tokens
+            .id_token()
+            .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
         let now = self.clock.now();
         let mut verified = self.verify(&client, id_token, &callback.pending.nonce, now);
         if matches!(
@@ -217,23 +235,31 @@ impl Provider for OpenId {
             verified = self.verify(&client, id_token, &callback.pending.nonce, now);
         }
         let mut claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
-        let text = |claims: &Map<String, Value>, name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |claims: &Map<String, Value>, name: &str| {
+            claims.get(name).and_then(Value::as_str).map(str::to_owned)
+        };
         let subject = text(&claims, "sub").unwrap_or_default();
         // OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
         if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
             return Err(ProviderError::invalid("sub", "it is empty, too long or holds control characters"));
         }
 
-        let lacks = |name: &&str| !claims.contains_key(*name);
-        if document.userinfo_endpoint().is_some() && ["email", "name"].iter().any(|name| lacks(&name)) {
+        if document.userinfo_endpoint().is_some()
+            && ["email", "name"].iter().any(|name| !claims.contains_key(*name))
+        {
             for (name, value) in self.user_info(&client, tokens.access_token(), &subject).await? {
                 claims.entry(name).or_insert(value);
             }
         }
         let amr = claims.get("amr").and_then(Value::as_array).map_or_else(Vec::new, |amr| {
-            amr.iter().filter_map(Value::as_str).filter(|m| !m.contains(char::is_whitespace)).map(str::to_owned).collect()
+            amr.iter()
+                .filter_map(Value::as_str)
+                .filter(|m| !m.contains(char::is_whitespace))
+                .map(str::to_owned)
+                .collect()
         });
-        let auth_time = claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds).min(now);
+        let auth_time =
+            claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds).min(now);
         Ok(ExternalIdentity { issuer: self.settings.issuer.clone(), subject, claims, amr, auth_time })
     }
 

@@ -14,13 +14,14 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
 )];
 
 pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
-    let migration = |(version, description, sqlite, postgres): &(i64, &'static str, &'static str, &'static str)| {
-        let sql = match url {
-            StoreUrl::Sqlite(_) => *sqlite,
-            StoreUrl::Postgres(_) => *postgres,
+    let migration =
+        |(version, description, sqlite, postgres): &(i64, &'static str, &'static str, &'static str)| {
+            let sql = match url {
+                StoreUrl::Sqlite(_) => *sqlite,
+                StoreUrl::Postgres(_) => *postgres,
+            };
+            Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
         };
-        Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
     let migrations: Vec<_> = MIGRATIONS.iter().map(migration).collect();
     // An older node must start beside a newer one, which may have added tables it does not know.
     let migrator = Migrator { migrations: migrations.into(), ignore_missing: true, ..Migrator::DEFAULT };

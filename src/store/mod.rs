@@ -141,7 +141,10 @@ impl Store {
     ///
     /// # Errors
     /// Whatever `work` answers, and what the store does; nothing of it counts then.
-    pub async fn transaction<'a, T: Send>(&self, work: impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync) -> Result<T> {
+    pub async fn transaction<'a, T: Send>(
+        &self,
+        work: impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync,
+    ) -> Result<T> {
         let attempts = async {
             let mut attempt = 1;
             loop {
@@ -157,7 +160,10 @@ impl Store {
         within_deadline(attempts).await
     }
 
-    async fn attempt<'a, T: Send>(&self, work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync)) -> Result<T> {
+    async fn attempt<'a, T: Send>(
+        &self,
+        work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync),
+    ) -> Result<T> {
         let inner = self.pool.begin_with(self.begin).await?;
         let mut tx = Tx { inner, surroundings: PhantomData };
         let value = work(&mut tx).await?;

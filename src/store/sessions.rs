@@ -31,7 +31,8 @@ impl Store {
     pub async fn session_by_cookie(&self, hash: &[u8; 32]) -> Result<Option<Found>> {
         within_deadline(async {
             let mut connection = self.pool.acquire().await?;
-            let Some(row) = sqlx::query(BY_COOKIE).bind(&hash[..]).fetch_optional(&mut *connection).await? else {
+            let Some(row) = sqlx::query(BY_COOKIE).bind(&hash[..]).fetch_optional(&mut *connection).await?
+            else {
                 return Ok(None);
             };
             let session = session(&row)?;
@@ -97,13 +98,15 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer, or the session is gone.
     pub async fn add_session_cookie(&mut self, cookie: &SessionCookie) -> Result<()> {
-        sqlx::query("INSERT INTO session_cookies (hash, session_id, scope, created_at) VALUES ($1, $2, $3, $4)")
-            .bind(&cookie.hash[..])
-            .bind(&cookie.session_id)
-            .bind(cookie.scope.text())
-            .bind(cookie.created_at.millis())
-            .execute(&mut *self.inner)
-            .await?;
+        sqlx::query(
+            "INSERT INTO session_cookies (hash, session_id, scope, created_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(&cookie.hash[..])
+        .bind(&cookie.session_id)
+        .bind(cookie.scope.text())
+        .bind(cookie.created_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
         Ok(())
     }
 
@@ -121,14 +124,16 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
-        sqlx::query("UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5 WHERE id = $1")
-            .bind(&session.id)
-            .bind(&session.provider)
-            .bind(session.amr.join(" "))
-            .bind(session.auth_time.millis())
-            .bind(session.last_seen_at.millis())
-            .execute(&mut *self.inner)
-            .await?;
+        sqlx::query(
+            "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5 WHERE id = $1",
+        )
+        .bind(&session.id)
+        .bind(&session.provider)
+        .bind(session.amr.join(" "))
+        .bind(session.auth_time.millis())
+        .bind(session.last_seen_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
         Ok(())
     }
 
@@ -138,8 +143,12 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn end_session(&mut self, id: &str, now: Timestamp, entropy: &dyn Entropy) -> Result<bool> {
-        sqlx::query("DELETE FROM session_cookies WHERE session_id = $1").bind(id).execute(&mut *self.inner).await?;
-        let ended = sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
+        sqlx::query("DELETE FROM session_cookies WHERE session_id = $1")
+            .bind(id)
+            .execute(&mut *self.inner)
+            .await?;
+        let ended =
+            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
         self.tell(&Change::Session(id.to_owned()), now, entropy).await?;
         Ok(ended.rows_affected() > 0)
     }

@@ -29,7 +29,10 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn check_master_key(&self, entropy: &dyn Entropy) -> Result<std::result::Result<(), OpenError>> {
+    pub async fn check_master_key(
+        &self,
+        entropy: &dyn Entropy,
+    ) -> Result<std::result::Result<(), OpenError>> {
         let candidate = self.ring.seal(Purpose::AtRest, CHECK, CHECK_PLAIN, entropy);
         let stored = self.fixed_bytes(CHECK, &candidate).await?;
         Ok(self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop))

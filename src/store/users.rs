@@ -24,7 +24,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn user_by_identity(&mut self, pool_id: &str, issuer: &str, subject: &str) -> Result<Option<User>> {
+    pub async fn user_by_identity(
+        &mut self,
+        pool_id: &str,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<User>> {
         let id: Option<String> = sqlx::query_scalar(
             "SELECT user_id FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3",
         )

@@ -123,7 +123,9 @@ async fn turn(
     if oldest > 0 {
         let generation = keys[oldest].generation;
         store
-            .transaction(|tx| Box::pin(async move { tx.remove_signing_keys_before(purpose, generation).await }))
+            .transaction(|tx| {
+                Box::pin(async move { tx.remove_signing_keys_before(purpose, generation).await })
+            })
             .await?;
     }
     let read = |key: &StoredKey| {

@@ -14,7 +14,8 @@ async fn radicale_believes_the_header_and_keeps_each_persons_calendars_apart() {
     let _radicale = Party::start(
         parties().join("venv/bin/radicale"),
         &[
-            "--config", "",
+            "--config",
+            "",
             &format!("--server-hosts=127.0.0.1:{port}"),
             "--auth-type=http_x_remote_user",
             &format!("--storage-filesystem-folder={}", folder.path().display()),
@@ -60,7 +61,8 @@ async fn an_app_for_a_load_balancer_verifies_the_assertion_with_the_keys_that_we
     let header = elsewhere.one("x-amzn-oidc-data").split('.').next().unwrap().to_owned();
     let header: serde_json::Value = {
         use base64::Engine as _;
-        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()
+        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap())
+            .unwrap()
     };
     let (client, signer) = (header["client"].as_str().unwrap(), header["signer"].as_str().unwrap());
     let signer = signer.replace("/other-localhost-/", "/photos/");

@@ -101,8 +101,10 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
     let demo = Demo::start();
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new();
-    let (corp, club) =
-        (OpenIdProvider::start("corp", &builder.callback("corp")), OpenIdProvider::start("club", &builder.callback("club")));
+    let (corp, club) = (
+        OpenIdProvider::start("corp", &builder.callback("corp")),
+        OpenIdProvider::start("club", &builder.callback("club")),
+    );
     let narthex = builder
         .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
         .route("app", upstream.port, "")

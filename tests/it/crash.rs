@@ -24,7 +24,11 @@ async fn killed_in_the_middle_of_logins_it_lost_no_session_that_was_answered() {
             while !stop.load(Ordering::SeqCst) {
                 let visitor = make();
                 // Once it is killed, requests fail: that ends this person's part.
-                if visitor.try_land(&app, &format!("person{person}")).await.is_none_or(|answer| answer.status() != 200) {
+                if visitor
+                    .try_land(&app, &format!("person{person}"))
+                    .await
+                    .is_none_or(|answer| answer.status() != 200)
+                {
                     return;
                 }
                 landed.lock().unwrap().push(visitor);

@@ -36,7 +36,11 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
     let provider = crate::support::parties::OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder
         .tables(&provider.toml("\"anyone\""))
-        .route("app", upstream.port, "[route.headers]\nX-Remote-User = \"${email}\"\nX-Groups = \"staff,${groups}\"")
+        .route(
+            "app",
+            upstream.port,
+            "[route.headers]\nX-Remote-User = \"${email}\"\nX-Groups = \"staff,${groups}\"",
+        )
         .route("open", upstream.port, "access = \"public\"\n[route.headers]\nX-Remote-User = \"${email}\"")
         .start();
     let visitor = Visitor::new(&narthex);
@@ -104,7 +108,11 @@ async fn hosts_and_paths_find_their_route_in_every_spelling_and_only_theirs() {
     let (outer, inner) = (Upstream::start().await, Upstream::start().await);
     let narthex = NarthexBuilder::new()
         .route("app", outer.port, "access = \"public\"")
-        .route("app", inner.port, "path = \"/inner\"\naccess = \"public\"\nstrip_prefix = true\npreserve_host = false")
+        .route(
+            "app",
+            inner.port,
+            "path = \"/inner\"\naccess = \"public\"\nstrip_prefix = true\npreserve_host = false",
+        )
         .start();
     let visitor = Visitor::new(&narthex);
     let origin = narthex.origin("app");
@@ -118,7 +126,11 @@ async fn hosts_and_paths_find_their_route_in_every_spelling_and_only_theirs() {
     ] {
         let seen: Seen = visitor.program(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
         assert_eq!(seen.target, target, "{path}");
-        let host = if by_inner { format!("127.0.0.1:{}", inner.port) } else { format!("app.localhost:{}", narthex.https) };
+        let host = if by_inner {
+            format!("127.0.0.1:{}", inner.port)
+        } else {
+            format!("app.localhost:{}", narthex.https)
+        };
         assert_eq!(seen.one("host"), host, "{path}");
     }
     let old = Visitor::with(&narthex, |builder| builder.http1_only());
@@ -140,7 +152,10 @@ async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
     let dead = free_port();
     let route = |ports: &[u16]| {
         let list: Vec<String> = ports.iter().map(|port| format!("\"http://127.0.0.1:{port}\"")).collect();
-        format!("[[route]]\nhost = \"app.localhost\"\naccess = \"public\"\nupstream = [{}]\n", list.join(", "))
+        format!(
+            "[[route]]\nhost = \"app.localhost\"\naccess = \"public\"\nupstream = [{}]\n",
+            list.join(", ")
+        )
     };
     let narthex = NarthexBuilder::new().tables(&route(&[one.port, dead, two.port])).start();
     let visitor = Visitor::new(&narthex);
@@ -178,7 +193,11 @@ async fn http_is_sent_to_https_unless_a_trusted_proxy_ended_tls() {
 
     let proxy = plain("127.0.0.7");
     is(&proxy.get(&url).await, 308);
-    let forwarded = proxy.client.get(&url).header("x-forwarded-proto", "https").header("x-forwarded-for", "6.6.6.6, 198.51.100.9");
+    let forwarded = proxy
+        .client
+        .get(&url)
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-for", "6.6.6.6, 198.51.100.9");
     let seen: Seen = forwarded.send().await.unwrap().json().await.unwrap();
     assert_eq!(seen.one("x-forwarded-for"), "198.51.100.9");
 }
@@ -188,8 +207,25 @@ async fn an_https_upstream_is_verified_against_its_own_authority() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=upstream", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=upstream",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
         .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
         .stderr(std::process::Stdio::null())
         .status()
@@ -198,11 +234,23 @@ async fn an_https_upstream_is_verified_against_its_own_authority() {
     let port = free_port();
     let _server = Party::start(
         "openssl",
-        &["s_server", "-accept", &port.to_string(), "-key", &path("key.pem"), "-cert", &path("cert.pem"), "-www", "-quiet"],
+        &[
+            "s_server",
+            "-accept",
+            &port.to_string(),
+            "-key",
+            &path("key.pem"),
+            "-cert",
+            &path("cert.pem"),
+            "-www",
+            "-quiet",
+        ],
     );
     wait_for_port(port);
     let route = |host: &str, name: &str, more: &str| {
-        format!("[[route]]\nhost = \"{host}.localhost\"\naccess = \"public\"\nupstream = \"https://{name}:{port}\"\n{more}\n")
+        format!(
+            "[[route]]\nhost = \"{host}.localhost\"\naccess = \"public\"\nupstream = \"https://{name}:{port}\"\n{more}\n"
+        )
     };
     let ca = format!("upstream_ca = \"{}\"", path("cert.pem"));
     let narthex = NarthexBuilder::new()
@@ -221,7 +269,9 @@ async fn both_versions_of_http_and_of_tls_are_spoken() {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     let url = format!("{}/", narthex.origin("app"));
-    let old = Visitor::with(&narthex, |builder| builder.http1_only().tls_version_max(reqwest::tls::Version::TLS_1_2));
+    let old = Visitor::with(&narthex, |builder| {
+        builder.http1_only().tls_version_max(reqwest::tls::Version::TLS_1_2)
+    });
     assert_eq!(old.get(&url).await.version(), Version::HTTP_11);
     let new = Visitor::with(&narthex, |builder| builder.tls_version_min(reqwest::tls::Version::TLS_1_3));
     let answer = new.client.post(&url).body("x".repeat(1 << 20)).send().await.unwrap();
@@ -238,8 +288,21 @@ async fn garbage_for_a_cookie_is_nobody_and_goes_nowhere() {
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
     let token = "A".repeat(43);
-    for value in ["", "x", ".", &token, &format!("{token}."), &format!("{token}.{}", "A".repeat(22)), "ä", &"y".repeat(9000)] {
-        let request = visitor.client.get(&app).header("accept", "text/html").header(COOKIE, format!("__Host-narthex={value}"));
+    for value in [
+        "",
+        "x",
+        ".",
+        &token,
+        &format!("{token}."),
+        &format!("{token}.{}", "A".repeat(22)),
+        "ä",
+        &"y".repeat(9000),
+    ] {
+        let request = visitor
+            .client
+            .get(&app)
+            .header("accept", "text/html")
+            .header(COOKIE, format!("__Host-narthex={value}"));
         is(&request.send().await.unwrap(), 303);
     }
     assert!(upstream.seen().is_empty());

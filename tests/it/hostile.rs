@@ -15,7 +15,9 @@ fn raw(narthex: &Narthex, bytes: &str) -> String {
     let runtime = tokio::net::TcpSocket::new_v4().unwrap();
     runtime.bind("127.0.0.7:0".parse().unwrap()).unwrap();
     let to: SocketAddr = ([127, 0, 0, 1], narthex.http).into();
-    let stream = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(runtime.connect(to))).unwrap();
+    let stream =
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(runtime.connect(to)))
+            .unwrap();
     let mut stream: TcpStream = stream.into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -32,12 +34,34 @@ async fn a_message_of_two_readings_is_refused_and_what_hides_in_it_is_never_seen
     let head = "Host: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: keep-alive\r\n";
     let hidden = "GET /hidden HTTP/1.1\r\nHost: app.localhost\r\n\r\n";
     for (name, message) in [
-        ("CL and TE", format!("POST /a HTTP/1.1\r\n{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
-        ("two CLs", format!("POST /a HTTP/1.1\r\n{head}Content-Length: 0\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len())),
+        (
+            "CL and TE",
+            format!(
+                "POST /a HTTP/1.1\r\n{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+            ),
+        ),
+        (
+            "two CLs",
+            format!(
+                "POST /a HTTP/1.1\r\n{head}Content-Length: 0\r\nContent-Length: {}\r\n\r\n{hidden}",
+                hidden.len()
+            ),
+        ),
         ("obs-fold", format!("GET /a HTTP/1.1\r\n{head}X: a\r\n Content-Length: 0\r\n\r\n{hidden}")),
-        ("bare LF", format!("GET /a HTTP/1.1\r\n{head}X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
-        ("TE on HTTP/1.0", format!("POST /a HTTP/1.0\r\n{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")),
-        ("TE twice", format!("POST /a HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}")),
+        (
+            "bare LF",
+            format!("GET /a HTTP/1.1\r\n{head}X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        ),
+        (
+            "TE on HTTP/1.0",
+            format!("POST /a HTTP/1.0\r\n{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        ),
+        (
+            "TE twice",
+            format!(
+                "POST /a HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}"
+            ),
+        ),
         ("odd TE", format!("POST /a HTTP/1.1\r\n{head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}")),
         ("two hosts", format!("GET /a HTTP/1.1\r\n{head}Host: other.localhost\r\n\r\n{hidden}")),
         ("no host", format!("GET /a HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n{hidden}")),
@@ -63,13 +87,29 @@ async fn a_path_that_servers_read_differently_is_refused() {
         .route("app", shut.port, "")
         .start();
     let status = |target: &str| {
-        let answer = raw(&narthex, &format!("GET {target} HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"));
+        let answer = raw(
+            &narthex,
+            &format!(
+                "GET {target} HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
+            ),
+        );
         answer.split(' ').nth(1).map(str::to_owned).unwrap_or_default()
     };
     for target in [
-        "/public/../admin", "/public/%2e%2e/admin", "/public/.%2e/admin", "/public/..;/admin", "/public/..%2fadmin",
-        "/public//admin", "//public", "/public/%5c..%5cadmin", "/public/..\\admin", "/public/%00", "/public/%zz",
-        "/public%2fadmin", "/keys/../admin", "/keys/%2e%2e%2fadmin",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/.%2e/admin",
+        "/public/..;/admin",
+        "/public/..%2fadmin",
+        "/public//admin",
+        "//public",
+        "/public/%5c..%5cadmin",
+        "/public/..\\admin",
+        "/public/%00",
+        "/public/%zz",
+        "/public%2fadmin",
+        "/keys/../admin",
+        "/keys/%2e%2e%2fadmin",
     ] {
         assert_eq!(status(target), "400", "{target}");
     }
@@ -81,7 +121,11 @@ async fn a_path_that_servers_read_differently_is_refused() {
     }
     assert!(shut.seen().is_empty());
     let targets: Vec<String> = open.seen().into_iter().map(|seen| seen.target).collect();
-    assert_eq!(targets, ["/public", "/public/a%20b", "/keys//a", "/keys/a%2Fb"], "the bytes go on as they came");
+    assert_eq!(
+        targets,
+        ["/public", "/public/a%20b", "/keys//a", "/keys/a%2Fb"],
+        "the bytes go on as they came"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +134,12 @@ async fn our_headers_reach_the_app_though_the_client_nominates_them_for_removal(
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     for nominated in ["X-Amzn-Oidc-Data, X-Request-Id", "close, x-forwarded-for", "Upgrade, X-Request-Id"] {
         let upgrade = if nominated.starts_with("Upgrade") { "Upgrade: websocket\r\n" } else { "" };
-        let answer = raw(&narthex, &format!("GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: {nominated}\r\n{upgrade}\r\n"));
+        let answer = raw(
+            &narthex,
+            &format!(
+                "GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: {nominated}\r\n{upgrade}\r\n"
+            ),
+        );
         assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
     }
     for seen in upstream.seen() {
@@ -133,7 +182,8 @@ async fn a_login_belongs_to_the_browser_that_began_it() {
     let state = location(&answer).query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     is(&mallory.get(&callback.replace(&state, &state.replace('A', "B"))).await, 400);
     // An `iss` of another provider is refused (RFC 9207), and the code is not redeemed for it.
-    let other = format!("{}&x=1", callback.replace("iss=http%3A%2F%2F127.0.0.1", "iss=http%3A%2F%2F127.0.0.2"));
+    let other =
+        format!("{}&x=1", callback.replace("iss=http%3A%2F%2F127.0.0.1", "iss=http%3A%2F%2F127.0.0.2"));
     is(&mallory.get(&other).await, 400);
     assert!(narthex.audit("login_failed").iter().any(|line| line["reason"] == "iss"));
 
@@ -160,10 +210,18 @@ async fn a_callback_of_one_provider_is_none_of_another() {
         .start();
     let visitor = Visitor::new(&narthex);
     let page = visitor.follow(&format!("{}/", narthex.origin("app"))).await.text().await.unwrap();
-    let href = page.split("href=\"").map(|rest| rest.split('"').next().unwrap()).find(|h| h.ends_with("=corp")).unwrap();
+    let href = page
+        .split("href=\"")
+        .map(|rest| rest.split('"').next().unwrap())
+        .find(|h| h.ends_with("=corp"))
+        .unwrap();
     let sent = visitor.get(&href.replace("&#38;", "&")).await;
     let state = location(&sent).query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let mixed = format!("{}?code=c&state={state}&iss=http%3A%2F%2F127.0.0.1%3A{}", narthex.origin("auth") + "/oauth2/idpresponse/club", club.port);
+    let mixed = format!(
+        "{}?code=c&state={state}&iss=http%3A%2F%2F127.0.0.1%3A{}",
+        narthex.origin("auth") + "/oauth2/idpresponse/club",
+        club.port
+    );
     is(&visitor.get(&mixed).await, 400);
     assert_eq!(narthex.audit("login_failed")[0]["reason"], "other_provider");
 }
@@ -179,14 +237,26 @@ async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
     let with = |name: &str, value: &str| {
         let mut url = good.clone();
         let pairs: Vec<(String, String)> = good.query_pairs().into_owned().collect();
-        url.query_pairs_mut().clear().extend_pairs(pairs.iter().map(|(n, v)| (n, if n == name { value } else { v })));
+        url.query_pairs_mut()
+            .clear()
+            .extend_pairs(pairs.iter().map(|(n, v)| (n, if n == name { value } else { v })));
         url.to_string()
     };
     let callback = format!("{}/.narthex/callback", narthex.origin("app"));
     for uri in [
-        "https://evil.example/", "//evil.example", "/\\evil.example", "https:evil.example", "javascript:alert(1)", "",
-        &format!("{callback}/"), &format!("{callback}?x"), &callback.to_uppercase(), &callback.replace("app.", "app.evil."),
-        &callback.replace("://", "://x@"), &format!("{callback} "), &format!("{callback}\r\nX: y"),
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "https:evil.example",
+        "javascript:alert(1)",
+        "",
+        &format!("{callback}/"),
+        &format!("{callback}?x"),
+        &callback.to_uppercase(),
+        &callback.replace("app.", "app.evil."),
+        &callback.replace("://", "://x@"),
+        &format!("{callback} "),
+        &format!("{callback}\r\nX: y"),
     ] {
         let answer = visitor.get(&with("redirect_uri", uri)).await;
         is(&answer, 400);
@@ -202,7 +272,10 @@ async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
         let told = location(&visitor.get(&with(name, value)).await);
         assert!(told.as_str().starts_with(&callback), "{told}");
         let pairs: Vec<(String, String)> = told.query_pairs().into_owned().collect();
-        assert!(pairs.contains(&("error".into(), error.into())) && pairs.contains(&("iss".into(), auth.clone())), "{told}");
+        assert!(
+            pairs.contains(&("error".into(), error.into())) && pairs.contains(&("iss".into(), auth.clone())),
+            "{told}"
+        );
     }
     let page = visitor.get(&format!("{auth}/logout?app=evil.example")).await.text().await.unwrap();
     assert!(!page.contains("evil"), "{page}");

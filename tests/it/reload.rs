@@ -40,8 +40,23 @@ async fn a_new_certificate_serves_the_next_handshake() {
     let (cert, key) = (folder.path().join("app.pem"), folder.path().join("app.key"));
     let make = |organization: &str| {
         let status = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-            .args(["-subj", &format!("/O={organization}/CN=app.localhost"), "-addext", "subjectAltName=DNS:app.localhost"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args([
+                "-subj",
+                &format!("/O={organization}/CN=app.localhost"),
+                "-addext",
+                "subjectAltName=DNS:app.localhost",
+            ])
             .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
             .arg(&key)
             .arg("-out")
@@ -51,8 +66,13 @@ async fn a_new_certificate_serves_the_next_handshake() {
         assert!(status.unwrap().success());
     };
     make("first");
-    let tls = format!("[[tls]]\nhosts = [\"app.localhost\"]\ncert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display());
-    let narthex = NarthexBuilder::new().tables(&tls).route("app", upstream.port, "access = \"public\"").start();
+    let tls = format!(
+        "[[tls]]\nhosts = [\"app.localhost\"]\ncert = \"{}\"\nkey = \"{}\"\n",
+        cert.display(),
+        key.display()
+    );
+    let narthex =
+        NarthexBuilder::new().tables(&tls).route("app", upstream.port, "access = \"public\"").start();
     let organization = || {
         let command = format!(
             "openssl s_client -connect 127.0.0.1:{} -servername app.localhost </dev/null 2>/dev/null | openssl x509 -noout -subject",

@@ -99,8 +99,12 @@ async fn two_providers_stand_on_one_page_and_their_people_are_different_users() 
         assert_eq!(page.url().path(), "/oauth2/authorize");
         let html = page.text().await.unwrap();
         assert!(html.contains("Continue with Corp") && html.contains("Continue with Club"), "{html}");
-        let choice = html.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"));
-        choice.into_iter().find(|href| href.ends_with(&format!("identity_provider={provider}"))).expect("a choice")
+        let choice =
+            html.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"));
+        choice
+            .into_iter()
+            .find(|href| href.ends_with(&format!("identity_provider={provider}")))
+            .expect("a choice")
     };
 
     let mut subs = Vec::new();
@@ -223,7 +227,8 @@ async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new();
     let (port, callback) = (free_port(), builder.callback("corp"));
-    let narthex = builder.tables(&provider_toml("corp", port, "\"anyone\"")).route("app", upstream.port, "").start();
+    let narthex =
+        builder.tables(&provider_toml("corp", port, "\"anyone\"")).route("app", upstream.port, "").start();
     let visitor = Visitor::new(&narthex);
     let app = format!("{}/", narthex.origin("app"));
     let down = visitor.follow(&app).await;

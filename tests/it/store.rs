@@ -1,7 +1,9 @@
 //! The store's contract, on both engines. Time is a value, so nothing waits.
 
 use crate::support::parties::Postgres;
-use narthex::base::{Duration, Entropy as _, KeyRing, MasterKey, OpenError, Secret, SystemEntropy, Timestamp, Token, uuid};
+use narthex::base::{
+    Duration, Entropy as _, KeyRing, MasterKey, OpenError, Secret, SystemEntropy, Timestamp, Token, uuid,
+};
 use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, FederatedAccount};
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
@@ -9,7 +11,8 @@ use narthex::store::{Change, Feed, Store};
 use narthex::token::{self, CodeError, Grant};
 use std::sync::Arc;
 
-const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400) };
+const LIMITS: SessionLimits =
+    SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400) };
 const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app/cb" };
 
 fn now() -> Timestamp {
@@ -82,18 +85,22 @@ fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
 
 async fn user(store: &Store, account: &FederatedAccount) -> User {
     store
-        .transaction(|tx| Box::pin(async move { directory::upsert(tx, "pool", account, now(), &SystemEntropy).await }))
+        .transaction(|tx| {
+            Box::pin(async move { directory::upsert(tx, "pool", account, now(), &SystemEntropy).await })
+        })
         .await
         .unwrap()
 }
 
 async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
-    let authentication = Authentication { provider: "corp".into(), amr: vec!["pwd".into(), "otp".into()], auth_time: now() };
+    let authentication =
+        Authentication { provider: "corp".into(), amr: vec!["pwd".into(), "otp".into()], auth_time: now() };
     let authentication = &authentication;
     store
         .transaction(|tx| {
             Box::pin(async move {
-                directory::begin_session(tx, user, authentication, earlier, LIMITS, now(), &SystemEntropy).await
+                directory::begin_session(tx, user, authentication, earlier, LIMITS, now(), &SystemEntropy)
+                    .await
             })
         })
         .await
@@ -102,7 +109,8 @@ async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
 
 async fn cookie(store: &Store, session: &Session, scope: CookieScope) -> Token {
     let token = Token::random(&SystemEntropy);
-    let cookie = SessionCookie { hash: token.hash(), session_id: session.id.clone(), scope, created_at: now() };
+    let cookie =
+        SessionCookie { hash: token.hash(), session_id: session.id.clone(), scope, created_at: now() };
     let cookie = &cookie;
     store.transaction(|tx| Box::pin(async move { tx.add_session_cookie(cookie).await })).await.unwrap();
     token
@@ -119,7 +127,13 @@ async fn code(store: &Store, session: &Session, verifier: &str) -> Token {
         .unwrap()
 }
 
-async fn redeem(store: &Store, code: &Token, grant: Grant<'_>, verifier: &str, at: Timestamp) -> Result<Session, CodeError> {
+async fn redeem(
+    store: &Store,
+    code: &Token,
+    grant: Grant<'_>,
+    verifier: &str,
+    at: Timestamp,
+) -> Result<Session, CodeError> {
     store
         .transaction(|tx| {
             Box::pin(async move { token::redeem(tx, code, grant, verifier, at, &SystemEntropy).await })
@@ -199,13 +213,17 @@ async fn a_session_is_found_by_its_cookies_until_it_ends(engine: Engine) {
         let found = store.session_by_cookie(&token.hash()).await.unwrap().unwrap();
         assert_eq!((found.session, found.user, found.scope), (session.clone(), user.clone(), scope));
     }
-    assert!(store.session_by_cookie(token_bytes(&app)).await.unwrap().is_none(), "the hash finds it, not the token");
+    assert!(
+        store.session_by_cookie(token_bytes(&app)).await.unwrap().is_none(),
+        "the hash finds it, not the token"
+    );
     store.note_last_seen(&[(session.id.clone(), now().plus(Duration::from_secs(60)))]).await.unwrap();
     store.note_last_seen(&[(session.id.clone(), now())]).await.unwrap();
     let seen = store.session_by_cookie(&app.hash()).await.unwrap().unwrap().session.last_seen_at;
     assert_eq!(seen, now().plus(Duration::from_secs(60)), "the last use never moves back");
     let id = session.id.as_str();
-    let end = || store.transaction(|tx| Box::pin(async move { tx.end_session(id, now(), &SystemEntropy).await }));
+    let end =
+        || store.transaction(|tx| Box::pin(async move { tx.end_session(id, now(), &SystemEntropy).await }));
     assert!(end().await.unwrap());
     assert!(!end().await.unwrap());
     for token in [&pool, &app] {
@@ -223,7 +241,11 @@ async fn a_browser_has_one_session(engine: Engine) {
     let bob = user(&store, &account("https://a", "bob", "b@b.example")).await;
     let first = session(&store, &alice, None).await;
     let token = cookie(&store, &first, CookieScope::App("app.example".into())).await;
-    assert_eq!(session(&store, &alice, Some(&first.id)).await.id, first.id, "the same person goes on with it");
+    assert_eq!(
+        session(&store, &alice, Some(&first.id)).await.id,
+        first.id,
+        "the same person goes on with it"
+    );
     let second = session(&store, &bob, Some(&first.id)).await;
     assert_ne!(second.id, first.id);
     assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none(), "somebody else ends it");
@@ -276,7 +298,10 @@ async fn a_login_attempt_is_used_once(engine: Engine) {
     for _ in 0..8 {
         let store = store.clone();
         tries.spawn(async move {
-            store.transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await })).await.unwrap()
+            store
+                .transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await }))
+                .await
+                .unwrap()
         });
     }
     assert_eq!(tries.join_all().await.into_iter().filter(|first| *first).count(), 1);
@@ -290,7 +315,10 @@ async fn changes_are_heard_once_by_every_node(engine: Engine) {
         async move {
             let change = Change::Session(id.into());
             let change = &change;
-            store.transaction(|tx| Box::pin(async move { tx.tell(change, at, &SystemEntropy).await })).await.unwrap();
+            store
+                .transaction(|tx| Box::pin(async move { tx.tell(change, at, &SystemEntropy).await }))
+                .await
+                .unwrap();
         }
     };
     tell("a", now()).await;
@@ -334,7 +362,8 @@ async fn a_failed_transaction_leaves_nothing(engine: Engine) {
 
 async fn a_second_node_opens_the_same_store(engine: Engine) {
     let ring = ring();
-    let (one, two) = tokio::join!(Store::open(&engine.url, ring.clone()), Store::open(&engine.url, ring.clone()));
+    let (one, two) =
+        tokio::join!(Store::open(&engine.url, ring.clone()), Store::open(&engine.url, ring.clone()));
     let (one, two) = (one.unwrap(), two.unwrap());
     let (a, b) = tokio::join!(one.fixed("pool", "one"), two.fixed("pool", "two"));
     assert_eq!(a.unwrap(), b.unwrap());

@@ -63,15 +63,22 @@ async fn echo(State(pool): State<Shown>, request: Request) -> Response {
     page(request.method().as_str(), &target, claims, headers)
 }
 
-fn page(method: &str, target: &str, claims: Option<Map<String, Value>>, headers: Vec<(String, String)>) -> Response {
+fn page(
+    method: &str,
+    target: &str,
+    claims: Option<Map<String, Value>>,
+    headers: Vec<(String, String)>,
+) -> Response {
     let get = |name: &str| claims.as_ref()?.get(name)?.as_str().map(str::to_owned);
-    let facts = [("E-mail", "email"), ("User name", "cognito:username"), ("Subject", "sub"), ("Session", "sid")];
+    let facts =
+        [("E-mail", "email"), ("User name", "cognito:username"), ("Subject", "sub"), ("Session", "sid")];
     let page = EchoPage {
         style: STYLE_PATH,
         request: format!("{method} {target}"),
         name: claims.as_ref().map(|_| get("name").or(get("email")).unwrap_or_else(|| "somebody".to_owned())),
         facts: facts.into_iter().filter_map(|(label, claim)| Some((label, get(claim)?))).collect(),
-        claims: claims.map_or_else(String::new, |claims| serde_json::to_string_pretty(&claims).unwrap_or_default()),
+        claims: claims
+            .map_or_else(String::new, |claims| serde_json::to_string_pretty(&claims).unwrap_or_default()),
         headers: headers.into_iter().filter(|(name, _)| name.starts_with("x-")).collect(),
     };
     match page.render() {

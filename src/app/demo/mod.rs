@@ -31,7 +31,8 @@ impl Demo {
     /// Where loopback cannot be listened on, or no folder for the demo's state can be made.
     pub async fn start(port: u16) -> Result<Self, Fatal> {
         let bind = async || {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| Fatal::new("loopback", e))?;
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| Fatal::new("loopback", e))?;
             let address = listener.local_addr().map_err(|e| Fatal::new("loopback", e))?;
             Ok::<_, Fatal>((listener, address))
         };
@@ -51,7 +52,8 @@ impl Demo {
             redirect_uri: format!("{}/oauth2/idpresponse/stand-in", origin("auth", port)),
             origins: ["auth", "app"].map(|name| origin(name, port)),
         };
-        let stand_in = provider::router(registration).map_err(|error| Fatal::new("the stand-in provider", error))?;
+        let stand_in =
+            provider::router(registration).map_err(|error| Fatal::new("the stand-in provider", error))?;
         tokio::spawn(async move { drop(axum::serve(provider_listener, stand_in).await) });
         let echo = echo::router(pool.clone());
         tokio::spawn(async move { drop(axum::serve(app_listener, echo).await) });
@@ -99,7 +101,8 @@ upstream = "http://{app}"
             auth = origin("auth", *port),
             state = state.display(),
         );
-        Config::parse(&text, "the demo", Path::new("."), &|_| None).map_err(|error| Fatal::new("the demo", error))
+        Config::parse(&text, "the demo", Path::new("."), &|_| None)
+            .map_err(|error| Fatal::new("the demo", error))
     }
 
     /// Lets the echo app check what it is handed against the key set of `pool`.

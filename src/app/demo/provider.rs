@@ -66,7 +66,8 @@ struct FormPage<'a> {
 /// # Errors
 /// Where no key can be made.
 pub fn router(registration: Registration) -> Result<Router, KeyError> {
-    let key = SigningKey::read(&uuid(&SystemEntropy), Algorithm::Es256, &SigningKey::generate(Algorithm::Es256)?)?;
+    let key =
+        SigningKey::read(&uuid(&SystemEntropy), Algorithm::Es256, &SigningKey::generate(Algorithm::Es256)?)?;
     let stand_in = Arc::new(StandIn { registration, key, codes: Mutex::default() });
     Ok(Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
@@ -101,12 +102,17 @@ async fn ask(State(stand_in): Shared, RawQuery(query): RawQuery) -> Response {
     show(&stand_in, &parameters, "ann@example.com", "Ann Example", None)
 }
 
-fn show(stand_in: &StandIn, parameters: &Form, email: &str, name: &str, problem: Option<&'static str>) -> Response {
+fn show(
+    stand_in: &StandIn,
+    parameters: &Form,
+    email: &str,
+    name: &str,
+    problem: Option<&'static str>,
+) -> Response {
     if parameters.get("redirect_uri") != Some(&stand_in.registration.redirect_uri) {
         return (StatusCode::BAD_REQUEST, "this provider knows one client only\n").into_response();
     }
-    let hidden =
-        CARRIED.into_iter().filter_map(|key| Some((key, parameters.get(key)?.as_str()))).collect();
+    let hidden = CARRIED.into_iter().filter_map(|key| Some((key, parameters.get(key)?.as_str()))).collect();
     match (FormPage { hidden, email, name, problem }).render() {
         // Chromium holds the redirects that follow a form against form-action, so it names them.
         Ok(html) => {
@@ -139,8 +145,11 @@ async fn believe(State(stand_in): Shared, body: String) -> Response {
         "amr": ["user"],
     });
     let code = Token::random(&SystemEntropy).text();
-    let grant =
-        Grant { claims, code_challenge: field("code_challenge").to_owned(), expires_at: now.plus(CODE_LIFETIME) };
+    let grant = Grant {
+        claims,
+        code_challenge: field("code_challenge").to_owned(),
+        expires_at: now.plus(CODE_LIFETIME),
+    };
     let mut codes = stand_in.codes.lock().unwrap_or_else(PoisonError::into_inner);
     codes.retain(|_, grant| now < grant.expires_at);
     if codes.len() >= MOST_CODES {

@@ -37,8 +37,14 @@ impl WebDriverCompatibleCommand for Cdp {
 pub async fn open(look: Look) -> Client {
     let mut capabilities = Capabilities::new();
     let arguments = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
     ];
     let scripts = if look.scripts { 1 } else { 2 };
     capabilities.insert(
@@ -49,7 +55,11 @@ pub async fn open(look: Look) -> Client {
         }),
     );
     capabilities.insert("acceptInsecureCerts".into(), true.into());
-    let browser = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&webdriver()).await.unwrap();
+    let browser = ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&webdriver())
+        .await
+        .unwrap();
     let size = json!({ "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": look.width < 600 });
     browser.issue_cmd(Cdp("Emulation.setDeviceMetricsOverride", size)).await.unwrap();
     let scheme = if look.dark { "dark" } else { "light" };

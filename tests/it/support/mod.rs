@@ -6,4 +6,3 @@ pub mod parties;
 pub mod process;
 pub mod upstream;
 pub mod visitor;
-

@@ -8,14 +8,13 @@ use std::process::{Child, Command, Stdio};
 /// What a test wants of its Narthex.
 pub struct NarthexBuilder {
     https: u16,
-    top: String,
     tables: String,
 }
 
 impl NarthexBuilder {
     /// A deployment at `https://auth.localhost:{port}`.
     pub fn new() -> Self {
-        Self { https: free_port(), top: String::new(), tables: String::new() }
+        Self { https: free_port(), tables: String::new() }
     }
 
     /// The origin of `name`.localhost.
@@ -26,12 +25,6 @@ impl NarthexBuilder {
     /// Where the provider `name` sends browsers back to.
     pub fn callback(&self, name: &str) -> String {
         format!("{}/oauth2/idpresponse/{name}", self.origin("auth"))
-    }
-
-    /// Adds lines to the top of the file.
-    pub fn top(mut self, toml: &str) -> Self {
-        writeln!(self.top, "{toml}").unwrap();
-        self
     }
 
     /// Adds tables.
@@ -52,10 +45,9 @@ impl NarthexBuilder {
         let folder = tempfile::tempdir().unwrap();
         let (http, admin) = (free_port(), free_port());
         let text = format!(
-            "public_url = \"{}\"\n{}\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
+            "public_url = \"{}\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
              admin = \"127.0.0.1:{admin}\"\ntrusted_proxies = [\"127.0.0.7\"]\n\n{}",
             self.origin("auth"),
-            self.top,
             self.https,
             self.tables
         );

@@ -61,7 +61,11 @@ impl Postgres {
         let data = folder.path().join("data");
         // PostgreSQL refuses to run as root.
         let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        let run_as: &[&str] = if root { &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] } else { &["env"] };
+        let run_as: &[&str] = if root {
+            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        } else {
+            &["env"]
+        };
         if root {
             assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
         }

@@ -13,10 +13,8 @@ pub fn free_port() -> u16 {
 
 /// Where the tests' parties are installed.
 pub fn parties() -> PathBuf {
-    std::env::var_os("NARTHEX_PARTIES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/parties"),
-        PathBuf::from,
-    )
+    std::env::var_os("NARTHEX_PARTIES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/parties"), PathBuf::from)
 }
 
 /// A process of somebody else's program. It ends when this value does, or when the tests' own
@@ -41,9 +39,11 @@ impl Party {
     pub fn node_with(script: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
         let mut command = Command::new("node");
         command.current_dir(parties()).arg(script).args(arguments).envs(environment.iter().copied());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node is installed");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node is installed");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap_or_else(|| panic!("{script} ended: run it through `make test`")).unwrap();
+        let first =
+            lines.next().unwrap_or_else(|| panic!("{script} ended: run it through `make test`")).unwrap();
         assert_eq!(first, "ready", "{script}");
         // Whatever it says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));

@@ -31,7 +31,8 @@ impl Seen {
     pub fn claims(&self) -> serde_json::Value {
         use base64::Engine as _;
         let payload = self.one("x-amzn-oidc-data").split('.').nth(1).unwrap();
-        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap())
+            .unwrap()
     }
 }
 

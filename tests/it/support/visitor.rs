@@ -12,7 +12,8 @@ struct Localhost;
 
 impl reqwest::dns::Resolve for Localhost {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let addresses: Box<dyn Iterator<Item = SocketAddr> + Send> = Box::new(std::iter::once(([127, 0, 0, 1], 0).into()));
+        let addresses: Box<dyn Iterator<Item = SocketAddr> + Send> =
+            Box::new(std::iter::once(([127, 0, 0, 1], 0).into()));
         Box::pin(async move { Ok(addresses) })
     }
 }
@@ -31,7 +32,10 @@ impl Visitor {
     }
 
     /// The same with a client of one's own making.
-    pub fn with(narthex: &Narthex, make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Self {
+    pub fn with(
+        narthex: &Narthex,
+        make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
         Self::trusting(narthex.authority(), make)
     }
 
