@@ -8,7 +8,7 @@ PARTIES := $(abspath $(TARGET_DIR))/parties
 
 ## The demo; with a narthex.toml, what that says.
 run: build-tools
-	$(CARGO) run --quiet -- run
+	$(CARGO) run -- run
 
 ## Every test, against real parties.
 test: build-tools test-tools

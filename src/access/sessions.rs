@@ -66,7 +66,8 @@ pub struct Sessions {
     index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
     changes: AtomicU64,
     heard_at: AtomicI64,
-    touched: Mutex<Vec<(String, Timestamp)>>,
+    /// Sessions whose last use is to be written down: one entry each, however long the store is away.
+    touched: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Sessions {
@@ -155,7 +156,7 @@ impl Sessions {
         if due
             && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            lock(&self.touched).push((live.session.id.clone(), now));
+            lock(&self.touched).insert(live.session.id.clone(), now);
         }
         Ok(Some(Principal(live)))
     }
@@ -221,13 +222,16 @@ impl Sessions {
             lives.retain(|live| live.strong_count() > 0);
             !lives.is_empty()
         });
-        let touched = std::mem::take(&mut *lock(&self.touched));
+        let touched: Vec<_> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         if touched.is_empty() {
             return Ok(());
         }
         let result = self.store.note_last_seen(&touched).await;
         if result.is_err() {
-            lock(&self.touched).extend(touched);
+            let mut newer = lock(&self.touched);
+            for (id, at) in touched {
+                newer.entry(id).or_insert(at);
+            }
         }
         result
     }

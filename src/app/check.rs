@@ -43,6 +43,12 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     let mut report = Report::default();
     println!("{}", file.display());
     report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
+    if let Some(route) = config.routes.iter().find(|route| route.host == *config.public_url.host()) {
+        report.warn(format!(
+            "the sign-in pages share the origin of \"{}\": a script of that app can act on them; give them a host of their own where you can",
+            route.name
+        ));
+    }
     println!("certificates");
     certificates(&config, SystemClock.now(), &mut report);
     println!("providers");

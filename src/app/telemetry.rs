@@ -2,7 +2,11 @@
 //! `tracing-subscriber`'s filters; `NARTHEX_LOG=info,narthex::request=debug` tells of every request.
 
 use std::io::IsTerminal as _;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 ///
 /// What pingora calls errors of its connections is mostly browsers that went away; what failed of a
@@ -11,11 +15,20 @@ const DEFAULT: &str = "info,pingora_core=error,pingora_core::apps=off,pingora_pr
 
 /// Begins to log.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("NARTHEX_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let chosen = EnvFilter::try_from_env("NARTHEX_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    // Libraries print whole requests, cookies among them, where they are let: no filter lets them.
+    let discreet = filter_fn(|metadata| {
+        let ours = metadata.target().starts_with("narthex") || metadata.target() == "audit";
+        ours || *metadata.level() <= Level::INFO
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(chosen).with(discreet);
     // A second start, in tests, finds the first one's subscriber and leaves it.
     drop(match std::io::stderr().is_terminal() {
-        true => builder.try_init(),
-        false => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        true => registry.with(lines).try_init(),
+        false => {
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(lines).try_init()
+        }
     });
 }

@@ -96,7 +96,7 @@ impl Gateway {
             Some(Place::Route(entry)) if entry.takes(&path) => entry,
             Some(Place::Route(_)) => return Err(Failure::bad_path().answer(&incoming.visitor).into()),
             Some(Place::Own(name)) => {
-                return Err(app_host::answer(self, session, &table.catalogue, &incoming, &name).await);
+                return Err(app_host::answer(self, session, &table.catalogue, &incoming, name).await);
             }
             Some(Place::Pool) => {
                 return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await);

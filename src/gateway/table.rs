@@ -23,7 +23,7 @@ pub enum Place<'t> {
     /// A page or endpoint of the pool.
     Pool,
     /// An address below `/.narthex/` on an app host; its name.
-    Own(String),
+    Own(&'static str),
     /// A route.
     Route(&'t Arc<Entry>),
 }
@@ -75,20 +75,21 @@ impl Table {
     /// What a request for `host` and `path` is for.
     pub fn find(&self, host: &Host, path: &Path<'_>) -> Option<Place<'_>> {
         let entries = self.by_host.get(host);
-        if entries.is_some()
-            && path.segments.first().is_some_and(|first| first == ".narthex")
-            && let Some(name @ ("callback" | "sign-out" | "style.css")) =
-                path.segments.get(1).map(AsRef::as_ref)
-            && path.segments.len() == 2
-        {
-            return Some(Place::Own(name.to_owned()));
+        let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
+        if reserved && path.segments.len() == 2 {
+            match &*path.segments[1] {
+                // Pages link to it, and every host of ours shows pages.
+                "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
+                "callback" if entries.is_some() => return Some(Place::Own("callback")),
+                "sign-out" if entries.is_some() => return Some(Place::Own("sign-out")),
+                _ => {}
+            }
         }
         if host == self.catalogue.config.public_url.host() && path.starts_with(&self.pool_path) {
             return Some(Place::Pool);
         }
         let serves = |entry: &&Arc<Entry>| path.starts_with(&entry.route.config.path);
         let entry = entries?.iter().find(serves)?;
-        let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         (!reserved).then_some(Place::Route(entry))
     }
 }

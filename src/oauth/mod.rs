@@ -65,7 +65,6 @@ pub fn router(pool: Arc<Pool>) -> Router {
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
-        .route("/.narthex/style.css", get(|| async { Reply(Ok(hosted::style())) }))
         .fallback(|| async { Reply(Err(Failure::not_found())) })
         .method_not_allowed_fallback(|| async { Reply(Err(Failure::not_found())) })
         .with_state(pool)

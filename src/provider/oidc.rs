@@ -284,7 +284,7 @@ fn check_issuer(document: &Document, iss: Option<&String>) -> Result<(), Provide
 /// The check that the log names.
 fn check_name(error: &ClaimsVerificationError) -> &'static str {
     match error {
-        ClaimsVerificationError::Expired(_) => "exp",
+        ClaimsVerificationError::Expired(_) => "exp or iat",
         ClaimsVerificationError::InvalidAudience(_) => "aud",
         ClaimsVerificationError::InvalidIssuer(_) => "issuer",
         ClaimsVerificationError::InvalidNonce(_) => "nonce",

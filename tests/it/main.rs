@@ -9,6 +9,8 @@ mod check;
 mod crash;
 mod gateway;
 mod hostile;
+mod lying_provider;
 mod reload;
+mod sessions;
 mod sign_in;
 mod store;

@@ -248,3 +248,21 @@ async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
     };
     is(&landed, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_serves_an_app_and_the_pages_where_there_is_no_other() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new().public_url("app", "/.narthex");
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/page", narthex.origin("app"));
+    let landed = visitor.land(&app, "alice").await;
+    is(&landed, 200);
+    assert_eq!(landed.url().as_str(), app);
+    let claims = landed.json::<Seen>().await.unwrap().claims();
+    assert_eq!(claims["iss"], format!("{}/.narthex", narthex.origin("app")));
+    is(&visitor.get(&format!("{}/.narthex/.well-known/jwks.json", narthex.origin("app"))).await, 200);
+    is(&visitor.get(&format!("{}/.narthex/style.css", narthex.origin("app"))).await, 200);
+    is(&visitor.get(&format!("{}/.narthex/", narthex.origin("app"))).await, 200);
+}

@@ -8,13 +8,15 @@ use std::process::{Child, Command, Stdio};
 /// What a test wants of its Narthex.
 pub struct NarthexBuilder {
     https: u16,
+    public: (&'static str, &'static str),
     tables: String,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl NarthexBuilder {
     /// A deployment at `https://auth.localhost:{port}`.
     pub fn new() -> Self {
-        Self { https: free_port(), tables: String::new() }
+        Self { https: free_port(), public: ("auth", ""), tables: String::new(), environment: Vec::new() }
     }
 
     /// The origin of `name`.localhost.
@@ -24,12 +26,24 @@ impl NarthexBuilder {
 
     /// Where the provider `name` sends browsers back to.
     pub fn callback(&self, name: &str) -> String {
-        format!("{}/oauth2/idpresponse/{name}", self.origin("auth"))
+        format!("{}{}/oauth2/idpresponse/{name}", self.origin(self.public.0), self.public.1)
+    }
+
+    /// Puts the pages elsewhere than at `https://auth.localhost:{port}`.
+    pub fn public_url(mut self, name: &'static str, path: &'static str) -> Self {
+        self.public = (name, path);
+        self
     }
 
     /// Adds tables.
     pub fn tables(mut self, toml: &str) -> Self {
         writeln!(self.tables, "{toml}").unwrap();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn environment(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
         self
     }
 
@@ -45,15 +59,24 @@ impl NarthexBuilder {
         let folder = tempfile::tempdir().unwrap();
         let (http, admin) = (free_port(), free_port());
         let text = format!(
-            "public_url = \"{}\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
+            "public_url = \"{}{}\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
              admin = \"127.0.0.1:{admin}\"\ntrusted_proxies = [\"127.0.0.7\"]\n\n{}",
-            self.origin("auth"),
+            self.origin(self.public.0),
+            self.public.1,
             self.https,
             self.tables
         );
         let file = folder.path().join("narthex.toml");
         std::fs::write(&file, text).unwrap();
-        let mut narthex = Narthex { child: None, folder, file, https: self.https, http, admin };
+        let mut narthex = Narthex {
+            child: None,
+            environment: self.environment,
+            folder,
+            file,
+            https: self.https,
+            http,
+            admin,
+        };
         narthex.start();
         narthex
     }
@@ -62,6 +85,7 @@ impl NarthexBuilder {
 /// A running Narthex.
 pub struct Narthex {
     child: Option<Child>,
+    environment: Vec<(&'static str, &'static str)>,
     folder: tempfile::TempDir,
     pub file: PathBuf,
     pub https: u16,
@@ -76,6 +100,7 @@ impl Narthex {
         let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
             .args(["run", "--config"])
             .arg(&self.file)
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

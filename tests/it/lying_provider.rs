@@ -1,0 +1,320 @@
+//! A provider that lies in one thing at a time. Each lie differs from an accepted twin in that one
+//! thing, and the audit names the very check that caught it.
+
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::provider_toml;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is, location, next};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use narthex::base::{Clock as _, SystemClock};
+use narthex::jose::{self, Algorithm, SigningKey};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SECRET: &str = "corp-secret-0123456789abcdef0123456789";
+
+/// What the provider does with the next login.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    None,
+    /// Sets a claim of the ID token; null takes it out.
+    Claim(&'static str, fn(i64) -> Value),
+    /// Signs with a key that it does not publish, under the id of one that it does.
+    OtherKey,
+    /// Signs with a new key, and publishes it only then.
+    NewKey,
+    Unsigned,
+    /// Signs with the client's secret.
+    Hmac,
+    NoIdToken,
+    /// Speaks of somebody else at the UserInfo endpoint.
+    OtherUserInfo,
+    /// Answers the token request with a redirect.
+    Redirects,
+    /// Answers with more than anybody needs.
+    Floods,
+    /// Answers after everybody has gone.
+    Sleeps,
+    /// Sends the browser back without `iss`, which it has promised.
+    NoIss,
+    /// Sends the browser back with an error.
+    Error(&'static str),
+}
+
+struct Provider {
+    issuer: String,
+    lie: Mutex<Lie>,
+    keys: Mutex<Vec<Arc<SigningKey>>>,
+    nonce: Mutex<String>,
+}
+
+type Shared = State<Arc<Provider>>;
+
+fn key(kid: &str) -> Arc<SigningKey> {
+    Arc::new(
+        SigningKey::read(kid, Algorithm::Es256, &SigningKey::generate(Algorithm::Es256).unwrap()).unwrap(),
+    )
+}
+
+impl Provider {
+    async fn start() -> (Arc<Self>, u16) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let provider = Arc::new(Self {
+            issuer: format!("http://127.0.0.1:{port}"),
+            lie: Mutex::new(Lie::None),
+            keys: Mutex::new(vec![key("first")]),
+            nonce: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/jwks", get(jwks))
+            .route("/authorize", get(authorize))
+            .route("/token", post(token))
+            .route("/userinfo", get(user_info))
+            .with_state(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (provider, port)
+    }
+
+    fn lie(&self) -> Lie {
+        *self.lie.lock().unwrap()
+    }
+}
+
+async fn discovery(State(provider): Shared) -> Json<Value> {
+    let at = |path: &str| format!("{}{path}", provider.issuer);
+    Json(json!({
+        "issuer": provider.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
+        "jwks_uri": at("/jwks"), "userinfo_endpoint": at("/userinfo"), "response_types_supported": ["code"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
+        "authorization_response_iss_parameter_supported": true,
+    }))
+}
+
+async fn jwks(State(provider): Shared) -> Json<Value> {
+    let keys: Vec<Value> =
+        provider.keys.lock().unwrap().iter().map(|key| serde_json::to_value(key.jwk()).unwrap()).collect();
+    Json(json!({ "keys": keys }))
+}
+
+async fn authorize(State(provider): Shared, uri: http::Uri) -> Response {
+    let query = narthex::oauth::form(uri.query().unwrap()).unwrap();
+    *provider.nonce.lock().unwrap() = query["nonce"].clone();
+    let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
+    back.query_pairs_mut().append_pair("state", &query["state"]);
+    match provider.lie() {
+        Lie::Error(error) => drop(back.query_pairs_mut().append_pair("error", error)),
+        _ => drop(back.query_pairs_mut().append_pair("code", "code")),
+    }
+    if !matches!(provider.lie(), Lie::NoIss) {
+        back.query_pairs_mut().append_pair("iss", &provider.issuer);
+    }
+    axum::response::Redirect::to(back.as_str()).into_response()
+}
+
+async fn token(State(provider): Shared) -> Response {
+    let now = SystemClock.now().seconds();
+    let lie = provider.lie();
+    let mut claims = json!({
+        "iss": provider.issuer, "aud": "narthex", "sub": "alice", "nonce": *provider.nonce.lock().unwrap(),
+        "iat": now, "exp": now + 300, "email": "alice@corp.example", "email_verified": true,
+    });
+    if let Lie::Claim(name, value) = lie {
+        match value(now) {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value,
+        }
+    }
+    let first = provider.keys.lock().unwrap()[0].clone();
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let id_token = match lie {
+        Lie::OtherKey => jose::sign(&key("first"), &[], &claims).unwrap(),
+        Lie::NewKey => {
+            let new = key("second");
+            *provider.keys.lock().unwrap() = vec![new.clone()];
+            jose::sign(&new, &[], &claims).unwrap()
+        }
+        Lie::Unsigned => format!("{}.{}.", part(&json!({ "alg": "none" })), part(&claims)),
+        Lie::Hmac => {
+            let signed = format!("{}.{}", part(&json!({ "alg": "HS256" })), part(&claims));
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
+            let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+        }
+        Lie::Redirects => return axum::response::Redirect::temporary("/elsewhere").into_response(),
+        Lie::Floods => return (StatusCode::OK, vec![b' '; 3 << 20]).into_response(),
+        Lie::Sleeps => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            String::new()
+        }
+        _ => jose::sign(&first, &[], &claims).unwrap(),
+    };
+    let mut answer = json!({ "access_token": "at", "token_type": "Bearer", "id_token": id_token });
+    if matches!(lie, Lie::NoIdToken) {
+        answer.as_object_mut().unwrap().remove("id_token");
+    }
+    Json(answer).into_response()
+}
+
+async fn user_info(State(provider): Shared) -> Json<Value> {
+    let sub = if matches!(provider.lie(), Lie::OtherUserInfo) { "mallory" } else { "alice" };
+    Json(json!({ "sub": sub, "name": "Alice" }))
+}
+
+async fn scene() -> (Arc<Provider>, Narthex, Upstream) {
+    let upstream = Upstream::start().await;
+    let (provider, port) = Provider::start().await;
+    let narthex = NarthexBuilder::new()
+        .tables(&provider_toml("corp", port, "{ domains = [\"corp.example\"] }"))
+        .route("app", upstream.port, "")
+        .start();
+    (provider, narthex, upstream)
+}
+
+/// Goes to the app as a new visitor; answers the last page's status.
+async fn try_login(narthex: &Narthex) -> (Visitor, reqwest::Response) {
+    let visitor = Visitor::new(narthex);
+    let landed = visitor.follow(&format!("{}/", narthex.origin("app"))).await;
+    (visitor, landed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_lie_is_refused_by_the_check_that_is_meant_for_it_and_leaves_no_session() {
+    let (provider, narthex, upstream) = scene().await;
+    let lies: &[(Lie, u16, &str)] = &[
+        (Lie::Claim("iss", |_| json!("https://elsewhere.example")), 400, "issuer"),
+        (Lie::Claim("aud", |_| json!("somebody")), 400, "aud"),
+        (Lie::Claim("aud", |_| json!(["narthex", "somebody"])), 400, "aud"),
+        (Lie::Claim("azp", |_| json!("somebody")), 400, "id token"),
+        (Lie::Claim("nonce", |_| json!("another")), 400, "nonce"),
+        (Lie::Claim("nonce", |_| Value::Null), 400, "nonce"),
+        (Lie::Claim("exp", |now| json!(now - 70)), 400, "exp or iat"),
+        (Lie::Claim("iat", |now| json!(now + 70)), 400, "exp or iat"),
+        (Lie::Claim("nbf", |now| json!(now + 70)), 400, "id token"),
+        (Lie::Claim("sub", |_| json!("")), 400, "sub"),
+        (Lie::Claim("sub", |_| json!("x".repeat(256))), 400, "sub"),
+        (Lie::Claim("email", |_| json!("a@b@corp.example")), 400, "unmappable"),
+        (Lie::Claim("email", |_| json!("alice@corp.example,mallory@evil.example")), 400, "unmappable"),
+        (Lie::Claim("email_verified", |_| json!(false)), 403, "not_allowed"),
+        (Lie::Claim("email_verified", |_| Value::Null), 403, "not_allowed"),
+        (Lie::Claim("email", |_| json!("alice@notcorp.example")), 403, "not_allowed"),
+        (Lie::OtherKey, 400, "signature"),
+        (Lie::Unsigned, 400, "signature"),
+        (Lie::Hmac, 400, "signature"),
+        (Lie::NoIdToken, 400, "id token"),
+        (Lie::OtherUserInfo, 400, "userinfo"),
+        (Lie::Redirects, 502, "provider_unavailable"),
+        (Lie::Floods, 502, "provider_unavailable"),
+        (Lie::NoIss, 400, "iss"),
+        (Lie::Error("access_denied"), 403, "provider_refused"),
+    ];
+    for (count, (lie, status, reason)) in lies.iter().enumerate() {
+        *provider.lie.lock().unwrap() = *lie;
+        let (visitor, refused) = try_login(&narthex).await;
+        let failed = narthex.audit("login_failed");
+        assert_eq!(failed.len(), count + 1, "{lie:?} was believed");
+        assert_eq!(failed[count]["reason"], *reason, "{lie:?}: {}", failed[count]["detail"]);
+        is(&refused, *status);
+        let page = refused.text().await.unwrap();
+        assert!(page.contains(failed[count]["request_id"].as_str().unwrap()), "{page}");
+        // No session is left: the way leads to the provider again.
+        let again = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        let begun = visitor.get(location(&again).as_str()).await;
+        assert!(next(&begun).unwrap().starts_with(&provider.issuer), "{lie:?} left a session");
+    }
+    assert!(upstream.seen().is_empty());
+    assert!(narthex.audit("login").is_empty());
+    *provider.lie.lock().unwrap() = Lie::None;
+    is(&try_login(&narthex).await.1, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_honest_provider_may_do_is_taken() {
+    let (provider, narthex, _upstream) = scene().await;
+    for lie in [
+        Lie::Claim("exp", |now| json!(now - 50)),
+        Lie::Claim("iat", |now| json!(now + 50)),
+        Lie::Claim("nbf", |now| json!(now + 50)),
+        Lie::Claim("azp", |_| json!("narthex")),
+        Lie::Claim("aud", |_| json!(["narthex"])),
+        Lie::Claim("email_verified", |_| json!("true")),
+    ] {
+        *provider.lie.lock().unwrap() = lie;
+        is(&try_login(&narthex).await.1, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_may_change_its_keys() {
+    let (provider, narthex, _upstream) = scene().await;
+    is(&try_login(&narthex).await.1, 200);
+    *provider.lie.lock().unwrap() = Lie::NewKey;
+    // An unknown key makes us ask again, though no more often than once in ten seconds.
+    let begun = std::time::Instant::now();
+    let answered = loop {
+        let (_, answer) = try_login(&narthex).await;
+        if answer.status() == 200 || begun.elapsed() > Duration::from_secs(20) {
+            break answer;
+        }
+        *provider.lie.lock().unwrap() = Lie::None;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    is(&answered, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_sleeps_is_waited_for_only_so_long() {
+    let (provider, narthex, _upstream) = scene().await;
+    *provider.lie.lock().unwrap() = Lie::Sleeps;
+    let begun = std::time::Instant::now();
+    let (_, answer) = try_login(&narthex).await;
+    is(&answer, 502);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
+    let upstream = Upstream::start().await;
+    let (_provider, port) = Provider::start().await;
+    let narthex = NarthexBuilder::new()
+        .tables(&provider_toml("corp", port, "\"anyone\""))
+        .route("app", upstream.port, "")
+        .environment("NARTHEX_LOG", "trace")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let mut url = format!("{}/", narthex.origin("app"));
+    let mut secrets = vec![SECRET.to_owned()];
+    loop {
+        let answer = visitor.get(&url).await;
+        for cookie in answer.headers().get_all("set-cookie") {
+            let value =
+                cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+            secrets.extend(Some(value).filter(|value| value.len() > 8));
+        }
+        match next(&answer) {
+            Some(to) => url = to,
+            None => break is(&answer, 200),
+        }
+        let to = url::Url::parse(&url).unwrap();
+        secrets.extend(
+            to.query_pairs()
+                .filter(|(name, _)| name == "code")
+                .map(|(_, value)| value.into_owned())
+                .filter(|v| v != "code"),
+        );
+    }
+    secrets.push(upstream.seen()[0].one("x-amzn-oidc-data").to_owned());
+    assert!(secrets.len() >= 6, "{}", secrets.len());
+    let log = narthex.log();
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret} is in the log");
+    }
+}

@@ -1,0 +1,211 @@
+//! Sessions over time. The clock is the test's own, so nothing waits.
+
+use narthex::access::{Principal, Sessions};
+use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp, Token};
+use narthex::catalogue::{Catalogue, Current};
+use narthex::config::Config;
+use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::model::{CookieScope, Identity, SessionCookie};
+use narthex::store::{Change, Feed, Store};
+use std::sync::Arc;
+
+const FILE: &str = r#"
+public_url = "https://auth.example.com"
+[session]
+idle = "1h"
+absolute = "5h"
+"#;
+
+struct Scene {
+    clock: Arc<ManualClock>,
+    store: Store,
+    ring: Arc<KeyRing>,
+    current: Arc<Current>,
+    sessions: Sessions,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
+        let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
+        let config = Config::parse(FILE, "test", folder.path(), &|_| None).unwrap();
+        let store = Store::open(&config.store.url, ring.clone()).await.unwrap();
+        let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
+        let current = Arc::new(Current::new(catalogue));
+        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone());
+        Self { clock, store, ring, current, sessions, _folder: folder }
+    }
+
+    /// Another node on the same store.
+    fn node(&self) -> Sessions {
+        Sessions::new(self.store.clone(), self.ring.clone(), self.clock.clone(), self.current.clone())
+    }
+
+    /// Signs somebody in; answers the session's id and the cookie of `app`.
+    async fn sign_in(&self, email: &str) -> (String, String) {
+        let (now, token) = (self.clock.now(), Token::random(&SystemEntropy));
+        let account = FederatedAccount {
+            identity: Identity {
+                issuer: "https://idp".into(),
+                subject: email.into(),
+                provider: "corp".into(),
+            },
+            attributes: [("email".to_owned(), email.to_owned())].into(),
+            groups: vec![],
+        };
+        let authentication = Authentication { provider: "corp".into(), amr: vec![], auth_time: now };
+        let limits = self.current.load().config.session;
+        let id = self
+            .store
+            .transaction(|tx| {
+                let (account, authentication, token) = (&account, &authentication, &token);
+                Box::pin(async move {
+                    let user = directory::upsert(tx, "pool", account, now, &SystemEntropy).await?;
+                    let session = directory::begin_session(
+                        tx,
+                        &user,
+                        authentication,
+                        None,
+                        limits,
+                        now,
+                        &SystemEntropy,
+                    )
+                    .await?;
+                    let cookie = SessionCookie {
+                        hash: token.hash(),
+                        session_id: session.id.clone(),
+                        scope: app(),
+                        created_at: now,
+                    };
+                    tx.add_session_cookie(&cookie).await?;
+                    Ok(session.id)
+                })
+            })
+            .await
+            .unwrap();
+        (id, self.sessions.cookie(&token, &app()))
+    }
+
+    async fn end(&self, id: &str) {
+        let now = self.clock.now();
+        self.store
+            .transaction(|tx| Box::pin(async move { tx.end_session(id, now, &SystemEntropy).await }))
+            .await
+            .unwrap();
+    }
+
+    /// Moves the clock, and has everybody hear that nothing happened meanwhile.
+    fn pass(&self, minutes: u64, nodes: &[&Sessions]) {
+        self.clock.advance(Duration::from_secs(minutes * 60));
+        for node in nodes.iter().chain([&&self.sessions]) {
+            node.heard(self.clock.now());
+        }
+    }
+}
+
+fn app() -> CookieScope {
+    CookieScope::App("app.example.com".into())
+}
+
+async fn who(sessions: &Sessions, cookie: &str) -> Option<Principal> {
+    sessions.principal(cookie, &app()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_ends_after_idleness_and_after_its_age_on_the_warm_path_too() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    for _ in 0..4 {
+        assert!(who(&scene.sessions, &cookie).await.is_some());
+        scene.pass(59, &[]);
+    }
+    assert!(who(&scene.sessions, &cookie).await.is_some(), "busy, and not five hours old");
+    scene.pass(59, &[]);
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    scene.pass(6, &[]);
+    assert!(who(&scene.sessions, &cookie).await.is_none(), "five hours old");
+
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    scene.pass(61, &[]);
+    assert!(who(&scene.sessions, &cookie).await.is_none(), "idle for an hour");
+    // It does not come back by being asked for again.
+    assert!(who(&scene.sessions, &cookie).await.is_none());
+}
+
+#[tokio::test]
+async fn a_session_that_is_busy_on_another_node_is_not_idle_here() {
+    let scene = Scene::set().await;
+    let other = scene.node();
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    for _ in 0..2 {
+        scene.pass(50, &[&other]);
+        assert!(who(&other, &cookie).await.is_some());
+        other.write_down().await.unwrap();
+    }
+    assert!(who(&scene.sessions, &cookie).await.is_some(), "the other node wrote down when it was last used");
+}
+
+#[tokio::test]
+async fn a_session_that_another_node_ended_is_over_as_soon_as_that_is_heard() {
+    let scene = Scene::set().await;
+    let other = scene.node();
+    let (id, cookie) = scene.sign_in("ann@example.com").await;
+    let mut feed = Feed::default();
+    assert!(who(&other, &cookie).await.is_some());
+    scene.end(&id).await;
+    let news = feed.news(&scene.store, scene.clock.now()).await.unwrap();
+    assert!(news.contains(&Change::Session(id)));
+    other.hear(&news);
+    assert!(who(&other, &cookie).await.is_none());
+}
+
+#[tokio::test]
+async fn sessions_in_memory_are_refused_after_a_minute_of_silence() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    scene.clock.advance(Duration::from_secs(60));
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    scene.clock.advance(Duration::from_secs(1));
+    assert!(
+        scene.sessions.principal(&cookie, &app()).await.is_err(),
+        "a sign-out elsewhere may have gone unheard"
+    );
+    scene.sessions.heard(scene.clock.now());
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+}
+
+#[tokio::test]
+async fn a_cookie_counts_where_it_was_set_and_only_unaltered() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    let (token, mac) = cookie.split_once('.').unwrap();
+    let other = Token::random(&SystemEntropy).text();
+    for bad in [token.to_owned(), format!("{token}."), format!("{other}.{mac}"), format!(".{mac}")] {
+        assert!(who(&scene.sessions, &bad).await.is_none(), "{bad}");
+    }
+    // Cold and warm: what memory knows must not make the scope superfluous.
+    for _ in 0..2 {
+        for scope in [CookieScope::Pool, CookieScope::App("other.example.com".into())] {
+            assert!(scene.sessions.principal(&cookie, &scope).await.unwrap().is_none());
+        }
+        assert!(who(&scene.sessions, &cookie).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_changed_user_is_seen_by_the_next_request() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    let before = who(&scene.sessions, &cookie).await.unwrap();
+    let mut user = before.user().clone();
+    user.enabled = false;
+    let user = &user;
+    scene.store.transaction(|tx| Box::pin(async move { tx.save_user(user).await })).await.unwrap();
+    scene.sessions.hear(&[Change::User(user.id.clone())]);
+    assert!(who(&scene.sessions, &cookie).await.is_none(), "a disabled user has no session");
+}
