@@ -31,4 +31,7 @@ pub fn start() {
             registry.with(lines).try_init()
         }
     });
+    // The same for libraries that write through `log`, which has no callsites to remember the answer:
+    // pingora writes dozens of lines a request that nobody reads.
+    log::set_max_level(log::LevelFilter::Info);
 }
