@@ -155,8 +155,10 @@ fn instructions(proxy: &Proxy, requests: &[Vec<u8>]) -> u64 {
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
         // For whoever wants to see where the instructions go: callgrind_annotate reads it.
-        let kept = std::env::var("NARTHEX_BENCH_PROFILE")
-            .map_or_else(|_| out.path().display().to_string(), |file| format!("{file}.{}.{count}", proxy.port));
+        let kept = std::env::var("NARTHEX_BENCH_PROFILE").map_or_else(
+            |_| out.path().display().to_string(),
+            |file| format!("{file}.{}.{count}", proxy.port),
+        );
         let file = format!("--callgrind-out-file={kept}");
         let (mut child, pid) = proxy.start(&["valgrind", "--tool=callgrind", &file], requests);
         // Every session is met once before the count, as the caches of a running gateway have met it.

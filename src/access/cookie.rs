@@ -1,7 +1,7 @@
 //! Our cookies: their names, how they are found among others, and how they are set.
 //!
 //! All are `__Host-` cookies (RFC 6265bis, section 4.1.3.2): no subdomain and no plain http can set
-//! them.
+//! them. Cookie headers are read as bytes: an app may well set cookies that are no ASCII.
 
 use crate::base::Duration;
 
@@ -12,32 +12,68 @@ pub const POOL_COOKIE: &str = "__Host-narthex-pool";
 /// One login attempt; its id follows.
 pub const LOGIN_COOKIE: &str = "__Host-narthex-login-";
 /// What every cookie of ours begins with.
-pub const OUR_COOKIES: &str = "__Host-narthex";
+const OURS: &[u8] = b"__Host-narthex";
 
-/// The pairs of a `Cookie` header (RFC 6265, section 4.2.1).
-fn pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header.split(';').filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
+/// The pairs of a `Cookie` header (RFC 6265, section 4.2.1), and each with its name.
+fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+    let mut rest = Some(header);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let pair = match memchr::memchr(b';', line) {
+            Some(at) => {
+                rest = Some(&line[at + 1..]);
+                &line[..at]
+            }
+            None => {
+                rest = None;
+                line
+            }
+        };
+        Some(pair.trim_ascii())
+    })
+    .filter_map(|pair| {
+        let at = memchr::memchr(b'=', pair)?;
+        Some((pair, pair[..at].trim_ascii_end(), &pair[at + 1..]))
+    })
 }
 
 /// The value of the cookie `name` in the request's `Cookie` headers.
-pub fn find<'h>(headers: impl IntoIterator<Item = &'h str>, name: &str) -> Option<&'h str> {
-    headers.into_iter().flat_map(pairs).find(|(found, _)| *found == name).map(|(_, value)| value)
+pub fn find<'h>(headers: impl IntoIterator<Item = &'h [u8]>, name: &str) -> Option<&'h str> {
+    let mut all = headers.into_iter().flat_map(pairs);
+    let (.., value) = all.find(|(_, found, _)| *found == name.as_bytes())?;
+    std::str::from_utf8(value).ok()
 }
 
 /// The login attempts in the request's `Cookie` headers: id and sealed value.
-pub fn login_cookies<'h>(headers: impl IntoIterator<Item = &'h str>) -> Vec<(&'h str, &'h str)> {
-    let login = |(name, value): (&'h str, &'h str)| Some((name.strip_prefix(LOGIN_COOKIE)?, value));
+pub fn login_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Vec<(&'h str, &'h str)> {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let login = |(_, name, value): (&[u8], &'h [u8], &'h [u8])| {
+        Some((text(name.strip_prefix(LOGIN_COOKIE.as_bytes())?)?, text(value)?))
+    };
     headers.into_iter().flat_map(pairs).filter_map(login).collect()
 }
 
-/// `header` without our cookies; `None` where nothing of it remains. What is not a pair goes too:
-/// an upstream that reads cookies loosely must not find ours in it.
-pub fn strip(header: &str) -> Option<String> {
-    let others: Vec<String> = pairs(header)
-        .filter(|(name, _)| !name.trim().starts_with(OUR_COOKIES))
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    (!others.is_empty()).then(|| others.join("; "))
+/// All cookies but ours, in one header's value; `None` where none remains. What is not a pair goes
+/// too: an upstream that reads cookies loosely must not find ours in it.
+///
+/// RFC 9113, section 8.2.3: cookies that came in several fields "MUST be concatenated into a single
+/// octet string using the two-octet delimiter" before they are passed on in HTTP/1.1.
+pub fn strip<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Vec<u8>> {
+    let mut others = Vec::new();
+    for (pair, name, _) in headers.into_iter().flat_map(pairs) {
+        if !name.starts_with(OURS) {
+            if !others.is_empty() {
+                others.extend_from_slice(b"; ");
+            }
+            others.extend_from_slice(pair);
+        }
+    }
+    (!others.is_empty()).then_some(others)
+}
+
+/// Whether a `Set-Cookie` value sets a cookie of ours.
+pub fn sets_ours(value: &[u8]) -> bool {
+    value.trim_ascii_start().starts_with(OURS)
 }
 
 /// A `Set-Cookie` value; without an age the cookie goes with the browser.
@@ -57,13 +93,15 @@ mod tests {
 
     #[test]
     fn ours_are_found_and_stripped_whatever_stands_around_them() {
-        let header = "a=1; __Host-narthex=x; b=2;__Host-narthex-login-abc=y; c";
+        let header = "a=1; __Host-narthex=x; b=Zoë;__Host-narthex-login-abc=y; c".as_bytes();
         assert_eq!(find([header], APP_COOKIE), Some("x"));
         assert_eq!(find([header], POOL_COOKIE), None);
-        assert_eq!(find(["a=1", "__Host-narthex-pool=z"], POOL_COOKIE), Some("z"));
+        assert_eq!(find([&b"a=1"[..], b"__Host-narthex-pool=z"], POOL_COOKIE), Some("z"));
         assert_eq!(login_cookies([header]), [("abc", "y")]);
-        assert_eq!(strip(header).as_deref(), Some("a=1; b=2"));
-        assert_eq!(strip("__Host-narthex=x"), None);
-        assert_eq!(strip("\t__Host-narthex =x; a=1").as_deref(), Some("a=1"));
+        assert_eq!(strip([header]).as_deref(), Some("a=1; b=Zoë".as_bytes()));
+        assert_eq!(strip([&b"a=1"[..], b"__Host-narthex=x", b"b=2"]).as_deref(), Some(&b"a=1; b=2"[..]));
+        assert_eq!(strip([&b"__Host-narthex=x"[..]]), None);
+        assert_eq!(strip([&b"\t__Host-narthex =x; a=\xff"[..]]).as_deref(), Some(&b"a=\xff"[..]));
+        assert!(sets_ours(b" __Host-narthex-pool=x; Path=/"));
     }
 }

@@ -7,7 +7,5 @@ mod cookie;
 mod sessions;
 
 pub use assertion::{Assertion, MintError, Minter};
-pub use cookie::{
-    APP_COOKIE, LOGIN_COOKIE, OUR_COOKIES, POOL_COOKIE, clear, find, login_cookies, set, strip,
-};
+pub use cookie::{APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, clear, find, login_cookies, set, sets_ours, strip};
 pub use sessions::{Principal, Sessions};

@@ -62,6 +62,7 @@ pub struct Sessions {
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     catalogue: Arc<Current>,
+    /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
     known: Cache<[u8; 32], Known>,
     index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
     changes: AtomicU64,
@@ -101,15 +102,15 @@ impl Sessions {
     pub async fn principal(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
-        let (hash, now) = (token.hash(), self.clock.now());
-        match self.known.get(&hash).await {
+        let now = self.clock.now();
+        match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
             Some(Some(live)) if self.counts(&live, now) => return self.speak(live, scope, now),
-            Some(Some(_)) => self.known.invalidate(&hash).await,
+            Some(Some(_)) => self.known.invalidate(token.bytes()).await,
             None if unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
         }
-        match self.read(hash).await? {
+        match self.read(&token).await? {
             Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
             _ => Ok(None),
         }
@@ -117,15 +118,17 @@ impl Sessions {
 
     /// What the store knows of a cookie, read after this was called: a read that was under way
     /// already may have missed a change that this request must see.
-    async fn read(&self, hash: [u8; 32]) -> Result<Known, StoreError> {
+    async fn read(&self, token: &Token) -> Result<Known, StoreError> {
         for _ in 0..2 {
-            let known = self.known.try_get_with(hash, self.load(hash)).await;
+            let known = self.known.try_get_with(*token.bytes(), self.load(token)).await;
             match known.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))? {
-                Some(live) if live.stale.load(Ordering::Acquire) => self.known.invalidate(&hash).await,
+                Some(live) if live.stale.load(Ordering::Acquire) => {
+                    self.known.invalidate(token.bytes()).await
+                }
                 known => return Ok(known),
             }
         }
-        self.load(hash).await
+        self.load(token).await
     }
 
     fn counts(&self, live: &Live, now: Timestamp) -> bool {
@@ -161,12 +164,13 @@ impl Sessions {
         Ok(Some(Principal(live)))
     }
 
-    async fn load(&self, hash: [u8; 32]) -> Result<Known, StoreError> {
+    async fn load(&self, token: &Token) -> Result<Known, StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let Some(Found { session, user, scope }) = self.store.session_by_cookie(&hash).await? else {
+        let Some(Found { session, user, scope }) = self.store.session_by_cookie(&token.hash()).await? else {
             return Ok(None);
         };
-        if !user.enabled {
+        // Whoever lost the provider, or a place in its `allow`, has lost the session too.
+        if !user.enabled || !self.still_allowed(&session, &user) {
             return Ok(None);
         }
         let seen = session.last_seen_at.millis();
@@ -190,6 +194,15 @@ impl Sessions {
         Ok(Some(live))
     }
 
+    fn still_allowed(&self, session: &Session, user: &User) -> bool {
+        let catalogue = self.catalogue.load();
+        let provider = catalogue.config.providers.iter().find(|provider| provider.name == session.provider);
+        provider.is_some_and(|provider| {
+            let email = user.email().filter(|_| user.email_verified());
+            provider.allow.names(email, &user.groups)
+        })
+    }
+
     /// Forgets what `changes` speak of: the next request reads it anew.
     pub fn hear(&self, changes: &[Change]) {
         if changes.is_empty() {
@@ -201,6 +214,13 @@ impl Sessions {
             let key = match change {
                 Change::Session(id) => session_key(id),
                 Change::User(id) => user_key(id),
+                Change::Everything => {
+                    let lives = index.drain().flat_map(|(_, lives)| lives);
+                    lives
+                        .filter_map(|live| live.upgrade())
+                        .for_each(|live| live.stale.store(true, Ordering::Release));
+                    continue;
+                }
             };
             for live in index.remove(&key).unwrap_or_default().iter().filter_map(Weak::upgrade) {
                 live.stale.store(true, Ordering::Release);

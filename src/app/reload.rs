@@ -4,6 +4,7 @@ use super::build::App;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::store::Change;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +85,8 @@ async fn reload(app: &App, file: &Path) {
     };
     app.pool.broker.apply(&catalogue);
     app.pool.current.replace(catalogue);
+    // Whom the file lets in may have changed: each session is looked at again.
+    app.pool.sessions.hear(&[Change::Everything]);
     app.gateway.apply().await;
     tracing::info!(target: "audit", event = "reload", generation);
 }

@@ -57,8 +57,12 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         if !good || email.starts_with('@') || email.ends_with('@') {
             return Err("the e-mail address is not one".to_owned());
         }
-        // An address counts only where someone who can know says that it is the person's.
-        let said = claim("email_verified").and_then(text).is_some_and(|value| value == "true");
+        // An address counts only where someone who can know says that it is the person's. What
+        // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section 5.1),
+        // not of another claim that the file takes the address from.
+        let other = config.attributes.get("email").is_some_and(|claim| claim != "email");
+        let of_it = !other || config.attributes.contains_key("email_verified");
+        let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
         attributes.insert("email_verified".to_owned(), (said || config.trust_email).to_string());
     }
     let groups = match claim("groups") {
@@ -92,20 +96,13 @@ fn text(value: &Value) -> Option<String> {
 /// # Errors
 /// Who it is that it does not name, for the log.
 pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
-    let Allow::Only { domains, emails, groups } = allow else { return Ok(()) };
-    let email = account.attributes.get("email").map(|email| email.to_lowercase());
+    let email = account.attributes.get("email").map(String::as_str);
     let verified = account.attributes.get("email_verified").is_some_and(|value| value == "true");
-    if let Some(email) = email.as_ref().filter(|_| verified) {
-        let domain = email.rsplit('@').next().unwrap_or_default();
-        if emails.iter().any(|allowed| allowed == email) || domains.iter().any(|allowed| allowed == domain) {
-            return Ok(());
-        }
-    }
-    if account.groups.iter().any(|group| groups.contains(group)) {
+    if allow.names(email.filter(|_| verified), &account.groups) {
         return Ok(());
     }
     Err(match (email, verified) {
-        (Some(email), true) => email,
+        (Some(email), true) => email.to_owned(),
         (Some(email), false) => format!("{email}, whose address the provider has not verified"),
         (None, _) => format!("subject {}, of whom no e-mail address is known", account.identity.subject),
     })
@@ -186,6 +183,19 @@ mod tests {
         assert!(!judge(json!({"email": "ann@evil-corp.example", "email_verified": true}), false));
         assert!(!judge(json!({"email": "ann@corp.example.evil", "email_verified": true}), false));
         assert!(!judge(json!({}), true));
+    }
+
+    #[test]
+    fn an_address_from_another_claim_does_not_borrow_the_verification_of_email() {
+        let claims = json!({"preferred_username": "boss@corp.example", "email": "ann@corp.example", "email_verified": true});
+        let verified = |attributes: &[(&str, &str)]| {
+            let config = provider(domains("corp.example"), attributes, false);
+            allowed(&config.allow, &account(&config, &external(claims.clone())).unwrap()).is_ok()
+        };
+        assert!(verified(&[]));
+        assert!(verified(&[("email", "email")]));
+        assert!(!verified(&[("email", "preferred_username")]));
+        assert!(verified(&[("email", "preferred_username"), ("email_verified", "email_verified")]));
     }
 
     #[test]

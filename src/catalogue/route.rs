@@ -2,6 +2,7 @@
 
 use crate::base::sha256;
 use crate::config::{self, Config};
+use http::HeaderValue;
 
 /// A route with what follows from it.
 #[derive(Debug)]
@@ -10,6 +11,8 @@ pub struct Route {
     pub config: config::Route,
     /// The origin that browsers see.
     pub origin: String,
+    /// Its authority, as a `Host` header has it.
+    pub authority: HeaderValue,
     /// Whom assertions for this route are for: origin and path.
     pub audience: String,
     /// Who signs them, in the form that verifiers of load balancers' assertions insist on. The last
@@ -30,6 +33,8 @@ impl Route {
                 "arn:aws:elasticloadbalancing:{}:{}:loadbalancer/app/{name}/{deployment}",
                 config.region, config.account_id
             ),
+            authority: HeaderValue::from_str(&origin["https://".len()..])
+                .expect("invariant: a host is letters, digits and marks that headers take"),
             origin,
             config: route,
         }

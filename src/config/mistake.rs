@@ -29,11 +29,21 @@ impl Mistake {
         Self {
             line: source[..start].matches('\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
-            text: source[line_start..line_end].trim_end_matches('\r').to_owned(),
+            text: discreet(source[line_start..line_end].trim_end_matches('\r')),
             width: source[start..end].chars().count().max(1),
             message,
             mend,
         }
+    }
+}
+
+/// The line as it may be shown: mistakes go to terminals and logs, where a secret must not.
+fn discreet(line: &str) -> String {
+    let secret = ["client_secret", "master_key", "postgres"].iter().any(|word| line.contains(word));
+    match line.find('"').filter(|_| secret && !line.contains("env") && !line.contains("file")) {
+        // Letter by letter, so that the marker below still stands right.
+        Some(at) => line.char_indices().map(|(i, c)| if i > at && c != '"' { '•' } else { c }).collect(),
+        None => line.to_owned(),
     }
 }
 

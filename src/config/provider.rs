@@ -59,6 +59,18 @@ pub enum Allow {
     },
 }
 
+impl Allow {
+    /// Whether a person is named, by a verified e-mail address or by a group.
+    pub fn names(&self, verified_email: Option<&str>, groups: &[String]) -> bool {
+        let Self::Only { domains, emails, groups: named } = self else { return true };
+        let by_email = verified_email.map(str::to_lowercase).is_some_and(|email| {
+            let domain = email.rsplit('@').next().unwrap_or_default();
+            emails.contains(&email) || domains.iter().any(|allowed| allowed == domain)
+        });
+        by_email || groups.iter().any(|group| named.contains(group))
+    }
+}
+
 const ALLOW: &str = "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, \
                      or allow = \"anyone\"";
 

@@ -46,13 +46,20 @@ pub fn sign_in(
     denial: Denial,
 ) -> Stop {
     let Denial::NotSignedIn = denial;
-    if !incoming.may_redirect {
+    let visitor = &incoming.visitor(session);
+    if !incoming::may_redirect(session, visitor) {
         let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
-        return Failure::sign_in_required().with_action("Sign in", home).answer(&incoming.visitor).into();
+        return Failure::sign_in_required()
+            .with_action("Sign in", home)
+            .answer(&incoming.visitor(session))
+            .into();
     }
     let answer = begin(gateway, catalogue, session, incoming, target);
-    hosted::finish(answer.unwrap_or_else(|failure| failure.answer(&incoming.visitor)), &incoming.visitor)
-        .into()
+    hosted::finish(
+        answer.unwrap_or_else(|failure| failure.answer(&incoming.visitor(session))),
+        &incoming.visitor(session),
+    )
+    .into()
 }
 
 fn begin(
@@ -99,10 +106,10 @@ pub async fn answer(
         ("style.css", &Method::GET | &Method::HEAD) => Ok(hosted::style()),
         ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
         ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
-        _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor))),
+        _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor(session)))),
     };
     match answer {
-        Ok(answer) => hosted::finish(answer, &incoming.visitor).into(),
+        Ok(answer) => hosted::finish(answer, &incoming.visitor(session)).into(),
         Err(stop) => stop,
     }
 }
@@ -115,9 +122,9 @@ async fn callback(
     incoming: &Incoming,
 ) -> Result<Answer, Stop> {
     let origin = catalogue.config.public_url.origin_of(&incoming.host);
-    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor));
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
     let refuse = |failure: Failure, why: &str| {
-        tracing::warn!(request_id = incoming.visitor.request_id, why, "a callback was refused");
+        tracing::warn!(request_id = incoming.request_id, why, "a callback was refused");
         stop(failure.with_action("Try again", format!("{origin}/")))
     };
     let form =
@@ -138,7 +145,7 @@ async fn callback(
 
     let token = redeem(gateway, catalogue, incoming, &code, &login)
         .await
-        .map_err(|error| unavailable(&incoming.visitor, &error))?
+        .map_err(|error| unavailable(&incoming.visitor(session), &error))?
         .map_err(|error| refuse(Failure::attempt_lost(), &format!("the code: {error:?}")))?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
     let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
@@ -160,6 +167,10 @@ async fn redeem(
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
     let redirect_uri = catalogue.callback_of(&incoming.host);
     let grant = Grant { client_id: &catalogue.pool.gateway_client, redirect_uri: &redirect_uri };
+    // Anybody can come here with a code of their own making: that must not stand in writers' way.
+    if !pool.store.knows_code(&code.hash()).await? {
+        return Ok(Err(CodeError::Unknown));
+    }
     let redeemed = pool
         .store
         .transaction(|tx| {
@@ -191,11 +202,14 @@ async fn sign_out(
     catalogue: &Catalogue,
     incoming: &Incoming,
 ) -> Result<Answer, Stop> {
-    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor));
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
     let origin = catalogue.config.public_url.origin_of(&incoming.host);
     let header = &session.req_header().headers;
     let site = header.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    let mode = header.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
     let own = match (&session.req_header().method, site) {
+        // An image in somebody's text must not sign every reader out: only going there counts.
+        (&Method::GET, Some(b"same-origin")) => mode == Some(b"navigate"),
         (_, Some(b"same-origin")) => true,
         (&Method::POST, None) => header.get("origin").is_some_and(|o| o.as_bytes() == origin.as_bytes()),
         _ => false,
@@ -215,7 +229,7 @@ async fn sign_out(
         }
         end(gateway, incoming, &principal.session().id)
             .await
-            .map_err(|e| unavailable(&incoming.visitor, &e))?;
+            .map_err(|e| unavailable(&incoming.visitor(session), &e))?;
     }
     let bye = catalogue.config.public_url.join(&format!("/logout?app={}", incoming.host));
     let mut answer = see_other(&bye).map_err(stop)?;
@@ -225,7 +239,7 @@ async fn sign_out(
 
 async fn end(gateway: &Gateway, incoming: &Incoming, sid: &str) -> Result<(), StoreError> {
     let client = incoming.client.map_or_else(String::new, |ip| ip.to_string());
-    oauth::end_session(&gateway.pool, &incoming.visitor.request_id, &client, sid).await
+    oauth::end_session(&gateway.pool, &incoming.request_id, &client, sid).await
 }
 
 /// The query's parameters; `None` where one comes twice.

@@ -3,15 +3,18 @@
 use super::incoming::{self, Incoming};
 use super::proxy::Gateway;
 use super::stop::Stop;
+use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::hosted::Failure;
 use crate::oauth::{self, Origin};
 use axum::body::Body;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
 
 /// How much a page's form may hold.
 const LARGEST_BODY: usize = 64 * 1024;
+/// How long it may take to arrive.
+const BODY: Duration = Duration::from_secs(15);
 
 /// The answer of the pool's router.
 pub async fn to_pool(
@@ -20,7 +23,7 @@ pub async fn to_pool(
     catalogue: &Catalogue,
     incoming: &Incoming,
 ) -> Stop {
-    let visitor = &incoming.visitor;
+    let visitor = &incoming.visitor(session);
     let target = incoming::target(session).unwrap_or("/");
     let rest = &target[catalogue.config.public_url.path().len().min(target.len())..];
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
@@ -29,19 +32,26 @@ pub async fn to_pool(
         *headers = session.req_header().headers.clone();
     }
     let request =
-        request.extension(Origin { request_id: visitor.request_id.clone(), client: incoming.client });
+        request.extension(Origin { request_id: incoming.request_id.clone(), client: incoming.client });
 
-    let mut body = BytesMut::new();
-    loop {
-        match session.read_request_body().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= LARGEST_BODY => body.extend_from_slice(&chunk),
-            Ok(Some(_)) => return Stop::from(Failure::too_large().answer(visitor)).closing(),
-            Ok(None) => break,
-            Err(_) => return Stop::from(Failure::bad_request().answer(visitor)).closing(),
-        }
-    }
-    match request.body(Body::from(body.freeze())) {
+    let body = match tokio::time::timeout(BODY, read_body(session)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(failure)) => return Stop::from(failure.answer(visitor)).closing(),
+        Err(_) => return Stop::from(Failure::bad_request().answer(visitor)).closing(),
+    };
+    match request.body(Body::from(body)) {
         Ok(request) => oauth::answer(&gateway.router, request, visitor).await.into(),
         Err(_) => Failure::bad_request().answer(visitor).into(),
     }
+}
+
+async fn read_body(session: &mut Session) -> Result<Bytes, Failure> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.read_request_body().await.map_err(|_| Failure::bad_request())? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(Failure::too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }

@@ -1,18 +1,17 @@
-//! A request as the gateway reads it, once: where it wants to go, whose connection it came by, and
-//! whether a person looks at the answer.
+//! A request as the gateway reads it, once: where it wants to go and whose connection it came by.
+//! Who looks at an answer of ours is asked only when there is one.
 
 use super::framing;
 use super::listener::Face;
 use super::path::Path;
 use super::stop::Stop;
 use crate::catalogue::Catalogue;
-use crate::config::{Host, HostPattern};
+use crate::config::Host;
 use crate::hosted::{Failure, Visitor};
-use http::header::{ACCEPT, COOKIE, HOST};
-use http::{Method, Version};
+use http::header::{ACCEPT, COOKIE, HOST, HeaderMap, UPGRADE};
+use http::{HeaderValue, Method};
 use pingora_proxy::Session;
 use std::net::IpAddr;
-use std::ops::Range;
 
 /// How large a request's head may be: servers behind commonly take 8 KB to 64 KB.
 const LARGEST_HEAD: usize = 48 * 1024;
@@ -22,16 +21,16 @@ const LONGEST_TARGET: usize = 8 * 1024;
 /// What the conductor needs of a request beside its path.
 #[derive(Debug)]
 pub struct Incoming {
+    /// The request's id, as log lines and answers carry it.
+    pub request_id: String,
     /// The host it wants, in the one spelling.
     pub host: Host,
     /// Whether it came by TLS, to us or to a trusted proxy.
     pub secure: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
-    /// Who is answered.
-    pub visitor: Visitor,
-    /// Whether the browser can be sent away to sign in and come back.
-    pub may_redirect: bool,
+    /// Whether the host's certificate is one that browsers trust.
+    strict_transport: bool,
 }
 
 impl Incoming {
@@ -46,72 +45,77 @@ impl Incoming {
         request_id: String,
     ) -> Result<Self, Stop> {
         let header = session.req_header();
-        let accepts_html =
-            header.headers.get(ACCEPT).is_some_and(|accept| contains(accept.as_bytes(), b"text/html"));
-        let script = header
-            .headers
-            .get("x-requested-with")
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest"));
-        let navigates =
-            header.headers.get("sec-fetch-mode").is_none_or(|mode| mode.as_bytes() == b"navigate");
-        let person = accepts_html && !script && navigates;
-        let mut visitor = Visitor { request_id, person, strict_transport: false };
-        let refuse = |failure: Failure, why: &str, visitor: &Visitor| {
-            tracing::info!(request_id = visitor.request_id, why, "a request was refused");
-            Stop::from(failure.answer(visitor))
+        let refuse = |failure: Failure, why: &str| {
+            tracing::info!(request_id, why, "a request was refused");
+            Stop::from(failure.answer(&visitor(session, request_id.clone(), false)))
         };
-
         if let Some(http1) = session.as_http1() {
             let head = http1.get_headers_raw_bytes();
             if head.len() > LARGEST_HEAD {
-                return Err(refuse(Failure::headers_too_large(), "the head is too large", &visitor));
+                return Err(refuse(Failure::headers_too_large(), "the head is too large"));
             }
             if let Err(ambiguity) = framing::check(&head) {
-                let stop = refuse(Failure::bad_request(), "the framing is ambiguous", &visitor);
-                tracing::info!(request_id = visitor.request_id, ?ambiguity, "the framing is ambiguous");
-                return Err(stop.closing());
+                return Err(refuse(
+                    Failure::bad_request(),
+                    &format!("the framing is ambiguous: {ambiguity:?}"),
+                )
+                .closing());
             }
-        } else {
-            let size: usize = header.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 32).sum();
-            if size > LARGEST_HEAD {
-                return Err(refuse(Failure::headers_too_large(), "the head is too large", &visitor));
-            }
+        } else if header.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 32).sum::<usize>()
+            > LARGEST_HEAD
+        {
+            return Err(refuse(Failure::headers_too_large(), "the head is too large"));
         }
         if header.raw_path().len() > LONGEST_TARGET {
-            return Err(refuse(Failure::headers_too_large(), "the target is too long", &visitor));
+            return Err(refuse(Failure::headers_too_large(), "the target is too long"));
         }
-
-        let host = authority(session).and_then(Host::from_authority);
-        let Some(host) = host else {
-            return Err(refuse(
-                Failure::bad_request(),
-                "the host is missing, malformed or told twice",
-                &visitor,
-            ));
+        let Some(host) = authority(session).and_then(Host::from_authority) else {
+            return Err(refuse(Failure::bad_request(), "the host is missing, malformed or told twice"));
         };
+
         let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
         let trusted = |ip: IpAddr| {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
-        let behind = peer.filter(|ip| trusted(*ip)).is_some();
-        let forwarded =
-            |name: &str| header.headers.get(name).filter(|_| behind).and_then(|v| v.to_str().ok());
+        let behind = peer.is_some_and(trusted);
         let secure = match face {
             Face::Tls => true,
             Face::Plain => {
-                forwarded("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+                let proto = header.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+                behind && proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
             }
         };
-        let client = forwarded("x-forwarded-for").and_then(|list| client_of(list, trusted)).or(peer);
-        visitor.strict_transport = catalogue
+        let told = if behind { client_of(&header.headers, trusted) } else { None };
+        let strict_transport = catalogue
             .config
             .tls
             .iter()
             .flat_map(|tls| &tls.hosts)
-            .any(|pattern: &HostPattern| pattern.matches(host.as_str()));
-        let may_redirect = person && matches!(header.method, Method::GET | Method::HEAD);
-        Ok(Self { host, secure, client, visitor, may_redirect })
+            .any(|pattern| pattern.matches(host.as_str()));
+        Ok(Self { request_id, host, secure, client: told.or(peer), strict_transport })
     }
+
+    /// Who is answered.
+    pub fn visitor(&self, session: &Session) -> Visitor {
+        visitor(session, self.request_id.clone(), self.strict_transport)
+    }
+}
+
+/// People and their browsers navigate; programs and scripts do not, and say so.
+fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Visitor {
+    let headers = &session.req_header().headers;
+    let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    let html = headers
+        .get(ACCEPT)
+        .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
+    let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
+    let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
+    Visitor { request_id, person: html && !script && navigates, strict_transport }
+}
+
+/// Whether the browser can be sent away to sign in and come back.
+pub fn may_redirect(session: &Session, visitor: &Visitor) -> bool {
+    visitor.person && matches!(session.req_header().method, Method::GET | Method::HEAD)
 }
 
 /// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must
@@ -126,22 +130,21 @@ fn authority(session: &Session) -> Option<&str> {
     }
 }
 
-/// The address that the nearest proxy which is not trusted saw: reading from the right, the first
-/// that is no trusted proxy.
-fn client_of(list: &str, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+/// The address that the nearest proxy which is not trusted saw: reading all lines from the right, the
+/// first that is no trusted proxy.
+fn client_of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let lines: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
     let mut client = None;
-    for text in list.rsplit(',') {
-        let ip: IpAddr = text.trim().parse().ok()?;
-        client = Some(ip);
-        if !trusted(ip) {
-            break;
+    for line in lines.into_iter().rev() {
+        for text in line.to_str().ok()?.rsplit(',') {
+            let ip: IpAddr = text.trim().parse().ok()?;
+            client = Some(ip);
+            if !trusted(ip) {
+                return client;
+            }
         }
     }
     client
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(haystack, needle).is_some()
 }
 
 /// The raw path and query of a request, where they are text.
@@ -150,42 +153,44 @@ pub fn target(session: &Session) -> Option<&str> {
     let raw = std::str::from_utf8(header.raw_path()).ok()?;
     // A fragment has no business in a request line; what the parser made of one is not judged.
     let same = header.uri.path_and_query().is_some_and(|known| known.as_str() == raw);
-    (same && !raw.contains('#')).then_some(raw)
+    (same && memchr::memchr(b'#', raw.as_bytes()).is_none()).then_some(raw)
 }
 
 /// The part of a target that is its path.
 pub fn path_part(target: &str) -> &str {
-    &target[..path_range(target).end]
+    &target[..memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())]
 }
 
-fn path_range(target: &str) -> Range<usize> {
-    0..target.find('?').unwrap_or(target.len())
-}
-
-/// Reads a target's path.
+/// Reads the request's path; answers it with the raw target.
 ///
 /// # Errors
 /// A 400, where servers could disagree on what it names.
-pub fn path<'r>(target: Option<&'r str>, visitor: &Visitor) -> Result<(&'r str, Path<'r>), Stop> {
+pub fn path<'s>(session: &'s Session, incoming: &Incoming) -> Result<(&'s str, Path<'s>), Stop> {
     let refuse = |why: &str| {
-        tracing::info!(request_id = visitor.request_id, why, "a path was refused");
-        Stop::from(Failure::bad_path().answer(visitor))
+        tracing::info!(request_id = incoming.request_id, why, "a path was refused");
+        Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
     };
-    let target = target.ok_or_else(|| refuse("the target is no plain text"))?;
+    let target = target(session).ok_or_else(|| refuse("the target is no plain text"))?;
     match Path::parse(path_part(target)) {
         Ok(path) => Ok((target, path)),
         Err(bad) => Err(refuse(&format!("{bad:?}"))),
     }
 }
 
-/// The texts of the request's `Cookie` headers.
-pub fn cookies(session: &Session) -> impl Iterator<Item = &str> {
-    session.req_header().headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok())
+/// The request's `Cookie` headers.
+pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
+    session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
-/// Whether the request asks for another protocol on its connection.
-pub fn is_upgrade(session: &Session) -> bool {
-    session.req_header().version == Version::HTTP_11 && session.is_upgrade_req()
+/// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change
+/// to.
+pub fn is_websocket(session: &Session) -> bool {
+    session.is_upgrade_req()
+        && session
+            .req_header()
+            .headers
+            .get(UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 #[cfg(test)]
@@ -195,10 +200,18 @@ mod tests {
     #[test]
     fn the_client_is_the_first_address_from_the_right_that_is_no_trusted_proxy() {
         let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
-        let client = |list| client_of(list, trusted).map(|ip| ip.to_string());
-        assert_eq!(client("198.51.100.7").as_deref(), Some("198.51.100.7"));
-        assert_eq!(client("6.6.6.6, 198.51.100.7, 10.0.0.2").as_deref(), Some("198.51.100.7"));
-        assert_eq!(client("10.0.0.3, 10.0.0.2").as_deref(), Some("10.0.0.3"));
-        assert_eq!(client("6.6.6.6, nonsense, 10.0.0.2"), None);
+        let client = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_static(line));
+            }
+            client_of(&headers, trusted).map(|ip| ip.to_string())
+        };
+        assert_eq!(client(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["6.6.6.6", "198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["10.0.0.3, 10.0.0.2"]).as_deref(), Some("10.0.0.3"));
+        assert_eq!(client(&["6.6.6.6, nonsense, 10.0.0.2"]), None);
+        assert_eq!(client(&[]), None);
     }
 }

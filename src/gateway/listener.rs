@@ -3,7 +3,7 @@
 use super::metrics;
 use super::proxy::{Door, Gateway};
 use crate::base::Duration;
-use pingora_core::apps::{HttpServerApp as _, ServerApp};
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::listener::Listener as L4;
@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long an HTTP/2 connection may stand idle.
+const IDLE: Duration = Duration::from_secs(75);
 /// How long connections may go on after a shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(8);
 /// How many connections may wait to be accepted.
@@ -65,6 +67,9 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
     let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(Door { gateway, face }, Arc::new(conf));
     proxy.handle_init_modules();
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(IDLE);
+    proxy.server_options = Some(options);
     let proxy = Arc::new(proxy);
     let tls = listener.tls.map(Arc::new);
     let mut connections = JoinSet::new();

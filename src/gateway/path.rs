@@ -12,6 +12,9 @@ pub struct Path<'r> {
     /// Whether only a route with opaque paths may serve it: it has an empty segment or an encoded
     /// slash.
     pub opaque: bool,
+    /// Whether a server could read it more loosely than we do: it has parameters, capital letters, or
+    /// is opaque.
+    pub foldable: bool,
 }
 
 /// Why a path is refused.
@@ -36,8 +39,12 @@ impl<'r> Path<'r> {
     /// Where servers could disagree on what it names.
     pub fn parse(raw: &'r str) -> Result<Self, BadPath> {
         let rest = raw.strip_prefix('/').ok_or(BadPath::Form)?;
-        let mut opaque = false;
         let mut segments = Vec::with_capacity(8);
+        if is_plain(raw.as_bytes()) {
+            segments.extend(rest.split('/').map(Cow::Borrowed));
+            return Ok(Self { segments, opaque: false, foldable: false });
+        }
+        let mut opaque = false;
         for segment in rest.split('/') {
             let decoded = decode(segment)?;
             if decoded.contains('\\') {
@@ -55,7 +62,17 @@ impl<'r> Path<'r> {
             segments.push(decoded);
         }
         opaque |= segments.iter().rev().skip(1).any(|segment| segment.is_empty());
-        Ok(Self { segments, opaque })
+        let odd = |segment: &Cow<'_, str>| segment.contains(';') || segment.chars().any(char::is_uppercase);
+        let foldable = opaque || segments.iter().any(odd);
+        Ok(Self { segments, opaque, foldable })
+    }
+
+    /// The segments as the loosest server would take them: without parameters, in small letters, split
+    /// at encoded slashes too, the empty ones left out.
+    pub fn folded(&self) -> Vec<String> {
+        let parts = self.segments.iter().flat_map(|segment| segment.split('/'));
+        let plain = parts.map(|part| part.split(';').next().unwrap_or_default().to_lowercase());
+        plain.filter(|part| !part.is_empty()).collect()
     }
 
     /// Whether the path begins with `prefix`, segment by segment.
@@ -75,6 +92,20 @@ pub fn without_prefix(raw: &str, count: usize) -> &str {
         };
     }
     rest
+}
+
+/// Whether every server reads these bytes alike: nothing is encoded, no segment is empty or begins
+/// with a dot, and there are neither parameters nor capital letters.
+fn is_plain(raw: &[u8]) -> bool {
+    let mut previous = 0;
+    for &byte in raw {
+        let odd = matches!(byte, b'%' | b'\\' | b';' | 0 | b'A'..=b'Z' | 0x80..);
+        if odd || (previous == b'/' && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        previous = byte;
+    }
+    true
 }
 
 fn decode(segment: &str) -> Result<Cow<'_, str>, BadPath> {
@@ -113,6 +144,19 @@ mod tests {
         assert_eq!(parse("/admin%23/public"), Ok(("admin#|public".into(), false)));
         assert_eq!(parse("/..."), Ok(("...".into(), false)));
         assert_eq!(parse("/gr%C3%BC%C3%9Fe"), Ok(("grüße".into(), false)));
+    }
+
+    #[test]
+    fn the_loosest_reading_drops_parameters_and_case_and_joins_slashes() {
+        let folded = |raw: &str| {
+            let path = Path::parse(raw).unwrap();
+            path.foldable.then(|| path.folded().join("|"))
+        };
+        assert_eq!(folded("/admin/x"), None);
+        assert_eq!(folded("/admin;v=1/x").as_deref(), Some("admin|x"));
+        assert_eq!(folded("/Admin/%41").as_deref(), Some("admin|a"));
+        assert_eq!(folded("//admin%2Fx/").as_deref(), Some("admin|x"));
+        assert_eq!(folded("/;x/admin").as_deref(), Some("admin"));
     }
 
     #[test]

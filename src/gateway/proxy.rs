@@ -6,7 +6,9 @@ use super::stop::Stop;
 use super::table::{Entry, Place, Table};
 use super::{app_host, bridge, headers, metrics, path};
 use crate::access::{APP_COOKIE, Assertion, Minter, Principal, find};
+use crate::base::Duration;
 use crate::broker::Attempts;
+use crate::config::Upstream;
 use crate::hosted::{self, Failure, Visitor};
 use crate::model::CookieScope;
 use crate::oauth::Pool;
@@ -86,22 +88,26 @@ impl Gateway {
     /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
     /// that goes along. Whatever stops it is the answer that it gets.
     async fn conduct(&self, session: &mut Session, face: Face) -> Result<Forward, Stop> {
-        let table = self.table.load();
+        let table = self.table.load_full();
         let incoming = Incoming::read(session, face, &table.catalogue, self.request_id())?;
         if !incoming.secure {
             return Err(to_https(session, &table, &incoming));
         }
-        let (target, path) = incoming::path(incoming::target(session), &incoming.visitor)?;
+        let (target, path) = incoming::path(session, &incoming)?;
+        let bad_path = || Stop::from(Failure::bad_path().answer(&incoming.visitor(session)));
         let entry = match table.find(&incoming.host, &path) {
-            Some(Place::Route(entry)) if entry.takes(&path) => entry,
-            Some(Place::Route(_)) => return Err(Failure::bad_path().answer(&incoming.visitor).into()),
+            Some(Place::Route(entry)) if !entry.takes(&path) => return Err(bad_path()),
+            Some(Place::Route(entry)) if table.is_ambiguous(&incoming.host, &path, entry) => {
+                return Err(bad_path());
+            }
+            Some(Place::Route(entry)) => entry.clone(),
             Some(Place::Own(name)) => {
                 return Err(app_host::answer(self, session, &table.catalogue, &incoming, name).await);
             }
             Some(Place::Pool) => {
                 return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await);
             }
-            None => return Err(Failure::not_found().answer(&incoming.visitor).into()),
+            None => return Err(Failure::not_found().answer(&incoming.visitor(session)).into()),
         };
 
         let principal = self.principal(session, &incoming).await?;
@@ -112,15 +118,15 @@ impl Gateway {
         })?;
 
         let mint = |principal: Principal| -> Result<_, Stop> {
-            let assertion = self.minter.mint(&permit, &principal, &table.catalogue, &entry.route).map_err(|error| {
-                tracing::error!(request_id = incoming.visitor.request_id, %error, "no assertion was made");
-                Stop::from(Failure::internal().answer(&incoming.visitor))
-            })?;
+            let assertion =
+                self.minter.mint(&permit, &principal, &table.catalogue, &entry.route).map_err(|error| {
+                    tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
+                    Stop::from(Failure::internal().answer(&incoming.visitor(session)))
+                })?;
             Ok((principal, assertion))
         };
         let identity = principal.map(mint).transpose()?;
-        let cut = if entry.route.config.strip_prefix { entry.route.config.path.len() } else { 0 };
-        Ok(Forward { permit, entry: entry.clone(), identity, cut, incoming, upstream_host: None, tries: 0 })
+        Ok(Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0 })
     }
 
     /// Who the request speaks for.
@@ -134,7 +140,7 @@ impl Gateway {
             .sessions
             .principal(cookie, &scope_of(incoming))
             .await
-            .map_err(|error| unavailable(&incoming.visitor, &error))
+            .map_err(|error| unavailable(&incoming.visitor(session), &error))
     }
 }
 
@@ -142,13 +148,13 @@ impl Gateway {
 pub struct Forward {
     /// What lets it.
     permit: Permit,
+    /// The table that the request was judged by.
+    table: Arc<Table>,
     entry: Arc<Entry>,
     identity: Option<(Principal, Assertion)>,
-    /// How many segments of its path the upstream does not see.
-    cut: usize,
     incoming: Incoming,
-    /// The `Host` that the upstream gets, where it does not get the browser's.
-    upstream_host: Option<String>,
+    /// The server that was chosen.
+    upstream: Option<Arc<Upstream>>,
     tries: usize,
 }
 
@@ -164,12 +170,14 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
         let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
         http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
     });
-    let Some(location) = location else { return Failure::not_found().answer(&incoming.visitor).into() };
+    let Some(location) = location else {
+        return Failure::not_found().answer(&incoming.visitor(session)).into();
+    };
     let mut answer = hosted::Answer::default();
     // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
     *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
     answer.headers_mut().insert(http::header::LOCATION, location);
-    hosted::finish(answer, &incoming.visitor).into()
+    hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
 /// The gateway as one listener's proxy.
@@ -182,16 +190,18 @@ pub struct Door {
 
 #[async_trait]
 impl ProxyHttp for Door {
-    type CTX = Option<Forward>;
+    /// Boxed, since pingora moves it from future to future.
+    type CTX = Option<Box<Forward>>;
 
     fn new_ctx(&self) -> Self::CTX {
         None
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        set_deadlines(session);
         match self.gateway.conduct(session, self.face).await {
             Ok(forward) => {
-                *ctx = Some(forward);
+                *ctx = Some(Box::new(forward));
                 Ok(false)
             }
             Err(stop) => stop.send(session).await.map(|()| true),
@@ -201,10 +211,10 @@ impl ProxyHttp for Door {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let forward = permitted(ctx)?;
         let (peer, upstream) =
-            forward.entry.group.next(&forward.permit, incoming::is_upgrade(session)).ok_or_else(|| {
+            forward.entry.group.next(&forward.permit, incoming::is_websocket(session)).ok_or_else(|| {
                 Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
             })?;
-        forward.upstream_host = (!forward.entry.route.config.preserve_host).then(|| upstream.authority());
+        forward.upstream = Some(upstream);
         Ok(peer)
     }
 
@@ -214,12 +224,13 @@ impl ProxyHttp for Door {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let Forward { entry, identity, cut, incoming, upstream_host, .. } = permitted(ctx)?;
-        headers::strip_request(upstream, &entry.route)?;
-        headers::set_request(upstream, &entry.route, incoming, identity.as_ref(), upstream_host.as_deref())?;
-        if *cut > 0 {
+        let Forward { table, entry, identity, incoming, upstream: server, .. } = permitted(ctx)?;
+        let route = &entry.route;
+        headers::strip_request(upstream, table)?;
+        headers::set_request(upstream, route, incoming, identity.as_ref(), server.as_deref())?;
+        if route.config.strip_prefix {
             let raw = String::from_utf8_lossy(upstream.raw_path()).into_owned();
-            let rest = path::without_prefix(&raw, *cut);
+            let rest = path::without_prefix(&raw, route.config.path.len());
             let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
             let uri: Uri = rest
                 .parse()
@@ -236,7 +247,7 @@ impl ProxyHttp for Door {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         headers::strip_response(response)?;
-        response.insert_header(hosted::REQUEST_ID, permitted(ctx)?.incoming.visitor.request_id.as_str())
+        response.insert_header(hosted::REQUEST_ID, permitted(ctx)?.incoming.request_id.as_str())
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
@@ -257,10 +268,10 @@ impl ProxyHttp for Door {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(forward) = ctx else { return nothing };
-        let visitor = &forward.incoming.visitor;
+        let visitor = &forward.incoming.visitor(session);
         let failure = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
-            (_, ErrorSource::Upstream) if forward.incoming.may_redirect => {
+            (_, ErrorSource::Upstream) if incoming::may_redirect(session, visitor) => {
                 let target = incoming::target(session).unwrap_or("/");
                 Failure::upstream_down()
                     .with_action("Try again", format!("{}{target}", forward.entry.route.origin))
@@ -291,7 +302,7 @@ impl ProxyHttp for Door {
         if let Some(forward) = ctx {
             tracing::debug!(
                 target: "narthex::request",
-                request_id = forward.incoming.visitor.request_id,
+                request_id = forward.incoming.request_id,
                 route = forward.entry.route.config.name,
                 sub = forward.identity.as_ref().map(|(principal, _)| principal.user().id.as_str()),
                 status,
@@ -305,9 +316,25 @@ impl ProxyHttp for Door {
     }
 }
 
+/// How long a connection may stand idle between requests.
+const KEEPALIVE_SECONDS: u64 = 75;
+/// How long a client may take to read what it is sent.
+const WRITE: Duration = Duration::from_secs(60);
+
+/// pingora waits for a client for ever unless it is told otherwise. A WebSocket may be silent.
+fn set_deadlines(session: &mut Session) {
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE_SECONDS));
+    }
+    match incoming::is_websocket(session) {
+        true => session.set_read_timeout(None),
+        false => session.set_write_timeout(Some(WRITE)),
+    }
+}
+
 /// What lets this request go on. Without it, nothing is forwarded.
-fn permitted(ctx: &mut Option<Forward>) -> Result<&mut Forward> {
-    ctx.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
+fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
+    ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
 }
 
 /// Where the session cookies of this request's host count.

@@ -1,5 +1,6 @@
 //! Where a request goes: the pool's pages, an address of our own on an app host, or a route.
 
+use super::headers::Reserved;
 use super::path::Path;
 use super::upstream::Group;
 use crate::catalogue::{Catalogue, Route};
@@ -16,6 +17,8 @@ pub struct Entry {
     pub group: Arc<Group>,
     /// Who may pass.
     pub rule: Rule,
+    /// The route's path, as servers see it that do not tell case.
+    folded: Vec<String>,
 }
 
 /// What a request is for.
@@ -32,6 +35,8 @@ pub enum Place<'t> {
 pub struct Table {
     /// The snapshot that this table was made of.
     pub catalogue: Arc<Catalogue>,
+    /// Header names that clients may not send.
+    pub reserved: Reserved,
     pool_path: Vec<String>,
     by_host: HashMap<Host, Vec<Arc<Entry>>>,
 }
@@ -52,14 +57,16 @@ impl Table {
                 Access::Public => Rule::Public,
                 Access::SignedIn => Rule::SignedIn,
             };
-            let entry = Arc::new(Entry { route: route.clone(), group, rule });
+            let folded = route.config.path.iter().map(|segment| segment.to_lowercase()).collect();
+            let entry = Arc::new(Entry { route: route.clone(), group, rule, folded });
             by_host.entry(route.config.host.clone()).or_default().push(entry);
         }
         for entries in by_host.values_mut() {
             entries.sort_by_key(|entry| std::cmp::Reverse(entry.route.config.path.len()));
         }
         let pool_path = catalogue.config.public_url.path().split('/').skip(1).map(str::to_owned).collect();
-        Self { catalogue, pool_path, by_host }
+        let reserved = Reserved::new(catalogue.config.routes.iter().flat_map(|route| &route.headers));
+        Self { catalogue, reserved, pool_path, by_host }
     }
 
     /// Every route with its upstreams.
@@ -70,6 +77,21 @@ impl Table {
     /// Whether anything is served for `host`.
     pub fn knows(&self, host: &Host) -> bool {
         host == self.catalogue.config.public_url.host() || self.by_host.contains_key(host)
+    }
+
+    /// Whether a server that is less exact than we are would take `path` to lie below another route than
+    /// `found`: one that drops what follows a semicolon, folds case, or joins slashes.
+    pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &Entry) -> bool {
+        if !path.foldable {
+            return false;
+        }
+        let folded = path.folded();
+        let below = |entry: &&Arc<Entry>| {
+            let own = &entry.folded;
+            folded.len() >= own.len() && folded.iter().zip(own).all(|(a, b)| a == b)
+        };
+        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
+        entries.iter().find(below).is_none_or(|entry| entry.folded != found.folded)
     }
 
     /// What a request for `host` and `path` is for.

@@ -1,8 +1,9 @@
 //! The servers that requests go to: found by name, taken in turn, left out while they do not answer.
 
-use crate::base::Duration;
+use crate::base::{Duration, sha256};
 use crate::config::{Route, Scheme, Upstream};
 use crate::policy::Permit;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -10,13 +11,14 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_error::{Error, ErrorType};
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::TcpHealthCheck;
-use pingora_load_balancing::selection::RoundRobin;
-use pingora_load_balancing::{Backend, Backends, LoadBalancer};
+use pingora_load_balancing::{Backend, Backends};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(6);
@@ -30,7 +32,17 @@ pub struct Group {
     upstreams: Vec<Upstream>,
     ca_pem: Option<Vec<u8>>,
     ca: Option<Arc<[WrappedX509]>>,
-    balancer: LoadBalancer<RoundRobin>,
+    backends: Backends,
+    servers: ArcSwap<Vec<Server>>,
+    turn: AtomicUsize,
+}
+
+/// An address that requests go to.
+struct Server {
+    upstream: Arc<Upstream>,
+    backend: Backend,
+    /// Whether it answered when it was last tried.
+    answers: AtomicBool,
 }
 
 /// Finds the addresses of upstreams by name, again and again: names move.
@@ -77,7 +89,9 @@ impl Group {
             upstreams: route.upstreams.clone(),
             ca: ca_pem.as_deref().map(certificates),
             ca_pem,
-            balancer: LoadBalancer::from_backends(backends),
+            backends,
+            servers: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -88,46 +102,63 @@ impl Group {
 
     /// Looks the names up again.
     pub async fn look_up(&self) {
-        if let Err(error) = self.balancer.update().await {
+        if let Err(error) = self.backends.update(|_| ()).await {
             let names: Vec<String> = self.upstreams.iter().map(ToString::to_string).collect();
             tracing::warn!(upstreams = names.join(", "), %error, "an upstream's name could not be looked up");
+            return;
         }
+        let server = |backend: &Backend| {
+            let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
+            let answers = AtomicBool::new(self.backends.ready(backend));
+            Some(Server { upstream, backend: backend.clone(), answers })
+        };
+        self.servers.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
     }
 
     /// Tries every address, so that the dead are left out and the revived taken in again.
     pub async fn check_health(&self) {
-        self.balancer.backends().run_health_check(true).await;
+        self.backends.run_health_check(true).await;
+        for server in self.servers.load().iter() {
+            server.answers.store(self.backends.ready(&server.backend), Ordering::Relaxed);
+        }
     }
 
     /// The next upstream in turn; any of them, where all seem dead: a wrong suspicion must not shut
-    /// an app out. Only a permitted request has an upstream. A long-lived exchange has no limit on
-    /// silence.
-    pub fn next(&self, _permit: &Permit, long_lived: bool) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
-        let backend = self
-            .balancer
-            .select(b"", 64)
-            .or_else(|| self.balancer.backends().get_backend().iter().next().cloned())?;
-        let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
-        let tls = upstream.scheme == Scheme::Https;
+    /// an app out. Only a permitted request has an upstream. A WebSocket has no limit on silence.
+    pub fn next(&self, _permit: &Permit, websocket: bool) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
+        let servers = self.servers.load();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = || (0..servers.len()).map(|step| &servers[turn.wrapping_add(step) % servers.len()]);
+        let server =
+            in_turn().find(|server| server.answers.load(Ordering::Relaxed)).or_else(|| in_turn().next())?;
+        let tls = server.upstream.scheme == Scheme::Https;
         // Without a name pingora would verify nothing, so an address stands for itself.
-        let name = if tls { upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
-        let mut peer = Box::new(HttpPeer::new(backend.addr, tls, name));
+        let name = if tls { server.upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
+        let mut peer = Box::new(HttpPeer::new(server.backend.addr.clone(), tls, name));
         let options = &mut peer.options;
         options.connection_timeout = Some(CONNECT);
         options.total_connection_timeout = Some(CONNECT_WITH_TLS);
         options.idle_timeout = Some(IDLE);
-        options.read_timeout = (!long_lived).then_some(SILENCE);
-        options.write_timeout = Some(SILENCE);
-        if tls {
-            options.alpn = ALPN::H2H1;
-            options.ca = self.ca.clone();
+        if !websocket {
+            options.read_timeout = Some(SILENCE);
+            options.write_timeout = Some(SILENCE);
         }
-        Some((peer, upstream))
+        if tls {
+            options.alpn = if websocket { ALPN::H1 } else { ALPN::H2H1 };
+            options.ca = self.ca.clone();
+            // pingora pools connections by address and name alone: one that was verified against
+            // other authorities must not be taken.
+            peer.group_key = self
+                .ca_pem
+                .as_ref()
+                .map_or(0, |pem| u64::from_be_bytes(sha256(pem)[..8].try_into().unwrap_or_default()));
+        }
+        Some((peer, server.upstream.clone()))
     }
 
-    /// How many upstreams there are, which bounds how often connecting is tried.
+    /// How many addresses there are, which bounds how often connecting is tried.
     pub fn count(&self) -> usize {
-        self.balancer.backends().get_backend().len()
+        self.servers.load().len()
     }
 }
 
@@ -141,5 +172,7 @@ fn read_pem(file: &Path) -> Vec<u8> {
 
 fn certificates(pem: &[u8]) -> Arc<[WrappedX509]> {
     let readable = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    readable.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
+    // pingora's reader panics on what is no certificate.
+    let sound = readable.filter(|der| X509Certificate::from_der(der).is_ok());
+    sound.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
 }

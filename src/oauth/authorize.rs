@@ -219,7 +219,7 @@ fn drop_oldest_attempts(info: &RequestInfo, answer: &mut Answer) -> Result<(), F
 }
 
 /// The names of the attempts' cookies that are too many, the oldest first.
-pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h str>) -> Vec<String> {
+pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<String> {
     let mut attempts: Vec<_> =
         login_cookies(cookies).into_iter().map(|(id, _)| (Attempts::begun_at(id), id)).collect();
     attempts.sort_unstable();

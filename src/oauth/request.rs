@@ -30,9 +30,9 @@ pub struct Origin {
 pub type Form = HashMap<String, String>;
 
 impl RequestInfo {
-    /// The texts of the request's `Cookie` headers.
-    pub fn cookies(&self) -> impl Iterator<Item = &str> {
-        self.headers.get_all(http::header::COOKIE).iter().filter_map(|value| value.to_str().ok())
+    /// The request's `Cookie` headers.
+    pub fn cookies(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes)
     }
 
     /// The text of a header.

@@ -247,8 +247,15 @@ impl Provider for OpenId {
         if document.userinfo_endpoint().is_some()
             && ["email", "name"].iter().any(|name| !claims.contains_key(*name))
         {
+            let from_id_token = claims.contains_key("email");
+            if !from_id_token {
+                claims.remove("email_verified");
+            }
             for (name, value) in self.user_info(&client, tokens.access_token(), &subject).await? {
-                claims.entry(name).or_insert(value);
+                // An address and what is said of it come from one document, or not at all.
+                if name != "email_verified" || !from_id_token {
+                    claims.entry(name).or_insert(value);
+                }
             }
         }
         let amr = claims.get("amr").and_then(Value::as_array).map_or_else(Vec::new, |amr| {

@@ -1,8 +1,9 @@
 //! The feed by which nodes hear of each other's changes.
 
-use super::{Result, Store, StoreError, Tx, within_deadline};
+use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::collections::HashMap;
 
 /// Something that other nodes must hear of.
@@ -12,6 +13,8 @@ pub enum Change {
     Session(String),
     /// The user with this `sub` changed.
     User(String),
+    /// More may have changed than can be told: nothing that is remembered counts.
+    Everything,
 }
 
 impl Change {
@@ -19,14 +22,16 @@ impl Change {
         match self {
             Self::Session(id) => ("session", id),
             Self::User(id) => ("user", id),
+            Self::Everything => ("everything", ""),
         }
     }
 
-    fn read(kind: &str, subject: String) -> Result<Self> {
+    /// A kind that only a newer node knows may speak of anything.
+    fn read(kind: &str, subject: String) -> Self {
         match kind {
-            "session" => Ok(Self::Session(subject)),
-            "user" => Ok(Self::User(subject)),
-            other => Err(StoreError::Corrupt(format!("a change of kind {other}"))),
+            "session" => Self::Session(subject),
+            "user" => Self::User(subject),
+            _ => Self::Everything,
         }
     }
 }
@@ -35,19 +40,26 @@ impl Change {
 /// and nodes' clocks differ.
 const OVERLAP: Duration = Duration::from_secs(60);
 
+/// How long changes are kept; a node that was away for longer cannot know what it missed.
+pub(super) const KEPT: Duration = Duration::from_secs(3600);
+
 /// One node's place in the feed.
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: HashMap<String, Timestamp>,
+    /// Everything committed before this was heard of.
+    heard_at: Option<Timestamp>,
 }
 
 impl Feed {
-    /// The changes that this node has not seen, as of `now`.
+    /// The changes that this node has not seen, as of `now`: since it last heard, however long ago
+    /// that was.
     ///
     /// # Errors
     /// Where the store does not answer; the place in the feed stays.
     pub async fn news(&mut self, store: &Store, now: Timestamp) -> Result<Vec<Change>> {
-        let horizon = now.minus(OVERLAP);
+        let since = self.heard_at.unwrap_or(now).min(now);
+        let horizon = since.minus(OVERLAP);
         let rows = within_deadline(async {
             let rows = sqlx::query("SELECT id, kind, subject, made_at FROM changes WHERE made_at >= $1")
                 .bind(horizon.millis())
@@ -56,15 +68,25 @@ impl Feed {
             Ok(rows)
         })
         .await?;
-        let mut news = Vec::new();
-        for row in rows {
+        let read = |row: &AnyRow| {
             let id: String = row.try_get("id")?;
             let made_at = Timestamp::from_millis(row.try_get("made_at")?);
+            let kind: String = row.try_get("kind")?;
+            Ok((id, made_at, Change::read(&kind, row.try_get("subject")?)))
+        };
+        // All are read before any counts as seen: an error must not swallow what came before it.
+        let rows = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let mut news = Vec::new();
+        if now.since(since) >= KEPT / 2 {
+            news.push(Change::Everything);
+        }
+        for (id, made_at, change) in rows {
             if self.seen.insert(id, made_at).is_none() {
-                news.push(Change::read(row.try_get::<String, _>("kind")?.as_str(), row.try_get("subject")?)?);
+                news.push(change);
             }
         }
         self.seen.retain(|_, made_at| *made_at >= horizon);
+        self.heard_at = Some(now);
         Ok(news)
     }
 }

@@ -1,6 +1,6 @@
 //! Authorization codes and used login attempts: things that work once.
 
-use super::{Result, Tx};
+use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
 use crate::model::AuthorizationCode;
 use sqlx::Row;
@@ -14,6 +14,20 @@ pub enum Redemption {
     Reused(AuthorizationCode),
     /// There is no such code, or it is over.
     Unknown,
+}
+
+impl Store {
+    /// Whether there is such a code at all: a look that costs no writer anything.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn knows_code(&self, hash: &[u8; 32]) -> Result<bool> {
+        within_deadline(async {
+            let row = sqlx::query("SELECT used FROM authorization_codes WHERE hash = $1").bind(&hash[..]);
+            Ok(row.fetch_optional(&self.pool).await?.is_some())
+        })
+        .await
+    }
 }
 
 impl Tx<'_> {

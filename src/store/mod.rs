@@ -41,11 +41,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01, and
-    /// SQLite's BUSY.
+    /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01, SQLite's
+    /// BUSY, and 23505, which is what two first sign-ins of one person come to.
     fn lost_a_race(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
-        matches!(error.code().as_deref(), Some("40001" | "40P01" | "5" | "517"))
+        matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "5" | "517"))
     }
 }
 
@@ -119,6 +119,9 @@ impl Store {
                 &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
             ),
         };
+        if let StoreUrl::Sqlite(path) = url {
+            make_private(path).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(DEADLINE)
@@ -187,6 +190,12 @@ impl Store {
 
 async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StoreError::Timeout))
+}
+
+/// Makes a database file that only its owner may read; SQLite gives the files beside it the same mode.
+fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 fn sqlite_address(path: &std::path::Path) -> String {

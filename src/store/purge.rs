@@ -1,5 +1,6 @@
 //! Purging of what is over.
 
+use super::changes::KEPT;
 use super::{Result, Store};
 use crate::base::{Duration, Timestamp};
 use crate::config::SessionLimits;
@@ -19,7 +20,7 @@ impl Store {
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(REMEMBER)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(REMEMBER)),
             ("DELETE FROM used_login_attempts WHERE expires_at < $1", now),
-            ("DELETE FROM changes WHERE made_at < $1", now.minus(REMEMBER)),
+            ("DELETE FROM changes WHERE made_at < $1", now.minus(KEPT)),
         ];
         let mut gone = 0;
         for (sql, before) in tables {

@@ -14,6 +14,12 @@ public_url = "https://auth.example.com"
 [session]
 idle = "1h"
 absolute = "5h"
+[[provider]]
+name = "corp"
+type = "oidc"
+issuer = "https://idp"
+client_id = "x"
+allow = { domains = ["example.com"] }
 "#;
 
 struct Scene {
@@ -52,7 +58,11 @@ impl Scene {
                 subject: email.into(),
                 provider: "corp".into(),
             },
-            attributes: [("email".to_owned(), email.to_owned())].into(),
+            attributes: [
+                ("email".to_owned(), email.to_owned()),
+                ("email_verified".to_owned(), "true".to_owned()),
+            ]
+            .into(),
             groups: vec![],
         };
         let authentication = Authentication { provider: "corp".into(), amr: vec![], auth_time: now };
@@ -208,4 +218,21 @@ async fn a_changed_user_is_seen_by_the_next_request() {
     scene.store.transaction(|tx| Box::pin(async move { tx.save_user(user).await })).await.unwrap();
     scene.sessions.hear(&[Change::User(user.id.clone())]);
     assert!(who(&scene.sessions, &cookie).await.is_none(), "a disabled user has no session");
+}
+
+#[tokio::test]
+async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    for file in
+        [FILE.replace("example.com\"] }", "other.example\"] }"), FILE.replace("\"corp\"", "\"other\"")]
+    {
+        let node = scene.node();
+        let config = Config::parse(&file, "test", scene._folder.path(), &|_| None).unwrap();
+        scene.current.replace(Catalogue::build(config, &scene.store, &SystemEntropy, 2).await.unwrap());
+        assert!(who(&node, &cookie).await.is_none(), "{file}");
+        scene.sessions.hear(&[Change::Everything]);
+        assert!(who(&scene.sessions, &cookie).await.is_none(), "{file}");
+    }
 }

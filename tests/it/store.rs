@@ -72,6 +72,7 @@ on_both_engines! {
     changes_are_heard_once_by_every_node
     what_is_over_is_purged_and_nothing_else
     a_failed_transaction_leaves_nothing
+    two_first_sign_ins_of_one_person_make_one_user
     a_second_node_opens_the_same_store
 }
 
@@ -328,6 +329,12 @@ async fn changes_are_heard_once_by_every_node(engine: Engine) {
     tell("b", now().minus(Duration::from_secs(30))).await;
     assert_eq!(one.news(&store, now()).await.unwrap(), [Change::Session("b".into())]);
     assert_eq!(two.news(&store, now()).await.unwrap().len(), 2);
+    // A node that was away hears what it missed, and knows when that may not be all.
+    let later = now().plus(Duration::from_secs(1200));
+    tell("c", now().plus(Duration::from_secs(300))).await;
+    assert_eq!(one.news(&store, later).await.unwrap(), [Change::Session("c".into())]);
+    let much_later = later.plus(Duration::from_secs(3600));
+    assert_eq!(one.news(&store, much_later).await.unwrap(), [Change::Everything]);
 }
 
 async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
@@ -367,4 +374,18 @@ async fn a_second_node_opens_the_same_store(engine: Engine) {
     let (one, two) = (one.unwrap(), two.unwrap());
     let (a, b) = tokio::join!(one.fixed("pool", "one"), two.fixed("pool", "two"));
     assert_eq!(a.unwrap(), b.unwrap());
+}
+
+async fn two_first_sign_ins_of_one_person_make_one_user(engine: Engine) {
+    let store = engine.open().await;
+    for person in 0..10 {
+        let account = account("https://a", &person.to_string(), "a@b.example");
+        let mut tries = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (store, account) = (store.clone(), account.clone());
+            tries.spawn(async move { user(&store, &account).await.id });
+        }
+        let ids: std::collections::HashSet<String> = tries.join_all().await.into_iter().collect();
+        assert_eq!(ids.len(), 1);
+    }
 }
