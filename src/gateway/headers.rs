@@ -2,12 +2,11 @@
 //! does.
 
 use super::incoming::Incoming;
-use super::table::Table;
 use crate::access::{Assertion, Principal, sets_ours, strip};
 use crate::catalogue::Route;
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use http::header::{COOKIE, HOST, SET_COOKIE};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::borrow::Cow;
@@ -55,56 +54,79 @@ fn plain(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Takes everything out of `request` that only we may say, and our cookies.
-pub fn strip_request(request: &mut RequestHeader, table: &Table) -> Result<()> {
-    let posing: Vec<HeaderName> =
-        request.headers.keys().filter(|name| table.reserved.holds(name.as_str())).cloned().collect();
-    for name in &posing {
-        request.remove_header(name);
+/// Changes the head of a request on its way to the upstream.
+///
+/// pingora keeps a second table with the spelling of every name, and each change through its own
+/// methods is made twice. Names have no case (RFC 9110, section 5.1), so that table is let go.
+pub fn rewrite_request(
+    request: &mut RequestHeader,
+    change: impl FnOnce(&mut http::request::Parts) -> Result<()>,
+) -> Result<()> {
+    let nothing = http::Request::new(()).into_parts().0;
+    let ends_stream = request.send_end_stream();
+    let mut parts = http::request::Parts::from(std::mem::replace(request, nothing.into()));
+    change(&mut parts)?;
+    *request = parts.into();
+    if let Some(ends_stream) = ends_stream {
+        request.set_send_end_stream(ends_stream);
     }
-    if request.headers.contains_key(COOKIE) {
-        match strip(request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
+    Ok(())
+}
+
+/// Takes everything out of a request that only we may say, and our cookies.
+pub fn strip_request(headers: &mut HeaderMap, reserved: &Reserved) -> Result<()> {
+    let posing: Vec<HeaderName> =
+        headers.keys().filter(|name| reserved.holds(name.as_str())).cloned().collect();
+    for name in posing {
+        headers.remove(name);
+    }
+    if headers.contains_key(COOKIE) {
+        match strip(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
             Some(others) => {
                 let value = HeaderValue::try_from(others).map_err(|_| {
                     Error::explain(ErrorType::InvalidHTTPHeader, "a cookie is no header value")
                 })?;
-                request.insert_header(COOKIE, value)?;
+                headers.insert(COOKIE, value);
             }
-            None => drop(request.remove_header(&COOKIE)),
+            None => drop(headers.remove(COOKIE)),
         }
     }
     Ok(())
 }
 
-/// Says in `request` who it speaks for and where it came from.
+/// Says in a request who it speaks for and where it came from.
 pub fn set_request(
-    request: &mut RequestHeader,
+    headers: &mut HeaderMap,
     route: &Route,
     incoming: &Incoming,
     identity: Option<&(Principal, Assertion)>,
     server: Option<&Upstream>,
 ) -> Result<()> {
-    request.insert_header(REQUEST_ID, incoming.request_id.as_str())?;
-    request.insert_header(FORWARDED_PROTO, HTTPS)?;
-    request.insert_header(FORWARDED_HOST, route.authority.clone())?;
-    if let Some(client) = incoming.client {
-        request.insert_header(FORWARDED_FOR, client.to_canonical().to_string())?;
-    }
+    let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
     // The host as we know it, not as the client spelt it: apps make links of it.
-    match server {
-        Some(server) if !route.config.preserve_host => request.insert_header(HOST, server.authority())?,
-        _ => request.insert_header(HOST, route.authority.clone())?,
+    let host = match server {
+        Some(server) if !route.config.preserve_host => HeaderValue::try_from(server.authority())
+            .map_err(|_| no_value("the upstream's authority is no header value"))?,
+        _ => route.authority.clone(),
+    };
+    headers.insert(HOST, host);
+    headers.insert(REQUEST_ID, incoming.id_header());
+    headers.insert(FORWARDED_PROTO, HTTPS);
+    headers.insert(FORWARDED_HOST, route.authority.clone());
+    if let Some(client) = incoming.client {
+        let address = HeaderValue::try_from(client.to_canonical().to_string());
+        headers.insert(FORWARDED_FOR, address.map_err(|_| no_value("an address is no header value"))?);
     }
     let Some((principal, assertion)) = identity else { return Ok(()) };
-    request.insert_header(OIDC_DATA, assertion.data.clone())?;
-    request.insert_header(OIDC_IDENTITY, assertion.identity.clone())?;
+    headers.insert(OIDC_DATA, assertion.data.clone());
+    headers.insert(OIDC_IDENTITY, assertion.identity.clone());
     for header in &route.config.headers {
         let Some(value) = fill(&header.value, principal) else { continue };
         // A value that is no header value must fail the request: without it, the upstream would take
         // the person for nobody.
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| Error::explain(ErrorType::InternalError, "a claim is no header value"))?;
-        request.insert_header(header.name.clone(), value)?;
+        let value =
+            HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
+        headers.insert(header.name.clone(), value);
     }
     Ok(())
 }
@@ -134,18 +156,27 @@ fn fill(pieces: &[Piece], principal: &Principal) -> Option<String> {
     Some(text)
 }
 
-/// Takes cookies of our names out of an upstream's answer: only we set them.
-pub fn strip_response(response: &mut ResponseHeader) -> Result<()> {
+/// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
+/// request's id.
+pub fn rewrite_response(response: &mut ResponseHeader, incoming: &Incoming) -> Result<()> {
+    let canonical = response.status.canonical_reason();
+    let reason = response.get_reason_phrase().filter(|reason| Some(*reason) != canonical).map(str::to_owned);
+    let nothing = http::Response::new(()).into_parts().0;
+    let mut parts = http::response::Parts::from(std::mem::replace(response, nothing.into()));
+    let headers = &mut parts.headers;
     let ours = |value: &HeaderValue| sets_ours(value.as_bytes());
-    if response.headers.get_all(SET_COOKIE).iter().any(ours) {
+    if headers.get_all(SET_COOKIE).iter().any(ours) {
         let kept: Vec<HeaderValue> =
-            response.headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
-        response.remove_header(&SET_COOKIE);
-        for value in kept {
-            response.append_header(SET_COOKIE, value)?;
-        }
+            headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        headers.extend(kept.into_iter().map(|value| (SET_COOKIE, value)));
     }
-    Ok(())
+    headers.insert(REQUEST_ID, incoming.id_header());
+    *response = parts.into();
+    match reason {
+        Some(reason) => response.set_reason_phrase(Some(&reason)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

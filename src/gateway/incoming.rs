@@ -95,6 +95,11 @@ impl Incoming {
         Ok(Self { request_id, host, secure, client: told.or(peer), strict_transport })
     }
 
+    /// The request's id as a header's value.
+    pub fn id_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.request_id).expect("invariant: an id is hexadecimal digits")
+    }
+
     /// Who is answered.
     pub fn visitor(&self, session: &Session) -> Visitor {
         visitor(session, self.request_id.clone(), self.strict_transport)

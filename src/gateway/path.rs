@@ -2,6 +2,7 @@
 //! bytes that go to the upstream stay as they came, so whatever an upstream could read differently
 //! is refused here.
 
+use http::Uri;
 use std::borrow::Cow;
 
 /// A path, decoded.
@@ -81,8 +82,17 @@ impl<'r> Path<'r> {
     }
 }
 
+/// `uri` without the first `count` segments of its path.
+pub fn uri_without_prefix(uri: &Uri, count: usize) -> Option<Uri> {
+    let rest = without_prefix(uri.path_and_query()?.as_str(), count);
+    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rest.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// `raw` without its first `count` segments: what is left begins with a slash.
-pub fn without_prefix(raw: &str, count: usize) -> &str {
+fn without_prefix(raw: &str, count: usize) -> &str {
     let mut rest = raw;
     for _ in 0..count {
         let after = rest.get(1..).unwrap_or_default();

@@ -16,7 +16,6 @@ use crate::policy::{self, Permit};
 use crate::store::StoreError;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::Uri;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -226,18 +225,15 @@ impl ProxyHttp for Door {
     ) -> Result<()> {
         let Forward { table, entry, identity, incoming, upstream: server, .. } = permitted(ctx)?;
         let route = &entry.route;
-        headers::strip_request(upstream, table)?;
-        headers::set_request(upstream, route, incoming, identity.as_ref(), server.as_deref())?;
-        if route.config.strip_prefix {
-            let raw = String::from_utf8_lossy(upstream.raw_path()).into_owned();
-            let rest = path::without_prefix(&raw, route.config.path.len());
-            let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-            let uri: Uri = rest
-                .parse()
-                .map_err(|_| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
-            upstream.set_uri(uri);
-        }
-        Ok(())
+        headers::rewrite_request(upstream, |parts| {
+            headers::strip_request(&mut parts.headers, &table.reserved)?;
+            headers::set_request(&mut parts.headers, route, incoming, identity.as_ref(), server.as_deref())?;
+            if route.config.strip_prefix {
+                parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
+                    .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
+            }
+            Ok(())
+        })
     }
 
     async fn response_filter(
@@ -246,8 +242,7 @@ impl ProxyHttp for Door {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        headers::strip_response(response)?;
-        response.insert_header(hosted::REQUEST_ID, permitted(ctx)?.incoming.request_id.as_str())
+        headers::rewrite_response(response, &permitted(ctx)?.incoming)
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.

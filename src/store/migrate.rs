@@ -1,6 +1,7 @@
 //! The tables, brought up to date at start.
 
 use super::{Result, StoreError};
+use crate::base::Duration;
 use crate::config::StoreUrl;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, SqlSafeStr};
@@ -12,6 +13,9 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
     include_str!("migrations/sqlite/0001_first_light.sql"),
     include_str!("migrations/postgres/0001_first_light.sql"),
 )];
+
+const TRIES: u32 = 10;
+const WAIT: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
     let migration =
@@ -25,10 +29,20 @@ pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
     let migrations: Vec<_> = MIGRATIONS.iter().map(migration).collect();
     // An older node must start beside a newer one, which may have added tables it does not know.
     let migrator = Migrator { migrations: migrations.into(), ignore_missing: true, ..Migrator::DEFAULT };
-    migrator.run(pool).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => StoreError::Sql(error),
-        error => StoreError::Corrupt(error.to_string()),
-    })
+    let mut tries = 0;
+    loop {
+        match migrator.run(pool).await {
+            Ok(()) => return Ok(()),
+            // SQLite has no lock that spans a migration: whoever comes second at the first start finds
+            // the tables half-made, and a moment later made.
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(WAIT).await;
+            }
+            Err(sqlx::migrate::MigrateError::Execute(error)) => return Err(StoreError::Sql(error)),
+            Err(error) => return Err(StoreError::Corrupt(error.to_string())),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -49,8 +49,21 @@ impl Drop for Demo {
     }
 }
 
-async fn text(browser: &Client) -> String {
-    browser.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
+/// Waits until the page says `words`: a click may be answered before the page it leads to is there.
+async fn sees(browser: &Client, words: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        // Between two pages there may be none to read.
+        let page = match browser.find(Locator::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        if page.contains(words) {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "the page never said {words:?}, but:\n{page}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 async fn click(browser: &Client, css: &str) {
@@ -60,7 +73,7 @@ async fn click(browser: &Client, css: &str) {
 /// Opens the demo's app and signs in at the stand-in provider.
 async fn sign_in(browser: &Client, demo: &Demo, email: &str) {
     browser.goto(&demo.url("app", "/some/page?x=1")).await.unwrap();
-    assert!(text(browser).await.contains("Who are you?"), "{}", text(browser).await);
+    sees(browser, "Who are you?").await;
     let field = browser.find(Locator::Css("#email")).await.unwrap();
     field.clear().await.unwrap();
     field.send_keys(email).await.unwrap();
@@ -71,6 +84,7 @@ async fn demo_from_door_to_door(look: Look) {
     let demo = Demo::start();
     let browser = browser::open(look).await;
     sign_in(&browser, &demo, "zoe@example.com").await;
+    sees(&browser, "Hello, ").await;
     assert_eq!(browser.current_url().await.unwrap().as_str(), demo.url("app", "/some/page?x=1"));
     let claims = browser.find(Locator::Css("#claims")).await.unwrap().text().await.unwrap();
     let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
@@ -78,11 +92,11 @@ async fn demo_from_door_to_door(look: Look) {
     assert_eq!(claims["email"], "zoe@example.com");
 
     click(&browser, ".foot a").await;
-    assert!(text(&browser).await.contains("You are signed out"), "{}", text(&browser).await);
+    sees(&browser, "You are signed out").await;
     click(&browser, "a.button").await;
-    assert!(text(&browser).await.contains("Who are you?"));
+    sees(&browser, "Who are you?").await;
     browser.goto(&demo.url("app", "/open")).await.unwrap();
-    assert!(text(&browser).await.contains("Hello, stranger"));
+    sees(&browser, "Hello, stranger").await;
     browser.close().await.unwrap();
 }
 
@@ -137,12 +151,14 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         browser.goto(&demo.url("app", "/")).await.unwrap();
         keep("stand-in").await;
         click(&browser, "button").await;
+        sees(&browser, "Hello, Ann").await;
         keep("echo").await;
         browser.goto(&demo.url("auth", "/")).await.unwrap();
         keep("home").await;
         browser.goto(&demo.url("auth", "/logout")).await.unwrap();
         keep("sign-out").await;
         click(&browser, "button").await;
+        sees(&browser, "You are signed out").await;
         keep("signed-out").await;
         browser.close().await.unwrap();
     }
