@@ -29,7 +29,7 @@
 //!
 //! `gateway::serve` accepts a connection, shakes hands with the certificate that `gateway::TlsStore`
 //! chooses, and gives it to pingora. For each request pingora calls `Door::request_filter`, which is
-//! `Gateway::conduct` (`src/gateway/proxy.rs`), the one function that holds the whole way:
+//! `Door::conduct` (`src/gateway/proxy.rs`), the one function that holds the whole way:
 //!
 //! 1. `Incoming::read` reads the head once: framing, sizes, host, client, who looks at the answer.
 //! 2. `Path::parse` decodes the path as it is judged; `Table::find` says what it is for: the pool's
@@ -40,8 +40,8 @@
 //! 5. [`access::Minter::mint`] takes the permit and makes the assertion, or finds the one it made.
 //!
 //! Then pingora asks for a peer, which `Group::next` gives only for a permit, and before the request
-//! leaves, `headers::strip_request` takes out what the client said of itself and
-//! `headers::set_request` says what is true.
+//! leaves, `headers::strip_request` takes out what the client said of itself and `headers::set_request`
+//! says what is true. What stops a request on its way is a `Stop`: the answer that it gets.
 //!
 //! # A login, walked
 //!

@@ -1,6 +1,6 @@
 //! From a provider's claims to the pool's attributes, and whether `allow` names the person.
 
-use crate::config::{Allow, Provider};
+use crate::config::{Allow, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
 use crate::model::{Attributes, Identity};
 use crate::provider::ExternalIdentity;
@@ -10,25 +10,6 @@ use serde_json::Value;
 const LONGEST_VALUE: usize = 2048;
 const LONGEST_GROUP: usize = 256;
 const MOST_GROUPS: usize = 1000;
-
-/// Standard claims (OpenID Connect Core 1.0, section 5.1) that are taken over under their own names.
-const STANDARD: [&str; 15] = [
-    "birthdate",
-    "email",
-    "family_name",
-    "gender",
-    "given_name",
-    "locale",
-    "middle_name",
-    "name",
-    "nickname",
-    "phone_number",
-    "picture",
-    "preferred_username",
-    "profile",
-    "website",
-    "zoneinfo",
-];
 
 /// The pool's view of what a provider says of a person.
 ///
@@ -40,9 +21,11 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         external.claims.get(name)
     };
     let mut attributes = Attributes::new();
-    let mapped = config.attributes.keys().map(String::as_str).filter(|name| !STANDARD.contains(name));
-    for attribute in
-        STANDARD.into_iter().chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
+    let mapped =
+        config.attributes.keys().map(String::as_str).filter(|name| !STANDARD_ATTRIBUTES.contains(name));
+    for attribute in STANDARD_ATTRIBUTES
+        .into_iter()
+        .chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
     {
         let Some(value) = claim(attribute).and_then(text) else { continue };
         if value.len() > LONGEST_VALUE || value.chars().any(char::is_control) {

@@ -9,7 +9,7 @@ mod route;
 mod server;
 
 pub use mistake::{Mistake, Mistakes};
-pub use provider::{Allow, Kind, Oidc, Provider};
+pub use provider::{Allow, Kind, Oidc, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use route::{Access, HeaderTemplate, PathHandling, Piece, Route, Scheme, Upstream};

@@ -203,35 +203,35 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     Some(Allow::Only { domains, emails, groups })
 }
 
+/// The standard claims of a person (OpenID Connect Core 1.0, section 5.1) that are attributes of a
+/// user too, under the same names.
+pub const STANDARD_ATTRIBUTES: [&str; 15] = [
+    "birthdate",
+    "email",
+    "family_name",
+    "gender",
+    "given_name",
+    "locale",
+    "middle_name",
+    "name",
+    "nickname",
+    "phone_number",
+    "picture",
+    "preferred_username",
+    "profile",
+    "website",
+    "zoneinfo",
+];
+
 fn attributes(item: Item<'_>) -> BTreeMap<String, String> {
-    /// OpenID Connect Core 1.0, section 5.1, as far as Cognito keeps them, and the two of our own.
-    const KNOWN: [&str; 19] = [
-        "address",
-        "birthdate",
-        "email",
-        "email_verified",
-        "family_name",
-        "gender",
-        "given_name",
-        "groups",
-        "locale",
-        "middle_name",
-        "name",
-        "nickname",
-        "phone_number",
-        "picture",
-        "preferred_username",
-        "profile",
-        "updated_at",
-        "website",
-        "zoneinfo",
-    ];
     let Some(table) = item.table("[provider.attributes]") else { return BTreeMap::new() };
     let mut map = BTreeMap::new();
     for item in table.all() {
         let custom =
             item.key.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
-        if !custom && !KNOWN.contains(&item.key.as_str()) {
+        let known =
+            STANDARD_ATTRIBUTES.contains(&&*item.key) || matches!(&*item.key, "email_verified" | "groups");
+        if !custom && !known {
             item.wrong(
                 format!("`{}` is no user attribute", item.key),
                 "use a standard one (email, name, groups, …) or \"custom:something\"",

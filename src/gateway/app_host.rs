@@ -2,8 +2,8 @@
 //! session, and sign-out. The gateway is an app client of its pool like any other; only the code is
 //! redeemed in process.
 
+use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
-use super::proxy::{Gateway, scope_of, unavailable};
 use super::stop::Stop;
 use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set};
 use crate::base::Token;

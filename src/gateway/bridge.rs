@@ -1,7 +1,7 @@
 //! From the proxy to the pool's router and back, in process.
 
+use super::core::Gateway;
 use super::incoming::{self, Incoming};
-use super::proxy::Gateway;
 use super::stop::Stop;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;

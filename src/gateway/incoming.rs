@@ -2,7 +2,6 @@
 //! Who looks at an answer of ours is asked only when there is one.
 
 use super::framing;
-use super::listener::Face;
 use super::path::Path;
 use super::stop::Stop;
 use crate::catalogue::Catalogue;
@@ -17,6 +16,15 @@ use std::net::IpAddr;
 const LARGEST_HEAD: usize = 48 * 1024;
 /// How long a path and query may be.
 const LONGEST_TARGET: usize = 8 * 1024;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// TLS.
+    Tls,
+    /// Plain HTTP.
+    Plain,
+}
 
 /// What the conductor needs of a request beside its path.
 #[derive(Debug)]

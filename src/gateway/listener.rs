@@ -1,7 +1,9 @@
 //! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
 
+use super::core::Gateway;
+use super::incoming::Face;
 use super::metrics;
-use super::proxy::{Door, Gateway};
+use super::proxy::Door;
 use crate::base::Duration;
 use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
@@ -23,15 +25,6 @@ const IDLE: Duration = Duration::from_secs(75);
 const GRACE: Duration = Duration::from_secs(8);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
-
-/// What a listener speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
-    /// TLS.
-    Tls,
-    /// Plain HTTP.
-    Plain,
-}
 
 /// A socket that is bound, and will listen.
 pub struct Listener {

@@ -4,6 +4,7 @@
 
 mod app_host;
 mod bridge;
+mod core;
 mod framing;
 mod headers;
 mod incoming;
@@ -16,6 +17,7 @@ mod table;
 mod tls;
 mod upstream;
 
-pub use listener::{Face, Listener, serve};
-pub use proxy::{Gateway, Parts};
+pub use core::{Gateway, Parts};
+pub use incoming::Face;
+pub use listener::{Listener, serve};
 pub use tls::{CertificateError, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate};

@@ -1,146 +1,28 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
-use super::incoming::{self, Incoming};
-use super::listener::Face;
+use super::core::Gateway;
+use super::incoming::{self, Face, Incoming};
 use super::stop::Stop;
 use super::table::{Entry, Place, Table};
 use super::{app_host, bridge, headers, metrics, path};
-use crate::access::{APP_COOKIE, Assertion, Minter, Principal, find};
+use crate::access::{Assertion, Principal};
 use crate::base::Duration;
-use crate::broker::Attempts;
 use crate::config::Upstream;
-use crate::hosted::{self, Failure, Visitor};
-use crate::model::CookieScope;
-use crate::oauth::Pool;
+use crate::hosted::{self, Failure};
 use crate::policy::{self, Permit};
-use crate::store::StoreError;
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the gateway is made of.
-pub struct Parts {
-    /// The pool: its pages and endpoints, and what they work with.
-    pub pool: Arc<Pool>,
-    /// The pool's router.
-    pub router: axum::Router,
-    /// Makes assertions.
-    pub minter: Minter,
-    /// Seals the app hosts' login attempts.
-    pub attempts: Attempts,
-}
-
-/// The gateway, whichever listener a request came by.
-pub struct Gateway {
-    pub(super) pool: Arc<Pool>,
-    pub(super) router: axum::Router,
-    pub(super) attempts: Attempts,
-    minter: Minter,
-    table: ArcSwap<Table>,
-    node: u64,
-    requests: AtomicU64,
-}
-
-impl Gateway {
-    /// A gateway that serves what the pool's catalogue says.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { pool, router, minter, attempts } = parts;
-        let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
-        let mut node = [0; 8];
-        pool.entropy.fill(&mut node);
-        Self {
-            pool,
-            router,
-            attempts,
-            minter,
-            table,
-            node: u64::from_be_bytes(node),
-            requests: AtomicU64::new(0),
-        }
-    }
-
-    /// Takes over the catalogue that counts now, once its upstreams have addresses.
-    pub async fn apply(&self) {
-        let table = Table::build(self.pool.current.load(), Some(&self.table.load()));
-        for entry in table.entries().filter(|entry| entry.group.count() == 0) {
-            entry.group.look_up().await;
-        }
-        self.table.store(Arc::new(table));
-    }
-
-    /// Every route's upstreams, for whoever looks after them.
-    pub fn table(&self) -> Arc<Table> {
-        self.table.load_full()
-    }
-
-    /// A request's id: random for the process, counted within it. It is no secret.
-    fn request_id(&self) -> String {
-        let count = self.requests.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-    }
-
-    /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
-    /// that goes along. Whatever stops it is the answer that it gets.
-    async fn conduct(&self, session: &mut Session, face: Face) -> Result<Forward, Stop> {
-        let table = self.table.load_full();
-        let incoming = Incoming::read(session, face, &table.catalogue, self.request_id())?;
-        if !incoming.secure {
-            return Err(to_https(session, &table, &incoming));
-        }
-        let (target, path) = incoming::path(session, &incoming)?;
-        let bad_path = || Stop::from(Failure::bad_path().answer(&incoming.visitor(session)));
-        let entry = match table.find(&incoming.host, &path) {
-            Some(Place::Route(entry)) if !entry.takes(&path) => return Err(bad_path()),
-            Some(Place::Route(entry)) if table.is_ambiguous(&incoming.host, &path, entry) => {
-                return Err(bad_path());
-            }
-            Some(Place::Route(entry)) => entry.clone(),
-            Some(Place::Own(name)) => {
-                return Err(app_host::answer(self, session, &table.catalogue, &incoming, name).await);
-            }
-            Some(Place::Pool) => {
-                return Err(bridge::to_pool(self, session, &table.catalogue, &incoming).await);
-            }
-            None => return Err(Failure::not_found().answer(&incoming.visitor(session)).into()),
-        };
-
-        let principal = self.principal(session, &incoming).await?;
-        let request =
-            policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
-        let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
-            app_host::sign_in(self, &table.catalogue, session, &incoming, target, denial)
-        })?;
-
-        let mint = |principal: Principal| -> Result<_, Stop> {
-            let assertion =
-                self.minter.mint(&permit, &principal, &table.catalogue, &entry.route).map_err(|error| {
-                    tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
-                    Stop::from(Failure::internal().answer(&incoming.visitor(session)))
-                })?;
-            Ok((principal, assertion))
-        };
-        let identity = principal.map(mint).transpose()?;
-        Ok(Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0 })
-    }
-
-    /// Who the request speaks for.
-    pub(super) async fn principal(
-        &self,
-        session: &Session,
-        incoming: &Incoming,
-    ) -> Result<Option<Principal>, Stop> {
-        let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
-        self.pool
-            .sessions
-            .principal(cookie, &scope_of(incoming))
-            .await
-            .map_err(|error| unavailable(&incoming.visitor(session), &error))
-    }
+/// The gateway as one listener's proxy.
+pub struct Door {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// What kind of listener it is.
+    pub face: Face,
 }
 
 /// A request that may go on.
@@ -157,34 +39,53 @@ pub struct Forward {
     tries: usize,
 }
 
-pub(super) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
-    tracing::error!(request_id = visitor.request_id, %error, "the store did not do its part");
-    Failure::unavailable().answer(visitor).into()
-}
+impl Door {
+    /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
+    /// that goes along. Whatever stops it is the answer that it gets.
+    async fn conduct(&self, session: &mut Session) -> Result<Forward, Stop> {
+        let gateway = &*self.gateway;
+        let table = gateway.table();
+        let incoming = Incoming::read(session, self.face, &table.catalogue, gateway.request_id())?;
+        if !incoming.secure {
+            return Err(to_https(session, &table, &incoming));
+        }
+        let (target, path) = incoming::path(session, &incoming)?;
+        let bad_path = || Stop::from(Failure::bad_path().answer(&incoming.visitor(session)));
+        let entry = match table.find(&incoming.host, &path) {
+            Some(Place::Route(entry)) if !entry.takes(&path) => return Err(bad_path()),
+            Some(Place::Route(entry)) if table.is_ambiguous(&incoming.host, &path, entry) => {
+                return Err(bad_path());
+            }
+            Some(Place::Route(entry)) => entry.clone(),
+            Some(Place::Own(name)) => {
+                return Err(app_host::answer(gateway, session, &table.catalogue, &incoming, name).await);
+            }
+            Some(Place::Pool) => {
+                return Err(bridge::to_pool(gateway, session, &table.catalogue, &incoming).await);
+            }
+            None => return Err(Failure::not_found().answer(&incoming.visitor(session)).into()),
+        };
 
-/// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
-fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
-    let target = incoming::target(session).filter(|_| table.knows(&incoming.host));
-    let location = target.and_then(|target| {
-        let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
-        http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
-    });
-    let Some(location) = location else {
-        return Failure::not_found().answer(&incoming.visitor(session)).into();
-    };
-    let mut answer = hosted::Answer::default();
-    // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
-    *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
-    answer.headers_mut().insert(http::header::LOCATION, location);
-    hosted::finish(answer, &incoming.visitor(session)).into()
-}
+        let principal = gateway.principal(session, &incoming).await?;
+        let request =
+            policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
+        let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
+            app_host::sign_in(gateway, &table.catalogue, session, &incoming, target, denial)
+        })?;
 
-/// The gateway as one listener's proxy.
-pub struct Door {
-    /// The gateway.
-    pub gateway: Arc<Gateway>,
-    /// What kind of listener it is.
-    pub face: Face,
+        let mint = |principal: Principal| -> Result<_, Stop> {
+            let assertion = gateway
+                .minter
+                .mint(&permit, &principal, &table.catalogue, &entry.route)
+                .map_err(|error| {
+                    tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
+                    Stop::from(Failure::internal().answer(&incoming.visitor(session)))
+                })?;
+            Ok((principal, assertion))
+        };
+        let identity = principal.map(mint).transpose()?;
+        Ok(Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0 })
+    }
 }
 
 #[async_trait]
@@ -198,7 +99,7 @@ impl ProxyHttp for Door {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         set_deadlines(session);
-        match self.gateway.conduct(session, self.face).await {
+        match self.conduct(session).await {
             Ok(forward) => {
                 *ctx = Some(Box::new(forward));
                 Ok(false)
@@ -311,6 +212,23 @@ impl ProxyHttp for Door {
     }
 }
 
+/// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
+fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
+    let target = incoming::target(session).filter(|_| table.knows(&incoming.host));
+    let location = target.and_then(|target| {
+        let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
+        http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
+    });
+    let Some(location) = location else {
+        return Failure::not_found().answer(&incoming.visitor(session)).into();
+    };
+    let mut answer = hosted::Answer::default();
+    // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
+    *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
+    answer.headers_mut().insert(http::header::LOCATION, location);
+    hosted::finish(answer, &incoming.visitor(session)).into()
+}
+
 /// How long a connection may stand idle between requests.
 const KEEPALIVE_SECONDS: u64 = 75;
 /// How long a client may take to read what it is sent.
@@ -330,9 +248,4 @@ fn set_deadlines(session: &mut Session) {
 /// What lets this request go on. Without it, nothing is forwarded.
 fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
     ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
-}
-
-/// Where the session cookies of this request's host count.
-pub(super) fn scope_of(incoming: &Incoming) -> CookieScope {
-    CookieScope::App(incoming.host.to_string())
 }

@@ -1,5 +1,6 @@
 //! `narthex check`: what a wrong file, certificate or provider is answered with.
 
+use crate::support::certificates;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::free_port;
 use std::path::Path;
@@ -245,19 +246,13 @@ fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
 #[test]
 fn what_would_keep_people_out_is_found_before_they_come() {
     let folder = tempfile::tempdir().unwrap();
-    let certificate = |name: &str, days: &str, host: &str| {
-        let status = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-            .args(["-days", days, "-subj", "/CN=x", "-addext", &format!("subjectAltName=DNS:{host}")])
-            .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
-            .current_dir(folder.path())
-            .stderr(std::process::Stdio::null())
-            .status();
-        assert!(status.unwrap().success());
+    let certificate = |name: &str, days: u32, host: &str| {
+        let path = |kind: &str| folder.path().join(format!("{name}.{kind}"));
+        certificates::make(&path("pem"), &path("key"), "corp", host, days);
     };
-    certificate("good", "90", "*.example.com");
-    certificate("soon", "5", "*.example.com");
-    certificate("other", "90", "other.example");
+    certificate("good", 90, "*.example.com");
+    certificate("soon", 5, "*.example.com");
+    certificate("other", 90, "other.example");
     let provider = OpenIdProvider::start("corp", "https://auth.example.com/oauth2/idpresponse/corp");
     let file = |cert: &str, key: &str, provider: &str| {
         format!(

@@ -1,6 +1,7 @@
 //! What the gateway does with requests: routes, headers, upstreams, TLS.
 
 use crate::sign_in::deployment;
+use crate::support::certificates;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::process::{Party, free_port, wait_for_port};
 use crate::support::upstream::{Seen, Upstream};
@@ -209,31 +210,13 @@ async fn http_is_sent_to_https_unless_a_trusted_proxy_ended_tls() {
 async fn an_https_upstream_is_verified_against_its_own_authority() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let made = std::process::Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=upstream",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    assert!(made.success());
+    certificates::make(
+        &folder.path().join("cert.pem"),
+        &folder.path().join("key.pem"),
+        "app",
+        "localhost",
+        2,
+    );
     let port = free_port();
     let _server = Party::start(
         "openssl",

@@ -1,5 +1,6 @@
 //! Changes without a restart.
 
+use crate::support::certificates;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
@@ -38,33 +39,7 @@ async fn a_new_certificate_serves_the_next_handshake() {
     let upstream = Upstream::start().await;
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("app.pem"), folder.path().join("app.key"));
-    let make = |organization: &str| {
-        let status = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args([
-                "-subj",
-                &format!("/O={organization}/CN=app.localhost"),
-                "-addext",
-                "subjectAltName=DNS:app.localhost",
-            ])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&cert)
-            .stderr(std::process::Stdio::null())
-            .status();
-        assert!(status.unwrap().success());
-    };
+    let make = |organization: &str| certificates::make(&cert, &key, organization, "app.localhost", 2);
     make("first");
     let tls = format!(
         "[[tls]]\nhosts = [\"app.localhost\"]\ncert = \"{}\"\nkey = \"{}\"\n",

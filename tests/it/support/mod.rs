@@ -1,6 +1,7 @@
 //! Who the tests act as, and against whom.
 
 pub mod browser;
+pub mod certificates;
 pub mod narthex;
 pub mod parties;
 pub mod process;

@@ -1,0 +1,102 @@
+//! The gateway: what every request through it works with, whichever listener it came by.
+
+use super::incoming::{self, Incoming};
+use super::stop::Stop;
+use super::table::Table;
+use crate::access::{APP_COOKIE, Minter, Principal, find};
+use crate::broker::Attempts;
+use crate::hosted::{Failure, Visitor};
+use crate::model::CookieScope;
+use crate::oauth::Pool;
+use crate::store::StoreError;
+use arc_swap::ArcSwap;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the gateway is made of.
+pub struct Parts {
+    /// The pool: its pages and endpoints, and what they work with.
+    pub pool: Arc<Pool>,
+    /// The pool's router.
+    pub router: axum::Router,
+    /// Makes assertions.
+    pub minter: Minter,
+    /// Seals the app hosts' login attempts.
+    pub attempts: Attempts,
+}
+
+/// The gateway, whichever listener a request came by.
+pub struct Gateway {
+    pub(super) pool: Arc<Pool>,
+    pub(super) router: axum::Router,
+    pub(super) attempts: Attempts,
+    pub(super) minter: Minter,
+    table: ArcSwap<Table>,
+    node: u64,
+    requests: AtomicU64,
+}
+
+impl Gateway {
+    /// A gateway that serves what the pool's catalogue says.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, router, minter, attempts } = parts;
+        let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
+        let mut node = [0; 8];
+        pool.entropy.fill(&mut node);
+        Self {
+            pool,
+            router,
+            attempts,
+            minter,
+            table,
+            node: u64::from_be_bytes(node),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes over the catalogue that counts now, once its upstreams have addresses.
+    pub async fn apply(&self) {
+        let table = Table::build(self.pool.current.load(), Some(&self.table.load()));
+        for entry in table.entries().filter(|entry| entry.group.count() == 0) {
+            entry.group.look_up().await;
+        }
+        self.table.store(Arc::new(table));
+    }
+
+    /// Every route's upstreams, for whoever looks after them.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// A request's id: random for the process, counted within it. It is no secret.
+    pub(super) fn request_id(&self) -> String {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// Who the request speaks for.
+    pub(super) async fn principal(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+    ) -> Result<Option<Principal>, Stop> {
+        let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
+        self.pool
+            .sessions
+            .principal(cookie, &scope_of(incoming))
+            .await
+            .map_err(|error| unavailable(&incoming.visitor(session), &error))
+    }
+}
+
+/// The store is needed, and does not do its part.
+pub(super) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
+    tracing::error!(request_id = visitor.request_id, %error, "the store did not do its part");
+    Failure::unavailable().answer(visitor).into()
+}
+
+/// Where the session cookies of this request's host count.
+pub(super) fn scope_of(incoming: &Incoming) -> CookieScope {
+    CookieScope::App(incoming.host.to_string())
+}
