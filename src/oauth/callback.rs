@@ -1,6 +1,6 @@
 //! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, signed_in, unavailable};
+use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
 use crate::broker::LoginError;
 use crate::hosted::{Failure, set_cookie};
@@ -20,6 +20,10 @@ pub(super) async fn idpresponse(
 async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     let catalogue = pool.current.load();
     let refused = |error: LoginError| {
+        // A name that is no provider's is the visitor's own word, of which there is no end.
+        if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
+            metrics::login(provider, error.reason());
+        }
         tracing::warn!(
             target: "audit",
             event = "login_failed",
@@ -49,6 +53,7 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     if let Some(earlier) = earlier {
         pool.sessions.hear(&[Change::Session(earlier)]);
     }
+    metrics::login(provider, "success");
     tracing::info!(
         target: "audit",
         event = "login",

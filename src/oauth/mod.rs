@@ -6,6 +6,7 @@ mod authorize;
 mod callback;
 mod keys;
 mod logout;
+mod metrics;
 mod request;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};

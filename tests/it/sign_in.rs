@@ -41,6 +41,9 @@ async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
     assert_eq!(seen.one("x-amzn-oidc-identity"), claims["sub"]);
 
+    assert!(
+        narthex.admin("/metrics").contains("narthex_logins_total{provider=\"corp\",result=\"success\"} 1")
+    );
     let logins = narthex.audit("login");
     assert_eq!(logins.len(), 1);
     assert_eq!(logins[0]["sub"], claims["sub"]);

@@ -2,13 +2,15 @@
 
 use crate::support::parties::Postgres;
 use narthex::base::{
-    Duration, Entropy as _, KeyRing, MasterKey, OpenError, Secret, SystemEntropy, Timestamp, Token, uuid,
+    Duration, Entropy as _, KeyRing, ManualClock, MasterKey, OpenError, Secret, SystemEntropy, Timestamp,
+    Token, uuid,
 };
 use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
 use narthex::store::{Change, Feed, Store};
-use narthex::token::{self, CodeError, Grant};
+use narthex::token::{self, CodeError, Grant, KeyChain};
 use std::sync::Arc;
 
 const LIMITS: SessionLimits =
@@ -63,6 +65,7 @@ on_both_engines! {
     facts_are_fixed_at_first_sight
     another_master_key_is_told
     private_keys_are_sealed_and_agreed_on
+    keys_are_published_before_they_sign_and_after
     a_user_is_found_by_issuer_and_subject_alone
     a_session_is_found_by_its_cookies_until_it_ends
     a_browser_has_one_session
@@ -388,4 +391,33 @@ async fn two_first_sign_ins_of_one_person_make_one_user(engine: Engine) {
         let ids: std::collections::HashSet<String> = tries.join_all().await.into_iter().collect();
         assert_eq!(ids.len(), 1);
     }
+}
+
+async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
+    let store = engine.open().await;
+    let clock = Arc::new(ManualClock::new(now()));
+    let open =
+        || KeyChain::open("test", Algorithm::Es256, store.clone(), clock.clone(), Arc::new(SystemEntropy));
+    let (one, two) = tokio::join!(open(), open());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let first = one.current().signing.kid().to_owned();
+    two.turn().await.unwrap();
+    assert_eq!(two.current().signing.kid(), first, "two nodes agree");
+    let hours = async |hours: u64| {
+        clock.advance(Duration::from_secs(hours * 3600));
+        one.turn().await.unwrap();
+        let keys = one.current();
+        (
+            keys.signing.kid().to_owned(),
+            keys.published.iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(hours(719).await, (first.clone(), vec![first.clone()]));
+    let (signing, published) = hours(1).await;
+    assert_eq!((&signing, published.len()), (&first, 2), "the next one is published, and does not sign yet");
+    let second = published[0].clone();
+    assert_eq!(hours(23).await.0, first);
+    assert_eq!(hours(1).await, (second.clone(), vec![second.clone(), first.clone()]), "it signs after a day");
+    assert_eq!(hours(23).await.1.len(), 2, "the old one stays published while anything it signed may live");
+    assert_eq!(hours(1).await, (second.clone(), vec![second]));
 }

@@ -1,0 +1,18 @@
+//! Counts of logins.
+
+use prometheus::{IntCounterVec, register_int_counter_vec};
+use std::sync::LazyLock;
+
+static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "narthex_logins_total",
+        "Logins that came back from a provider, by what came of them.",
+        &["provider", "result"]
+    )
+    .expect("invariant: registered once, under a valid name")
+});
+
+/// Counts a login: `result` is `success`, or the reason of the refusal as the audit has it.
+pub fn login(provider: &str, result: &str) {
+    LOGINS.with_label_values(&[provider, result]).inc();
+}
