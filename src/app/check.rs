@@ -2,6 +2,7 @@
 
 use super::build::Fatal;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
+use crate::catalogue::Route;
 use crate::config::{Config, TlsCertificate};
 use crate::gateway::{LoadedCertificate, hosts_without_certificate};
 use crate::provider::{self, Outbound};
@@ -61,6 +62,13 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
             config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name))
         );
         println!("    sign-out URI   {}", config.public_url.join("/logout"));
+    }
+    println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
+    for route in &config.routes {
+        let route = Route::new(&config, route.clone());
+        println!("  {}", route.config.name);
+        println!("    aud            {}", route.audience);
+        println!("    signer         {}", route.signer);
     }
     match report.problems {
         0 => Ok(()),

@@ -67,6 +67,7 @@ async fn start(app: &Arc<App>, shutdown: &watch::Receiver<bool>) -> Result<JoinS
         admin = admin.local_addr().ok().map(tracing::field::display),
         public_url = %catalogue.config.public_url,
         pool = catalogue.pool.id,
+        client = catalogue.pool.gateway_client,
         routes = catalogue.routes().count(),
         "serving"
     );

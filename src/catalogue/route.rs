@@ -21,7 +21,8 @@ pub struct Route {
 }
 
 impl Route {
-    pub(super) fn new(config: &Config, route: config::Route) -> Self {
+    /// What follows from `route` in the deployment that `config` describes.
+    pub fn new(config: &Config, route: config::Route) -> Self {
         let origin = config.public_url.origin_of(&route.host);
         let deployment: String =
             sha256(config.public_url.to_string())[..8].iter().map(|byte| format!("{byte:02x}")).collect();

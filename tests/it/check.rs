@@ -268,6 +268,7 @@ fn what_would_keep_people_out_is_found_before_they_come() {
     let (good, said, _) = check(folder.path(), &file("good", "good", &up));
     assert!(good, "{said}");
     assert!(said.contains("corp answers"), "{said}");
+    assert!(said.contains("aud            https://app.example.com/\n"), "{said}");
     assert!(said.contains("redirect URI   https://auth.example.com/oauth2/idpresponse/corp"), "{said}");
     let (good, said, _) = check(folder.path(), &file("soon", "soon", &up));
     assert!(good && said.contains("warning") && said.contains("it expires soon"), "{said}");

@@ -1,7 +1,7 @@
 //! Signing in and out, at one provider and at two.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::parties::{OpenIdProvider, provider_toml};
+use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
 use crate::support::process::free_port;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location, next};
@@ -268,4 +268,28 @@ async fn one_host_serves_an_app_and_the_pages_where_there_is_no_other() {
     is(&visitor.get(&format!("{}/.narthex/.well-known/jwks.json", narthex.origin("app"))).await, 200);
     is(&visitor.get(&format!("{}/.narthex/style.css", narthex.origin("app"))).await, 200);
     is(&visitor.get(&format!("{}/.narthex/", narthex.origin("app"))).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_keeps_what_sqlite_keeps_and_a_restart_loses_nothing() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let store = format!(
+        "[store]\nurl = \"{}\"\nmaster_key = \"{}\"\n",
+        Postgres::shared().database(),
+        "A".repeat(43)
+    );
+    let mut narthex =
+        builder.tables(&store).tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "").start();
+    let visitor = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    let before: Seen = visitor.land(&app, "alice").await.json().await.unwrap();
+    narthex.signal("TERM");
+    assert!(narthex.wait());
+    narthex.start();
+    let after: Seen = visitor.program(Method::GET, &app).await.json().await.unwrap();
+    for claim in ["sub", "sid", "iss"] {
+        assert_eq!(after.claims()[claim], before.claims()[claim]);
+    }
 }
