@@ -331,3 +331,55 @@ async fn it_tells_how_it_is_and_stops_in_order() {
     assert!(begun.elapsed().as_secs() < 10);
     assert!(narthex.log().contains("stopped"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_both_ways() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    async fn head(stream: &mut tokio::net::TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
+    tokio::spawn(async move {
+        // Whoever only knocks, as a health check does, is let go.
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut first = [0];
+                if stream.peek(&mut first).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                let asked = head(&mut stream).await.to_lowercase();
+                assert!(
+                    asked.contains("upgrade: websocket") && asked.contains("sec-websocket-key: abc"),
+                    "{asked}"
+                );
+                let answer =
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let mut bytes = [0; 64];
+                while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                    stream.write_all(&bytes[..count]).await.unwrap();
+                }
+            });
+        }
+    });
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    let mut stream = socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap();
+    let ask = "GET /socket HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: Upgrade\r\n\
+               Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    for word in ["one", "two"] {
+        stream.write_all(word.as_bytes()).await.unwrap();
+        let mut echo = [0; 3];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(echo, word.as_bytes());
+    }
+}

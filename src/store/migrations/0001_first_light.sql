@@ -1,4 +1,5 @@
--- Columns are TEXT, BIGINT and BLOB only; times are milliseconds since the epoch; nothing is NULL.
+-- Columns are TEXT, BIGINT and BLOB only (BYTEA on PostgreSQL); times are milliseconds since the epoch;
+-- nothing is NULL.
 
 CREATE TABLE settings (
     name TEXT NOT NULL PRIMARY KEY,
