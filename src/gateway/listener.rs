@@ -1,5 +1,6 @@
 //! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
 
+use super::buffered::Buffered;
 use super::core::Gateway;
 use super::incoming::Face;
 use super::metrics;
@@ -78,7 +79,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
                 connections.spawn(async move {
                     let _open = metrics::opened();
                     drop(stream.set_nodelay());
-                    if let Some(stream) = hand_shake(stream, tls.as_deref()).await {
+                    if let Some(stream) = hand_shake(Buffered::new(stream), tls.as_deref()).await {
                         let mut next = proxy.process_new(stream, &shutdown).await;
                         while let Some(stream) = next {
                             next = proxy.process_new(stream, &shutdown).await;
@@ -102,10 +103,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
     }
 }
 
-async fn hand_shake(
-    stream: pingora_core::protocols::l4::stream::Stream,
-    tls: Option<&Acceptor>,
-) -> Option<Stream> {
+async fn hand_shake(stream: Buffered, tls: Option<&Acceptor>) -> Option<Stream> {
     let Some(acceptor) = tls else { return Some(Box::new(stream)) };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),

@@ -4,6 +4,7 @@
 
 mod app_host;
 mod bridge;
+mod buffered;
 mod core;
 mod framing;
 mod headers;
