@@ -9,6 +9,10 @@ need() {
 "
 }
 
+if ! command -v cargo >/dev/null 2>&1; then
+  echo "Please install Rust 1.94 or later, with rustup or your system's packages, and try again." >&2
+  exit 1
+fi
 need cmake cmake cmake cmake
 need cc gcc gcc gcc
 need pkg-config pkg-config pkgconf-pkg-config pkgconf
@@ -18,6 +22,7 @@ test)
   need node nodejs nodejs node
   need npm npm npm node
   need python3 "python3 python3-venv" python3 python3
+  python3 -c 'import ensurepip' >/dev/null 2>&1 || need python3-with-venv "python3 python3-venv" python3 python3
   need openssl openssl openssl openssl
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
   ;;

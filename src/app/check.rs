@@ -61,7 +61,6 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
             "    redirect URI   {}",
             config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name))
         );
-        println!("    sign-out URI   {}", config.public_url.join("/logout"));
     }
     println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
     for route in &config.routes {

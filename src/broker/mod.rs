@@ -61,6 +61,8 @@ pub struct Finished {
     pub token: Token,
     /// What the login was for.
     pub request: AuthorizationRequest,
+    /// The event by which the audit tells what it changed of the user.
+    pub change: Option<&'static str>,
 }
 
 /// Why a login did not come about.
@@ -273,7 +275,12 @@ impl Broker {
             })
             .await?;
         let (user, session) = made?;
-        Ok(Finished { user, session, token, request: login.request })
+        let change = match () {
+            () if user.created_at == now => Some("user_created"),
+            () if user.updated_at == now => Some("user_updated"),
+            () => None,
+        };
+        Ok(Finished { user, session, token, request: login.request, change })
     }
 
     fn entry(&self, name: &str) -> Result<Arc<Entry>, LoginError> {

@@ -48,6 +48,7 @@ pub fn sign_in(
     let Denial::NotSignedIn = denial;
     let visitor = &incoming.visitor(session);
     if !incoming::may_redirect(session, visitor) {
+        incoming.refused("nobody is signed in");
         let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
         return Failure::sign_in_required()
             .with_action("Sign in", home)

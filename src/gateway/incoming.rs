@@ -54,7 +54,7 @@ impl Incoming {
     ) -> Result<Self, Stop> {
         let header = session.req_header();
         let refuse = |failure: Failure, why: &str| {
-            tracing::info!(request_id, why, "a request was refused");
+            tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
             Stop::from(failure.answer(&visitor(session, request_id.clone(), false)))
         };
         if let Some(http1) = session.as_http1() {
@@ -106,6 +106,12 @@ impl Incoming {
     /// The request's id as a header's value.
     pub fn id_header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.request_id).expect("invariant: an id is hexadecimal digits")
+    }
+
+    /// Tells the audit that the request was refused, and why.
+    pub fn refused(&self, reason: &str) {
+        let client = self.client.map_or_else(String::new, |ip| ip.to_string());
+        tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
     }
 
     /// Who is answered.
@@ -180,7 +186,7 @@ pub fn path_part(target: &str) -> &str {
 /// A 400, where servers could disagree on what it names.
 pub fn path<'s>(session: &'s Session, incoming: &Incoming) -> Result<(&'s str, Path<'s>), Stop> {
     let refuse = |why: &str| {
-        tracing::info!(request_id = incoming.request_id, why, "a path was refused");
+        incoming.refused(why);
         Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
     };
     let target = target(session).ok_or_else(|| refuse("the target is no plain text"))?;

@@ -50,7 +50,10 @@ impl Door {
             return Err(to_https(session, &table, &incoming));
         }
         let (target, path) = incoming::path(session, &incoming)?;
-        let bad_path = || Stop::from(Failure::bad_path().answer(&incoming.visitor(session)));
+        let bad_path = || {
+            incoming.refused("the path is ambiguous for this route");
+            Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
+        };
         let entry = match table.find(&incoming.host, &path) {
             Some(Place::Route(entry)) if !entry.takes(&path) => return Err(bad_path()),
             Some(Place::Route(entry)) if table.is_ambiguous(&incoming.host, &path, entry) => {

@@ -53,6 +53,9 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     if let Some(earlier) = earlier {
         pool.sessions.hear(&[Change::Session(earlier)]);
     }
+    if let Some(event) = finished.change {
+        tracing::info!(target: "audit", event, request_id = info.request_id, provider, sub = finished.user.id);
+    }
     metrics::login(provider, "success");
     tracing::info!(
         target: "audit",

@@ -283,3 +283,16 @@ fn what_would_keep_people_out_is_found_before_they_come() {
         assert!(!good && said.contains(problem), "{problem}\nbut it said:\n{said}");
     }
 }
+
+#[test]
+fn a_mistake_beside_a_secret_does_not_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for wrong in [
+        "[store]\nurl = \"postgres://narthex:hidden@db/narthex\"",
+        "[store]\nmaster_key = \"hidden\"",
+        "[[provider]]\nclient_secret = \"hidden",
+    ] {
+        let (good, _, said) = check(folder.path(), &format!("{GOOD}\n{wrong}\n"));
+        assert!(!good && !said.contains("hidden"), "{said}");
+    }
+}

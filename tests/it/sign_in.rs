@@ -47,6 +47,7 @@ async fn the_app_gets_the_request_that_was_made_with_a_signed_identity() {
     let logins = narthex.audit("login");
     assert_eq!(logins.len(), 1);
     assert_eq!(logins[0]["sub"], claims["sub"]);
+    assert_eq!(narthex.audit("user_created")[0]["sub"], claims["sub"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +163,8 @@ async fn programs_are_told_and_people_are_sent() {
     let posted = visitor.client.post(&app).header("accept", "text/html").body("a=1").send().await.unwrap();
     is(&posted, 401);
     assert!(posted.text().await.unwrap().contains("Please sign in"));
+    assert!(narthex.audit("request_refused").iter().all(|line| line["reason"] == "nobody is signed in"));
+    assert_eq!(narthex.audit("request_refused").len(), 4);
     assert!(upstream.seen().is_empty());
 }
 
