@@ -276,6 +276,8 @@ fn what_would_keep_people_out_is_found_before_they_come() {
         (file("other", "other", &up), "it is for other.example, not for *.example.com"),
         (file("good", "other", &up), "it is not the key of"),
         (file("absent", "good", &up), "absent.pem"),
+        (file("good", "good", &up) + "upstream_ca = \"absent-ca.pem\"\n", "absent-ca.pem"),
+        (file("good", "good", &up) + "upstream_ca = \"narthex.toml\"\n", "it holds no certificate"),
         (file("good", "good", &down), "corp: the provider is not available"),
         (file("good", "good", &other_name), "corp: the provider is not available: unexpected issuer URI"),
     ] {

@@ -330,6 +330,11 @@ async fn it_tells_how_it_is_and_stops_in_order() {
     assert!(narthex.wait());
     assert!(begun.elapsed().as_secs() < 10);
     assert!(narthex.log().contains("stopped"));
+    for file in ["narthex.db", "narthex.db.key", "certs/local-authority.key"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(narthex.folder().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

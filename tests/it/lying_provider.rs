@@ -166,7 +166,8 @@ async fn token(State(provider): Shared) -> Response {
 
 async fn user_info(State(provider): Shared) -> Json<Value> {
     let sub = if matches!(provider.lie(), Lie::OtherUserInfo) { "mallory" } else { "alice" };
-    Json(json!({ "sub": sub, "name": "Alice" }))
+    // Some providers date in words where the standard wants seconds.
+    Json(json!({ "sub": sub, "name": "Alice", "updated_at": "2026-01-02T03:04:05.678Z" }))
 }
 
 async fn scene() -> (Arc<Provider>, Narthex, Upstream) {
