@@ -10,7 +10,6 @@ use crate::base::{Entropy, pool_id, uuid};
 use crate::config::{Config, Host};
 use crate::store::{Result, Store};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The name of the pool that exists where the file declares none.
@@ -33,7 +32,7 @@ pub struct Catalogue {
     pub config: Arc<Config>,
     /// The user pool.
     pub pool: Pool,
-    routes: HashMap<Host, Vec<Arc<Route>>>,
+    routes: Vec<Arc<Route>>,
 }
 
 impl Catalogue {
@@ -49,29 +48,18 @@ impl Catalogue {
     ) -> Result<Self> {
         let id = store.fixed(&format!("pool/{DEFAULT_POOL}"), &pool_id(&config.region, entropy)).await?;
         let gateway_client = store.fixed(&format!("pool/{DEFAULT_POOL}/gateway"), &uuid(entropy)).await?;
-        let mut routes: HashMap<Host, Vec<Arc<Route>>> = HashMap::new();
-        for route in &config.routes {
-            routes.entry(route.host.clone()).or_default().push(Arc::new(Route::new(&config, route.clone())));
-        }
-        for of_host in routes.values_mut() {
-            of_host.sort_by_key(|route| std::cmp::Reverse(route.config.path.len()));
-        }
+        let routes = config.routes.iter().map(|route| Arc::new(Route::new(&config, route.clone()))).collect();
         Ok(Self { generation, config: Arc::new(config), pool: Pool { id, gateway_client }, routes })
-    }
-
-    /// The routes of `host`, the longest path first.
-    pub fn routes_of(&self, host: &str) -> Option<&[Arc<Route>]> {
-        self.routes.get(host).map(Vec::as_slice)
     }
 
     /// Every route.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.routes.values().flatten()
+        self.routes.iter()
     }
 
     /// The host whose callback `uri` is, compared exactly (RFC 9700, section 2.1).
     pub fn host_of_callback(&self, uri: &str) -> Option<&Host> {
-        self.routes.keys().find(|host| self.callback_of(host) == uri)
+        self.routes.iter().map(|route| &route.config.host).find(|host| self.callback_of(host) == uri)
     }
 
     /// Where the pool sends codes for `host`.

@@ -37,10 +37,15 @@ impl Mistake {
     }
 }
 
-/// The line as it may be shown: mistakes go to terminals and logs, where a secret must not.
+/// The line as it may be shown: mistakes go to terminals and logs, where neither a secret nor the
+/// password in a URL must go.
 fn discreet(line: &str) -> String {
-    let secret = ["client_secret", "master_key", "postgres"].iter().any(|word| line.contains(word));
-    match line.find('"').filter(|_| secret && !line.contains("env") && !line.contains("file")) {
+    let named = line.contains("client_secret") || line.contains("master_key");
+    let url = line.contains("://") && line.contains('@');
+    // A table that names where the secret is holds none itself.
+    let table = line.split_once('{').map_or("", |(_, inside)| inside.trim_start());
+    let elsewhere = table.starts_with("env") || table.starts_with("file");
+    match line.find('"').filter(|_| url || (named && !elsewhere)) {
         // Letter by letter, so that the marker below still stands right.
         Some(at) => line.char_indices().map(|(i, c)| if i > at && c != '"' { '•' } else { c }).collect(),
         None => line.to_owned(),

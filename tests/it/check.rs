@@ -291,7 +291,10 @@ fn a_mistake_beside_a_secret_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [
         "[store]\nurl = \"postgres://narthex:hidden@db/narthex\"",
+        "[store]\nurl = \"mysql://narthex:hidden@db/narthex\"",
         "[store]\nmaster_key = \"hidden\"",
+        "[store]\nmaster_key = \"hidden-in-an-envelope-or-a-file\"",
+        "[store]\nmaster_key = { value = \"hidden\" }",
         "[[provider]]\nclient_secret = \"hidden",
     ] {
         let (good, _, said) = check(folder.path(), &format!("{GOOD}\n{wrong}\n"));
