@@ -95,11 +95,23 @@ impl Sessions {
         format!("{}.{}", token.text(), b64(mac))
     }
 
-    /// The principal that a cookie's text stands for, if any.
+    /// The principal that a cookie's text stands for, if any. Asking counts as use of the session.
     ///
     /// # Errors
     /// Where the store is needed and does not answer, or has been silent too long.
     pub async fn principal(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
+        let principal = self.still(text, scope).await?;
+        if let Some(principal) = &principal {
+            self.touch(principal);
+        }
+        Ok(principal)
+    }
+
+    /// The same without counting as use: for requests that go on for long.
+    ///
+    /// # Errors
+    /// As [`Sessions::principal`] has them.
+    pub async fn still(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
         let now = self.clock.now();
@@ -113,6 +125,19 @@ impl Sessions {
         match self.read(&token).await? {
             Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
             _ => Ok(None),
+        }
+    }
+
+    /// Notes that the session is used now.
+    pub fn touch(&self, principal: &Principal) {
+        let (live, now) = (&principal.0, self.clock.now());
+        live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
+        let noted = live.noted.load(Ordering::Relaxed);
+        let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
+        if due
+            && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            lock(&self.touched).insert(live.session.id.clone(), now);
         }
     }
 
@@ -152,14 +177,6 @@ impl Sessions {
         }
         if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
             return Err(StoreError::Timeout);
-        }
-        live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
-        let noted = live.noted.load(Ordering::Relaxed);
-        let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
-        if due
-            && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            lock(&self.touched).insert(live.session.id.clone(), now);
         }
         Ok(Some(Principal(live)))
     }

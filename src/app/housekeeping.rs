@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 const LISTEN: Duration = Duration::from_secs(1);
 const WRITE_DOWN: Duration = Duration::from_secs(5);
+const END_STREAMS: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(600);
 const TURN_KEYS: Duration = Duration::from_secs(600);
 const RENEW_PROVIDERS: Duration = Duration::from_secs(300);
@@ -40,6 +41,7 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
             tracing::warn!(%error, "the sessions' last use could not be written down");
         }
     });
+    every(&mut tasks, END_STREAMS, &app, &shutdown, |app| async move { app.gateway.end_streams().await });
     every(&mut tasks, PURGE, &app, &shutdown, |app| async move {
         let limits = app.pool.current.load().config.session;
         match app.pool.store.purge(limits, app.clock.now()).await {

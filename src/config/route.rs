@@ -2,10 +2,14 @@
 
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
+use crate::base::Duration;
 use http::HeaderName;
 use std::fmt;
 use std::path::PathBuf;
 use url::Url;
+
+/// How long an upstream may be silent unless the file says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is served under a host and path, and who may pass.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Route {
     pub strip_prefix: bool,
     /// What a path may hold.
     pub path_handling: PathHandling,
+    /// How long the upstream may leave an exchange without a byte; streams may be silent for ever.
+    pub timeout: Duration,
     /// More headers for the upstream, from claims.
     pub headers: Vec<HeaderTemplate>,
 }
@@ -55,6 +61,8 @@ pub enum PathHandling {
 pub enum Scheme {
     /// Plain HTTP/1.1.
     Http,
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3): what gRPC servers speak.
+    H2c,
     /// TLS, HTTP/1.1 or HTTP/2.
     Https,
 }
@@ -74,7 +82,7 @@ impl Upstream {
     /// `host:port`, without the port where it is the scheme's own (RFC 9110, section 7.2).
     pub fn authority(&self) -> String {
         match (self.scheme, self.port) {
-            (Scheme::Http, 80) | (Scheme::Https, 443) => self.host.clone(),
+            (Scheme::Http | Scheme::H2c, 80) | (Scheme::Https, 443) => self.host.clone(),
             (_, port) => format!("{}:{port}", self.host),
         }
     }
@@ -84,6 +92,7 @@ impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             Scheme::Http => "http",
+            Scheme::H2c => "h2c",
             Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
@@ -129,12 +138,13 @@ impl Route {
         let path_handling = table.get("path_handling").and_then(|item| {
             item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
         });
+        let timeout = table.get("timeout").and_then(|item| item.duration());
         let headers = table.get("headers").map(headers).unwrap_or_default();
         table.finish();
 
         let (host, path, (upstreams, item)) = (host?, path?, upstreams?);
         if upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme) {
-            item.wrong("`upstream` mixes http and https", "let all upstreams of a route speak the same");
+            item.wrong("`upstream` mixes http, https and h2c", "let all upstreams of a route speak the same");
         }
         Some(Self {
             name: name.unwrap_or_else(|| format!("{host}/{}", path.join("/"))),
@@ -146,6 +156,7 @@ impl Route {
             preserve_host: preserve_host.unwrap_or(true),
             strip_prefix: strip_prefix.unwrap_or(false),
             path_handling: path_handling.unwrap_or(PathHandling::Strict),
+            timeout: timeout.unwrap_or(TIMEOUT),
             headers,
         })
     }
@@ -195,8 +206,9 @@ fn upstream(text: &str) -> Result<Upstream, Wrong> {
     let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
     let scheme = match url.scheme() {
         "http" => Scheme::Http,
+        "h2c" => Scheme::H2c,
         "https" => Scheme::Https,
-        _ => return Err(wrong("is neither http nor https")),
+        _ => return Err(wrong("is neither http, https nor h2c")),
     };
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
         return Err(wrong("carries more than scheme, host and port"));

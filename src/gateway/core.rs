@@ -1,7 +1,9 @@
 //! The gateway: what every request through it works with, whichever listener it came by.
 
 use super::incoming::{self, Incoming};
+use super::outer;
 use super::stop::Stop;
+use super::streams::{Credential, Open, Streams};
 use super::table::Table;
 use crate::access::{APP_COOKIE, Minter, Principal, find};
 use crate::broker::Attempts;
@@ -32,6 +34,8 @@ pub struct Gateway {
     pub(super) router: axum::Router,
     pub(super) attempts: Attempts,
     pub(super) minter: Minter,
+    /// Requests that go on for long.
+    pub(super) streams: Arc<Streams>,
     table: ArcSwap<Table>,
     node: u64,
     requests: AtomicU64,
@@ -49,6 +53,7 @@ impl Gateway {
             router,
             attempts,
             minter,
+            streams: Arc::default(),
             table,
             node: u64::from_be_bytes(node),
             requests: AtomicU64::new(0),
@@ -73,6 +78,28 @@ impl Gateway {
     pub(super) fn request_id(&self) -> String {
         let count = self.requests.fetch_add(1, Ordering::Relaxed);
         format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// Ends the requests that outlived their sessions.
+    pub async fn end_streams(&self) {
+        self.streams.end_those_over(&self.pool.sessions).await;
+    }
+
+    /// Watches over a request that may go on for long, as long as the answer lives.
+    pub(super) fn watch(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        principal: &Principal,
+    ) -> Option<Open> {
+        let credential = Credential {
+            cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
+            scope: scope_of(incoming),
+            session: principal.session().id.clone(),
+        };
+        let (open, end) = self.streams.watch(credential, &incoming.request_id);
+        outer::end_when(end);
+        Some(open)
     }
 
     /// Who the request speaks for.

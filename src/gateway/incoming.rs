@@ -4,18 +4,22 @@
 use super::framing;
 use super::path::Path;
 use super::stop::Stop;
+use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
 use crate::config::Host;
 use crate::hosted::{Failure, Visitor};
-use http::header::{ACCEPT, COOKIE, HOST, HeaderMap, UPGRADE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, UPGRADE};
 use http::{HeaderValue, Method};
 use pingora_proxy::Session;
 use std::net::IpAddr;
 
 /// How large a request's head may be: servers behind commonly take 8 KB to 64 KB.
-const LARGEST_HEAD: usize = 48 * 1024;
+pub const LARGEST_HEAD: usize = 48 * 1024;
 /// How long a path and query may be.
 const LONGEST_TARGET: usize = 8 * 1024;
+
+/// A body of this many bytes is there in a moment, wherever its reader is.
+const LONG_BODY: u64 = 1024 * 1024;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,13 +207,33 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 
 /// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change
 /// to.
-pub fn is_websocket(session: &Session) -> bool {
+fn is_websocket(session: &Session) -> bool {
     session.is_upgrade_req()
         && session
             .req_header()
             .headers
             .get(UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// How the request goes on by its nature: a WebSocket, an event stream (HTML, section 9.2.2: clients
+/// say that they accept one) and a gRPC call may be silent for long.
+pub fn exchange(session: &Session) -> Exchange {
+    let headers = &session.req_header().headers;
+    let is = |name: http::HeaderName, begins: &[u8]| {
+        headers.get(name).is_some_and(|value| value.as_bytes().starts_with(begins))
+    };
+    match () {
+        () if is_websocket(session) => Exchange::WebSocket,
+        () if is(ACCEPT, b"text/event-stream") || is(CONTENT_TYPE, b"application/grpc") => Exchange::Stream,
+        () => Exchange::Plain,
+    }
+}
+
+/// Whether a message with these headers may take long: its body's end is unknown, or far away.
+pub fn may_take_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_none_or(|length| length > LONG_BODY)
 }
 
 #[cfg(test)]

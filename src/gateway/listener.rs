@@ -4,9 +4,11 @@ use super::buffered::Buffered;
 use super::core::Gateway;
 use super::incoming::Face;
 use super::metrics;
+use super::outer::{self, Outer};
 use super::proxy::Door;
+use super::upstream::ALIVE;
 use crate::base::Duration;
-use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
+use pingora_core::apps::{HttpServerApp as _, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::listener::Listener as L4;
@@ -20,8 +22,6 @@ use tokio::task::JoinSet;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long an HTTP/2 connection may stand idle.
-const IDLE: Duration = Duration::from_secs(75);
 /// How long connections may go on after a shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(8);
 /// How many connections may wait to be accepted.
@@ -61,10 +61,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
     let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(Door { gateway, face }, Arc::new(conf));
     proxy.handle_init_modules();
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(IDLE);
-    proxy.server_options = Some(options);
-    let proxy = Arc::new(proxy);
+    let proxy = Arc::new(Outer::new(proxy));
     let tls = listener.tls.map(Arc::new);
     let mut connections = JoinSet::new();
     loop {
@@ -77,13 +74,17 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
             Ok(mut stream) => {
                 let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    let _open = metrics::opened();
+                    let _open = metrics::connection();
                     drop(stream.set_nodelay());
+                    drop(stream.set_keepalive(&ALIVE));
                     if let Some(stream) = hand_shake(Buffered::new(stream), tls.as_deref()).await {
-                        let mut next = proxy.process_new(stream, &shutdown).await;
-                        while let Some(stream) = next {
-                            next = proxy.process_new(stream, &shutdown).await;
-                        }
+                        outer::connection(async {
+                            let mut next = proxy.process_new(stream, &shutdown).await;
+                            while let Some(stream) = next {
+                                next = proxy.process_new(stream, &shutdown).await;
+                            }
+                        })
+                        .await;
                     }
                 });
             }

@@ -26,6 +26,11 @@ static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
         .expect("invariant: registered once, under a valid name")
 });
 
+static STREAMS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("narthex_streams", "Requests that go on for long, and end with their session.")
+        .expect("invariant: registered once, under a valid name")
+});
+
 /// Counts an answer; `status` 0 is none.
 pub fn answered(proxied: bool, status: u16) {
     let of = if proxied { &ANSWERED.proxied } else { &ANSWERED.own };
@@ -34,17 +39,28 @@ pub fn answered(proxied: bool, status: u16) {
     }
 }
 
-/// An open connection, as long as it lives.
-pub struct Open(());
+/// Something that is counted as long as it lives.
+pub struct Counted(&'static IntGauge);
 
-/// Counts a connection.
-pub fn opened() -> Open {
-    CONNECTIONS.inc();
-    Open(())
+impl Counted {
+    fn new(gauge: &'static IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
 }
 
-impl Drop for Open {
+impl Drop for Counted {
     fn drop(&mut self) {
-        CONNECTIONS.dec();
+        self.0.dec();
     }
+}
+
+/// Counts a connection.
+pub fn connection() -> Counted {
+    Counted::new(&CONNECTIONS)
+}
+
+/// Counts a request that goes on for long.
+pub fn stream() -> Counted {
+    Counted::new(&STREAMS)
 }

@@ -4,13 +4,16 @@ use super::core::Gateway;
 use super::incoming::{self, Face, Incoming};
 use super::stop::Stop;
 use super::table::{Entry, Place, Table};
-use super::{app_host, bridge, headers, metrics, path};
+use super::upstream::Exchange;
+use super::streams::Open;
+use super::{app_host, bridge, headers, metrics, outer, path};
 use crate::access::{Assertion, Principal};
 use crate::base::Duration;
 use crate::config::Upstream;
 use crate::hosted::{self, Failure};
 use crate::policy::{self, Permit};
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -37,6 +40,8 @@ pub struct Forward {
     /// The server that was chosen.
     upstream: Option<Arc<Upstream>>,
     tries: usize,
+    /// That it is watched over, where it may go on for long.
+    open: Option<Open>,
 }
 
 impl Door {
@@ -87,7 +92,23 @@ impl Door {
             Ok((principal, assertion))
         };
         let identity = principal.map(mint).transpose()?;
-        Ok(Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0 })
+        let mut forward =
+            Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, open: None };
+        let long_body =
+            !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
+        if long_body || incoming::exchange(session) != Exchange::Plain {
+            forward.watch(gateway, session);
+        }
+        Ok(forward)
+    }
+}
+
+impl Forward {
+    /// Lets the request end with the session that it speaks with.
+    fn watch(&mut self, gateway: &Gateway, session: &Session) {
+        if let (None, Some((principal, _))) = (&self.open, &self.identity) {
+            self.open = gateway.watch(session, &self.incoming, principal);
+        }
     }
 }
 
@@ -101,6 +122,7 @@ impl ProxyHttp for Door {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        outer::head_was_read();
         set_deadlines(session);
         match self.conduct(session).await {
             Ok(forward) => {
@@ -114,7 +136,7 @@ impl ProxyHttp for Door {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let forward = permitted(ctx)?;
         let (peer, upstream) =
-            forward.entry.group.next(&forward.permit, incoming::is_websocket(session)).ok_or_else(|| {
+            forward.entry.group.next(&forward.permit, incoming::exchange(session)).ok_or_else(|| {
                 Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
             })?;
         forward.upstream = Some(upstream);
@@ -140,13 +162,33 @@ impl ProxyHttp for Door {
         })
     }
 
-    async fn response_filter(
+    /// What a person sends on a stream is use of the session; that a stream is open is not.
+    async fn request_body_filter(
         &self,
         _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if let (Some(_), Forward { open: Some(_), identity: Some((principal, _)), .. }) =
+            (body, permitted(ctx)?)
+        {
+            self.gateway.pool.sessions.touch(principal);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        headers::rewrite_response(response, &permitted(ctx)?.incoming)
+        let forward = permitted(ctx)?;
+        if incoming::may_take_long(&response.headers) {
+            forward.watch(&self.gateway, session);
+        }
+        headers::rewrite_response(response, &forward.incoming)
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
@@ -232,19 +274,20 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
-/// How long a connection may stand idle between requests.
-const KEEPALIVE_SECONDS: u64 = 75;
 /// How long a client may take to read what it is sent.
 const WRITE: Duration = Duration::from_secs(60);
+/// How long the rest of a body may take that nobody wants, before the connection is given up.
+const DRAIN: Duration = Duration::from_secs(5);
 
-/// pingora waits for a client for ever unless it is told otherwise. A WebSocket may be silent.
+/// pingora waits for a client for ever unless it is told otherwise. A stream may be silent.
 fn set_deadlines(session: &mut Session) {
     if session.get_keepalive().is_some() {
-        session.set_keepalive(Some(KEEPALIVE_SECONDS));
+        session.set_keepalive(Some(outer::IDLE.as_secs()));
     }
-    match incoming::is_websocket(session) {
-        true => session.set_read_timeout(None),
-        false => session.set_write_timeout(Some(WRITE)),
+    session.set_total_drain_timeout(Some(DRAIN));
+    match incoming::exchange(session) {
+        Exchange::Plain => session.set_write_timeout(Some(WRITE)),
+        Exchange::Stream | Exchange::WebSocket => session.set_read_timeout(None),
     }
 }
 

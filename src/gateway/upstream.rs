@@ -6,6 +6,7 @@ use crate::policy::Permit;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::protocols::ALPN;
+use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_error::{Error, ErrorType};
@@ -22,16 +23,37 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(6);
-/// How long an upstream may leave a plain exchange without a byte.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How many requests share an HTTP/2 connection to an upstream.
+const STREAMS: usize = 64;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(55);
+
+/// How a connection is found dead on which both sides may be silent.
+pub const ALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(15),
+    count: 4,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::from_secs(120),
+};
+
+/// How a request and its answer go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// A request, then its answer, without long silence.
+    Plain,
+    /// Either side may be silent for long.
+    Stream,
+    /// The same, and the connection changes its protocol.
+    WebSocket,
+}
 
 /// The upstreams of a route.
 pub struct Group {
     upstreams: Vec<Upstream>,
     ca_pem: Option<Vec<u8>>,
     ca: Option<Arc<[WrappedX509]>>,
+    timeout: Duration,
     backends: Backends,
     servers: ArcSwap<Vec<Server>>,
     turn: AtomicUsize,
@@ -89,6 +111,7 @@ impl Group {
             upstreams: route.upstreams.clone(),
             ca: ca_pem.as_deref().map(certificates),
             ca_pem,
+            timeout: route.timeout,
             backends,
             servers: ArcSwap::default(),
             turn: AtomicUsize::new(0),
@@ -97,7 +120,9 @@ impl Group {
 
     /// Whether these are the upstreams that `route` names, and their authorities what its file holds.
     pub fn serves(&self, route: &Route) -> bool {
-        self.upstreams == route.upstreams && self.ca_pem == route.upstream_ca.as_deref().map(read_pem)
+        self.upstreams == route.upstreams
+            && self.timeout == route.timeout
+            && self.ca_pem == route.upstream_ca.as_deref().map(read_pem)
     }
 
     /// Looks the names up again.
@@ -124,14 +149,16 @@ impl Group {
     }
 
     /// The next upstream in turn; any of them, where all seem dead: a wrong suspicion must not shut
-    /// an app out. Only a permitted request has an upstream. A WebSocket has no limit on silence.
-    pub fn next(&self, _permit: &Permit, websocket: bool) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
+    /// an app out. Only a permitted request has an upstream. An exchange that may be silent has no
+    /// limit but the connection's own life.
+    pub fn next(&self, _permit: &Permit, exchange: Exchange) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
         let servers = self.servers.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..servers.len()).map(|step| &servers[turn.wrapping_add(step) % servers.len()]);
         let server =
             in_turn().find(|server| server.answers.load(Ordering::Relaxed)).or_else(|| in_turn().next())?;
-        let tls = server.upstream.scheme == Scheme::Https;
+        let scheme = server.upstream.scheme;
+        let tls = scheme == Scheme::Https;
         // Without a name pingora would verify nothing, so an address stands for itself.
         let name = if tls { server.upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
         let mut peer = Box::new(HttpPeer::new(server.backend.addr.clone(), tls, name));
@@ -139,12 +166,18 @@ impl Group {
         options.connection_timeout = Some(CONNECT);
         options.total_connection_timeout = Some(CONNECT_WITH_TLS);
         options.idle_timeout = Some(IDLE);
-        if !websocket {
-            options.read_timeout = Some(SILENCE);
-            options.write_timeout = Some(SILENCE);
+        options.tcp_keepalive = Some(ALIVE);
+        options.max_h2_streams = STREAMS;
+        if exchange == Exchange::Plain {
+            options.read_timeout = Some(self.timeout);
+            options.write_timeout = Some(self.timeout);
         }
+        options.alpn = match (scheme, exchange) {
+            (_, Exchange::WebSocket) | (Scheme::Http, _) => ALPN::H1,
+            (Scheme::H2c, _) => ALPN::H2,
+            (Scheme::Https, _) => ALPN::H2H1,
+        };
         if tls {
-            options.alpn = if websocket { ALPN::H1 } else { ALPN::H2H1 };
             options.ca = self.ca.clone();
             // pingora pools connections by address and name alone: one that was verified against
             // other authorities must not be taken.
