@@ -14,3 +14,4 @@ mod reload;
 mod sessions;
 mod sign_in;
 mod store;
+mod streams;

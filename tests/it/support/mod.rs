@@ -5,5 +5,6 @@ pub mod certificates;
 pub mod narthex;
 pub mod parties;
 pub mod process;
+pub mod tunnel;
 pub mod upstream;
 pub mod visitor;

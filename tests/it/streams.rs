@@ -1,0 +1,229 @@
+//! Requests that go on for long, and what they outlive.
+
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::OpenIdProvider;
+use crate::support::process::wait_until;
+use crate::support::tunnel::{behind_terminator, head, say, speaks, tls, upstream};
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is};
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::cookie::CookieStore as _;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+/// How long a stream may outlive its session: the feed and the watcher each look once a second.
+const BOUND: Duration = Duration::from_secs(3);
+
+/// An app that echoes over WebSockets, and answers everything else by events, ten a second.
+async fn app() -> u16 {
+    upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        let mut bytes = [0; 4096];
+        let count = stream.peek(&mut bytes).await.unwrap();
+        if String::from_utf8_lossy(&bytes[..count]).to_lowercase().contains("upgrade: websocket") {
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_text() && socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+            return;
+        }
+        let asked = head(&mut stream).await;
+        if asked.starts_with("GET / ") {
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
+            return;
+        }
+        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").await;
+        while say(&mut stream, "data: tick\n\n").await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+}
+
+async fn deployment(port: u16, more: &str) -> (Narthex, OpenIdProvider) {
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(more).tables(&provider.toml("\"anyone\"")).route("app", port, "").start();
+    (narthex, provider)
+}
+
+fn cookies(visitor: &Visitor, url: &str) -> String {
+    visitor.jar.cookies(&url.parse().unwrap()).unwrap().to_str().unwrap().to_owned()
+}
+
+async fn signed_in(narthex: &Narthex, login: &str) -> Visitor {
+    let visitor = Visitor::new(narthex);
+    is(&visitor.land(&format!("{}/", narthex.origin("app")), login).await, 200);
+    visitor
+}
+
+type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
+
+async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
+    let url = format!("{}/socket", narthex.origin("app"));
+    let mut request = url.replace("https", "wss").into_client_request().unwrap();
+    request.headers_mut().insert("cookie", cookies(visitor, &url).parse().unwrap());
+    let stream = tls(narthex, "app", false).await;
+    tokio_tungstenite::client_async(request, stream).await.unwrap().0
+}
+
+async fn echoes(socket: &mut Socket, word: &str) -> bool {
+    socket.send(Message::text(word)).await.is_ok()
+        && matches!(socket.next().await, Some(Ok(Message::Text(text))) if text.as_str() == word)
+}
+
+async fn sign_out(narthex: &Narthex, visitor: &Visitor) {
+    let url = format!("{}/.narthex/sign-out", narthex.origin("app"));
+    let answer =
+        visitor.client.post(url).header("sec-fetch-site", "same-origin").send().await.unwrap();
+    is(&answer, 303);
+}
+
+/// Waits until nothing more comes; answers how long that took.
+async fn until_ended(mut ended: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    let wait = async { while !ended().await {} };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it ends");
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_its_session_and_an_idle_one_lives() {
+    let (narthex, _provider) = deployment(app().await, "").await;
+    let (alice, bob) = (signed_in(&narthex, "alice").await, signed_in(&narthex, "bob").await);
+    let (mut hers, mut his) = (open_socket(&narthex, &alice).await, open_socket(&narthex, &bob).await);
+    assert!(echoes(&mut hers, "one").await && echoes(&mut his, "one").await);
+    assert!(narthex.admin("/metrics").contains("narthex_streams 2"));
+
+    sign_out(&narthex, &alice).await;
+    let took = until_ended(async || !matches!(hers.next().await, Some(Ok(_)))).await;
+    assert!(took < BOUND, "{took:?}");
+    assert_eq!(narthex.audit("stream_ended").len(), 1);
+    assert!(echoes(&mut his, "two").await, "another person's socket lives");
+    drop(his);
+    wait_until("nothing to be watched", || narthex.admin("/metrics").contains("narthex_streams 0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_when_its_session_is_idle_and_lives_while_the_person_speaks() {
+    let (narthex, _provider) = deployment(app().await, "[session]\nidle = \"4s\"\nabsolute = \"1h\"").await;
+    let visitor = signed_in(&narthex, "alice").await;
+    let mut socket = open_socket(&narthex, &visitor).await;
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(echoes(&mut socket, "still here").await);
+    }
+    let took = until_ended(async || !matches!(socket.next().await, Some(Ok(_)))).await;
+    assert!((Duration::from_secs(3)..Duration::from_secs(7)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_is_not_gathered_and_ends_with_its_session() {
+    let (narthex, _provider) = deployment(app().await, "").await;
+    let url = format!("{}/events", narthex.origin("app"));
+    for http2 in [false, true] {
+        let visitor = Visitor::with(&narthex, |builder| if http2 { builder } else { builder.http1_only() });
+        is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+        let events = visitor.client.get(&url).header("accept", "text/event-stream").send();
+        let mut events = events.await.unwrap();
+        assert_eq!(events.version() == http::Version::HTTP_2, http2);
+        let begun = Instant::now();
+        for _ in 0..5 {
+            assert!(events.chunk().await.unwrap().is_some());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "events are told as they come");
+        sign_out(&narthex, &visitor).await;
+        let took = until_ended(async || !matches!(events.chunk().await, Ok(Some(_)))).await;
+        assert!(took < BOUND, "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
+    let port = upstream(|mut stream| async move {
+        if speaks(&stream).await {
+            head(&mut stream).await;
+            // In one packet with the head: pingora once tore such a tunnel down.
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst";
+            say(&mut stream, answer).await;
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await.unwrap();
+            say(&mut stream, &format!("second {}", String::from_utf8_lossy(&word))).await;
+        }
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
+    let mut stream = tls(&narthex, "app", false).await;
+    say(&mut stream, "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    let mut first = [0; 5];
+    stream.read_exact(&mut first).await.unwrap();
+    assert!(say(&mut stream, "word").await);
+    let mut rest = String::new();
+    drop(stream.read_to_string(&mut rest).await);
+    assert_eq!((&first, rest.as_str()), (b"first", "second word"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_behind_a_request_to_upgrade_is_no_request_of_its_own() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\r\n";
+    for upgrade in ["websocket", "h2c", "anything"] {
+        let mut stream = behind_terminator(&narthex).await;
+        let ask = format!(
+            "GET /open HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\
+             Connection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n{hidden}"
+        );
+        assert!(say(&mut stream, &ask).await);
+        let mut answer = vec![0; 64 * 1024];
+        drop(tokio::time::timeout(Duration::from_secs(2), stream.read(&mut answer)).await);
+    }
+    let targets: Vec<String> = upstream.seen().into_iter().map(|seen| seen.target).collect();
+    assert!(!targets.is_empty() && targets.iter().all(|target| target == "/open"), "{targets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_for_100_continue_and_its_trailers_do_no_harm() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let mut stream = tls(&narthex, "app", false).await;
+    let ask = "POST / HTTP/1.1\r\nHost: app.localhost\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
+    assert!(say(&mut stream, ask).await);
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 100"));
+    assert!(say(&mut stream, "5\r\nhello\r\n0\r\nX-Amzn-Oidc-Data: forged\r\n\r\n").await);
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let seen = upstream.seen();
+    assert_eq!(seen[0].body, "hello");
+    assert!(seen[0].all("x-amzn-oidc-data").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come_to_its_end_is_given_up() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let mut stream = tls(&narthex, "app", false).await;
+    assert!(say(&mut stream, "GET / HTTP/1.1\r\nHost: app.localhost\r\n").await);
+    let begun = Instant::now();
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let trickle = async {
+        while say(&mut writing, "X-Slow: 1\r\n").await {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let mut rest = Vec::new();
+    tokio::select! {
+        _ = reading.read_to_end(&mut rest) => {}
+        () = trickle => {}
+        () = tokio::time::sleep(Duration::from_secs(40)) => panic!("a slow head is still waited for"),
+    }
+    assert!((10..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,73 @@
+//! A connection of one's own to Narthex, for what no HTTP client lets one do.
+
+use super::narthex::Narthex;
+use rustls::pki_types::pem::PemObject as _;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A TLS connection that speaks HTTP/1.1, or HTTP/2 where that is asked for.
+pub async fn tls(narthex: &Narthex, host: &str, http2: bool) -> TlsStream<TcpStream> {
+    let pem = std::fs::read(narthex.folder().join("certs/local-authority.pem")).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_root_certificates(roots)
+    .with_no_client_auth();
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    let stream = TcpStream::connect(("127.0.0.1", narthex.https)).await.unwrap();
+    let name = format!("{host}.localhost").try_into().unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// A plain connection from the address of a trusted TLS terminator.
+pub async fn behind_terminator(narthex: &Narthex) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap()
+}
+
+/// Reads a message's head, and not a byte more.
+pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An upstream that `answer` plays, connection by connection.
+pub async fn upstream<F>(answer: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> u16
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let work = answer(stream);
+            tokio::spawn(work);
+        }
+    });
+    port
+}
+
+/// Whether somebody speaks on this connection: whoever only knocks, as a health check does, does not.
+pub async fn speaks(stream: &TcpStream) -> bool {
+    stream.peek(&mut [0]).await.unwrap_or(0) > 0
+}
+
+/// Writes, and gives up quietly where the other side is gone.
+pub async fn say(stream: &mut (impl tokio::io::AsyncWrite + Unpin), text: &str) -> bool {
+    stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok()
+}
