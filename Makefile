@@ -33,10 +33,10 @@ test-tools: $(PARTIES)/ready
 bench-tools:
 	@tests/install.sh bench
 
-$(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs)
+$(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test
 	@mkdir -p $(PARTIES)
-	cp tests/parties/package.json tests/parties/package-lock.json tests/parties/.npmrc tests/parties/*.mjs $(PARTIES)/
+	cp tests/parties/package.json tests/parties/package-lock.json tests/parties/.npmrc tests/parties/*.mjs tests/parties/*.py $(PARTIES)/
 	cd $(PARTIES) && npm ci --silent
 	python3 -m venv $(PARTIES)/venv
 	$(PARTIES)/venv/bin/pip install --quiet --disable-pip-version-check -r tests/parties/requirements.txt

@@ -210,7 +210,11 @@ fn upstream(text: &str) -> Result<Upstream, Wrong> {
         "https" => Scheme::Https,
         _ => return Err(wrong("is neither http, https nor h2c")),
     };
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    if !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+    {
         return Err(wrong("carries more than scheme, host and port"));
     }
     let host = url.host_str().ok_or_else(|| wrong("names no host"))?.to_owned();

@@ -3,9 +3,9 @@
 use super::core::Gateway;
 use super::incoming::{self, Face, Incoming};
 use super::stop::Stop;
+use super::streams::Open;
 use super::table::{Entry, Place, Table};
 use super::upstream::Exchange;
-use super::streams::Open;
 use super::{app_host, bridge, headers, metrics, outer, path};
 use crate::access::{Assertion, Principal};
 use crate::base::Duration;
@@ -94,8 +94,7 @@ impl Door {
         let identity = principal.map(mint).transpose()?;
         let mut forward =
             Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, open: None };
-        let long_body =
-            !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
+        let long_body = !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
         if long_body || incoming::exchange(session) != Exchange::Plain {
             forward.watch(gateway, session);
         }

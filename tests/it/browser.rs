@@ -50,7 +50,7 @@ impl Drop for Demo {
 }
 
 /// Waits until the page says `words`: a click may be answered before the page it leads to is there.
-async fn sees(browser: &Client, words: &str) {
+pub async fn sees(browser: &Client, words: &str) {
     let begun = std::time::Instant::now();
     loop {
         // Between two pages there may be none to read.

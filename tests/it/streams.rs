@@ -40,7 +40,8 @@ async fn app() -> u16 {
             say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
             return;
         }
-        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").await;
+        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+            .await;
         while say(&mut stream, "data: tick\n\n").await {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -82,8 +83,7 @@ async fn echoes(socket: &mut Socket, word: &str) -> bool {
 
 async fn sign_out(narthex: &Narthex, visitor: &Visitor) {
     let url = format!("{}/.narthex/sign-out", narthex.origin("app"));
-    let answer =
-        visitor.client.post(url).header("sec-fetch-site", "same-origin").send().await.unwrap();
+    let answer = visitor.client.post(url).header("sec-fetch-site", "same-origin").send().await.unwrap();
     is(&answer, 303);
 }
 
@@ -152,7 +152,8 @@ async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
         if speaks(&stream).await {
             head(&mut stream).await;
             // In one packet with the head: pingora once tore such a tunnel down.
-            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst";
+            let answer =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst";
             say(&mut stream, answer).await;
             let mut word = [0; 4];
             stream.read_exact(&mut word).await.unwrap();
@@ -162,7 +163,11 @@ async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     .await;
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
     let mut stream = tls(&narthex, "app", false).await;
-    say(&mut stream, "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    say(
+        &mut stream,
+        "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )
+    .await;
     assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
     let mut first = [0; 5];
     stream.read_exact(&mut first).await.unwrap();

@@ -37,10 +37,19 @@ impl Party {
 
     /// The same with more environment.
     pub fn node_with(script: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
-        let mut command = Command::new("node");
+        Self::script("node".as_ref(), script, arguments, environment)
+    }
+
+    /// Starts a Python script of `tests/parties/`, and waits until it says that it is ready.
+    pub fn python(script: &str, arguments: &[&str]) -> Self {
+        Self::script(&parties().join("venv/bin/python"), script, arguments, &[])
+    }
+
+    fn script(program: &Path, script: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let mut command = Command::new(program);
         command.current_dir(parties()).arg(script).args(arguments).envs(environment.iter().copied());
         let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node is installed");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program is installed");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first =
             lines.next().unwrap_or_else(|| panic!("{script} ended: run it through `make test`")).unwrap();
