@@ -9,7 +9,7 @@ use crate::support::visitor::{Visitor, is};
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::cookie::CookieStore as _;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -231,4 +231,55 @@ async fn a_head_that_does_not_come_to_its_end_is_given_up() {
         () = tokio::time::sleep(Duration::from_secs(40)) => panic!("a slow head is still waited for"),
     }
     assert!((10..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+const CHUNK: usize = 1 << 20;
+const CHUNKS: usize = 4 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_gibibytes_pass_each_way_while_memory_stays_flat() {
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        let asked = head(&mut stream).await;
+        let mut chunk = vec![7; CHUNK];
+        if asked.starts_with("POST") {
+            let mut count = 0;
+            while count < CHUNK * CHUNKS {
+                count += stream.read(&mut chunk).await.unwrap();
+            }
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
+            return;
+        }
+        say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", CHUNK * CHUNKS)).await;
+        for _ in 0..CHUNKS {
+            stream.write_all(&chunk).await.unwrap();
+        }
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
+    let url = format!("{}/file", narthex.origin("app"));
+    for http2 in [false, true] {
+        let visitor = Visitor::with(&narthex, |builder| {
+            let builder = builder.timeout(Duration::from_secs(300));
+            if http2 { builder } else { builder.http1_only() }
+        });
+        drop(visitor.get(&url).await);
+        let before = narthex.memory();
+        let mut answer = visitor.get(&url).await;
+        let mut count = 0;
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            count += chunk.len();
+        }
+        assert_eq!(count, CHUNK * CHUNKS);
+
+        let part = bytes::Bytes::from(vec![7; CHUNK]);
+        let parts =
+            futures_util::stream::iter((0..CHUNKS).map(move |_| Ok::<_, std::io::Error>(part.clone())));
+        let upload = visitor.client.post(&url).header("content-length", CHUNK * CHUNKS);
+        is(&upload.body(reqwest::Body::wrap_stream(parts)).send().await.unwrap(), 200);
+        let grown = narthex.memory().saturating_sub(before);
+        assert!(grown < 16 << 20, "memory grew by {grown} bytes over HTTP/2: {http2}");
+    }
 }

@@ -130,6 +130,14 @@ impl Narthex {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
+    /// The most memory that it has ever held, in bytes.
+    pub fn memory(&self) -> usize {
+        let pid = self.child.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
+    }
+
     /// Waits until it has ended; answers whether it did so in order.
     pub fn wait(&mut self) -> bool {
         self.child.take().unwrap().wait().unwrap().success()
