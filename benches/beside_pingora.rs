@@ -4,11 +4,11 @@
 //! Instructions per request come from callgrind, as the difference of two runs of different length,
 //! and do not swing; CPU per request swings, so it comes as median and range of several rounds in turn.
 
-use narthex::access::Sessions;
+use narthex::access::cookie_text;
 use narthex::base::{KeyRing, MasterKey, SystemClock, SystemEntropy, Timestamp, Token};
-use narthex::catalogue::{Catalogue, Current};
+use narthex::catalogue::Catalogue;
 use narthex::config::Config;
-use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::model::{CookieScope, Identity, SessionCookie};
 use narthex::store::Store;
 use pingora_core::server::Server;
@@ -288,8 +288,6 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
         let limits = config.session;
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
         let pool = catalogue.pool.id.clone();
-        let sessions =
-            Sessions::new(store.clone(), ring, Arc::new(SystemClock), Arc::new(Current::new(catalogue)));
         let now: Timestamp = narthex::base::Clock::now(&SystemClock);
         let mut requests = Vec::new();
         for person in 0..SESSIONS {
@@ -304,8 +302,13 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                 attributes: [("email".into(), email), ("email_verified".into(), "true".into())].into(),
                 groups: vec!["staff".into(), "engineering".into()],
             };
-            let authentication =
-                Authentication { provider: "oidc".into(), amr: vec!["pwd".into()], auth_time: now };
+            let authentication = Authentication {
+                provider: "oidc".into(),
+                provider_sid: String::new(),
+                browser: Browser::default(),
+                amr: vec!["pwd".into()],
+                auth_time: now,
+            };
             store
                 .transaction(|tx| {
                     let (account, authentication, scope, token, pool) =
@@ -339,7 +342,7 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                      User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
                      Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n\
                      X-Forwarded-Proto: https\r\nCookie: theme=dark; __Host-narthex={}\r\n\r\n",
-                    sessions.cookie(&token, &scope)
+                    cookie_text(&ring, &token, &scope)
                 )
                 .into_bytes(),
             );

@@ -81,7 +81,7 @@ struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(rename = "cognito:groups", skip_serializing_if = "<[_]>::is_empty")]
-    groups: &'a [String],
+    groups: &'a [&'a str],
     identities: Vec<LinkedIdentity<'a>>,
 }
 
@@ -162,7 +162,7 @@ impl Minter {
             email: user.email(),
             email_verified: user.email().map(|_| user.email_verified()),
             name: user.attributes.get("name").map(String::as_str),
-            groups: groups_that_fit(user),
+            groups: &groups_that_fit(user, route),
             identities,
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
@@ -181,21 +181,26 @@ impl Minter {
     }
 }
 
-/// As many of the user's groups as fit a header.
-fn groups_that_fit(user: &User) -> &[String] {
+/// As many of the user's groups as fit a header, among those that the route tells.
+fn groups_that_fit<'u>(user: &'u User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
-    let fits = |group: &&String| {
+    let mut groups: Vec<&str> =
+        user.groups.iter().map(String::as_str).filter(|group| route.config.tells_group(group)).collect();
+    let told = groups.len();
+    let fits = |group: &&&str| {
         bytes += group.len() + 3;
         bytes <= GROUPS
     };
-    let count = user.groups.iter().take_while(fits).count();
-    if count < user.groups.len() {
+    let kept = groups.iter().take_while(fits).count();
+    if kept < told {
         tracing::warn!(
             sub = user.id,
-            groups = user.groups.len(),
-            kept = count,
-            "the groups do not fit an assertion: the rest is left out"
+            route = route.config.name,
+            groups = told,
+            kept,
+            "the groups do not fit an assertion: the rest is left out; `groups` of the route can choose"
         );
+        groups.truncate(kept);
     }
-    &user.groups[..count]
+    groups
 }

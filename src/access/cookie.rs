@@ -4,6 +4,7 @@
 //! them. Cookie headers are read as bytes: an app may well set cookies that are no ASCII.
 
 use crate::base::Duration;
+use crate::config::SameSite;
 
 /// The session of an app host.
 pub const APP_COOKIE: &str = "__Host-narthex";
@@ -78,8 +79,13 @@ pub fn sets_ours(value: &[u8]) -> bool {
 
 /// A `Set-Cookie` value; without an age the cookie goes with the browser.
 pub fn set(name: &str, value: &str, age: Option<Duration>) -> String {
+    set_for(name, value, age, SameSite::Lax)
+}
+
+/// The same with a `SameSite` of one's own.
+pub fn set_for(name: &str, value: &str, age: Option<Duration>, same_site: SameSite) -> String {
     let age = age.map_or(String::new(), |age| format!("; Max-Age={}", age.as_secs()));
-    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}")
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site:?}{age}")
 }
 
 /// A `Set-Cookie` value that removes the cookie.

@@ -4,8 +4,12 @@
 
 mod assertion;
 mod cookie;
+mod renewals;
 mod sessions;
 
 pub use assertion::{Assertion, MintError, Minter};
-pub use cookie::{APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, clear, find, login_cookies, set, sets_ours, strip};
-pub use sessions::{Principal, Sessions};
+pub use cookie::{
+    APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, clear, find, login_cookies, set, set_for, sets_ours, strip,
+};
+pub use renewals::Renewals;
+pub use sessions::{Principal, Sessions, cookie_text};

@@ -1,9 +1,9 @@
 //! From a session cookie to a principal. A cookie that was seen before is judged from memory; one
 //! that was not costs one read of the store; one that is not ours costs neither.
 
-use crate::base::{Clock, Duration, KeyRing, Timestamp, Token, b64, unb64};
+use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64};
 use crate::catalogue::Current;
-use crate::model::{CookieScope, Session, User};
+use crate::model::{CookieScope, Freshness, RenewalTimes, Session, User};
 use crate::store::{Change, Found, Store, StoreError};
 use arc_swap::ArcSwap;
 use moka::future::Cache;
@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::Renewals;
 use super::assertion::Minted;
 
 /// How many cookies are remembered.
@@ -33,6 +34,10 @@ struct Live {
     last_seen: AtomicI64,
     noted: AtomicI64,
     stale: AtomicBool,
+    /// When the provider is to be asked again, and the access token that it granted.
+    tokens: Option<(RenewalTimes, Secret)>,
+    /// Whether somebody has begun to ask.
+    renewing: AtomicBool,
     minted: ArcSwap<Vec<Minted>>,
 }
 
@@ -45,6 +50,11 @@ impl Principal {
     /// The session.
     pub fn session(&self) -> &Session {
         &self.0.session
+    }
+
+    /// The access token that the provider granted, while it counts.
+    pub fn access_token(&self, now: Timestamp) -> Option<&Secret> {
+        self.0.tokens.as_ref().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
     }
 
     pub(super) fn minted(&self) -> &ArcSwap<Vec<Minted>> {
@@ -69,11 +79,18 @@ pub struct Sessions {
     heard_at: AtomicI64,
     /// Sessions whose last use is to be written down: one entry each, however long the store is away.
     touched: Mutex<HashMap<String, Timestamp>>,
+    renewals: Renewals,
 }
 
 impl Sessions {
-    /// Sessions kept in `store`.
-    pub fn new(store: Store, ring: Arc<KeyRing>, clock: Arc<dyn Clock>, catalogue: Arc<Current>) -> Self {
+    /// Sessions kept in `store`, whose providers are asked again by `renewals`.
+    pub fn new(
+        store: Store,
+        ring: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        catalogue: Arc<Current>,
+        renewals: Renewals,
+    ) -> Self {
         let heard_at = AtomicI64::new(clock.now().millis());
         Self {
             store,
@@ -85,21 +102,24 @@ impl Sessions {
             changes: AtomicU64::new(0),
             heard_at,
             touched: Mutex::default(),
+            renewals,
         }
     }
 
-    /// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that
-    /// garbage and cookies of another host never reach the store.
+    /// The text of the cookie that holds `token`.
     pub fn cookie(&self, token: &Token, scope: &CookieScope) -> String {
-        let mac = self.ring.mac(&mac_input(token, scope));
-        format!("{}.{}", token.text(), b64(mac))
+        cookie_text(&self.ring, token, scope)
     }
 
     /// The principal that a cookie's text stands for, if any. Asking counts as use of the session.
     ///
     /// # Errors
     /// Where the store is needed and does not answer, or has been silent too long.
-    pub async fn principal(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
+    pub async fn principal(
+        self: &Arc<Self>,
+        text: &str,
+        scope: &CookieScope,
+    ) -> Result<Option<Principal>, StoreError> {
         let principal = self.still(text, scope).await?;
         if let Some(principal) = &principal {
             self.touch(principal);
@@ -111,7 +131,57 @@ impl Sessions {
     ///
     /// # Errors
     /// As [`Sessions::principal`] has them.
-    pub async fn still(&self, text: &str, scope: &CookieScope) -> Result<Option<Principal>, StoreError> {
+    pub async fn still(
+        self: &Arc<Self>,
+        text: &str,
+        scope: &CookieScope,
+    ) -> Result<Option<Principal>, StoreError> {
+        match self.known_principal(text, scope).await? {
+            Some(principal) if self.renewed(&principal).await? => Ok(Some(principal)),
+            Some(_) => self.known_principal(text, scope).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether what the provider said of `principal` counts still. Where it is about to end, one
+    /// request has it renewed and all go on; where it is over, all wait, and the session must be
+    /// looked at again.
+    async fn renewed(self: &Arc<Self>, principal: &Principal) -> Result<bool, StoreError> {
+        let live = &principal.0;
+        let Some((times, _)) = &live.tokens else { return Ok(true) };
+        match times.freshness(self.clock.now()) {
+            Freshness::Fresh => Ok(true),
+            Freshness::Due => {
+                if !live.renewing.swap(true, Ordering::AcqRel) {
+                    let (sessions, principal) = (self.clone(), principal.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = sessions.renew(&principal).await {
+                            tracing::warn!(%error, "a session could not be renewed");
+                            principal.0.renewing.store(false, Ordering::Release);
+                        }
+                    });
+                }
+                Ok(true)
+            }
+            Freshness::Expired => self.renew(principal).await.map(|()| false),
+            // It counts no more, and the reading of it says so.
+            Freshness::Lost => Ok(false),
+        }
+    }
+
+    async fn renew(&self, principal: &Principal) -> Result<(), StoreError> {
+        let Some((times, _)) = &principal.0.tokens else { return Ok(()) };
+        let changes = self.renewals.run(&principal.session().id, times.due_at).await?;
+        self.hear(&changes);
+        Ok(())
+    }
+
+    /// The principal as memory or the store knows it.
+    async fn known_principal(
+        &self,
+        text: &str,
+        scope: &CookieScope,
+    ) -> Result<Option<Principal>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
         let now = self.clock.now();
@@ -162,7 +232,8 @@ impl Sessions {
 
     fn stands(&self, live: &Live, now: Timestamp) -> bool {
         let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
-        live.session.stands(last_seen, self.catalogue.load().config.session.idle, now)
+        let lost = live.tokens.as_ref().is_some_and(|(times, _)| times.freshness(now) == Freshness::Lost);
+        !lost && live.session.stands(last_seen, self.catalogue.load().config.session.idle, now)
     }
 
     /// The principal of a session that counts, unless the store was silent too long to know.
@@ -183,7 +254,9 @@ impl Sessions {
 
     async fn load(&self, token: &Token) -> Result<Known, StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let Some(Found { session, user, scope }) = self.store.session_by_cookie(&token.hash()).await? else {
+        let Some(Found { session, user, scope, tokens }) =
+            self.store.session_by_cookie(&token.hash()).await?
+        else {
             return Ok(None);
         };
         // Whoever lost the provider, or a place in its `allow`, has lost the session too.
@@ -195,6 +268,8 @@ impl Sessions {
             last_seen: AtomicI64::new(seen),
             noted: AtomicI64::new(seen),
             stale: AtomicBool::new(false),
+            tokens,
+            renewing: AtomicBool::new(false),
             minted: ArcSwap::default(),
             session,
             user,
@@ -272,6 +347,12 @@ impl Sessions {
         }
         result
     }
+}
+
+/// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that garbage
+/// and cookies of another host never reach the store.
+pub fn cookie_text(ring: &KeyRing, token: &Token, scope: &CookieScope) -> String {
+    format!("{}.{}", token.text(), b64(ring.mac(&mac_input(token, scope))))
 }
 
 fn mac_input(token: &Token, scope: &CookieScope) -> Vec<u8> {

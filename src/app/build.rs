@@ -1,7 +1,7 @@
 //! Assembly: every room is given what it stands on.
 
 use super::master_key;
-use crate::access::{Minter, Sessions};
+use crate::access::{Minter, Renewals, Sessions};
 use crate::base::{Clock, Entropy, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
@@ -89,10 +89,12 @@ impl App {
                 .await
                 .map_err(|error| Fatal::new("the signing keys", error))?;
         let keys = Arc::new(keys);
-        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone());
+        let broker = Arc::new(broker);
+        let renewals = Renewals::new(broker.clone(), current.clone());
+        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone(), renewals);
         let pool = Arc::new(Pool {
             current,
-            broker: Arc::new(broker),
+            broker,
             sessions: Arc::new(sessions),
             store,
             keys: keys.clone(),

@@ -73,8 +73,15 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     for provider in &config.providers {
         println!("  {}", provider.name);
         println!(
-            "    redirect URI   {}",
+            "    redirect URI               {}",
             config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name))
+        );
+        if provider.logout {
+            println!("    post-logout redirect URI   {}", config.public_url.join("/logout"));
+        }
+        println!(
+            "    back-channel logout URI    {}",
+            config.public_url.join(&format!("/oauth2/backchannel-logout/{}", provider.name))
         );
     }
     println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");

@@ -11,6 +11,9 @@ pub use std::time::Duration;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// A moment that does not come.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// The moment `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

@@ -94,8 +94,9 @@ pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Timestamp;
+    use crate::base::{Secret, Timestamp};
     use crate::config::{Kind, Oidc};
+    use crate::model::ProviderTokens;
     use serde_json::json;
 
     fn provider(allow: Allow, attributes: &[(&str, &str)], trust_email: bool) -> Provider {
@@ -111,6 +112,7 @@ mod tests {
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             trust_email,
+            logout: true,
         }
     }
 
@@ -121,6 +123,13 @@ mod tests {
             claims: claims.as_object().unwrap().clone(),
             amr: vec![],
             auth_time: Timestamp::from_seconds(0),
+            sid: None,
+            tokens: ProviderTokens {
+                access_token: Secret::new("a"),
+                refresh_token: None,
+                id_token: None,
+                expires_at: Timestamp::from_seconds(60),
+            },
         }
     }
 

@@ -3,14 +3,17 @@
 //! provider, and whoever only begins leaves nothing in the store.
 
 mod attempt;
+mod logout;
 mod mapping;
+mod renewal;
 
 pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
+pub use logout::{Ended, after_logout, end_session};
 
 use crate::base::{Clock, Entropy, KeyRing, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
-use crate::directory::{self, Authentication};
+use crate::directory::{self, Authentication, Browser};
 use crate::model::{AuthorizationRequest, CookieScope, Session, SessionCookie, User};
 use crate::provider::{self, Callback, Outbound, Pending, Provider, ProviderError};
 use crate::store::{Store, StoreError};
@@ -222,6 +225,7 @@ impl Broker {
         parameters: &HashMap<String, String>,
         id: &str,
         login: Login,
+        browser: Browser,
         earlier: Option<String>,
     ) -> Result<Finished, LoginError> {
         let entry = self.entry(name)?;
@@ -237,14 +241,21 @@ impl Broker {
         mapping::allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
 
         let (now, token) = (self.clock.now(), Token::random(&*self.entropy));
-        let authentication =
-            Authentication { provider: name.to_owned(), amr: external.amr, auth_time: external.auth_time };
+        let tokens = external.tokens;
+        let authentication = Authentication {
+            provider: name.to_owned(),
+            provider_sid: external.sid.unwrap_or_default(),
+            browser,
+            amr: external.amr,
+            auth_time: external.auth_time,
+        };
         let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
         let entropy = &*self.entropy;
         let made = self
             .store
             .transaction(|tx| {
                 let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
+                let tokens = &tokens;
                 Box::pin(async move {
                     if !tx.use_login_attempt(id, now.plus(ATTEMPT_LIFETIME)).await? {
                         return Ok(Err(LoginError::Used));
@@ -270,6 +281,7 @@ impl Broker {
                         created_at: now,
                     };
                     tx.add_session_cookie(&cookie).await?;
+                    tx.save_provider_tokens(&session.id, tokens, now, entropy).await?;
                     Ok(Ok((user, session)))
                 })
             })

@@ -7,7 +7,7 @@ mod route;
 pub use route::Route;
 
 use crate::base::{Entropy, pool_id, uuid};
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, SameSite};
 use crate::store::{Result, Store};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -60,6 +60,12 @@ impl Catalogue {
     /// The host whose callback `uri` is, compared exactly (RFC 9700, section 2.1).
     pub fn host_of_callback(&self, uri: &str) -> Option<&Host> {
         self.routes.iter().map(|route| &route.config.host).find(|host| self.callback_of(host) == uri)
+    }
+
+    /// The `SameSite` of the session's cookie on `host`.
+    pub fn same_site(&self, host: &Host) -> SameSite {
+        let of_host = self.routes.iter().find(|route| route.config.host == *host);
+        of_host.map_or(SameSite::Lax, |route| route.config.same_site)
     }
 
     /// Where the pool sends codes for `host`.

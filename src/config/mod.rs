@@ -12,7 +12,9 @@ pub use mistake::{Mistake, Mistakes};
 pub use provider::{Allow, Kind, Oidc, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
-pub use route::{Access, HeaderTemplate, PathHandling, Piece, Route, Scheme, Upstream};
+pub use route::{
+    Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Route, SameSite, Scheme, Upstream,
+};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
 
 use reader::{Source, Table};
@@ -141,6 +143,12 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
             table.wrong(
                 format!("{} serves the sign-in pages and route \"{}\"", route.host, route.name),
                 "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\"",
+            );
+        }
+        if routes.iter().any(|other| other.host == route.host && other.same_site != route.same_site) {
+            table.wrong(
+                format!("routes of {} differ in `same_site`, and its cookie has one", route.host),
+                "give all routes of the host the same",
             );
         }
         if route.access == Access::SignedIn && providers.is_empty() {

@@ -20,6 +20,8 @@ pub struct Provider {
     pub attributes: BTreeMap<String, String>,
     /// Whether its e-mail addresses count as verified without its saying so.
     pub trust_email: bool,
+    /// Whether signing out here ends the session there too, where the provider knows how.
+    pub logout: bool,
 }
 
 /// What a provider speaks.
@@ -92,6 +94,7 @@ impl Provider {
         let allow = table.must("allow", ALLOW).and_then(|item| allow(&item));
         let attributes = table.get("attributes").map(attributes).unwrap_or_default();
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
+        let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(true);
         table.finish();
 
         let mut scopes = scopes.unwrap_or_else(|| vec!["email".into(), "profile".into()]);
@@ -116,6 +119,7 @@ impl Provider {
             allow: allow?,
             attributes,
             trust_email,
+            logout,
         })
     }
 }

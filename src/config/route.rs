@@ -26,6 +26,14 @@ pub struct Route {
     pub upstream_ca: Option<PathBuf>,
     /// Who may pass.
     pub access: Access,
+    /// What becomes of a request that speaks for nobody, where somebody is wanted.
+    pub on_unauthenticated_request: OnUnauthenticatedRequest,
+    /// Whether the session's cookie goes along where the app is embedded in other sites' pages.
+    pub same_site: SameSite,
+    /// Which groups go into the assertion: names, or beginnings with a star behind. All where absent.
+    pub groups: Option<Vec<String>>,
+    /// Whether the upstream gets the access token that the provider granted.
+    pub access_token: bool,
     /// Whether the upstream sees the `Host` that the browser sent.
     pub preserve_host: bool,
     /// Whether the upstream sees the path without the route's own.
@@ -45,6 +53,27 @@ pub enum Access {
     SignedIn,
     /// Anyone; the identity goes along where there is one.
     Public,
+}
+
+/// What becomes of a request that speaks for nobody, in the words of Application Load Balancers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnauthenticatedRequest {
+    /// People are sent to sign in, programs get 401.
+    Auto,
+    /// Everyone is sent to sign in.
+    Authenticate,
+    /// Everyone gets 401.
+    Deny,
+}
+
+/// The `SameSite` attribute of the session's cookie (RFC 6265bis, section 4.1.2.7). Strict is not among
+/// them: the way back from signing in may begin at another site, and would never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// Not in other sites' pages.
+    Lax,
+    /// There, too.
+    None,
 }
 
 /// What a path may hold.
@@ -132,8 +161,20 @@ impl Route {
         let access = table
             .get("access")
             .and_then(|item| item.choice(&[("signed-in", Access::SignedIn), ("public", Access::Public)]));
+        let on_unauthenticated_request = table.get("on_unauthenticated_request").and_then(|item| {
+            item.choice(&[
+                ("auto", OnUnauthenticatedRequest::Auto),
+                ("authenticate", OnUnauthenticatedRequest::Authenticate),
+                ("deny", OnUnauthenticatedRequest::Deny),
+            ])
+        });
+        let same_site = table
+            .get("same_site")
+            .and_then(|item| item.choice(&[("lax", SameSite::Lax), ("none", SameSite::None)]));
+        let groups = table.get("groups").map(|item| item.strings());
         let flag = |key| table.get(key).and_then(|item| item.boolean());
         let (preserve_host, strip_prefix) = (flag("preserve_host"), flag("strip_prefix"));
+        let access_token = flag("access_token");
         let upstream_ca = table.get("upstream_ca").and_then(|item| item.path());
         let path_handling = table.get("path_handling").and_then(|item| {
             item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
@@ -153,12 +194,25 @@ impl Route {
             upstreams,
             upstream_ca,
             access: access.unwrap_or(Access::SignedIn),
+            on_unauthenticated_request: on_unauthenticated_request.unwrap_or(OnUnauthenticatedRequest::Auto),
+            same_site: same_site.unwrap_or(SameSite::Lax),
+            groups,
+            access_token: access_token.unwrap_or(false),
             preserve_host: preserve_host.unwrap_or(true),
             strip_prefix: strip_prefix.unwrap_or(false),
             path_handling: path_handling.unwrap_or(PathHandling::Strict),
             timeout: timeout.unwrap_or(TIMEOUT),
             headers,
         })
+    }
+
+    /// Whether `group` goes into the assertion.
+    pub fn tells_group(&self, group: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => group.starts_with(beginning),
+            None => group == pattern,
+        };
+        self.groups.as_ref().is_none_or(|patterns| patterns.iter().any(fits))
     }
 
     /// The path that the route begins with, as text: `/` or `/a/b`.

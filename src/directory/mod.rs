@@ -5,4 +5,4 @@ mod federated;
 mod sessions;
 
 pub use federated::{FederatedAccount, upsert};
-pub use sessions::{Authentication, begin_session};
+pub use sessions::{Authentication, Browser, begin_session};

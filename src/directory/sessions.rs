@@ -10,10 +10,23 @@ use crate::store::{Change, Result, Tx};
 pub struct Authentication {
     /// By which provider.
     pub provider: String,
+    /// The `sid` of the session there; empty where it told none.
+    pub provider_sid: String,
+    /// In which browser.
+    pub browser: Browser,
     /// How (RFC 8176).
     pub amr: Vec<String>,
     /// When.
     pub auth_time: Timestamp,
+}
+
+/// What a browser tells of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Browser {
+    /// Its `User-Agent`.
+    pub user_agent: String,
+    /// Its address.
+    pub address: String,
 }
 
 /// The session of a browser in which `user` was just authenticated.
@@ -36,12 +49,22 @@ pub async fn begin_session(
         Some(id) => tx.session(id).await?,
         None => None,
     };
-    let Authentication { provider, amr, auth_time } = authentication.clone();
+    let Authentication { provider, provider_sid, browser, amr, auth_time } = authentication.clone();
+    let Browser { user_agent, address } = browser;
     match earlier {
         Some(earlier)
             if earlier.user_id == user.id && earlier.stands(earlier.last_seen_at, limits.idle, now) =>
         {
-            let session = Session { provider, amr, auth_time, last_seen_at: now, ..earlier };
+            let session = Session {
+                provider,
+                provider_sid,
+                user_agent,
+                address,
+                amr,
+                auth_time,
+                last_seen_at: now,
+                ..earlier
+            };
             tx.save_authentication(&session).await?;
             tx.tell(&Change::Session(session.id.clone()), now, entropy).await?;
             return Ok(session);
@@ -54,6 +77,9 @@ pub async fn begin_session(
         pool_id: user.pool_id.clone(),
         user_id: user.id.clone(),
         provider,
+        provider_sid,
+        user_agent,
+        address,
         amr,
         auth_time,
         created_at: now,

@@ -5,11 +5,12 @@
 use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
 use super::stop::Stop;
-use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set};
+use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set, set_for};
 use crate::base::Token;
-use crate::broker::ATTEMPT_LIFETIME;
+use crate::broker::{ATTEMPT_LIFETIME, Ended};
 use crate::catalogue::Catalogue;
-use crate::hosted::{self, Answer, Failure, SignOutPage, see_other, set_cookie};
+use crate::config::{OnUnauthenticatedRequest, Route};
+use crate::hosted::{self, Answer, Failure, OnwardPage, SignOutPage, see_other, set_cookie};
 use crate::model::SessionCookie;
 use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
 use crate::policy::Denial;
@@ -43,11 +44,17 @@ pub fn sign_in(
     session: &Session,
     incoming: &Incoming,
     target: &str,
+    route: &Route,
     denial: Denial,
 ) -> Stop {
     let Denial::NotSignedIn = denial;
     let visitor = &incoming.visitor(session);
-    if !incoming::may_redirect(session, visitor) {
+    let redirects = match route.on_unauthenticated_request {
+        OnUnauthenticatedRequest::Auto => incoming::may_redirect(session, visitor),
+        OnUnauthenticatedRequest::Authenticate => true,
+        OnUnauthenticatedRequest::Deny => false,
+    };
+    if !redirects {
         incoming.refused("nobody is signed in");
         let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
         return Failure::sign_in_required()
@@ -105,6 +112,9 @@ pub async fn answer(
     let method = &session.req_header().method;
     let answer = match (name, method) {
         ("style.css", &Method::GET | &Method::HEAD) => Ok(hosted::style()),
+        // On the pages' own origin, so that no app's script can read or press what is there.
+        ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
+            .map_err(|failure| failure.answer(&incoming.visitor(session)).into()),
         ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
         ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
         _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor(session)))),
@@ -150,7 +160,8 @@ async fn callback(
         .map_err(|error| refuse(Failure::attempt_lost(), &format!("the code: {error:?}")))?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
     let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
-    set_cookie(&mut answer, &set(APP_COOKIE, &value, None)).map_err(stop)?;
+    let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
+    set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
     set_cookie(&mut answer, &clear(&cookie)).map_err(stop)?;
     Ok(answer)
 }
@@ -215,8 +226,8 @@ async fn sign_out(
         (&Method::POST, None) => header.get("origin").is_some_and(|o| o.as_bytes() == origin.as_bytes()),
         _ => false,
     };
-    let principal = gateway.principal(session, incoming).await?;
-    if let Some(principal) = principal {
+    let mut ended = None;
+    if let Some(principal) = gateway.principal(session, incoming).await? {
         if !own {
             if session.req_header().method == Method::POST {
                 return Err(stop(Failure::bad_request()));
@@ -228,17 +239,21 @@ async fn sign_out(
             };
             return page.answer().map_err(stop);
         }
-        end(gateway, incoming, &principal.session().id)
+        ended = end(gateway, incoming, &principal.session().id)
             .await
             .map_err(|e| unavailable(&incoming.visitor(session), &e))?;
     }
-    let bye = catalogue.config.public_url.join(&format!("/logout?app={}", incoming.host));
-    let mut answer = see_other(&bye).map_err(stop)?;
+    let onward = oauth::after_sign_out(&gateway.pool, ended.as_ref(), incoming.host.as_str()).await;
+    let answer = match session.req_header().method {
+        Method::POST => OnwardPage { href: onward }.answer(),
+        _ => see_other(&onward),
+    };
+    let mut answer = answer.map_err(stop)?;
     set_cookie(&mut answer, &clear(APP_COOKIE)).map_err(stop)?;
     Ok(answer)
 }
 
-async fn end(gateway: &Gateway, incoming: &Incoming, sid: &str) -> Result<(), StoreError> {
+async fn end(gateway: &Gateway, incoming: &Incoming, sid: &str) -> Result<Option<Ended>, StoreError> {
     let client = incoming.client.map_or_else(String::new, |ip| ip.to_string());
     oauth::end_session(&gateway.pool, &incoming.request_id, &client, sid).await
 }

@@ -3,6 +3,7 @@
 
 use super::incoming::Incoming;
 use crate::access::{Assertion, Principal, sets_ours, strip};
+use crate::base::Timestamp;
 use crate::catalogue::Route;
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use http::header::{COOKIE, HOST, SET_COOKIE};
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
+const OIDC_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-amzn-oidc-accesstoken");
 const OIDC_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-oidc-identity");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -121,7 +123,7 @@ pub fn set_request(
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
     for header in &route.config.headers {
-        let Some(value) = fill(&header.value, principal) else { continue };
+        let Some(value) = fill(&header.value, principal, route) else { continue };
         // A value that is no header value must fail the request: without it, the upstream would take
         // the person for nobody.
         let value =
@@ -131,8 +133,18 @@ pub fn set_request(
     Ok(())
 }
 
+/// Hands the provider's access token on, while there is one that counts.
+pub fn set_access_token(headers: &mut HeaderMap, principal: &Principal, now: Timestamp) -> Result<()> {
+    let Some(token) = principal.access_token(now) else { return Ok(()) };
+    let mut value = HeaderValue::from_str(token.expose())
+        .map_err(|_| Error::explain(ErrorType::InternalError, "an access token is no header value"))?;
+    value.set_sensitive(true);
+    headers.insert(OIDC_ACCESS_TOKEN, value);
+    Ok(())
+}
+
 /// A header's value with its claims filled in; `None` where one of them is absent.
-fn fill(pieces: &[Piece], principal: &Principal) -> Option<String> {
+fn fill(pieces: &[Piece], principal: &Principal, route: &Route) -> Option<String> {
     let user = principal.user();
     let mut text = String::new();
     for piece in pieces {
@@ -143,8 +155,8 @@ fn fill(pieces: &[Piece], principal: &Principal) -> Option<String> {
                 "username" | "cognito:username" => text.push_str(&user.username),
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
-                    let groups: Vec<&str> =
-                        user.groups.iter().map(String::as_str).filter(|g| !g.contains(',')).collect();
+                    let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
+                    let groups: Vec<&str> = user.groups.iter().map(String::as_str).filter(told).collect();
                     text.push_str(&groups.join(","));
                 }
                 // Whoever reads a plain header cannot see whether the address was verified.

@@ -78,7 +78,8 @@ impl Door {
         let request =
             policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
         let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
-            app_host::sign_in(gateway, &table.catalogue, session, &incoming, target, denial)
+            let route = &entry.route.config;
+            app_host::sign_in(gateway, &table.catalogue, session, &incoming, target, route, denial)
         })?;
 
         let mint = |principal: Principal| -> Result<_, Stop> {
@@ -153,6 +154,9 @@ impl ProxyHttp for Door {
         headers::rewrite_request(upstream, |parts| {
             headers::strip_request(&mut parts.headers, &table.reserved)?;
             headers::set_request(&mut parts.headers, route, incoming, identity.as_ref(), server.as_deref())?;
+            if let (true, Some((principal, _))) = (route.config.access_token, &identity) {
+                headers::set_access_token(&mut parts.headers, principal, self.gateway.pool.clock.now())?;
+            }
             if route.config.strip_prefix {
                 parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
                     .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;

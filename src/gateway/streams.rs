@@ -65,7 +65,7 @@ impl Streams {
 
     /// Ends every request whose session does not stand any more. Where that cannot be known, since the
     /// store was silent too long, it ends too, as a new request would be refused.
-    pub async fn end_those_over(&self, sessions: &Sessions) {
+    pub async fn end_those_over(&self, sessions: &Arc<Sessions>) {
         let all: Vec<(u64, Credential)> =
             self.lock().iter().map(|(id, watched)| (*id, watched.credential.clone())).collect();
         for some in all.chunks(SIDE_BY_SIDE) {

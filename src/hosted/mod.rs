@@ -1,12 +1,16 @@
 //! The pages people see, and what programs get in their place. Rendered on the server; every page
 //! works without JavaScript, and carries none.
 
+mod device;
 mod failure;
 mod pages;
 mod texts;
 
+pub use device::Device;
 pub use failure::{Action, Failure};
-pub use pages::{App, Choice, HomePage, SignInPage, SignOutPage, SignedOutPage};
+pub use pages::{
+    App, Choice, HomePage, OnwardPage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
+};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};

@@ -1,9 +1,9 @@
 //! The pages, each a template and what it shows.
 
 use super::texts::{ENGLISH, Texts};
-use super::{Answer, Failure, STYLE_PATH, body};
+use super::{Answer, Device, Failure, STYLE_PATH, body};
 use askama::Template;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// A provider to choose.
 #[derive(Clone, Debug)]
@@ -50,6 +50,59 @@ pub struct SignedOutPage {
     pub again: Option<String>,
 }
 
+/// Sends the person on after a form. A form may lead to our own pages only (CSP `form-action`), and
+/// browsers hold redirects to that; a page of ours may go anywhere.
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub struct OnwardPage {
+    /// Where to.
+    pub href: String,
+}
+
+impl OnwardPage {
+    /// The page as an answer, which browsers leave at once.
+    ///
+    /// # Errors
+    /// Where the template cannot be rendered.
+    pub fn answer(&self) -> Result<Answer, Failure> {
+        let mut answer = page(StatusCode::OK, self)?;
+        let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
+        answer.headers_mut().insert("refresh", refresh.map_err(|_| Failure::internal())?);
+        Ok(answer)
+    }
+}
+
+/// A session in a list.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// In which browser.
+    pub device: Device,
+    /// At which address; empty where none is known.
+    pub address: String,
+    /// Through which provider.
+    pub provider: String,
+    /// When it began.
+    pub began: String,
+    /// When it was last used.
+    pub last_seen: String,
+    /// Whether it is the one that asks.
+    pub here: bool,
+}
+
+/// A person's sessions.
+#[derive(Template)]
+#[template(path = "sessions.html")]
+pub struct SessionsPage {
+    /// Whose.
+    pub name: String,
+    /// Where the forms are sent.
+    pub action: String,
+    /// The sessions.
+    pub rows: Vec<SessionRow>,
+}
+
 /// An app that stands behind Narthex.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -69,6 +122,8 @@ pub struct HomePage {
     pub apps: Vec<App>,
     /// Where signing out leads.
     pub sign_out: String,
+    /// Where the person's sessions are.
+    pub sessions: String,
 }
 
 /// A failure, for people.
@@ -105,7 +160,7 @@ macro_rules! answers {
     )*};
 }
 
-answers!(SignInPage, SignOutPage, SignedOutPage, HomePage);
+answers!(SignInPage, SignOutPage, SignedOutPage, HomePage, SessionsPage);
 
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<Answer, Failure> {
     let html = template.render().map_err(|error| {

@@ -17,6 +17,13 @@ pub struct Texts {
     pub your_apps: &'static str,
     pub no_apps: &'static str,
     pub request_id: &'static str,
+    pub signing_out: &'static str,
+    pub go_on: &'static str,
+    pub your_sessions: &'static str,
+    pub this_browser: &'static str,
+    pub last_used: &'static str,
+    pub since: &'static str,
+    pub sign_out_everywhere: &'static str,
 }
 
 /// English.
@@ -36,4 +43,11 @@ pub const ENGLISH: Texts = Texts {
     your_apps: "Your apps",
     no_apps: "No app stands behind this door yet.",
     request_id: "Request",
+    signing_out: "Signing out",
+    go_on: "Continue",
+    your_sessions: "Your sessions",
+    this_browser: "this browser",
+    last_used: "Last used",
+    since: "Since",
+    sign_out_everywhere: "Sign out everywhere",
 };

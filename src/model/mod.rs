@@ -2,9 +2,11 @@
 //! a clock, a file or a database.
 
 mod grant;
+mod provider_tokens;
 mod session;
 mod user;
 
 pub use grant::{AuthorizationCode, AuthorizationRequest};
+pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
 pub use user::{Attributes, Identity, User};

@@ -14,6 +14,12 @@ pub struct Session {
     pub user_id: String,
     /// The provider that the user came through.
     pub provider: String,
+    /// The `sid` of the person's session there; empty where it told none.
+    pub provider_sid: String,
+    /// The browser's `User-Agent` at the last sign-in.
+    pub user_agent: String,
+    /// The browser's address at the last sign-in.
+    pub address: String,
     /// How the user was authenticated (RFC 8176).
     pub amr: Vec<String>,
     /// When the user was authenticated.
@@ -77,6 +83,9 @@ mod tests {
             pool_id: "p".into(),
             user_id: "u".into(),
             provider: "op".into(),
+            provider_sid: String::new(),
+            user_agent: String::new(),
+            address: String::new(),
             amr: vec![],
             auth_time: at(0),
             created_at: at(0),

@@ -46,7 +46,7 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
 
     let finished = pool
         .broker
-        .finish(&catalogue, provider, &parameters, id, login, earlier.clone())
+        .finish(&catalogue, provider, &parameters, id, login, info.browser(), earlier.clone())
         .await
         .map_err(|error| refused(error).with_action("Try again", again))?;
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);

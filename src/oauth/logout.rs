@@ -1,8 +1,9 @@
-//! `/logout`: ends the browser's session, here and at every app.
+//! `/logout`: ends the browser's session, here, at every app and, where it knows how, at the provider.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
 use crate::access::{POOL_COOKIE, clear};
-use crate::hosted::{Failure, SignOutPage, SignedOutPage, see_other, set_cookie};
+use crate::broker::{self, Ended};
+use crate::hosted::{OnwardPage, SignOutPage, SignedOutPage, see_other, set_cookie};
 use crate::store::{Change, StoreError};
 use axum::extract::State;
 
@@ -26,8 +27,8 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
         .answer();
     }
     // Where to come back to is one of our own hosts, or nowhere: this is no way to send people
-    // elsewhere.
-    let to = info.parameters().and_then(|mut form| form.remove("app"));
+    // elsewhere. A provider gives it back as the state.
+    let to = info.parameters().and_then(|mut form| form.remove("app").or(form.remove("state")));
     let again = catalogue.routes().find(|route| to.as_deref() == Some(route.config.host.as_str()));
     let mut answer = SignedOutPage { again: again.map(|route| format!("{}/", route.origin)) }.answer()?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
@@ -35,29 +36,53 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 }
 
 async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
-    // A browser says where a form comes from; SameSite=Lax has kept the cookie out already where
-    // that is another site.
-    if matches!(info.header("sec-fetch-site"), Some(site) if site != "same-origin") {
-        return Err(Failure::bad_request());
+    info.same_origin()?;
+    match signed_in(pool, info).await? {
+        Some(principal) => sign_out(pool, info, &principal.session().id, "").await,
+        None => see_other(&pool.current.load().config.public_url.join("/logout")),
     }
-    if let Some(principal) = signed_in(pool, info).await? {
-        end_session(pool, &info.request_id, &info.client(), &principal.session().id)
-            .await
-            .map_err(|error| unavailable(info, &error))?;
-    }
-    let mut answer = see_other(&pool.current.load().config.public_url.join("/logout"))?;
+}
+
+/// Ends the session of this browser and sends it on.
+pub(super) async fn sign_out(pool: &Pool, info: &RequestInfo, sid: &str, app: &str) -> Handled {
+    let ended = end_session(pool, &info.request_id, &info.client(), sid)
+        .await
+        .map_err(|error| unavailable(info, &error))?;
+    let mut answer = OnwardPage { href: after_sign_out(pool, ended.as_ref(), app).await }.answer()?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
     Ok(answer)
 }
 
-/// Ends a session everywhere and says so in the audit.
+/// Where a browser goes whose session was ended: to its provider, if that session is to end too, and
+/// from there to the page that says so.
+pub async fn after_sign_out(pool: &Pool, ended: Option<&Ended>, app: &str) -> String {
+    let catalogue = pool.current.load();
+    let at_provider = match ended {
+        Some(ended) => pool.broker.logout(&catalogue, ended, app).await,
+        None => None,
+    };
+    at_provider.map_or_else(
+        || catalogue.config.public_url.join(&format!("/logout?app={app}")),
+        |url| url.to_string(),
+    )
+}
+
+/// Ends a session everywhere and says so in the audit; answers it, unless it was over already.
 ///
 /// # Errors
 /// Where the store does not answer; the session goes on then.
-pub async fn end_session(pool: &Pool, request_id: &str, client: &str, sid: &str) -> Result<(), StoreError> {
+pub async fn end_session(
+    pool: &Pool,
+    request_id: &str,
+    client: &str,
+    sid: &str,
+) -> Result<Option<Ended>, StoreError> {
     let (now, entropy) = (pool.clock.now(), &*pool.entropy);
-    pool.store.transaction(|tx| Box::pin(async move { tx.end_session(sid, now, entropy).await })).await?;
+    let ended = pool
+        .store
+        .transaction(|tx| Box::pin(async move { broker::end_session(tx, sid, now, entropy).await }))
+        .await?;
     pool.sessions.hear(&[Change::Session(sid.to_owned())]);
     tracing::info!(target: "audit", event = "logout", request_id, client, sid);
-    Ok(())
+    Ok(ended)
 }

@@ -3,14 +3,16 @@
 //! JSON in one place, [`answer`].
 
 mod authorize;
+mod backchannel;
 mod callback;
 mod keys;
 mod logout;
 mod metrics;
 mod request;
+mod sessions;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
-pub use logout::end_session;
+pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
 
 use crate::access::{POOL_COOKIE, Principal, Sessions, find};
@@ -24,7 +26,7 @@ use crate::token::KeyChain;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use tower_service::Service as _;
@@ -64,6 +66,8 @@ pub fn router(pool: Arc<Pool>) -> Router {
         .route("/logout", get(logout::get).post(logout::post))
         .route("/oauth2/authorize", get(authorize::authorize))
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse))
+        .route("/oauth2/backchannel-logout/{provider}", post(backchannel::post))
+        .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
         .fallback(|| async { Reply(Err(Failure::not_found())) })
@@ -129,6 +133,7 @@ async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
         name: principal.user().display_name().to_owned(),
         apps: apps(&catalogue),
         sign_out: catalogue.config.public_url.join("/logout"),
+        sessions: catalogue.config.public_url.join("/sessions"),
     }
     .answer()
 }

@@ -1,10 +1,15 @@
 //! What handlers need to know of a request.
 
+use crate::directory::Browser;
+use crate::hosted::Failure;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
+
+/// How much of a `User-Agent` is kept.
+const LONGEST_USER_AGENT: usize = 256;
 
 /// What the gateway knows of a request, handed on in its extensions, and its headers.
 #[derive(Clone, Debug)]
@@ -40,9 +45,27 @@ impl RequestInfo {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// A browser says where a form comes from; SameSite=Lax has kept the cookie out already where that
+    /// is another site.
+    ///
+    /// # Errors
+    /// Where the form is of another origin.
+    pub fn same_origin(&self) -> Result<(), Failure> {
+        match self.header("sec-fetch-site") {
+            Some(site) if site != "same-origin" => Err(Failure::bad_request()),
+            _ => Ok(()),
+        }
+    }
+
     /// The client's address, for log lines.
     pub fn client(&self) -> String {
         self.client.map_or_else(String::new, |ip| ip.to_string())
+    }
+
+    /// What the browser tells of itself, as far as it is kept.
+    pub fn browser(&self) -> Browser {
+        let user_agent = self.header("user-agent").unwrap_or_default();
+        Browser { user_agent: user_agent.chars().take(LONGEST_USER_AGENT).collect(), address: self.client() }
     }
 
     /// The query's parameters; `None` where one comes twice.

@@ -11,6 +11,7 @@ use openidconnect::{AdditionalProviderMetadata, DiscoveryError, IssuerUrl, Provi
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use url::Url;
 
 /// When to fetch the metadata again, however good it looks.
 const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -25,6 +26,9 @@ pub struct Extensions {
     /// RFC 9207, section 3: whether authorization responses carry `iss`.
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+    /// OpenID Connect RP-Initiated Logout 1.0, section 2.1: where browsers go to end their session there.
+    #[serde(default)]
+    pub end_session_endpoint: Option<Url>,
 }
 
 impl AdditionalProviderMetadata for Extensions {}

@@ -2,14 +2,17 @@
 //! [`Provider::finish`] judges what it brings back. This room knows no store and no user: what it
 //! answers is what the provider vouches for, nothing more.
 
+mod backchannel;
 mod metadata;
 mod oidc;
 mod outbound;
 
+pub use backchannel::LogoutToken;
 pub use outbound::Outbound;
 
-use crate::base::{Clock, Entropy, Timestamp};
+use crate::base::{Clock, Entropy, Secret, Timestamp};
 use crate::config;
+use crate::model::ProviderTokens;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -60,6 +63,10 @@ pub struct ExternalIdentity {
     pub amr: Vec<String>,
     /// When.
     pub auth_time: Timestamp,
+    /// The `sid` of the person's session there, where the provider tells one.
+    pub sid: Option<String>,
+    /// What the provider granted us beside.
+    pub tokens: ProviderTokens,
 }
 
 /// Why a login at a provider did not come about.
@@ -116,6 +123,24 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Any doubt is a refusal, named by the check that failed.
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError>;
+
+    /// Renews `tokens`, which were granted for `subject`, and what the provider says of the person
+    /// (OpenID Connect Core 1.0, section 12).
+    ///
+    /// # Errors
+    /// [`ProviderError::Refused`] where the provider does not vouch for the person any more.
+    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<ExternalIdentity, ProviderError>;
+
+    /// Where to send a browser to end its session at the provider (OpenID Connect RP-Initiated Logout
+    /// 1.0, section 2); nowhere if the provider knows no such way. `state` comes back with it.
+    async fn logout(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<Url>;
+
+    /// Judges a logout token that came from the provider itself (OpenID Connect Back-Channel Logout
+    /// 1.0, section 2.6), but for whether it was seen before.
+    ///
+    /// # Errors
+    /// Any doubt is a refusal, named by the check that failed.
+    async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError>;
 
     /// Fetches the provider's metadata again.
     ///

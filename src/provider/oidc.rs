@@ -1,9 +1,11 @@
 //! OpenID Connect Core 1.0, authorization code flow with PKCE.
 
+use super::backchannel::{self, LogoutToken};
 use super::metadata::{Document, Metadata};
 use super::{Begun, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError};
-use crate::base::{Clock, Duration, Entropy, Timestamp, Token, unb64};
+use crate::base::{Clock, Duration, Entropy, Secret, Timestamp, Token, unb64};
 use crate::config;
+use crate::model::ProviderTokens;
 use async_trait::async_trait;
 use chrono::DateTime;
 use openidconnect::core::{
@@ -12,16 +14,29 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AccessToken, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
-    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
-    SubjectIdentifier, TokenResponse, UserInfoClaims, UserInfoError,
+    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, NonceVerifier,
+    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims, UserInfoError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use url::Url;
 
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
+
+/// How long what a provider says of a person counts at most, and where it does not say how long.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// A token that ends sooner is renewed no more often than this.
+const SHORTEST: Duration = Duration::from_secs(4);
+/// Session ids are some dozens of characters.
+const LONGEST_SID: usize = 255;
+
+/// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
+/// Core 1.0, section 3.1.2.6), and not of the client or the server.
+const FINAL: [&str; 5] =
+    ["invalid_grant", "access_denied", "login_required", "interaction_required", "consent_required"];
 
 /// What signs ID tokens. `none` and the HMAC family are not among them: a client secret is no key.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 10] = [
@@ -108,12 +123,61 @@ impl OpenId {
         })
     }
 
-    /// The verified claims of `token` (OpenID Connect Core 1.0, section 3.1.3.7).
+    /// New tokens for a refresh token (RFC 6749, section 6).
+    async fn refresh_grant(
+        &self,
+        client: &Client,
+        refresh_token: &Secret,
+    ) -> Result<CoreTokenResponse, ProviderError> {
+        let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
+        let request = client.exchange_refresh_token(&refresh_token).map_err(|error| {
+            ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
+        })?;
+        request.request_async(&self.outbound).await.map_err(|error| match error {
+            RequestTokenError::ServerResponse(answer) => {
+                let code = answer.error().as_ref().to_owned();
+                let description = answer.error_description().cloned().unwrap_or_default();
+                match FINAL.contains(&&*code) {
+                    true => ProviderError::Refused { code, description },
+                    // A secret that was changed, or a fault over there, is not the person's.
+                    false => ProviderError::Unavailable(format!("{code} {description}")),
+                }
+            }
+            RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
+            RequestTokenError::Parse(error, _) => {
+                ProviderError::Unavailable(format!("its token endpoint's answer cannot be read: {error}"))
+            }
+            RequestTokenError::Other(why) => ProviderError::Unavailable(why),
+        })
+    }
+
+    /// The verified claims of `token`; the keys are fetched again where none of them signed it.
+    async fn verified(
+        &self,
+        client: &Client,
+        token: &CoreIdToken,
+        nonce: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, ProviderError> {
+        let mut verified = self.verify(client, token, nonce, now);
+        if matches!(
+            verified,
+            Err(ClaimsVerificationError::SignatureVerification(
+                SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
+            ))
+        ) {
+            let document = self.metadata.after_unknown_key().await?;
+            verified = self.verify(&self.client(&document, &self.settings.issuer)?, token, nonce, now);
+        }
+        verified.map_err(|error| ProviderError::invalid(check_name(&error), error))
+    }
+
+    /// The verified claims of `token` by the keys that are known (OpenID Connect Core 1.0, section 3.1.3.7).
     fn verify(
         &self,
         client: &Client,
         token: &CoreIdToken,
-        nonce: &str,
+        nonce: Option<&str>,
         now: Timestamp,
     ) -> Result<Map<String, Value>, ClaimsVerificationError> {
         let time = |at: Timestamp| DateTime::from_timestamp(at.seconds(), 0).unwrap_or_default();
@@ -129,12 +193,16 @@ impl OpenId {
                 true => Ok(()),
                 false => Err("issued in the future".to_owned()),
             });
-        token.claims(&verifier, &Nonce::new(nonce.to_owned()))?;
+        let expected = nonce.map(|nonce| Nonce::new(nonce.to_owned()));
+        token.claims(&verifier, |told: Option<&Nonce>| match (&expected, told) {
+            (Some(expected), told) => expected.verify(told),
+            // OpenID Connect Core 1.0, section 12.2: a renewed token "SHOULD NOT have a nonce Claim".
+            (None, _) => Ok(()),
+        })?;
         // The signature covers these very bytes: reading them again keeps the claims that have no
         // place in the library's types.
-        let payload = token.to_string().split('.').nth(1).and_then(unb64).unwrap_or_default();
-        let claims: Map<String, Value> = serde_json::from_slice(&payload)
-            .map_err(|error| ClaimsVerificationError::Other(error.to_string()))?;
+        let claims = payload(&token.to_string())
+            .ok_or_else(|| ClaimsVerificationError::Other("its payload is no object".to_owned()))?;
         let other = |why: &str| Err(ClaimsVerificationError::Other(why.to_owned()));
         // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its
         // client_id is the Claim Value."
@@ -217,61 +285,157 @@ impl Provider for OpenId {
             return Err(ProviderError::Refused { code: code.clone(), description });
         }
 
-        let mut client = self.client(&document, callback.redirect_uri)?;
-        let tokens = self.redeem(&client, &callback).await?;
-        let id_token = tokens
+        let client = self.client(&document, callback.redirect_uri)?;
+        let answer = self.redeem(&client, &callback).await?;
+        let id_token = answer
             .id_token()
             .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
         let now = self.clock.now();
-        let mut verified = self.verify(&client, id_token, &callback.pending.nonce, now);
-        if matches!(
-            verified,
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
-            ))
-        ) {
-            let document = self.metadata.after_unknown_key().await?;
-            client = self.client(&document, callback.redirect_uri)?;
-            verified = self.verify(&client, id_token, &callback.pending.nonce, now);
-        }
-        let mut claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
-        let text = |claims: &Map<String, Value>, name: &str| {
-            claims.get(name).and_then(Value::as_str).map(str::to_owned)
-        };
-        let subject = text(&claims, "sub").unwrap_or_default();
-        // OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
-        if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
-            return Err(ProviderError::invalid("sub", "it is empty, too long or holds control characters"));
-        }
-
+        let mut claims = self.verified(&client, id_token, Some(&callback.pending.nonce), now).await?;
+        let subject = subject_of(&claims)?;
         if document.userinfo_endpoint().is_some()
             && ["email", "name"].iter().any(|name| !claims.contains_key(*name))
         {
-            let from_id_token = claims.contains_key("email");
-            if !from_id_token {
-                claims.remove("email_verified");
-            }
-            for (name, value) in self.user_info(&client, tokens.access_token(), &subject).await? {
-                // An address and what is said of it come from one document, or not at all.
-                if name != "email_verified" || !from_id_token {
-                    claims.entry(name).or_insert(value);
-                }
-            }
+            let more = self.user_info(&client, answer.access_token(), &subject).await?;
+            claims = joined(claims, more);
         }
-        let amr = claims.get("amr").and_then(Value::as_array).map_or_else(Vec::new, |amr| {
-            amr.iter()
-                .filter_map(Value::as_str)
-                .filter(|m| !m.contains(char::is_whitespace))
-                .map(str::to_owned)
-                .collect()
-        });
         let auth_time =
             claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds).min(now);
-        Ok(ExternalIdentity { issuer: self.settings.issuer.clone(), subject, claims, amr, auth_time })
+        let tokens = granted(&answer, None, now);
+        Ok(ExternalIdentity {
+            issuer: self.settings.issuer.clone(),
+            subject,
+            amr: methods(&claims),
+            auth_time,
+            sid: sid_of(&claims),
+            claims,
+            tokens,
+        })
+    }
+
+    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<ExternalIdentity, ProviderError> {
+        let refresh_token = tokens
+            .refresh_token
+            .as_ref()
+            .ok_or_else(|| ProviderError::invalid("refresh token", "there is none"))?;
+        let document = self.metadata.get().await?;
+        let client = self.client(&document, &self.settings.issuer)?;
+        let answer = self.refresh_grant(&client, refresh_token).await?;
+        let now = self.clock.now();
+        // Claims that only an ID token carries stay as the last one had them, where none comes.
+        let mut claims = match answer.id_token() {
+            Some(id_token) => self.verified(&client, id_token, None, now).await?,
+            None => tokens.id_token.as_ref().and_then(|token| payload(token.expose())).unwrap_or_default(),
+        };
+        // OpenID Connect Core 1.0, section 12.2: "its sub Claim Value MUST be the same as in the ID
+        // Token issued when the original authentication occurred".
+        if subject_of(&claims)? != subject {
+            return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
+        }
+        if document.userinfo_endpoint().is_some() {
+            let more = self.user_info(&client, answer.access_token(), subject).await?;
+            claims = match answer.id_token() {
+                Some(_) => joined(claims, more),
+                None => joined(more, claims),
+            };
+        }
+        Ok(ExternalIdentity {
+            issuer: self.settings.issuer.clone(),
+            subject: subject.to_owned(),
+            amr: methods(&claims),
+            auth_time: now,
+            sid: sid_of(&claims),
+            claims,
+            tokens: granted(&answer, Some(tokens), now),
+        })
+    }
+
+    async fn logout(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<Url> {
+        let document = self.metadata.get().await.ok()?;
+        let mut url = document.additional_metadata().end_session_endpoint.clone()?;
+        // A document that could send browsers to a script, or to plain http, is not followed.
+        if url.scheme() != "https" && url.scheme() != document.issuer().url().scheme() {
+            return None;
+        }
+        let mut query = url.query_pairs_mut();
+        if let Some(token) = id_token {
+            query.append_pair("id_token_hint", token.expose());
+        }
+        query
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("post_logout_redirect_uri", back_to)
+            .append_pair("state", state);
+        drop(query);
+        Some(url)
+    }
+
+    async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError> {
+        let document = self.metadata.get().await?;
+        let audience = &self.settings.client_id;
+        let judged = backchannel::judge(token, &document, audience, self.clock.now());
+        if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
+            return judged;
+        }
+        let document = self.metadata.after_unknown_key().await?;
+        backchannel::judge(token, &document, audience, self.clock.now())
     }
 
     async fn refresh(&self) -> Result<(), ProviderError> {
         self.metadata.get().await.map(drop)
+    }
+}
+
+/// The claims of a JWT, read without judging it.
+fn payload(token: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&token.split('.').nth(1).and_then(unb64)?).ok()
+}
+
+/// OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
+fn subject_of(claims: &Map<String, Value>) -> Result<String, ProviderError> {
+    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+    if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
+        return Err(ProviderError::invalid("sub", "it is empty, too long or holds control characters"));
+    }
+    Ok(subject.to_owned())
+}
+
+/// `claims` with whatever `more` adds to them. An address and what is said of it come from one
+/// document, or not at all.
+fn joined(mut claims: Map<String, Value>, more: Map<String, Value>) -> Map<String, Value> {
+    let has_address = claims.contains_key("email");
+    if !has_address {
+        claims.remove("email_verified");
+    }
+    for (name, value) in more {
+        if name != "email_verified" || !has_address {
+            claims.entry(name).or_insert(value);
+        }
+    }
+    claims
+}
+
+/// How the person was authenticated.
+fn methods(claims: &Map<String, Value>) -> Vec<String> {
+    let amr = claims.get("amr").and_then(Value::as_array).into_iter().flatten();
+    let plain = |method: &&str| !method.contains(char::is_whitespace);
+    amr.filter_map(Value::as_str).filter(plain).map(str::to_owned).collect()
+}
+
+fn sid_of(claims: &Map<String, Value>) -> Option<String> {
+    let sid = claims.get("sid").and_then(Value::as_str)?;
+    (!sid.is_empty() && sid.len() <= LONGEST_SID).then(|| sid.to_owned())
+}
+
+/// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
+/// does the ID token, as a hint.
+fn granted(answer: &CoreTokenResponse, before: Option<&ProviderTokens>, now: Timestamp) -> ProviderTokens {
+    let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
+    let id_token = answer.id_token().map(|token| Secret::new(token.to_string()));
+    ProviderTokens {
+        access_token: Secret::new(answer.access_token().secret().as_str()),
+        refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),
+        id_token: id_token.or_else(|| before?.id_token.clone()),
+        expires_at: now.plus(answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME)),
     }
 }
 

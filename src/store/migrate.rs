@@ -7,8 +7,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, SqlSafeStr as _};
 
 /// Version, description and text. The text is SQLite's; PostgreSQL differs in the blob's name alone.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "first light", include_str!("migrations/0001_first_light.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first light", include_str!("migrations/0001_first_light.sql")),
+    (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
+];
 
 const TRIES: u32 = 10;
 const WAIT: Duration = Duration::from_millis(100);

@@ -5,7 +5,9 @@
 mod changes;
 mod codes;
 mod keys;
+mod logout_tokens;
 mod migrate;
+mod provider_tokens;
 mod purge;
 mod sessions;
 mod settings;
@@ -14,6 +16,7 @@ mod users;
 pub use changes::{Change, Feed};
 pub use codes::Redemption;
 pub use keys::StoredKey;
+pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
 
 use crate::base::{Duration, KeyRing};
@@ -89,6 +92,7 @@ pub struct Store {
 /// `'a` is how long the work's surroundings live: it lets the work borrow from them.
 pub struct Tx<'a> {
     inner: sqlx::Transaction<'static, Any>,
+    ring: Arc<KeyRing>,
     surroundings: PhantomData<&'a ()>,
 }
 
@@ -168,7 +172,7 @@ impl Store {
         work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync),
     ) -> Result<T> {
         let inner = self.pool.begin_with(self.begin).await?;
-        let mut tx = Tx { inner, surroundings: PhantomData };
+        let mut tx = Tx { inner, ring: self.ring.clone(), surroundings: PhantomData };
         let value = work(&mut tx).await?;
         tx.inner.commit().await?;
         Ok(value)

@@ -1,8 +1,8 @@
 //! Sessions and the cookies that stand for them.
 
-use super::{Change, Result, Store, Tx, users, within_deadline};
-use crate::base::{Entropy, Timestamp};
-use crate::model::{CookieScope, Session, SessionCookie, User};
+use super::{Change, Result, Store, Tx, provider_tokens, users, within_deadline};
+use crate::base::{Entropy, Secret, Timestamp};
+use crate::model::{CookieScope, RenewalTimes, Session, SessionCookie, User};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -15,13 +15,26 @@ pub struct Found {
     pub user: User,
     /// Where the cookie counts.
     pub scope: CookieScope,
+    /// When its provider's tokens are to be renewed, and the access token; nothing where there are none.
+    pub tokens: Option<(RenewalTimes, Secret)>,
 }
 
-const BY_COOKIE: &str = "SELECT s.id, s.pool_id, s.user_id, s.provider, s.amr, s.auth_time, s.created_at, \
-                         s.last_seen_at, s.expires_at, c.scope FROM session_cookies c \
-                         JOIN sessions s ON s.id = c.session_id WHERE c.hash = $1";
-const BY_ID: &str = "SELECT id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, expires_at \
-                     FROM sessions WHERE id = $1";
+macro_rules! columns {
+    () => {
+        "s.id, s.pool_id, s.user_id, s.provider, s.provider_sid, s.user_agent, s.address, s.amr, s.auth_time, \
+         s.created_at, s.last_seen_at, s.expires_at"
+    };
+}
+const BY_COOKIE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", c.scope FROM session_cookies c JOIN sessions s ON s.id = c.session_id WHERE c.hash = $1"
+);
+const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions s WHERE s.id = $1");
+const OF_USER: &str =
+    concat!("SELECT ", columns!(), " FROM sessions s WHERE s.user_id = $1 ORDER BY s.last_seen_at DESC");
+const BY_PROVIDER_SID: &str =
+    concat!("SELECT ", columns!(), " FROM sessions s WHERE s.provider = $1 AND s.provider_sid = $2");
 
 impl Store {
     /// The session that the cookie with this hash stands for.
@@ -41,7 +54,9 @@ impl Store {
                 host => CookieScope::App(host),
             };
             let user = users::load(&mut connection, &session.user_id).await?;
-            Ok(user.map(|user| Found { session, user, scope }))
+            let tokens = provider_tokens::load(&mut connection, &self.ring, &session.id).await?;
+            let tokens = tokens.map(|stored| (stored.times, stored.tokens.access_token));
+            Ok(user.map(|user| Found { session, user, scope, tokens }))
         })
         .await
     }
@@ -77,7 +92,8 @@ impl Tx<'_> {
     pub async fn add_session(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "INSERT INTO sessions (id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, \
-             expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             expires_at, provider_sid, user_agent, address) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(&session.id)
         .bind(&session.pool_id)
@@ -88,6 +104,9 @@ impl Tx<'_> {
         .bind(session.created_at.millis())
         .bind(session.last_seen_at.millis())
         .bind(session.expires_at.millis())
+        .bind(&session.provider_sid)
+        .bind(&session.user_agent)
+        .bind(&session.address)
         .execute(&mut *self.inner)
         .await?;
         Ok(())
@@ -125,16 +144,38 @@ impl Tx<'_> {
     /// Where the store does not answer.
     pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
-            "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5 WHERE id = $1",
+            "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5, provider_sid = $6, \
+             user_agent = $7, address = $8 WHERE id = $1",
         )
         .bind(&session.id)
         .bind(&session.provider)
         .bind(session.amr.join(" "))
         .bind(session.auth_time.millis())
         .bind(session.last_seen_at.millis())
+        .bind(&session.provider_sid)
+        .bind(&session.user_agent)
+        .bind(&session.address)
         .execute(&mut *self.inner)
         .await?;
         Ok(())
+    }
+
+    /// The sessions of a user, the last used first.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn sessions_of(&mut self, user_id: &str) -> Result<Vec<Session>> {
+        let rows = sqlx::query(OF_USER).bind(user_id).fetch_all(&mut *self.inner).await?;
+        rows.iter().map(session).collect()
+    }
+
+    /// The sessions that began by a session with this `sid` at `provider`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn sessions_by_provider_sid(&mut self, provider: &str, sid: &str) -> Result<Vec<Session>> {
+        let query = sqlx::query(BY_PROVIDER_SID).bind(provider).bind(sid);
+        query.fetch_all(&mut *self.inner).await?.iter().map(session).collect()
     }
 
     /// Ends a session: it and its cookies are gone, and every node will hear of it. Answers whether
@@ -162,6 +203,9 @@ fn session(row: &AnyRow) -> Result<Session> {
         pool_id: row.try_get("pool_id")?,
         user_id: row.try_get("user_id")?,
         provider: row.try_get("provider")?,
+        provider_sid: row.try_get("provider_sid")?,
+        user_agent: row.try_get("user_agent")?,
+        address: row.try_get("address")?,
         amr: amr.split_whitespace().map(str::to_owned).collect(),
         auth_time: time("auth_time")?,
         created_at: time("created_at")?,

@@ -20,6 +20,14 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// The user with this `sub`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn user(&mut self, id: &str) -> Result<Option<User>> {
+        load(&mut self.inner, id).await
+    }
+
     /// The user that a provider account signs in as.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod crash;
 mod gateway;
 mod hostile;
 mod lying_provider;
+mod over_time;
 mod reload;
 mod sessions;
 mod sign_in;

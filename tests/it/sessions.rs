@@ -1,11 +1,13 @@
 //! Sessions over time. The clock is the test's own, so nothing waits.
 
-use narthex::access::{Principal, Sessions};
+use narthex::access::{Principal, Renewals, Sessions};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp, Token};
+use narthex::broker::Broker;
 use narthex::catalogue::{Catalogue, Current};
 use narthex::config::Config;
-use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::model::{CookieScope, Identity, SessionCookie};
+use narthex::provider::Outbound;
 use narthex::store::{Change, Feed, Store};
 use std::sync::Arc;
 
@@ -27,8 +29,21 @@ struct Scene {
     store: Store,
     ring: Arc<KeyRing>,
     current: Arc<Current>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     _folder: tempfile::TempDir,
+}
+
+fn node(
+    store: &Store,
+    ring: &Arc<KeyRing>,
+    clock: &Arc<ManualClock>,
+    current: &Arc<Current>,
+) -> Arc<Sessions> {
+    let (clock, entropy) = (clock.clone(), Arc::new(SystemEntropy));
+    let outbound = Outbound::new().unwrap();
+    let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy, outbound);
+    let renewals = Renewals::new(Arc::new(broker), current.clone());
+    Arc::new(Sessions::new(store.clone(), ring.clone(), clock, current.clone(), renewals))
 }
 
 impl Scene {
@@ -40,13 +55,13 @@ impl Scene {
         let store = Store::open(&config.store.url, ring.clone()).await.unwrap();
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
         let current = Arc::new(Current::new(catalogue));
-        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone());
+        let sessions = node(&store, &ring, &clock, &current);
         Self { clock, store, ring, current, sessions, _folder: folder }
     }
 
     /// Another node on the same store.
-    fn node(&self) -> Sessions {
-        Sessions::new(self.store.clone(), self.ring.clone(), self.clock.clone(), self.current.clone())
+    fn node(&self) -> Arc<Sessions> {
+        node(&self.store, &self.ring, &self.clock, &self.current)
     }
 
     /// Signs somebody in; answers the session's id and the cookie of `app`.
@@ -65,7 +80,13 @@ impl Scene {
             .into(),
             groups: vec![],
         };
-        let authentication = Authentication { provider: "corp".into(), amr: vec![], auth_time: now };
+        let authentication = Authentication {
+            provider: "corp".into(),
+            provider_sid: String::new(),
+            browser: Browser::default(),
+            amr: vec![],
+            auth_time: now,
+        };
         let limits = self.current.load().config.session;
         let id = self
             .store
@@ -107,7 +128,7 @@ impl Scene {
     }
 
     /// Moves the clock, and has everybody hear that nothing happened meanwhile.
-    fn pass(&self, minutes: u64, nodes: &[&Sessions]) {
+    fn pass(&self, minutes: u64, nodes: &[&Arc<Sessions>]) {
         self.clock.advance(Duration::from_secs(minutes * 60));
         for node in nodes.iter().chain([&&self.sessions]) {
             node.heard(self.clock.now());
@@ -119,7 +140,7 @@ fn app() -> CookieScope {
     CookieScope::App("app.example.com".into())
 }
 
-async fn who(sessions: &Sessions, cookie: &str) -> Option<Principal> {
+async fn who(sessions: &Arc<Sessions>, cookie: &str) -> Option<Principal> {
     sessions.principal(cookie, &app()).await.unwrap()
 }
 

@@ -6,7 +6,7 @@ use narthex::base::{
     Token, uuid,
 };
 use narthex::config::{SessionLimits, StoreUrl};
-use narthex::directory::{self, Authentication, FederatedAccount};
+use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
 use narthex::store::{Change, Feed, Store};
@@ -97,8 +97,13 @@ async fn user(store: &Store, account: &FederatedAccount) -> User {
 }
 
 async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
-    let authentication =
-        Authentication { provider: "corp".into(), amr: vec!["pwd".into(), "otp".into()], auth_time: now() };
+    let authentication = Authentication {
+        provider: "corp".into(),
+        provider_sid: "there".into(),
+        browser: Browser { user_agent: "test".into(), address: "192.0.2.7".into() },
+        amr: vec!["pwd".into(), "otp".into()],
+        auth_time: now(),
+    };
     let authentication = &authentication;
     store
         .transaction(|tx| {

@@ -6,17 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// What a test wants of its Narthex.
+#[derive(Clone)]
 pub struct NarthexBuilder {
     https: u16,
     public: (&'static str, &'static str),
     tables: String,
     environment: Vec<(&'static str, &'static str)>,
+    certificates: Option<PathBuf>,
 }
 
 impl NarthexBuilder {
     /// A deployment at `https://auth.localhost:{port}`.
     pub fn new() -> Self {
-        Self { https: free_port(), public: ("auth", ""), tables: String::new(), environment: Vec::new() }
+        Self {
+            https: free_port(),
+            public: ("auth", ""),
+            tables: String::new(),
+            environment: Vec::new(),
+            certificates: None,
+        }
     }
 
     /// The origin of `name`.localhost.
@@ -54,18 +62,36 @@ impl NarthexBuilder {
         ))
     }
 
+    /// A store that several nodes share.
+    pub fn postgres(self, url: &str) -> Self {
+        self.tables(&format!("[store]\nurl = \"{url}\"\nmaster_key = \"{}\"\n", "A".repeat(43)))
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Narthex {
+        self.start_at("127.0.0.1")
+    }
+
+    /// The same on another address of this machine, so that several nodes share a port as they would
+    /// behind a load balancer.
+    pub fn start_at(self, address: &str) -> Narthex {
         let folder = tempfile::tempdir().unwrap();
         let (http, admin) = (free_port(), free_port());
         let text = format!(
-            "public_url = \"{}{}\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
+            "public_url = \"{}{}\"\n[listen]\nhttps = \"{address}:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
              admin = \"127.0.0.1:{admin}\"\ntrusted_proxies = [\"127.0.0.7\"]\n\n{}",
             self.origin(self.public.0),
             self.public.1,
             self.https,
             self.tables
         );
+        if let Some(certificates) = &self.certificates {
+            std::fs::create_dir(folder.path().join("certs")).unwrap();
+            for file in std::fs::read_dir(certificates).unwrap() {
+                let file = file.unwrap().path();
+                std::fs::copy(&file, folder.path().join("certs").join(file.file_name().unwrap())).unwrap();
+            }
+        }
         let file = folder.path().join("narthex.toml");
         std::fs::write(&file, text).unwrap();
         let mut narthex = Narthex {
@@ -73,6 +99,7 @@ impl NarthexBuilder {
             environment: self.environment,
             folder,
             file,
+            address: address.parse().unwrap(),
             https: self.https,
             http,
             admin,
@@ -88,6 +115,7 @@ pub struct Narthex {
     environment: Vec<(&'static str, &'static str)>,
     folder: tempfile::TempDir,
     pub file: PathBuf,
+    pub address: std::net::IpAddr,
     pub https: u16,
     pub http: u16,
     pub admin: u16,
@@ -146,6 +174,14 @@ impl Narthex {
     /// The origin of `name`.localhost.
     pub fn origin(&self, name: &str) -> String {
         format!("https://{name}.localhost:{}", self.https)
+    }
+
+    /// Lets it have the certificates of another node, as nodes of one deployment have.
+    pub fn share_authority(&self, with: &NarthexBuilder) -> NarthexBuilder {
+        let certs = self.folder.path().join("certs");
+        let mut node = with.clone();
+        node.certificates = Some(certs);
+        node
     }
 
     /// The folder of its file.

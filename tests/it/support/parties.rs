@@ -19,6 +19,25 @@ impl OpenIdProvider {
         Self::start_on(name, free_port(), redirect_uri)
     }
 
+    /// The same, whose access tokens live for some seconds, and can be renewed.
+    pub fn renewing(name: &'static str, redirect_uri: &str, seconds: u32) -> Self {
+        let port = free_port();
+        let arguments = [&port.to_string(), redirect_uri, name, &seconds.to_string()];
+        Self { name, port, _party: Party::node("oidc-provider.mjs", &arguments) }
+    }
+
+    /// Asks something of the provider that only a test may ask; answers what it said.
+    pub async fn ask(&self, what: &str) -> String {
+        let url = format!("http://127.0.0.1:{}/test/{what}", self.port);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    /// How often it did something.
+    pub async fn count(&self, what: &str) -> u64 {
+        let counts: serde_json::Value = serde_json::from_str(&self.ask("counts").await).unwrap();
+        counts[what].as_u64().unwrap()
+    }
+
     /// The same on a given port.
     pub fn start_on(name: &'static str, port: u16, redirect_uri: &str) -> Self {
         let party = Party::node("oidc-provider.mjs", &[&port.to_string(), redirect_uri, name]);

@@ -4,16 +4,16 @@
 use super::narthex::Narthex;
 use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// *.localhost is this machine, whatever the C library knows.
-struct Localhost;
+struct Localhost(IpAddr);
 
 impl reqwest::dns::Resolve for Localhost {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let addresses: Box<dyn Iterator<Item = SocketAddr> + Send> =
-            Box::new(std::iter::once(([127, 0, 0, 1], 0).into()));
+            Box::new(std::iter::once(SocketAddr::from((self.0, 0))));
         Box::pin(async move { Ok(addresses) })
     }
 }
@@ -36,7 +36,12 @@ impl Visitor {
         narthex: &Narthex,
         make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Self {
-        Self::trusting(narthex.authority(), make)
+        Self::at(narthex, Arc::default(), make)
+    }
+
+    /// The same person, in the same browser, sent to another node.
+    pub fn sent_to(&self, narthex: &Narthex) -> Self {
+        Self::at(narthex, self.jar.clone(), |builder| builder)
     }
 
     /// Somebody who trusts `authority`.
@@ -44,11 +49,27 @@ impl Visitor {
         authority: reqwest::Certificate,
         make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Self {
-        let jar = Arc::new(reqwest::cookie::Jar::default());
+        Self::made(authority, [127, 0, 0, 1].into(), Arc::default(), make)
+    }
+
+    fn at(
+        narthex: &Narthex,
+        jar: Arc<reqwest::cookie::Jar>,
+        make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
+        Self::made(narthex.authority(), narthex.address, jar, make)
+    }
+
+    fn made(
+        authority: reqwest::Certificate,
+        address: IpAddr,
+        jar: Arc<reqwest::cookie::Jar>,
+        make: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
         let builder = Client::builder()
             .cookie_provider(jar.clone())
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Localhost))
+            .dns_resolver(Arc::new(Localhost(address)))
             .timeout(std::time::Duration::from_secs(30))
             .tls_certs_only([authority]);
         Self { client: make(builder).build().unwrap(), jar }
@@ -89,6 +110,33 @@ impl Visitor {
     /// The same where the other side may be gone at any moment.
     pub async fn try_land(&self, url: &str, login: &str) -> Option<Response> {
         self.walk(url, login).await.ok()
+    }
+
+    /// Goes on from the answer to a sign-out to the provider, agrees there, and comes back.
+    pub async fn leave(&self, signed_out: Response, provider: &str) -> Response {
+        let onward = match next(&signed_out) {
+            Some(url) => url,
+            None => {
+                is(&signed_out, 200);
+                let refresh = signed_out.headers().get("refresh").expect("a way on").to_str().unwrap();
+                refresh.strip_prefix("0;url=").unwrap().to_owned()
+            }
+        };
+        assert!(onward.starts_with("http://127.0.0.1"), "the way leads to {provider}: {onward}");
+        let answer = self.end_at_provider(&onward).await;
+        self.follow(&next(&answer).expect("the provider sends its visitor back")).await
+    }
+
+    /// Ends the session at the provider, on the page that asks whether to.
+    pub async fn end_at_provider(&self, page: &str) -> Response {
+        let asked = self.follow(page).await;
+        let url = asked.url().clone();
+        let page = asked.text().await.unwrap();
+        let action = url.join(&form_action(&page)).unwrap();
+        let xsrf =
+            page.split("name=\"xsrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let fields = [("xsrf", xsrf), ("logout", "yes")];
+        self.client.post(action).form(&fields).send().await.unwrap()
     }
 
     async fn walk(&self, url: &str, login: &str) -> reqwest::Result<Response> {

@@ -1,0 +1,95 @@
+//! Logout in both directions: ours told to the provider by the browser, and the provider's told to us
+//! behind its back.
+
+use super::{Broker, LoginError};
+use crate::base::{Secret, b64, sha256};
+use crate::catalogue::Catalogue;
+use crate::model::Session;
+use crate::store::Tx;
+use url::Url;
+
+/// Where a provider sends browsers back to after a logout; registered there.
+pub fn after_logout(catalogue: &Catalogue) -> String {
+    catalogue.config.public_url.join("/logout")
+}
+
+/// A session that was ended just now.
+#[derive(Debug)]
+pub struct Ended {
+    /// The session.
+    pub session: Session,
+    /// What names the person's session at the provider.
+    pub id_token: Option<Secret>,
+}
+
+impl Broker {
+    /// Where to send a browser whose session was ended, to end the one at the provider too; nowhere
+    /// where the provider knows no such way, or the file does not want it. `state` comes back.
+    pub async fn logout(&self, catalogue: &Catalogue, ended: &Ended, state: &str) -> Option<Url> {
+        let entry = self.entry(&ended.session.provider).ok().filter(|entry| entry.config.logout)?;
+        entry.provider.logout(ended.id_token.as_ref(), &after_logout(catalogue), state).await
+    }
+
+    /// Ends the sessions of which the provider `name` says by `token` that they are over.
+    ///
+    /// # Errors
+    /// Where the token is refused, was used before, or the store does not answer.
+    pub async fn backchannel_logout(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        token: &str,
+    ) -> Result<Vec<Session>, LoginError> {
+        let entry = self.entry(name)?;
+        let told = entry.provider.logout_token(token).await.map_err(LoginError::Provider)?;
+        // Anybody's issuer may use anybody's jti.
+        let id = b64(sha256(format!("{}\n{}", told.issuer, told.jti)));
+        let (now, entropy, pool_id) = (self.clock.now(), &*self.entropy, &catalogue.pool.id);
+        self.store
+            .transaction(|tx| {
+                let (told, id) = (&told, &id);
+                Box::pin(async move {
+                    if !tx.use_logout_token(id, told.expires_at.plus(super::ATTEMPT_LIFETIME)).await? {
+                        return Ok(Err(LoginError::Used));
+                    }
+                    let user = match &told.subject {
+                        Some(subject) => tx.user_by_identity(pool_id, &told.issuer, subject).await?,
+                        None => None,
+                    };
+                    let sessions = match (&told.sid, &user) {
+                        (Some(sid), _) => tx.sessions_by_provider_sid(name, sid).await?,
+                        (None, Some(user)) => tx.sessions_of(&user.id).await?,
+                        (None, None) => Vec::new(),
+                    };
+                    let meant = |session: &Session| {
+                        let of_user = user.as_ref().is_some_and(|user| user.id == session.user_id);
+                        session.provider == name && (of_user || told.subject.is_none())
+                    };
+                    let mut ended = Vec::new();
+                    for session in sessions.into_iter().filter(meant) {
+                        tx.end_session(&session.id, now, entropy).await?;
+                        ended.push(session);
+                    }
+                    Ok(Ok(ended))
+                })
+            })
+            .await?
+    }
+}
+
+/// Ends a session, and answers what is needed to end the one at the provider; nothing where it had
+/// ended already.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn end_session(
+    tx: &mut Tx<'_>,
+    sid: &str,
+    now: crate::base::Timestamp,
+    entropy: &dyn crate::base::Entropy,
+) -> crate::store::Result<Option<Ended>> {
+    let Some(session) = tx.session(sid).await? else { return Ok(None) };
+    let tokens = tx.provider_tokens(sid).await?;
+    tx.end_session(sid, now, entropy).await?;
+    Ok(Some(Ended { session, id_token: tokens.and_then(|stored| stored.tokens.id_token) }))
+}

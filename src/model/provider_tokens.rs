@@ -1,0 +1,97 @@
+//! What a provider granted us beside the identity: its tokens, which belong to one session.
+
+use crate::base::{Duration, Secret, Timestamp};
+
+/// How long before their end tokens are renewed, so that requests need not wait for it.
+const AHEAD: Duration = Duration::from_secs(60);
+/// How long a session goes on after its tokens' end while the provider does not answer.
+const OUTAGE: Duration = Duration::from_secs(3600);
+
+/// A provider's tokens (RFC 6749, section 5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderTokens {
+    /// Speaks for the person at the provider's APIs.
+    pub access_token: Secret,
+    /// Gets new tokens; many providers give one only for the scope `offline_access`.
+    pub refresh_token: Option<Secret>,
+    /// Names the person's session there, when we ask to end it.
+    pub id_token: Option<Secret>,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+}
+
+impl ProviderTokens {
+    /// When tokens that were granted at `now` should be renewed; never where they cannot be.
+    pub fn due_at(&self, now: Timestamp) -> Timestamp {
+        match self.refresh_token {
+            Some(_) => self.expires_at.minus(AHEAD.min(self.expires_at.since(now) / 4)),
+            None => Timestamp::NEVER,
+        }
+    }
+}
+
+/// When a session's tokens are to be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenewalTimes {
+    /// From when on they should be.
+    pub due_at: Timestamp,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+}
+
+/// How a session stands with its provider's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Nothing is to be done.
+    Fresh,
+    /// They should be renewed, and requests go on meanwhile.
+    Due,
+    /// They are over: what was known of the person is too old, so requests wait for the renewal.
+    Expired,
+    /// They have been over for so long that the session is, too.
+    Lost,
+}
+
+impl RenewalTimes {
+    /// How things stand at `now`.
+    pub fn freshness(&self, now: Timestamp) -> Freshness {
+        match () {
+            () if self.due_at == Timestamp::NEVER => Freshness::Fresh,
+            () if now >= self.expires_at.plus(OUTAGE) => Freshness::Lost,
+            // A renewal that failed is tried again later: `due_at` has moved on.
+            () if now < self.due_at => Freshness::Fresh,
+            () if now < self.expires_at => Freshness::Due,
+            () => Freshness::Expired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_renewed_before_their_end_and_given_up_long_after_it() {
+        let at = Timestamp::from_seconds;
+        let tokens = |refresh: bool, expires| ProviderTokens {
+            access_token: Secret::new("a"),
+            refresh_token: refresh.then(|| Secret::new("r")),
+            id_token: None,
+            expires_at: at(expires),
+        };
+        assert_eq!(tokens(true, 3600).due_at(at(0)), at(3540));
+        assert_eq!(tokens(true, 8).due_at(at(0)), at(6));
+        assert_eq!(tokens(false, 8).due_at(at(0)), Timestamp::NEVER);
+
+        let times = RenewalTimes { due_at: at(60), expires_at: at(100) };
+        let stage = |now| times.freshness(at(now));
+        assert_eq!(
+            [stage(59), stage(60), stage(100), stage(3700)],
+            [Freshness::Fresh, Freshness::Due, Freshness::Expired, Freshness::Lost]
+        );
+        let postponed = RenewalTimes { due_at: at(130), expires_at: at(100) };
+        assert_eq!(postponed.freshness(at(120)), Freshness::Fresh);
+        let never = RenewalTimes { due_at: Timestamp::NEVER, expires_at: at(100) };
+        assert_eq!(never.freshness(at(9999)), Freshness::Fresh);
+    }
+}

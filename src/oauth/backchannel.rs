@@ -1,0 +1,70 @@
+//! `/oauth2/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0, section 2.5): a
+//! provider says that sessions are over.
+
+use super::{Handled, Pool, Reply, RequestInfo, Shared, form, unavailable};
+use crate::broker::LoginError;
+use crate::hosted::{Answer, Failure, body};
+use crate::store::Change;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+pub(super) async fn post(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    info: RequestInfo,
+    text: String,
+) -> Reply {
+    Reply(end(&pool, &info, &provider, &text).await)
+}
+
+async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
+    let refused = |reason: &str, detail: &str| {
+        tracing::warn!(
+            target: "audit",
+            event = "backchannel_logout_failed",
+            request_id = info.request_id,
+            client = info.client(),
+            provider,
+            reason,
+            detail,
+        );
+        Ok(error(detail))
+    };
+    // "the HTTP POST request uses application/x-www-form-urlencoded encoding"
+    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    if !encoding.starts_with("application/x-www-form-urlencoded") {
+        return refused("encoding", "the body is no form");
+    }
+    let Some(token) = form(text).and_then(|mut form| form.remove("logout_token")) else {
+        return refused("logout_token", "there is no logout_token, or more than one");
+    };
+    let catalogue = pool.current.load();
+    let ended = match pool.broker.backchannel_logout(&catalogue, provider, &token).await {
+        Ok(ended) => ended,
+        Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
+        Err(LoginError::Store(error)) => return Err(unavailable(info, &error)),
+        Err(error) => return refused(error.reason(), &error.to_string()),
+    };
+    let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
+    pool.sessions.hear(&changes);
+    for session in &ended {
+        tracing::info!(
+            target: "audit",
+            event = "session_ended",
+            request_id = info.request_id,
+            provider,
+            sid = session.id,
+            sub = session.user_id,
+            reason = "the provider ended it",
+        );
+    }
+    // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; nobody to sign out is success.
+    Ok(Answer::default())
+}
+
+/// "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
+fn error(description: &str) -> Answer {
+    let text = serde_json::json!({ "error": "invalid_request", "error_description": description });
+    body(StatusCode::BAD_REQUEST, "application/json", text.to_string())
+}

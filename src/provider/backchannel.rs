@@ -1,0 +1,146 @@
+//! Logout tokens (OpenID Connect Back-Channel Logout 1.0, section 2.6).
+
+use super::ProviderError;
+use super::metadata::Document;
+use crate::base::{Duration, Timestamp};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// How far clocks may differ.
+const SKEW: Duration = Duration::from_secs(60);
+/// Section 2.4: expiration "at most two minutes in the future" is recommended. A token that lives
+/// longer than this would have to be remembered for as long.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// A logout token is some hundred bytes.
+const LARGEST: usize = 8 * 1024;
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// What signs logout tokens: what signs ID tokens.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Whose sessions a provider says are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogoutToken {
+    /// The issuer.
+    pub issuer: String,
+    /// The token's own id, which works once.
+    pub jti: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Which account; all its sessions are over, where `sid` names none.
+    pub subject: Option<String>,
+    /// Which session at the provider.
+    pub sid: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: Value,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    #[serde(default)]
+    sub: Option<String>,
+    #[serde(default)]
+    sid: Option<String>,
+    events: Map<String, Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Judges `token`, which the provider of `document` is said to have signed for `audience`.
+pub fn judge(
+    token: &str,
+    document: &Document,
+    audience: &str,
+    now: Timestamp,
+) -> Result<LogoutToken, ProviderError> {
+    let refuse = |check, detail: &str| Err(ProviderError::invalid(check, detail));
+    if token.len() > LARGEST {
+        return refuse("size", "a logout token is smaller than this");
+    }
+    let claims = verified(token, document)?;
+    let issuer = document.issuer().as_str();
+    if claims.iss != issuer {
+        return refuse("iss", "it is of another issuer");
+    }
+    let named = match &claims.aud {
+        Value::String(one) => one == audience,
+        Value::Array(all) => all.iter().any(|one| one == audience),
+        _ => false,
+    };
+    if !named {
+        return refuse("aud", "it is for another client");
+    }
+    let (issued, expires_at) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
+    if now >= expires_at.plus(SKEW) || expires_at > now.plus(LONGEST_LIFE) {
+        return refuse("exp", "it is over, or lives longer than logout tokens do");
+    }
+    if issued > now.plus(SKEW) {
+        return refuse("iat", "it was issued in the future");
+    }
+    // "Verify that the Logout Token contains an events Claim whose value is JSON object containing the
+    // member name http://schemas.openid.net/event/backchannel-logout": an ID token has none.
+    if !claims.events.get(EVENT).is_some_and(Value::is_object) {
+        return refuse("events", "it does not tell of a logout");
+    }
+    // "Verify that the Logout Token does not contain a nonce Claim": an ID token does.
+    if claims.rest.contains_key("nonce") {
+        return refuse("nonce", "a logout token has none");
+    }
+    if claims.jti.is_empty() || claims.jti.len() > 255 {
+        return refuse("jti", "it is empty or too long");
+    }
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (subject, sid) = (some(claims.sub), some(claims.sid));
+    if subject.is_none() && sid.is_none() {
+        return refuse("sub or sid", "it names neither");
+    }
+    Ok(LogoutToken { issuer: issuer.to_owned(), jti: claims.jti, expires_at, subject, sid })
+}
+
+fn verified(token: &str, document: &Document) -> Result<Claims, ProviderError> {
+    let malformed = |error: jsonwebtoken::errors::Error| ProviderError::invalid("token", error);
+    let header = decode_header(token).map_err(malformed)?;
+    if !ALGORITHMS.contains(&header.alg) {
+        return Err(ProviderError::invalid("alg", format!("{:?} is not taken", header.alg)));
+    }
+    // RFC 8725, section 3.11: a token of another type is not taken for this one.
+    let typed = |typ: &str| typ.eq_ignore_ascii_case("logout+jwt") || typ.eq_ignore_ascii_case("JWT");
+    if header.typ.as_deref().is_some_and(|typ| !typed(typ)) {
+        return Err(ProviderError::invalid("typ", "it is no logout token"));
+    }
+    let keys = serde_json::to_value(document.jwks()).and_then(serde_json::from_value::<JwkSet>);
+    let keys =
+        keys.map_err(|error| ProviderError::Unavailable(format!("its keys cannot be read: {error}")))?;
+    let mut validation = Validation::new(header.alg);
+    // What is checked of the claims is checked above, by our clock.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let fits = |key: &&Jwk| header.kid.is_none() || key.common.key_id == header.kid;
+    for key in keys.keys.iter().filter(fits) {
+        let Ok(key) = DecodingKey::from_jwk(key) else { continue };
+        match decode::<Claims>(token, &key, &validation) {
+            Ok(TokenData { claims, .. }) => return Ok(claims),
+            Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::Json(_)) => {
+                return Err(ProviderError::invalid("claims", error));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(ProviderError::invalid("signature", "none of the provider's keys signed it"))
+}

@@ -1,0 +1,156 @@
+//! The providers' tokens, sealed, and the lease by which one node at a time renews them.
+
+use super::{Result, StoreError, Tx};
+use crate::base::{Entropy, KeyRing, Purpose, Secret, Timestamp};
+use crate::model::{ProviderTokens, RenewalTimes};
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, Row};
+
+/// A session's tokens as the store keeps them.
+#[derive(Clone, Debug)]
+pub struct StoredTokens {
+    /// The tokens.
+    pub tokens: ProviderTokens,
+    /// When they are to be renewed.
+    pub times: RenewalTimes,
+    leased_until: Timestamp,
+}
+
+/// What asking for the renewal of a session's tokens came to.
+#[derive(Debug)]
+pub enum Lease {
+    /// It is the caller's to renew them.
+    Taken(ProviderTokens),
+    /// Another one is renewing them.
+    Elsewhere,
+    /// They are not to be renewed: somebody did already, or they are gone with their session.
+    NotDue,
+}
+
+/// What is sealed.
+#[derive(Serialize, Deserialize)]
+struct Plain<'a> {
+    #[serde(borrow)]
+    access_token: std::borrow::Cow<'a, str>,
+    refresh_token: Option<std::borrow::Cow<'a, str>>,
+    id_token: Option<std::borrow::Cow<'a, str>>,
+}
+
+fn place(session_id: &str) -> String {
+    format!("provider_tokens/{session_id}/sealed")
+}
+
+pub(super) async fn load(
+    connection: &mut AnyConnection,
+    ring: &KeyRing,
+    session_id: &str,
+) -> Result<Option<StoredTokens>> {
+    const BY_SESSION: &str =
+        "SELECT sealed, due_at, expires_at, leased_until FROM provider_tokens WHERE session_id = $1";
+    let Some(row) = sqlx::query(BY_SESSION).bind(session_id).fetch_optional(connection).await? else {
+        return Ok(None);
+    };
+    let sealed: Vec<u8> = row.try_get("sealed")?;
+    let corrupt = |why: String| StoreError::Corrupt(format!("the tokens of session {session_id}: {why}"));
+    let plain = ring
+        .open(Purpose::AtRest, &place(session_id), &sealed)
+        .map_err(|error| corrupt(error.to_string()))?;
+    let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| corrupt("not readable".into()))?;
+    let time = |column: &str| row.try_get(column).map(Timestamp::from_millis);
+    let expires_at = time("expires_at")?;
+    Ok(Some(StoredTokens {
+        tokens: ProviderTokens {
+            access_token: Secret::new(plain.access_token),
+            refresh_token: plain.refresh_token.map(Secret::new),
+            id_token: plain.id_token.map(Secret::new),
+            expires_at,
+        },
+        times: RenewalTimes { due_at: time("due_at")?, expires_at },
+        leased_until: time("leased_until")?,
+    }))
+}
+
+impl Tx<'_> {
+    /// The tokens of a session.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or they do not open under the master key.
+    pub async fn provider_tokens(&mut self, session_id: &str) -> Result<Option<StoredTokens>> {
+        load(&mut self.inner, &self.ring, session_id).await
+    }
+
+    /// Keeps a session's tokens, in the place of others; nobody is renewing them then.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or the session is gone.
+    pub async fn save_provider_tokens(
+        &mut self,
+        session_id: &str,
+        tokens: &ProviderTokens,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let plain = Plain {
+            access_token: tokens.access_token.expose().into(),
+            refresh_token: tokens.refresh_token.as_ref().map(|token| token.expose().into()),
+            id_token: tokens.id_token.as_ref().map(|token| token.expose().into()),
+        };
+        let plain = zeroize::Zeroizing::new(
+            serde_json::to_vec(&plain).map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        );
+        let sealed = self.ring.seal(Purpose::AtRest, &place(session_id), &plain, entropy);
+        sqlx::query("DELETE FROM provider_tokens WHERE session_id = $1")
+            .bind(session_id)
+            .execute(&mut *self.inner)
+            .await?;
+        sqlx::query(
+            "INSERT INTO provider_tokens (session_id, sealed, due_at, expires_at, leased_until) \
+             VALUES ($1, $2, $3, $4, 0)",
+        )
+        .bind(session_id)
+        .bind(sealed)
+        .bind(tokens.due_at(now).millis())
+        .bind(tokens.expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Asks for the renewal of a session's tokens. Whoever gets it has until `until`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn lease_provider_tokens(
+        &mut self,
+        session_id: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Lease> {
+        let Some(stored) = self.provider_tokens(session_id).await? else { return Ok(Lease::NotDue) };
+        if now < stored.times.due_at {
+            return Ok(Lease::NotDue);
+        }
+        if now < stored.leased_until {
+            return Ok(Lease::Elsewhere);
+        }
+        sqlx::query("UPDATE provider_tokens SET leased_until = $2 WHERE session_id = $1")
+            .bind(session_id)
+            .bind(until.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(Lease::Taken(stored.tokens))
+    }
+
+    /// Gives a renewal up that did not come about; it is tried again from `due_at` on.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn postpone_provider_tokens(&mut self, session_id: &str, due_at: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE provider_tokens SET due_at = $2, leased_until = 0 WHERE session_id = $1")
+            .bind(session_id)
+            .bind(due_at.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+}
