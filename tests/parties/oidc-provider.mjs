@@ -65,6 +65,8 @@ const provider = new Provider(issuer, {
   }),
   // Tabs that sign in side by side must not end one another's tokens at the provider.
   expiresWithSession: () => false,
+  // It refuses to call this machine, where all its relying parties are.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   pkce: { required: () => true },
   features: {
     devInteractions: { enabled: true },
@@ -81,7 +83,7 @@ provider.on('grant.error', (ctx) => {
   if (ctx.oidc?.params?.grant_type === 'refresh_token') counts.reuses += 1;
 });
 provider.on('backchannel.success', () => { counts.backchannel += 1; });
-provider.on('backchannel.error', (ctx, error) => console.error(error));
+provider.on('backchannel.error', (ctx, error) => console.error(error, error.cause));
 provider.use(async (ctx, next) => {
   if (ctx.path === '/test/groups') {
     groupsOf.set(ctx.query.login, ctx.query.groups ? ctx.query.groups.split(',') : []);
