@@ -46,6 +46,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// The pool.
     pub pool: Arc<Pool>,
+    /// The deployment's keys.
+    pub ring: Arc<KeyRing>,
     /// Certificates.
     pub tls: Arc<TlsStore>,
     /// Time.
@@ -105,9 +107,9 @@ impl App {
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, clock.clone(), entropy.clone()),
-            attempts: Attempts::new(ring, clock.clone(), entropy.clone()),
+            attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
         gateway.apply().await;
-        Ok(Self { gateway: Arc::new(gateway), pool, tls: Arc::new(tls), clock, entropy })
+        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, entropy })
     }
 }

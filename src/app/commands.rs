@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::{check, run};
+use super::{check, run, users};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +37,21 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
+    /// What an administrator does with users
+    #[command(subcommand)]
+    Users(Users),
+}
+
+#[derive(Subcommand)]
+enum Users {
+    /// Ends every session of a person, on every node
+    SignOut {
+        /// A user name, an e-mail address, or a `sub`
+        who: String,
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
 }
 
 /// Runs the program.
@@ -62,6 +77,7 @@ pub fn main() -> ExitCode {
                 }
             }
             Command::Check { config } => check::check(&config).await,
+            Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

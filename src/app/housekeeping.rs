@@ -2,6 +2,7 @@
 //! renewing what is known of providers, looking after upstreams.
 
 use super::build::App;
+use super::nodes::Presence;
 use crate::base::Duration;
 use crate::store::Feed;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 const LISTEN: Duration = Duration::from_secs(1);
 const WRITE_DOWN: Duration = Duration::from_secs(5);
 const END_STREAMS: Duration = Duration::from_secs(1);
+const TELL_NODES: Duration = Duration::from_secs(5);
 const PURGE: Duration = Duration::from_secs(600);
 const TURN_KEYS: Duration = Duration::from_secs(600);
 const RENEW_PROVIDERS: Duration = Duration::from_secs(300);
@@ -50,6 +52,16 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
             Err(error) => tracing::warn!(%error, "what is over could not be purged"),
         }
     });
+    let presence = Arc::new(Presence::new(&app));
+    let here = presence.clone();
+    every(&mut tasks, TELL_NODES, &app, &shutdown, move |app| {
+        let here = here.clone();
+        async move {
+            if let Err(error) = here.tell(&app).await {
+                tracing::debug!(%error, "other nodes cannot be told of this one");
+            }
+        }
+    });
     every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
         if let Err(error) = app.pool.keys.turn().await {
             tracing::error!(%error, "the signing keys could not be turned");
@@ -72,6 +84,7 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     while tasks.join_next().await.is_some() {}
+    presence.leave(&app).await;
     if let Err(error) = app.pool.sessions.write_down().await {
         tracing::warn!(%error, "the sessions' last use could not be written down");
     }

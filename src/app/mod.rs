@@ -7,8 +7,10 @@ mod commands;
 mod demo;
 mod housekeeping;
 mod master_key;
+mod nodes;
 mod reload;
 mod run;
 mod telemetry;
+mod users;
 
 pub use commands::main;

@@ -73,6 +73,15 @@ impl Allow {
     }
 }
 
+impl Provider {
+    /// Our secret there, where we have one.
+    pub fn secret(&self) -> Option<&Secret> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.client_secret.as_ref(),
+        }
+    }
+}
+
 const ALLOW: &str = "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, \
                      or allow = \"anyone\"";
 

@@ -8,8 +8,8 @@ pub use keys::{Algorithm, KeyError, SigningKey};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Signs `claims` under `key` as a compact JWS whose header carries `extra` besides `typ`, `alg` and
-/// `kid`.
+/// Signs `claims` under `key` as a compact JWS whose header carries `extra` besides `alg`, `kid` and
+/// `typ`, which is `JWT` unless `extra` says otherwise.
 ///
 /// # Errors
 /// [`KeyError`] where the key does not sign; it is never answered with an empty text.
@@ -17,7 +17,10 @@ pub fn sign(key: &SigningKey, extra: &[(&str, Value)], claims: &impl Serialize) 
     let mut header = jsonwebtoken::Header::new(key.algorithm().into());
     header.kid = Some(key.kid().to_owned());
     for (name, value) in extra {
-        header.extras.insert(*name, value);
+        match (*name, value.as_str()) {
+            ("typ", Some(typ)) => header.typ = Some(typ.to_owned()),
+            _ => drop(header.extras.insert(*name, value)),
+        }
     }
     jsonwebtoken::encode(&header, claims, key.private()).map_err(KeyError::signing)
 }

@@ -7,6 +7,7 @@ mod codes;
 mod keys;
 mod logout_tokens;
 mod migrate;
+mod nodes;
 mod provider_tokens;
 mod purge;
 mod sessions;
@@ -16,6 +17,7 @@ mod users;
 pub use changes::{Change, Feed};
 pub use codes::Redemption;
 pub use keys::StoredKey;
+pub use nodes::Node;
 pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
 

@@ -28,6 +28,34 @@ impl Tx<'_> {
         load(&mut self.inner, id).await
     }
 
+    /// The users whose name, `sub` or e-mail address this is.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn users_named(&mut self, who: &str) -> Result<Vec<User>> {
+        // Addresses stand in JSON: this finds candidates, which are compared one by one below.
+        let plain = who.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM users WHERE id = $1 OR username = $2 OR LOWER(attributes) LIKE $3 ESCAPE '\\'",
+        )
+        .bind(who)
+        .bind(who)
+        .bind(format!("%{}%", plain.to_lowercase()))
+        .fetch_all(&mut *self.inner)
+        .await?;
+        let mut users = Vec::new();
+        for id in ids {
+            users.extend(self.user(&id).await?);
+        }
+        let called = |user: &User| {
+            user.id == who
+                || user.username == who
+                || user.email().is_some_and(|email| email.eq_ignore_ascii_case(who))
+        };
+        users.retain(called);
+        Ok(users)
+    }
+
     /// The user that a provider account signs in as.
     ///
     /// # Errors

@@ -319,3 +319,86 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
         assert!(!log.contains(&secret), "{secret} is in the log");
     }
 }
+
+/// A logout token of `claims`, signed by `key`.
+fn logout_token(key: &SigningKey, typ: &str, claims: &Value) -> String {
+    let header = [("typ", typ.into())];
+    jose::sign(key, &header, claims).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
+    let (provider, narthex, _upstream) = scene().await;
+    let app = format!("{}/", narthex.origin("app"));
+    let (visitor, landed) = try_login(&narthex).await;
+    is(&landed, 200);
+    let signer = provider.keys.lock().unwrap()[0].clone();
+    let now = SystemClock.now().seconds();
+    let event = "http://schemas.openid.net/event/backchannel-logout";
+    let truth = |jti: &str| {
+        json!({
+            "iss": provider.issuer, "aud": "narthex", "sub": "alice", "iat": now, "exp": now + 120,
+            "jti": jti, "events": { event: {} },
+        })
+    };
+    let send = async |token: String| {
+        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
+        let client = Visitor::new(&narthex).client;
+        client.post(url).form(&[("logout_token", token)]).send().await.unwrap()
+    };
+    let unsigned = {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.", part(json!({ "alg": "none", "typ": "logout+jwt" })), part(truth("u")))
+    };
+    let hmac = {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(json!({ "alg": "HS256", "typ": "logout+jwt" })), part(truth("h")));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
+    };
+    let with = |name: &str, value: Value| {
+        let mut claims = truth(name);
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value,
+        }
+        logout_token(&signer, "logout+jwt", &claims)
+    };
+    let lies = [
+        ("another key", logout_token(&key("first"), "logout+jwt", &truth("k")), "signature"),
+        ("unsigned", unsigned, "token"),
+        ("HMAC under the secret", hmac, "alg"),
+        ("an access token", logout_token(&signer, "at+jwt", &truth("t")), "typ"),
+        ("another issuer", with("iss", json!("https://other.example")), "iss"),
+        ("another client", with("aud", json!("other")), "aud"),
+        ("over", with("exp", json!(now - 120)), "exp"),
+        ("lives for ever", with("exp", json!(now + 86400)), "exp"),
+        ("from the future", with("iat", json!(now + 300)), "iat"),
+        ("no events", with("events", Value::Null), "claims"),
+        ("another event", with("events", json!({ "http://other": {} })), "events"),
+        ("an event that is no object", with("events", json!({ event: true })), "events"),
+        ("a nonce", with("nonce", json!("n")), "nonce"),
+        ("no jti", with("jti", Value::Null), "claims"),
+        ("nobody", with("sub", Value::Null), "sub or sid"),
+        ("oversized", "a".repeat(9000), "size"),
+    ];
+    for (count, (name, token, check)) in lies.into_iter().enumerate() {
+        is(&send(token).await, 400);
+        let told = narthex.audit("backchannel_logout_failed");
+        assert_eq!((told.len(), told.last().unwrap()["reason"].as_str()), (count + 1, Some(check)), "{name}");
+    }
+    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+
+    // Somebody else's logout is none of hers; her own is, once.
+    let mut other = truth("other");
+    other["sub"] = json!("bob");
+    is(&send(logout_token(&signer, "logout+jwt", &other)).await, 200);
+    is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+    let good = logout_token(&signer, "logout+jwt", &truth("good"));
+    is(&send(good.clone()).await, 200);
+    is(&visitor.program(reqwest::Method::GET, &app).await, 401);
+    let (again, _) = try_login(&narthex).await;
+    is(&send(good).await, 400);
+    assert_eq!(narthex.audit("backchannel_logout_failed").last().unwrap()["reason"], "attempt_used");
+    is(&again.program(reqwest::Method::GET, &app).await, 200);
+}

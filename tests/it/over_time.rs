@@ -205,3 +205,43 @@ async fn a_person_sees_every_session_and_ends_one_or_all() {
     }
     is(&bob.program(Method::GET, &app).await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_signs_a_person_out_by_name_or_address() {
+    let scene = Scene::set("\"anyone\"").await;
+    let (alice, bob, app) = (scene.signed_in("alice").await, scene.signed_in("bob").await, scene.app());
+    let elsewhere = alice.sent_to(&scene.nodes[1]);
+    is(&elsewhere.program(Method::GET, &app).await, 200);
+    let run = |who: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
+        command.args(["users", "sign-out", who, "--config"]).arg(&scene.nodes[0].file).output().unwrap()
+    };
+    let nobody = run("carol@corp.example");
+    assert!(!nobody.status.success());
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("nobody is called \"carol@corp.example\""));
+
+    let done = run("Alice@corp.example");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8(done.stdout).unwrap().ends_with("_alice: 1 session(s) ended\n"));
+    for visitor in [&alice, &elsewhere] {
+        assert!(until_status(visitor, &app, 401).await < Duration::from_secs(2));
+    }
+    is(&bob.program(Method::GET, &app).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_different_files_say_so_until_they_agree() {
+    let scene = Scene::set("\"anyone\"").await;
+    let [one, two] = &scene.nodes;
+    let differing = |count: u8| one.admin("/metrics").contains(&format!("narthex_nodes_differing {count}"));
+    wait_until("the nodes to know of each other", || differing(0));
+    assert!(one.audit("nodes_differ").is_empty() && two.audit("nodes_differ").is_empty());
+    let change = |text: String| text.replace("allow = \"anyone\"", "allow = { groups = [\"staff\"] }");
+    one.edit(change);
+    wait_until("both to notice", || {
+        !one.audit("nodes_differ").is_empty() && !two.audit("nodes_differ").is_empty()
+    });
+    assert!(differing(1));
+    two.edit(change);
+    wait_until("both to agree", || differing(0));
+}

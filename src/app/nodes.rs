@@ -1,0 +1,82 @@
+//! Nodes of one deployment tell each other by which file they judge, so that a forgotten one is noticed.
+
+use super::build::App;
+use crate::base::{Duration, b64, uuid};
+use crate::config::Config;
+use crate::store::{Node, StoreError};
+use prometheus::{IntGauge, register_int_gauge};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// How long a node counts that says nothing more.
+const GONE: Duration = Duration::from_secs(20);
+
+static DIFFERING: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("narthex_nodes_differing", "Other nodes that judge by another file than this one.")
+        .expect("invariant: registered once, under a valid name")
+});
+
+/// This node among the others.
+pub struct Presence {
+    id: String,
+    name: String,
+    /// The differences that were told already.
+    told: Mutex<Vec<(String, String)>>,
+}
+
+impl Presence {
+    /// This node.
+    pub fn new(app: &App) -> Self {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let address = app.pool.current.load().config.listen.https;
+        let name = format!("{} {address}", machine.trim());
+        Self { id: uuid(&*app.entropy), name: name.trim().to_owned(), told: Mutex::default() }
+    }
+
+    /// Says what this node judges by, and warns of others that judge by something else.
+    pub async fn tell(&self, app: &App) -> Result<(), StoreError> {
+        let now = app.clock.now();
+        let catalogue = digest(app, &app.pool.current.load().config);
+        let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        app.pool.store.note_node(&Node { id, name, version, catalogue: catalogue.clone() }, now).await?;
+        let others = app.pool.store.nodes(now.minus(GONE)).await?;
+        let differing: Vec<(String, String)> = others
+            .into_iter()
+            .filter(|node| node.id != self.id && node.catalogue != catalogue)
+            .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
+            .collect();
+        DIFFERING.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, _) in differing.iter().filter(|difference| !told.contains(difference)) {
+            tracing::warn!(
+                target: "audit",
+                event = "nodes_differ",
+                node,
+                "another node judges by another file: give both the same, and reload"
+            );
+        }
+        *told = differing;
+        Ok(())
+    }
+
+    /// Says that this node ends.
+    pub async fn leave(&self, app: &App) {
+        if let Err(error) = app.pool.store.forget_node(&self.id).await {
+            tracing::debug!(%error, "this node could not be taken out of the list");
+        }
+    }
+}
+
+/// What tells one file from another, in what all nodes must agree on: listeners and files' places may
+/// differ. Under the deployment's key, since secrets go into it.
+fn digest(app: &App, config: &Config) -> String {
+    let Config { public_url, region, account_id, session, providers, routes, .. } = config;
+    let mut routes = routes.clone();
+    for route in &mut routes {
+        route.upstream_ca = None;
+    }
+    let mut text = format!("node {public_url} {region} {account_id} {session:?} {providers:?} {routes:?}");
+    for secret in providers.iter().filter_map(crate::config::Provider::secret) {
+        text.push_str(secret.expose());
+    }
+    b64(&app.ring.mac(text.as_bytes())[..9])
+}
