@@ -6,6 +6,7 @@ mod assertion;
 mod cookie;
 mod renewals;
 mod sessions;
+mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
 pub use cookie::{
@@ -13,3 +14,4 @@ pub use cookie::{
 };
 pub use renewals::Renewals;
 pub use sessions::{Principal, Sessions, cookie_text};
+pub use throttle::{Throttle, network};

@@ -1,8 +1,8 @@
 //! Assembly: every room is given what it stands on.
 
 use super::master_key;
-use crate::access::{Minter, Renewals, Sessions};
-use crate::base::{Clock, Entropy, KeyRing, SystemClock, SystemEntropy};
+use crate::access::{Minter, Renewals, Sessions, Throttle};
+use crate::base::{Clock, Duration, Entropy, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
 use crate::config::{Config, LoadError};
@@ -14,6 +14,11 @@ use crate::store::Store;
 use crate::token::KeyChain;
 use std::fmt;
 use std::sync::Arc;
+
+/// How many sign-ins of one address may fail at once: an office behind one address makes mistakes, too.
+const FAILURES: u32 = 30;
+/// And then one in every so often.
+const FAILURE_EVERY: Duration = Duration::from_secs(3);
 
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
@@ -100,6 +105,7 @@ impl App {
             sessions: Arc::new(sessions),
             store,
             keys: keys.clone(),
+            failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });

@@ -4,12 +4,16 @@ use super::build::{App, Fatal};
 use super::{admin, demo, housekeeping, reload, telemetry};
 use crate::config::Config;
 use crate::gateway::{self, LocalAuthority};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// Files that are open beside connections: the store's, logs, listeners.
+const SPARE_FILES: u64 = 256;
 
 /// Serves what `file` says, until it is told to stop.
 ///
@@ -44,10 +48,30 @@ pub async fn serve_demo(port: u16) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// A proxied connection takes two files, and the usual soft limit of 1024 is soon used up: it is raised
+/// to the hard one.
+fn raise_file_limit(connections: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = 2 * connections as u64 + SPARE_FILES;
+    if files < needed {
+        tracing::warn!(
+            files,
+            needed,
+            "the limit of open files is too low for `connections` in [listen]: raise it, or lower that"
+        );
+    }
+}
+
 /// Binds every listener before serving any: either all serve, or none.
 async fn start(app: &Arc<App>, shutdown: &watch::Receiver<bool>) -> Result<JoinSet<()>, Fatal> {
     let catalogue = app.pool.current.load();
     let listen = &catalogue.config.listen;
+    raise_file_limit(listen.connections);
     let taken = |address| move |error| Fatal::new(&format!("{address} cannot be listened on"), error);
     let config = app.tls.server_config().map_err(|error| Fatal::new("TLS", error))?;
     let tls = gateway::Listener::bind(listen.https, Some(config)).map_err(taken(listen.https))?;

@@ -133,6 +133,14 @@ impl<'a> Item<'a> {
         self.read("true or false, without quotes", DeValue::as_bool)
     }
 
+    /// A whole number of things, at least one.
+    pub fn count(&self) -> Option<usize> {
+        self.read("a whole number, at least 1", |value| {
+            let text = value.as_integer()?.to_string();
+            text.parse().ok().filter(|count| *count > 0)
+        })
+    }
+
     /// A string that `parse` understands.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
         match parse(self.string()?) {

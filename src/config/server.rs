@@ -18,6 +18,26 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Whose `X-Forwarded-*` count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether those speak the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How many of them from one address.
+    pub connections_per_address: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            https: ([0, 0, 0, 0], 8443).into(),
+            http: Some(([0, 0, 0, 0], 8080).into()),
+            admin: ([127, 0, 0, 1], 9090).into(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            connections: 8_000,
+            connections_per_address: 1_000,
+        }
+    }
 }
 
 impl Listen {
@@ -26,19 +46,31 @@ impl Listen {
         let get = |key| table.as_ref().and_then(|table| table.get(key));
         let address = |item: Option<Item<'_>>| item.and_then(|item| item.parse(socket_address));
         let off = |item: &Item<'_>| item.is_string() && item.string() == Some("off");
+        let count = |item: Option<Item<'_>>| item.and_then(|item| item.count());
+        let default = Self::default();
         let http = match get("http") {
             Some(item) if off(&item) => None,
-            item => address(item).or(Some(([0, 0, 0, 0], 8080).into())),
+            item => address(item).or(default.http),
         };
         let listen = Self {
-            https: address(get("https")).unwrap_or(([0, 0, 0, 0], 8443).into()),
+            https: address(get("https")).unwrap_or(default.https),
             http,
-            admin: address(get("admin")).unwrap_or(([127, 0, 0, 1], 9090).into()),
+            admin: address(get("admin")).unwrap_or(default.admin),
+            proxy_protocol: get("proxy_protocol").and_then(|item| item.boolean()).unwrap_or(false),
+            connections: count(get("connections")).unwrap_or(default.connections),
+            connections_per_address: count(get("connections_per_address"))
+                .unwrap_or(default.connections_per_address),
             trusted_proxies: get("trusted_proxies").map_or(Vec::new(), |item| {
                 item.one_or_more().iter().filter_map(|item| item.parse(network)).collect()
             }),
         };
         if let Some(table) = table {
+            if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
+                table.wrong(
+                    "`proxy_protocol` has nobody to believe",
+                    "name the load balancers: trusted_proxies = [\"10.0.0.0/8\"]",
+                );
+            }
             table.finish();
         }
         listen

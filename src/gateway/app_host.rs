@@ -154,10 +154,17 @@ async fn callback(
         return Err(refuse(Failure::sign_in_failed(), get("error").unwrap_or("there is no code")));
     };
 
+    let failures = &gateway.pool.failures;
+    if failures.allows(incoming.client).is_err() {
+        return Err(stop(Failure::too_many_failures()));
+    }
     let token = redeem(gateway, catalogue, incoming, &code, &login)
         .await
         .map_err(|error| unavailable(&incoming.visitor(session), &error))?
-        .map_err(|error| refuse(Failure::attempt_lost(), &format!("the code: {error:?}")))?;
+        .map_err(|error| {
+            failures.failed(incoming.client);
+            refuse(Failure::attempt_lost(), &format!("the code: {error:?}"))
+        })?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
     let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
     let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));

@@ -1,5 +1,6 @@
 //! The gateway: what every request through it works with, whichever listener it came by.
 
+use super::admission::Admission;
 use super::incoming::{self, Incoming};
 use super::outer;
 use super::stop::Stop;
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub(super) router: axum::Router,
     pub(super) attempts: Attempts,
     pub(super) minter: Minter,
+    /// The connections that are open.
+    pub(super) admission: Arc<Admission>,
     /// Requests that go on for long.
     pub(super) streams: Arc<Streams>,
     table: ArcSwap<Table>,
@@ -53,6 +56,7 @@ impl Gateway {
             router,
             attempts,
             minter,
+            admission: Arc::default(),
             streams: Arc::default(),
             table,
             node: u64::from_be_bytes(node),

@@ -3,6 +3,7 @@
 
 use super::framing;
 use super::path::Path;
+use super::proxy_protocol;
 use super::stop::Stop;
 use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
@@ -89,10 +90,12 @@ impl Incoming {
         let trusted = |ip: IpAddr| {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
+        let proxy = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
         let behind = peer.is_some_and(trusted);
-        let secure = match face {
-            Face::Tls => true,
-            Face::Plain => {
+        let secure = match (face, proxy_protocol::told(proxy)) {
+            (Face::Tls, _) => true,
+            (Face::Plain, Some(told)) => told.tls,
+            (Face::Plain, None) => {
                 let proto = header.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
                 behind && proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
             }

@@ -1,20 +1,24 @@
 //! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
 
+use super::admission::Place;
 use super::buffered::Buffered;
 use super::core::Gateway;
 use super::incoming::Face;
 use super::metrics;
 use super::outer::{self, Outer};
 use super::proxy::Door;
+use super::proxy_protocol::{self, Told};
 use super::upstream::ALIVE;
 use crate::base::Duration;
+use crate::config::Listen;
 use pingora_core::apps::{HttpServerApp as _, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::listener::Listener as L4;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::{GetSocketDigest as _, Stream};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -59,7 +63,7 @@ impl Listener {
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
     let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
     let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(Door { gateway, face }, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Door { gateway: gateway.clone(), face }, Arc::new(conf));
     proxy.handle_init_modules();
     let proxy = Arc::new(Outer::new(proxy));
     let tls = listener.tls.map(Arc::new);
@@ -73,10 +77,15 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
         match accepted {
             Ok(mut stream) => {
                 let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
+                let catalogue = gateway.table().catalogue.clone();
+                let Some(place) = gateway.admission.enter(&catalogue.config.listen) else { continue };
                 connections.spawn(async move {
-                    let _open = metrics::connection();
                     drop(stream.set_nodelay());
                     drop(stream.set_keepalive(&ALIVE));
+                    let arrived = arrive(&mut stream, place, &catalogue.config.listen).await;
+                    let Some(_place) = arrived else { return };
+                    // A connection must not keep a catalogue of long ago.
+                    drop(catalogue);
                     if let Some(stream) = hand_shake(Buffered::new(stream), tls.as_deref()).await {
                         outer::connection(async {
                             let mut next = proxy.process_new(stream, &shutdown).await;
@@ -101,6 +110,31 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
         tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
+    }
+}
+
+/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
+/// people's, and do not count for its address.
+async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<Place> {
+    let digest = stream.get_socket_digest()?;
+    let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
+    let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
+    if !trusted(peer) {
+        return place.of(peer, listen);
+    }
+    if !listen.proxy_protocol {
+        return Some(place);
+    }
+    match proxy_protocol::read(stream).await {
+        Ok(Told { client: Some(client), .. }) if !trusted(client.ip().to_canonical()) => {
+            place.of(client.ip(), listen)
+        }
+        Ok(_) => Some(place),
+        Err(error) => {
+            tracing::debug!(%peer, error, "a connection of a trusted proxy has no sound PROXY header");
+            metrics::refused_connection("proxy_header");
+            None
+        }
     }
 }
 

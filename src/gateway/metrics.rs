@@ -31,6 +31,20 @@ static STREAMS: LazyLock<IntGauge> = LazyLock::new(|| {
         .expect("invariant: registered once, under a valid name")
 });
 
+static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "narthex_connections_refused_total",
+        "Connections that were closed unheard, by reason.",
+        &["reason"]
+    )
+    .expect("invariant: registered once, under a valid name")
+});
+
+/// Counts a connection that was closed unheard.
+pub fn refused_connection(reason: &str) {
+    REFUSED.with_label_values(&[reason]).inc();
+}
+
 /// Counts an answer; `status` 0 is none.
 pub fn answered(proxied: bool, status: u16) {
     let of = if proxied { &ANSWERED.proxied } else { &ANSWERED.own };

@@ -2,6 +2,7 @@
 //! upstream, and the bridge to the pages. A request's whole way is one function,
 //! `conduct` in `proxy.rs`.
 
+mod admission;
 mod app_host;
 mod bridge;
 mod buffered;
@@ -14,6 +15,7 @@ pub mod metrics;
 mod outer;
 mod path;
 mod proxy;
+mod proxy_protocol;
 mod stop;
 mod streams;
 mod table;

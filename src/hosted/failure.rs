@@ -75,6 +75,12 @@ const HEADERS_TOO_LARGE: Row = (
     "Your browser sent too much along",
     "Remove this site's cookies and try again.",
 );
+const TOO_MANY_FAILURES: Row = (
+    StatusCode::TOO_MANY_REQUESTS,
+    "too_many_failures",
+    "That went wrong too often",
+    "Wait a minute, and sign in again.",
+);
 const SIGN_IN_FAILED: Row = (
     StatusCode::BAD_REQUEST,
     "sign_in_failed",
@@ -141,6 +147,8 @@ failures! {
     too_large = TOO_LARGE;
     /// The headers are larger than is taken.
     headers_too_large = HEADERS_TOO_LARGE;
+    /// Too many sign-ins from the same address have failed.
+    too_many_failures = TOO_MANY_FAILURES;
     /// A check of the sign-in failed.
     sign_in_failed = SIGN_IN_FAILED;
     /// The attempt is over, used, or another browser's.
@@ -189,6 +197,9 @@ impl Failure {
         }
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
         finish(answer, visitor)
     }

@@ -3,6 +3,7 @@
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
 use crate::broker::LoginError;
+use crate::catalogue::Catalogue;
 use crate::hosted::{Failure, set_cookie};
 use crate::model::CookieScope;
 use crate::provider::ProviderError;
@@ -19,7 +20,15 @@ pub(super) async fn idpresponse(
 
 async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     let catalogue = pool.current.load();
+    // Each of them may cost the provider a call: nobody is to wear it out through us.
+    if pool.failures.allows(info.client).is_err() {
+        metrics::login(provider_label(&catalogue, provider), "too_many_failures");
+        return Err(Failure::too_many_failures());
+    }
     let refused = |error: LoginError| {
+        if !matches!(error, LoginError::Store(_) | LoginError::Provider(ProviderError::Unavailable(_))) {
+            pool.failures.failed(info.client);
+        }
         // A name that is no provider's is the visitor's own word, of which there is no end.
         if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
             metrics::login(provider, error.reason());
@@ -73,6 +82,12 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(answer)
+}
+
+/// The name for a metric: one that is no provider's is the visitor's own word, of which there is no end.
+fn provider_label<'n>(catalogue: &Catalogue, name: &'n str) -> &'n str {
+    let known = catalogue.config.providers.iter().any(|provider| provider.name == name);
+    if known { name } else { "" }
 }
 
 /// What the person is told. The log has the check that failed; the page does not.

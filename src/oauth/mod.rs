@@ -15,7 +15,7 @@ pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
 
-use crate::access::{POOL_COOKIE, Principal, Sessions, find};
+use crate::access::{POOL_COOKIE, Principal, Sessions, Throttle, find};
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, Current};
@@ -43,6 +43,8 @@ pub struct Pool {
     pub store: Store,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
+    /// Sign-ins that failed, by address.
+    pub failures: Throttle,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

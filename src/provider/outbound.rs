@@ -7,6 +7,8 @@ use std::pin::Pin;
 
 const CONNECT: Duration = Duration::from_secs(4);
 const DEADLINE: Duration = Duration::from_secs(8);
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(2);
 /// A key set or a user's claims are some kilobytes; a megabyte is somebody's mistake or malice.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
@@ -54,6 +56,9 @@ impl Outbound {
         let client = reqwest::Client::builder()
             // A provider's endpoint that redirects could lead our client secret elsewhere.
             .redirect(reqwest::redirect::Policy::none())
+            // A call on a connection that the provider is just closing is lost, and a code is used up
+            // with it. Some close after five seconds.
+            .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT)
             .timeout(DEADLINE)
             .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))

@@ -88,7 +88,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "http://127",
         "ftp://127",
         "11:12",
-        "\"ftp://127.0.0.1:3000\" is neither http nor https",
+        "\"ftp://127.0.0.1:3000\" is neither http, https nor h2c",
         "write it like \"http://127.0.0.1:3000\"",
     ),
     (
@@ -269,7 +269,10 @@ fn what_would_keep_people_out_is_found_before_they_come() {
     assert!(good, "{said}");
     assert!(said.contains("corp answers"), "{said}");
     assert!(said.contains("aud            https://app.example.com/\n"), "{said}");
-    assert!(said.contains("redirect URI   https://auth.example.com/oauth2/idpresponse/corp"), "{said}");
+    assert!(
+        said.contains("redirect URI               https://auth.example.com/oauth2/idpresponse/corp"),
+        "{said}"
+    );
     let (good, said, _) = check(folder.path(), &file("soon", "soon", &up));
     assert!(good && said.contains("warning") && said.contains("it expires soon"), "{said}");
     for (text, problem) in [
