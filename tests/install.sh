@@ -24,6 +24,9 @@ test)
   need python3 "python3 python3-venv" python3 python3
   python3 -c 'import ensurepip' >/dev/null 2>&1 || need python3-with-venv "python3 python3-venv" python3 python3
   need openssl openssl openssl openssl
+  need nginx nginx nginx nginx
+  need haproxy haproxy haproxy haproxy
+  need caddy caddy caddy caddy
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
   ;;
 bench)

@@ -20,7 +20,9 @@ pub struct Route {
     pub host: Host,
     /// The decoded segments its path begins with; none for `/`.
     pub path: Vec<String>,
-    /// Where requests go, in turn.
+    /// Whether another proxy may ask about requests for it.
+    pub forward_auth: bool,
+    /// Where requests go, in turn; nowhere where another proxy sends them on.
     pub upstreams: Vec<Upstream>,
     /// A PEM file with the authorities that an https upstream's certificate may come from.
     pub upstream_ca: Option<PathBuf>,
@@ -152,11 +154,18 @@ impl Route {
             .must("host", "name the host people type: host = \"app.example.com\"")
             .and_then(|item| item.parse(host));
         let path = table.get("path").map_or(Some(Vec::new()), |item| item.parse(path));
-        let upstreams = table
-            .must("upstream", "name where requests go: upstream = \"http://127.0.0.1:3000\"")
-            .map(|item| {
-                (item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect::<Vec<_>>(), item)
-            });
+        let forward_auth = table.get("forward_auth").and_then(|item| item.boolean()).unwrap_or(false);
+        let item = match forward_auth {
+            true => table.get("upstream"),
+            false => table.must(
+                "upstream",
+                "name where requests go: upstream = \"http://127.0.0.1:3000\"; or say forward_auth = true, where \
+                 another proxy sends them on",
+            ),
+        };
+        let upstreams: Vec<Upstream> = item.as_ref().map_or_else(Vec::new, |item| {
+            item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect()
+        });
         let name = table.get("name").and_then(|item| item.string().map(str::to_owned));
         let access = table
             .get("access")
@@ -183,14 +192,17 @@ impl Route {
         let headers = table.get("headers").map(headers).unwrap_or_default();
         table.finish();
 
-        let (host, path, (upstreams, item)) = (host?, path?, upstreams?);
-        if upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme) {
+        let (host, path) = (host?, path?);
+        if let Some(item) = &item
+            && upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme)
+        {
             item.wrong("`upstream` mixes http, https and h2c", "let all upstreams of a route speak the same");
         }
         Some(Self {
             name: name.unwrap_or_else(|| format!("{host}/{}", path.join("/"))),
             host,
             path,
+            forward_auth,
             upstreams,
             upstream_ca,
             access: access.unwrap_or(Access::SignedIn),

@@ -49,8 +49,8 @@ pub fn sign_in(
 ) -> Stop {
     let Denial::NotSignedIn = denial;
     let visitor = &incoming.visitor(session);
-    let redirects = match route.on_unauthenticated_request {
-        OnUnauthenticatedRequest::Auto => incoming::may_redirect(session, visitor),
+    let redirects = match incoming.on_unauthenticated.unwrap_or(route.on_unauthenticated_request) {
+        OnUnauthenticatedRequest::Auto => incoming.may_redirect(visitor),
         OnUnauthenticatedRequest::Authenticate => true,
         OnUnauthenticatedRequest::Deny => false,
     };
@@ -115,6 +115,7 @@ pub async fn answer(
         // On the pages' own origin, so that no app's script can read or press what is there.
         ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
             .map_err(|failure| failure.answer(&incoming.visitor(session)).into()),
+        ("sign-in", _) => go_and_sign_in(gateway, session, catalogue, incoming),
         ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
         ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
         _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor(session)))),
@@ -123,6 +124,36 @@ pub async fn answer(
         Ok(answer) => hosted::finish(answer, &incoming.visitor(session)).into(),
         Err(stop) => stop,
     }
+}
+
+/// A way to sign in, and back to `return_to` on this host: a link for public apps, and for proxies to send
+/// a request to that must sign in first, whatever it was.
+fn go_and_sign_in(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+) -> Result<Answer, Stop> {
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
+    let visitor = &incoming.visitor(session);
+    if !incoming.may_redirect(visitor) {
+        let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
+        return Err(stop(Failure::sign_in_required().with_action("Sign in", home)));
+    }
+    // It comes last and may come as it is, since proxies cannot encode it: what follows is all its own.
+    let query = session.req_header().uri.query().unwrap_or_default();
+    let told = query.strip_prefix("return_to=").unwrap_or("/");
+    let return_to = match told.starts_with('/') {
+        true => told.to_owned(),
+        false => oauth::form(&format!("return_to={told}"))
+            .and_then(|mut form| form.remove("return_to"))
+            .unwrap_or_default(),
+    };
+    // It follows our own origin, so that it leads nowhere else; what is no path would change the host.
+    if !return_to.starts_with('/') || return_to.contains(|c: char| c.is_control() || !c.is_ascii()) {
+        return Err(stop(Failure::bad_request()));
+    }
+    begin(gateway, catalogue, session, incoming, &return_to).map_err(stop)
 }
 
 /// Redeems the code and sets the session's cookie on this host.

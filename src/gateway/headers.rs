@@ -96,12 +96,11 @@ pub fn strip_request(headers: &mut HeaderMap, reserved: &Reserved) -> Result<()>
     Ok(())
 }
 
-/// Says in a request who it speaks for and where it came from.
+/// Says in a request where it came from.
 pub fn set_request(
     headers: &mut HeaderMap,
     route: &Route,
     incoming: &Incoming,
-    identity: Option<&(Principal, Assertion)>,
     server: Option<&Upstream>,
 ) -> Result<()> {
     let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
@@ -119,6 +118,17 @@ pub fn set_request(
         let address = HeaderValue::try_from(client.to_canonical().to_string());
         headers.insert(FORWARDED_FOR, address.map_err(|_| no_value("an address is no header value"))?);
     }
+    Ok(())
+}
+
+/// Says in a request, or to a proxy that asks about one, who it speaks for.
+pub fn set_identity(
+    headers: &mut HeaderMap,
+    route: &Route,
+    identity: Option<&(Principal, Assertion)>,
+    now: Timestamp,
+) -> Result<()> {
+    let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
     let Some((principal, assertion)) = identity else { return Ok(()) };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
@@ -130,11 +140,25 @@ pub fn set_request(
             HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
         headers.insert(header.name.clone(), value);
     }
+    if route.config.access_token {
+        set_access_token(headers, principal, now)?;
+    }
     Ok(())
 }
 
+/// Says to a proxy that asks which of the identity's headers are absent, so that it lets none through that
+/// a client made up: a name without a value takes the place of the client's.
+pub fn clear_absent(headers: &mut HeaderMap, route: &Route) {
+    let configured = route.config.headers.iter().map(|header| header.name.clone());
+    for name in [OIDC_DATA, OIDC_IDENTITY, OIDC_ACCESS_TOKEN].into_iter().chain(configured) {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+    }
+}
+
 /// Hands the provider's access token on, while there is one that counts.
-pub fn set_access_token(headers: &mut HeaderMap, principal: &Principal, now: Timestamp) -> Result<()> {
+fn set_access_token(headers: &mut HeaderMap, principal: &Principal, now: Timestamp) -> Result<()> {
     let Some(token) = principal.access_token(now) else { return Ok(()) };
     let mut value = HeaderValue::from_str(token.expose())
         .map_err(|_| Error::explain(ErrorType::InternalError, "an access token is no header value"))?;

@@ -2,12 +2,11 @@
 //! Who looks at an answer of ours is asked only when there is one.
 
 use super::framing;
-use super::path::Path;
 use super::proxy_protocol;
 use super::stop::Stop;
 use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
-use crate::config::Host;
+use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Visitor};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, UPGRADE};
 use http::{HeaderValue, Method};
@@ -40,8 +39,14 @@ pub struct Incoming {
     pub host: Host,
     /// Whether it came by TLS, to us or to a trusted proxy.
     pub secure: bool,
+    /// The method.
+    pub method: Method,
+    /// Whether a trusted proxy sent it.
+    pub behind: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// What becomes of it where nobody is signed in, if that is not the route's to say.
+    pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
     strict_transport: bool,
 }
@@ -107,7 +112,16 @@ impl Incoming {
             .iter()
             .flat_map(|tls| &tls.hosts)
             .any(|pattern| pattern.matches(host.as_str()));
-        Ok(Self { request_id, host, secure, client: told.or(peer), strict_transport })
+        Ok(Self {
+            request_id,
+            host,
+            secure,
+            method: header.method.clone(),
+            behind,
+            client: told.or(peer),
+            on_unauthenticated: None,
+            strict_transport,
+        })
     }
 
     /// The request's id as a header's value.
@@ -119,6 +133,30 @@ impl Incoming {
     pub fn refused(&self, reason: &str) {
         let client = self.client.map_or_else(String::new, |ip| ip.to_string());
         tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
+    }
+
+    /// The request that a trusted proxy asks about, which came by it.
+    pub fn asking_for(
+        &self,
+        host: Host,
+        method: Method,
+        on_unauthenticated: Option<OnUnauthenticatedRequest>,
+    ) -> Self {
+        Self {
+            request_id: self.request_id.clone(),
+            host,
+            method,
+            secure: true,
+            behind: true,
+            client: self.client,
+            on_unauthenticated,
+            strict_transport: self.strict_transport,
+        }
+    }
+
+    /// Whether the browser can be sent away to sign in and come back.
+    pub fn may_redirect(&self, visitor: &Visitor) -> bool {
+        visitor.person && matches!(self.method, Method::GET | Method::HEAD)
     }
 
     /// Who is answered.
@@ -137,11 +175,6 @@ fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Vis
     let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
     let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
     Visitor { request_id, person: html && !script && navigates, strict_transport }
-}
-
-/// Whether the browser can be sent away to sign in and come back.
-pub fn may_redirect(session: &Session, visitor: &Visitor) -> bool {
-    visitor.person && matches!(session.req_header().method, Method::GET | Method::HEAD)
 }
 
 /// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must
@@ -187,20 +220,15 @@ pub fn path_part(target: &str) -> &str {
     &target[..memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())]
 }
 
-/// Reads the request's path; answers it with the raw target.
+/// The target, which is to be judged.
 ///
 /// # Errors
-/// A 400, where servers could disagree on what it names.
-pub fn path<'s>(session: &'s Session, incoming: &Incoming) -> Result<(&'s str, Path<'s>), Stop> {
-    let refuse = |why: &str| {
-        incoming.refused(why);
+/// A 400, where it is no plain text.
+pub fn plain_target<'s>(session: &'s Session, incoming: &Incoming) -> Result<&'s str, Stop> {
+    target(session).ok_or_else(|| {
+        incoming.refused("the target is no plain text");
         Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
-    };
-    let target = target(session).ok_or_else(|| refuse("the target is no plain text"))?;
-    match Path::parse(path_part(target)) {
-        Ok(path) => Ok((target, path)),
-        Err(bad) => Err(refuse(&format!("{bad:?}"))),
-    }
+    })
 }
 
 /// The request's `Cookie` headers.

@@ -2,16 +2,17 @@
 
 use super::core::Gateway;
 use super::incoming::{self, Face, Incoming};
+use super::judge::{self, Passed};
 use super::stop::Stop;
 use super::streams::Open;
 use super::table::{Entry, Place, Table};
 use super::upstream::Exchange;
-use super::{app_host, bridge, headers, metrics, outer, path};
+use super::{app_host, bridge, forward_auth, headers, metrics, outer, path};
 use crate::access::{Assertion, Principal};
 use crate::base::Duration;
 use crate::config::Upstream;
 use crate::hosted::{self, Failure};
-use crate::policy::{self, Permit};
+use crate::policy::Permit;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -51,48 +52,26 @@ impl Door {
         let gateway = &*self.gateway;
         let table = gateway.table();
         let incoming = Incoming::read(session, self.face, &table.catalogue, gateway.request_id())?;
+        if forward_auth::asks(session, &incoming) {
+            return Err(forward_auth::answer(gateway, session, &table, &incoming).await);
+        }
         if !incoming.secure {
             return Err(to_https(session, &table, &incoming));
         }
-        let (target, path) = incoming::path(session, &incoming)?;
-        let bad_path = || {
-            incoming.refused("the path is ambiguous for this route");
-            Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
-        };
-        let entry = match table.find(&incoming.host, &path) {
-            Some(Place::Route(entry)) if !entry.takes(&path) => return Err(bad_path()),
-            Some(Place::Route(entry)) if table.is_ambiguous(&incoming.host, &path, entry) => {
-                return Err(bad_path());
-            }
-            Some(Place::Route(entry)) => entry.clone(),
-            Some(Place::Own(name)) => {
+        let target = incoming::plain_target(session, &incoming)?;
+        let entry = match judge::place(&table, session, &incoming, target)? {
+            Place::Route(entry) => entry.clone(),
+            Place::Own(name) => {
                 return Err(app_host::answer(gateway, session, &table.catalogue, &incoming, name).await);
             }
-            Some(Place::Pool) => {
-                return Err(bridge::to_pool(gateway, session, &table.catalogue, &incoming).await);
-            }
-            None => return Err(Failure::not_found().answer(&incoming.visitor(session)).into()),
+            Place::Pool => return Err(bridge::to_pool(gateway, session, &table.catalogue, &incoming).await),
         };
-
-        let principal = gateway.principal(session, &incoming).await?;
-        let request =
-            policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
-        let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
-            let route = &entry.route.config;
-            app_host::sign_in(gateway, &table.catalogue, session, &incoming, target, route, denial)
-        })?;
-
-        let mint = |principal: Principal| -> Result<_, Stop> {
-            let assertion = gateway
-                .minter
-                .mint(&permit, &principal, &table.catalogue, &entry.route)
-                .map_err(|error| {
-                    tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
-                    Stop::from(Failure::internal().answer(&incoming.visitor(session)))
-                })?;
-            Ok((principal, assertion))
-        };
-        let identity = principal.map(mint).transpose()?;
+        // Only asked about by another proxy: there is nowhere to send it.
+        if entry.route.config.upstreams.is_empty() {
+            return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
+        }
+        let Passed { permit, identity } =
+            judge::pass(gateway, session, &table, &incoming, &entry, target).await?;
         let mut forward =
             Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, open: None };
         let long_body = !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
@@ -150,13 +129,11 @@ impl ProxyHttp for Door {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         let Forward { table, entry, identity, incoming, upstream: server, .. } = permitted(ctx)?;
-        let route = &entry.route;
+        let (route, now) = (&entry.route, self.gateway.pool.clock.now());
         headers::rewrite_request(upstream, |parts| {
             headers::strip_request(&mut parts.headers, &table.reserved)?;
-            headers::set_request(&mut parts.headers, route, incoming, identity.as_ref(), server.as_deref())?;
-            if let (true, Some((principal, _))) = (route.config.access_token, &identity) {
-                headers::set_access_token(&mut parts.headers, principal, self.gateway.pool.clock.now())?;
-            }
+            headers::set_request(&mut parts.headers, route, incoming, server.as_deref())?;
+            headers::set_identity(&mut parts.headers, route, identity.as_ref(), now)?;
             if route.config.strip_prefix {
                 parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
                     .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
@@ -215,7 +192,7 @@ impl ProxyHttp for Door {
         let visitor = &forward.incoming.visitor(session);
         let failure = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
-            (_, ErrorSource::Upstream) if incoming::may_redirect(session, visitor) => {
+            (_, ErrorSource::Upstream) if forward.incoming.may_redirect(visitor) => {
                 let target = incoming::target(session).unwrap_or("/");
                 Failure::upstream_down()
                     .with_action("Try again", format!("{}{target}", forward.entry.route.origin))

@@ -104,6 +104,7 @@ impl Table {
                 "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
                 "callback" if entries.is_some() => return Some(Place::Own("callback")),
                 "sign-out" if entries.is_some() => return Some(Place::Own("sign-out")),
+                "sign-in" if entries.is_some() => return Some(Place::Own("sign-in")),
                 "sessions" if entries.is_some() => return Some(Place::Own("sessions")),
                 _ => {}
             }

@@ -33,7 +33,7 @@ upstream = "http://127.0.0.1:3000"
 "#;
 
 /// What stands between ``` fences of this kind in the README's section.
-fn readme(section: &str, kind: &str) -> String {
+pub fn readme(section: &str, kind: &str) -> String {
     let readme = include_str!("../../README.md");
     let section = readme.split(section).nth(1).unwrap();
     section.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned()

@@ -4,6 +4,7 @@
 mod support;
 
 mod apps;
+mod beside;
 mod browser;
 mod check;
 mod crash;

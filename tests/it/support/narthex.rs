@@ -13,6 +13,8 @@ pub struct NarthexBuilder {
     tables: String,
     environment: Vec<(&'static str, &'static str)>,
     certificates: Option<PathBuf>,
+    listen: String,
+    front: Option<u16>,
 }
 
 impl NarthexBuilder {
@@ -24,12 +26,26 @@ impl NarthexBuilder {
             tables: String::new(),
             environment: Vec::new(),
             certificates: None,
+            listen: "trusted_proxies = [\"127.0.0.7\"]".to_owned(),
+            front: None,
         }
+    }
+
+    /// Stands behind another proxy, which browsers reach on `port`.
+    pub fn behind(mut self, port: u16) -> Self {
+        self.front = Some(port);
+        self
+    }
+
+    /// Says more in `[listen]`, in the place of the trusted proxy 127.0.0.7.
+    pub fn listen(mut self, toml: &str) -> Self {
+        self.listen = toml.to_owned();
+        self
     }
 
     /// The origin of `name`.localhost.
     pub fn origin(&self, name: &str) -> String {
-        format!("https://{name}.localhost:{}", self.https)
+        format!("https://{name}.localhost:{}", self.front.unwrap_or(self.https))
     }
 
     /// Where the provider `name` sends browsers back to.
@@ -79,10 +95,11 @@ impl NarthexBuilder {
         let (http, admin) = (free_port(), free_port());
         let text = format!(
             "public_url = \"{}{}\"\n[listen]\nhttps = \"{address}:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
-             admin = \"127.0.0.1:{admin}\"\ntrusted_proxies = [\"127.0.0.7\"]\n\n{}",
+             admin = \"127.0.0.1:{admin}\"\n{}\n\n{}",
             self.origin(self.public.0),
             self.public.1,
             self.https,
+            self.listen,
             self.tables
         );
         if let Some(certificates) = &self.certificates {

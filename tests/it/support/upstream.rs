@@ -48,10 +48,20 @@ impl Upstream {
         Self::serve(listener)
     }
 
+    /// One that leaves our cookies alone: behind another proxy nobody takes what it sets away.
+    pub async fn polite() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::with(listener, Router::new().fallback(remember))
+    }
+
     pub fn serve(listener: tokio::net::TcpListener) -> Self {
+        Self::with(listener, Router::new().fallback(tell))
+    }
+
+    fn with(listener: tokio::net::TcpListener, router: Router<Arc<Mutex<Vec<Seen>>>>) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let port = listener.local_addr().unwrap().port();
-        let router = Router::new().fallback(tell).with_state(seen.clone());
+        let router = router.with_state(seen.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { port, seen }
     }
@@ -62,7 +72,13 @@ impl Upstream {
     }
 }
 
-async fn tell(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
+/// Tells, and tries to set a cookie of ours.
+async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
+    let cookies = [("set-cookie", "app=1; Path=/"), ("set-cookie", "__Host-narthex=stolen; Path=/; Secure")];
+    (axum::response::AppendHeaders(cookies), remember(state, request).await).into_response()
+}
+
+async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> axum::Json<Seen> {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -73,6 +89,5 @@ async fn tell(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Re
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     seen.lock().unwrap().push(request.clone());
-    let cookies = [("set-cookie", "app=1; Path=/"), ("set-cookie", "__Host-narthex=stolen; Path=/; Secure")];
-    (axum::response::AppendHeaders(cookies), axum::Json(request)).into_response()
+    axum::Json(request)
 }

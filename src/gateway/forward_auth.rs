@@ -1,0 +1,83 @@
+//! Another proxy stands before the apps, and asks about each request of theirs: nginx `auth_request`,
+//! Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy. The answer is the same that the request
+//! would get here: 2xx with the identity's headers, or what else the visitor is to be told.
+
+use super::core::Gateway;
+use super::incoming::Incoming;
+use super::stop::Stop;
+use super::table::{Place, Table};
+use super::{headers, judge};
+use crate::config::{Host, OnUnauthenticatedRequest};
+use crate::hosted::{self, Answer, Failure};
+use http::{HeaderName, Method};
+use pingora_proxy::Session;
+
+/// Where proxies ask.
+const ADDRESS: &str = "/.narthex/forward-auth";
+/// Asking so, a proxy that cannot hand a redirect on is told 401 instead.
+const DENY: &str = "on_unauthenticated_request=deny";
+
+const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+
+/// Whether this is a proxy that asks. Only those that the file trusts may: they say whose request it is.
+pub fn asks(session: &Session, incoming: &Incoming) -> bool {
+    incoming.behind && session.req_header().uri.path() == ADDRESS
+}
+
+/// The answer to a proxy that asks.
+pub async fn answer(gateway: &Gateway, session: &Session, table: &Table, incoming: &Incoming) -> Stop {
+    judged(gateway, session, table, incoming).await.unwrap_or_else(|stop| stop)
+}
+
+async fn judged(
+    gateway: &Gateway,
+    session: &Session,
+    table: &Table,
+    incoming: &Incoming,
+) -> Result<Stop, Stop> {
+    let refuse = |why: &str| {
+        incoming.refused(why);
+        Stop::from(Failure::bad_request().answer(&incoming.visitor(session)))
+    };
+    // The one set of names that every such proxy sets anew: were others taken too, whoever can send
+    // them through the proxy would say what is judged.
+    let told = |name: &HeaderName| {
+        let mut values = session.req_header().headers.get_all(name).iter();
+        match (values.next().map(|value| value.to_str()), values.next()) {
+            (Some(Ok(value)), None) => Ok(value),
+            _ => Err(refuse(&format!("the proxy must say {name}, once"))),
+        }
+    };
+    let host = Host::from_authority(told(&FORWARDED_HOST)?).ok_or_else(|| refuse("the host is none"))?;
+    let method: Method = told(&FORWARDED_METHOD)?.parse().map_err(|_| refuse("the method is none"))?;
+    let target = told(&FORWARDED_URI)?;
+    if target.contains('#') {
+        return Err(refuse("the target has a fragment"));
+    }
+    // Cookies of ours are never sent without TLS: asking would only go round in circles.
+    if !told(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
+        return Err(refuse("the visitor does not speak https with the proxy"));
+    }
+    let deny = session.req_header().uri.query() == Some(DENY);
+    let asked = incoming.asking_for(host, method, deny.then_some(OnUnauthenticatedRequest::Deny));
+    let Place::Route(entry) = judge::place(table, session, &asked, target)? else {
+        return Err(Failure::not_found().answer(&asked.visitor(session)).into());
+    };
+    if !entry.route.config.forward_auth {
+        return Err(Failure::not_found().answer(&asked.visitor(session)).into());
+    }
+    let passed = judge::pass(gateway, session, table, &asked, entry, target).await?;
+
+    let mut answer = Answer::default();
+    let now = gateway.pool.clock.now();
+    let told = headers::set_identity(answer.headers_mut(), &entry.route, passed.identity.as_ref(), now);
+    told.map_err(|error| {
+        tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");
+        Stop::from(Failure::internal().answer(&asked.visitor(session)))
+    })?;
+    headers::clear_absent(answer.headers_mut(), &entry.route);
+    Ok(hosted::finish(answer, &asked.visitor(session)).into())
+}

@@ -1,0 +1,254 @@
+//! Narthex beside other proxies: they ask it about each request, or pass connections on to it. Their
+//! configurations are the README's.
+
+use crate::check::readme;
+use crate::support::certificates;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::OpenIdProvider;
+use crate::support::process::{Party, free_port, wait_for_port};
+use crate::support::tunnel::{head, say};
+use crate::support::upstream::{Seen, Upstream};
+use crate::support::visitor::{Visitor, is};
+use reqwest::Method;
+use std::path::Path;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Another proxy in front, with a certificate of its own for every host.
+struct Front {
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Front {
+    fn new() -> Self {
+        let front = Self { port: free_port(), folder: tempfile::tempdir().unwrap() };
+        let at = |name: &str| front.folder.path().join(name);
+        certificates::make(&at("cert.pem"), &at("key.pem"), "front", "*.localhost", 2);
+        let both = [at("cert.pem"), at("key.pem")].map(|file| std::fs::read_to_string(file).unwrap());
+        std::fs::write(at("both.pem"), both.concat()).unwrap();
+        front
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn visitor(&self) -> Visitor {
+        let pem = std::fs::read(self.folder.path().join("cert.pem")).unwrap();
+        // Its certificate stands for itself: there is no authority behind it.
+        let trust = reqwest::Certificate::from_pem(&pem).unwrap();
+        Visitor::trusting(trust, |builder| builder.danger_accept_invalid_certs(true))
+    }
+}
+
+/// What every proxy must come to, whoever it is: `start` gets the ports of Narthex and of the app.
+async fn asks_about_each_request(start: impl Fn(&Front, u16, u16) -> Party) {
+    let (front, app) = (Front::new(), Upstream::polite().await);
+    let builder = NarthexBuilder::new().behind(front.port).listen("trusted_proxies = [\"127.0.0.1\"]");
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .tables("[[route]]\nhost = \"app.localhost\"\nforward_auth = true\n")
+        .tables(
+            "[[route]]\nhost = \"app.localhost\"\npath = \"/open\"\nforward_auth = true\naccess = \"public\"\n",
+        )
+        .start();
+    let _proxy = start(&front, narthex.http, app.port);
+    wait_for_port(front.port);
+
+    let origin = format!("https://app.localhost:{}", front.port);
+    let visitor = front.visitor();
+    let url = format!("{origin}/some/page?a=1&b=%2F");
+    let landed = visitor.land(&url, "alice").await;
+    is(&landed, 200);
+    assert_eq!(landed.url().as_str(), url, "the way back keeps the whole address");
+    let seen: Seen = landed.json().await.unwrap();
+    assert_eq!(seen.target, "/some/page?a=1&b=%2F");
+    assert_eq!(seen.claims()["email"], "alice@corp.example");
+    assert_eq!(seen.claims()["aud"], format!("{origin}/"));
+    assert_eq!(seen.one("x-amzn-oidc-identity"), seen.claims()["sub"]);
+
+    // What a client says of itself is replaced, on an open path too.
+    let liar = front.visitor();
+    let lie = |url: String| {
+        let request = liar.client.get(url).header("X-Amzn-Oidc-Data", "forged");
+        request.header("X-Amzn-Oidc-Identity", "forged").header("accept", "application/json").send()
+    };
+    let open: Seen = lie(format!("{origin}/open")).await.unwrap().json().await.unwrap();
+    assert!(!format!("{:?}", open.headers).contains("forged"), "{:?}", open.headers);
+    is(&lie(format!("{origin}/shut")).await.unwrap(), 401);
+    // Nor does it say what is asked about.
+    let asks = |name: &str, value: &str| {
+        liar.client
+            .get(format!("{origin}/shut"))
+            .header(name, value)
+            .header("accept", "application/json")
+            .send()
+    };
+    for (name, value) in
+        [("X-Forwarded-Uri", "/open"), ("X-Original-URL", "/open"), ("X-Forwarded-Host", "other.localhost")]
+    {
+        let answer = asks(name, value).await.unwrap().status().as_u16();
+        assert!(matches!(answer, 400 | 401 | 403), "{name}: {answer}");
+    }
+    let posted = visitor.client.post(format!("{origin}/form")).body("x=1").send().await.unwrap();
+    let seen: Seen = posted.json().await.unwrap();
+    assert_eq!((seen.method.as_str(), seen.body.as_str()), ("POST", "x=1"));
+
+    let out = visitor.client.post(format!("{origin}/.narthex/sign-out"));
+    is(&out.header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
+    is(&visitor.program(Method::GET, &url).await, 401);
+    assert!(app.seen().iter().all(|seen| !seen.target.contains("shut")));
+}
+
+/// The README's configuration of `kind`, for these ports.
+fn configuration(kind: &str, front: &Front, narthex: u16, app: u16) -> String {
+    readme("Beside another proxy", kind)
+        .replace("auth.example.com", "auth.localhost")
+        .replace("app.example.com", "app.localhost")
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{narthex}"))
+        .replace("127.0.0.1:3000", &format!("127.0.0.1:{app}"))
+        .replace("certs/example.pem", &front.path("both.pem"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_asks_about_each_request() {
+    asks_about_each_request(|front, narthex, app| {
+        let port = front.port;
+        let servers = configuration("nginx", front, narthex, app)
+            .replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port} ssl;"))
+            // Browsers name the port here, which they do not on 443.
+            .replace("Host $host;", "Host $http_host;");
+        let home = front.path("");
+        let text = format!(
+            "daemon off;\nerror_log stderr;\npid {home}pid;\nevents {{}}\nhttp {{\naccess_log off;\n\
+             client_body_temp_path {home}body;\nproxy_temp_path {home}proxy;\nfastcgi_temp_path {home}f;\n\
+             uwsgi_temp_path {home}u;\nscgi_temp_path {home}s;\n\
+             ssl_certificate {home}cert.pem;\nssl_certificate_key {home}key.pem;\n{servers}}}\n"
+        );
+        Party::start("nginx", &["-c", &front.write("nginx.conf", &text), "-p", &home])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_asks_about_each_request() {
+    asks_about_each_request(|front, narthex, app| {
+        let tls = format!("{{\n    tls {} {}\n", front.path("cert.pem"), front.path("key.pem"));
+        let sites = configuration("caddy", front, narthex, app);
+        let sites: String = sites
+            .split("https://")
+            .filter(|site| !site.is_empty())
+            .map(|site| {
+                let (host, rest) = site.split_once(" {").unwrap();
+                format!("https://{host}:{} {tls}{rest}", front.port)
+            })
+            .collect();
+        let text = format!("{{\n    admin off\n    auto_https off\n}}\n{sites}");
+        let file = front.write("Caddyfile", &text);
+        Party::start("caddy", &["run", "--adapter", "caddyfile", "--config", &file])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_asks_about_each_request() {
+    asks_about_each_request(|front, narthex, app| {
+        let lua = front.write("narthex.lua", &configuration("lua", front, narthex, app));
+        let text = configuration("haproxy", front, narthex, app)
+            .replace("bind :443", &format!("bind 127.0.0.1:{}", front.port));
+        let text = format!(
+            "global\n    lua-load {lua}\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    \
+             timeout server 30s\n{text}"
+        );
+        Party::start("haproxy", &["-db", "-f", &front.write("haproxy.cfg", &text)])
+    })
+    .await;
+}
+
+/// HAProxy as a load balancer of connections, on `port`, with one server.
+fn balancer(folder: &Path, port: u16, bind: &str, server: &str) -> Party {
+    let file = folder.join(format!("{port}.cfg"));
+    let text = format!(
+        "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n\
+         listen all\n    bind 127.0.0.1:{port}{bind}\n    server narthex {server}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let party = Party::start("haproxy", &["-db", "-f", &file.display().to_string()]);
+    wait_for_port(port);
+    party
+}
+
+async fn from(address: &str, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+}
+
+async fn behind_balancers() -> (Narthex, Upstream) {
+    let app = Upstream::start().await;
+    let narthex = NarthexBuilder::new()
+        .listen("trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true")
+        .route("app", app.port, "access = \"public\"")
+        .start();
+    (narthex, app)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_passes_connections_on_and_says_whose_they_are() {
+    let (narthex, app) = behind_balancers().await;
+    let front = Front::new();
+    let folder = front.folder.path();
+    let (v1, v2, ended) = (free_port(), free_port(), free_port());
+    let https = format!("127.0.0.1:{}", narthex.https);
+    let _v1 = balancer(folder, v1, "", &format!("{https} send-proxy"));
+    let _v2 = balancer(folder, v2, "", &format!("{https} send-proxy-v2"));
+    // This one ends TLS itself, and says so.
+    let bind = format!(" ssl crt {}", front.path("both.pem"));
+    let http = format!("127.0.0.1:{} send-proxy-v2-ssl", narthex.http);
+    let _ended = balancer(folder, ended, &bind, &http);
+    for port in [v1, v2, ended] {
+        for address in ["127.0.0.44", "127.0.0.45"] {
+            let pem = std::fs::read(narthex.folder().join("certs/local-authority.pem")).unwrap();
+            let visitor = Visitor::trusting(reqwest::Certificate::from_pem(&pem).unwrap(), |builder| {
+                builder
+                    .local_address(address.parse::<std::net::IpAddr>().unwrap())
+                    .danger_accept_invalid_certs(true)
+            });
+            let url = format!("https://app.localhost:{port}/");
+            let request = visitor.client.get(url).header("X-Forwarded-For", "192.0.2.66");
+            let seen: Seen = request.send().await.unwrap().json().await.unwrap();
+            assert_eq!(seen.one("x-forwarded-for"), address, "what the client says of itself does not count");
+        }
+    }
+    assert_eq!(app.seen().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_header_counts_from_trusted_proxies_alone_and_they_must_send_one() {
+    let (narthex, app) = behind_balancers().await;
+    let request =
+        "GET / HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
+    let header = "PROXY TCP4 192.0.2.1 127.0.0.1 4000 443\r\n";
+    let ask = async |address: &str, text: &str| {
+        let mut stream = from(address, narthex.http).await;
+        say(&mut stream, text).await;
+        let answer = head(&mut stream).await;
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest).await);
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    // The client is not the proxy, so that its X-Forwarded-Proto says nothing.
+    assert_eq!(ask("127.0.0.1", &format!("{header}{request}")).await.as_deref(), Some("308"));
+    assert_eq!(ask("127.0.0.1", request).await, None, "no header, no answer");
+    assert_eq!(ask("127.0.0.1", "PROXY nonsense\r\n").await, None);
+    assert_eq!(ask("127.0.0.1", &"PROXY ".repeat(40)).await, None);
+    assert_eq!(ask("127.0.0.9", &format!("{header}{request}")).await.as_deref(), Some("400"));
+    assert!(app.seen().is_empty());
+}
