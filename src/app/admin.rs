@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz`, on a listener of their own.
 
+use crate::gateway::Ending;
 use crate::oauth::Pool;
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Serves until `shutdown` says so.
-pub async fn serve(listener: TcpListener, pool: Arc<Pool>, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, pool: Arc<Pool>, mut shutdown: watch::Receiver<Option<Ending>>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "alive\n" }))

@@ -30,6 +30,9 @@ enum Command {
         /// The port of the demo
         #[arg(long, value_name = "PORT", default_value_t = 8443, conflicts_with = "config")]
         demo_port: u16,
+        /// Takes the place of the Narthex that runs with this configuration, which ends what it has begun
+        #[arg(long, conflicts_with = "demo_port")]
+        upgrade: bool,
     },
     /// Checks the configuration, the certificates and the providers, and prints what to register where
     Check {
@@ -69,10 +72,10 @@ pub fn main() -> ExitCode {
         };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Run { config, demo_port } => {
+            Command::Run { config, demo_port, upgrade } => {
                 let file = config.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
                 match file {
-                    Some(file) => run::serve_file(file).await,
+                    Some(file) => run::serve_file(file, upgrade).await,
                     None => run::serve_demo(demo_port).await,
                 }
             }

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod commands;
 mod demo;
+mod handover;
 mod housekeeping;
 mod master_key;
 mod nodes;

@@ -1,10 +1,13 @@
 //! `narthex run`.
 
 use super::build::{App, Fatal};
+use super::handover::{self, Inherited};
 use super::{admin, demo, housekeeping, reload, telemetry};
 use crate::config::Config;
-use crate::gateway::{self, LocalAuthority};
+use crate::gateway::{self, Ending, LocalAuthority};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -15,19 +18,33 @@ use tokio::task::JoinSet;
 /// Files that are open beside connections: the store's, logs, listeners.
 const SPARE_FILES: u64 = 256;
 
-/// Serves what `file` says, until it is told to stop.
+/// Serves what `file` says, until it is told to stop. For an upgrade it takes the listeners over from
+/// the process that serves the same file.
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the mend.
-pub async fn serve_file(file: PathBuf) -> Result<(), Fatal> {
+pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     telemetry::start();
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
+    let folder = config.folder.clone();
     let app = Arc::new(App::build(config).await?);
-    let (stop, shutdown) = watch::channel(false);
-    let tasks = start(&app, &shutdown).await?;
-    tokio::spawn(reload::watch(app.clone(), file, shutdown));
-    until_told(stop).await;
-    finish(app, tasks).await;
+    let mut inherited = match upgrade {
+        true => handover::take_over(&folder).await?,
+        false => Inherited::default(),
+    };
+    let serving = start(&app, &mut inherited).await?;
+    if let Err(error) = inherited.confirm() {
+        tracing::warn!(%error, "the process before this one is gone already");
+    }
+    let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
+    let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>().map_err(|e| Fatal::new("listeners", e))?;
+    let reload = tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
+    let ending = tokio::select! {
+        () = told_to_stop() => Ending::Stop,
+        () = handover::offer(&folder, sockets) => Ending::HandOver,
+    };
+    reload.abort();
+    serving.end(&app, ending).await;
     Ok(())
 }
 
@@ -40,12 +57,42 @@ pub async fn serve_demo(port: u16) -> Result<(), Fatal> {
     let demo = demo::Demo::start(port).await?;
     let app = Arc::new(App::build(demo.config()?).await?);
     demo.show_to(&app.pool);
-    let (stop, shutdown) = watch::channel(false);
-    let tasks = start(&app, &shutdown).await?;
+    let serving = start(&app, &mut Inherited::default()).await?;
     println!("{}", demo.banner());
-    until_told(stop).await;
-    finish(app, tasks).await;
+    told_to_stop().await;
+    serving.end(&app, Ending::Stop).await;
     Ok(())
+}
+
+/// A deployment that serves.
+struct Serving {
+    /// Tells the listeners to end.
+    ending: watch::Sender<Option<Ending>>,
+    /// Tells everything else to end, once the listeners have.
+    quiet: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    others: JoinSet<()>,
+    /// The listening sockets, for a process that takes them over.
+    sockets: Vec<(SocketAddr, OwnedFd)>,
+}
+
+impl Serving {
+    /// Ends in order: what was begun, then what it stands on.
+    async fn end(mut self, app: &App, ending: Ending) {
+        tracing::info!(?ending, "ending");
+        self.sockets.clear();
+        self.ending.send_replace(Some(ending));
+        let listeners = async { while self.listeners.join_next().await.is_some() {} };
+        tokio::select! {
+            () = listeners => {}
+            // Whoever asks again does not want to wait for the last stream.
+            () = told_to_stop() => {}
+        }
+        self.quiet.send_replace(true);
+        while self.others.join_next().await.is_some() {}
+        app.pool.store.close().await;
+        tracing::info!("ended");
+    }
 }
 
 /// A proxied connection takes two files, and the usual soft limit of 1024 is soon used up: it is raised
@@ -68,18 +115,28 @@ fn raise_file_limit(connections: usize) {
 }
 
 /// Binds every listener before serving any: either all serve, or none.
-async fn start(app: &Arc<App>, shutdown: &watch::Receiver<bool>) -> Result<JoinSet<()>, Fatal> {
+async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fatal> {
     let catalogue = app.pool.current.load();
     let listen = &catalogue.config.listen;
     raise_file_limit(listen.connections);
     let taken = |address| move |error| Fatal::new(&format!("{address} cannot be listened on"), error);
     let config = app.tls.server_config().map_err(|error| Fatal::new("TLS", error))?;
-    let tls = gateway::Listener::bind(listen.https, Some(config)).map_err(taken(listen.https))?;
-    let plain = match listen.http {
-        Some(address) => Some(gateway::Listener::bind(address, None).map_err(taken(address))?),
-        None => None,
+    let mut listener = |address: SocketAddr, tls| match inherited.take(address) {
+        Some(socket) => gateway::Listener::inherit(socket, tls).map_err(taken(address)),
+        None => gateway::Listener::bind(address, tls).map_err(taken(address)),
     };
-    let admin = TcpListener::bind(listen.admin).await.map_err(taken(listen.admin))?;
+    let tls = listener(listen.https, Some(config))?;
+    let plain = listen.http.map(|address| listener(address, None)).transpose()?;
+    let admin = match inherited.take(listen.admin) {
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(listen.admin).await,
+    };
+    let admin = admin.and_then(TcpListener::into_std).map_err(taken(listen.admin))?;
+    let mut sockets = vec![(listen.admin, OwnedFd::from(admin.try_clone().map_err(taken(listen.admin))?))];
+    for listener in std::iter::once(&tls).chain(&plain) {
+        sockets.push((listener.address(), listener.copy().map_err(taken(listener.address()))?));
+    }
+    let admin = TcpListener::from_std(admin).map_err(taken(listen.admin))?;
 
     for host in gateway::hosts_without_certificate(&catalogue.config) {
         let authority = catalogue.config.folder.join(LocalAuthority::CERTIFICATE);
@@ -95,16 +152,19 @@ async fn start(app: &Arc<App>, shutdown: &watch::Receiver<bool>) -> Result<JoinS
         routes = catalogue.routes().count(),
         "serving"
     );
-    let mut tasks = JoinSet::new();
+    let (ending, ended) = watch::channel(None);
+    let (quiet, silence) = watch::channel(false);
+    let (mut listeners, mut others) = (JoinSet::new(), JoinSet::new());
+    listeners.spawn(admin::serve(admin, app.pool.clone(), ended.clone()));
     for listener in std::iter::once(tls).chain(plain) {
-        tasks.spawn(gateway::serve(listener, app.gateway.clone(), shutdown.clone()));
+        listeners.spawn(gateway::serve(listener, app.gateway.clone(), ended.clone()));
     }
-    tasks.spawn(admin::serve(admin, app.pool.clone(), shutdown.clone()));
-    tasks.spawn(housekeeping::keep(app.clone(), shutdown.clone()));
-    Ok(tasks)
+    others.spawn(housekeeping::keep(app.clone(), silence));
+    Ok(Serving { ending, quiet, listeners, others, sockets })
 }
 
-async fn until_told(stop: watch::Sender<bool>) {
+/// SIGTERM, or Control-C.
+async fn told_to_stop() {
     let told = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => drop(terminate.recv().await),
@@ -115,12 +175,4 @@ async fn until_told(stop: watch::Sender<bool>) {
         _ = tokio::signal::ctrl_c() => {}
         () = told => {}
     }
-    tracing::info!("stopping");
-    stop.send_replace(true);
-}
-
-async fn finish(app: Arc<App>, mut tasks: JoinSet<()>) {
-    while tasks.join_next().await.is_some() {}
-    app.pool.store.close().await;
-    tracing::info!("stopped");
 }

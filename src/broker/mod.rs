@@ -53,6 +53,21 @@ pub struct Begun {
     pub sealed: String,
 }
 
+/// A browser that came back from a provider.
+#[derive(Debug)]
+pub struct Returned<'a> {
+    /// What it brought.
+    pub parameters: &'a HashMap<String, String>,
+    /// The attempt's id.
+    pub id: &'a str,
+    /// The attempt.
+    pub login: Login,
+    /// What it tells of itself.
+    pub browser: Browser,
+    /// The session that it has at the pool already.
+    pub earlier: Option<String>,
+}
+
 /// A login that came about.
 #[derive(Debug)]
 pub struct Finished {
@@ -214,7 +229,6 @@ impl Broker {
     }
 
     /// Makes a session of what the browser brought back to the callback of the provider `name`.
-    /// `earlier` is the session that the browser has at the pool already.
     ///
     /// # Errors
     /// Any doubt: nothing is left behind then, but that the attempt was used.
@@ -222,12 +236,9 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        parameters: &HashMap<String, String>,
-        id: &str,
-        login: Login,
-        browser: Browser,
-        earlier: Option<String>,
+        returned: Returned<'_>,
     ) -> Result<Finished, LoginError> {
+        let Returned { parameters, id, login, browser, earlier } = returned;
         let entry = self.entry(name)?;
         // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
         // cannot pass for another's.

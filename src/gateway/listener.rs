@@ -19,21 +19,25 @@ use pingora_core::protocols::{GetSocketDigest as _, Stream};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long connections may go on after a shutdown was asked for.
+/// How long connections may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long they may go on after another process has taken over: whatever was begun ends by itself.
+const LONG_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// A socket that is bound, and will listen.
 pub struct Listener {
     socket: L4,
+    copy: OwnedFd,
     address: SocketAddr,
     tls: Option<Acceptor>,
 }
@@ -47,9 +51,35 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
+        Self::of(socket.listen(BACKLOG)?, tls)
+    }
+
+    /// The same with a socket that listens already.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn inherit(
+        socket: std::net::TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> std::io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::of(TcpListener::from_std(socket)?, tls)
+    }
+
+    fn of(socket: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
         let address = socket.local_addr()?;
-        Ok(Self { socket: L4::from(socket), address, tls: tls.map(Acceptor::from_server_config) })
+        let socket = socket.into_std()?;
+        let copy = OwnedFd::from(socket.try_clone()?);
+        let socket = L4::from(TcpListener::from_std(socket)?);
+        Ok(Self { socket, copy, address, tls: tls.map(Acceptor::from_server_config) })
+    }
+
+    /// A copy of the socket, for a process that takes it over.
+    ///
+    /// # Errors
+    /// Where there are no file descriptors left.
+    pub fn copy(&self) -> std::io::Result<OwnedFd> {
+        self.copy.try_clone()
     }
 
     /// The address that it is bound to.
@@ -58,9 +88,18 @@ impl Listener {
     }
 }
 
-/// Serves the gateway on `listener` until `shutdown` says so, and then as long as requests under way
-/// need, within the grace.
-pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
+/// Why a listener ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The process is to stop, within seconds.
+    Stop,
+    /// Another process serves in its place; what was begun here goes on to its end.
+    HandOver,
+}
+
+/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
+/// within the grace.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
     let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
     let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(Door { gateway: gateway.clone(), face }, Arc::new(conf));
@@ -68,10 +107,11 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
     let proxy = Arc::new(Outer::new(proxy));
     let tls = listener.tls.map(Arc::new);
     let mut connections = JoinSet::new();
+    let (stop, shutdown) = watch::channel(false);
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
-            _ = shutdown.changed() => break,
+            _ = ending.changed() => break,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
@@ -104,12 +144,33 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut shutdown: watc
             }
         }
     }
-    drop(listener.socket);
+    drop((listener.socket, listener.copy));
+    // From now on every answer says that its connection ends.
+    stop.send_replace(true);
+    let told = *ending.borrow();
+    if told == Some(Ending::HandOver) {
+        // Closing an idle connection may cross a request on it. Whoever uses theirs is told in time.
+        drained(&mut connections, outer::IDLE, &mut ending).await;
+    }
     proxy.http_cleanup().await;
-    let drained =
-        tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
+    let grace = if told == Some(Ending::HandOver) { LONG_GRACE } else { GRACE };
+    drained(&mut connections, grace, &mut ending).await;
+    if !connections.is_empty() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
+    }
+}
+
+/// Waits until all connections have ended, within a time, and until the ending changes.
+async fn drained(
+    connections: &mut JoinSet<()>,
+    within: Duration,
+    ending: &mut watch::Receiver<Option<Ending>>,
+) {
+    let all = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = tokio::time::sleep(within) => {}
+        _ = ending.changed() => {}
     }
 }
 

@@ -26,5 +26,5 @@ mod upstream;
 
 pub use core::{Gateway, Parts};
 pub use incoming::Face;
-pub use listener::{Listener, serve};
+pub use listener::{Ending, Listener, serve};
 pub use tls::{CertificateError, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate};

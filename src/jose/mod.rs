@@ -19,7 +19,7 @@ pub fn sign(key: &SigningKey, extra: &[(&str, Value)], claims: &impl Serialize) 
     for (name, value) in extra {
         match (*name, value.as_str()) {
             ("typ", Some(typ)) => header.typ = Some(typ.to_owned()),
-            _ => drop(header.extras.insert(*name, value)),
+            _ => header.extras.insert(*name, value),
         }
     }
     jsonwebtoken::encode(&header, claims, key.private()).map_err(KeyError::signing)

@@ -2,7 +2,7 @@
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
-use crate::broker::LoginError;
+use crate::broker::{LoginError, Returned};
 use crate::catalogue::Catalogue;
 use crate::hosted::{Failure, set_cookie};
 use crate::model::CookieScope;
@@ -53,9 +53,11 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
     let again = login.again();
     let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
 
+    let returned =
+        Returned { parameters: &parameters, id, login, browser: info.browser(), earlier: earlier.clone() };
     let finished = pool
         .broker
-        .finish(&catalogue, provider, &parameters, id, login, info.browser(), earlier.clone())
+        .finish(&catalogue, provider, returned)
         .await
         .map_err(|error| refused(error).with_action("Try again", again))?;
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);

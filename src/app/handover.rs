@@ -1,0 +1,167 @@
+//! Upgrade without a lost request: a new process takes the listening sockets over from the running one,
+//! which serves what it has begun, and ends.
+//!
+//! The running process listens on `narthex.sock` beside the configuration, for its own user alone. It
+//! goes on serving until the new one says that it does.
+
+use super::build::Fatal;
+use crate::base::Duration;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixListener;
+
+/// What the new process says first, and the version of what follows.
+const HELLO: &[u8] = b"narthex hand-over 1\n";
+/// What it says once it serves.
+const SERVING: &[u8] = b"serving\n";
+/// How long each step may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The listeners are three at most.
+const MOST: usize = 4;
+
+fn place(folder: &Path) -> PathBuf {
+    folder.join("narthex.sock")
+}
+
+/// Sockets that the running process handed over.
+#[derive(Default)]
+pub struct Inherited {
+    sockets: Vec<(SocketAddr, TcpListener)>,
+    running: Option<UnixStream>,
+}
+
+impl Inherited {
+    /// The socket that is bound to `address`, if there is one.
+    pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let at = self.sockets.iter().position(|(bound, _)| *bound == address)?;
+        Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// Tells the process before that this one serves.
+    ///
+    /// # Errors
+    /// Where it is gone, which does no harm.
+    pub fn confirm(&mut self) -> std::io::Result<()> {
+        // What nobody took is closed, so that its visitors are turned away rather than left waiting.
+        self.sockets.clear();
+        match self.running.take() {
+            Some(mut running) => running.write_all(SERVING),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes the sockets of the process over that serves the configuration in `folder`.
+///
+/// # Errors
+/// Where none runs, or it does not hand them over.
+pub async fn take_over(folder: &Path) -> Result<Inherited, Fatal> {
+    let place = place(folder);
+    let taken = tokio::task::spawn_blocking(move || receive(&place).map_err(|error| (place, error))).await;
+    match taken {
+        Ok(Ok(inherited)) => Ok(inherited),
+        Ok(Err((place, error))) => Err(Fatal::new(
+            "--upgrade",
+            format!(
+                "{}: {error}\n  mend: leave --upgrade out where no Narthex runs with this configuration",
+                place.display()
+            ),
+        )),
+        Err(error) => Err(Fatal::new("--upgrade", error)),
+    }
+}
+
+fn receive(place: &Path) -> std::io::Result<Inherited> {
+    let mut running = UnixStream::connect(place)?;
+    running.set_read_timeout(Some(DEADLINE))?;
+    running.set_write_timeout(Some(DEADLINE))?;
+    running.write_all(HELLO)?;
+    let mut text = [0; 512];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut text)];
+    let message = rustix::net::recvmsg(&running, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut files: Vec<OwnedFd> = Vec::new();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            files.extend(rights);
+        }
+    }
+    let malformed = || std::io::Error::other("the running process answered something else");
+    let text = std::str::from_utf8(&text[..message.bytes]).map_err(|_| malformed())?;
+    let addresses: Option<Vec<SocketAddr>> = text.lines().map(|line| line.parse().ok()).collect();
+    let addresses =
+        addresses.filter(|all| !all.is_empty() && all.len() == files.len()).ok_or_else(malformed)?;
+    let sockets = addresses.into_iter().zip(files.into_iter().map(TcpListener::from)).collect();
+    Ok(Inherited { sockets, running: Some(running) })
+}
+
+/// Offers `sockets` to a process that comes to take them over. Answers once it serves; never, where the
+/// offer cannot be made.
+pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
+    let place = place(folder);
+    let listener = match listen(&place) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(place = %place.display(), %error, "no upgrade will be possible without a restart");
+            return std::future::pending().await;
+        }
+    };
+    let sockets = std::sync::Arc::new(sockets);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (sockets, stream) = (sockets.clone(), stream.into_std());
+        let handed = tokio::task::spawn_blocking(move || hand_over(stream?, &sockets)).await;
+        match handed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
+            Err(error) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
+        }
+    }
+}
+
+/// Whoever may connect could take the sockets, so only the same user may.
+fn listen(place: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // For a moment whatever this process makes is its user's own, which is what the socket must be from
+    // its first moment on.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(place);
+    rustix::process::umask(before);
+    listener
+}
+
+fn hand_over(mut stream: UnixStream, sockets: &[(SocketAddr, OwnedFd)]) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    let mut hello = [0; HELLO.len()];
+    stream.read_exact(&mut hello)?;
+    if hello != HELLO {
+        return Err(std::io::Error::other("it speaks another language"));
+    }
+    let text: String = sockets.iter().map(|(address, _)| format!("{address}\n")).collect();
+    let files: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, file)| file.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(std::io::Error::other("there are too many listeners"));
+    }
+    rustix::net::sendmsg(&stream, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::empty())?;
+    // It may have a store to open and providers to ask before it serves.
+    stream.set_read_timeout(Some(DEADLINE * 6))?;
+    let mut serving = [0; SERVING.len()];
+    stream.read_exact(&mut serving)?;
+    Ok(())
+}
