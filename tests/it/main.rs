@@ -2,6 +2,7 @@
 //! with a cookie jar, a program, an attacker with a socket; always through public addresses.
 
 mod support;
+mod upgrade;
 
 mod apps;
 mod beside;

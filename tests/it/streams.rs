@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 const BOUND: Duration = Duration::from_secs(3);
 
 /// An app that echoes over WebSockets, and answers everything else by events, ten a second.
-async fn app() -> u16 {
+pub async fn app() -> u16 {
     upstream(|mut stream| async move {
         if !speaks(&stream).await {
             return;
@@ -60,15 +60,15 @@ fn cookies(visitor: &Visitor, url: &str) -> String {
     visitor.jar.cookies(&url.parse().unwrap()).unwrap().to_str().unwrap().to_owned()
 }
 
-async fn signed_in(narthex: &Narthex, login: &str) -> Visitor {
+pub async fn signed_in(narthex: &Narthex, login: &str) -> Visitor {
     let visitor = Visitor::new(narthex);
     is(&visitor.land(&format!("{}/", narthex.origin("app")), login).await, 200);
     visitor
 }
 
-type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
 
-async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
+pub async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
     let url = format!("{}/socket", narthex.origin("app"));
     let mut request = url.replace("https", "wss").into_client_request().unwrap();
     request.headers_mut().insert("cookie", cookies(visitor, &url).parse().unwrap());
@@ -76,7 +76,7 @@ async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
     tokio_tungstenite::client_async(request, stream).await.unwrap().0
 }
 
-async fn echoes(socket: &mut Socket, word: &str) -> bool {
+pub async fn echoes(socket: &mut Socket, word: &str) -> bool {
     socket.send(Message::text(word)).await.is_ok()
         && matches!(socket.next().await, Some(Ok(Message::Text(text))) if text.as_str() == word)
 }

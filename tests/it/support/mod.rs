@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod load;
 pub mod narthex;
 pub mod parties;
 pub mod process;

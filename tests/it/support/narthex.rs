@@ -139,12 +139,24 @@ pub struct Narthex {
 }
 
 impl Narthex {
+    /// Starts a process that takes the place of the running one, which is answered.
+    pub fn upgrade(&mut self) -> Child {
+        let old = self.child.take().unwrap();
+        self.spawn(&["--upgrade"]);
+        old
+    }
+
     /// Starts the binary again, on the same file and store.
     pub fn start(&mut self) {
+        self.spawn(&[]);
+    }
+
+    fn spawn(&mut self, more: &[&str]) {
         let log = std::fs::File::options().append(true).create(true).open(self.log_file()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
             .args(["run", "--config"])
             .arg(&self.file)
+            .args(more)
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
