@@ -12,6 +12,7 @@ mod crash;
 mod gateway;
 mod hostile;
 mod lying_provider;
+mod nodes;
 mod over_time;
 mod reload;
 mod sessions;

@@ -187,6 +187,11 @@ impl Narthex {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
+    /// Its process's id.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// The most memory that it has ever held, in bytes.
     pub fn memory(&self) -> usize {
         let pid = self.child.as_ref().unwrap().id();

@@ -61,8 +61,8 @@ pub fn provider_toml(name: &str, port: u16, allow: &str) -> String {
 /// A PostgreSQL server for all tests.
 pub struct Postgres {
     port: u16,
-    _party: Party,
-    _folder: tempfile::TempDir,
+    party: Option<Party>,
+    folder: tempfile::TempDir,
 }
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -74,20 +74,15 @@ impl Postgres {
         SHARED.get_or_init(Self::start)
     }
 
-    fn start() -> Self {
+    /// One of a test's own.
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (bin, port) = (binaries(), free_port());
         let data = folder.path().join("data");
-        // PostgreSQL refuses to run as root.
-        let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        let run_as: &[&str] = if root {
-            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        } else {
-            &["env"]
-        };
-        if root {
+        if is_root() {
             assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
         }
+        let run_as = run_as();
         let init = Command::new(run_as[0])
             .args(&run_as[1..])
             .arg(bin.join("initdb"))
@@ -97,18 +92,43 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(init.success(), "initdb failed");
-        let postgres = bin.join("postgres");
-        let (port_text, folder_text) = (port.to_string(), folder.path().display().to_string());
-        let mut arguments: Vec<&str> = run_as[1..].to_vec();
-        let data = data.display().to_string();
-        let postgres = postgres.display().to_string();
-        arguments.extend([&*postgres, "-D", &data, "-p", &port_text, "-h", "127.0.0.1", "-k", &folder_text]);
-        arguments.extend(["-c", "fsync=off", "-c", "max_connections=200"]);
-        let party = Party::start(run_as[0], &arguments);
-        wait_for_port(port);
-        let server = Self { port, _party: party, _folder: folder };
-        wait_until("PostgreSQL", || server.sql("SELECT 1"));
+        let mut server = Self { port, party: None, folder };
+        server.restart();
         server
+    }
+
+    /// Starts it again on the same data.
+    pub fn restart(&mut self) {
+        let run_as = run_as();
+        let (port, home) = (self.port.to_string(), self.folder.path().display().to_string());
+        let (data, postgres) = (format!("{home}/data"), binaries().join("postgres").display().to_string());
+        let mut arguments: Vec<&str> = run_as[1..].to_vec();
+        arguments.extend([&*postgres, "-D", &data, "-p", &port, "-h", "127.0.0.1", "-k", &home]);
+        arguments.extend(["-c", "fsync=off", "-c", "max_connections=200"]);
+        self.party = Some(Party::start(run_as[0], &arguments));
+        wait_for_port(self.port);
+        wait_until("PostgreSQL", || self.sql("SELECT 1"));
+    }
+
+    /// Stops it without a farewell, as a machine that fails does.
+    pub fn stop(&mut self) {
+        self.signal("QUIT");
+        wait_until("PostgreSQL to be gone", || !self.folder.path().join("data/postmaster.pid").exists());
+        self.party = None;
+    }
+
+    /// Sends a signal to the server and every process of its.
+    pub fn signal(&self, name: &str) {
+        let file = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap();
+        let children = Command::new("pgrep").args(["-P", server]).output().unwrap().stdout;
+        let children = String::from_utf8(children).unwrap();
+        let all: Vec<&str> = match name {
+            // The server itself sees to its children's end.
+            "QUIT" => vec![server],
+            _ => std::iter::once(server).chain(children.split_whitespace()).collect(),
+        };
+        assert!(Command::new("kill").arg(format!("-{name}")).args(all).status().unwrap().success());
     }
 
     fn sql(&self, sql: &str) -> bool {
@@ -122,6 +142,18 @@ impl Postgres {
         let name = format!("narthex_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         assert!(self.sql(&format!("CREATE DATABASE {name}")), "no database");
         format!("postgres://narthex@127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
+}
+
+/// PostgreSQL refuses to run as root.
+fn run_as() -> &'static [&'static str] {
+    match is_root() {
+        true => &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"],
+        false => &["env"],
     }
 }
 

@@ -41,7 +41,12 @@ impl Visitor {
 
     /// The same person, in the same browser, sent to another node.
     pub fn sent_to(&self, narthex: &Narthex) -> Self {
-        Self::at(narthex, self.jar.clone(), |builder| builder)
+        self.sent_to_from(narthex, [127, 0, 0, 1].into())
+    }
+
+    /// The same from an address of one's own.
+    pub fn sent_to_from(&self, narthex: &Narthex, address: IpAddr) -> Self {
+        Self::at(narthex, self.jar.clone(), |builder| builder.local_address(address))
     }
 
     /// Somebody who trusts `authority`.

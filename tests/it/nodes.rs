@@ -1,0 +1,216 @@
+//! Two nodes on one PostgreSQL: what holds while one of them dies, and while the database does.
+
+use crate::support::load::Load;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::{OpenIdProvider, Postgres};
+use crate::support::process::wait_until;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is, location, next};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+struct Scene {
+    _upstream: Upstream,
+    _provider: OpenIdProvider,
+    nodes: [Narthex; 2],
+}
+
+impl Scene {
+    async fn set(database: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let builder = NarthexBuilder::new();
+        let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+        let builder = builder
+            .postgres(database)
+            .tables(&provider.toml("\"anyone\""))
+            .route("app", upstream.port, "")
+            .route("other", upstream.port, "");
+        let one = builder.clone().start();
+        let two = one.share_authority(&builder).start_at("127.0.0.2");
+        Self { _upstream: upstream, _provider: provider, nodes: [one, two] }
+    }
+
+    fn app(&self) -> String {
+        format!("{}/", self.nodes[0].origin("app"))
+    }
+}
+
+const CODES: usize = 250;
+const TRIES: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_thousand_tries_at_the_same_instant_on_both_nodes_one_a_code_succeeds() {
+    let scene = Scene::set(&Postgres::shared().database()).await;
+    let app = scene.app();
+    for round in 0..CODES {
+        // Each from an address of its own: one that fails so often is soon told to wait.
+        let address = [127, 1, 0, u8::try_from(round).unwrap()].into();
+        let visitor = Visitor::with(&scene.nodes[0], |builder| builder.local_address(Some(address)));
+        // The provider is asked once; the codes come from the pool's own session, which the reuse of a
+        // code ends each time.
+        is(&visitor.land(&app, &format!("person{round}")).await, 200);
+        let other = format!("{}/", scene.nodes[0].origin("other"));
+        let mut answer = visitor.get(&other).await;
+        let callback = loop {
+            let to = next(&answer).expect("the pool knows who it is");
+            if to.contains("/.narthex/callback?") {
+                break to;
+            }
+            answer = visitor.get(&to).await;
+        };
+        let elsewhere = visitor.sent_to_from(&scene.nodes[1], address);
+        let start = Arc::new(tokio::sync::Barrier::new(TRIES));
+        let tries = (0..TRIES).map(|count| {
+            let client = if count % 2 == 0 { &visitor } else { &elsewhere }.client.clone();
+            let (callback, start) = (callback.clone(), start.clone());
+            tokio::spawn(async move {
+                start.wait().await;
+                let answer = client.get(callback).header(ACCEPT, "text/html").send().await.unwrap();
+                (answer.status().as_u16(), answer.headers().contains_key("location"))
+            })
+        });
+        let mut good = 0;
+        for outcome in futures_util::future::join_all(tries).await {
+            match outcome.unwrap() {
+                (303, true) => good += 1,
+                // Used already, or too often from this address.
+                (400 | 429, false) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(good, 1, "code {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_killed_under_load_loses_no_login_that_was_answered() {
+    let mut scene = Scene::set(&Postgres::shared().database()).await;
+    let app = scene.app();
+    let (landed, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let mut people = tokio::task::JoinSet::new();
+    for person in 0..8 {
+        let (app, landed, stop) = (app.clone(), landed.clone(), stop.clone());
+        let make: Vec<Visitor> = (0..200).map(|_| Visitor::new(&scene.nodes[person % 2])).collect();
+        people.spawn(async move {
+            for visitor in make {
+                let answer = visitor.try_land(&app, &format!("person{person}")).await;
+                if stop.load(Ordering::SeqCst) || answer.is_none_or(|answer| answer.status() != 200) {
+                    return;
+                }
+                landed.lock().unwrap().push((person % 2, visitor));
+            }
+        });
+    }
+    let begun = Instant::now();
+    while landed.lock().unwrap().iter().filter(|(node, _)| *node == 1).count() < 30 {
+        assert!(begun.elapsed().as_secs() < 60, "sign-ins are too slow");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    scene.nodes[1].kill();
+    stop.store(true, Ordering::SeqCst);
+    while people.join_next().await.is_some() {}
+    let landed = std::mem::take(&mut *landed.lock().unwrap());
+    for (node, visitor) in &landed {
+        let answer = visitor.sent_to(&scene.nodes[0]).program(Method::GET, &app).await;
+        assert_eq!(answer.status(), 200, "a session that node {node} answered is gone");
+    }
+}
+
+/// Processor time that a process has used.
+fn processor_time(narthex: &Narthex) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", narthex.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost() {
+    let mut database = Postgres::start();
+    let scene = Scene::set(&database.database()).await;
+    let (app, node) = (scene.app(), &scene.nodes[0]);
+    let visitors: Vec<Visitor> = (0..8).map(|_| Visitor::new(node)).collect();
+    for (number, visitor) in visitors.iter().enumerate() {
+        is(&visitor.land(&app, &format!("person{number}")).await, 200);
+    }
+    // One signs out before, and must not come back with the database.
+    let out = Visitor::new(node);
+    is(&out.land(&app, "out").await, 200);
+    let url: url::Url = app.parse().unwrap();
+    let kept = reqwest::cookie::CookieStore::cookies(&*out.jar, &url).unwrap();
+    let signed_out =
+        out.client.post(format!("{app}.narthex/sign-out")).header("sec-fetch-site", "same-origin");
+    is(&signed_out.send().await.unwrap(), 200);
+
+    let measure = async |seconds: u64| {
+        let (before, load) = (processor_time(node), Load::start(visitors.clone(), &app, 300));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let outcome = load.stop().await;
+        assert!(outcome.bad.is_empty(), "{:?}", &outcome.bad[..outcome.bad.len().min(3)]);
+        let cost = (processor_time(node) - before) / outcome.good as u32;
+        (cost, outcome.percentile(0.5))
+    };
+    let with = measure(8).await;
+    database.stop();
+    let begun = Instant::now();
+    let without = measure(12).await;
+    // Who signs in now is told, and soon.
+    let asked = Instant::now();
+    let stranger = Visitor::new(node);
+    let page = stranger.land(&app, "late").await;
+    is(&page, 503);
+    let text = page.text().await.unwrap();
+    assert!(text.contains("Sign-in is not possible right now"), "{text}");
+    assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
+    assert!(node.admin("/readyz").starts_with("HTTP/1.1 503"));
+    let rest = Duration::from_secs(30).saturating_sub(begun.elapsed());
+    let again = measure(rest.as_secs().max(1)).await;
+    database.restart();
+    println!(
+        "a warm request: processor time and median with the database {with:?}, without {without:?}, {again:?}"
+    );
+    assert!(without.0 < with.0 * 2, "with {with:?}, without {without:?}");
+
+    wait_until("the database to be found again", || node.admin("/readyz").starts_with("HTTP/1.1 200"));
+    for visitor in &visitors {
+        is(&visitor.program(Method::GET, &app).await, 200);
+        is(&visitor.sent_to(&scene.nodes[1]).program(Method::GET, &app).await, 200);
+    }
+    is(&Visitor::new(node).land(&app, "late").await, 200);
+    let thief = Visitor::new(node);
+    for cookie in kept.to_str().unwrap().split("; ") {
+        thief.jar.add_cookie_str(&format!("{cookie}; Path=/; Secure"), &url);
+    }
+    is(&thief.program(Method::GET, &app).await, 401);
+    assert_eq!(location(&thief.get(&app).await).host_str(), Some("auth.localhost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_database_is_noticed_and_sessions_in_memory_end_after_the_stated_grace() {
+    let database = Postgres::start();
+    let scene = Scene::set(&database.database()).await;
+    let (app, visitor) = (scene.app(), Visitor::new(&scene.nodes[0]));
+    is(&visitor.land(&app, "alice").await, 200);
+    database.signal("STOP");
+    let begun = Instant::now();
+    let ended = loop {
+        let answer = visitor.program(Method::GET, &app).await;
+        match answer.status().as_u16() {
+            200 => tokio::time::sleep(Duration::from_millis(200)).await,
+            503 => break begun.elapsed(),
+            other => panic!("{other}"),
+        }
+        assert!(begun.elapsed().as_secs() < 90, "a sign-out elsewhere could go unheard for ever");
+    };
+    database.signal("CONT");
+    assert!((50..80).contains(&ended.as_secs()), "{ended:?}");
+    wait_until("the database to be heard again", || scene.nodes[0].admin("/readyz").contains("HTTP/1.1 200"));
+    let begun = Instant::now();
+    while visitor.program(Method::GET, &app).await.status() != 200 {
+        assert!(begun.elapsed().as_secs() < 20, "the session does not come back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
