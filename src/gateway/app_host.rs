@@ -4,6 +4,7 @@
 
 use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
+use super::landings::Landings;
 use super::stop::Stop;
 use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set, set_for};
 use crate::base::Token;
@@ -77,6 +78,9 @@ fn begin(
     incoming: &Incoming,
     target: &str,
 ) -> Result<Answer, Failure> {
+    if Landings::of(cookies(session), gateway.pool.clock.now()).are_a_loop() {
+        return sign_in_loop(catalogue, session, incoming);
+    }
     let return_to = match target.len() <= LONGEST_RETURN {
         true => target,
         false => Some(incoming::path_part(target)).filter(|path| path.len() <= LONGEST_RETURN).unwrap_or("/"),
@@ -98,6 +102,24 @@ fn begin(
     for name in surplus_attempts(cookies(session)) {
         set_cookie(&mut answer, &clear(&name))?;
     }
+    Ok(answer)
+}
+
+/// The browser has landed again and again, and is not signed in: to send it on would never end.
+fn sign_in_loop(catalogue: &Catalogue, session: &Session, incoming: &Incoming) -> Result<Answer, Failure> {
+    let failure = match find(cookies(session), APP_COOKIE) {
+        Some(_) => Failure::session_unknown(),
+        None => Failure::cookie_lost(),
+    };
+    tracing::warn!(
+        target: "audit",
+        event = "sign_in_loop",
+        request_id = incoming.request_id,
+        reason = failure.title,
+    );
+    let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
+    let mut answer = failure.with_action("Try again", home).answer(&incoming.visitor(session));
+    set_cookie(&mut answer, &Landings::begin_anew())?;
     Ok(answer)
 }
 
@@ -200,6 +222,9 @@ async fn callback(
     let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
     let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
     set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
+    let now = gateway.pool.clock.now();
+    let landings = Landings::of(cookies(session), now).and_one_more(now);
+    set_cookie(&mut answer, &landings).map_err(stop)?;
     set_cookie(&mut answer, &clear(&cookie)).map_err(stop)?;
     Ok(answer)
 }

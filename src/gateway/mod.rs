@@ -12,6 +12,7 @@ mod framing;
 mod headers;
 mod incoming;
 mod judge;
+mod landings;
 mod listener;
 pub mod metrics;
 mod outer;

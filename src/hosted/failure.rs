@@ -87,6 +87,18 @@ const SIGN_IN_FAILED: Row = (
     "Sign-in did not work",
     "Try again. If it keeps happening, tell your administrator the request below.",
 );
+const COOKIE_LOST: Row = (
+    StatusCode::LOOP_DETECTED,
+    "sign_in_loop",
+    "You signed in, but your browser forgot it",
+    "Your browser does not keep this site's cookies. Allow them for this address, and try again.",
+);
+const SESSION_UNKNOWN: Row = (
+    StatusCode::LOOP_DETECTED,
+    "sign_in_loop",
+    "You signed in, but the session is not known here",
+    "Tell your administrator the request below: several servers may not share one store, or a clock is wrong.",
+);
 const ATTEMPT_LOST: Row = (
     StatusCode::BAD_REQUEST,
     "sign_in_expired",
@@ -151,6 +163,10 @@ failures! {
     too_many_failures = TOO_MANY_FAILURES;
     /// A check of the sign-in failed.
     sign_in_failed = SIGN_IN_FAILED;
+    /// Sign-ins follow on one another, since the browser does not bring the session's cookie back.
+    cookie_lost = COOKIE_LOST;
+    /// Sign-ins follow on one another, since the session that the browser brings back is unknown.
+    session_unknown = SESSION_UNKNOWN;
     /// The attempt is over, used, or another browser's.
     attempt_lost = ATTEMPT_LOST;
     /// The provider refused the person.

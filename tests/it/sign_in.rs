@@ -295,3 +295,71 @@ async fn postgresql_keeps_what_sqlite_keeps_and_a_restart_loses_nothing() {
         assert_eq!(after.claims()[claim], before.claims()[claim]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_loop_is_noticed_and_ends_on_a_page_that_says_why() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let app = format!("{}/", narthex.origin("app"));
+    let url: url::Url = app.parse().unwrap();
+    for (kept, words) in [("", "your browser forgot it"), ("somebody.elses", "the session is not known here")]
+    {
+        let visitor = Visitor::new(&narthex);
+        is(&visitor.land(&app, "alice").await, 200);
+        let mut rounds = 1;
+        let page = loop {
+            let age = if kept.is_empty() { "; Max-Age=0" } else { "" };
+            visitor.jar.add_cookie_str(&format!("__Host-narthex={kept}; Path=/; Secure{age}"), &url);
+            let landed = visitor.follow(&app).await;
+            if landed.status() != 200 {
+                break landed;
+            }
+            rounds += 1;
+            assert!(rounds < 10, "it goes round and round");
+        };
+        is(&page, 508);
+        let text = page.text().await.unwrap();
+        assert!(text.contains(words) && text.contains("Try again"), "{text}");
+        assert_eq!(narthex.audit("sign_in_loop").len(), if kept.is_empty() { 1 } else { 2 });
+        // Whoever mended it gets in.
+        is(&visitor.land(&app, "alice").await, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_says_what_becomes_of_strangers_and_which_groups_the_app_is_told() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "on_unauthenticated_request = \"deny\"\ngroups = [\"team-*\", \"staff\"]\n[route.headers]\nX-Groups = \"${groups}\"")
+        .route("page", upstream.port, "on_unauthenticated_request = \"authenticate\"\nsame_site = \"none\"")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    is(&visitor.get(&format!("{}/", narthex.origin("app"))).await, 401);
+    is(&visitor.program(Method::GET, &format!("{}/", narthex.origin("page"))).await, 303);
+
+    let sign_in = |to: &str| format!("{}/.narthex/sign-in?return_to={to}", narthex.origin("app"));
+    let landed = visitor.land(&sign_in("/a?b=c&d=e"), "alice+team-a+staff+secret+team-b").await;
+    assert_eq!(landed.url().as_str(), format!("{}/a?b=c&d=e", narthex.origin("app")));
+    let seen: Seen = landed.json().await.unwrap();
+    assert_eq!(seen.claims()["cognito:groups"], serde_json::json!(["team-a", "staff", "team-b"]));
+    assert_eq!(seen.one("x-groups"), "team-a,staff,team-b");
+    for elsewhere in ["https://evil.example/", "@evil.example/", ".evil.example/", "%2F%2F%0d%0aX:%20y"] {
+        let answer = Visitor::new(&narthex).get(&sign_in(elsewhere)).await;
+        is(&answer, 400);
+    }
+
+    // The cookie of an app that others embed goes along there, and no other of ours does.
+    let mut answer = visitor.get(&format!("{}/", narthex.origin("page"))).await;
+    while let Some(to) = next(&answer).filter(|to| !to.contains("/.narthex/callback")) {
+        answer = visitor.get(&to).await;
+    }
+    let landed = visitor.get(&next(&answer).unwrap()).await;
+    let cookies: Vec<&str> =
+        landed.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    let same_site = |name: &str| cookies.iter().find(|cookie| cookie.starts_with(name)).unwrap();
+    assert!(same_site("__Host-narthex=").contains("SameSite=None"), "{cookies:?}");
+    assert!(same_site("__Host-narthex-landings=").contains("SameSite=Lax"), "{cookies:?}");
+}
