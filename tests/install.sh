@@ -27,6 +27,7 @@ test)
   need nginx nginx nginx nginx
   need haproxy haproxy haproxy haproxy
   need caddy caddy caddy caddy
+  need slowhttptest slowhttptest slowhttptest slowhttptest
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
   ;;
 bench)

@@ -13,9 +13,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 /// How much is gathered at most: an answer's head and the beginning of its body.
 const CAPACITY: usize = 16 * 1024;
+
+/// How many bytes count as much as one read.
+const A_TURN: usize = 512;
 
 /// A connection that gathers what is written.
 #[derive(Debug)]
@@ -34,7 +38,17 @@ impl AsyncRead for Buffered {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(cx, buffer);
+        // The runtime counts reads, however much each brings. A thousand tiny frames are more work than
+        // one large one, so bytes are counted too: whoever sends many soon lets others have their turn.
+        for _ in 0..(buffer.filled().len() - before) / A_TURN {
+            match poll_proceed(cx) {
+                Poll::Ready(turn) => turn.made_progress(),
+                Poll::Pending => break,
+            }
+        }
+        read
     }
 }
 

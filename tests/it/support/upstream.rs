@@ -80,7 +80,8 @@ async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response
 
 async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> axum::Json<Seen> {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+    // A client that breaks off in the middle has its part told.
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let request = Seen {
         method: parts.method.to_string(),
