@@ -26,6 +26,9 @@ use url::Url;
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
 
+/// What is told of it, in seconds: less is common.
+const TOLD_SKEW: u64 = 5;
+
 /// How long what a provider says of a person counts at most, and where it does not say how long.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// A token that ends sooner is renewed no more often than this.
@@ -169,7 +172,9 @@ impl OpenId {
             let document = self.metadata.after_unknown_key().await?;
             verified = self.verify(&self.client(&document, &self.settings.issuer)?, token, nonce, now);
         }
-        verified.map_err(|error| ProviderError::invalid(check_name(&error), error))
+        let claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
+        tell_skew(&self.settings.issuer, &claims, now);
+        Ok(claims)
     }
 
     /// The verified claims of `token` by the keys that are known (OpenID Connect Core 1.0, section 3.1.3.7).
@@ -382,6 +387,23 @@ impl Provider for OpenId {
 
     async fn refresh(&self) -> Result<(), ProviderError> {
         self.metadata.get().await.map(drop)
+    }
+}
+
+/// A clock that differs is borne for a minute, and told long before logins begin to fail.
+fn tell_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
+    let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp::from_seconds);
+    let ahead = time("iat").map_or(Duration::ZERO, |issued| issued.since(now));
+    let behind = time("exp").map_or(Duration::ZERO, |expires| now.since(expires));
+    for (seconds, direction) in [(ahead.as_secs(), "ahead of"), (behind.as_secs(), "behind")] {
+        if seconds >= TOLD_SKEW {
+            tracing::warn!(
+                issuer,
+                seconds,
+                "the provider's clock is {direction} ours: logins fail from {} s on; set both clocks",
+                SKEW.as_secs()
+            );
+        }
     }
 }
 

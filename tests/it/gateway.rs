@@ -3,6 +3,7 @@
 use crate::sign_in::deployment;
 use crate::support::certificates;
 use crate::support::narthex::NarthexBuilder;
+use crate::support::parties::OpenIdProvider;
 use crate::support::process::{Party, free_port, wait_for_port};
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location};
@@ -329,7 +330,7 @@ async fn it_tells_how_it_is_and_stops_in_order() {
     narthex.signal("TERM");
     assert!(narthex.wait());
     assert!(begun.elapsed().as_secs() < 10);
-    assert!(narthex.log().contains("stopped"));
+    assert!(narthex.log().contains("\"ended\""));
     for file in ["narthex.db", "narthex.db.key", "certs/local-authority.key"] {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::metadata(narthex.folder().join(file)).unwrap().permissions().mode();
@@ -387,4 +388,58 @@ async fn a_websocket_passes_both_ways() {
         stream.read_exact(&mut echo).await.unwrap();
         assert_eq!(echo, word.as_bytes());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_groups_burst_no_header_and_the_log_tells_which_were_left_out() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "")
+        .route("few", upstream.port, "groups = [\"department-19*\"]")
+        .start();
+    let groups: Vec<String> = (0..200).map(|n| format!("department-{n:03}-of-a-large-company")).collect();
+    provider.ask(&format!("groups?login=alice&groups={}", groups.join(","))).await;
+    let visitor = Visitor::new(&narthex);
+    let seen: Seen =
+        visitor.land(&format!("{}/", narthex.origin("app")), "alice").await.json().await.unwrap();
+    assert!(seen.one("x-amzn-oidc-data").len() < 7000, "servers commonly refuse 8 KB");
+    let told = seen.claims()["cognito:groups"].as_array().unwrap().len();
+    assert!((50..200).contains(&told), "{told}");
+    assert!(narthex.log().contains("the groups do not fit an assertion"));
+    // The cookie does not grow with them, and the route that wants a few gets all of those.
+    let cookies =
+        reqwest::cookie::CookieStore::cookies(&*visitor.jar, &narthex.origin("app").parse().unwrap());
+    assert!(cookies.unwrap().len() < 300);
+    let few: Seen = visitor.follow(&format!("{}/", narthex.origin("few"))).await.json().await.unwrap();
+    assert_eq!(few.claims()["cognito:groups"].as_array().unwrap().len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_on_one_route_is_none_on_another() {
+    let (open, shut) = (Upstream::start().await, Upstream::start().await);
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", open.port, "path = \"/open\"\naccess = \"public\"")
+        .route("app", shut.port, "path = \"/one\"")
+        .route("app", shut.port, "path = \"/two\"")
+        .start();
+    let origin = narthex.origin("app");
+    let stranger = Visitor::with(&narthex, |builder| builder.http1_only());
+    // On one connection, in turn: what let the first pass lets the next not.
+    for _ in 0..3 {
+        is(&stranger.program(Method::GET, &format!("{origin}/open")).await, 200);
+        is(&stranger.program(Method::GET, &format!("{origin}/one")).await, 401);
+    }
+    let alice = Visitor::new(&narthex);
+    is(&alice.land(&format!("{origin}/one"), "alice").await, 200);
+    for path in ["/one", "/two", "/one"] {
+        let seen: Seen = alice.program(Method::GET, &format!("{origin}{path}")).await.json().await.unwrap();
+        assert_eq!(seen.claims()["aud"], format!("{origin}{path}"), "an assertion is for its route alone");
+    }
+    assert!(shut.seen().iter().all(|seen| seen.all("x-amzn-oidc-data").len() == 1));
 }

@@ -3,6 +3,7 @@
 use crate::sign_in::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
+use crate::support::tunnel::{head, say, tls};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
 use std::io::{Read as _, Write as _};
@@ -306,4 +307,146 @@ async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
     let request = mallory.client.get(location(&sent)).header("accept", "text/html").header("cookie", planted);
     let answer = request.send().await.unwrap();
     assert_eq!(location(&answer).host_str(), Some("127.0.0.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_wanted_is_no_second_request() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "")
+        .route("app", upstream.port, "path = \"/open\"\naccess = \"public\"")
+        .start();
+    let hidden = "GET /open/hidden HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let head = "Host: app.localhost\r\nX-Forwarded-Proto: https\r\n";
+    // Refused before its body is read: by us for want of a session, and for its path.
+    for target in ["/shut", "/open/%2e%2e/shut", "/.narthex/sign-out", "/.narthex/nothing"] {
+        let message =
+            format!("POST {target} HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n{hidden}", hidden.len());
+        let answer = raw(&narthex, &message);
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{target}: {answer}");
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_agent_that_looks_like_a_health_check_opens_nothing() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    for agent in ["ELB-HealthChecker/2.0", "kube-probe/1.30", "GoogleHC/1.0", "HAProxy-HealthCheck"] {
+        for path in ["/", "/healthz", "/ping", "/ready"] {
+            let request = visitor.client.get(format!("{}{path}", narthex.origin("app")));
+            is(&request.header("user-agent", agent).send().await.unwrap(), 401);
+        }
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_decides_whatever_name_the_connection_was_made_for() {
+    let (open, shut) = (Upstream::start().await, Upstream::start().await);
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("open", open.port, "access = \"public\"")
+        .route("shut", shut.port, "")
+        .start();
+    for host in ["shut.localhost", "SHUT.localhost.", "shut.localhost:1"] {
+        let mut stream = tls(&narthex, "open", false).await;
+        assert!(say(&mut stream, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await);
+        let answer = head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{host}: {answer}");
+    }
+    assert!(open.seen().is_empty() && shut.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_of_ours_says_how_it_may_be_used() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let visitor = Visitor::new(&narthex);
+    let (app, auth) = (narthex.origin("app"), narthex.origin("auth"));
+    let answers = [
+        visitor.get(&format!("{app}/")).await,
+        visitor.program(reqwest::Method::GET, &format!("{app}/")).await,
+        visitor.get(&format!("{auth}/")).await,
+        visitor.get(&format!("{auth}/logout")).await,
+        visitor.get(&format!("{auth}/nothing")).await,
+        visitor.get(&format!("{app}/a//b")).await,
+    ];
+    for answer in answers {
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let policy = header("content-security-policy").unwrap();
+        for words in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"]
+        {
+            assert!(policy.contains(words), "{}: {policy}", answer.url());
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(header("x-content-type-options").as_deref(), Some("nosniff"));
+        assert_eq!(header("referrer-policy").as_deref(), Some("no-referrer"));
+        assert_eq!(header("cache-control").as_deref(), Some("no-store"));
+        assert!(header("x-request-id").is_some_and(|id| !id.is_empty()));
+        for cookie in answer.headers().get_all("set-cookie") {
+            let cookie = cookie.to_str().unwrap();
+            for words in ["__Host-narthex", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+                assert!(cookie.contains(words), "{cookie}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let from = |address: [u8; 4]| {
+        Visitor::with(&narthex, |builder| builder.local_address(std::net::IpAddr::from(address)))
+    };
+    let attacker = from([127, 0, 0, 66]);
+    let callback = format!("{}/oauth2/idpresponse/corp?state=x&code=y", narthex.origin("auth"));
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        answers.push(attacker.get(&callback).await.status().as_u16());
+    }
+    assert_eq!(answers.iter().position(|status| *status == 429), Some(30), "{answers:?}");
+    let told = attacker.get(&callback).await;
+    assert!(told.headers().contains_key("retry-after"));
+    // A sign-in of the same address has to wait, too; another one's does not.
+    is(&attacker.land(&format!("{}/", narthex.origin("app")), "mallory").await, 429);
+    is(&from([127, 0, 0, 67]).land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_only_so_many_connections_and_gets_them_back() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new()
+        .listen("connections_per_address = 10")
+        .route("app", upstream.port, "access = \"public\"")
+        .start();
+    let request = "GET / HTTP/1.1\r\nHost: app.localhost\r\n\r\n";
+    let connect = |address: &'static str| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap()
+    };
+    let answered = async |stream: &mut tokio::net::TcpStream| {
+        say(stream, request).await && head(stream).await.starts_with("HTTP/1.1 308")
+    };
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut stream = connect("127.0.0.66").await;
+        assert!(answered(&mut stream).await);
+        held.push(stream);
+    }
+    assert!(!answered(&mut connect("127.0.0.66").await).await, "an eleventh is closed unheard");
+    assert!(answered(&mut connect("127.0.0.67").await).await, "another address is another's");
+    drop(held);
+    let begun = std::time::Instant::now();
+    while !answered(&mut connect("127.0.0.66").await).await {
+        assert!(begun.elapsed().as_secs() < 10, "places are not given back");
+    }
 }

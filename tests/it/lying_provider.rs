@@ -251,6 +251,10 @@ async fn what_an_honest_provider_may_do_is_taken() {
         *provider.lie.lock().unwrap() = lie;
         is(&try_login(&narthex).await.1, 200);
     }
+    // A clock that differs is borne, and told.
+    for words in ["the provider's clock is ahead of ours", "the provider's clock is behind ours"] {
+        assert!(narthex.log().contains(words), "{words}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
