@@ -1,6 +1,7 @@
 //! A connection that gathers what is written until it is flushed. pingora counts on this: it writes an
 //! answer's head and body apart and flushes once; but only its own listeners' connections gather.
 
+use super::connection::Credit;
 use async_trait::async_trait;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -11,24 +12,25 @@ use pingora_core::protocols::{
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
-use tokio::task::coop::poll_proceed;
+use tokio::time::Sleep;
 
 /// How much is gathered at most: an answer's head and the beginning of its body.
 const CAPACITY: usize = 16 * 1024;
 
-/// How many bytes count as much as one read.
-const A_TURN: usize = 512;
-
-/// A connection that gathers what is written.
+/// A connection that gathers what is written, and is read as far as its credit goes.
 #[derive(Debug)]
-pub struct Buffered(BufWriter<Stream>);
+pub struct Buffered {
+    stream: BufWriter<Stream>,
+    credit: Arc<Credit>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
 
 impl Buffered {
     /// Gathers what is written to `stream`.
-    pub fn new(stream: Stream) -> Self {
-        Self(BufWriter::with_capacity(CAPACITY, stream))
+    pub fn new(stream: Stream, credit: Arc<Credit>) -> Self {
+        Self { stream: BufWriter::with_capacity(CAPACITY, stream), credit, pause: None }
     }
 }
 
@@ -38,23 +40,18 @@ impl AsyncRead for Buffered {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        let this = &mut *self;
+        ready!(this.credit.poll(cx, &mut this.pause));
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.0).poll_read(cx, buffer);
-        // The runtime counts reads, however much each brings. A thousand tiny frames are more work than
-        // one large one, so bytes are counted too: whoever sends many soon lets others have their turn.
-        for _ in 0..(buffer.filled().len() - before) / A_TURN {
-            match poll_proceed(cx) {
-                Poll::Ready(turn) => turn.made_progress(),
-                Poll::Pending => break,
-            }
-        }
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.credit.spend(buffer.filled().len() - before);
         read
     }
 }
 
 impl AsyncWrite for Buffered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -62,19 +59,19 @@ impl AsyncWrite for Buffered {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, parts)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -82,20 +79,20 @@ impl AsyncWrite for Buffered {
 impl Shutdown for Buffered {
     async fn shutdown(&mut self) {
         // The other side may be gone already, which is what a shutdown is for.
-        drop(self.0.shutdown().await);
+        drop(self.stream.shutdown().await);
     }
 }
 
 #[async_trait]
 impl Peek for Buffered {
     async fn try_peek(&mut self, buffer: &mut [u8]) -> Result<bool> {
-        self.0.get_mut().try_peek(buffer).await
+        self.stream.get_mut().try_peek(buffer).await
     }
 }
 
 impl UniqueID for Buffered {
     fn id(&self) -> UniqueIDType {
-        self.0.get_ref().id()
+        self.stream.get_ref().id()
     }
 }
 
@@ -103,26 +100,26 @@ impl Ssl for Buffered {}
 
 impl GetTimingDigest for Buffered {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.0.get_ref().get_timing_digest()
+        self.stream.get_ref().get_timing_digest()
     }
 }
 
 impl GetProxyDigest for Buffered {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.0.get_ref().get_proxy_digest()
+        self.stream.get_ref().get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.0.get_mut().set_proxy_digest(digest);
+        self.stream.get_mut().set_proxy_digest(digest);
     }
 }
 
 impl GetSocketDigest for Buffered {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.0.get_ref().get_socket_digest()
+        self.stream.get_ref().get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.0.get_mut().set_socket_digest(digest);
+        self.stream.get_mut().set_socket_digest(digest);
     }
 }

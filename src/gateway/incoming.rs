@@ -1,8 +1,8 @@
 //! A request as the gateway reads it, once: where it wants to go and whose connection it came by.
 //! Who looks at an answer of ours is asked only when there is one.
 
+use super::connection::Connection;
 use super::framing;
-use super::proxy_protocol;
 use super::stop::Stop;
 use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
@@ -95,9 +95,9 @@ impl Incoming {
         let trusted = |ip: IpAddr| {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
-        let proxy = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
+        let told = Connection::of(session).and_then(|connection| connection.told);
         let behind = peer.is_some_and(trusted);
-        let secure = match (face, proxy_protocol::told(proxy)) {
+        let secure = match (face, told) {
             (Face::Tls, _) => true,
             (Face::Plain, Some(told)) => told.tls,
             (Face::Plain, None) => {

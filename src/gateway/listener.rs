@@ -2,6 +2,7 @@
 
 use super::admission::Place;
 use super::buffered::Buffered;
+use super::connection::{Connection, Credit};
 use super::core::Gateway;
 use super::incoming::Face;
 use super::metrics;
@@ -15,7 +16,7 @@ use pingora_core::apps::{HttpServerApp as _, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::listener::Listener as L4;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
-use pingora_core::protocols::{GetSocketDigest as _, Stream};
+use pingora_core::protocols::{GetProxyDigest as _, GetSocketDigest as _, Stream};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use std::net::{IpAddr, SocketAddr};
@@ -123,10 +124,14 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     drop(stream.set_nodelay());
                     drop(stream.set_keepalive(&ALIVE));
                     let arrived = arrive(&mut stream, place, &catalogue.config.listen).await;
-                    let Some(_place) = arrived else { return };
+                    let Some((_place, told)) = arrived else { return };
+                    let credit = Credit::new();
+                    if let Some(digest) = (Connection { told, credit: credit.clone() }).into_digest() {
+                        stream.set_proxy_digest(digest);
+                    }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
-                    if let Some(stream) = hand_shake(Buffered::new(stream), tls.as_deref()).await {
+                    if let Some(stream) = hand_shake(Buffered::new(stream, credit), tls.as_deref()).await {
                         outer::connection(async {
                             let mut next = proxy.process_new(stream, &shutdown).await;
                             while let Some(stream) = next {
@@ -176,21 +181,21 @@ async fn drained(
 
 /// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
 /// people's, and do not count for its address.
-async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<Place> {
+async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<(Place, Option<Told>)> {
     let digest = stream.get_socket_digest()?;
     let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
     let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
     if !trusted(peer) {
-        return place.of(peer, listen);
+        return Some((place.of(peer, listen)?, None));
     }
     if !listen.proxy_protocol {
-        return Some(place);
+        return Some((place, None));
     }
     match proxy_protocol::read(stream).await {
-        Ok(Told { client: Some(client), .. }) if !trusted(client.ip().to_canonical()) => {
-            place.of(client.ip(), listen)
-        }
-        Ok(_) => Some(place),
+        Ok(told) => match told.client.filter(|client| !trusted(client.ip().to_canonical())) {
+            Some(client) => Some((place.of(client.ip(), listen)?, Some(told))),
+            None => Some((place, Some(told))),
+        },
         Err(error) => {
             tracing::debug!(%peer, error, "a connection of a trusted proxy has no sound PROXY header");
             metrics::refused_connection("proxy_header");

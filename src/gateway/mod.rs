@@ -6,6 +6,7 @@ mod admission;
 mod app_host;
 mod bridge;
 mod buffered;
+mod connection;
 mod core;
 mod forward_auth;
 mod framing;

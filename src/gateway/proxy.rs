@@ -7,7 +7,7 @@ use super::stop::Stop;
 use super::streams::Open;
 use super::table::{Entry, Place, Table};
 use super::upstream::Exchange;
-use super::{app_host, bridge, forward_auth, headers, metrics, outer, path};
+use super::{app_host, bridge, connection, forward_auth, headers, metrics, outer, path};
 use crate::access::{Assertion, Principal};
 use crate::base::Duration;
 use crate::config::Upstream;
@@ -102,6 +102,7 @@ impl ProxyHttp for Door {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         outer::head_was_read();
+        connection::is_of_use(session, 0);
         set_deadlines(session);
         match self.conduct(session).await {
             Ok(forward) => {
@@ -145,17 +146,30 @@ impl ProxyHttp for Door {
     /// What a person sends on a stream is use of the session; that a stream is open is not.
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
         if let (Some(_), Forward { open: Some(_), identity: Some((principal, _)), .. }) =
             (body, permitted(ctx)?)
         {
             self.gateway.pool.sessions.touch(principal);
         }
         Ok(())
+    }
+
+    /// Whoever reads a body says now and then how much more may come.
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        _ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
+        Ok(None)
     }
 
     async fn response_filter(

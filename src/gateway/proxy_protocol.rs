@@ -3,13 +3,10 @@
 use crate::base::Duration;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::{GetProxyDigest as _, GetSocketDigest as _, SocketDigest};
-use pingora_http::ResponseHeader;
+use pingora_core::protocols::{GetSocketDigest as _, SocketDigest};
 use ppp::{v1, v2};
 use std::net::{IpAddr, SocketAddr as InetAddr};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
 use tokio::io::AsyncReadExt as _;
 
 /// How long the header may take.
@@ -49,14 +46,7 @@ pub async fn read(stream: &mut Stream) -> Result<Told, String> {
         drop(digest.peer_addr.set(Some(SocketAddr::Inet(client))));
         stream.set_socket_digest(digest);
     }
-    let nothing = ResponseHeader::build(200, None).map_err(|error| error.to_string())?;
-    stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(told))));
     Ok(told)
-}
-
-/// What the header of a connection said, if it had one.
-pub fn told(digest: Option<&Arc<ProxyDigest>>) -> Option<Told> {
-    digest?.user_data.as_ref()?.downcast_ref::<Told>().copied()
 }
 
 async fn read_header(stream: &mut Stream) -> std::io::Result<Vec<u8>> {

@@ -252,3 +252,42 @@ async fn a_proxy_header_counts_from_trusted_proxies_alone_and_they_must_send_one
     assert_eq!(ask("127.0.0.9", &format!("{header}{request}")).await.as_deref(), Some("400"));
     assert!(app.seen().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_trusted_proxy_may_ask() {
+    let app = Upstream::polite().await;
+    let narthex = NarthexBuilder::new()
+        .listen("trusted_proxies = [\"127.0.0.1\"]")
+        .route("app", app.port, "access = \"public\"\nforward_auth = true")
+        .route("other", app.port, "access = \"public\"")
+        .start();
+    let ask = async |address: &str, change: &dyn Fn(String) -> String| {
+        let text = "GET /.narthex/forward-auth HTTP/1.1\r\nHost: narthex\r\nX-Forwarded-Method: GET\r\n\
+                    X-Forwarded-Proto: https\r\nX-Forwarded-Host: app.localhost\r\nX-Forwarded-Uri: /a\r\n\r\n";
+        let mut stream = from(address, narthex.http).await;
+        say(&mut stream, &change(text.to_owned())).await;
+        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask("127.0.0.1", &|text| text).await, "200");
+    assert_eq!(ask("127.0.0.9", &|text| text).await, "404");
+    // What a client could add to what the proxy says makes it no clearer.
+    for (name, value) in
+        [("X-Forwarded-Uri", "/b"), ("X-Forwarded-Host", "other.localhost"), ("X-Forwarded-Method", "PUT")]
+    {
+        let twice = |text: String| text.replace("\r\n\r\n", &format!("\r\n{name}: {value}\r\n\r\n"));
+        assert_eq!(ask("127.0.0.1", &twice).await, "400", "{name} twice");
+        let without = |text: String| text.replace(name, "X-Nothing");
+        assert_eq!(ask("127.0.0.1", &without).await, "400", "no {name}");
+    }
+    for (from, to, status) in [
+        ("Uri: /a", "Uri: /a/../b", "400"),
+        ("Uri: /a", "Uri: /a#b", "400"),
+        ("Proto: https", "Proto: http", "400"),
+        ("Host: app.localhost", "Host: nowhere.localhost", "404"),
+        // A route that does not want to be asked about.
+        ("Host: app.localhost", "Host: other.localhost", "404"),
+        ("Uri: /a", "Uri: /.narthex/callback", "404"),
+    ] {
+        assert_eq!(ask("127.0.0.1", &|text| text.replace(from, to)).await, status, "{to}");
+    }
+}

@@ -130,6 +130,27 @@ async fn a_path_that_servers_read_differently_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_a_looser_server_would_place_elsewhere_is_refused() {
+    let (open, shut) = (Upstream::start().await, Upstream::start().await);
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", open.port, "access = \"public\"")
+        .route("app", shut.port, "path = \"/admin\"")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    for path in ["/Admin", "/ADMIN/users", "/admin;x=1/users", "/admin;/users"] {
+        is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 400);
+    }
+    for path in ["/Administration", "/a;b", "/Files"] {
+        is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 200);
+    }
+    assert!(shut.seen().is_empty());
+    assert!(open.seen().iter().all(|seen| !seen.target.to_lowercase().starts_with("/admin/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn our_headers_reach_the_app_though_the_client_nominates_them_for_removal() {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();

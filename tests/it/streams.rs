@@ -147,6 +147,44 @@ async fn an_event_stream_is_not_gathered_and_ends_with_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_silent_websocket_and_a_silent_event_stream_live_beyond_every_time_out() {
+    // Both sides are silent for longer than an upstream of this route, or a client of any, may be.
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        let asked = head(&mut stream).await.to_lowercase();
+        let silence = Duration::from_secs(if asked.starts_with("get /soon") { 5 } else { 66 });
+        let beginning = match asked.contains("upgrade: websocket") {
+            true => "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            false => "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
+        };
+        say(&mut stream, beginning).await;
+        tokio::time::sleep(silence).await;
+        say(&mut stream, "still here").await;
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"3s\"").start();
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let lives = async |target: &str, headers: &str| {
+        let mut stream = tls(&narthex, "app", false).await;
+        say(&mut stream, &format!("GET {target} HTTP/1.1\r\nHost: app.localhost\r\n{headers}\r\n")).await;
+        head(&mut stream).await;
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest).await);
+        String::from_utf8_lossy(&rest).contains("still here")
+    };
+    let (socket, events, soon, plain) = tokio::join!(
+        lives("/long", websocket),
+        lives("/long", "Accept: text/event-stream\r\n"),
+        lives("/soon", websocket),
+        lives("/soon", "Accept: text/html\r\n"),
+    );
+    assert!(socket && events && soon);
+    assert!(!plain, "what is no stream has the route's time-out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     let port = upstream(|mut stream| async move {
         if speaks(&stream).await {

@@ -1,0 +1,103 @@
+//! What the requests on a connection know of it, and it of them.
+
+use super::proxy_protocol::Told;
+use crate::base::Duration;
+use futures_util::task::AtomicWaker;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep};
+
+/// What a connection may send before a request begins on it.
+const AT_FIRST: i64 = 64 * 1024;
+/// What a sign of use is worth: a request that began, or a piece of a body, beside its own bytes.
+const A_SIGN: i64 = 32 * 1024;
+/// What may be saved up.
+const AT_MOST: i64 = 1024 * 1024;
+/// What is let through of what seems to be of no use, and how often: honest connections send some frames
+/// that are no part of a request.
+const TRICKLE: (i64, Duration) = (1024, Duration::from_millis(10));
+
+/// A connection, as its requests see it.
+#[derive(Debug)]
+pub struct Connection {
+    /// What a proxy said of it.
+    pub told: Option<Told>,
+    /// What it may send.
+    pub credit: Arc<Credit>,
+}
+
+impl Connection {
+    /// The form in which pingora carries it from the connection to each request.
+    pub fn into_digest(self) -> Option<ProxyDigest> {
+        let nothing = ResponseHeader::build(200, None).ok()?;
+        Some(ProxyDigest::new(Box::new(nothing), Some(Box::new(self))))
+    }
+
+    /// The connection that a request came by.
+    pub fn of(session: &Session) -> Option<&Self> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+}
+
+/// Notes that the connection is of use: a request began, or `bytes` of a body went either way.
+pub fn is_of_use(session: &Session, bytes: usize) {
+    if let Some(connection) = Connection::of(session) {
+        connection.credit.earn(bytes);
+    }
+}
+
+/// How many bytes a connection may send. Requests and bodies earn more; frames that only make work, such
+/// as a flood of PING or SETTINGS, use it up, and then come at a trickle.
+#[derive(Debug)]
+pub struct Credit {
+    left: AtomicI64,
+    reader: AtomicWaker,
+}
+
+impl Credit {
+    /// What a connection begins with.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { left: AtomicI64::new(AT_FIRST), reader: AtomicWaker::new() })
+    }
+
+    fn earn(&self, bytes: usize) {
+        let worth = A_SIGN + i64::try_from(bytes).unwrap_or(AT_MOST);
+        let before = self.left.fetch_add(worth, Ordering::Relaxed);
+        if before > AT_MOST {
+            self.left.fetch_sub(worth, Ordering::Relaxed);
+        }
+        if before <= 0 {
+            self.reader.wake();
+        }
+    }
+
+    /// Notes that `bytes` were read.
+    pub fn spend(&self, bytes: usize) {
+        self.left.fetch_sub(i64::try_from(bytes).unwrap_or(AT_MOST), Ordering::Relaxed);
+    }
+
+    /// Ready as soon as more may be read; `pause` is what it waits on meanwhile.
+    pub fn poll(&self, cx: &mut Context<'_>, pause: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
+        if self.left.load(Ordering::Relaxed) > 0 {
+            return Poll::Ready(());
+        }
+        self.reader.register(cx.waker());
+        let (amount, every) = TRICKLE;
+        let sleep = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
+        if sleep.as_mut().poll(cx).is_ready() {
+            sleep.as_mut().reset(Instant::now() + every);
+            // However deep in debt it is: the trickle is what it gets.
+            self.left.store(amount, Ordering::Relaxed);
+            return Poll::Ready(());
+        }
+        match self.left.load(Ordering::Relaxed) > 0 {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}

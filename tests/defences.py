@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Takes each defence of tests/defences.toml out in turn, and shows that its test turns red without it.
+
+usage: tests/defences.py [WORDS…]      only the defences whose name holds one of the words
+
+It works on a copy, in the target folder. A test that stays green, or a defence whose text is not in
+its file exactly once, is a failure."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+COPY = TARGET / "defences" / "copy"
+# Longer than any test of these takes; a test that hangs without its defence is red, too.
+PATIENCE = 180
+
+
+def copy_tree():
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    COPY.mkdir(parents=True, exist_ok=True)
+    for name in filter(None, files.decode().split("\0")):
+        source, to = ROOT / name, COPY / name
+        if not source.exists():
+            continue
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if not to.exists() or to.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, to)
+
+
+def cargo(*arguments, seconds=None):
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET / "defences" / "build"), RUST_BACKTRACE="0")
+    environment.setdefault("NARTHEX_PARTIES", str(TARGET / "parties"))
+    command = ["cargo", "test", "--quiet", *arguments]
+    with subprocess.Popen(
+        command, cwd=COPY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 15)
+            return 1, "it took too long: " + process.communicate()[0]
+
+
+def judge(defence):
+    file = COPY / defence["file"]
+    text = file.read_text()
+    if text.count(defence["take_out"]) != 1:
+        return f"its text is {text.count(defence['take_out'])} times in {defence['file']}"
+    file.write_text(text.replace(defence["take_out"], defence["put_in"]))
+    try:
+        where = ["--lib"] if defence["test"].startswith("lib::") else ["--test", defence.get("binary", "it")]
+        built, output = cargo(*where, "--no-run")
+        if built != 0:
+            return "it does not compile without it:\n" + output[-2000:]
+        test = defence["test"].removeprefix("lib::")
+        code, output = cargo(*where, test, "--", "--exact", seconds=PATIENCE)
+        if "running 0 tests" in output and "running 1 test" not in output:
+            return f"there is no test {test}"
+        return None if code != 0 else f"{test} stays green"
+    finally:
+        file.write_text(text)
+
+
+def main():
+    defences = tomllib.loads((ROOT / "tests/defences.toml").read_text())["defence"]
+    words = [word.lower() for word in sys.argv[1:]]
+    if words:
+        defences = [d for d in defences if any(word in d["name"].lower() for word in words)]
+    copy_tree()
+    failures = 0
+    for number, defence in enumerate(defences, 1):
+        begun = time.monotonic()
+        problem = judge(defence)
+        failures += problem is not None
+        said = "red without it" if problem is None else f"PROBLEM: {problem}"
+        print(f"{number}/{len(defences)} {defence['name']}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
+    print(f"{len(defences) - failures} of {len(defences)} defences are shown to be needed")
+    sys.exit(failures > 0)
+
+
+main()
