@@ -18,6 +18,7 @@ mod listener;
 pub mod metrics;
 mod outer;
 mod path;
+mod patient;
 mod proxy;
 mod proxy_protocol;
 mod stop;

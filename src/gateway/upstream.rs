@@ -1,5 +1,6 @@
 //! The servers that requests go to: found by name, taken in turn, left out while they do not answer.
 
+use super::patient::Patient;
 use crate::base::{Duration, sha256};
 use crate::config::{Route, Scheme, Upstream};
 use crate::policy::Permit;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long connecting may take.
+pub const CONNECT: Duration = Duration::from_secs(3);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(6);
 /// How many requests share an HTTP/2 connection to an upstream.
 const STREAMS: usize = 64;
@@ -172,6 +174,11 @@ impl Group {
             options.read_timeout = Some(self.timeout);
             options.write_timeout = Some(self.timeout);
         }
+        if exchange == Exchange::WebSocket {
+            options.custom_l4 = Some(Arc::new(Patient));
+            // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
+            options.idle_timeout = Some(Duration::from_secs(1));
+        }
         options.alpn = match (scheme, exchange) {
             (_, Exchange::WebSocket) | (Scheme::Http, _) => ALPN::H1,
             (Scheme::H2c, _) => ALPN::H2,
@@ -185,6 +192,9 @@ impl Group {
                 .ca_pem
                 .as_ref()
                 .map_or(0, |pem| u64::from_be_bytes(sha256(pem)[..8].try_into().unwrap_or_default()));
+        }
+        if exchange == Exchange::WebSocket {
+            peer.group_key ^= u64::MAX;
         }
         Some((peer, server.upstream.clone()))
     }
