@@ -208,12 +208,8 @@ async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     // order.
     let renice = Command::new("renice").args(["-n", "19", "-p", &narthex.id().to_string()]).output();
     assert!(renice.unwrap().status.success());
-    let busy = Arc::new(AtomicBool::new(true));
-    for _ in 0..2 {
-        let busy = busy.clone();
-        std::thread::spawn(move || while busy.load(Ordering::Relaxed) {});
-    }
-    let tunnels = (0..300).map(|_| async {
+    let _busy = Busy::threads(2);
+    let tunnel = || async {
         let mut stream = tls(&narthex, "app", false).await;
         say(&mut stream, ask).await;
         assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
@@ -223,9 +219,30 @@ async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
         let mut rest = String::new();
         drop(stream.read_to_string(&mut rest).await);
         assert_eq!((&first, rest.as_str()), (b"first", "second word"));
-    });
-    futures_util::future::join_all(tunnels).await;
-    busy.store(false, Ordering::Relaxed);
+    };
+    for _ in 0..5 {
+        futures_util::future::join_all((0..300).map(|_| tunnel())).await;
+    }
+}
+
+/// Threads that leave others little of the processor, as long as this lives.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn threads(count: usize) -> Self {
+        let busy = Self(Arc::new(AtomicBool::new(true)));
+        for _ in 0..count {
+            let on = busy.0.clone();
+            std::thread::spawn(move || while on.load(Ordering::Relaxed) {});
+        }
+        busy
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
