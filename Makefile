@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PARTIES := $(abspath $(TARGET_DIR))/parties
 
-.PHONY: run test lint bench build-tools test-tools bench-tools
+.PHONY: run test lint defences scan bench build-tools test-tools bench-tools
 
 ## The demo; with a narthex.toml, what that says.
 run: build-tools
@@ -19,6 +19,18 @@ lint: build-tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+## That each defence is needed: takes it out, and shows its test red. Half an hour.
+defences: build-tools test-tools
+	NARTHEX_PARTIES=$(PARTIES) tests/defences.py $(WORDS)
+
+## What testssl.sh and sslyze say of our TLS.
+scan: build-tools
+	@tests/install.sh scan
+	$(CARGO) build
+	test -d $(TARGET_DIR)/scan || python3 -m venv $(TARGET_DIR)/scan
+	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
+	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
 ## A signed-in session beside a bare pingora proxy, in one run.
 bench: build-tools bench-tools

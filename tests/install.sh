@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a target needs and this machine lacks. usage: install.sh build|test|bench
+# Installs what a target needs and this machine lacks. usage: install.sh build|test|scan|bench
 set -eu
 
 # One line for each command that is not there: COMMAND:DEBIAN:FEDORA:HOMEBREW.
@@ -29,6 +29,10 @@ test)
   need caddy caddy caddy caddy
   need slowhttptest slowhttptest slowhttptest slowhttptest
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
+  ;;
+scan)
+  need testssl testssl.sh testssl testssl
+  need python3 "python3 python3-venv" python3 python3
   ;;
 bench)
   need valgrind valgrind valgrind valgrind
