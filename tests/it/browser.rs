@@ -126,6 +126,10 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         .start();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     std::fs::create_dir_all(&folder).unwrap();
+    // Somewhere else the same person is signed in, too.
+    let elsewhere = browser::open(DESK).await;
+    sign_in(&elsewhere, &demo, "ann@example.com").await;
+    sees(&elsewhere, "Hello, Ann").await;
     for (look, name) in [
         (DESK, "desk-light"),
         (Look { dark: true, ..DESK }, "desk-dark"),
@@ -155,6 +159,9 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         keep("echo").await;
         browser.goto(&demo.url("auth", "/")).await.unwrap();
         keep("home").await;
+        browser.goto(&demo.url("app", "/.narthex/sessions")).await.unwrap();
+        sees(&browser, "this browser").await;
+        keep("sessions").await;
         browser.goto(&demo.url("auth", "/logout")).await.unwrap();
         keep("sign-out").await;
         click(&browser, "button").await;
@@ -162,4 +169,8 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         keep("signed-out").await;
         browser.close().await.unwrap();
     }
+    elsewhere.goto(&demo.url("auth", "/sessions")).await.unwrap();
+    click(&elsewhere, ".card > form button").await;
+    sees(&elsewhere, "You are signed out").await;
+    elsewhere.close().await.unwrap();
 }
