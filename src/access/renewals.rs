@@ -7,9 +7,12 @@ use crate::catalogue::Current;
 use crate::store::{Change, StoreError};
 use moka::future::Cache;
 use std::sync::Arc;
+use tokio::sync::RwLock;
 
 /// How many renewals are remembered.
 const CAPACITY: u64 = 20_000;
+/// How long: whoever comes later finds what came of it in the session itself.
+const REMEMBER: Duration = Duration::from_secs(60);
 /// How long requests wait for one.
 const PATIENCE: Duration = Duration::from_secs(12);
 
@@ -20,12 +23,28 @@ pub struct Renewals {
     /// By the session and the moment at which its tokens were due: whoever comes late with the same
     /// finds the answer, and asks no more.
     done: Cache<(String, i64), Arc<Vec<Change>>>,
+    /// Held by every renewal that is under way, so that the end can wait for them.
+    under_way: Arc<RwLock<()>>,
 }
 
 impl Renewals {
     /// Renewals by `broker`.
     pub fn new(broker: Arc<Broker>, catalogue: Arc<Current>) -> Self {
-        Self { broker, catalogue, done: Cache::new(CAPACITY) }
+        let done = Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBER).build();
+        Self { broker, catalogue, done, under_way: Arc::default() }
+    }
+
+    /// Waits until no renewal is under way, and lets none begin: a refresh token that was used and not
+    /// replaced would be lost.
+    pub async fn finish(&self) {
+        let none = tokio::time::timeout(PATIENCE, self.under_way.clone().write_owned());
+        match none.await {
+            // Held for ever: the process ends.
+            Ok(guard) => std::mem::forget(guard),
+            Err(_) => {
+                tracing::warn!("a renewal at a provider was cut off: its session may have to sign in anew")
+            }
+        }
     }
 
     /// Renews what was due at `due_at`, unless that was done already; answers what changed.
@@ -34,7 +53,13 @@ impl Renewals {
         let work = async {
             let (broker, catalogue, id) = (self.broker.clone(), self.catalogue.load(), session_id.to_owned());
             // A task of its own: a visitor who goes away must not break it off half-way.
-            let renewal = tokio::spawn(async move { broker.renew(&catalogue, &id).await });
+            let Ok(under_way) = self.under_way.clone().try_read_owned() else {
+                return Err(StoreError::Timeout);
+            };
+            let renewal = tokio::spawn(async move {
+                let _under_way = under_way;
+                broker.renew(&catalogue, &id).await
+            });
             renewal.await.unwrap_or(Err(StoreError::Timeout)).map(Arc::new)
         };
         let waiting = self.done.try_get_with(key, work);

@@ -120,14 +120,19 @@ impl Sessions {
         text: &str,
         scope: &CookieScope,
     ) -> Result<Option<Principal>, StoreError> {
-        let principal = self.still(text, scope).await?;
+        let principal = match self.known_principal(text, scope).await? {
+            Some(principal) if self.renewed(&principal).await? => Some(principal),
+            Some(_) => self.known_principal(text, scope).await?,
+            None => None,
+        };
         if let Some(principal) = &principal {
             self.touch(principal);
         }
         Ok(principal)
     }
 
-    /// The same without counting as use: for requests that go on for long.
+    /// The same for a request that goes on for long: it does not count as use, and does not wait for what
+    /// the provider says now. A provider that refuses ends the session, and that ends the request.
     ///
     /// # Errors
     /// As [`Sessions::principal`] has them.
@@ -136,11 +141,14 @@ impl Sessions {
         text: &str,
         scope: &CookieScope,
     ) -> Result<Option<Principal>, StoreError> {
-        match self.known_principal(text, scope).await? {
-            Some(principal) if self.renewed(&principal).await? => Ok(Some(principal)),
-            Some(_) => self.known_principal(text, scope).await,
-            None => Ok(None),
+        let principal = self.known_principal(text, scope).await?;
+        if let Some(principal) = &principal
+            && let Some((times, _)) = &principal.0.tokens
+            && matches!(times.freshness(self.clock.now()), Freshness::Due | Freshness::Expired)
+        {
+            self.renew_meanwhile(principal);
         }
+        Ok(principal)
     }
 
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
@@ -152,21 +160,32 @@ impl Sessions {
         match times.freshness(self.clock.now()) {
             Freshness::Fresh => Ok(true),
             Freshness::Due => {
-                if !live.renewing.swap(true, Ordering::AcqRel) {
-                    let (sessions, principal) = (self.clone(), principal.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = sessions.renew(&principal).await {
-                            tracing::warn!(%error, "a session could not be renewed");
-                            principal.0.renewing.store(false, Ordering::Release);
-                        }
-                    });
-                }
+                self.renew_meanwhile(principal);
                 Ok(true)
             }
             Freshness::Expired => self.renew(principal).await.map(|()| false),
             // It counts no more, and the reading of it says so.
             Freshness::Lost => Ok(false),
         }
+    }
+
+    /// Has it renewed while requests go on; one of them asks.
+    fn renew_meanwhile(self: &Arc<Self>, principal: &Principal) {
+        if principal.0.renewing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (sessions, principal) = (self.clone(), principal.clone());
+        tokio::spawn(async move {
+            if let Err(error) = sessions.renew(&principal).await {
+                tracing::warn!(%error, "a session could not be renewed");
+                principal.0.renewing.store(false, Ordering::Release);
+            }
+        });
+    }
+
+    /// Waits until no renewal is under way, and lets none begin.
+    pub async fn finish_renewals(&self) {
+        self.renewals.finish().await;
     }
 
     async fn renew(&self, principal: &Principal) -> Result<(), StoreError> {

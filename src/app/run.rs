@@ -38,12 +38,11 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
     let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>().map_err(|e| Fatal::new("listeners", e))?;
-    let reload = tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
+    tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
     let ending = tokio::select! {
         () = told_to_stop() => Ending::Stop,
         () = handover::offer(&folder, sockets) => Ending::HandOver,
     };
-    reload.abort();
     serving.end(&app, ending).await;
     Ok(())
 }
@@ -88,6 +87,7 @@ impl Serving {
             // Whoever asks again does not want to wait for the last stream.
             () = told_to_stop() => {}
         }
+        app.pool.sessions.finish_renewals().await;
         self.quiet.send_replace(true);
         while self.others.join_next().await.is_some() {}
         app.pool.store.close().await;

@@ -56,11 +56,15 @@ impl Broker {
                         Some(subject) => tx.user_by_identity(pool_id, &told.issuer, subject).await?,
                         None => None,
                     };
-                    let sessions = match (&told.sid, &user) {
-                        (Some(sid), _) => tx.sessions_by_provider_sid(name, sid).await?,
-                        (None, Some(user)) => tx.sessions_of(&user.id).await?,
-                        (None, None) => Vec::new(),
+                    let mut sessions = match &user {
+                        Some(user) => tx.sessions_of(&user.id).await?,
+                        None => Vec::new(),
                     };
+                    if let Some(sid) = &told.sid {
+                        // A session of whose place there we know nothing may be the one that is meant.
+                        sessions.retain(|session| session.provider_sid.is_empty());
+                        sessions.extend(tx.sessions_by_provider_sid(name, sid).await?);
+                    }
                     let meant = |session: &Session| {
                         let of_user = user.as_ref().is_some_and(|user| user.id == session.user_id);
                         session.provider == name && (of_user || told.subject.is_none())

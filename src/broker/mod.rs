@@ -292,7 +292,7 @@ impl Broker {
                         created_at: now,
                     };
                     tx.add_session_cookie(&cookie).await?;
-                    tx.save_provider_tokens(&session.id, tokens, now, entropy).await?;
+                    tx.save_provider_tokens(&session.id, tokens, tokens.due_at(now), entropy).await?;
                     Ok(Ok((user, session)))
                 })
             })

@@ -1,32 +1,41 @@
 //! Renewing what a provider says of a signed-in person: once, however many requests on however many
 //! nodes wait for it, since many providers take a refresh token only once.
 
-use super::{Broker, mapping};
+use super::{Broker, Entry, mapping};
 use crate::base::{Duration, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::directory;
-use crate::model::{Identity, ProviderTokens, Session};
-use crate::provider::{ExternalIdentity, ProviderError};
+use crate::model::{ProviderTokens, Session};
+use crate::provider::{ExternalIdentity, ProviderError, Renewed};
 use crate::store::{Change, Lease, StoreError};
+use std::sync::Arc;
 
-/// How long one node may take: longer than any call to a provider does.
-const LEASE: Duration = Duration::from_secs(30);
-/// How often it is asked whether another node is done.
-const ASK: Duration = Duration::from_millis(100);
+/// How long one node may take, its work on the store included.
+const LEASE: Duration = Duration::from_secs(45);
+/// How long of it the provider may take.
+const PROVIDER: Duration = Duration::from_secs(25);
+/// How often it is asked whether another node is done: at first, and at most.
+const ASK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// After how long a renewal is tried again that the provider did not answer.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What the lease holder needs.
-struct Holder {
-    session: Session,
-    identity: Identity,
-    tokens: ProviderTokens,
-}
-
+/// Whose turn it is to renew a session's tokens.
 enum Turn {
-    Mine(Box<Holder>),
+    Mine(Box<Mine>),
     Elsewhere,
     NotDue,
+    /// The session cannot be renewed at all; why.
+    Impossible(&'static str),
+}
+
+/// What whoever holds the lease works with.
+struct Mine {
+    session: Session,
+    entry: Arc<Entry>,
+    subject: String,
+    tokens: ProviderTokens,
+    /// The lease's end, which tells it from others.
+    until: Timestamp,
 }
 
 impl Broker {
@@ -40,70 +49,71 @@ impl Broker {
     /// Where the store does not answer.
     pub async fn renew(&self, catalogue: &Catalogue, session_id: &str) -> Result<Vec<Change>, StoreError> {
         let heard = || vec![Change::Session(session_id.to_owned())];
-        let begun = self.clock.now();
+        let (begun, mut pause) = (self.clock.now(), ASK.0);
         loop {
             match self.take_turn(session_id).await? {
-                Turn::Mine(holder) => return self.renew_mine(catalogue, *holder).await,
+                Turn::Mine(mine) => return self.renew_mine(catalogue, *mine).await,
                 Turn::NotDue => return Ok(heard()),
-                Turn::Elsewhere if self.clock.now().since(begun) > LEASE => return Err(StoreError::Timeout),
-                Turn::Elsewhere => tokio::time::sleep(ASK).await,
+                Turn::Impossible(why) => return self.end(session_id, None, why).await,
+                Turn::Elsewhere => {}
+            }
+            while self.store.renewal_under_way(session_id, self.clock.now()).await? {
+                if self.clock.now().since(begun) > LEASE {
+                    return Err(StoreError::Timeout);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ASK.1);
             }
         }
     }
 
     async fn take_turn(&self, session_id: &str) -> Result<Turn, StoreError> {
         let now = self.clock.now();
+        let until = now.plus(LEASE);
         self.store
             .transaction(|tx| {
                 Box::pin(async move {
-                    let tokens = match tx.lease_provider_tokens(session_id, now, now.plus(LEASE)).await? {
+                    let tokens = match tx.lease_provider_tokens(session_id, now, until).await? {
                         Lease::Taken(tokens) => tokens,
                         Lease::Elsewhere => return Ok(Turn::Elsewhere),
                         Lease::NotDue => return Ok(Turn::NotDue),
                     };
                     let Some(session) = tx.session(session_id).await? else { return Ok(Turn::NotDue) };
+                    let Ok(entry) = self.entry(&session.provider) else {
+                        return Ok(Turn::Impossible("its provider is not in the file any more"));
+                    };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
-                    let identity = identities.into_iter().find(|id| id.provider == session.provider);
-                    Ok(identity.map_or(Turn::NotDue, |identity| {
-                        Turn::Mine(Box::new(Holder { session, identity, tokens }))
-                    }))
+                    // The account is told apart by its issuer: names in the file may change.
+                    let identity = identities.into_iter().find(|id| id.issuer == entry.config.issuer());
+                    let Some(identity) = identity else {
+                        return Ok(Turn::Impossible("its provider is another one now"));
+                    };
+                    let subject = identity.subject;
+                    Ok(Turn::Mine(Box::new(Mine { session, entry, subject, tokens, until })))
                 })
             })
             .await
     }
 
-    async fn renew_mine(&self, catalogue: &Catalogue, holder: Holder) -> Result<Vec<Change>, StoreError> {
-        let Holder { session, identity, tokens } = holder;
-        let (sid, provider) = (session.id.as_str(), session.provider.as_str());
-        let renewed = match self.entry(provider) {
-            Ok(entry) => match entry.provider.renew(&tokens, &identity.subject).await {
-                // The account that the provider speaks of now must be the one that signed in.
-                Ok(external) if external.issuer != identity.issuer => Err(ProviderError::Invalid {
-                    check: "issuer",
-                    detail: "the provider is another one now".to_owned(),
-                }),
-                Ok(external) => Ok((entry, external)),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(ProviderError::Invalid { check: "provider", detail: error.to_string() }),
+    async fn renew_mine(&self, catalogue: &Catalogue, mine: Mine) -> Result<Vec<Change>, StoreError> {
+        let asked = mine.entry.provider.renew(&mine.tokens, &mine.subject);
+        let renewed = match tokio::time::timeout(PROVIDER, asked).await {
+            Ok(renewed) => renewed,
+            Err(_) => Err(ProviderError::Unavailable("it did not answer in time".to_owned())),
         };
         match renewed {
-            Ok((entry, external)) => self.take_over(catalogue, &session, &entry.config, external).await,
-            Err(ProviderError::Unavailable(why)) => {
-                tracing::warn!(
-                    sid,
-                    provider,
-                    why,
-                    "what the provider says could not be renewed: tried again later"
-                );
-                let due_at = self.clock.now().plus(AGAIN);
-                self.store
-                    .transaction(|tx| Box::pin(async move { tx.postpone_provider_tokens(sid, due_at).await }))
-                    .await?;
-                Ok(vec![Change::Session(sid.to_owned())])
+            Ok(Renewed { tokens, identity: Ok(external) }) => {
+                self.take_over(catalogue, &mine, &tokens, &external).await
             }
-            Err(error) => self.end(sid, provider, &error.to_string()).await,
+            // The old tokens may be used up: the new ones are kept, and asked with soon.
+            Ok(Renewed { tokens, identity: Err(ProviderError::Unavailable(why)) }) => {
+                self.postpone(&mine, Some(&tokens), &why).await
+            }
+            Err(ProviderError::Unavailable(why)) => self.postpone(&mine, None, &why).await,
+            Ok(Renewed { identity: Err(error), .. }) | Err(error) => {
+                self.end(&mine.session.id, Some(mine.until), &error.to_string()).await
+            }
         }
     }
 
@@ -112,30 +122,32 @@ impl Broker {
     async fn take_over(
         &self,
         catalogue: &Catalogue,
-        session: &Session,
-        config: &crate::config::Provider,
-        external: ExternalIdentity,
+        mine: &Mine,
+        tokens: &ProviderTokens,
+        external: &ExternalIdentity,
     ) -> Result<Vec<Change>, StoreError> {
-        let sid = session.id.as_str();
-        let account = match mapping::account(config, &external) {
+        let (sid, config) = (mine.session.id.as_str(), &mine.entry.config);
+        let judged = mapping::account(config, external).and_then(|account| {
+            mapping::allowed(&config.allow, &account)
+                .map(|()| account)
+                .map_err(|who| format!("`allow` does not name {who}"))
+        });
+        let account = match judged {
             Ok(account) => account,
-            Err(why) => return self.end(sid, &config.name, &why).await,
+            Err(why) => return self.end(sid, Some(mine.until), &why).await,
         };
-        if let Err(who) = mapping::allowed(&config.allow, &account) {
-            return self.end(sid, &config.name, &format!("`allow` does not name {who}")).await;
-        }
         let (now, entropy, pool_id) = (self.clock.now(), &*self.entropy, &catalogue.pool.id);
         let user = self
             .store
             .transaction(|tx| {
-                let (account, tokens) = (&account, &external.tokens);
+                let account = &account;
                 Box::pin(async move {
-                    // Signed out meanwhile: there is nothing to renew.
-                    if tx.session(sid).await?.is_none() {
+                    // Signed out meanwhile, or signed in anew: there is nothing to renew.
+                    if !tx.holds_lease(sid, mine.until).await? {
                         return Ok(None);
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
-                    tx.save_provider_tokens(sid, tokens, now, entropy).await?;
+                    tx.save_provider_tokens(sid, tokens, tokens.due_at(now), entropy).await?;
                     tx.tell(&Change::Session(sid.to_owned()), now, entropy).await?;
                     Ok(Some(user))
                 })
@@ -151,11 +163,53 @@ impl Broker {
         Ok(changes)
     }
 
-    /// Ends a session for which its provider does not vouch any more.
-    async fn end(&self, sid: &str, provider: &str, why: &str) -> Result<Vec<Change>, StoreError> {
-        let (now, entropy): (Timestamp, _) = (self.clock.now(), &*self.entropy);
-        self.store.transaction(|tx| Box::pin(async move { tx.end_session(sid, now, entropy).await })).await?;
-        tracing::info!(target: "audit", event = "session_ended", sid, provider, reason = why);
+    /// The provider did not answer: what it granted is kept, and it is asked again later.
+    async fn postpone(
+        &self,
+        mine: &Mine,
+        tokens: Option<&ProviderTokens>,
+        why: &str,
+    ) -> Result<Vec<Change>, StoreError> {
+        let (sid, provider) = (mine.session.id.as_str(), mine.session.provider.as_str());
+        tracing::warn!(sid, provider, why, "what the provider says could not be renewed: tried again later");
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        self.store
+            .transaction(|tx| {
+                Box::pin(async move {
+                    if !tx.holds_lease(sid, mine.until).await? {
+                        return Ok(());
+                    }
+                    if let Some(tokens) = tokens {
+                        tx.save_provider_tokens(sid, tokens, now.plus(AGAIN), entropy).await?;
+                    }
+                    tx.postpone_provider_tokens(sid, now, now.plus(AGAIN)).await?;
+                    tx.tell(&Change::Session(sid.to_owned()), now, entropy).await
+                })
+            })
+            .await?;
+        Ok(vec![Change::Session(sid.to_owned())])
+    }
+
+    /// Ends a session for which its provider does not vouch any more, unless the lease by which that
+    /// was found out is another's now.
+    async fn end(&self, sid: &str, lease: Option<Timestamp>, why: &str) -> Result<Vec<Change>, StoreError> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let ended = self
+            .store
+            .transaction(|tx| {
+                Box::pin(async move {
+                    if let Some(until) = lease
+                        && !tx.holds_lease(sid, until).await?
+                    {
+                        return Ok(false);
+                    }
+                    tx.end_session(sid, now, entropy).await
+                })
+            })
+            .await?;
+        if ended {
+            tracing::info!(target: "audit", event = "session_ended", sid, reason = why);
+        }
         Ok(vec![Change::Session(sid.to_owned())])
     }
 }

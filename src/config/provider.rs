@@ -74,6 +74,13 @@ impl Allow {
 }
 
 impl Provider {
+    /// Who its accounts are told apart by: the issuer.
+    pub fn issuer(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(oidc) => &oidc.issuer,
+        }
+    }
+
     /// Our secret there, where we have one.
     pub fn secret(&self) -> Option<&Secret> {
         match &self.kind {

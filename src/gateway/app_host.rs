@@ -282,9 +282,11 @@ async fn sign_out(
     let header = &session.req_header().headers;
     let site = header.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
     let mode = header.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
+    let dest = header.get("sec-fetch-dest").map(http::HeaderValue::as_bytes);
     let own = match (&session.req_header().method, site) {
         // An image in somebody's text must not sign every reader out: only going there counts.
-        (&Method::GET, Some(b"same-origin")) => mode == Some(b"navigate"),
+        // Nor must a frame in it.
+        (&Method::GET, Some(b"same-origin")) => mode == Some(b"navigate") && dest == Some(b"document"),
         (_, Some(b"same-origin")) => true,
         (&Method::POST, None) => header.get("origin").is_some_and(|o| o.as_bytes() == origin.as_bytes()),
         _ => false,

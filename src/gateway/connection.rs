@@ -8,7 +8,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
@@ -57,15 +57,29 @@ pub fn is_of_use(session: &Session, bytes: usize) {
 pub struct Credit {
     left: AtomicI64,
     reader: AtomicWaker,
+    used: AtomicBool,
 }
 
 impl Credit {
     /// What a connection begins with.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { left: AtomicI64::new(AT_FIRST), reader: AtomicWaker::new() })
+        Arc::new(Self {
+            left: AtomicI64::new(AT_FIRST),
+            reader: AtomicWaker::new(),
+            used: AtomicBool::new(false),
+        })
+    }
+
+    /// Ready if nothing has been of use within `time`; never, if something was.
+    pub async fn unused_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        if self.used.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 
     fn earn(&self, bytes: usize) {
+        self.used.store(true, Ordering::Relaxed);
         let worth = A_SIGN + i64::try_from(bytes).unwrap_or(AT_MOST);
         let before = self.left.fetch_add(worth, Ordering::Relaxed);
         if before > AT_MOST {

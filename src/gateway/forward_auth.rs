@@ -62,6 +62,10 @@ async fn judged(
         return Err(refuse("the visitor does not speak https with the proxy"));
     }
     let deny = session.req_header().uri.query() == Some(DENY);
+    let names = session.req_header().headers.keys();
+    if let Some(name) = names.map(|name| name.as_str()).find(|name| table.reserved.in_disguise(name)) {
+        return Err(refuse(&format!("`{name}` would pass for a header of ours behind the proxy")));
+    }
     let asked = incoming.asking_for(host, method, deny.then_some(OnUnauthenticatedRequest::Deny));
     let Place::Route(entry) = judge::place(table, session, &asked, target)? else {
         return Err(Failure::not_found().answer(&asked.visitor(session)).into());
@@ -78,6 +82,5 @@ async fn judged(
         tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");
         Stop::from(Failure::internal().answer(&asked.visitor(session)))
     })?;
-    headers::clear_absent(answer.headers_mut(), &entry.route);
     Ok(hosted::finish(answer, &asked.visitor(session)).into())
 }

@@ -46,6 +46,14 @@ impl Reserved {
     }
 }
 
+impl Reserved {
+    /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
+    /// others: whoever replaces headers by their exact name leaves it in.
+    pub fn in_disguise(&self, name: &str) -> bool {
+        matches!(plain(name), Cow::Owned(_)) && self.holds(name)
+    }
+}
+
 /// Servers that hand headers on in their environment take every mark for the same one (RFC 3875,
 /// section 4.1.18), so names that differ in marks alone are taken for the same.
 fn plain(name: &str) -> Cow<'_, str> {
@@ -144,17 +152,6 @@ pub fn set_identity(
         set_access_token(headers, principal, now)?;
     }
     Ok(())
-}
-
-/// Says to a proxy that asks which of the identity's headers are absent, so that it lets none through that
-/// a client made up: a name without a value takes the place of the client's.
-pub fn clear_absent(headers: &mut HeaderMap, route: &Route) {
-    let configured = route.config.headers.iter().map(|header| header.name.clone());
-    for name in [OIDC_DATA, OIDC_IDENTITY, OIDC_ACCESS_TOKEN].into_iter().chain(configured) {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(""));
-        }
-    }
 }
 
 /// Hands the provider's access token on, while there is one that counts.

@@ -96,7 +96,8 @@ impl Incoming {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
         let told = Connection::of(session).and_then(|connection| connection.told);
-        let behind = peer.is_some_and(trusted);
+        // What a connection's header told is the client itself, whatever its address is.
+        let behind = told.is_none() && peer.is_some_and(trusted);
         let secure = match (face, told) {
             (Face::Tls, _) => true,
             (Face::Plain, Some(told)) => told.tls,
@@ -105,7 +106,7 @@ impl Incoming {
                 behind && proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
             }
         };
-        let told = if behind { client_of(&header.headers, trusted) } else { None };
+        let forwarded = if behind { client_of(&header.headers, trusted) } else { None };
         let strict_transport = catalogue
             .config
             .tls
@@ -118,7 +119,7 @@ impl Incoming {
             secure,
             method: header.method.clone(),
             behind,
-            client: told.or(peer),
+            client: forwarded.or(peer),
             on_unauthenticated: None,
             strict_transport,
         })

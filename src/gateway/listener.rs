@@ -131,14 +131,21 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
-                    if let Some(stream) = hand_shake(Buffered::new(stream, credit), tls.as_deref()).await {
-                        outer::connection(async {
-                            let mut next = proxy.process_new(stream, &shutdown).await;
-                            while let Some(stream) = next {
-                                next = proxy.process_new(stream, &shutdown).await;
-                            }
-                        })
-                        .await;
+                    let Some(stream) =
+                        hand_shake(Buffered::new(stream, credit.clone()), tls.as_deref()).await
+                    else {
+                        return;
+                    };
+                    let work = outer::connection(async {
+                        let mut next = proxy.process_new(stream, &shutdown).await;
+                        while let Some(stream) = next {
+                            next = proxy.process_new(stream, &shutdown).await;
+                        }
+                    });
+                    tokio::select! {
+                        () = work => {}
+                        // pingora waits for an HTTP/2 preface, and then for a first request, without end.
+                        () = credit.unused_for(outer::HEAD) => {}
                     }
                 });
             }

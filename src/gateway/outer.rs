@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 /// How long a connection may stand idle between requests.
 pub const IDLE: Duration = Duration::from_secs(75);
 /// How long a request's head may take, from the connection's beginning or from the end of its idleness.
-const HEAD: Duration = Duration::from_secs(15);
+pub const HEAD: Duration = Duration::from_secs(15);
 /// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast upload
 /// over a long way.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;

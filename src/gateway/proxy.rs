@@ -279,9 +279,10 @@ fn set_deadlines(session: &mut Session) {
         session.set_keepalive(Some(outer::IDLE.as_secs()));
     }
     session.set_total_drain_timeout(Some(DRAIN));
-    match incoming::exchange(session) {
-        Exchange::Plain => session.set_write_timeout(Some(WRITE)),
-        Exchange::Stream | Exchange::WebSocket => session.set_read_timeout(None),
+    // It runs only while there is something to be read.
+    session.set_write_timeout(Some(WRITE));
+    if incoming::exchange(session) != Exchange::Plain {
+        session.set_read_timeout(None);
     }
 }
 

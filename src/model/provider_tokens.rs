@@ -4,7 +4,8 @@ use crate::base::{Duration, Secret, Timestamp};
 
 /// How long before their end tokens are renewed, so that requests need not wait for it.
 const AHEAD: Duration = Duration::from_secs(60);
-/// How long a session goes on after its tokens' end while the provider does not answer.
+/// How long a session goes on after its tokens' end while the provider does not answer, counted from when
+/// it was first asked in vain: whoever was away for long has not been asked about.
 const OUTAGE: Duration = Duration::from_secs(3600);
 
 /// A provider's tokens (RFC 6749, section 5.1).
@@ -37,6 +38,8 @@ pub struct RenewalTimes {
     pub due_at: Timestamp,
     /// When the access token ends.
     pub expires_at: Timestamp,
+    /// Since when the provider has not answered; never, where it did the last time.
+    pub failing_since: Timestamp,
 }
 
 /// How a session stands with its provider's tokens.
@@ -57,7 +60,11 @@ impl RenewalTimes {
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         match () {
             () if self.due_at == Timestamp::NEVER => Freshness::Fresh,
-            () if now >= self.expires_at.plus(OUTAGE) => Freshness::Lost,
+            () if now >= self.expires_at.max(self.failing_since).plus(OUTAGE)
+                && self.failing_since != Timestamp::NEVER =>
+            {
+                Freshness::Lost
+            }
             // A renewal that failed is tried again later: `due_at` has moved on.
             () if now < self.due_at => Freshness::Fresh,
             () if now < self.expires_at => Freshness::Due,
@@ -83,15 +90,18 @@ mod tests {
         assert_eq!(tokens(true, 8).due_at(at(0)), at(6));
         assert_eq!(tokens(false, 8).due_at(at(0)), Timestamp::NEVER);
 
-        let times = RenewalTimes { due_at: at(60), expires_at: at(100) };
+        let times = RenewalTimes { due_at: at(60), expires_at: at(100), failing_since: Timestamp::NEVER };
         let stage = |now| times.freshness(at(now));
+        // Whoever comes back after a long pause is asked about, however late it is.
         assert_eq!(
-            [stage(59), stage(60), stage(100), stage(3700)],
-            [Freshness::Fresh, Freshness::Due, Freshness::Expired, Freshness::Lost]
+            [stage(59), stage(60), stage(100), stage(9000)],
+            [Freshness::Fresh, Freshness::Due, Freshness::Expired, Freshness::Expired]
         );
-        let postponed = RenewalTimes { due_at: at(130), expires_at: at(100) };
-        assert_eq!(postponed.freshness(at(120)), Freshness::Fresh);
-        let never = RenewalTimes { due_at: Timestamp::NEVER, expires_at: at(100) };
+        let postponed = RenewalTimes { due_at: at(9130), failing_since: at(9100), ..times };
+        assert_eq!(postponed.freshness(at(9120)), Freshness::Fresh);
+        assert_eq!(postponed.freshness(at(9130)), Freshness::Expired);
+        assert_eq!(postponed.freshness(at(12_700)), Freshness::Lost);
+        let never = RenewalTimes { due_at: Timestamp::NEVER, ..times };
         assert_eq!(never.freshness(at(9999)), Freshness::Fresh);
     }
 }

@@ -19,11 +19,7 @@ pub(super) async fn post(
 }
 
 async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
-    if pool.failures.allows(info.client).is_err() {
-        return Err(Failure::too_many_failures());
-    }
     let refused = |reason: &str, detail: &str| {
-        pool.failures.failed(info.client);
         tracing::warn!(
             target: "audit",
             event = "backchannel_logout_failed",

@@ -26,7 +26,17 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
         return Err(Failure::too_many_failures());
     }
     let refused = |error: LoginError| {
-        if !matches!(error, LoginError::Store(_) | LoginError::Provider(ProviderError::Unavailable(_))) {
+        // What costs the provider nothing does not count: any page could have a browser ask for it, and
+        // shut out whoever shares its address.
+        let free = matches!(
+            error,
+            LoginError::NoSuchProvider
+                | LoginError::NoAttempt
+                | LoginError::OtherProvider
+                | LoginError::Store(_)
+                | LoginError::Provider(ProviderError::Unavailable(_))
+        );
+        if !free {
             pool.failures.failed(info.client);
         }
         // A name that is no provider's is the visitor's own word, of which there is no end.

@@ -36,11 +36,17 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 }
 
 async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
-    info.same_origin()?;
+    info.same_origin(&own_origin(pool))?;
     match signed_in(pool, info).await? {
         Some(principal) => sign_out(pool, info, &principal.session().id, "").await,
         None => see_other(&pool.current.load().config.public_url.join("/logout")),
     }
+}
+
+/// The origin of the pool's pages.
+pub(super) fn own_origin(pool: &Pool) -> String {
+    let catalogue = pool.current.load();
+    catalogue.config.public_url.origin_of(catalogue.config.public_url.host())
 }
 
 /// Ends the session of this browser and sends it on.

@@ -45,16 +45,17 @@ impl RequestInfo {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A browser says where a form comes from; SameSite=Lax has kept the cookie out already where that
-    /// is another site.
+    /// A browser says where a form comes from; an old one at least from which origin. SameSite=Lax has
+    /// kept the cookie out already where that is another site.
     ///
     /// # Errors
-    /// Where the form is of another origin.
-    pub fn same_origin(&self) -> Result<(), Failure> {
-        match self.header("sec-fetch-site") {
-            Some(site) if site != "same-origin" => Err(Failure::bad_request()),
-            _ => Ok(()),
-        }
+    /// Where the form is of another origin than `own`.
+    pub fn same_origin(&self, own: &str) -> Result<(), Failure> {
+        let same = match self.header("sec-fetch-site") {
+            Some(site) => site == "same-origin",
+            None => self.header("origin") == Some(own),
+        };
+        if same { Ok(()) } else { Err(Failure::bad_request()) }
     }
 
     /// The client's address, for log lines.

@@ -40,7 +40,7 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 
 /// What a form of this page asks for: one session by its id, or all.
 async fn end(pool: &Pool, info: &RequestInfo, text: &str) -> Handled {
-    info.same_origin()?;
+    info.same_origin(&logout::own_origin(pool))?;
     let Some(principal) = signed_in(pool, info).await? else { return Err(nobody()) };
     let asked = form(text).ok_or_else(Failure::bad_request)?;
     let all = asked.contains_key("all");

@@ -69,6 +69,16 @@ pub struct ExternalIdentity {
     pub tokens: ProviderTokens,
 }
 
+/// Tokens that were renewed, and what came of asking about the person with them. The tokens before them
+/// may have been used up: these must be kept, whatever came.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The tokens.
+    pub tokens: ProviderTokens,
+    /// The person.
+    pub identity: Result<ExternalIdentity, ProviderError>,
+}
+
 /// Why a login at a provider did not come about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderError {
@@ -128,8 +138,9 @@ pub trait Provider: Send + Sync {
     /// (OpenID Connect Core 1.0, section 12).
     ///
     /// # Errors
-    /// [`ProviderError::Refused`] where the provider does not vouch for the person any more.
-    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<ExternalIdentity, ProviderError>;
+    /// [`ProviderError::Refused`] where the provider does not vouch for the person any more; the tokens
+    /// are as they were then.
+    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<Renewed, ProviderError>;
 
     /// Where to send a browser to end its session at the provider (OpenID Connect RP-Initiated Logout
     /// 1.0, section 2); nowhere if the provider knows no such way. `state` comes back with it.

@@ -2,7 +2,7 @@
 
 use super::backchannel::{self, LogoutToken};
 use super::metadata::{Document, Metadata};
-use super::{Begun, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError};
+use super::{Begun, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Duration, Entropy, Secret, Timestamp, Token, unb64};
 use crate::config;
 use crate::model::ProviderTokens;
@@ -151,6 +151,44 @@ impl OpenId {
                 ProviderError::Unavailable(format!("its token endpoint's answer cannot be read: {error}"))
             }
             RequestTokenError::Other(why) => ProviderError::Unavailable(why),
+        })
+    }
+
+    /// What the provider says of the person after a refresh.
+    async fn renewed_identity(
+        &self,
+        document: &Document,
+        client: &Client,
+        answer: &CoreTokenResponse,
+        before: &ProviderTokens,
+        subject: &str,
+    ) -> Result<ExternalIdentity, ProviderError> {
+        let now = self.clock.now();
+        // Claims that only an ID token carries stay as the last one had them, where none comes.
+        let mut claims = match answer.id_token() {
+            Some(id_token) => self.verified(client, id_token, None, now).await?,
+            None => before.id_token.as_ref().and_then(|token| payload(token.expose())).unwrap_or_default(),
+        };
+        // OpenID Connect Core 1.0, section 12.2: "its sub Claim Value MUST be the same as in the ID
+        // Token issued when the original authentication occurred".
+        if subject_of(&claims)? != subject {
+            return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
+        }
+        if document.userinfo_endpoint().is_some() {
+            let more = self.user_info(client, answer.access_token(), subject).await?;
+            claims = match answer.id_token() {
+                Some(_) => joined(claims, more),
+                None => joined(more, claims),
+            };
+        }
+        Ok(ExternalIdentity {
+            issuer: self.settings.issuer.clone(),
+            subject: subject.to_owned(),
+            amr: methods(&claims),
+            auth_time: now,
+            sid: sid_of(&claims),
+            claims,
+            tokens: granted(answer, Some(before), now),
         })
     }
 
@@ -318,7 +356,7 @@ impl Provider for OpenId {
         })
     }
 
-    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<ExternalIdentity, ProviderError> {
+    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<Renewed, ProviderError> {
         let refresh_token = tokens
             .refresh_token
             .as_ref()
@@ -326,33 +364,9 @@ impl Provider for OpenId {
         let document = self.metadata.get().await?;
         let client = self.client(&document, &self.settings.issuer)?;
         let answer = self.refresh_grant(&client, refresh_token).await?;
-        let now = self.clock.now();
-        // Claims that only an ID token carries stay as the last one had them, where none comes.
-        let mut claims = match answer.id_token() {
-            Some(id_token) => self.verified(&client, id_token, None, now).await?,
-            None => tokens.id_token.as_ref().and_then(|token| payload(token.expose())).unwrap_or_default(),
-        };
-        // OpenID Connect Core 1.0, section 12.2: "its sub Claim Value MUST be the same as in the ID
-        // Token issued when the original authentication occurred".
-        if subject_of(&claims)? != subject {
-            return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
-        }
-        if document.userinfo_endpoint().is_some() {
-            let more = self.user_info(&client, answer.access_token(), subject).await?;
-            claims = match answer.id_token() {
-                Some(_) => joined(claims, more),
-                None => joined(more, claims),
-            };
-        }
-        Ok(ExternalIdentity {
-            issuer: self.settings.issuer.clone(),
-            subject: subject.to_owned(),
-            amr: methods(&claims),
-            auth_time: now,
-            sid: sid_of(&claims),
-            claims,
-            tokens: granted(&answer, Some(tokens), now),
-        })
+        let renewed = granted(&answer, Some(tokens), self.clock.now());
+        let identity = self.renewed_identity(&document, &client, &answer, tokens, subject).await;
+        Ok(Renewed { tokens: renewed, identity })
     }
 
     async fn logout(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<Url> {

@@ -1,6 +1,6 @@
 //! The providers' tokens, sealed, and the lease by which one node at a time renews them.
 
-use super::{Result, StoreError, Tx};
+use super::{Result, Store, StoreError, Tx, within_deadline};
 use crate::base::{Entropy, KeyRing, Purpose, Secret, Timestamp};
 use crate::model::{ProviderTokens, RenewalTimes};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,8 @@ pub struct StoredTokens {
     pub tokens: ProviderTokens,
     /// When they are to be renewed.
     pub times: RenewalTimes,
-    leased_until: Timestamp,
+    /// Until when somebody is renewing them.
+    pub leased_until: Timestamp,
 }
 
 /// What asking for the renewal of a session's tokens came to.
@@ -45,8 +46,7 @@ pub(super) async fn load(
     ring: &KeyRing,
     session_id: &str,
 ) -> Result<Option<StoredTokens>> {
-    const BY_SESSION: &str =
-        "SELECT sealed, due_at, expires_at, leased_until FROM provider_tokens WHERE session_id = $1";
+    const BY_SESSION: &str = "SELECT sealed, due_at, expires_at, leased_until, failing_since FROM provider_tokens WHERE session_id = $1";
     let Some(row) = sqlx::query(BY_SESSION).bind(session_id).fetch_optional(connection).await? else {
         return Ok(None);
     };
@@ -65,9 +65,26 @@ pub(super) async fn load(
             id_token: plain.id_token.map(Secret::new),
             expires_at,
         },
-        times: RenewalTimes { due_at: time("due_at")?, expires_at },
+        times: RenewalTimes { due_at: time("due_at")?, expires_at, failing_since: time("failing_since")? },
         leased_until: time("leased_until")?,
     }))
+}
+
+impl Store {
+    /// Until when somebody is renewing a session's tokens, where they are due at all: a look that costs
+    /// no writer anything.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn renewal_under_way(&self, session_id: &str, now: Timestamp) -> Result<bool> {
+        within_deadline(async {
+            let query =
+                "SELECT 1 FROM provider_tokens WHERE session_id = $1 AND due_at <= $2 AND leased_until > $3";
+            let query = sqlx::query(query).bind(session_id).bind(now.millis()).bind(now.millis());
+            Ok(query.fetch_optional(&self.pool).await?.is_some())
+        })
+        .await
+    }
 }
 
 impl Tx<'_> {
@@ -79,7 +96,8 @@ impl Tx<'_> {
         load(&mut self.inner, &self.ring, session_id).await
     }
 
-    /// Keeps a session's tokens, in the place of others; nobody is renewing them then.
+    /// Keeps a session's tokens, in the place of others, to be renewed at `due_at`; nobody is renewing
+    /// them then.
     ///
     /// # Errors
     /// Where the store does not answer, or the session is gone.
@@ -87,7 +105,7 @@ impl Tx<'_> {
         &mut self,
         session_id: &str,
         tokens: &ProviderTokens,
-        now: Timestamp,
+        due_at: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
         let plain = Plain {
@@ -104,13 +122,14 @@ impl Tx<'_> {
             .execute(&mut *self.inner)
             .await?;
         sqlx::query(
-            "INSERT INTO provider_tokens (session_id, sealed, due_at, expires_at, leased_until) \
-             VALUES ($1, $2, $3, $4, 0)",
+            "INSERT INTO provider_tokens (session_id, sealed, due_at, expires_at, leased_until, failing_since) \
+             VALUES ($1, $2, $3, $4, 0, $5)",
         )
         .bind(session_id)
         .bind(sealed)
-        .bind(tokens.due_at(now).millis())
+        .bind(due_at.millis())
         .bind(tokens.expires_at.millis())
+        .bind(Timestamp::NEVER.millis())
         .execute(&mut *self.inner)
         .await?;
         Ok(())
@@ -141,14 +160,31 @@ impl Tx<'_> {
         Ok(Lease::Taken(stored.tokens))
     }
 
-    /// Gives a renewal up that did not come about; it is tried again from `due_at` on.
+    /// Whether the lease until `until` is still the caller's: it may have ended, and be another's now.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn postpone_provider_tokens(&mut self, session_id: &str, due_at: Timestamp) -> Result<()> {
-        sqlx::query("UPDATE provider_tokens SET due_at = $2, leased_until = 0 WHERE session_id = $1")
+    pub async fn holds_lease(&mut self, session_id: &str, until: Timestamp) -> Result<bool> {
+        Ok(self.provider_tokens(session_id).await?.is_some_and(|stored| stored.leased_until == until))
+    }
+
+    /// Gives a renewal up at `now` that did not come about; it is tried again from `due_at` on.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn postpone_provider_tokens(
+        &mut self,
+        session_id: &str,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Result<()> {
+        const POSTPONE: &str = "UPDATE provider_tokens SET due_at = $2, leased_until = 0, failing_since = \
+                                CASE WHEN failing_since < $3 THEN failing_since ELSE $4 END WHERE session_id = $1";
+        sqlx::query(POSTPONE)
             .bind(session_id)
             .bind(due_at.millis())
+            .bind(now.millis())
+            .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
         Ok(())

@@ -97,6 +97,12 @@ async fn asks_about_each_request(start: impl Fn(&Front, u16, u16) -> Party) {
         let answer = asks(name, value).await.unwrap().status().as_u16();
         assert!(matches!(answer, 400 | 401 | 403), "{name}: {answer}");
     }
+    // Nor does anybody but the proxy ask: a script of the app could read what it is answered.
+    let asked = visitor.client.get(format!("{origin}/.narthex/forward-auth"));
+    let asked =
+        asked.header("X-Forwarded-Method", "GET").header("X-Forwarded-Uri", "/").send().await.unwrap();
+    is(&asked, 404);
+    assert!(!asked.headers().contains_key("x-amzn-oidc-data"));
     let posted = visitor.client.post(format!("{origin}/form")).body("x=1").send().await.unwrap();
     let seen: Seen = posted.json().await.unwrap();
     assert_eq!((seen.method.as_str(), seen.body.as_str()), ("POST", "x=1"));
@@ -278,6 +284,10 @@ async fn only_a_trusted_proxy_may_ask() {
         assert_eq!(ask("127.0.0.1", &twice).await, "400", "{name} twice");
         let without = |text: String| text.replace(name, "X-Nothing");
         assert_eq!(ask("127.0.0.1", &without).await, "400", "no {name}");
+    }
+    for name in ["X_Amzn_Oidc_Data", "x-amzn_oidc-identity", "X_Forwarded_User"] {
+        let disguised = |text: String| text.replace("\r\n\r\n", &format!("\r\n{name}: forged\r\n\r\n"));
+        assert_eq!(ask("127.0.0.1", &disguised).await, "400", "{name}");
     }
     for (from, to, status) in [
         ("Uri: /a", "Uri: /a/../b", "400"),

@@ -423,19 +423,37 @@ async fn every_answer_of_ours_says_how_it_may_be_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
     let upstream = Upstream::start().await;
-    let (narthex, _provider) = deployment(&upstream).await;
+    let (narthex, provider) = deployment(&upstream).await;
     let from = |address: [u8; 4]| {
         Visitor::with(&narthex, |builder| builder.local_address(std::net::IpAddr::from(address)))
     };
     let attacker = from([127, 0, 0, 66]);
-    let callback = format!("{}/oauth2/idpresponse/corp?state=x&code=y", narthex.origin("auth"));
+    let app = format!("{}/", narthex.origin("app"));
+    // Each begins as it should, and comes back with a code of its own making, about which the provider
+    // has to be asked.
     let mut answers = Vec::new();
+    let mut callback = String::new();
     for _ in 0..40 {
+        let begun = attacker.get(location(&attacker.get(&app).await).as_str()).await;
+        let there = location(&begun);
+        let query: std::collections::HashMap<_, _> = there.query_pairs().collect();
+        let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
+        back.query_pairs_mut()
+            .append_pair("state", &query["state"])
+            .append_pair("code", "made-up")
+            .append_pair("iss", &format!("http://127.0.0.1:{}", provider.port));
+        callback = back.into();
         answers.push(attacker.get(&callback).await.status().as_u16());
     }
     assert_eq!(answers.iter().position(|status| *status == 429), Some(30), "{answers:?}");
     let told = attacker.get(&callback).await;
     assert!(told.headers().contains_key("retry-after"));
+    // What costs nobody anything does not count: any page could have browsers ask for it.
+    let office = from([127, 0, 0, 68]);
+    for _ in 0..40 {
+        is(&office.get(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await, 400);
+    }
+    is(&office.land(&app, "carol").await, 200);
     // A sign-in of the same address has to wait, too; another one's does not.
     is(&attacker.land(&format!("{}/", narthex.origin("app")), "mallory").await, 429);
     is(&from([127, 0, 0, 67]).land(&format!("{}/", narthex.origin("app")), "alice").await, 200);

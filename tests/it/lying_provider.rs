@@ -406,3 +406,29 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
     assert_eq!(narthex.audit("backchannel_logout_failed").last().unwrap()["reason"], "attempt_used");
     is(&again.program(reqwest::Method::GET, &app).await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_notice() {
+    let (provider, narthex, _upstream) = scene().await;
+    let app = format!("{}/", narthex.origin("app"));
+    let visitor = Visitor::new(&narthex);
+    let mut answer = visitor.get(&app).await;
+    let callback = loop {
+        let to = location(&answer).to_string();
+        if to.contains("/oauth2/idpresponse/corp?") {
+            break to;
+        }
+        answer = visitor.get(&to).await;
+    };
+    // Whoever saw the browser's cookies and its address bar can send the same again.
+    let url: url::Url = callback.parse().unwrap();
+    let cookies = reqwest::cookie::CookieStore::cookies(&*visitor.jar, &url).unwrap();
+    let send = async || {
+        let client = Visitor::new(&narthex).client;
+        client.get(&callback).header("cookie", &cookies).header("accept", "text/html").send().await.unwrap()
+    };
+    is(&send().await, 303);
+    is(&send().await, 400);
+    assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "attempt_used");
+    assert_eq!(narthex.audit("login").len(), 1, "{}", provider.issuer);
+}

@@ -301,6 +301,24 @@ async fn a_head_that_does_not_come_to_its_end_is_given_up() {
     assert!((10..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_given_up() {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    // Without a word, and with the beginning of HTTP/2 but no request.
+    for (http2, words) in
+        [(false, ""), (true, ""), (true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")]
+    {
+        let mut stream = tls(&narthex, "app", http2).await;
+        assert!(say(&mut stream, words).await);
+        let begun = Instant::now();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "over HTTP/2: {http2}, {words:?}");
+        assert!((10..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    }
+}
+
 const CHUNK: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]

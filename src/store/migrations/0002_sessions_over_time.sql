@@ -9,7 +9,8 @@ CREATE TABLE provider_tokens (
     sealed BLOB NOT NULL,
     due_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    leased_until BIGINT NOT NULL
+    leased_until BIGINT NOT NULL,
+    failing_since BIGINT NOT NULL
 );
 
 CREATE TABLE used_logout_tokens (
