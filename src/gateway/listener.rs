@@ -136,15 +136,15 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     else {
                         return;
                     };
-                    let work = outer::connection(async {
+                    let work = async {
                         let mut next = proxy.process_new(stream, &shutdown).await;
                         while let Some(stream) = next {
                             next = proxy.process_new(stream, &shutdown).await;
                         }
-                    });
+                    };
                     tokio::select! {
                         () = work => {}
-                        // pingora waits for an HTTP/2 preface, and then for a first request, without end.
+                        // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
                         () = credit.unused_for(outer::HEAD) => {}
                     }
                 });

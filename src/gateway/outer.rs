@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 
 /// How long a connection may stand idle between requests.
 pub const IDLE: Duration = Duration::from_secs(75);
-/// How long a request's head may take, from the connection's beginning or from the end of its idleness.
+/// How long a request's head may take: the first one's from the connection's beginning, which the listener
+/// sees to, a later one's from the longest that the connection may have been idle.
 pub const HEAD: Duration = Duration::from_secs(15);
 /// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast upload
 /// over a long way.
@@ -44,8 +45,6 @@ struct Current {
 
 tokio::task_local! {
     static CURRENT: Current;
-    /// Whether the connection has carried a request already.
-    static REUSED: Cell<bool>;
 }
 
 /// Says that the current request's head was read.
@@ -57,11 +56,6 @@ pub fn head_was_read() {
 /// Ends the current request when `end` says so.
 pub fn end_when(end: oneshot::Receiver<()>) {
     _ = CURRENT.try_with(|current| current.end.replace(Some(end)));
-}
-
-/// Serves a connection; whatever its requests know of one another lives as long.
-pub async fn connection(work: impl Future<Output = ()>) {
-    REUSED.scope(Cell::new(false), work).await;
 }
 
 impl Outer {
@@ -96,8 +90,6 @@ impl HttpServerApp for Outer {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let reused = REUSED.try_with(|reused| reused.replace(true)).unwrap_or(false);
-        let within = if reused { IDLE + HEAD } else { HEAD };
         let work = async {
             let mut work = pin!(self.proxy.process_new_http(session, shutdown));
             let mut deadline = None;
@@ -110,7 +102,7 @@ impl HttpServerApp for Outer {
                         deadline = None;
                         return current.poll_end(cx).map(|()| None);
                     }
-                    let sleep = deadline.get_or_insert_with(|| Box::pin(fast_sleep(within)));
+                    let sleep = deadline.get_or_insert_with(|| Box::pin(fast_sleep(IDLE + HEAD)));
                     sleep.as_mut().poll(cx).map(|()| None)
                 })
             })
