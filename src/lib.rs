@@ -27,21 +27,28 @@
 //!
 //! # A request, walked
 //!
-//! `gateway::serve` accepts a connection, shakes hands with the certificate that `gateway::TlsStore`
-//! chooses, and gives it to pingora. For each request pingora calls `Door::request_filter`, which is
-//! `Door::conduct` (`src/gateway/proxy.rs`), the one function that holds the whole way:
+//! `gateway::serve` accepts a connection, finds it a place among those that there may be
+//! (`Admission`), shakes hands with the certificate that `gateway::TlsStore` chooses, and gives it to
+//! pingora. For each request pingora calls `Door::request_filter`, which is `Door::conduct`
+//! (`src/gateway/proxy.rs`), the one function that holds the whole way:
 //!
 //! 1. `Incoming::read` reads the head once: framing, sizes, host, client, who looks at the answer.
-//! 2. `Path::parse` decodes the path as it is judged; `Table::find` says what it is for: the pool's
-//!    pages (`bridge::to_pool`), an address of our own (`app_host::answer`), or a route.
-//! 3. [`access::Sessions::principal`] finds who it speaks for: from memory, or by one read of the
-//!    store.
-//! 4. [`policy::evaluate`] answers a permit, or a denial that becomes a redirect or a 401.
-//! 5. [`access::Minter::mint`] takes the permit and makes the assertion, or finds the one it made.
+//! 2. `judge::place` decodes the path as it is judged and says what it is for: the pool's pages
+//!    (`bridge::to_pool`), an address of our own (`app_host::answer`), or a route.
+//! 3. `judge::pass`: [`access::Sessions::principal`] finds who it speaks for, from memory or by one read
+//!    of the store, and has the provider asked again where its word is about to end;
+//!    [`policy::evaluate`] answers a permit, or a denial that becomes a redirect or a 401;
+//!    [`access::Minter::mint`] takes the permit and makes the assertion, or finds the one it made.
+//!
+//! Another proxy that asks about somebody else's request (`forward_auth`) goes through the same two
+//! steps, with what it says of that request in the place of its own.
 //!
 //! Then pingora asks for a peer, which `Group::next` gives only for a permit, and before the request
 //! leaves, `headers::strip_request` takes out what the client said of itself and `headers::set_request`
 //! says what is true. What stops a request on its way is a `Stop`: the answer that it gets.
+//!
+//! A request that may go on for long is watched over by `Streams`, which judges it again each second;
+//! `Outer` ends it from outside of pingora, which looks at a request only when bytes move.
 //!
 //! # A login, walked
 //!

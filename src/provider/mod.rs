@@ -3,6 +3,7 @@
 //! answers is what the provider vouches for, nothing more.
 
 mod backchannel;
+mod claims;
 mod metadata;
 mod oidc;
 mod outbound;

@@ -1,0 +1,122 @@
+//! What an OpenID provider's answers say, read out of them: claims, tokens, and how far its clock is off.
+
+use super::ProviderError;
+use super::metadata::Document;
+use crate::base::{Duration, Secret, Timestamp, unb64};
+use crate::model::ProviderTokens;
+use openidconnect::core::CoreTokenResponse;
+use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse as _, TokenResponse as _};
+use serde_json::{Map, Value};
+
+/// How far clocks may differ.
+pub const SKEW: Duration = Duration::from_secs(60);
+/// What is told of it, in seconds: less is common.
+const TOLD_SKEW: u64 = 5;
+
+/// How long what a provider says of a person counts at most, and where it does not say how long.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// A token that ends sooner is renewed no more often than this.
+const SHORTEST: Duration = Duration::from_secs(4);
+/// Session ids are some dozens of characters.
+const LONGEST_SID: usize = 255;
+
+/// A clock that differs is borne for a minute, and told long before logins begin to fail.
+pub fn tell_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
+    let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp::from_seconds);
+    let ahead = time("iat").map_or(Duration::ZERO, |issued| issued.since(now));
+    let behind = time("exp").map_or(Duration::ZERO, |expires| now.since(expires));
+    for (seconds, direction) in [(ahead.as_secs(), "ahead of"), (behind.as_secs(), "behind")] {
+        if seconds >= TOLD_SKEW {
+            tracing::warn!(
+                issuer,
+                seconds,
+                "the provider's clock is {direction} ours: logins fail from {} s on; set both clocks",
+                SKEW.as_secs()
+            );
+        }
+    }
+}
+
+/// The claims of a JWT, read without judging it.
+pub fn payload(token: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&token.split('.').nth(1).and_then(unb64)?).ok()
+}
+
+/// OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
+pub fn subject_of(claims: &Map<String, Value>) -> Result<String, ProviderError> {
+    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+    if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
+        return Err(ProviderError::invalid("sub", "it is empty, too long or holds control characters"));
+    }
+    Ok(subject.to_owned())
+}
+
+/// `claims` with whatever `more` adds to them. An address and what is said of it come from one
+/// document, or not at all.
+pub fn joined(mut claims: Map<String, Value>, more: Map<String, Value>) -> Map<String, Value> {
+    let has_address = claims.contains_key("email");
+    if !has_address {
+        claims.remove("email_verified");
+    }
+    for (name, value) in more {
+        if name != "email_verified" || !has_address {
+            claims.entry(name).or_insert(value);
+        }
+    }
+    claims
+}
+
+/// How the person was authenticated.
+pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
+    let amr = claims.get("amr").and_then(Value::as_array).into_iter().flatten();
+    let plain = |method: &&str| !method.contains(char::is_whitespace);
+    amr.filter_map(Value::as_str).filter(plain).map(str::to_owned).collect()
+}
+
+pub fn sid_of(claims: &Map<String, Value>) -> Option<String> {
+    let sid = claims.get("sid").and_then(Value::as_str)?;
+    (!sid.is_empty() && sid.len() <= LONGEST_SID).then(|| sid.to_owned())
+}
+
+/// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
+/// does the ID token, as a hint.
+pub fn granted(
+    answer: &CoreTokenResponse,
+    before: Option<&ProviderTokens>,
+    now: Timestamp,
+) -> ProviderTokens {
+    let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
+    let id_token = answer.id_token().map(|token| Secret::new(token.to_string()));
+    ProviderTokens {
+        access_token: Secret::new(answer.access_token().secret().as_str()),
+        refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),
+        id_token: id_token.or_else(|| before?.id_token.clone()),
+        expires_at: now.plus(answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME)),
+    }
+}
+
+/// RFC 9207, section 2.4: clients "MUST reject the response if the parameter is absent" where the
+/// server says that it sends it, and MUST compare it with the issuer they sent the browser to.
+pub fn check_issuer(document: &Document, iss: Option<&String>) -> Result<(), ProviderError> {
+    match iss {
+        Some(iss) if iss == document.issuer().as_str() => Ok(()),
+        Some(iss) => Err(ProviderError::invalid("iss", format!("the response is of `{iss}`"))),
+        None if document.additional_metadata().authorization_response_iss_parameter_supported => {
+            Err(ProviderError::invalid("iss", "the response does not say whose it is"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The check that the log names.
+pub fn check_name(error: &ClaimsVerificationError) -> &'static str {
+    match error {
+        ClaimsVerificationError::Expired(_) => "exp or iat",
+        ClaimsVerificationError::InvalidAudience(_) => "aud",
+        ClaimsVerificationError::InvalidIssuer(_) => "issuer",
+        ClaimsVerificationError::InvalidNonce(_) => "nonce",
+        ClaimsVerificationError::InvalidSubject(_) => "sub",
+        ClaimsVerificationError::SignatureVerification(_) => "signature",
+        _ => "id token",
+    }
+}
