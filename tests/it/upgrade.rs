@@ -59,6 +59,7 @@ async fn an_upgrade_under_load_loses_no_request_and_drops_no_websocket() {
     assert!(echoes(&mut socket, "after").await, "what was begun goes on");
     let outcome = scene.load.stop().await;
     assert!(outcome.bad.is_empty(), "{:?}", &outcome.bad[..outcome.bad.len().min(3)]);
+    println!("an upgrade: {} requests, {:.0} a second, none failed", outcome.good, outcome.rate);
     assert!(outcome.good > 3 * RATE, "{} requests are no load", outcome.good);
     // A new WebSocket is the new process's; sign-out reaches the one of the old process, too.
     let mut new = open_socket(&scene.narthex, &alice).await;
@@ -121,5 +122,6 @@ async fn a_hundred_reloads_under_load_fail_no_request() {
     assert!(echoes(&mut socket, "still here").await);
     let outcome = scene.load.stop().await;
     assert!(outcome.bad.is_empty(), "{:?}", &outcome.bad[..outcome.bad.len().min(3)]);
+    println!("100 reloads: {} requests, {:.0} a second, none failed", outcome.good, outcome.rate);
     assert!(outcome.good > RATE, "{} requests are no load", outcome.good);
 }

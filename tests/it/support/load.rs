@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 /// Requests that are being sent until [`Load::stop`].
 pub struct Load {
     stop: Arc<AtomicBool>,
+    begun: Instant,
     senders: JoinSet<Outcome>,
 }
 
@@ -17,6 +18,8 @@ pub struct Load {
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub good: usize,
+    /// The good ones a second.
+    pub rate: f64,
     /// Whatever was not 200, or no answer at all.
     pub bad: Vec<String>,
     /// How long the good ones took, in order once all are gathered.
@@ -61,7 +64,7 @@ impl Load {
                 outcome
             });
         }
-        Self { stop, senders }
+        Self { stop, begun: Instant::now(), senders }
     }
 
     /// Ends it.
@@ -75,6 +78,7 @@ impl Load {
             all.took.extend(outcome.took);
         }
         all.took.sort_unstable();
+        all.rate = all.good as f64 / self.begun.elapsed().as_secs_f64();
         all
     }
 }
