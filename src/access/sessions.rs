@@ -18,6 +18,8 @@ use super::assertion::Minted;
 const CAPACITY: u64 = 200_000;
 /// How exactly the store knows when a session was last used.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
+/// How often the store is asked about a session that memory knows.
+const CONFIRM_EVERY: Duration = Duration::from_secs(300);
 /// How long sessions in memory count after the store was last heard of: a sign-out on another node
 /// could go unheard for this long, and no longer.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -38,6 +40,8 @@ struct Live {
     tokens: Option<(RenewalTimes, Secret)>,
     /// Whether somebody has begun to ask.
     renewing: AtomicBool,
+    /// When the store was last asked whether it stands, or is being asked.
+    confirmed: AtomicI64,
     minted: ArcSwap<Vec<Minted>>,
 }
 
@@ -151,6 +155,26 @@ impl Sessions {
         Ok(principal)
     }
 
+    /// Has the store asked now and then whether a session stands that only memory knows of: a node whose
+    /// clock is wrong may have ended it in a part of the feed at which nobody looks any more.
+    fn confirm_meanwhile(self: &Arc<Self>, token: &Token, live: &Arc<Live>, now: Timestamp) {
+        let confirmed = live.confirmed.load(Ordering::Relaxed);
+        if now.millis() - confirmed < CONFIRM_EVERY.as_millis() as i64 {
+            return;
+        }
+        let mine =
+            live.confirmed.compare_exchange(confirmed, now.millis(), Ordering::Relaxed, Ordering::Relaxed);
+        if mine.is_ok() {
+            let (sessions, live, hash) = (self.clone(), live.clone(), token.hash());
+            tokio::spawn(async move {
+                // Where the store is away, how long memory counts is the feed's to say.
+                if let Ok(None) = sessions.store.session_by_cookie(&hash).await {
+                    live.stale.store(true, Ordering::Release);
+                }
+            });
+        }
+    }
+
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
@@ -197,7 +221,7 @@ impl Sessions {
 
     /// The principal as memory or the store knows it.
     async fn known_principal(
-        &self,
+        self: &Arc<Self>,
         text: &str,
         scope: &CookieScope,
     ) -> Result<Option<Principal>, StoreError> {
@@ -206,7 +230,10 @@ impl Sessions {
         let now = self.clock.now();
         match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
-            Some(Some(live)) if self.counts(&live, now) => return self.speak(live, scope, now),
+            Some(Some(live)) if self.counts(&live, now) => {
+                self.confirm_meanwhile(&token, &live, now);
+                return self.speak(live, scope, now);
+            }
             Some(Some(_)) => self.known.invalidate(token.bytes()).await,
             None if unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
@@ -289,6 +316,7 @@ impl Sessions {
             stale: AtomicBool::new(false),
             tokens,
             renewing: AtomicBool::new(false),
+            confirmed: AtomicI64::new(self.clock.now().millis()),
             minted: ArcSwap::default(),
             session,
             user,

@@ -195,6 +195,26 @@ async fn a_session_that_another_node_ended_is_over_as_soon_as_that_is_heard() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_node_with_a_wrong_clock_ended_is_over_within_minutes() {
+    let scene = Scene::set().await;
+    let (id, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(who(&scene.sessions, &cookie).await.is_some());
+    // By its clock it is an hour ago, where nobody looks for news any more.
+    let (id, long_ago) = (&id, scene.clock.now().minus(Duration::from_secs(3600)));
+    let end = scene
+        .store
+        .transaction(|tx| Box::pin(async move { tx.end_session(id, long_ago, &SystemEntropy).await }));
+    assert!(end.await.unwrap());
+    assert!(who(&scene.sessions, &cookie).await.is_some(), "nothing tells of it");
+    scene.pass(6, &[&scene.sessions]);
+    let begun = std::time::Instant::now();
+    while who(&scene.sessions, &cookie).await.is_some() {
+        assert!(begun.elapsed().as_secs() < 10, "it goes on for ever");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn sessions_in_memory_are_refused_after_a_minute_of_silence() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
