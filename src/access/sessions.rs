@@ -240,8 +240,21 @@ impl Sessions {
         }
         match self.read(&token).await? {
             Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
-            _ => Ok(None),
+            Some(live) => {
+                if self.is_over(&live, now) {
+                    // The store keeps it for a while: whoever shows its cookie must not be a read each time.
+                    self.known.insert(*token.bytes(), None).await;
+                }
+                Ok(None)
+            }
+            None => Ok(None),
         }
+    }
+
+    /// Whether no node can know of a use that would let the session stand still.
+    fn is_over(&self, live: &Live, now: Timestamp) -> bool {
+        let idle = self.catalogue.load().config.session.idle + 2 * NOTE_EVERY;
+        !live.session.stands(live.session.last_seen_at, idle, now)
     }
 
     /// Notes that the session is used now.

@@ -4,10 +4,8 @@ use super::build::Fatal;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
 use crate::catalogue::Route;
 use crate::config::{Config, TlsCertificate};
-use crate::gateway::{LoadedCertificate, hosts_without_certificate};
+use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::{self, Outbound};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use std::path::Path;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
@@ -54,19 +52,7 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     }
     println!("certificates");
     certificates(&config, SystemClock.now(), &mut report);
-    for (route, file) in config.routes.iter().filter_map(|route| Some((route, route.upstream_ca.as_ref()?))) {
-        let certificates =
-            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        match certificates {
-            Ok(found) if found.iter().any(|der| X509Certificate::from_der(der).is_ok()) => {}
-            Ok(_) => report.problem(format!(
-                "{}: it holds no certificate, so \"{}\" trusts no upstream",
-                file.display(),
-                route.name
-            )),
-            Err(error) => report.problem(format!("{}: {error}", file.display())),
-        }
-    }
+    gateway::unusable_authorities(&config).into_iter().for_each(|line| report.problem(line));
     println!("providers");
     providers(&config, &mut report).await?;
     println!("register at each provider");

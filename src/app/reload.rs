@@ -4,6 +4,7 @@ use super::build::App;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::gateway;
 use crate::store::Change;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,12 @@ async fn reload(app: &App, file: &Path) {
     }
     if config.store.url != old.config.store.url {
         tracing::warn!("[store] changed: it takes effect at the next restart");
+    }
+    let unusable = gateway::unusable_authorities(&config);
+    if !unusable.is_empty() {
+        let error = unusable.join("; ");
+        tracing::error!(target: "audit", event = "reload_failed", error, "an upstream's authority cannot be used: the old configuration stays");
+        return;
     }
     if let Err(errors) = app.tls.reload(&config, app.clock.now()) {
         let error = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -90,6 +90,11 @@ impl Credit {
         }
     }
 
+    /// How many bytes may be read now; at least one, so that it is never taken for the end.
+    pub fn left(&self) -> u64 {
+        u64::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(0).max(1)
+    }
+
     /// Notes that `bytes` were read.
     pub fn spend(&self, bytes: usize) {
         self.left.fetch_sub(i64::try_from(bytes).unwrap_or(AT_MOST), Ordering::Relaxed);

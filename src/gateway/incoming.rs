@@ -7,9 +7,9 @@ use super::stop::Stop;
 use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::hosted::{Failure, Visitor};
+use crate::hosted::{Failure, Reader, Visitor};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, UPGRADE};
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use pingora_proxy::Session;
 use std::net::IpAddr;
 
@@ -157,7 +157,7 @@ impl Incoming {
 
     /// Whether the browser can be sent away to sign in and come back.
     pub fn may_redirect(&self, visitor: &Visitor) -> bool {
-        visitor.person && matches!(self.method, Method::GET | Method::HEAD)
+        visitor.reader == Reader::Person && matches!(self.method, Method::GET | Method::HEAD)
     }
 
     /// Who is answered.
@@ -175,7 +175,12 @@ fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Vis
         .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
     let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
     let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
-    Visitor { request_id, person: html && !script && navigates, strict_transport }
+    let reader = match () {
+        () if is_grpc(headers) => Reader::Grpc,
+        () if html && !script && navigates => Reader::Person,
+        () => Reader::Program,
+    };
+    Visitor { request_id, reader, strict_transport }
 }
 
 /// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must
@@ -252,14 +257,21 @@ fn is_websocket(session: &Session) -> bool {
 /// say that they accept one) and a gRPC call may be silent for long.
 pub fn exchange(session: &Session) -> Exchange {
     let headers = &session.req_header().headers;
-    let is = |name: http::HeaderName, begins: &[u8]| {
-        headers.get(name).is_some_and(|value| value.as_bytes().starts_with(begins))
-    };
     match () {
         () if is_websocket(session) => Exchange::WebSocket,
-        () if is(ACCEPT, b"text/event-stream") || is(CONTENT_TYPE, b"application/grpc") => Exchange::Stream,
+        () if is_grpc(headers) => Exchange::Grpc,
+        () if begins(headers, ACCEPT, b"text/event-stream") => Exchange::EventStream,
         () => Exchange::Plain,
     }
+}
+
+/// gRPC over HTTP/2: requests say `application/grpc`, or that with `+` and an encoding.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    begins(headers, CONTENT_TYPE, b"application/grpc")
+}
+
+fn begins(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
 }
 
 /// Whether a message with these headers may take long: its body's end is unknown, or far away.

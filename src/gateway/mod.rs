@@ -31,3 +31,4 @@ pub use core::{Gateway, Parts};
 pub use incoming::Face;
 pub use listener::{Ending, Listener, serve};
 pub use tls::{CertificateError, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate};
+pub use upstream::unusable_authorities;

@@ -36,10 +36,22 @@ pub struct Outer {
     options: HttpServerOptions,
 }
 
+/// What the outside of a request waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wait {
+    /// The end of the client's head.
+    #[default]
+    Head,
+    /// The upstream's head, for this long.
+    Answer(Duration),
+    /// Nothing that has a deadline here.
+    Nothing,
+}
+
 /// What the inside of a request tells the outside.
 #[derive(Default)]
 struct Current {
-    head_read: Cell<bool>,
+    wait: Cell<Wait>,
     end: RefCell<Option<oneshot::Receiver<()>>>,
 }
 
@@ -50,7 +62,18 @@ tokio::task_local! {
 /// Says that the current request's head was read.
 pub fn head_was_read() {
     // Outside of a connection, as in a test of one filter, there is no deadline either.
-    _ = CURRENT.try_with(|current| current.head_read.set(true));
+    _ = CURRENT.try_with(|current| current.wait.set(Wait::Nothing));
+}
+
+/// Gives the upstream this long to begin its answer. What follows on a stream may be silent for ever, so
+/// that pingora's own time-out for reading, which counts for all of it, cannot be set.
+pub fn answer_within(time: Duration) {
+    _ = CURRENT.try_with(|current| current.wait.set(Wait::Answer(time)));
+}
+
+/// Says that the upstream has begun its answer.
+pub fn answer_begins() {
+    _ = CURRENT.try_with(|current| current.wait.set(Wait::Nothing));
 }
 
 /// Ends the current request when `end` says so.
@@ -83,6 +106,31 @@ impl Current {
     }
 }
 
+/// When what is waited for must have come.
+struct Deadline {
+    wait: Wait,
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+impl Deadline {
+    fn poll(&mut self, wait: Wait, cx: &mut Context<'_>) -> Poll<()> {
+        if self.wait != wait {
+            self.wait = wait;
+            self.sleep = match wait {
+                Wait::Head => Some(Box::pin(fast_sleep(IDLE + HEAD))),
+                Wait::Answer(time) => Some(Box::pin(fast_sleep(time))),
+                Wait::Nothing => None,
+            };
+        }
+        let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+        let over = sleep.as_mut().poll(cx);
+        if let (Poll::Ready(()), Wait::Answer(time)) = (over, wait) {
+            tracing::warn!(?time, "an upstream did not begin to answer a stream within its route's time-out");
+        }
+        over
+    }
+}
+
 #[async_trait]
 impl HttpServerApp for Outer {
     async fn process_new_http(
@@ -92,18 +140,14 @@ impl HttpServerApp for Outer {
     ) -> Option<ReusedHttpStream> {
         let work = async {
             let mut work = pin!(self.proxy.process_new_http(session, shutdown));
-            let mut deadline = None;
+            let mut deadline = Deadline { wait: Wait::Nothing, sleep: None };
             poll_fn(|cx| {
                 if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
                     return Poll::Ready(reusable);
                 }
-                CURRENT.with(|current| {
-                    if current.head_read.get() {
-                        deadline = None;
-                        return current.poll_end(cx).map(|()| None);
-                    }
-                    let sleep = deadline.get_or_insert_with(|| Box::pin(fast_sleep(IDLE + HEAD)));
-                    sleep.as_mut().poll(cx).map(|()| None)
+                CURRENT.with(|current| match (deadline.poll(current.wait.get(), cx), current.poll_end(cx)) {
+                    (Poll::Pending, Poll::Pending) => Poll::Pending,
+                    _ => Poll::Ready(None),
                 })
             })
             .await

@@ -20,6 +20,7 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The gateway as one listener's proxy.
 pub struct Door {
@@ -41,6 +42,7 @@ pub struct Forward {
     /// The server that was chosen.
     upstream: Option<Arc<Upstream>>,
     tries: usize,
+    begun: Instant,
     /// That it is watched over, where it may go on for long.
     open: Option<Open>,
 }
@@ -72,10 +74,15 @@ impl Door {
         }
         let Passed { permit, identity } =
             judge::pass(gateway, session, &table, &incoming, &entry, target).await?;
+        let begun = Instant::now();
         let mut forward =
-            Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, open: None };
+            Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, begun, open: None };
+        let exchange = incoming::exchange(session);
+        if matches!(exchange, Exchange::EventStream | Exchange::WebSocket) {
+            outer::answer_within(forward.entry.route.config.timeout);
+        }
         let long_body = !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
-        if long_body || incoming::exchange(session) != Exchange::Plain {
+        if long_body || exchange != Exchange::Plain {
             forward.watch(gateway, session);
         }
         Ok(forward)
@@ -87,6 +94,13 @@ impl Forward {
     fn watch(&mut self, gateway: &Gateway, session: &Session) {
         if let (None, Some((principal, _))) = (&self.open, &self.identity) {
             self.open = gateway.watch(session, &self.incoming, principal);
+        }
+    }
+
+    /// The same for what was short by its words, and is not.
+    fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
+        if self.open.is_none() && self.begun.elapsed() > LONG {
+            self.watch(gateway, session);
         }
     }
 }
@@ -152,9 +166,9 @@ impl ProxyHttp for Door {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
-        if let (Some(_), Forward { open: Some(_), identity: Some((principal, _)), .. }) =
-            (body, permitted(ctx)?)
-        {
+        let forward = permitted(ctx)?;
+        forward.watch_if_long(&self.gateway, session);
+        if let (Some(_), Forward { open: Some(_), identity: Some((principal, _)), .. }) = (body, forward) {
             self.gateway.pool.sessions.touch(principal);
         }
         Ok(())
@@ -166,9 +180,10 @@ impl ProxyHttp for Door {
         session: &mut Session,
         body: &mut Option<Bytes>,
         _end: bool,
-        _ctx: &mut Self::CTX,
+        ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
+        permitted(ctx)?.watch_if_long(&self.gateway, session);
         Ok(None)
     }
 
@@ -178,6 +193,7 @@ impl ProxyHttp for Door {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        outer::answer_begins();
         let forward = permitted(ctx)?;
         if incoming::may_take_long(&response.headers) {
             forward.watch(&self.gateway, session);
@@ -268,6 +284,8 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
+/// A message that was to be short and goes on for this long is watched as a long one is.
+const LONG: Duration = Duration::from_secs(5);
 /// How long a client may take to read what it is sent.
 const WRITE: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.

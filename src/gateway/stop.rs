@@ -1,6 +1,7 @@
 //! A request that goes no further: the answer it gets.
 
 use crate::hosted::Answer;
+use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -41,6 +42,11 @@ impl Stop {
         }
         let head = session.req_header().method == http::Method::HEAD;
         let empty = head || body.is_empty();
+        // gRPC knows an outcome by the headers that also end the stream. pingora's own way for both
+        // versions of HTTP would end it by a frame of its own.
+        if empty && let ServerSession::H2(http2) = session.as_downstream_mut() {
+            return http2.write_response_header(Box::new(header), true);
+        }
         session.write_response_header(Box::new(header), empty).await?;
         if !empty {
             session.write_response_body(Some(body), true).await?;

@@ -2,7 +2,7 @@
 
 use super::patient::Patient;
 use crate::base::{Duration, sha256};
-use crate::config::{Route, Scheme, Upstream};
+use crate::config::{Config, Route, Scheme, Upstream};
 use crate::policy::Permit;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -44,9 +44,11 @@ pub const ALIVE: TcpKeepalive = TcpKeepalive {
 pub enum Exchange {
     /// A request, then its answer, without long silence.
     Plain,
-    /// Either side may be silent for long.
-    Stream,
-    /// The same, and the connection changes its protocol.
+    /// The answer begins soon, and may then be silent for long.
+    EventStream,
+    /// Either side may be silent for long, and the answer may wait for the end of what it answers.
+    Grpc,
+    /// Either side may be silent for long, once the connection has changed its protocol.
     WebSocket,
 }
 
@@ -211,6 +213,25 @@ fn read_pem(file: &Path) -> Vec<u8> {
         tracing::error!(file = %file.display(), %error, "upstream_ca cannot be read: no upstream is trusted by it");
         Vec::new()
     })
+}
+
+/// What is wrong with the files of authorities that `config`'s routes name, a line each.
+pub fn unusable_authorities(config: &Config) -> Vec<String> {
+    let wrong = |route: &Route| {
+        let file = route.upstream_ca.as_deref()?;
+        let certificates =
+            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        match certificates {
+            Ok(found) if found.iter().any(|der| X509Certificate::from_der(der).is_ok()) => None,
+            Ok(_) => Some(format!(
+                "{}: it holds no certificate, so \"{}\" trusts no upstream",
+                file.display(),
+                route.name
+            )),
+            Err(error) => Some(format!("{}: {error}", file.display())),
+        }
+    };
+    config.routes.iter().filter_map(wrong).collect()
 }
 
 fn certificates(pem: &[u8]) -> Arc<[WrappedX509]> {

@@ -2,7 +2,7 @@
 //! inside; the request id leads to the log line that does.
 
 use super::pages::{FailurePage, page};
-use super::{Answer, Visitor, body, finish};
+use super::{Answer, Reader, Visitor, body, finish, grpc};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -200,11 +200,14 @@ impl Failure {
 
     /// The failure as an answer for `visitor`.
     pub fn answer(&self, visitor: &Visitor) -> Answer {
-        let rendered = match visitor.person {
-            true => page(self.status, &FailurePage { failure: self, request_id: &visitor.request_id }),
-            false => Err(self.clone()),
+        let mut answer = match visitor.reader {
+            Reader::Grpc => return finish(grpc::refusal(self), visitor),
+            Reader::Person => {
+                page(self.status, &FailurePage { failure: self, request_id: &visitor.request_id })
+                    .unwrap_or_else(|_| self.json(visitor))
+            }
+            Reader::Program => self.json(visitor),
         };
-        let mut answer = rendered.unwrap_or_else(|_| self.json(visitor));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
             answer

@@ -3,6 +3,7 @@
 
 mod device;
 mod failure;
+mod grpc;
 mod pages;
 mod texts;
 
@@ -29,10 +30,21 @@ pub const STYLE_PATH: &str = "/.narthex/style.css";
 pub struct Visitor {
     /// The request's id, as log lines carry it.
     pub request_id: String,
-    /// Whether a person looks at the answer, rather than a program.
-    pub person: bool,
+    /// What reads the answer.
+    pub reader: Reader,
     /// Whether the host's certificate is one that browsers trust, so that it may insist on TLS.
     pub strict_transport: bool,
+}
+
+/// What reads an answer of ours, and so the form that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A person, in a browser.
+    Person,
+    /// A program or a script.
+    Program,
+    /// A gRPC client, which knows an outcome by its trailers alone.
+    Grpc,
 }
 
 const SECURITY: [(HeaderName, &str); 5] = [

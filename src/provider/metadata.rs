@@ -2,6 +2,7 @@
 
 use super::{Outbound, ProviderError};
 use crate::base::{Clock, Duration, Timestamp};
+use arc_swap::ArcSwap;
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
@@ -54,19 +55,28 @@ pub struct Metadata {
     issuer: String,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
-    /// The lock is held during a fetch, so that many who wait cause one.
-    kept: Mutex<Kept>,
+    kept: ArcSwap<Kept>,
+    /// Held during a fetch, so that many who wait for it cause one. Whoever is content with what is there
+    /// does not wait.
+    fetching: Mutex<()>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     document: Option<(Arc<Document>, Timestamp)>,
     failed: Option<(ProviderError, Timestamp)>,
 }
 
+impl Kept {
+    fn document_within(&self, age: Duration, now: Timestamp) -> Option<Arc<Document>> {
+        let (document, fetched) = self.document.as_ref()?;
+        (now.since(*fetched) < age).then(|| document.clone())
+    }
+}
+
 impl Metadata {
     pub fn new(issuer: String, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        Self { issuer, outbound, clock, kept: Mutex::default() }
+        Self { issuer, outbound, clock, kept: ArcSwap::default(), fetching: Mutex::default() }
     }
 
     /// The metadata, fetched if it is not known or old.
@@ -80,13 +90,15 @@ impl Metadata {
     }
 
     async fn newer_than(&self, age: Duration) -> Result<Arc<Document>, ProviderError> {
-        let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        let stale = match &kept.document {
-            Some((document, fetched)) if now.since(*fetched) < age => return Ok(document.clone()),
-            Some((document, fetched)) if now.since(*fetched) < MAX_STALE => Some(document.clone()),
-            _ => None,
-        };
+        if let Some(document) = self.kept.load().document_within(age, self.clock.now()) {
+            return Ok(document);
+        }
+        let _fetching = self.fetching.lock().await;
+        let (kept, now) = (self.kept.load_full(), self.clock.now());
+        if let Some(document) = kept.document_within(age, now) {
+            return Ok(document);
+        }
+        let stale = kept.document_within(MAX_STALE, now);
         if let Some((error, at)) = &kept.failed
             && now.since(*at) < MIN_INTERVAL
         {
@@ -95,12 +107,13 @@ impl Metadata {
         match self.fetch().await {
             Ok(document) => {
                 let document = Arc::new(document);
-                *kept = Kept { document: Some((document.clone(), now)), failed: None };
+                self.kept.store(Arc::new(Kept { document: Some((document.clone(), now)), failed: None }));
                 Ok(document)
             }
             Err(error) => {
                 tracing::warn!(issuer = self.issuer, %error, "the provider's metadata could not be fetched");
-                kept.failed = Some((error.clone(), now));
+                let failed = Some((error.clone(), now));
+                self.kept.store(Arc::new(Kept { failed, ..Kept::clone(&kept) }));
                 stale.ok_or(error)
             }
         }

@@ -3,7 +3,7 @@
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
-use crate::support::tunnel::behind_terminator;
+use crate::support::tunnel::behind_one_of_many;
 use crate::support::upstream::Upstream;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -93,8 +93,9 @@ fn bent(chance: &mut Chance) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_neither_ends_the_process_nor_opens_a_door() {
     let (open, shut) = (Upstream::start().await, Upstream::start().await);
-    let builder =
-        NarthexBuilder::new().listen("trusted_proxies = [\"127.0.0.7\"]").environment("NARTHEX_LOG", "error");
+    let builder = NarthexBuilder::new()
+        .listen("trusted_proxies = [\"127.0.0.128/25\"]")
+        .environment("NARTHEX_LOG", "error");
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder
         .tables(&provider.toml("\"anyone\""))
@@ -110,8 +111,8 @@ async fn garbage_neither_ends_the_process_nor_opens_a_door() {
     while begun.elapsed() < Duration::from_secs(seconds) {
         let some: Vec<Vec<u8>> = (0..32).map(|_| bent(&mut chance)).collect();
         count += some.len() as u64;
-        let sent = some.into_iter().map(|bytes| async move {
-            let mut stream = behind_terminator(narthex).await;
+        let sent = some.into_iter().zip(count..).map(|(bytes, number)| async move {
+            let mut stream = behind_one_of_many(narthex, 128 + (number % 127) as u8).await;
             // The other side may have answered and gone before all is said.
             drop(stream.write_all(&bytes).await);
             drop(stream.shutdown().await);

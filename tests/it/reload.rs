@@ -22,11 +22,16 @@ async fn a_changed_file_takes_effect_and_a_bad_one_is_told_and_forgotten() {
     narthex.wait_for_log("did you mean `host`?");
     is(&visitor.get(&app).await, 200);
 
+    narthex.edit(|text| text.replace("hots", "host") + "upstream_ca = \"absent.pem\"\n");
+    narthex.wait_for_log("an upstream's authority cannot be used");
+    is(&visitor.get(&app).await, 200);
+    narthex.edit(|text| text.replace("upstream_ca = \"absent.pem\"\n", ""));
+
     let new = format!(
         "[[route]]\nhost = \"new.localhost\"\naccess = \"public\"\nupstream = \"http://127.0.0.1:{}\"\n",
         upstream.port
     );
-    narthex.edit(|text| text.replace("hots", "host") + &new);
+    narthex.edit(|text| text + &new);
     narthex.signal("HUP");
     wait_until("the reload", || !narthex.audit("reload").is_empty());
     is(&visitor.get(&format!("{}/", narthex.origin("new"))).await, 200);

@@ -164,6 +164,12 @@ async fn a_session_ends_after_idleness_and_after_its_age_on_the_warm_path_too() 
     assert!(who(&scene.sessions, &cookie).await.is_none(), "idle for an hour");
     // It does not come back by being asked for again.
     assert!(who(&scene.sessions, &cookie).await.is_none());
+
+    // Nor does its cookie cost a read for ever, though the store keeps it for a while.
+    scene.pass(2, &[]);
+    assert!(who(&scene.sessions, &cookie).await.is_none());
+    scene.store.close().await;
+    assert!(who(&scene.sessions, &cookie).await.is_none());
 }
 
 #[tokio::test]

@@ -188,6 +188,57 @@ async fn a_silent_websocket_and_a_silent_event_stream_live_beyond_every_time_out
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_does_not_begin_is_given_up_in_the_routes_time() {
+    let port = upstream(|mut stream| async move {
+        if speaks(&stream).await {
+            head(&mut stream).await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"2s\"").start();
+    for headers in ["Accept: text/event-stream\r\n", "Connection: Upgrade\r\nUpgrade: websocket\r\n"] {
+        let mut stream = tls(&narthex, "app", false).await;
+        say(&mut stream, &format!("GET / HTTP/1.1\r\nHost: app.localhost\r\n{headers}\r\n")).await;
+        let took = until_ended(async || stream.read_u8().await.is_err()).await;
+        assert!(took < Duration::from_secs(4), "{headers} {took:?}");
+    }
+    narthex.wait_for_log("did not begin to answer a stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_body_that_comes_in_drops_does_not_outlive_its_session() {
+    let (narthex, _provider) = deployment(app().await, "").await;
+    let visitor = signed_in(&narthex, "alice").await;
+    let url = format!("{}/drops", narthex.origin("app"));
+    let mut stream = tls(&narthex, "app", false).await;
+    let cookie = cookies(&visitor, &url);
+    let request = format!(
+        "POST /drops HTTP/1.1\r\nHost: app.localhost\r\nCookie: {cookie}\r\nContent-Length: 60\r\n\r\n"
+    );
+    assert!(say(&mut stream, &request).await);
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let mut drops = tokio::spawn(async move {
+        for _ in 0..59 {
+            if !say(&mut writing, "a").await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    sign_out(&narthex, &visitor).await;
+    let mut rest = Vec::new();
+    tokio::select! {
+        _ = reading.read_to_end(&mut rest) => {}
+        _ = &mut drops => {}
+    }
+    assert!(!drops.is_finished(), "all of it went through");
+    assert_eq!(narthex.audit("stream_ended").len(), 1);
+    drops.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     let port = upstream(|mut stream| async move {
         if speaks(&stream).await {

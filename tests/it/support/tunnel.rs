@@ -27,8 +27,13 @@ pub async fn tls(narthex: &Narthex, host: &str, http2: bool) -> TlsStream<TcpStr
 
 /// A plain connection from the address of a trusted TLS terminator.
 pub async fn behind_terminator(narthex: &Narthex) -> TcpStream {
+    behind_one_of_many(narthex, 7).await
+}
+
+/// The same from one address of a range, since each has only so many ports.
+pub async fn behind_one_of_many(narthex: &Narthex, last: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
     socket.connect(([127, 0, 0, 1], narthex.http).into()).await.unwrap()
 }
 
