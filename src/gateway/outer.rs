@@ -12,7 +12,7 @@ use pingora_proxy::HttpProxy;
 use pingora_timeout::fast_timeout::fast_sleep;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -138,21 +138,19 @@ impl HttpServerApp for Outer {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let work = async {
-            let mut work = pin!(self.proxy.process_new_http(session, shutdown));
-            let mut deadline = Deadline { wait: Wait::Nothing, sleep: None };
-            poll_fn(|cx| {
-                if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
-                    return Poll::Ready(reusable);
-                }
-                CURRENT.with(|current| match (deadline.poll(current.wait.get(), cx), current.poll_end(cx)) {
-                    (Poll::Pending, Poll::Pending) => Poll::Pending,
-                    _ => Poll::Ready(None),
-                })
+        // Boxed by the trait: from here on only a pointer moves, and not the session, which is large.
+        let mut work = self.proxy.process_new_http(session, shutdown);
+        let mut deadline = Deadline { wait: Wait::Nothing, sleep: None };
+        let watched = poll_fn(|cx| {
+            if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
+                return Poll::Ready(reusable);
+            }
+            CURRENT.with(|current| match (deadline.poll(current.wait.get(), cx), current.poll_end(cx)) {
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
+                _ => Poll::Ready(None),
             })
-            .await
-        };
-        CURRENT.scope(Current::default(), work).await
+        });
+        CURRENT.scope(Current::default(), watched).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
