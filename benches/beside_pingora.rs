@@ -308,6 +308,7 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                 browser: Browser::default(),
                 amr: vec!["pwd".into()],
                 auth_time: now,
+                ends_at: None,
             };
             store
                 .transaction(|tx| {

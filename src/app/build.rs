@@ -89,7 +89,7 @@ impl App {
         let catalogue = Catalogue::build(config, &store, &*entropy, 1).await.map_err(failed)?;
         let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
         let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
-        broker.apply(&catalogue);
+        broker.apply(&catalogue).await.map_err(|error| Fatal::new("the key for SAML", error))?;
         let current = Arc::new(Current::new(catalogue));
         let keys =
             KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())

@@ -3,8 +3,9 @@
 use super::build::Fatal;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
 use crate::catalogue::Route;
-use crate::config::{Config, TlsCertificate};
+use crate::config::{self, Config, Kind, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
+use crate::provider::saml::{Own, OwnKey};
 use crate::provider::{self, Outbound};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,17 +59,9 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     println!("register at each provider");
     for provider in &config.providers {
         println!("  {}", provider.name);
-        println!(
-            "    redirect URI               {}",
-            config.public_url.join(&format!("/oauth2/idpresponse/{}", provider.name))
-        );
-        if provider.logout {
-            println!("    post-logout redirect URI   {}", config.public_url.join("/logout"));
+        for (what, address) in to_register(&config, provider) {
+            println!("    {what:<26} {address}");
         }
-        println!(
-            "    back-channel logout URI    {}",
-            config.public_url.join(&format!("/oauth2/backchannel-logout/{}", provider.name))
-        );
     }
     println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
     for route in &config.routes {
@@ -141,13 +134,43 @@ fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timesta
     }
 }
 
+/// What a provider must be told of us.
+fn to_register(config: &Config, provider: &config::Provider) -> Vec<(&'static str, String)> {
+    let at = |path: &str| config.public_url.join(path);
+    let callback = at(&provider.callback_path());
+    let name = &provider.name;
+    match &provider.kind {
+        Kind::Oidc(_) => {
+            let mut lines = vec![("redirect URI", callback)];
+            if provider.logout {
+                lines.push(("post-logout redirect URI", at("/logout")));
+            }
+            lines.push(("back-channel logout URI", at(&format!("/oauth2/backchannel-logout/{name}"))));
+            lines
+        }
+        Kind::Saml(settings) => vec![
+            ("metadata", at(&format!("/saml2/metadata/{name}"))),
+            ("entity id", settings.entity_id.clone().unwrap_or_else(|| "as the metadata has it".into())),
+            ("reply URL (ACS)", callback),
+            ("single logout URL", at(&format!("/saml2/logout/{name}"))),
+        ],
+    }
+}
+
 async fn providers(config: &Config, report: &mut Report) -> Result<(), Fatal> {
     let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
+    // Nothing is said to anybody here: any key does.
+    let key = OwnKey::generate().and_then(|pkcs8| OwnKey::read(&pkcs8, SystemClock.now()));
+    let key = key.map_err(|error| Fatal::new("a key for SAML", error))?;
+    let own = Some(Own { entity_id: String::new(), key: Arc::new(key) });
     for settings in &config.providers {
-        let provider =
-            provider::connect(settings, outbound.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let provider = provider::connect(settings, own.clone(), outbound.clone(), clock, entropy);
         match provider.refresh().await {
-            Ok(()) => report.good(format!("{} answers, and its metadata can be used", settings.name)),
+            Ok(lines) => {
+                report.good(format!("{} answers, and its metadata can be used", settings.name));
+                lines.iter().for_each(|line| report.warn(format!("{}: {line}", settings.name)));
+            }
             Err(error) => report.problem(format!("{}: {error}", settings.name)),
         }
     }

@@ -90,7 +90,10 @@ async fn reload(app: &App, file: &Path) {
             return;
         }
     };
-    app.pool.broker.apply(&catalogue);
+    if let Err(error) = app.pool.broker.apply(&catalogue).await {
+        tracing::error!(target: "audit", event = "reload_failed", %error, "the key for SAML cannot be had: the old configuration stays");
+        return;
+    }
     app.pool.current.replace(catalogue);
     // Whom the file lets in may have changed: each session is looked at again.
     app.pool.sessions.hear(&[Change::Everything]);

@@ -2,11 +2,11 @@
 //! behind its back.
 
 use super::{Broker, LoginError};
-use crate::base::{Secret, b64, sha256};
+use crate::base::{b64, sha256};
 use crate::catalogue::Catalogue;
-use crate::model::Session;
-use crate::store::Tx;
-use url::Url;
+use crate::model::{ProviderTokens, Session};
+use crate::provider::{LogoutToken, Onward};
+use crate::store::{Once, Tx};
 
 /// Where a provider sends browsers back to after a logout; registered there.
 pub fn after_logout(catalogue: &Catalogue) -> String {
@@ -18,16 +18,16 @@ pub fn after_logout(catalogue: &Catalogue) -> String {
 pub struct Ended {
     /// The session.
     pub session: Session,
-    /// What names the person's session at the provider.
-    pub id_token: Option<Secret>,
+    /// What names the person's session at the provider, if anything does.
+    pub tokens: Option<ProviderTokens>,
 }
 
 impl Broker {
     /// Where to send a browser whose session was ended, to end the one at the provider too; nowhere
     /// where the provider knows no such way, or the file does not want it. `state` comes back.
-    pub async fn logout(&self, catalogue: &Catalogue, ended: &Ended, state: &str) -> Option<Url> {
+    pub async fn logout(&self, catalogue: &Catalogue, ended: &Ended, state: &str) -> Option<Onward> {
         let entry = self.entry(&ended.session.provider).ok().filter(|entry| entry.config.logout)?;
-        entry.provider.logout(ended.id_token.as_ref(), &after_logout(catalogue), state).await
+        entry.provider.logout(ended.tokens.as_ref()?, &after_logout(catalogue), state).await
     }
 
     /// Ends the sessions of which the provider `name` says by `token` that they are over.
@@ -42,14 +42,27 @@ impl Broker {
     ) -> Result<Vec<Session>, LoginError> {
         let entry = self.entry(name)?;
         let told = entry.provider.logout_token(token).await.map_err(LoginError::Provider)?;
+        self.end_told(catalogue, name, &told).await
+    }
+
+    /// Ends the sessions that a provider's message names, which works once.
+    pub(super) async fn end_told(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        told: &LogoutToken,
+    ) -> Result<Vec<Session>, LoginError> {
         // Anybody's issuer may use anybody's jti.
         let id = b64(sha256(format!("{}\n{}", told.issuer, told.jti)));
         let (now, entropy, pool_id) = (self.clock.now(), &*self.entropy, &catalogue.pool.id);
         self.store
             .transaction(|tx| {
-                let (told, id) = (&told, &id);
+                let id = &id;
                 Box::pin(async move {
-                    if !tx.use_logout_token(id, told.expires_at.plus(super::ATTEMPT_LIFETIME)).await? {
+                    if !tx
+                        .use_once(Once::LogoutToken, id, told.expires_at.plus(super::ATTEMPT_LIFETIME))
+                        .await?
+                    {
                         return Ok(Err(LoginError::Used));
                     }
                     let user = match &told.subject {
@@ -60,9 +73,11 @@ impl Broker {
                         Some(user) => tx.sessions_of(&user.id).await?,
                         None => Vec::new(),
                     };
-                    if let Some(sid) = &told.sid {
+                    if !told.sids.is_empty() {
                         // A session of whose place there we know nothing may be the one that is meant.
                         sessions.retain(|session| session.provider_sid.is_empty());
+                    }
+                    for sid in &told.sids {
                         sessions.extend(tx.sessions_by_provider_sid(name, sid).await?);
                     }
                     let meant = |session: &Session| {
@@ -95,5 +110,5 @@ pub async fn end_session(
     let Some(session) = tx.session(sid).await? else { return Ok(None) };
     let tokens = tx.provider_tokens(sid).await?;
     tx.end_session(sid, now, entropy).await?;
-    Ok(Some(Ended { session, id_token: tokens.and_then(|stored| stored.tokens.id_token) }))
+    Ok(Some(Ended { session, tokens: tokens.map(|stored| stored.tokens) }))
 }

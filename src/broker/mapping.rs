@@ -128,8 +128,11 @@ mod tests {
                 access_token: Secret::new("a"),
                 refresh_token: None,
                 id_token: None,
+                name_id: None,
                 expires_at: Timestamp::from_seconds(60),
             },
+            once: None,
+            session_ends_at: None,
         }
     }
 

@@ -6,21 +6,25 @@ mod attempt;
 mod logout;
 mod mapping;
 mod renewal;
+mod saml;
 
 pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
+pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
 
 use crate::base::{Clock, Entropy, KeyRing, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser};
 use crate::model::{AuthorizationRequest, CookieScope, Session, SessionCookie, User};
-use crate::provider::{self, Callback, Outbound, Pending, Provider, ProviderError};
-use crate::store::{Store, StoreError};
+use crate::provider::saml::OwnKey;
+use crate::provider::{self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError};
+use crate::store::{Once, Store, StoreError};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// A login that was begun at a provider, as the browser carries it, sealed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,14 +33,16 @@ pub struct Login {
     provider: String,
     /// What the provider wants remembered.
     pending: Pending,
-    /// What the login is for.
-    pub request: AuthorizationRequest,
+    /// What the login is for; nothing, where the provider began by itself.
+    pub request: Option<AuthorizationRequest>,
 }
 
 impl Login {
     /// Where the person can begin again: the front page of the app that they wanted.
-    pub fn again(&self) -> String {
-        let uri = &self.request.redirect_uri;
+    pub fn again(&self, catalogue: &Catalogue) -> String {
+        let Some(AuthorizationRequest { redirect_uri: uri, .. }) = &self.request else {
+            return catalogue.config.public_url.join("/");
+        };
         let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
         format!("{}/", &uri[..path])
     }
@@ -46,7 +52,9 @@ impl Login {
 #[derive(Debug)]
 pub struct Begun {
     /// Where to send it.
-    pub redirect: url::Url,
+    pub onward: Onward,
+    /// Whether the provider sends it back by a form.
+    pub by_form: bool,
     /// The attempt's id, which is the state too.
     pub id: String,
     /// The attempt, sealed, for the browser's cookie.
@@ -77,8 +85,8 @@ pub struct Finished {
     pub session: Session,
     /// What the pool's own cookie is to hold.
     pub token: Token,
-    /// What the login was for.
-    pub request: AuthorizationRequest,
+    /// What the login was for; nothing, where the provider began by itself.
+    pub request: Option<AuthorizationRequest>,
     /// The event by which the audit tells what it changed of the user.
     pub change: Option<&'static str>,
 }
@@ -152,6 +160,8 @@ impl From<StoreError> for LoginError {
 
 struct Entry {
     config: config::Provider,
+    /// Our entity id there, where it speaks SAML.
+    entity_id: Option<String>,
     provider: Arc<dyn Provider>,
 }
 
@@ -162,6 +172,7 @@ pub struct Broker {
     entropy: Arc<dyn Entropy>,
     outbound: Outbound,
     attempts: Attempts,
+    saml_key: OnceCell<Arc<OwnKey>>,
     providers: ArcSwap<HashMap<String, Arc<Entry>>>,
 }
 
@@ -175,31 +186,44 @@ impl Broker {
         outbound: Outbound,
     ) -> Self {
         let attempts = Attempts::new(ring, clock.clone(), entropy.clone());
-        Self { store, clock, entropy, outbound, attempts, providers: ArcSwap::default() }
+        let saml_key = OnceCell::new();
+        Self { store, clock, entropy, outbound, attempts, saml_key, providers: ArcSwap::default() }
     }
 
     /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did not
     /// change.
-    pub fn apply(&self, catalogue: &Catalogue) {
-        let old = self.providers.load();
-        let entry = |config: &config::Provider| {
-            let same = old.get(&config.name).filter(|entry| entry.config.kind == config.kind);
+    ///
+    /// # Errors
+    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over then.
+    pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), SamlKeyError> {
+        let old = self.providers.load_full();
+        let mut providers = HashMap::new();
+        for config in &catalogue.config.providers {
+            let own = self.own(catalogue, config).await?;
+            let entity_id = own.as_ref().map(|own| own.entity_id.clone());
+            let same = old
+                .get(&config.name)
+                .filter(|entry| entry.config.kind == config.kind && entry.entity_id == entity_id);
             let provider = match same {
                 Some(entry) => entry.provider.clone(),
                 None => {
-                    provider::connect(config, self.outbound.clone(), self.clock.clone(), self.entropy.clone())
+                    let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+                    provider::connect(config, own, self.outbound.clone(), clock, entropy)
                 }
             };
-            (config.name.clone(), Arc::new(Entry { config: config.clone(), provider }))
-        };
-        self.providers.store(Arc::new(catalogue.config.providers.iter().map(entry).collect()));
+            let entry = Entry { config: config.clone(), entity_id, provider };
+            providers.insert(config.name.clone(), Arc::new(entry));
+        }
+        self.providers.store(Arc::new(providers));
+        Ok(())
     }
 
     /// Renews what is known of every provider, so that no login waits for it.
     pub async fn refresh(&self) {
         for (name, entry) in self.providers.load_full().iter() {
-            if let Err(error) = entry.provider.refresh().await {
-                tracing::warn!(provider = name, %error, "a provider does not answer");
+            match entry.provider.refresh().await {
+                Ok(lines) => lines.iter().for_each(|line| tracing::warn!(provider = name, "{line}")),
+                Err(error) => tracing::warn!(provider = name, %error, "a provider does not answer"),
             }
         }
     }
@@ -216,11 +240,15 @@ impl Broker {
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
         let id = self.attempts.new_id();
-        let begun =
-            entry.provider.begin(&callback_of(catalogue, name), &id).await.map_err(LoginError::Provider)?;
-        let login = Login { provider: name.to_owned(), pending: begun.pending, request };
+        let begun = entry
+            .provider
+            .begin(&callback_of(catalogue, &entry.config), &id)
+            .await
+            .map_err(LoginError::Provider)?;
+        let login = Login { provider: name.to_owned(), pending: begun.pending, request: Some(request) };
         let sealed = self.attempts.seal(&place(catalogue), &id, &login);
-        Ok(Begun { redirect: begun.redirect, id, sealed })
+        let by_form = matches!(entry.config.kind, config::Kind::Saml(_));
+        Ok(Begun { onward: begun.onward, by_form, id, sealed })
     }
 
     /// The attempt that the browser carries under this id, if it is still good.
@@ -238,27 +266,40 @@ impl Broker {
         name: &str,
         returned: Returned<'_>,
     ) -> Result<Finished, LoginError> {
-        let Returned { parameters, id, login, browser, earlier } = returned;
         let entry = self.entry(name)?;
         // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
         // cannot pass for another's.
-        if login.provider != name {
+        if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
         }
-        let redirect_uri = callback_of(catalogue, name);
-        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending: &login.pending };
+        let redirect_uri = callback_of(catalogue, &entry.config);
+        let pending = Some(&returned.login.pending);
+        let callback = Callback { parameters: returned.parameters, redirect_uri: &redirect_uri, pending };
         let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
+        self.admit(catalogue, &entry, returned, external).await
+    }
+
+    /// Makes a session for whom a provider vouches.
+    async fn admit(
+        &self,
+        catalogue: &Catalogue,
+        entry: &Entry,
+        returned: Returned<'_>,
+        external: ExternalIdentity,
+    ) -> Result<Finished, LoginError> {
+        let Returned { id, login, browser, earlier, .. } = returned;
         let account = mapping::account(&entry.config, &external).map_err(LoginError::Unmappable)?;
         mapping::allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
 
         let (now, token) = (self.clock.now(), Token::random(&*self.entropy));
         let tokens = external.tokens;
         let authentication = Authentication {
-            provider: name.to_owned(),
+            provider: entry.config.name.clone(),
             provider_sid: external.sid.unwrap_or_default(),
             browser,
             amr: external.amr,
             auth_time: external.auth_time,
+            ends_at: external.session_ends_at,
         };
         let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
         let entropy = &*self.entropy;
@@ -268,7 +309,7 @@ impl Broker {
                 let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
                 let tokens = &tokens;
                 Box::pin(async move {
-                    if !tx.use_login_attempt(id, now.plus(ATTEMPT_LIFETIME)).await? {
+                    if !tx.use_once(Once::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
                         return Ok(Err(LoginError::Used));
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
@@ -311,9 +352,9 @@ impl Broker {
     }
 }
 
-/// Where the provider called `name` sends browsers back to; registered there.
-pub fn callback_of(catalogue: &Catalogue, name: &str) -> String {
-    catalogue.config.public_url.join(&format!("/oauth2/idpresponse/{name}"))
+/// Where `provider` sends browsers back to; registered there.
+pub fn callback_of(catalogue: &Catalogue, provider: &config::Provider) -> String {
+    catalogue.config.public_url.join(&provider.callback_path())
 }
 
 fn place(catalogue: &Catalogue) -> String {

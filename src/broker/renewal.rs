@@ -85,7 +85,8 @@ impl Broker {
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
                     // The account is told apart by its issuer: names in the file may change.
-                    let identity = identities.into_iter().find(|id| id.issuer == entry.config.issuer());
+                    let identity =
+                        identities.into_iter().find(|id| Some(&*id.issuer) == entry.config.issuer());
                     let Some(identity) = identity else {
                         return Ok(Turn::Impossible("its provider is another one now"));
                     };

@@ -6,15 +6,17 @@ mod provider;
 mod public_url;
 mod reader;
 mod route;
+mod saml;
 mod server;
 
 pub use mistake::{Mistake, Mistakes};
-pub use provider::{Allow, Kind, Oidc, Provider, STANDARD_ATTRIBUTES};
+pub use provider::{Allow, Kind, Oidc, Provider, STANDARD_ATTRIBUTES, is_safe};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use route::{
     Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Route, SameSite, Scheme, Upstream,
 };
+pub use saml::{MetadataSource, Saml};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
 
 use reader::{Source, Table};

@@ -1,5 +1,6 @@
 //! `[[provider]]`: an outside identity provider.
 
+use super::Saml;
 use super::reader::{Item, Table, Wrong};
 use crate::base::Secret;
 use std::collections::BTreeMap;
@@ -29,6 +30,14 @@ pub struct Provider {
 pub enum Kind {
     /// OpenID Connect.
     Oidc(Oidc),
+    /// SAML 2.0.
+    Saml(Saml),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Oidc,
+    Saml,
 }
 
 /// An OpenID provider, as this relying party is registered there.
@@ -74,10 +83,19 @@ impl Allow {
 }
 
 impl Provider {
-    /// Who its accounts are told apart by: the issuer.
-    pub fn issuer(&self) -> &str {
+    /// Who its accounts are told apart by: the issuer, where the file and not the provider's metadata tells it.
+    pub fn issuer(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Oidc(oidc) => &oidc.issuer,
+            Kind::Oidc(oidc) => Some(&oidc.issuer),
+            Kind::Saml(_) => None,
+        }
+    }
+
+    /// The path below `public_url` that it sends browsers back to: one of its own (RFC 9700, section 4.4.2).
+    pub fn callback_path(&self) -> String {
+        match &self.kind {
+            Kind::Oidc(_) => format!("/oauth2/idpresponse/{}", self.name),
+            Kind::Saml(_) => format!("/saml2/idpresponse/{}", self.name),
         }
     }
 
@@ -85,6 +103,7 @@ impl Provider {
     pub fn secret(&self) -> Option<&Secret> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.client_secret.as_ref(),
+            Kind::Saml(_) => None,
         }
     }
 }
@@ -94,48 +113,59 @@ const ALLOW: &str = "say who may sign in: allow = { domains = [\"example.com\"] 
 
 impl Provider {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        const TYPES: [(&str, Type); 2] = [("oidc", Type::Oidc), ("saml", Type::Saml)];
         let kind = table
-            .must("type", "say what it speaks: type = \"oidc\"")
-            .and_then(|item| item.choice(&[("oidc", ())]));
+            .must("type", "say what it speaks: type = \"oidc\", or \"saml\"")
+            .and_then(|item| item.choice(&TYPES));
         let name = match table.get("name") {
             Some(item) => item.parse(name),
-            None => Some("oidc".to_owned()),
+            None => TYPES.iter().find(|(_, of)| Some(*of) == kind).map(|(name, _)| (*name).to_owned()),
         };
         let display_name = table.get("display_name").and_then(|item| item.parse(display_name));
-        let issuer =
-            table.must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it");
-        let client_id = table.must("client_id", "add the client id that the provider gave you");
-        let client_secret = table.get("client_secret").map(|item| item.secret());
-        let scopes = table.get("scopes").map(|item| item.strings());
+        let kind = match kind {
+            Some(Type::Saml) => Saml::read(table).map(Kind::Saml),
+            // Without a type, most likely this one was meant.
+            Some(Type::Oidc) | None => Oidc::read(table).map(Kind::Oidc).filter(|_| kind.is_some()),
+        };
         let allow = table.must("allow", ALLOW).and_then(|item| allow(&item));
         let attributes = table.get("attributes").map(attributes).unwrap_or_default();
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
         let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(true);
         table.finish();
 
-        let mut scopes = scopes.unwrap_or_else(|| vec!["email".into(), "profile".into()]);
-        if !scopes.iter().any(|scope| scope == "openid") {
-            scopes.insert(0, "openid".into());
-        }
-        let (kind, name) = (kind.map(|()| Kind::Oidc), name?);
-        let client_secret = match client_secret {
-            Some(secret) => Some(secret?),
-            None => None,
-        };
-        let oidc = Oidc {
-            issuer: issuer?.parse(issuer_url)?,
-            client_id: client_id?.string()?.to_owned(),
-            client_secret,
-            scopes,
-        };
+        let name = name?;
         Some(Self {
             display_name: display_name.unwrap_or_else(|| capitalised(&name)),
             name,
-            kind: kind?(oidc),
+            kind: kind?,
             allow: allow?,
             attributes,
             trust_email,
             logout,
+        })
+    }
+}
+
+impl Oidc {
+    fn read(table: &Table<'_>) -> Option<Self> {
+        let issuer =
+            table.must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it");
+        let client_id = table.must("client_id", "add the client id that the provider gave you");
+        let client_secret = table.get("client_secret").map(|item| item.secret());
+        let scopes = table.get("scopes").map(|item| item.strings());
+        let mut scopes = scopes.unwrap_or_else(|| vec!["email".into(), "profile".into()]);
+        if !scopes.iter().any(|scope| scope == "openid") {
+            scopes.insert(0, "openid".into());
+        }
+        let client_secret = match client_secret {
+            Some(secret) => Some(secret?),
+            None => None,
+        };
+        Some(Self {
+            issuer: issuer?.parse(issuer_url)?,
+            client_id: client_id?.string()?.to_owned(),
+            client_secret,
+            scopes,
         })
     }
 }
@@ -163,8 +193,27 @@ fn capitalised(name: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// Whether nobody can stand between: https, or plain http on this machine alone.
+pub fn is_safe(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+}
+
+/// Where metadata is fetched: what it says is what logins are judged by.
+pub(super) fn metadata_url(text: &str) -> Result<Url, Wrong> {
+    let wrong = |why: String| {
+        (format!("\"{text}\" {why}"), "write an https address, or the name of a file".to_owned())
+    };
+    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+    if is_safe(&url) { Ok(url) } else { Err(wrong("is not https".into())) }
+}
+
 /// OpenID Connect Discovery 1.0, section 2: an issuer is an https URL without query or fragment.
-/// Plain http is taken on this machine alone, where nobody stands between.
 fn issuer_url(text: &str) -> Result<String, Wrong> {
     let wrong = |why: &str| {
         (
@@ -173,16 +222,8 @@ fn issuer_url(text: &str) -> Result<String, Wrong> {
         )
     };
     let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-    let loopback = match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        _ => return Err(wrong("is not https")),
+    if !is_safe(&url) {
+        return Err(wrong("is not https"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("has a query or a fragment"));

@@ -18,6 +18,8 @@ pub struct Authentication {
     pub amr: Vec<String>,
     /// When.
     pub auth_time: Timestamp,
+    /// When the provider's own session ends, and ours with it.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// What a browser tells of itself.
@@ -49,7 +51,8 @@ pub async fn begin_session(
         Some(id) => tx.session(id).await?,
         None => None,
     };
-    let Authentication { provider, provider_sid, browser, amr, auth_time } = authentication.clone();
+    let Authentication { provider, provider_sid, browser, amr, auth_time, ends_at } = authentication.clone();
+    let until = |end: Timestamp| ends_at.map_or(end, |theirs| theirs.min(end));
     let Browser { user_agent, address } = browser;
     match earlier {
         Some(earlier)
@@ -63,6 +66,7 @@ pub async fn begin_session(
                 amr,
                 auth_time,
                 last_seen_at: now,
+                expires_at: until(earlier.expires_at),
                 ..earlier
             };
             tx.save_authentication(&session).await?;
@@ -84,7 +88,7 @@ pub async fn begin_session(
         auth_time,
         created_at: now,
         last_seen_at: now,
-        expires_at: now.plus(limits.absolute),
+        expires_at: until(now.plus(limits.absolute)),
     };
     tx.add_session(&session).await?;
     Ok(session)

@@ -11,7 +11,7 @@ use crate::base::Token;
 use crate::broker::{ATTEMPT_LIFETIME, Ended};
 use crate::catalogue::Catalogue;
 use crate::config::{OnUnauthenticatedRequest, Route};
-use crate::hosted::{self, Answer, Failure, OnwardPage, SignOutPage, see_other, set_cookie};
+use crate::hosted::{self, Answer, Failure, SignOutPage, onward, see_other, set_cookie};
 use crate::model::SessionCookie;
 use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
 use crate::policy::Denial;
@@ -308,12 +308,9 @@ async fn sign_out(
             .await
             .map_err(|e| unavailable(&incoming.visitor(session), &e))?;
     }
-    let onward = oauth::after_sign_out(&gateway.pool, ended.as_ref(), incoming.host.as_str()).await;
-    let answer = match session.req_header().method {
-        Method::POST => OnwardPage { href: onward }.answer(),
-        _ => see_other(&onward),
-    };
-    let mut answer = answer.map_err(stop)?;
+    let host = incoming.host.as_str();
+    let next = oauth::after_sign_out(&gateway.pool, ended.as_ref(), host).await.map_err(stop)?;
+    let mut answer = onward(&next, &session.req_header().method).map_err(stop)?;
     set_cookie(&mut answer, &clear(APP_COOKIE)).map_err(stop)?;
     Ok(answer)
 }

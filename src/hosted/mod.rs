@@ -9,13 +9,13 @@ mod texts;
 
 pub use device::Device;
 pub use failure::{Action, Failure};
-pub use pages::{
-    App, Choice, HomePage, OnwardPage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
-};
+pub use pages::{App, Choice, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage};
 
+use crate::provider::Onward;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use pages::{OnwardPage, PostPage};
 
 /// An answer of our own.
 pub type Answer = Response<Bytes>;
@@ -66,7 +66,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn finish(mut answer: Answer, visitor: &Visitor) -> Answer {
     let headers = answer.headers_mut();
     for (name, value) in &SECURITY {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page whose form leads elsewhere brings a policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -105,6 +106,18 @@ pub fn see_other(location: &str) -> Result<Answer, Failure> {
     *answer.status_mut() = StatusCode::SEE_OTHER;
     answer.headers_mut().insert(http::header::LOCATION, location);
     Ok(answer)
+}
+
+/// Sends a browser on: after a form by a page of ours, since browsers hold redirects to `form-action` too.
+///
+/// # Errors
+/// Where a template cannot be rendered.
+pub fn onward(to: &Onward, method: &Method) -> Result<Answer, Failure> {
+    match to {
+        Onward::Redirect(url) if method == Method::POST => OnwardPage { href: url.to_string() }.answer(),
+        Onward::Redirect(url) => see_other(url.as_str()),
+        Onward::Form { action, fields } => PostPage { action, fields }.answer(),
+    }
 }
 
 /// Adds a `Set-Cookie` header.

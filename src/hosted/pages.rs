@@ -4,6 +4,7 @@ use super::texts::{ENGLISH, Texts};
 use super::{Answer, Device, Failure, STYLE_PATH, body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
+use url::Url;
 
 /// A provider to choose.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ pub struct SignedOutPage {
 /// browsers hold redirects to that; a page of ours may go anywhere.
 #[derive(Template)]
 #[template(path = "onward.html")]
-pub struct OnwardPage {
+pub(super) struct OnwardPage {
     /// Where to.
     pub href: String,
 }
@@ -68,6 +69,31 @@ impl OnwardPage {
         let mut answer = page(StatusCode::OK, self)?;
         let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
         answer.headers_mut().insert("refresh", refresh.map_err(|_| Failure::internal())?);
+        Ok(answer)
+    }
+}
+
+/// Sends the person on by a form, where that is what the other side takes.
+#[derive(Template)]
+#[template(path = "post.html")]
+pub(super) struct PostPage<'a> {
+    pub action: &'a Url,
+    pub fields: &'a [(String, String)],
+}
+
+impl PostPage<'_> {
+    fn host(&self) -> &str {
+        self.action.host_str().unwrap_or_default()
+    }
+
+    pub fn answer(&self) -> Result<Answer, Failure> {
+        let mut answer = page(StatusCode::OK, self)?;
+        let policy = format!(
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; frame-ancestors 'none'; base-uri 'none'",
+            self.action.origin().ascii_serialization()
+        );
+        let policy = HeaderValue::from_str(&policy).map_err(|_| Failure::internal())?;
+        answer.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
         Ok(answer)
     }
 }

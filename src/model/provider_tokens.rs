@@ -11,17 +11,30 @@ const OUTAGE: Duration = Duration::from_secs(3600);
 /// A provider's tokens (RFC 6749, section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderTokens {
-    /// Speaks for the person at the provider's APIs.
+    /// Speaks for the person at the provider's APIs. SAML has none: it is empty then, and over.
     pub access_token: Secret,
     /// Gets new tokens; many providers give one only for the scope `offline_access`.
     pub refresh_token: Option<Secret>,
     /// Names the person's session there, when we ask to end it.
     pub id_token: Option<Secret>,
+    /// Names the person and the session there in a SAML logout request (SAML core, section 3.7.1).
+    pub name_id: Option<Secret>,
     /// When the access token ends.
     pub expires_at: Timestamp,
 }
 
 impl ProviderTokens {
+    /// What an assertion that came at `now` leaves of itself.
+    pub fn of_assertion(name_id: Secret, now: Timestamp) -> Self {
+        Self {
+            access_token: Secret::new(""),
+            refresh_token: None,
+            id_token: None,
+            name_id: Some(name_id),
+            expires_at: now,
+        }
+    }
+
     /// When tokens that were granted at `now` should be renewed; never where they cannot be.
     pub fn due_at(&self, now: Timestamp) -> Timestamp {
         match self.refresh_token {
@@ -84,6 +97,7 @@ mod tests {
             access_token: Secret::new("a"),
             refresh_token: refresh.then(|| Secret::new("r")),
             id_token: None,
+            name_id: None,
             expires_at: at(expires),
         };
         assert_eq!(tokens(true, 3600).due_at(at(0)), at(3540));

@@ -1,15 +1,17 @@
 //! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, clear, login_cookies, set};
+use crate::access::{LOGIN_COOKIE, clear, login_cookies, set_for};
 use crate::broker::{ATTEMPT_LIFETIME, Attempts, LoginError};
 use crate::catalogue::Catalogue;
-use crate::hosted::{Answer, Choice, Failure, SignInPage, see_other, set_cookie};
+use crate::config::SameSite;
+use crate::hosted::{Answer, Choice, Failure, SignInPage, onward, see_other, set_cookie};
 use crate::model::{AuthorizationRequest, Session};
 use crate::provider::ProviderError;
 use crate::store::StoreError;
 use crate::token::{self, Grant};
 use axum::extract::State;
+use http::Method;
 use url::Url;
 
 /// How many attempts a browser keeps: enough for a row of tabs, too few for a header of 8 KB.
@@ -201,11 +203,11 @@ async fn to_provider(
             _ => Failure::bad_request(),
         }
     })?;
-    let mut answer = see_other(begun.redirect.as_str())?;
-    set_cookie(
-        &mut answer,
-        &set(&format!("{LOGIN_COOKIE}{}", begun.id), &begun.sealed, Some(ATTEMPT_LIFETIME)),
-    )?;
+    let mut answer = onward(&begun.onward, &Method::GET)?;
+    // What comes back by a form of the provider's comes from another site.
+    let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
+    let name = format!("{LOGIN_COOKIE}{}", begun.id);
+    set_cookie(&mut answer, &set_for(&name, &begun.sealed, Some(ATTEMPT_LIFETIME), same_site))?;
     drop_oldest_attempts(info, &mut answer)?;
     Ok(answer)
 }

@@ -4,7 +4,7 @@ use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signe
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
 use crate::broker::{LoginError, Returned};
 use crate::catalogue::Catalogue;
-use crate::hosted::{Failure, set_cookie};
+use crate::hosted::{Failure, see_other, set_cookie};
 use crate::model::CookieScope;
 use crate::provider::ProviderError;
 use crate::store::Change;
@@ -15,61 +15,82 @@ pub(super) async fn idpresponse(
     Path(provider): Path<String>,
     info: RequestInfo,
 ) -> Reply {
-    Reply(finish(&pool, &info, &provider).await)
+    Reply(finish(&pool, &info, &provider, Step::Callback).await)
 }
 
-async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
-    let catalogue = pool.current.load();
-    // Each of them may cost the provider a call: nobody is to wear it out through us.
-    if pool.failures.allows(info.client).is_err() {
-        metrics::login(provider_label(&catalogue, provider), "too_many_failures");
-        return Err(Failure::too_many_failures());
+/// Which of the steps of a login a browser takes.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    /// It comes from the provider, with what is to be judged.
+    Callback,
+    /// It comes from ourselves, after a form of the provider's was judged.
+    Resume,
+}
+
+/// Each callback may cost the provider a call: nobody is to wear it out through us.
+pub(super) fn not_too_often(
+    pool: &Pool,
+    info: &RequestInfo,
+    catalogue: &Catalogue,
+    provider: &str,
+) -> Result<(), Failure> {
+    pool.failures.allows(info.client).map_err(|_| {
+        metrics::login(provider_label(catalogue, provider), "too_many_failures");
+        Failure::too_many_failures()
+    })
+}
+
+/// Tells the audit why a login was refused, and what the person is told.
+pub(super) fn refused(pool: &Pool, info: &RequestInfo, provider: &str, error: LoginError) -> Failure {
+    // What costs the provider nothing does not count: any page could have a browser ask for it, and shut
+    // out whoever shares its address.
+    let free = matches!(
+        error,
+        LoginError::NoSuchProvider
+            | LoginError::NoAttempt
+            | LoginError::OtherProvider
+            | LoginError::Store(_)
+            | LoginError::Provider(ProviderError::Unavailable(_))
+    );
+    if !free {
+        pool.failures.failed(info.client);
     }
-    let refused = |error: LoginError| {
-        // What costs the provider nothing does not count: any page could have a browser ask for it, and
-        // shut out whoever shares its address.
-        let free = matches!(
-            error,
-            LoginError::NoSuchProvider
-                | LoginError::NoAttempt
-                | LoginError::OtherProvider
-                | LoginError::Store(_)
-                | LoginError::Provider(ProviderError::Unavailable(_))
-        );
-        if !free {
-            pool.failures.failed(info.client);
-        }
-        // A name that is no provider's is the visitor's own word, of which there is no end.
-        if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
-            metrics::login(provider, error.reason());
-        }
-        tracing::warn!(
-            target: "audit",
-            event = "login_failed",
-            request_id = info.request_id,
-            client = info.client(),
-            provider,
-            reason = error.reason(),
-            detail = %error,
-        );
-        failure(info, error)
-    };
+    // A name that is no provider's is the visitor's own word, of which there is no end.
+    if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
+        metrics::login(provider, error.reason());
+    }
+    tracing::warn!(
+        target: "audit",
+        event = "login_failed",
+        request_id = info.request_id,
+        client = info.client(),
+        provider,
+        reason = error.reason(),
+        detail = %error,
+    );
+    failure(info, error)
+}
+
+pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step: Step) -> Handled {
+    let catalogue = pool.current.load();
+    not_too_often(pool, info, &catalogue, provider)?;
+    let refused = |error| refused(pool, info, provider, error);
     let parameters = info.parameters().ok_or_else(Failure::bad_request)?;
     // The state names the attempt; that this browser carries it is what binds the login to it.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();
     let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed))
         .ok_or_else(|| refused(LoginError::NoAttempt))?;
-    let again = login.again();
+    let again = login.again(&catalogue);
     let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
 
     let returned =
         Returned { parameters: &parameters, id, login, browser: info.browser(), earlier: earlier.clone() };
-    let finished = pool
-        .broker
-        .finish(&catalogue, provider, returned)
-        .await
-        .map_err(|error| refused(error).with_action("Try again", again))?;
+    let finished = match step {
+        Step::Callback => pool.broker.finish(&catalogue, provider, returned).await,
+        Step::Resume => pool.broker.resume(&catalogue, provider, returned).await,
+    };
+    let finished = finished.map_err(|error| refused(error).with_action("Try again", again))?;
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
         pool.sessions.hear(&[Change::Session(earlier)]);
@@ -89,7 +110,10 @@ async fn finish(pool: &Pool, info: &RequestInfo, provider: &str) -> Handled {
         sid = finished.session.id,
     );
 
-    let mut answer = authorize::grant(pool, &catalogue, info, &finished.request, &finished.session).await?;
+    let mut answer = match &finished.request {
+        Some(request) => authorize::grant(pool, &catalogue, info, request, &finished.session).await?,
+        None => see_other(&catalogue.config.public_url.join("/"))?,
+    };
     let cookie = pool.sessions.cookie(&finished.token, &CookieScope::Pool);
     set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
@@ -103,7 +127,7 @@ fn provider_label<'n>(catalogue: &Catalogue, name: &'n str) -> &'n str {
 }
 
 /// What the person is told. The log has the check that failed; the page does not.
-fn failure(info: &RequestInfo, error: LoginError) -> Failure {
+pub(super) fn failure(info: &RequestInfo, error: LoginError) -> Failure {
     match error {
         LoginError::NoSuchProvider => Failure::not_found(),
         LoginError::NoAttempt | LoginError::Used => Failure::attempt_lost(),

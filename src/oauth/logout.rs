@@ -3,9 +3,12 @@
 use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
 use crate::access::{POOL_COOKIE, clear};
 use crate::broker::{self, Ended};
-use crate::hosted::{OnwardPage, SignOutPage, SignedOutPage, see_other, set_cookie};
+use crate::hosted::{Failure, SignOutPage, SignedOutPage, onward, see_other, set_cookie};
+use crate::provider::Onward;
 use crate::store::{Change, StoreError};
 use axum::extract::State;
+use http::Method;
+use url::Url;
 
 pub(super) async fn get(State(pool): Shared, info: RequestInfo) -> Reply {
     Reply(page(&pool, &info).await)
@@ -54,23 +57,25 @@ pub(super) async fn sign_out(pool: &Pool, info: &RequestInfo, sid: &str, app: &s
     let ended = end_session(pool, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| unavailable(info, &error))?;
-    let mut answer = OnwardPage { href: after_sign_out(pool, ended.as_ref(), app).await }.answer()?;
+    let mut answer = onward(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
     Ok(answer)
 }
 
 /// Where a browser goes whose session was ended: to its provider, if that session is to end too, and
 /// from there to the page that says so.
-pub async fn after_sign_out(pool: &Pool, ended: Option<&Ended>, app: &str) -> String {
+///
+/// # Errors
+/// Where our own page has no address, which it always has.
+pub async fn after_sign_out(pool: &Pool, ended: Option<&Ended>, app: &str) -> Result<Onward, Failure> {
     let catalogue = pool.current.load();
-    let at_provider = match ended {
-        Some(ended) => pool.broker.logout(&catalogue, ended, app).await,
-        None => None,
-    };
-    at_provider.map_or_else(
-        || catalogue.config.public_url.join(&format!("/logout?app={app}")),
-        |url| url.to_string(),
-    )
+    if let Some(ended) = ended
+        && let Some(at_provider) = pool.broker.logout(&catalogue, ended, app).await
+    {
+        return Ok(at_provider);
+    }
+    let own = catalogue.config.public_url.join(&format!("/logout?app={app}"));
+    Url::parse(&own).map(Onward::Redirect).map_err(|_| Failure::internal())
 }
 
 /// Ends a session everywhere and says so in the audit; answers it, unless it was over already.

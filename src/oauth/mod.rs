@@ -9,6 +9,7 @@ mod keys;
 mod logout;
 mod metrics;
 mod request;
+mod saml;
 mod sessions;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
@@ -69,6 +70,9 @@ pub fn router(pool: Arc<Pool>) -> Router {
         .route("/oauth2/authorize", get(authorize::authorize))
         .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse))
         .route("/oauth2/backchannel-logout/{provider}", post(backchannel::post))
+        .route("/saml2/metadata/{provider}", get(saml::metadata))
+        .route("/saml2/idpresponse/{provider}", get(saml::resume).post(saml::post))
+        .route("/saml2/logout/{provider}", get(saml::logout_query).post(saml::logout_form))
         .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))

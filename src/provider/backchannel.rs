@@ -39,10 +39,10 @@ pub struct LogoutToken {
     pub jti: String,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// Which account; all its sessions are over, where `sid` names none.
+    /// Which account; all its sessions are over, where `sids` names none.
     pub subject: Option<String>,
-    /// Which session at the provider.
-    pub sid: Option<String>,
+    /// Which sessions at the provider.
+    pub sids: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +109,8 @@ pub fn judge(
     if subject.is_none() && sid.is_none() {
         return refuse("sub or sid", "it names neither");
     }
-    Ok(LogoutToken { issuer: issuer.to_owned(), jti: claims.jti, expires_at, subject, sid })
+    let sids = sid.into_iter().collect();
+    Ok(LogoutToken { issuer: issuer.to_owned(), jti: claims.jti, expires_at, subject, sids })
 }
 
 fn verified(token: &str, document: &Document) -> Result<Claims, ProviderError> {

@@ -91,6 +91,7 @@ pub fn granted(
         access_token: Secret::new(answer.access_token().secret().as_str()),
         refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),
         id_token: id_token.or_else(|| before?.id_token.clone()),
+        name_id: None,
         expires_at: now.plus(answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME)),
     }
 }

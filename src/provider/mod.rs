@@ -4,14 +4,16 @@
 
 mod backchannel;
 mod claims;
+mod kept;
 mod metadata;
 mod oidc;
 mod outbound;
+pub mod saml;
 
 pub use backchannel::LogoutToken;
 pub use outbound::Outbound;
 
-use crate::base::{Clock, Entropy, Secret, Timestamp};
+use crate::base::{Clock, Entropy, Timestamp};
 use crate::config;
 use crate::model::ProviderTokens;
 use async_trait::async_trait;
@@ -25,17 +27,32 @@ use url::Url;
 /// sealed in the browser's own cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pending {
-    /// OpenID Connect Core 1.0, section 3.1.2.1: ties the ID token to this login.
+    /// Ties what comes back to this login: the nonce of the ID token (OpenID Connect Core 1.0, section
+    /// 3.1.2.1), or the ID of the AuthnRequest that the response answers (SAML core, section 3.2.2).
     pub nonce: String,
     /// RFC 7636: the PKCE code verifier.
     pub verifier: String,
+}
+
+/// Where a browser is sent on, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Onward {
+    /// To an address.
+    Redirect(Url),
+    /// By a form.
+    Form {
+        /// To where.
+        action: Url,
+        /// Its fields, by name.
+        fields: Vec<(String, String)>,
+    },
 }
 
 /// A browser on its way to a provider.
 #[derive(Debug)]
 pub struct Begun {
     /// Where to send it.
-    pub redirect: Url,
+    pub onward: Onward,
     /// What to remember.
     pub pending: Pending,
 }
@@ -47,8 +64,8 @@ pub struct Callback<'a> {
     pub parameters: &'a HashMap<String, String>,
     /// The address that it was sent back to.
     pub redirect_uri: &'a str,
-    /// What [`Provider::begin`] wanted remembered.
-    pub pending: &'a Pending,
+    /// What [`Provider::begin`] wanted remembered; nothing, where the provider began by itself.
+    pub pending: Option<&'a Pending>,
 }
 
 /// What a provider vouches for.
@@ -68,6 +85,11 @@ pub struct ExternalIdentity {
     pub sid: Option<String>,
     /// What the provider granted us beside.
     pub tokens: ProviderTokens,
+    /// The id of a message that works once, and until when it would be taken. What works once at the
+    /// provider has none.
+    pub once: Option<(String, Timestamp)>,
+    /// When the person's session there ends, where the provider tells.
+    pub session_ends_at: Option<Timestamp>,
 }
 
 /// Tokens that were renewed, and what came of asking about the person with them. The tokens before them
@@ -143,9 +165,10 @@ pub trait Provider: Send + Sync {
     /// are as they were then.
     async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<Renewed, ProviderError>;
 
-    /// Where to send a browser to end its session at the provider (OpenID Connect RP-Initiated Logout
-    /// 1.0, section 2); nowhere if the provider knows no such way. `state` comes back with it.
-    async fn logout(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<Url>;
+    /// Where to send a browser to end its session at the provider, for which `tokens` were granted (OpenID
+    /// Connect RP-Initiated Logout 1.0, section 2; SAML profiles, section 4.4); nowhere if the provider knows
+    /// no such way. `state` comes back with it.
+    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward>;
 
     /// Judges a logout token that came from the provider itself (OpenID Connect Back-Channel Logout
     /// 1.0, section 2.6), but for whether it was seen before.
@@ -154,16 +177,40 @@ pub trait Provider: Send + Sync {
     /// Any doubt is a refusal, named by the check that failed.
     async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError>;
 
-    /// Fetches the provider's metadata again.
+    /// Judges a logout message that a browser brought to our address `here` (SAML profiles, section 4.4), but
+    /// for whether it was seen before.
+    ///
+    /// # Errors
+    /// Any doubt is a refusal, named by the check that failed.
+    async fn logout_message(&self, _: saml::Arrived<'_>, _: &str) -> Result<saml::Told, ProviderError> {
+        Err(ProviderError::invalid("form", "this provider does not speak SAML"))
+    }
+
+    /// The answer to the logout request `id`, once its sessions have ended.
+    async fn logout_answer(&self, _id: &str, _relay_state: &str) -> Option<Onward> {
+        None
+    }
+
+    /// What the provider is to know of us, where there is a form for that: our addresses for responses and
+    /// for logout among it.
+    fn own_metadata(&self, _acs: &str, _logout: &str) -> Option<String> {
+        None
+    }
+
+    /// Fetches the provider's metadata again; answers what an administrator should know of it, a line each.
     ///
     /// # Errors
     /// Where that fails; what was known stays.
-    async fn refresh(&self) -> Result<(), ProviderError>;
+    async fn refresh(&self) -> Result<Vec<String>, ProviderError>;
 }
 
-/// The provider that `config` speaks of.
+/// The provider that `config` speaks of; `own` is how a SAML provider knows us.
+///
+/// # Panics
+/// Where a SAML provider comes without it.
 pub fn connect(
     config: &config::Provider,
+    own: Option<saml::Own>,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -171,6 +218,10 @@ pub fn connect(
     match &config.kind {
         config::Kind::Oidc(settings) => {
             Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))
+        }
+        config::Kind::Saml(settings) => {
+            let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");
+            Arc::new(saml::Saml::new(settings.clone(), own, outbound, clock, entropy))
         }
     }
 }

@@ -5,7 +5,7 @@ use super::claims::{
     SKEW, check_issuer, check_name, granted, joined, methods, payload, sid_of, subject_of, tell_skew,
 };
 use super::metadata::{Document, Metadata};
-use super::{Begun, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError, Renewed};
+use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
 use crate::config;
 use crate::model::ProviderTokens;
@@ -24,7 +24,6 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use url::Url;
 
 /// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
 /// Core 1.0, section 3.1.2.6), and not of the client or the server.
@@ -93,6 +92,7 @@ impl OpenId {
         &self,
         client: &Client,
         callback: &Callback<'_>,
+        pending: &Pending,
     ) -> Result<CoreTokenResponse, ProviderError> {
         let code = callback
             .parameters
@@ -103,7 +103,7 @@ impl OpenId {
             .map_err(|error| {
                 ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
             })?
-            .set_pkce_verifier(PkceCodeVerifier::new(callback.pending.verifier.clone()));
+            .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
         request.request_async(&self.outbound).await.map_err(|error| match error {
             RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
             RequestTokenError::ServerResponse(answer) => {
@@ -179,6 +179,8 @@ impl OpenId {
             sid: sid_of(&claims),
             claims,
             tokens: granted(answer, Some(before), now),
+            once: None,
+            session_ends_at: None,
         })
     }
 
@@ -307,10 +309,12 @@ impl Provider for OpenId {
             .add_scopes(self.settings.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
             .set_pkce_challenge(challenge)
             .url();
-        Ok(Begun { redirect, pending })
+        Ok(Begun { onward: Onward::Redirect(redirect), pending })
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
+        let pending =
+            callback.pending.ok_or_else(|| ProviderError::invalid("state", "nobody asked for this login"))?;
         let document = self.metadata.get().await?;
         check_issuer(&document, callback.parameters.get("iss"))?;
         if let Some(code) = callback.parameters.get("error") {
@@ -319,12 +323,12 @@ impl Provider for OpenId {
         }
 
         let client = self.client(&document, callback.redirect_uri)?;
-        let answer = self.redeem(&client, &callback).await?;
+        let answer = self.redeem(&client, &callback, pending).await?;
         let id_token = answer
             .id_token()
             .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
         let now = self.clock.now();
-        let mut claims = self.verified(&client, id_token, Some(&callback.pending.nonce), now).await?;
+        let mut claims = self.verified(&client, id_token, Some(&pending.nonce), now).await?;
         let subject = subject_of(&claims)?;
         if document.userinfo_endpoint().is_some()
             && ["email", "name"].iter().any(|name| !claims.contains_key(*name))
@@ -343,6 +347,8 @@ impl Provider for OpenId {
             sid: sid_of(&claims),
             claims,
             tokens,
+            once: None,
+            session_ends_at: None,
         })
     }
 
@@ -359,7 +365,7 @@ impl Provider for OpenId {
         Ok(Renewed { tokens: renewed, identity })
     }
 
-    async fn logout(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<Url> {
+    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward> {
         let document = self.metadata.get().await.ok()?;
         let mut url = document.additional_metadata().end_session_endpoint.clone()?;
         // A document that could send browsers to a script, or to plain http, is not followed.
@@ -367,7 +373,7 @@ impl Provider for OpenId {
             return None;
         }
         let mut query = url.query_pairs_mut();
-        if let Some(token) = id_token {
+        if let Some(token) = &tokens.id_token {
             query.append_pair("id_token_hint", token.expose());
         }
         query
@@ -375,7 +381,7 @@ impl Provider for OpenId {
             .append_pair("post_logout_redirect_uri", back_to)
             .append_pair("state", state);
         drop(query);
-        Some(url)
+        Some(Onward::Redirect(url))
     }
 
     async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError> {
@@ -389,7 +395,7 @@ impl Provider for OpenId {
         backchannel::judge(token, &document, audience, self.clock.now())
     }
 
-    async fn refresh(&self) -> Result<(), ProviderError> {
-        self.metadata.get().await.map(drop)
+    async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
+        self.metadata.get().await.map(|_| Vec::new())
     }
 }

@@ -21,6 +21,8 @@ pub enum OutboundError {
     TooLarge,
     /// The answer is no HTTP message.
     Malformed,
+    /// The answer is not what was asked for.
+    Status(http::StatusCode),
 }
 
 impl fmt::Display for OutboundError {
@@ -37,6 +39,7 @@ impl fmt::Display for OutboundError {
             }
             Self::TooLarge => write!(f, "the answer is larger than {LARGEST_ANSWER} bytes"),
             Self::Malformed => f.write_str("the answer is no HTTP message"),
+            Self::Status(status) => write!(f, "it answered {status}"),
         }
     }
 }
@@ -65,6 +68,20 @@ impl Outbound {
             .build()
             .map_err(OutboundError::Failed)?;
         Ok(Self(client))
+    }
+
+    /// The document at `url`.
+    ///
+    /// # Errors
+    /// Where there is none, by any answer but 200.
+    pub async fn get(&self, url: &url::Url) -> Result<Vec<u8>, OutboundError> {
+        let request =
+            http::Request::get(url.as_str()).body(Vec::new()).map_err(|_| OutboundError::Malformed)?;
+        let answer = self.send(request).await?;
+        match answer.status() {
+            http::StatusCode::OK => Ok(answer.into_body()),
+            status => Err(OutboundError::Status(status)),
+        }
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {

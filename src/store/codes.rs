@@ -1,4 +1,4 @@
-//! Authorization codes and used login attempts: things that work once.
+//! Authorization codes.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
@@ -83,20 +83,5 @@ impl Tx<'_> {
             .execute(&mut *self.inner)
             .await?;
         Ok(Redemption::Redeemed(code))
-    }
-
-    /// Notes that a login attempt was used; answers whether this is the first time.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn use_login_attempt(&mut self, id: &str, expires_at: Timestamp) -> Result<bool> {
-        let done = sqlx::query(
-            "INSERT INTO used_login_attempts (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(id)
-        .bind(expires_at.millis())
-        .execute(&mut *self.inner)
-        .await?;
-        Ok(done.rows_affected() == 1)
     }
 }

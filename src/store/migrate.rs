@@ -10,6 +10,7 @@ use sqlx::{AnyPool, AssertSqlSafe, SqlSafeStr as _};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first light", include_str!("migrations/0001_first_light.sql")),
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
+    (3, "saml", include_str!("migrations/0003_saml.sql")),
 ];
 
 const TRIES: u32 = 10;

@@ -4,10 +4,11 @@
 
 mod changes;
 mod codes;
+mod judged_logins;
 mod keys;
-mod logout_tokens;
 mod migrate;
 mod nodes;
+mod once;
 mod provider_tokens;
 mod purge;
 mod sessions;
@@ -18,6 +19,7 @@ pub use changes::{Change, Feed};
 pub use codes::Redemption;
 pub use keys::StoredKey;
 pub use nodes::Node;
+pub use once::Once;
 pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
 

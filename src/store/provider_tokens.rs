@@ -35,6 +35,9 @@ struct Plain<'a> {
     access_token: std::borrow::Cow<'a, str>,
     refresh_token: Option<std::borrow::Cow<'a, str>>,
     id_token: Option<std::borrow::Cow<'a, str>>,
+    // Tokens that a node of the version before wrote have none.
+    #[serde(default)]
+    name_id: Option<std::borrow::Cow<'a, str>>,
 }
 
 fn place(session_id: &str) -> String {
@@ -63,6 +66,7 @@ pub(super) async fn load(
             access_token: Secret::new(plain.access_token),
             refresh_token: plain.refresh_token.map(Secret::new),
             id_token: plain.id_token.map(Secret::new),
+            name_id: plain.name_id.map(Secret::new),
             expires_at,
         },
         times: RenewalTimes { due_at: time("due_at")?, expires_at, failing_since: time("failing_since")? },
@@ -112,6 +116,7 @@ impl Tx<'_> {
             access_token: tokens.access_token.expose().into(),
             refresh_token: tokens.refresh_token.as_ref().map(|token| token.expose().into()),
             id_token: tokens.id_token.as_ref().map(|token| token.expose().into()),
+            name_id: tokens.name_id.as_ref().map(|name_id| name_id.expose().into()),
         };
         let plain = zeroize::Zeroizing::new(
             serde_json::to_vec(&plain).map_err(|error| StoreError::Corrupt(error.to_string()))?,

@@ -145,7 +145,7 @@ impl Tx<'_> {
     pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5, provider_sid = $6, \
-             user_agent = $7, address = $8 WHERE id = $1",
+             user_agent = $7, address = $8, expires_at = $9 WHERE id = $1",
         )
         .bind(&session.id)
         .bind(&session.provider)
@@ -155,6 +155,7 @@ impl Tx<'_> {
         .bind(&session.provider_sid)
         .bind(&session.user_agent)
         .bind(&session.address)
+        .bind(session.expires_at.millis())
         .execute(&mut *self.inner)
         .await?;
         Ok(())

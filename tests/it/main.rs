@@ -15,6 +15,7 @@ mod lying_provider;
 mod nodes;
 mod over_time;
 mod reload;
+mod saml;
 mod sessions;
 mod sign_in;
 mod store;

@@ -86,6 +86,7 @@ impl Scene {
             browser: Browser::default(),
             amr: vec![],
             auth_time: now,
+            ends_at: None,
         };
         let limits = self.current.load().config.session;
         let id = self

@@ -9,7 +9,7 @@ use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
-use narthex::store::{Change, Feed, Store};
+use narthex::store::{Change, Feed, Once, Store};
 use narthex::token::{self, CodeError, Grant, KeyChain};
 use std::sync::Arc;
 
@@ -103,6 +103,7 @@ async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
         browser: Browser { user_agent: "test".into(), address: "192.0.2.7".into() },
         amr: vec!["pwd".into(), "otp".into()],
         auth_time: now(),
+        ends_at: None,
     };
     let authentication = &authentication;
     store
@@ -308,7 +309,7 @@ async fn a_login_attempt_is_used_once(engine: Engine) {
         let store = store.clone();
         tries.spawn(async move {
             store
-                .transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await }))
+                .transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, "id", now()).await }))
                 .await
                 .unwrap()
         });
@@ -351,7 +352,10 @@ async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
     let session = session(&store, &alice, None).await;
     let token = cookie(&store, &session, CookieScope::Pool).await;
     code(&store, &session, "verifier").await;
-    store.transaction(|tx| Box::pin(async move { tx.use_login_attempt("id", now()).await })).await.unwrap();
+    store
+        .transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, "id", now()).await }))
+        .await
+        .unwrap();
     assert_eq!(store.purge(LIMITS, now()).await.unwrap(), 0);
     assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some());
     let much_later = now().plus(LIMITS.absolute).plus(Duration::from_secs(7200));
@@ -366,7 +370,7 @@ async fn a_failed_transaction_leaves_nothing(engine: Engine) {
     let failed = store
         .transaction(|tx| {
             Box::pin(async move {
-                tx.use_login_attempt("id", now()).await?;
+                tx.use_once(Once::LoginAttempt, "id", now()).await?;
                 Err::<(), _>(narthex::store::StoreError::Corrupt("on purpose".into()))
             })
         })

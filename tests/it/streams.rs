@@ -208,7 +208,17 @@ async fn a_stream_that_does_not_begin_is_given_up_in_the_routes_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_body_that_comes_in_drops_does_not_outlive_its_session() {
-    let (narthex, _provider) = deployment(app().await, "").await;
+    // It waits for all of the body before it says a word.
+    let port = upstream(|mut stream| async move {
+        if speaks(&stream).await && !head(&mut stream).await.starts_with("POST") {
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
+            return;
+        }
+        let mut body = vec![0; 60];
+        drop(stream.read_exact(&mut body).await);
+    })
+    .await;
+    let (narthex, _provider) = deployment(port, "").await;
     let visitor = signed_in(&narthex, "alice").await;
     let url = format!("{}/drops", narthex.origin("app"));
     let mut stream = tls(&narthex, "app", false).await;

@@ -6,6 +6,7 @@ pub mod load;
 pub mod narthex;
 pub mod parties;
 pub mod process;
+pub mod saml_provider;
 pub mod tunnel;
 pub mod upstream;
 pub mod visitor;

@@ -1,0 +1,277 @@
+//! SAML at the broker: the key by which providers know us, and logins that come in two steps, since a
+//! provider's form brings none of our cookies but the attempt's.
+
+use super::{ATTEMPT_LIFETIME, Broker, LoginError, Returned, place};
+use crate::base::{Secret, Timestamp, b64, sha256};
+use crate::catalogue::Catalogue;
+use crate::config::{self, Kind};
+use crate::model::{ProviderTokens, Session};
+use crate::provider::saml::{Arrived, KeyError, Own, OwnKey, Told};
+use crate::provider::{Callback, ExternalIdentity, Onward, Pending, ProviderError};
+use crate::store::{Once, StoreError, StoredKey};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What the key is kept as. There is one, which does not turn: providers keep its certificate.
+const PURPOSE: &str = "saml";
+
+/// Why there is no key for SAML.
+#[derive(Debug)]
+pub enum SamlKeyError {
+    /// The store did not do its part.
+    Store(StoreError),
+    /// It could not be made or read.
+    Key(KeyError),
+}
+
+impl std::fmt::Display for SamlKeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SamlKeyError {}
+
+/// A browser that a provider's form sent here.
+#[derive(Debug)]
+pub struct Posted<'a> {
+    /// What it brought.
+    pub parameters: &'a HashMap<String, String>,
+    /// The attempt's id; empty where the provider began by itself.
+    pub id: &'a str,
+    /// The attempt, where the browser carries it.
+    pub login: Option<super::Login>,
+}
+
+/// A login that was judged, and goes on in the browser's next step.
+#[derive(Debug)]
+pub struct Judged {
+    /// The attempt's id.
+    pub id: String,
+    /// The attempt, sealed, where it is a new one.
+    pub sealed: Option<String>,
+}
+
+/// What a provider told by a logout message.
+#[derive(Debug)]
+pub enum LogoutHeard {
+    /// These sessions have ended, and this is the answer.
+    Ended(Vec<Session>, Option<Onward>),
+    /// It answers a logout of ours.
+    Answered {
+        /// What we sent along.
+        relay_state: String,
+        /// Whether all its sessions ended.
+        success: bool,
+    },
+}
+
+/// What is kept of a judged login.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    issuer: String,
+    subject: String,
+    claims: serde_json::Map<String, serde_json::Value>,
+    amr: Vec<String>,
+    auth_time: i64,
+    sid: Option<String>,
+    name_id: Option<String>,
+    session_ends_at: Option<i64>,
+}
+
+impl Kept {
+    fn of(external: ExternalIdentity) -> Self {
+        Self {
+            issuer: external.issuer,
+            subject: external.subject,
+            claims: external.claims,
+            amr: external.amr,
+            auth_time: external.auth_time.millis(),
+            sid: external.sid,
+            name_id: external.tokens.name_id.map(|name_id| name_id.expose().to_owned()),
+            session_ends_at: external.session_ends_at.map(Timestamp::millis),
+        }
+    }
+
+    fn external(self, now: Timestamp) -> ExternalIdentity {
+        ExternalIdentity {
+            issuer: self.issuer,
+            subject: self.subject,
+            claims: self.claims,
+            amr: self.amr,
+            auth_time: Timestamp::from_millis(self.auth_time),
+            sid: self.sid,
+            tokens: ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now),
+            once: None,
+            session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
+        }
+    }
+}
+
+impl Broker {
+    /// How the SAML provider of `config` knows us; nothing for a provider of another kind.
+    pub(super) async fn own(
+        &self,
+        catalogue: &Catalogue,
+        config: &config::Provider,
+    ) -> Result<Option<Own>, SamlKeyError> {
+        let Kind::Saml(settings) = &config.kind else { return Ok(None) };
+        let entity_id = settings.entity_id.clone().unwrap_or_else(|| entity_id(&catalogue.pool.id));
+        Ok(Some(Own { entity_id, key: self.saml_key().await? }))
+    }
+
+    async fn saml_key(&self) -> Result<Arc<OwnKey>, SamlKeyError> {
+        let made = self.saml_key.get_or_try_init(|| async {
+            let mut keys = self.store.signing_keys(PURPOSE).await.map_err(SamlKeyError::Store)?;
+            if keys.is_empty() {
+                let key = StoredKey {
+                    purpose: PURPOSE.to_owned(),
+                    generation: 1,
+                    kid: crate::base::uuid(&*self.entropy),
+                    algorithm: "RS256".to_owned(),
+                    private_key: OwnKey::generate().map_err(SamlKeyError::Key)?,
+                    created_at: self.clock.now(),
+                };
+                // Another node may have been faster: then its key is the one.
+                self.store.add_signing_key(&key, &*self.entropy).await.map_err(SamlKeyError::Store)?;
+                keys = self.store.signing_keys(PURPOSE).await.map_err(SamlKeyError::Store)?;
+            }
+            let corrupt = || SamlKeyError::Store(StoreError::Corrupt("the key for SAML is gone".into()));
+            let key = keys.first().ok_or_else(corrupt)?;
+            OwnKey::read(&key.private_key, key.created_at).map(Arc::new).map_err(SamlKeyError::Key)
+        });
+        made.await.cloned()
+    }
+
+    /// Judges what a form brought, and keeps it for the browser's next step.
+    ///
+    /// # Errors
+    /// Any doubt: nothing is left behind then.
+    pub async fn judge(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        posted: Posted<'_>,
+    ) -> Result<Judged, LoginError> {
+        let Posted { parameters, id, login } = posted;
+        let entry = self.entry(name)?;
+        if !matches!(entry.config.kind, Kind::Saml(_)) {
+            return Err(LoginError::NoSuchProvider);
+        }
+        if login.as_ref().is_some_and(|login| login.provider != name) {
+            return Err(LoginError::OtherProvider);
+        }
+        let redirect_uri = super::callback_of(catalogue, &entry.config);
+        let pending = login.as_ref().map(|login| &login.pending);
+        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending };
+        let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
+        let Some((once, usable_until)) = external.once.clone() else {
+            return Err(LoginError::Provider(ProviderError::Invalid {
+                check: "id",
+                detail: "what came has no id by which it would work once".into(),
+            }));
+        };
+        // Two providers may use the same id.
+        let used = b64(sha256(format!("{}\n{once}", external.issuer)));
+        let (id, sealed) = match login {
+            Some(_) => (id.to_owned(), None),
+            None => {
+                let id = self.attempts.new_id();
+                let pending = Pending { nonce: String::new(), verifier: String::new() };
+                let login = super::Login { provider: name.to_owned(), pending, request: None };
+                let sealed = self.attempts.seal(&place(catalogue), &id, &login);
+                (id, Some(sealed))
+            }
+        };
+        let plain = serde_json::to_vec(&Kept::of(external)).expect("invariant: strings and numbers");
+        let plain = zeroize::Zeroizing::new(plain);
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let first = self
+            .store
+            .transaction(|tx| {
+                let (used, id, plain) = (&used, &id, &plain);
+                Box::pin(async move {
+                    if !tx.use_once(Once::Assertion, used, usable_until).await? {
+                        return Ok(false);
+                    }
+                    tx.save_judged_login(id, plain, now.plus(ATTEMPT_LIFETIME), entropy).await?;
+                    Ok(true)
+                })
+            })
+            .await?;
+        match first {
+            true => Ok(Judged { id, sealed }),
+            false => Err(LoginError::Provider(ProviderError::Invalid {
+                check: "replay",
+                detail: "the assertion was used before".into(),
+            })),
+        }
+    }
+
+    /// Makes a session of a login that [`Broker::judge`] kept.
+    ///
+    /// # Errors
+    /// As [`Broker::finish`] has them.
+    pub async fn resume(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        returned: Returned<'_>,
+    ) -> Result<super::Finished, LoginError> {
+        let entry = self.entry(name)?;
+        if returned.login.provider != name {
+            return Err(LoginError::OtherProvider);
+        }
+        let (id, now) = (returned.id, self.clock.now());
+        let plain = self
+            .store
+            .transaction(|tx| Box::pin(async move { tx.judged_login(id, now).await }))
+            .await?
+            .ok_or(LoginError::NoAttempt)?;
+        let kept: Kept = serde_json::from_slice(&plain)
+            .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
+        self.admit(catalogue, &entry, returned, kept.external(now)).await
+    }
+
+    /// Judges a logout message of the provider `name`, and ends the sessions that it names.
+    ///
+    /// # Errors
+    /// Where it is refused, was used before, or the store does not answer.
+    pub async fn logout_message(
+        &self,
+        catalogue: &Catalogue,
+        name: &str,
+        arrived: Arrived<'_>,
+    ) -> Result<LogoutHeard, LoginError> {
+        let entry = self.entry(name)?;
+        let here = logout_of(catalogue, name);
+        match entry.provider.logout_message(arrived, &here).await.map_err(LoginError::Provider)? {
+            Told::Response { relay_state, success } => Ok(LogoutHeard::Answered { relay_state, success }),
+            Told::Request { token, id, relay_state } => {
+                let ended = self.end_told(catalogue, name, &token).await?;
+                Ok(LogoutHeard::Ended(ended, entry.provider.logout_answer(&id, &relay_state).await))
+            }
+        }
+    }
+
+    /// Our metadata for the SAML provider `name`.
+    pub fn saml_metadata(&self, catalogue: &Catalogue, name: &str) -> Option<String> {
+        let entry = self.entry(name).ok()?;
+        let acs = super::callback_of(catalogue, &entry.config);
+        entry.provider.own_metadata(&acs, &logout_of(catalogue, name))
+    }
+}
+
+/// Cognito's form of a service provider's entity id.
+pub fn entity_id(pool_id: &str) -> String {
+    format!("urn:amazon:cognito:sp:{pool_id}")
+}
+
+/// Where the SAML provider called `name` sends its logout messages; registered there.
+pub fn logout_of(catalogue: &Catalogue, name: &str) -> String {
+    catalogue.config.public_url.join(&format!("/saml2/logout/{name}"))
+}

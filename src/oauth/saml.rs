@@ -1,0 +1,144 @@
+//! `/saml2/…`: what providers are to know of us, what their forms bring, and logout by the browser in both
+//! directions.
+
+use super::callback::{self, Step};
+use super::{Handled, Pool, Reply, RequestInfo, Shared, form};
+use crate::access::{LOGIN_COOKIE, find, set_for};
+use crate::broker::{ATTEMPT_LIFETIME, LoginError, LogoutHeard, Posted};
+use crate::config::SameSite;
+use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
+use crate::provider::saml::Arrived;
+use crate::store::Change;
+use axum::extract::{Path, RawQuery, State};
+use http::{Method, StatusCode};
+
+/// Our metadata for a provider.
+pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
+    let text = pool.broker.saml_metadata(&pool.current.load(), &provider);
+    Reply(match text {
+        Some(text) => Ok(body(StatusCode::OK, "application/samlmetadata+xml", text)),
+        None => Err(Failure::not_found()),
+    })
+}
+
+/// SAML bindings, section 3.5: a provider's form brings a response.
+pub(super) async fn post(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    info: RequestInfo,
+    text: String,
+) -> Reply {
+    Reply(judge(&pool, &info, &provider, &text).await)
+}
+
+/// The browser's next step, in which it shows its session again: `SameSite=Lax` has kept that from the form.
+pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestInfo) -> Reply {
+    Reply(callback::finish(&pool, &info, &provider, Step::Resume).await)
+}
+
+async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
+    let catalogue = pool.current.load();
+    callback::not_too_often(pool, info, &catalogue, provider)?;
+    let parameters = form(text).ok_or_else(Failure::bad_request)?;
+    // The relay state names the attempt; that this browser carries it binds the login to it. It is never an
+    // address.
+    let id = parameters.get("RelayState").map(String::as_str).unwrap_or_default();
+    let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
+        .filter(|_| !id.is_empty())
+        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
+    let again = login.as_ref().map(|login| login.again(&catalogue));
+    let posted = Posted { parameters: &parameters, id, login };
+    let judged = pool.broker.judge(&catalogue, provider, posted).await.map_err(|error| {
+        let failure = callback::refused(pool, info, provider, error);
+        match again {
+            Some(again) => failure.with_action("Try again", again),
+            None => failure,
+        }
+    })?;
+    let next = format!("/saml2/idpresponse/{provider}?state={}", judged.id);
+    let mut answer = see_other(&catalogue.config.public_url.join(&next))?;
+    if let Some(sealed) = judged.sealed {
+        let name = format!("{LOGIN_COOKIE}{}", judged.id);
+        set_cookie(&mut answer, &set_for(&name, &sealed, Some(ATTEMPT_LIFETIME), SameSite::Lax))?;
+    }
+    Ok(answer)
+}
+
+/// A logout message in an address.
+pub(super) async fn logout_query(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    info: RequestInfo,
+    RawQuery(query): RawQuery,
+) -> Reply {
+    let query = query.unwrap_or_default();
+    Reply(logout(&pool, &info, &provider, Arrived::Query(&query), &Method::GET).await)
+}
+
+/// A logout message in a form.
+pub(super) async fn logout_form(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    info: RequestInfo,
+    text: String,
+) -> Reply {
+    Reply(logout(&pool, &info, &provider, Arrived::Form(&text), &Method::POST).await)
+}
+
+async fn logout(
+    pool: &Pool,
+    info: &RequestInfo,
+    provider: &str,
+    arrived: Arrived<'_>,
+    method: &Method,
+) -> Handled {
+    let catalogue = pool.current.load();
+    let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
+        Ok(heard) => heard,
+        Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
+        Err(error) => {
+            tracing::warn!(
+                target: "audit",
+                event = "saml_logout_failed",
+                request_id = info.request_id,
+                client = info.client(),
+                provider,
+                reason = error.reason(),
+                detail = %error,
+            );
+            return Err(callback::failure(info, error));
+        }
+    };
+    let (ended, answer) = match heard {
+        LogoutHeard::Ended(ended, answer) => (ended, answer),
+        LogoutHeard::Answered { relay_state, success } => {
+            if !success {
+                tracing::warn!(
+                    provider,
+                    request_id = info.request_id,
+                    "the provider did not end all its sessions"
+                );
+            }
+            // What comes back is one of our hosts, or nothing: the page itself sees to that.
+            let app: String = url::form_urlencoded::byte_serialize(relay_state.as_bytes()).collect();
+            return see_other(&catalogue.config.public_url.join(&format!("/logout?app={app}")));
+        }
+    };
+    let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
+    pool.sessions.hear(&changes);
+    for session in &ended {
+        tracing::info!(
+            target: "audit",
+            event = "session_ended",
+            request_id = info.request_id,
+            provider,
+            sid = session.id,
+            sub = session.user_id,
+            reason = "the provider ended it",
+        );
+    }
+    match answer {
+        Some(answer) => onward(&answer, method),
+        None => hosted::SignedOutPage { again: None }.answer(),
+    }
+}

@@ -1,0 +1,79 @@
+//! What a provider publishes of itself, kept and fetched again.
+
+use super::ProviderError;
+use crate::base::{Clock, Duration, Timestamp};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// How long a document counts that cannot be fetched again.
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+/// How often an unknown key, or a provider that is down, may make us fetch.
+pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A document of a provider's, kept.
+pub struct Kept<D> {
+    /// Whose, for the log.
+    provider: String,
+    clock: Arc<dyn Clock>,
+    known: ArcSwap<Known<D>>,
+    /// Held during a fetch, so that many who wait for it cause one. Whoever is content with what is there
+    /// does not wait.
+    fetching: Mutex<()>,
+}
+
+struct Known<D> {
+    document: Option<(Arc<D>, Timestamp)>,
+    failed: Option<(ProviderError, Timestamp)>,
+}
+
+impl<D> Known<D> {
+    fn within(&self, age: Duration, now: Timestamp) -> Option<Arc<D>> {
+        let (document, fetched) = self.document.as_ref()?;
+        (now.since(*fetched) < age).then(|| document.clone())
+    }
+}
+
+impl<D> Kept<D> {
+    /// Nothing is known of `provider` yet.
+    pub fn new(provider: String, clock: Arc<dyn Clock>) -> Self {
+        let known = ArcSwap::from_pointee(Known { document: None, failed: None });
+        Self { provider, clock, known, fetching: Mutex::default() }
+    }
+
+    /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
+    /// day, and nobody asks again for some seconds.
+    pub async fn newer_than(
+        &self,
+        age: Duration,
+        fetch: impl Future<Output = Result<D, ProviderError>>,
+    ) -> Result<Arc<D>, ProviderError> {
+        if let Some(document) = self.known.load().within(age, self.clock.now()) {
+            return Ok(document);
+        }
+        let _fetching = self.fetching.lock().await;
+        let (known, now) = (self.known.load_full(), self.clock.now());
+        if let Some(document) = known.within(age, now) {
+            return Ok(document);
+        }
+        let stale = known.within(MAX_STALE, now);
+        if let Some((error, at)) = &known.failed
+            && now.since(*at) < MIN_INTERVAL
+        {
+            return stale.ok_or_else(|| error.clone());
+        }
+        match fetch.await {
+            Ok(document) => {
+                let document = Arc::new(document);
+                self.known.store(Arc::new(Known { document: Some((document.clone(), now)), failed: None }));
+                Ok(document)
+            }
+            Err(error) => {
+                tracing::warn!(provider = self.provider, %error, "the provider's metadata could not be had");
+                let failed = Some((error.clone(), now));
+                self.known.store(Arc::new(Known { document: known.document.clone(), failed }));
+                stale.ok_or(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The judge of logout messages (SAML profiles, section 4.4): a provider's request to end sessions, and
+//! its answer to ours. Both come by the browser, so that a signature alone says whose they are.
+
+use super::metadata::Provider;
+use super::subject::{NameId, NameIdError};
+use super::xml::{self, SAML, SAMLP};
+use super::{base64, decode, instant, signature};
+use crate::base::{Duration, Timestamp};
+use crate::provider::claims::SKEW;
+use crate::provider::{LogoutToken, ProviderError};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
+};
+use flate2::read::DeflateDecoder;
+use roxmltree::Node;
+use std::io::Read as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// How old a request may be that tells no end of its own.
+const LONGEST: Duration = Duration::from_secs(300);
+/// What a message may swell to: the address that it came in was far shorter.
+const LARGEST: u64 = 64 * 1024;
+
+/// What may sign a query (SAML bindings, section 3.4.4.1; RFC 9231 for the names).
+const METHODS: [(&str, &dyn VerificationAlgorithm); 5] = [
+    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", &RSA_PKCS1_2048_8192_SHA256),
+    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha384", &RSA_PKCS1_2048_8192_SHA384),
+    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha512", &RSA_PKCS1_2048_8192_SHA512),
+    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", &ECDSA_P256_SHA256_FIXED),
+    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384", &ECDSA_P384_SHA384_FIXED),
+];
+
+/// How a message came.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrived<'a> {
+    /// By HTTP-Redirect: the query as it came.
+    Query(&'a str),
+    /// By HTTP-POST: the form as it came.
+    Form(&'a str),
+}
+
+/// What a provider told.
+#[derive(Debug)]
+pub enum Told {
+    /// Sessions are to end, and an answer is expected.
+    Request {
+        /// Whose.
+        token: LogoutToken,
+        /// The request's id.
+        id: String,
+        /// What comes back with the answer.
+        relay_state: String,
+    },
+    /// The sessions that we spoke of have ended there, or could not be ended.
+    Response {
+        /// What we sent along.
+        relay_state: String,
+        /// Whether all ended.
+        success: bool,
+    },
+}
+
+fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
+    ProviderError::invalid(check, detail)
+}
+
+/// Judges what came to our logout address `here`.
+///
+/// # Errors
+/// The failed check.
+pub fn judge(
+    arrived: Arrived<'_>,
+    provider: &Provider,
+    here: &str,
+    now: Timestamp,
+) -> Result<Told, ProviderError> {
+    let (query, relay_state) = match arrived {
+        Arrived::Query(query) | Arrived::Form(query) => {
+            (Parameters::read(query)?, Parameters::read(query)?.decoded("RelayState").unwrap_or_default())
+        }
+    };
+    let text = match arrived {
+        Arrived::Query(_) => {
+            check_query(&query, provider)?;
+            inflated(&query.message()?)?
+        }
+        Arrived::Form(_) => decode(&query.message()?)?,
+    };
+    let document = xml::parse(&text)?;
+    match arrived {
+        Arrived::Query(_) => judge_message(document.root_element(), provider, here, now, relay_state),
+        Arrived::Form(_) => {
+            let signed = signature::verified(&text, &document, &provider.certificates())?;
+            judge_message(xml::parse(&signed)?.root_element(), provider, here, now, relay_state)
+        }
+    }
+}
+
+fn judge_message(
+    root: Node<'_, '_>,
+    provider: &Provider,
+    here: &str,
+    now: Timestamp,
+    relay_state: String,
+) -> Result<Told, ProviderError> {
+    if root.attribute("Version") != Some("2.0") {
+        return Err(wrong("version", "the message is not of SAML 2.0"));
+    }
+    let issuer = xml::text(xml::one(root, SAML, "Issuer").map_err(|error| wrong("issuer", error))?)?;
+    if issuer.trim() != provider.entity_id {
+        return Err(wrong("issuer", format!("it is of `{issuer}`")));
+    }
+    // SAML bindings, sections 3.4.5.2 and 3.5.5.2: a signed message names where it goes.
+    if root.attribute("Destination") != Some(here) {
+        let told = root.attribute("Destination").unwrap_or_default();
+        return Err(wrong("destination", format!("it is sent to `{told}`")));
+    }
+    let issued =
+        instant(root.attribute("IssueInstant")).ok_or_else(|| wrong("issue_instant", "it is no time"))?;
+    if issued > now.plus(SKEW) {
+        return Err(wrong("issue_instant", "it lies in the future: is the provider's clock ahead?"));
+    }
+    if xml::is(root, SAMLP, "LogoutResponse") {
+        let status = xml::one(root, SAMLP, "Status").and_then(|status| xml::one(status, SAMLP, "StatusCode"));
+        let value = status.map_err(|error| wrong("status", error))?.attribute("Value").unwrap_or_default();
+        return Ok(Told::Response { relay_state, success: value.ends_with(":status:Success") });
+    }
+    if !xml::is(root, SAMLP, "LogoutRequest") {
+        return Err(wrong("shape", "it is no logout message"));
+    }
+    // SAML core, section 3.7.1: "The time at which the request expires, after which the recipient may
+    // discard the message."
+    let end = match root.attribute("NotOnOrAfter") {
+        None => issued.plus(LONGEST),
+        told => instant(told)
+            .ok_or_else(|| wrong("not_on_or_after", "it is no time"))?
+            .min(issued.plus(24 * LONGEST)),
+    };
+    if now >= end.plus(SKEW) {
+        return Err(wrong("not_on_or_after", "the request is over: is the provider's clock behind?"));
+    }
+    let id = root.attribute("ID").unwrap_or_default().to_owned();
+    if id.is_empty() || id.len() > 256 {
+        return Err(wrong("id", "the request has none"));
+    }
+    let name_id = NameId::of(root).map_err(|NameIdError(why)| wrong("name_id", why))?;
+    let sids = xml::children(root, SAMLP, "SessionIndex").map(xml::text).collect::<Result<Vec<_>, _>>()?;
+    let token = LogoutToken {
+        issuer: provider.entity_id.clone(),
+        jti: id.clone(),
+        subject: Some(name_id.value),
+        sids: sids.into_iter().map(str::to_owned).collect(),
+        expires_at: end.plus(SKEW),
+    };
+    Ok(Told::Request { token, id, relay_state })
+}
+
+/// The parameters of a query or form, as they stand in it.
+struct Parameters<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Parameters<'a> {
+    /// Reads them; a name that comes twice could be signed in one place and read in the other.
+    fn read(query: &'a str) -> Result<Self, ProviderError> {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(wrong(
+                    "form",
+                    format!("`{}` comes twice", name.chars().take(40).collect::<String>()),
+                ));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn decoded(&self, name: &str) -> Option<String> {
+        let pair = format!("v={}", self.raw(name)?);
+        url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+    }
+
+    /// Which parameter carries the message: one of the two, and not both.
+    fn name(&self) -> Result<&'static str, ProviderError> {
+        match (self.raw("SAMLRequest"), self.raw("SAMLResponse")) {
+            (Some(_), None) => Ok("SAMLRequest"),
+            (None, Some(_)) => Ok("SAMLResponse"),
+            _ => Err(wrong("form", "there must be a SAMLRequest or a SAMLResponse")),
+        }
+    }
+
+    fn message(&self) -> Result<String, ProviderError> {
+        Ok(self.decoded(self.name()?).unwrap_or_default())
+    }
+}
+
+/// SAML bindings, section 3.4.4.1: the signature is over "the original URL-encoded values", in the order
+/// message, RelayState, SigAlg.
+fn check_query(query: &Parameters<'_>, provider: &Provider) -> Result<(), ProviderError> {
+    if query.raw("SAMLEncoding").is_some() {
+        return Err(wrong("form", "no encoding but DEFLATE is taken"));
+    }
+    let (Some(method), Some(signature)) = (query.decoded("SigAlg"), query.decoded("Signature")) else {
+        return Err(wrong("signature", "nothing is signed"));
+    };
+    let Some((_, algorithm)) = METHODS.iter().find(|(name, _)| *name == method) else {
+        return Err(wrong("signature", format!("its method `{method}` is not taken")));
+    };
+    let signature = base64(&signature).ok_or_else(|| wrong("signature", "it is no base64"))?;
+    let parts = [query.name()?, "RelayState", "SigAlg"];
+    let parts = parts.iter().filter_map(|name| Some(format!("{name}={}", query.raw(name)?)));
+    let signed = parts.collect::<Vec<_>>().join("&");
+    let good = provider.keys.iter().any(|key| {
+        let Ok((_, certificate)) = X509Certificate::from_der(key.certificate.der_data()) else {
+            return false;
+        };
+        let key = UnparsedPublicKey::new(*algorithm, &certificate.public_key().subject_public_key.data);
+        key.verify(signed.as_bytes(), &signature).is_ok()
+    });
+    match good {
+        true => Ok(()),
+        false => Err(wrong("signature", "no key of the provider's verifies it")),
+    }
+}
+
+fn inflated(message: &str) -> Result<String, ProviderError> {
+    let bytes = base64(message).ok_or_else(|| wrong("form", "the message is no base64"))?;
+    let mut text = String::new();
+    let read = DeflateDecoder::new(&*bytes).take(LARGEST + 1).read_to_string(&mut text);
+    match read {
+        Ok(_) if text.len() as u64 <= LARGEST => Ok(text),
+        Ok(_) => Err(wrong("form", "the message is too large")),
+        Err(_) => Err(wrong("form", "the message does not inflate to text")),
+    }
+}

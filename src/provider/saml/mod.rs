@@ -1,0 +1,293 @@
+//! SAML 2.0, web browser SSO and single logout profiles, as the service provider.
+//!
+//! xmlsec, by samael, verifies signatures; everything else that a message must hold to is judged here, by
+//! our clock, and a message is read strictly before xmlsec sees it. What is read afterwards is what was
+//! signed.
+
+mod attributes;
+mod encryption;
+mod key;
+mod logout;
+mod messages;
+mod metadata;
+mod own_metadata;
+mod response;
+mod signature;
+mod subject;
+mod xml;
+
+pub use key::{KeyError, OwnKey};
+pub use logout::{Arrived, Told};
+
+use super::kept::{Kept, MIN_INTERVAL};
+use super::{
+    Begun, Callback, ExternalIdentity, LogoutToken, Onward, Outbound, Pending, Provider, ProviderError,
+    Renewed,
+};
+use crate::base::{Clock, Duration, Entropy, Secret, Timestamp};
+use crate::config::{self, MetadataSource};
+use crate::model::ProviderTokens;
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use messages::Speaker;
+use response::Expected;
+use samael::crypto::CertificateDer;
+use std::path::Path;
+use std::sync::Arc;
+use subject::NameId;
+
+/// How large a response may be. One with a thousand groups has some hundred kilobytes.
+const LARGEST: usize = 256 * 1024;
+/// How large metadata may be.
+const LARGEST_METADATA: u64 = 1024 * 1024;
+/// How long before an end an administrator is told of it.
+const SOON: Duration = Duration::from_secs(21 * 86400);
+
+/// Ours, in the eyes of one provider.
+#[derive(Clone)]
+pub struct Own {
+    /// Our entity id.
+    pub entity_id: String,
+    /// Our key.
+    pub key: Arc<OwnKey>,
+}
+
+/// A SAML identity provider, seen by its service provider.
+pub struct Saml {
+    settings: config::Saml,
+    own: Own,
+    kept: Kept<metadata::Provider>,
+    outbound: Outbound,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// Base64 as messages carry it, which some providers break into lines.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const STRICT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+    );
+    let plain: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    STRICT.decode(plain).ok()
+}
+
+/// SAML bindings, section 3.5.4: the text of a message in a form.
+fn decode(message: &str) -> Result<String, ProviderError> {
+    if message.len() > LARGEST * 4 / 3 + 4096 {
+        return Err(ProviderError::invalid("form", "the message is too large"));
+    }
+    let bytes = base64(message).ok_or_else(|| ProviderError::invalid("form", "the message is no base64"))?;
+    String::from_utf8(bytes).map_err(|_| ProviderError::invalid("xml", "the message is no UTF-8"))
+}
+
+/// SAML core, section 1.3.3: a time, in UTC.
+fn instant(text: Option<&str>) -> Option<Timestamp> {
+    let text = text?.trim();
+    let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    (at.offset().local_minus_utc() == 0).then(|| Timestamp::from_millis(at.timestamp_millis()))
+}
+
+impl Saml {
+    pub fn new(
+        settings: config::Saml,
+        own: Own,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let kept = Kept::new(settings.metadata.to_string(), clock.clone());
+        Self { settings, own, kept, outbound, clock, entropy }
+    }
+
+    async fn metadata(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
+        self.kept
+            .newer_than(self.settings.metadata_refresh, self.fetch())
+            .await
+            .and_then(|known| self.usable(known))
+    }
+
+    /// The metadata after something came whose key is not in it: the provider may have changed keys.
+    async fn after_unknown_key(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
+        self.kept.newer_than(MIN_INTERVAL, self.fetch()).await.and_then(|known| self.usable(known))
+    }
+
+    /// What was good when it was fetched may have ended since.
+    fn usable(&self, known: Arc<metadata::Provider>) -> Result<Arc<metadata::Provider>, ProviderError> {
+        match known.valid_until.is_some_and(|until| self.clock.now() >= until) {
+            true => Err(ProviderError::Unavailable("its metadata's validUntil has passed".into())),
+            false => Ok(known),
+        }
+    }
+
+    async fn fetch(&self) -> Result<metadata::Provider, ProviderError> {
+        let unavailable = |why: String| ProviderError::Unavailable(why);
+        let bytes = match &self.settings.metadata {
+            MetadataSource::Url(url) => {
+                self.outbound.get(url).await.map_err(|error| unavailable(error.to_string()))?
+            }
+            MetadataSource::File(path) => {
+                let read = |path: &Path| match std::fs::metadata(path)?.len() > LARGEST_METADATA {
+                    true => Err(std::io::Error::other("the file is too large")),
+                    false => std::fs::read(path),
+                };
+                read(path).map_err(|error| unavailable(format!("{}: {error}", path.display())))?
+            }
+        };
+        let text = String::from_utf8(bytes).map_err(|_| unavailable("its metadata is no UTF-8".into()))?;
+        let pinned = self.settings.metadata_certificate.as_deref().map(pinned).transpose()?;
+        let known = metadata::read(&text, pinned.as_ref(), self.clock.now())?;
+        for line in warnings(&known, self.clock.now()) {
+            tracing::warn!(provider = known.entity_id, "{line}");
+        }
+        Ok(known)
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        Speaker { entity_id: &self.own.entity_id, clock: &*self.clock, entropy: &*self.entropy }
+    }
+
+    fn judge(
+        &self,
+        text: &str,
+        callback: &Callback<'_>,
+        known: &metadata::Provider,
+    ) -> Result<response::Judged, ProviderError> {
+        let keys = known.certificates();
+        response::judge(
+            text,
+            &Expected {
+                provider: &known.entity_id,
+                keys: &keys,
+                audience: &self.own.entity_id,
+                acs: callback.redirect_uri,
+                request_id: callback.pending.map(|pending| &*pending.nonce),
+                decryption: self.own.key.decryption(),
+                encrypted: self.settings.encrypted_responses,
+                now: self.clock.now(),
+            },
+        )
+    }
+}
+
+/// The certificate that metadata must be signed by.
+fn pinned(file: &Path) -> Result<CertificateDer, ProviderError> {
+    use rustls::pki_types::pem::PemObject as _;
+    let der = rustls::pki_types::CertificateDer::from_pem_file(file)
+        .map_err(|error| ProviderError::Unavailable(format!("{}: {error}", file.display())))?;
+    Ok(metadata::key(der.to_vec())?.certificate)
+}
+
+/// What an administrator should know before it is too late.
+fn warnings(known: &metadata::Provider, now: Timestamp) -> Vec<String> {
+    let days = |at: Timestamp| at.since(now).as_secs() / 86400;
+    let mut lines = Vec::new();
+    if let Some(until) = known.valid_until.filter(|until| now.plus(SOON) >= *until) {
+        lines.push(format!("its metadata counts for {} more day(s): logins fail then", days(until)));
+    }
+    for key in known.keys.iter().filter(|key| now.plus(SOON) >= key.ends_at) {
+        lines.push(match now >= key.ends_at {
+            true => {
+                "a signing certificate of its metadata has ended: ask whether a new one is to come".to_owned()
+            }
+            false => format!("a signing certificate of its metadata ends in {} day(s)", days(key.ends_at)),
+        });
+    }
+    lines
+}
+
+fn unsigned(error: KeyError) -> ProviderError {
+    ProviderError::Unavailable(error.to_string())
+}
+
+#[async_trait]
+impl Provider for Saml {
+    async fn begin(&self, redirect_uri: &str, state: &str) -> Result<Begun, ProviderError> {
+        let known = self.metadata().await?;
+        let to = &known.sign_on;
+        let format = self.settings.name_id_format.as_deref();
+        let request = self.speaker().authn_request(to, redirect_uri, format);
+        let pending = Pending { nonce: request.id.clone(), verifier: String::new() };
+        let signs = self.settings.request_signing || known.wants_signed_requests;
+        let onward = request.onward(to, state, signs.then_some(&*self.own.key)).map_err(unsigned)?;
+        Ok(Begun { onward, pending })
+    }
+
+    async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
+        if callback.pending.is_none() && !self.settings.idp_init {
+            return Err(ProviderError::invalid(
+                "in_response_to",
+                "the provider began by itself, which the file does not allow",
+            ));
+        }
+        let message = callback
+            .parameters
+            .get("SAMLResponse")
+            .ok_or_else(|| ProviderError::invalid("form", "there is no SAMLResponse"))?;
+        let text = decode(message)?;
+        let known = self.metadata().await?;
+        let mut judged = self.judge(&text, &callback, &known);
+        let mut issuer = known.entity_id.clone();
+        if matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
+            let known = self.after_unknown_key().await?;
+            judged = self.judge(&text, &callback, &known);
+            issuer = known.entity_id.clone();
+        }
+        let judged = judged?;
+        let name_id = serde_json::to_string(&judged.name_id).expect("invariant: a NameID is strings");
+        Ok(ExternalIdentity {
+            issuer,
+            subject: judged.name_id.value,
+            claims: judged.claims,
+            amr: judged.amr,
+            auth_time: judged.auth_time,
+            sid: judged.name_id.session_index,
+            tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
+            once: Some((judged.id, judged.usable_until)),
+            session_ends_at: judged.session_ends_at,
+        })
+    }
+
+    async fn renew(&self, _: &ProviderTokens, _: &str) -> Result<Renewed, ProviderError> {
+        Err(ProviderError::Unavailable("a SAML provider cannot be asked again".into()))
+    }
+
+    async fn logout(&self, tokens: &ProviderTokens, _: &str, state: &str) -> Option<Onward> {
+        let known = self.metadata().await.ok()?;
+        let to = known.logout.as_ref()?;
+        let name_id: NameId = serde_json::from_str(tokens.name_id.as_ref()?.expose()).ok()?;
+        // SAML profiles, section 4.4.4.1: the request "MUST be signed" on its way by the browser.
+        self.speaker().logout_request(to, &name_id).onward(to, state, Some(&self.own.key)).ok()
+    }
+
+    async fn logout_token(&self, _: &str) -> Result<LogoutToken, ProviderError> {
+        Err(ProviderError::invalid("logout_token", "this provider speaks SAML"))
+    }
+
+    async fn logout_message(&self, arrived: Arrived<'_>, here: &str) -> Result<Told, ProviderError> {
+        let known = self.metadata().await?;
+        let judged = logout::judge(arrived, &known, here, self.clock.now());
+        if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
+            return judged;
+        }
+        logout::judge(arrived, &*self.after_unknown_key().await?, here, self.clock.now())
+    }
+
+    async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<Onward> {
+        let known = self.metadata().await.ok()?;
+        let to = known.logout.as_ref()?;
+        self.speaker().logout_response(to, id).onward(to, relay_state, Some(&self.own.key)).ok()
+    }
+
+    fn own_metadata(&self, acs: &str, logout: &str) -> Option<String> {
+        own_metadata::write(&self.own.entity_id, acs, logout, self.settings.request_signing, &self.own.key)
+            .ok()
+    }
+
+    async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
+        let known = self.metadata().await?;
+        Ok(warnings(&known, self.clock.now()))
+    }
+}

@@ -1,0 +1,76 @@
+//! Our metadata (SAML metadata, section 2.4.4): what providers are given to know us by.
+
+use super::key::{KeyError, OwnKey};
+use super::messages::enveloped;
+use super::metadata::Binding;
+use super::subject::EMAIL;
+use super::xml::{DS, MD, SAMLP, escaped_value};
+use crate::base::sha256;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The formats of names that we can keep a user by.
+const FORMATS: [&str; 3] = [
+    "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent",
+    EMAIL,
+    "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
+];
+/// How an assertion for us may be encrypted, the best first.
+const CIPHERS: [&str; 5] = [
+    "http://www.w3.org/2009/xmlenc11#aes256-gcm",
+    "http://www.w3.org/2009/xmlenc11#aes128-gcm",
+    "http://www.w3.org/2001/04/xmlenc#aes256-cbc",
+    "http://www.w3.org/2001/04/xmlenc#aes128-cbc",
+    "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p",
+];
+
+/// Our metadata for one provider, signed.
+///
+/// # Errors
+/// Where signing fails.
+pub fn write(
+    entity_id: &str,
+    acs: &str,
+    logout: &str,
+    signs: bool,
+    key: &OwnKey,
+) -> Result<String, KeyError> {
+    let certificate = STANDARD.encode(key.certificate());
+    let key_info = format!(
+        "<ds:KeyInfo xmlns:ds=\"{DS}\"><ds:X509Data><ds:X509Certificate>{certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+    );
+    let ciphers: String = CIPHERS
+        .iter()
+        .map(|cipher| format!("<md:EncryptionMethod Algorithm=\"{cipher}\"></md:EncryptionMethod>"))
+        .collect();
+    let (acs, logout) = (escaped_value(acs), escaped_value(logout));
+    let logouts: String = [Binding::Redirect, Binding::Post]
+        .iter()
+        .map(|binding| {
+            format!(
+                "<md:SingleLogoutService Binding=\"{}\" Location=\"{logout}\"></md:SingleLogoutService>",
+                binding.uri()
+            )
+        })
+        .collect();
+    let formats: String =
+        FORMATS.iter().map(|format| format!("<md:NameIDFormat>{format}</md:NameIDFormat>")).collect();
+    // The same content has the same id, so that the document is the same each time.
+    let digest = sha256(format!("{entity_id} {acs} {logout} {signs} {certificate}"));
+    let digits: String = digest[..20].iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = format!("_{digits}");
+    let before = format!(
+        "<md:EntityDescriptor xmlns:md=\"{MD}\" ID=\"{id}\" entityID=\"{}\">",
+        escaped_value(entity_id)
+    );
+    let after = format!(
+        "<md:SPSSODescriptor AuthnRequestsSigned=\"{signs}\" WantAssertionsSigned=\"true\" protocolSupportEnumeration=\"{SAMLP}\">\
+         <md:KeyDescriptor use=\"signing\">{key_info}</md:KeyDescriptor>\
+         <md:KeyDescriptor use=\"encryption\">{key_info}{ciphers}</md:KeyDescriptor>\
+         {logouts}{formats}\
+         <md:AssertionConsumerService Binding=\"{}\" Location=\"{acs}\" index=\"0\" isDefault=\"true\"></md:AssertionConsumerService>\
+         </md:SPSSODescriptor></md:EntityDescriptor>",
+        Binding::Post.uri()
+    );
+    enveloped(&before, &after, &id, key)
+}

@@ -1,0 +1,353 @@
+//! The judge of responses (SAML profiles, section 4.1.4.3): from what a browser brought to what the
+//! provider vouches for. Only signed text is read for whom it speaks of; any doubt is a refusal, named by
+//! its check.
+
+use super::subject::{NameId, NameIdError};
+use super::xml::{self, SAML, SAMLP};
+use super::{attributes, encryption, instant, signature};
+use crate::base::{Duration, Timestamp};
+use crate::provider::ProviderError;
+use crate::provider::claims::SKEW;
+use aws_lc_rs::rsa::OaepPrivateDecryptingKey;
+use roxmltree::Node;
+use samael::crypto::CertificateDer;
+use serde_json::{Map, Value};
+
+const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
+const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
+const ENTITY: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity";
+/// How long an assertion may be good for, by its bearer's confirmation: it is remembered as long.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What a response is judged by.
+pub struct Expected<'a> {
+    /// The provider's entity id.
+    pub provider: &'a str,
+    /// Its keys.
+    pub keys: &'a [CertificateDer],
+    /// Ours.
+    pub audience: &'a str,
+    /// Where the response was sent to.
+    pub acs: &'a str,
+    /// The id of the request that it answers; none, where the provider may begin by itself.
+    pub request_id: Option<&'a str>,
+    /// Our key for what is encrypted.
+    pub decryption: &'a OaepPrivateDecryptingKey,
+    /// Whether what is not encrypted is refused.
+    pub encrypted: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What an assertion says.
+#[derive(Debug)]
+pub struct Judged {
+    /// Its id, by which it works once.
+    pub id: String,
+    /// Until when it would be taken.
+    pub usable_until: Timestamp,
+    /// Whom it speaks of.
+    pub name_id: NameId,
+    /// The attributes, by name.
+    pub claims: Map<String, Value>,
+    /// When the person was authenticated.
+    pub auth_time: Timestamp,
+    /// How.
+    pub amr: Vec<String>,
+    /// When the provider's session ends, where it says so.
+    pub session_ends_at: Option<Timestamp>,
+}
+
+fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
+    ProviderError::invalid(check, detail)
+}
+
+/// Judges the text of a `Response`.
+///
+/// # Errors
+/// [`ProviderError::Refused`] where the provider says that nobody was authenticated; else the first check
+/// that failed.
+pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+    let document = xml::parse(text)?;
+    let root = document.root_element();
+    check_shape(root)?;
+    if !signature::is_signed(root) {
+        check_response(root, expected, false)?;
+        return match xml::children(root, SAML, "Assertion").next() {
+            Some(assertion) if signature::is_signed(assertion) => {
+                refuse_plain(expected)?;
+                judge_signed(text, expected)
+            }
+            Some(_) => Err(wrong("signature", "nothing is signed")),
+            None => judge_encrypted(root, expected, true),
+        };
+    }
+    // From here on the message is what was signed, and not what came.
+    let signed = signature::verified(text, &document, expected.keys)?;
+    let document = xml::parse(&signed)?;
+    let root = document.root_element();
+    check_shape(root)?;
+    check_response(root, expected, true)?;
+    match xml::children(root, SAML, "Assertion").next() {
+        Some(assertion) => {
+            refuse_plain(expected)?;
+            judge_assertion(assertion, expected)
+        }
+        None => judge_encrypted(root, expected, false),
+    }
+}
+
+/// The assertion alone carries a signature, in a message or by itself.
+fn judge_signed(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+    let signed = signature::verified(text, &xml::parse(text)?, expected.keys)?;
+    let document = xml::parse(&signed)?;
+    judge_assertion(document.root_element(), expected)
+}
+
+/// The assertion is encrypted. Where the message around it is not signed, it must be.
+fn judge_encrypted(
+    response: Node<'_, '_>,
+    expected: &Expected<'_>,
+    must_be_signed: bool,
+) -> Result<Judged, ProviderError> {
+    let encrypted = xml::one(response, SAML, "EncryptedAssertion")?;
+    let text = encryption::decrypted(encrypted, expected.decryption)?;
+    let document = xml::parse(&text)?;
+    let root = document.root_element();
+    if assertions(root) != 1 {
+        return Err(wrong("shape", "there must be one assertion"));
+    }
+    if must_be_signed || signature::is_signed(root) {
+        return judge_signed(&text, expected);
+    }
+    judge_assertion(root, expected)
+}
+
+fn refuse_plain(expected: &Expected<'_>) -> Result<(), ProviderError> {
+    match expected.encrypted {
+        true => Err(wrong("encryption", "the assertion is not encrypted, and the file says that it must be")),
+        false => Ok(()),
+    }
+}
+
+/// Assertions at and below `node`, encrypted or not.
+fn assertions(node: Node<'_, '_>) -> usize {
+    let is = |node: &Node<'_, '_>| {
+        ["Assertion", "EncryptedAssertion"].iter().any(|name| xml::is(*node, SAML, name))
+    };
+    node.descendants().filter(is).count()
+}
+
+/// A message has one assertion, in its place: where there were two, one could be verified and the other
+/// one read.
+fn check_shape(root: Node<'_, '_>) -> Result<(), ProviderError> {
+    if !xml::is(root, SAMLP, "Response") {
+        return Err(wrong("shape", "it is no Response"));
+    }
+    // SAML core, section 3.2.2: "2.0".
+    if root.attribute("Version") != Some("2.0") {
+        return Err(wrong("version", "the response is not of SAML 2.0"));
+    }
+    check_status(root)?;
+    let placed = root.children().map(|child| usize::from(is_assertion(child))).sum::<usize>();
+    if assertions(root) != 1 || placed != 1 {
+        return Err(wrong("shape", "there must be one assertion, and below the response itself"));
+    }
+    Ok(())
+}
+
+fn is_assertion(node: Node<'_, '_>) -> bool {
+    xml::is(node, SAML, "Assertion") || xml::is(node, SAML, "EncryptedAssertion")
+}
+
+/// SAML core, section 3.2.2.2: any status but success is a refusal.
+fn check_status(root: Node<'_, '_>) -> Result<(), ProviderError> {
+    let missing = |error| wrong("status", error);
+    let status = xml::one(root, SAMLP, "Status").map_err(missing)?;
+    let code = xml::one(status, SAMLP, "StatusCode").map_err(missing)?;
+    let value = code.attribute("Value").unwrap_or_default();
+    if value == SUCCESS {
+        return Ok(());
+    }
+    let inner = xml::children(code, SAMLP, "StatusCode").next().and_then(|code| code.attribute("Value"));
+    let message = xml::children(status, SAMLP, "StatusMessage").next().and_then(|node| node.text());
+    let last = |urn: &str| urn.rsplit(':').next().unwrap_or_default().to_owned();
+    Err(ProviderError::Refused {
+        code: last(inner.unwrap_or(value)),
+        description: message.unwrap_or_default().chars().take(200).collect(),
+    })
+}
+
+/// What the message around the assertion says. Where it is not signed this proves nothing, and is
+/// compared all the same: an honest one agrees.
+fn check_response(root: Node<'_, '_>, expected: &Expected<'_>, signed: bool) -> Result<(), ProviderError> {
+    if let Some(issuer) = xml::at_most_one(root, SAML, "Issuer")? {
+        check_issuer(issuer, expected)?;
+    }
+    match root.attribute("Destination") {
+        Some(destination) if destination == expected.acs => {}
+        // SAML bindings, section 3.5.5.2: of a signed message "the Destination XML attribute in the root
+        // SAML element of the protocol message MUST contain the URL to which the sender has instructed
+        // the user agent to deliver the message".
+        None if !signed => {}
+        other => return Err(wrong("destination", format!("it is sent to `{}`", other.unwrap_or_default()))),
+    }
+    check_in_response_to(root, expected)?;
+    check_issue_instant(root, expected.now)
+}
+
+fn check_issuer(issuer: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
+    // SAML profiles, section 4.1.4.2: the format "MUST be omitted or have a value of
+    // urn:oasis:names:tc:SAML:2.0:nameid-format:entity".
+    let format = issuer.attribute("Format").is_none_or(|format| format == ENTITY);
+    let text = xml::text(issuer)?.trim();
+    match format && text == expected.provider {
+        true => Ok(()),
+        false => Err(wrong("issuer", format!("it is of `{text}`"))),
+    }
+}
+
+/// SAML core, section 3.2.2: "a reference to the identifier of the request to which the response
+/// corresponds"; without a request it "MUST NOT be present".
+fn check_in_response_to(node: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
+    let told = node.attribute("InResponseTo");
+    match told == expected.request_id {
+        true => Ok(()),
+        false => Err(wrong("in_response_to", format!("it answers `{}`", told.unwrap_or_default()))),
+    }
+}
+
+fn check_issue_instant(node: Node<'_, '_>, now: Timestamp) -> Result<(), ProviderError> {
+    match instant(node.attribute("IssueInstant")) {
+        Some(issued) if issued <= now.plus(SKEW) => Ok(()),
+        Some(_) => Err(wrong("issue_instant", "it lies in the future: is the provider's clock ahead?")),
+        None => Err(wrong("issue_instant", "it is missing or no time")),
+    }
+}
+
+/// Judges an assertion that was verified.
+fn judge_assertion(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+    if !xml::is(assertion, SAML, "Assertion") {
+        return Err(wrong("shape", "what is signed is no assertion"));
+    }
+    if assertion.attribute("Version") != Some("2.0") {
+        return Err(wrong("version", "the assertion is not of SAML 2.0"));
+    }
+    let id = assertion.attribute("ID").unwrap_or_default();
+    if id.is_empty() {
+        return Err(wrong("id", "the assertion has none"));
+    }
+    check_issue_instant(assertion, expected.now)?;
+    check_issuer(xml::one(assertion, SAML, "Issuer").map_err(|e| wrong("issuer", e))?, expected)?;
+    let subject = xml::one(assertion, SAML, "Subject").map_err(|e| wrong("subject", e))?;
+    let usable_until = check_confirmations(subject, expected)?;
+    check_conditions(assertion, expected)?;
+    let statement = xml::children(assertion, SAML, "AuthnStatement")
+        .next()
+        .ok_or_else(|| wrong("authn_statement", "there is none"))?;
+    let session_ends_at = check_statements(assertion, expected)?;
+    let auth_time = instant(statement.attribute("AuthnInstant"))
+        .ok_or_else(|| wrong("authn_statement", "AuthnInstant is missing or no time"))?;
+    let session_index = statement.attribute("SessionIndex").map(str::to_owned);
+    let name_id =
+        NameId::of_subject(subject, session_index).map_err(|NameIdError(why)| wrong("name_id", why))?;
+    Ok(Judged {
+        id: id.to_owned(),
+        usable_until,
+        claims: attributes::read(assertion, &name_id)?,
+        name_id,
+        auth_time: auth_time.min(expected.now),
+        amr: attributes::methods(statement),
+        session_ends_at,
+    })
+}
+
+/// SAML profiles, section 4.1.4.3: at least one bearer confirmation must hold; answers until when it does.
+fn check_confirmations(subject: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, ProviderError> {
+    let mut judged = xml::children(subject, SAML, "SubjectConfirmation")
+        .filter(|confirmation| confirmation.attribute("Method") == Some(BEARER))
+        .map(|confirmation| check_bearer(confirmation, expected));
+    let first = judged.next().ok_or_else(|| wrong("subject_confirmation", "there is none for a bearer"))?;
+    first.or_else(|error| judged.find_map(Result::ok).ok_or(error))
+}
+
+fn check_bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, ProviderError> {
+    let data = xml::one(confirmation, SAML, "SubjectConfirmationData")
+        .map_err(|error| wrong("subject_confirmation", error))?;
+    // "Verify that the Recipient attribute in the bearer <SubjectConfirmationData> matches the assertion
+    // consumer service URL to which the <Response> or artifact was delivered".
+    if data.attribute("Recipient") != Some(expected.acs) {
+        let told = data.attribute("Recipient").unwrap_or_default();
+        return Err(wrong("recipient", format!("it is for `{told}`")));
+    }
+    // "and NotOnOrAfter attribute that limits the window"; "It MUST NOT contain a NotBefore attribute".
+    if data.attribute("NotBefore").is_some() {
+        return Err(wrong("subject_confirmation", "it has a NotBefore"));
+    }
+    let end = instant(data.attribute("NotOnOrAfter"))
+        .ok_or_else(|| wrong("subject_confirmation", "NotOnOrAfter is missing or no time"))?;
+    if expected.now >= end.plus(SKEW) {
+        return Err(wrong("subject_confirmation", "it is over: is the provider's clock behind?"));
+    }
+    check_in_response_to(data, expected)?;
+    let usable_until = end.plus(SKEW);
+    if usable_until > expected.now.plus(LONGEST) {
+        return Err(wrong("subject_confirmation", "it would hold for more than a day"));
+    }
+    Ok(usable_until)
+}
+
+/// SAML core, section 2.5.1: every condition must hold, and one that is not known holds never.
+fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
+    let conditions = xml::one(assertion, SAML, "Conditions").map_err(|error| wrong("conditions", error))?;
+    let time = |name: &'static str, check: &'static str| match conditions.attribute(name) {
+        None => Ok(None),
+        told => instant(told).map(Some).ok_or_else(|| wrong(check, format!("{name} is no time"))),
+    };
+    if time("NotBefore", "not_before")?.is_some_and(|begin| expected.now.plus(SKEW) < begin) {
+        return Err(wrong("not_before", "it does not hold yet: is the provider's clock ahead?"));
+    }
+    if time("NotOnOrAfter", "not_on_or_after")?.is_some_and(|end| expected.now >= end.plus(SKEW)) {
+        return Err(wrong("not_on_or_after", "it holds no more: is the provider's clock behind?"));
+    }
+    let mut restrictions = 0;
+    for condition in conditions.children().filter(Node::is_element) {
+        match (condition.tag_name().namespace(), condition.tag_name().name()) {
+            (Some(SAML), "AudienceRestriction") => {
+                restrictions += 1;
+                let audiences = xml::children(condition, SAML, "Audience").map(xml::text);
+                let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
+                // "the SAML assertion is addressed to one or more specific audiences": each restriction
+                // must name us, since all of them count.
+                if !audiences.iter().any(|audience| audience.trim() == expected.audience) {
+                    return Err(wrong("audience", format!("it is for {}", audiences.join(", "))));
+                }
+            }
+            (Some(SAML), "OneTimeUse" | "ProxyRestriction") => {}
+            (_, name) => return Err(wrong("conditions", format!("the condition {name} is not known"))),
+        }
+    }
+    match restrictions {
+        // SAML profiles, section 4.1.4.2: each assertion "MUST contain an <AudienceRestriction>".
+        0 => Err(wrong("audience", "it names none")),
+        _ => Ok(()),
+    }
+}
+
+/// When the provider's session ends, the first end where several are told.
+fn check_statements(
+    assertion: Node<'_, '_>,
+    expected: &Expected<'_>,
+) -> Result<Option<Timestamp>, ProviderError> {
+    let mut ends = None;
+    for statement in xml::children(assertion, SAML, "AuthnStatement") {
+        let Some(told) = statement.attribute("SessionNotOnOrAfter") else { continue };
+        let end = instant(Some(told))
+            .ok_or_else(|| wrong("session_not_on_or_after", "SessionNotOnOrAfter is no time"))?;
+        if expected.now >= end.plus(SKEW) {
+            return Err(wrong("session_not_on_or_after", "the provider's session is over"));
+        }
+        ends = Some(ends.map_or(end, |earlier: Timestamp| earlier.min(end)));
+    }
+    Ok(ends)
+}

@@ -1,0 +1,71 @@
+//! Whom an assertion speaks of, and a logout message after it (SAML core, section 2.2.3).
+
+use super::xml::{self, SAML};
+use roxmltree::Node;
+use serde::{Deserialize, Serialize};
+
+/// SAML core, section 8.3.7: a persistent identifier has at most 256 characters.
+const LONGEST: usize = 256;
+const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
+/// The format of e-mail addresses (SAML core, section 8.3.2).
+pub const EMAIL: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
+
+/// A `NameID`, with the provider's session that it was told for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameId {
+    /// The identifier, exactly.
+    pub value: String,
+    /// Its format's URI.
+    pub format: Option<String>,
+    /// Whose identifier it is, where that is told.
+    pub name_qualifier: Option<String>,
+    /// For whom it was made, where that is told.
+    pub sp_name_qualifier: Option<String>,
+    /// The person's session at the provider.
+    pub session_index: Option<String>,
+}
+
+/// What is wrong with a `NameID`.
+pub struct NameIdError(pub String);
+
+impl NameId {
+    /// The `NameID` of a `Subject`.
+    pub fn of_subject(subject: Node<'_, '_>, session_index: Option<String>) -> Result<Self, NameIdError> {
+        let mut name_id = Self::of(subject)?;
+        // A user is found again by it.
+        if name_id.format.as_deref() == Some(TRANSIENT) {
+            return Err(NameIdError(
+                "it is transient: have the provider send a persistent one, or an address".into(),
+            ));
+        }
+        if session_index.as_ref().is_some_and(|index| index.len() > LONGEST) {
+            return Err(NameIdError("the SessionIndex is too long".into()));
+        }
+        name_id.session_index = session_index;
+        Ok(name_id)
+    }
+
+    /// The `NameID` below `node`.
+    pub fn of(node: Node<'_, '_>) -> Result<Self, NameIdError> {
+        let read = |error| NameIdError(format!("{error}"));
+        let name_id = xml::one(node, SAML, "NameID").map_err(read)?;
+        let value = xml::text(name_id).map_err(read)?.to_owned();
+        if value.is_empty()
+            || value.len() > LONGEST
+            || value.trim() != value
+            || value.chars().any(char::is_control)
+        {
+            return Err(NameIdError(
+                "it is empty, too long, or has spaces or control characters around it".into(),
+            ));
+        }
+        let attribute = |name: &str| name_id.attribute(name).map(str::to_owned);
+        Ok(Self {
+            value,
+            format: attribute("Format"),
+            name_qualifier: attribute("NameQualifier"),
+            sp_name_qualifier: attribute("SPNameQualifier"),
+            session_index: None,
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! Logins that were judged where a form of another site brought them, and wait for the browser's next step,
+//! in which it shows its own cookies again.
+
+use super::{Result, StoreError, Tx};
+use crate::base::{Entropy, Purpose, Timestamp};
+use sqlx::Row;
+use zeroize::Zeroizing;
+
+fn place(id: &str) -> String {
+    format!("judged_logins/{id}/sealed")
+}
+
+impl Tx<'_> {
+    /// Keeps `plain`, sealed, for the login attempt `id`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn save_judged_login(
+        &mut self,
+        id: &str,
+        plain: &[u8],
+        expires_at: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let sealed = self.ring.seal(Purpose::AtRest, &place(id), plain, entropy);
+        sqlx::query(
+            "INSERT INTO judged_logins (id, sealed, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(id)
+        .bind(sealed)
+        .bind(expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// What was kept for the login attempt `id` and counts at `now`.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or it does not open under the master key.
+    pub async fn judged_login(&mut self, id: &str, now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let row = sqlx::query("SELECT sealed FROM judged_logins WHERE id = $1 AND expires_at > $2")
+            .bind(id)
+            .bind(now.millis())
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let sealed: Vec<u8> = row.try_get("sealed")?;
+        let plain = self.ring.open(Purpose::AtRest, &place(id), &sealed);
+        plain.map(Some).map_err(|error| StoreError::Corrupt(format!("the judged login {id} is {error}")))
+    }
+}

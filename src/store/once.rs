@@ -1,0 +1,44 @@
+//! Things that work once: whoever comes second, on whichever node, is told so.
+
+use super::{Result, Tx};
+use crate::base::Timestamp;
+
+/// What works once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// A login attempt, by its id.
+    LoginAttempt,
+    /// A logout token or request, by its issuer and id.
+    LogoutToken,
+    /// A SAML assertion, by its issuer and id.
+    Assertion,
+}
+
+impl Once {
+    fn insert(self) -> &'static str {
+        match self {
+            Self::LoginAttempt => {
+                "INSERT INTO used_login_attempts (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
+            }
+            Self::LogoutToken => {
+                "INSERT INTO used_logout_tokens (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
+            }
+            Self::Assertion => {
+                "INSERT INTO used_assertions (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
+            }
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// Notes that `id` was used, which is remembered until `expires_at`; answers whether this is the first
+    /// time.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn use_once(&mut self, once: Once, id: &str, expires_at: Timestamp) -> Result<bool> {
+        let done =
+            sqlx::query(once.insert()).bind(id).bind(expires_at.millis()).execute(&mut *self.inner).await?;
+        Ok(done.rows_affected() == 1)
+    }
+}

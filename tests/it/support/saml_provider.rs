@@ -1,0 +1,355 @@
+//! A SAML identity provider whose every word a test chooses. xmlsec1 signs and encrypts for it.
+
+use super::narthex::{Narthex, NarthexBuilder};
+use super::visitor::{Visitor, is, location, next};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use narthex::base::{Clock as _, SystemClock};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub const SAML: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
+pub const SAMLP: &str = "urn:oasis:names:tc:SAML:2.0:protocol";
+const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
+const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+/// Where the provider would be spoken with, were there one.
+pub const SIGN_ON: &str = "http://127.0.0.1:1/sso";
+
+/// A key with its certificate.
+#[derive(Clone)]
+pub struct SamlKey {
+    pub private: PathBuf,
+    pub certificate: PathBuf,
+}
+
+impl SamlKey {
+    /// Makes one in `folder`, by openssl's words for it.
+    pub fn make(folder: &Path, name: &str, algorithm: &[&str]) -> Self {
+        let (private, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
+        let status = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-days", "100", "-subj", "/CN=idp", "-newkey"])
+            .args(algorithm)
+            .arg("-keyout")
+            .arg(&private)
+            .arg("-out")
+            .arg(&certificate)
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.expect("openssl is installed").success());
+        Self { private, certificate }
+    }
+
+    /// The certificate without its lines of PEM.
+    pub fn base64(&self) -> String {
+        let pem = std::fs::read_to_string(&self.certificate).unwrap();
+        pem.lines().filter(|line| !line.starts_with("-----")).collect()
+    }
+}
+
+/// What a browser was sent to the provider with.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub visitor: std::net::Ipv4Addr,
+    pub id: String,
+    pub relay_state: String,
+    pub request: String,
+}
+
+/// Which parts of a response are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    Assertion,
+    Response,
+    Both,
+}
+
+pub const EACH: [Signed; 3] = [Signed::Assertion, Signed::Response, Signed::Both];
+
+/// The provider.
+pub struct SamlProvider {
+    pub folder: tempfile::TempDir,
+    pub key: SamlKey,
+    pub name: &'static str,
+    pub entity_id: String,
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+/// An id that nobody had before.
+pub fn fresh(prefix: &str) -> String {
+    format!("_{prefix}{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The time, some seconds from now.
+pub fn at(seconds: i64) -> String {
+    let at = chrono::DateTime::from_timestamp(SystemClock.now().seconds() + seconds, 0).unwrap();
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+impl SamlProvider {
+    /// A provider with a key of RSA.
+    pub fn new(name: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SamlKey::make(folder.path(), "idp", &["rsa:2048"]);
+        let provider = Self { folder, key, name, entity_id: format!("https://{name}.example/idp") };
+        provider.publish(&[&provider.key]);
+        provider
+    }
+
+    /// Publishes metadata with these keys.
+    pub fn publish(&self, keys: &[&SamlKey]) {
+        std::fs::write(self.metadata_file(), self.metadata(keys)).unwrap();
+    }
+
+    pub fn metadata_file(&self) -> PathBuf {
+        self.folder.path().join("metadata.xml")
+    }
+
+    pub fn metadata(&self, keys: &[&SamlKey]) -> String {
+        let keys: String = keys
+            .iter()
+            .map(|key| {
+                format!(
+                    "<md:KeyDescriptor use=\"signing\"><ds:KeyInfo xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"><ds:X509Data>\
+                     <ds:X509Certificate>{}</ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor>",
+                    key.base64()
+                )
+            })
+            .collect();
+        format!(
+            "<md:EntityDescriptor xmlns:md=\"urn:oasis:names:tc:SAML:2.0:metadata\" ID=\"_md\" entityID=\"{}\">\
+             <md:IDPSSODescriptor protocolSupportEnumeration=\"{SAMLP}\">{keys}\
+             <md:SingleLogoutService Binding=\"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect\" Location=\"http://127.0.0.1:1/slo\"/>\
+             <md:SingleSignOnService Binding=\"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect\" Location=\"{SIGN_ON}\"/>\
+             </md:IDPSSODescriptor></md:EntityDescriptor>",
+            self.entity_id
+        )
+    }
+
+    /// The `[[provider]]` that speaks of it.
+    pub fn toml(&self, more: &str) -> String {
+        format!(
+            "[[provider]]\nname = \"{}\"\ntype = \"saml\"\nmetadata = \"{}\"\nallow = \"anyone\"\n{more}\n",
+            self.name,
+            self.metadata_file().display()
+        )
+    }
+
+    /// Where responses go.
+    pub fn acs(&self, narthex: &Narthex) -> String {
+        format!("{}/saml2/idpresponse/{}", narthex.origin("auth"), self.name)
+    }
+
+    /// An assertion for `asked`, not signed yet; the words in braces are what tests change.
+    pub fn assertion(&self, narthex: &Narthex, audience: &str, asked: &Asked) -> String {
+        let (id, entity_id, acs) = (fresh("a"), &self.entity_id, self.acs(narthex));
+        let (now, begin, end, session) = (at(0), at(-5), at(300), fresh("s"));
+        format!(
+            "<saml:Assertion xmlns:saml=\"{SAML}\" ID=\"{id}\" IssueInstant=\"{now}\" Version=\"2.0\">\
+             <saml:Issuer>{entity_id}</saml:Issuer>\
+             <saml:Subject><saml:NameID Format=\"urn:oasis:names:tc:SAML:2.0:nameid-format:persistent\">alice</saml:NameID>\
+             <saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:bearer\">\
+             <saml:SubjectConfirmationData InResponseTo=\"{}\" NotOnOrAfter=\"{end}\" Recipient=\"{acs}\"/>\
+             </saml:SubjectConfirmation></saml:Subject>\
+             <saml:Conditions NotBefore=\"{begin}\" NotOnOrAfter=\"{end}\">\
+             <saml:AudienceRestriction><saml:Audience>{audience}</saml:Audience></saml:AudienceRestriction></saml:Conditions>\
+             <saml:AuthnStatement AuthnInstant=\"{now}\" SessionIndex=\"{session}\"><saml:AuthnContext>\
+             <saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef>\
+             </saml:AuthnContext></saml:AuthnStatement>\
+             <saml:AttributeStatement><saml:Attribute Name=\"mail\"><saml:AttributeValue>alice@corp.example</saml:AttributeValue></saml:Attribute>\
+             <saml:Attribute Name=\"urn:groups\" FriendlyName=\"groups\"><saml:AttributeValue>staff</saml:AttributeValue>\
+             <saml:AttributeValue>admins</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>\
+             </saml:Assertion>",
+            asked.id
+        )
+    }
+
+    /// A response around `inner`, not signed yet.
+    pub fn response(&self, narthex: &Narthex, asked: &Asked, inner: &str) -> String {
+        format!(
+            "<samlp:Response xmlns:samlp=\"{SAMLP}\" Destination=\"{}\" ID=\"{}\" InResponseTo=\"{}\" IssueInstant=\"{}\" Version=\"2.0\">\
+             <saml:Issuer xmlns:saml=\"{SAML}\">{}</saml:Issuer>\
+             <samlp:Status><samlp:StatusCode Value=\"urn:oasis:names:tc:SAML:2.0:status:Success\"/></samlp:Status>{inner}</samlp:Response>",
+            self.acs(narthex),
+            fresh("r"),
+            asked.id,
+            at(0),
+            self.entity_id
+        )
+    }
+
+    /// `text`, an element with an id and an issuer, signed by the provider's key.
+    pub fn sign(&self, text: &str) -> String {
+        sign(text, &self.key, RSA_SHA256, SHA256)
+    }
+
+    /// The whole of an honest response: parts of it changed before they are signed, and signed as asked for.
+    pub fn honest(
+        &self,
+        narthex: &Narthex,
+        audience: &str,
+        asked: &Asked,
+        signed: Signed,
+        change_assertion: impl Fn(String) -> String,
+        change_response: impl Fn(String) -> String,
+    ) -> String {
+        let mut assertion = change_assertion(self.assertion(narthex, audience, asked));
+        if signed != Signed::Response {
+            assertion = self.sign(&assertion);
+        }
+        let mut response = change_response(self.response(narthex, asked, &assertion));
+        if signed != Signed::Assertion {
+            response = self.sign(&response);
+        }
+        response
+    }
+}
+
+/// `text` with an enveloped signature behind its issuer.
+pub fn sign(text: &str, key: &SamlKey, method: &str, digest: &str) -> String {
+    let id = attribute(text, "ID");
+    let template = format!(
+        "<ds:Signature xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"><ds:SignedInfo>\
+         <ds:CanonicalizationMethod Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\"/>\
+         <ds:SignatureMethod Algorithm=\"{method}\"/><ds:Reference URI=\"#{id}\"><ds:Transforms>\
+         <ds:Transform Algorithm=\"http://www.w3.org/2000/09/xmldsig#enveloped-signature\"/>\
+         <ds:Transform Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\"/></ds:Transforms>\
+         <ds:DigestMethod Algorithm=\"{digest}\"/><ds:DigestValue/></ds:Reference></ds:SignedInfo><ds:SignatureValue/></ds:Signature>"
+    );
+    let behind = text.find("</saml:Issuer>").expect("an issuer") + "</saml:Issuer>".len();
+    sign_template(&format!("{}{template}{}", &text[..behind], &text[behind..]), key)
+}
+
+/// `text`, whose first signature is a template, signed.
+pub fn sign_template(text: &str, key: &SamlKey) -> String {
+    let keys = format!("{},{}", key.private.display(), key.certificate.display());
+    let ids = ["Assertion", "Response", "LogoutRequest", "EntityDescriptor"].map(|name| {
+        let space = match name {
+            "Assertion" => SAML,
+            "EntityDescriptor" => "urn:oasis:names:tc:SAML:2.0:metadata",
+            _ => SAMLP,
+        };
+        ["--id-attr:ID".to_owned(), format!("{space}:{name}")]
+    });
+    let mut arguments = vec!["--sign".to_owned(), "--privkey-pem".to_owned(), keys];
+    arguments.extend(ids.into_iter().flatten());
+    xmlsec1(text, &arguments)
+}
+
+/// `assertion` encrypted for the certificate, in an `EncryptedAssertion`.
+pub fn encrypt(assertion: &str, certificate: &Path, cipher: &str, transport: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("assertion.xml");
+    std::fs::write(&data, assertion).unwrap();
+    let size = if cipher.contains("128") {
+        "aes-128"
+    } else if cipher.contains("tripledes") {
+        "des-192"
+    } else {
+        "aes-256"
+    };
+    let template = format!(
+        "<xenc:EncryptedData xmlns:xenc=\"http://www.w3.org/2001/04/xmlenc#\" Type=\"http://www.w3.org/2001/04/xmlenc#Element\">\
+         <xenc:EncryptionMethod Algorithm=\"{cipher}\"/><ds:KeyInfo xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\">\
+         <xenc:EncryptedKey><xenc:EncryptionMethod Algorithm=\"{transport}\"/><xenc:CipherData><xenc:CipherValue/></xenc:CipherData>\
+         </xenc:EncryptedKey></ds:KeyInfo><xenc:CipherData><xenc:CipherValue/></xenc:CipherData></xenc:EncryptedData>"
+    );
+    let arguments = [
+        "--encrypt",
+        "--pubkey-cert-pem",
+        &certificate.display().to_string(),
+        "--session-key",
+        size,
+        "--xml-data",
+        &data.display().to_string(),
+    ];
+    let encrypted = xmlsec1(&template, &arguments.map(str::to_owned));
+    format!("<saml:EncryptedAssertion xmlns:saml=\"{SAML}\">{encrypted}</saml:EncryptedAssertion>")
+}
+
+fn xmlsec1(text: &str, arguments: &[String]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (folder.path().join("in.xml"), folder.path().join("out.xml"));
+    std::fs::write(&before, text).unwrap();
+    let done =
+        Command::new("xmlsec1").args(arguments).arg("--output").arg(&after).arg(&before).output().unwrap();
+    assert!(done.status.success(), "{}\n{text}", String::from_utf8_lossy(&done.stderr));
+    let made = std::fs::read_to_string(&after).unwrap();
+    made.trim_start_matches("<?xml version=\"1.0\"?>").trim().to_owned()
+}
+
+/// The value of the first attribute of that name.
+pub fn attribute<'t>(text: &'t str, name: &str) -> &'t str {
+    let begin = text.find(&format!(" {name}=\"")).expect("the attribute") + name.len() + 3;
+    text[begin..].split('"').next().unwrap()
+}
+
+/// A visitor with an address of its own, so that one's failures do not shut another out.
+pub fn visitor(narthex: &Narthex) -> (Visitor, std::net::Ipv4Addr) {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let address = std::net::Ipv4Addr::new(127, 9, (number / 250) as u8, 1 + (number % 250) as u8);
+    (Visitor::with(narthex, |builder| builder.local_address(std::net::IpAddr::V4(address))), address)
+}
+
+/// Goes to the app, and as far as the provider's door.
+pub async fn begin(narthex: &Narthex) -> (Visitor, Asked) {
+    let (visitor, address) = visitor(narthex);
+    let mut url = format!("{}/", narthex.origin("app"));
+    while !url.starts_with(SIGN_ON) {
+        let answer = visitor.get(&url).await;
+        url = next(&answer).expect("a way to the provider");
+    }
+    (visitor, asked(&url, address))
+}
+
+/// What an address of the provider says.
+pub fn asked(url: &str, visitor: std::net::Ipv4Addr) -> Asked {
+    let url = url::Url::parse(url).unwrap();
+    let get =
+        |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let deflated = STANDARD.decode(get("SAMLRequest").unwrap()).unwrap();
+    let mut request = String::new();
+    flate2::read::DeflateDecoder::new(&*deflated).read_to_string(&mut request).unwrap();
+    let id = attribute(&request, "ID").to_owned();
+    Asked { visitor, id, relay_state: get("RelayState").unwrap_or_default(), request }
+}
+
+/// Brings a response, and follows wherever that leads.
+pub async fn post(visitor: &Visitor, acs: &str, response: &str, relay_state: &str) -> reqwest::Response {
+    post_raw(visitor, acs, &STANDARD.encode(response), relay_state).await
+}
+
+/// The same with a message as it stands in the form.
+pub async fn post_raw(visitor: &Visitor, acs: &str, message: &str, relay_state: &str) -> reqwest::Response {
+    let form = [("SAMLResponse", message), ("RelayState", relay_state)];
+    let answer = visitor.client.post(acs).header("accept", "text/html").form(&form).send().await.unwrap();
+    match next(&answer) {
+        Some(_) => visitor.follow(location(&answer).as_str()).await,
+        None => answer,
+    }
+}
+
+/// Our certificate, as our metadata has it, in a file of `folder`.
+pub async fn our_certificate(narthex: &Narthex, provider: &str, folder: &Path) -> PathBuf {
+    let url = format!("{}/saml2/metadata/{provider}", narthex.origin("auth"));
+    let answer = Visitor::new(narthex).get(&url).await;
+    is(&answer, 200);
+    let text = answer.text().await.unwrap();
+    let base64 = text.split("X509Certificate>").nth(1).unwrap().trim_end_matches("</ds:").to_owned();
+    let file = folder.join("sp.pem");
+    let lines: Vec<&str> =
+        base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    std::fs::write(
+        &file,
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")),
+    )
+    .unwrap();
+    file
+}
+
+/// A Narthex behind which one app stands, with `provider`.
+pub fn narthex(provider: &SamlProvider, port: u16, more: &str) -> Narthex {
+    NarthexBuilder::new().tables(&provider.toml(more)).route("app", port, "").start()
+}
