@@ -7,6 +7,7 @@
 mod support;
 
 mod fuzz;
+mod saml;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

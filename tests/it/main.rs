@@ -11,6 +11,7 @@ mod check;
 mod crash;
 mod gateway;
 mod hostile;
+mod hostile_saml;
 mod lying_provider;
 mod nodes;
 mod over_time;

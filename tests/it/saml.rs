@@ -28,7 +28,7 @@ async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
     let narthex = narthex(&provider, upstream.port, OURS);
     for signed in EACH {
         let (visitor, asked) = begin(&narthex).await;
-        let response = provider.honest(&narthex, AUDIENCE, &asked, signed, same, same);
+        let response = provider.honest(&provider.acs(&narthex), AUDIENCE, &asked, signed, same, same);
         let landed = post(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
         let detail: Vec<_> =
             narthex.audit("login_failed").iter().map(|line| line["detail"].to_string()).collect();

@@ -1,6 +1,8 @@
 //! The real binary, on free ports, in a folder of its own.
 
 use super::process::{free_port, wait_until};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -263,16 +265,32 @@ impl Narthex {
         std::fs::write(&self.file, change(text)).unwrap();
     }
 
+    /// Our private key for SAML, as PEM.
+    pub async fn saml_key(&self) -> String {
+        let store = self.store().await;
+        let keys = store.signing_keys("saml").await.unwrap();
+        store.close().await;
+        let base64 = STANDARD.encode(&*keys[0].private_key);
+        let lines: Vec<&str> =
+            base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+    }
+
     /// How many rows its SQLite file holds in tables that logins write.
     pub async fn rows(&self) -> i64 {
+        let store = self.store().await;
+        let rows = store.count_rows().await.unwrap();
+        store.close().await;
+        rows
+    }
+
+    /// Its SQLite file, opened beside it.
+    async fn store(&self) -> narthex::store::Store {
         let key = std::fs::read_to_string(self.folder.path().join("narthex.db.key")).unwrap();
         let master = narthex::base::MasterKey::parse(&key).unwrap();
         let ring = std::sync::Arc::new(narthex::base::KeyRing::new(&master));
         let url = narthex::config::StoreUrl::Sqlite(self.folder.path().join("narthex.db"));
-        let store = narthex::store::Store::open(&url, ring).await.unwrap();
-        let rows = store.count_rows().await.unwrap();
-        store.close().await;
-        rows
+        narthex::store::Store::open(&url, ring).await.unwrap()
     }
 }
 

@@ -143,8 +143,8 @@ impl SamlProvider {
     }
 
     /// An assertion for `asked`, not signed yet; the words in braces are what tests change.
-    pub fn assertion(&self, narthex: &Narthex, audience: &str, asked: &Asked) -> String {
-        let (id, entity_id, acs) = (fresh("a"), &self.entity_id, self.acs(narthex));
+    pub fn assertion(&self, acs: &str, audience: &str, asked: &Asked) -> String {
+        let (id, entity_id) = (fresh("a"), &self.entity_id);
         let (now, begin, end, session) = (at(0), at(-5), at(300), fresh("s"));
         format!(
             "<saml:Assertion xmlns:saml=\"{SAML}\" ID=\"{id}\" IssueInstant=\"{now}\" Version=\"2.0\">\
@@ -167,12 +167,12 @@ impl SamlProvider {
     }
 
     /// A response around `inner`, not signed yet.
-    pub fn response(&self, narthex: &Narthex, asked: &Asked, inner: &str) -> String {
+    pub fn response(&self, acs: &str, asked: &Asked, inner: &str) -> String {
         format!(
             "<samlp:Response xmlns:samlp=\"{SAMLP}\" Destination=\"{}\" ID=\"{}\" InResponseTo=\"{}\" IssueInstant=\"{}\" Version=\"2.0\">\
              <saml:Issuer xmlns:saml=\"{SAML}\">{}</saml:Issuer>\
              <samlp:Status><samlp:StatusCode Value=\"urn:oasis:names:tc:SAML:2.0:status:Success\"/></samlp:Status>{inner}</samlp:Response>",
-            self.acs(narthex),
+            acs,
             fresh("r"),
             asked.id,
             at(0),
@@ -188,18 +188,18 @@ impl SamlProvider {
     /// The whole of an honest response: parts of it changed before they are signed, and signed as asked for.
     pub fn honest(
         &self,
-        narthex: &Narthex,
+        acs: &str,
         audience: &str,
         asked: &Asked,
         signed: Signed,
         change_assertion: impl Fn(String) -> String,
         change_response: impl Fn(String) -> String,
     ) -> String {
-        let mut assertion = change_assertion(self.assertion(narthex, audience, asked));
+        let mut assertion = change_assertion(self.assertion(acs, audience, asked));
         if signed != Signed::Response {
             assertion = self.sign(&assertion);
         }
-        let mut response = change_response(self.response(narthex, asked, &assertion));
+        let mut response = change_response(self.response(acs, asked, &assertion));
         if signed != Signed::Assertion {
             response = self.sign(&response);
         }
