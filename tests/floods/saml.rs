@@ -132,12 +132,7 @@ async fn bent_saml_responses_are_refused_or_say_what_the_sound_one_said() {
     let outbound = Outbound::new().unwrap();
     let judge = provider::connect(&config.providers[0], Some(own), outbound, clock, Arc::new(SystemEntropy));
 
-    let asked = Asked {
-        visitor: [127, 0, 0, 1].into(),
-        id: fresh("request"),
-        relay_state: String::new(),
-        request: String::new(),
-    };
+    let asked = Asked { id: fresh("request"), relay_state: String::new(), request: String::new() };
     let pending = Pending { nonce: asked.id.clone(), verifier: String::new() };
     let mut seeds: Vec<String> =
         EACH.iter().map(|signed| idp.honest(ACS, AUDIENCE, &asked, *signed, |t| t, |t| t)).collect();

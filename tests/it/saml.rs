@@ -1,24 +1,53 @@
-//! SAML: honest responses in every form that is taken, and hostile ones, each of which differs from an
-//! honest twin in one thing.
+//! SAML: what honest providers do, in every form that is taken, and what becomes of it.
 
-use crate::support::narthex::Narthex;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::Postgres;
+use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    Asked, EACH, SamlProvider, Signed, at, begin, encrypt, narthex, our_certificate, post,
+    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, begin, encrypt, logout_request, narthex,
+    our_certificate, post, sign, sign_template, signed_query, visitor,
 };
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, is, location};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::time::Duration;
 
 const AUDIENCE: &str = "urn:narthex:test";
 const OURS: &str = "entity_id = \"urn:narthex:test\"";
+const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
+const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+const OAEP: &str = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";
 
 fn same(text: String) -> String {
     text
 }
 
-/// Whether nobody is signed in after that: the way leads to the provider again.
-async fn left_no_session(narthex: &Narthex, visitor: &Visitor) {
-    let again = visitor.get(&format!("{}/", narthex.origin("app"))).await;
-    is(&again, 303);
+/// Why the last login failed.
+fn why(narthex: &Narthex) -> String {
+    narthex
+        .audit("login_failed")
+        .last()
+        .map_or_else(String::new, |line| format!("{}: {}", line["reason"], line["detail"]))
+}
+
+/// Signs in by an honest response, changed by `change` before it is signed.
+async fn sign_in_with(
+    narthex: &Narthex,
+    provider: &SamlProvider,
+    change: impl Fn(String) -> String,
+) -> (Visitor, reqwest::Response, String) {
+    let (visitor, asked) = begin(narthex).await;
+    let acs = provider.acs(narthex);
+    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, change, same);
+    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+    (visitor, landed, response)
+}
+
+async fn sign_in(narthex: &Narthex, provider: &SamlProvider) -> (Visitor, reqwest::Response, String) {
+    sign_in_with(narthex, provider, same).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,16 +57,419 @@ async fn a_person_signs_in_by_saml_however_the_response_is_signed() {
     let narthex = narthex(&provider, upstream.port, OURS);
     for signed in EACH {
         let (visitor, asked) = begin(&narthex).await;
+        assert!(asked.id.len() > 40 && !asked.request.contains("Signature"));
         let response = provider.honest(&provider.acs(&narthex), AUDIENCE, &asked, signed, same, same);
         let landed = post(&visitor, &provider.acs(&narthex), &response, &asked.relay_state).await;
-        let detail: Vec<_> =
-            narthex.audit("login_failed").iter().map(|line| line["detail"].to_string()).collect();
-        assert_eq!(landed.status(), 200, "{signed:?}: {detail:?}");
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
     }
     let seen = upstream.seen();
     assert_eq!(seen.len(), 3);
     let claims = seen[0].claims();
     assert_eq!(claims["email"], "alice@corp.example");
+    assert_eq!(claims["email_verified"], false, "nobody said that it is");
     assert_eq!(claims["cognito:groups"], serde_json::json!(["staff", "admins"]));
     assert_eq!(claims["amr"], serde_json::json!(["pwd"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_file_says_so() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nencrypted_responses = true"));
+    let (acs, certificate) =
+        (provider.acs(&narthex), our_certificate(&narthex, "corp", provider.folder.path()).await);
+    for cipher in [
+        "http://www.w3.org/2001/04/xmlenc#aes128-cbc",
+        "http://www.w3.org/2001/04/xmlenc#aes256-cbc",
+        "http://www.w3.org/2009/xmlenc11#aes128-gcm",
+        "http://www.w3.org/2009/xmlenc11#aes256-gcm",
+    ] {
+        for signed in EACH {
+            let (visitor, asked) = begin(&narthex).await;
+            let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
+            if signed != Signed::Response {
+                assertion = provider.sign(&assertion);
+            }
+            let mut response =
+                provider.response(&acs, &asked, &encrypt(&assertion, &certificate, cipher, OAEP));
+            if signed != Signed::Assertion {
+                response = provider.sign(&response);
+            }
+            let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+            assert_eq!(landed.status(), 200, "{cipher} {signed:?}: {}", why(&narthex));
+        }
+    }
+    let (visitor, asked) = begin(&narthex).await;
+    let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
+    let response = provider.response(&acs, &asked, &encrypted_by_sha256(&assertion, &narthex).await);
+    let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+
+    for signed in EACH {
+        let (visitor, asked) = begin(&narthex).await;
+        let plain = provider.honest(&acs, AUDIENCE, &asked, signed, same, same);
+        is(&post(&visitor, &acs, &plain, &asked.relay_state).await, 400);
+        assert!(why(&narthex).starts_with("\"encryption\""), "{}", why(&narthex));
+    }
+}
+
+/// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the data in
+/// the place of within: what xmlsec1 of this age cannot make.
+async fn encrypted_by_sha256(assertion: &str, narthex: &Narthex) -> String {
+    let pem = narthex.saml_key().await;
+    let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+    let public: PublicEncryptingKey =
+        aws_lc_rs::rsa::PrivateDecryptingKey::from_pkcs8(&der).unwrap().public_key();
+    let public = OaepPublicEncryptingKey::new(public).unwrap();
+    let (key, nonce) = ([7; 32], [9; 12]);
+    let mut wrapped = vec![0; public.ciphertext_size()];
+    let wrapped = public.encrypt(&OAEP_SHA256_MGF1SHA256, &key, &mut wrapped, None).unwrap();
+    let mut data = assertion.as_bytes().to_vec();
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap())
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut data)
+        .unwrap();
+    let data = STANDARD.encode([&nonce[..], &data].concat());
+    let wrapped = STANDARD.encode(wrapped);
+    format!(
+        "<saml:EncryptedAssertion xmlns:saml=\"{SAML}\" xmlns:xenc=\"http://www.w3.org/2001/04/xmlenc#\">\
+         <xenc:EncryptedData Type=\"http://www.w3.org/2001/04/xmlenc#Element\">\
+         <xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#aes256-gcm\"/>\
+         <xenc:CipherData><xenc:CipherValue>{data}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>\
+         <xenc:EncryptedKey><xenc:EncryptionMethod Algorithm=\"http://www.w3.org/2009/xmlenc11#rsa-oaep\">\
+         <ds:DigestMethod xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\" Algorithm=\"{SHA256}\"/>\
+         <x:MGF xmlns:x=\"http://www.w3.org/2009/xmlenc11#\" Algorithm=\"http://www.w3.org/2009/xmlenc11#mgf1sha256\"/>\
+         </xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>\
+         </saml:EncryptedAssertion>"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_taken() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let curve =
+        SamlKey::make(provider.folder.path(), "ec", &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    provider.publish(&[&provider.key, &curve]);
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let acs = provider.acs(&narthex);
+    let more = "http://www.w3.org/2001/04/xmldsig-more#";
+    for (key, method, digest) in [
+        (&provider.key, format!("{more}rsa-sha512"), "http://www.w3.org/2001/04/xmlenc#sha512"),
+        (&provider.key, format!("{more}rsa-sha384"), "http://www.w3.org/2001/04/xmldsig-more#sha384"),
+        (&curve, format!("{more}ecdsa-sha256"), SHA256),
+    ] {
+        let (visitor, asked) = begin(&narthex).await;
+        let assertion = sign(&provider.assertion(&acs, AUDIENCE, &asked), key, &method, digest);
+        let response = provider.response(&acs, &asked, &assertion);
+        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{method}: {}", why(&narthex));
+    }
+    for shift in [-50, 50] {
+        let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
+            let text = text.replace(&at(0), &at(shift)).replace(&at(-5), &at(shift - 5));
+            text.replace(&at(300), &at(shift.min(0)))
+        })
+        .await;
+        assert_eq!(landed.status(), 200, "{shift} s: {}", why(&narthex));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_it() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let builder = NarthexBuilder::new()
+        .tables(&provider.toml(OURS))
+        .route("app", upstream.port, "")
+        .postgres(&Postgres::shared().database());
+    let mut one = builder.clone().start();
+    let two = one.share_authority(&builder).start_at("127.0.0.2");
+    let acs = provider.acs(&one);
+
+    // Another browser has not asked for it.
+    let (visitor, asked) = begin(&one).await;
+    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let stranger = Visitor::new(&one);
+    is(&post(&stranger, &acs, &response, &asked.relay_state).await, 400);
+    assert!(why(&one).starts_with("\"in_response_to\""), "{}", why(&one));
+    // Nor does an address in the place of the relay state lead anywhere.
+    is(&post(&visitor, &acs, &response, "https://evil.example/").await, 400);
+
+    is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+    for _ in 0..2 {
+        // The browser's attempt is still in its jar on purpose: the response alone is what is used up.
+        let again = visitor
+            .client
+            .post(&acs)
+            .form(&[("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())]);
+        is(&again.send().await.unwrap(), 400);
+    }
+    let (keeper, asked) = begin(&one).await;
+    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
+    let form = [("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())];
+    // Brought to both nodes at once by the same browser, it is judged by one of them.
+    let elsewhere = keeper.sent_to(&two);
+    let (here, there) = tokio::join!(
+        keeper.client.post(&acs).form(&form).send(),
+        elsewhere.client.post(&acs).form(&form).send()
+    );
+    let mut statuses = [here.unwrap().status().as_u16(), there.unwrap().status().as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 400]);
+    one.kill();
+    one.start();
+    let after = keeper.client.post(&acs).form(&form).send().await.unwrap();
+    is(&after, 400);
+    assert!(why(&one).starts_with("\"replay\""), "{}", why(&one));
+    assert_eq!(one.audit("login").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_people() {
+    let upstream = Upstream::start().await;
+    let (corp, other) = (SamlProvider::new("corp"), SamlProvider::new("other"));
+    let narthex = NarthexBuilder::new()
+        .tables(&corp.toml(OURS))
+        .tables(&other.toml(OURS))
+        .route("app", upstream.port, "")
+        .start();
+    let begin_at = async |provider: &SamlProvider| {
+        let visitor = visitor(&narthex);
+        let page = visitor.follow(&format!("{}/", narthex.origin("app"))).await;
+        let page = page.text().await.unwrap().replace("&amp;", "&").replace("&#38;", "&");
+        let link =
+            page.split("href=\"").find(|link| link.contains(&format!("identity_provider={}", provider.name)));
+        let to = visitor.get(link.unwrap().split('"').next().unwrap()).await;
+        let asked = crate::support::saml_provider::asked(location(&to).as_str());
+        (visitor, asked)
+    };
+    // The other provider answers for this one: at this one's address, and at its own.
+    for acs in [corp.acs(&narthex), other.acs(&narthex)] {
+        let (visitor, asked) = begin_at(&corp).await;
+        let response = other.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 400);
+    }
+    let reasons: Vec<String> =
+        narthex.audit("login_failed").iter().map(|line| line["reason"].to_string()).collect();
+    assert_eq!(reasons, ["\"signature\"", "\"other_provider\""]);
+
+    for provider in [&corp, &other] {
+        let (visitor, asked) = begin_at(provider).await;
+        let acs = provider.acs(&narthex);
+        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+        is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
+    }
+    let seen = upstream.seen();
+    assert_ne!(seen[0].claims()["sub"], seen[1].claims()["sub"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    for (more, status) in [("", 400), ("idp_init = true", 200)] {
+        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
+        let visitor = visitor(&narthex);
+        let acs = provider.acs(&narthex);
+        let nobody = Asked { id: "none".into(), relay_state: String::new(), request: String::new() };
+        let unasked = |text: String| text.replace(" InResponseTo=\"none\"", "");
+        let response = provider.honest(&acs, AUDIENCE, &nobody, Signed::Both, unasked, unasked);
+        is(&post(&visitor, &acs, &response, "anything").await, status);
+        // What answers somebody's request is not for those who did not ask.
+        let (_, asked) = begin(&narthex).await;
+        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+        is(&post(&visitor, &acs, &response, "").await, 400);
+        assert!(why(&narthex).starts_with("\"in_response_to\""), "{}", why(&narthex));
+        // Signed in at the pool, the app needs no more of the provider.
+        let app = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        let asked = visitor.get(location(&app).as_str()).await;
+        let signed_in = location(&asked).as_str().starts_with(&narthex.origin("app"));
+        assert_eq!(signed_in, status == 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_change_during_use_and_one_that_is_gone_counts_no_longer_than_the_refresh() {
+    let upstream = Upstream::start().await;
+    let mut provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, &format!("{OURS}\nmetadata_refresh = \"12s\""));
+    let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    // In its time: both are published, then the new one signs.
+    provider.publish(&[&old, &new]);
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    provider.key = new.clone();
+    let (_, landed, _) = sign_in(&narthex, &provider).await;
+    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    provider.publish(&[&new]);
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    provider.key = old;
+    is(&sign_in(&narthex, &provider).await.1, 400);
+    assert!(why(&narthex).starts_with("\"signature\""), "{}", why(&narthex));
+    provider.key = new;
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    assert_eq!(narthex.audit("login_failed").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let (good, key) = (provider.metadata(&[&provider.key]), &provider.key);
+    let other = SamlKey::make(provider.folder.path(), "other", &["rsa:2048"]);
+    let weak = SamlKey::make(provider.folder.path(), "weak", &["rsa:1024"]);
+    let pinned = format!("metadata_certificate = \"{}\"", key.certificate.display());
+    let signed_by = |key: &SamlKey| {
+        let template = sign_template_of(&good);
+        sign_template(&template, key)
+    };
+    let changed = |from: &str, to: &str| good.replace(from, to);
+    for (name, text, more, status, said) in [
+        ("as it is", good.clone(), "", 303, ""),
+        ("with a comment", changed("<md:IDPSSO", "<!-- ours --><md:IDPSSO"), "", 303, ""),
+        ("without a key", provider.metadata(&[]), "", 502, "it has no signing key"),
+        ("with a weak key", provider.metadata(&[&weak]), "", 502, "a key has 1024 bits"),
+        (
+            "whose key only encrypts",
+            changed("use=\"signing\"", "use=\"encryption\""),
+            "",
+            502,
+            "it has no signing key",
+        ),
+        (
+            "that has ended",
+            changed(" entityID", " validUntil=\"2020-01-01T00:00:00Z\" entityID"),
+            "",
+            502,
+            "validUntil has passed",
+        ),
+        ("without an address", changed("SingleSignOnService", "Other"), "", 502, "no SingleSignOnService"),
+        (
+            "that leads to plain http",
+            changed("http://127.0.0.1:1/sso", "http://idp.example/sso"),
+            "",
+            502,
+            "is not https",
+        ),
+        ("that is no metadata", "<html/>".into(), "", 502, "describes 0 identity providers"),
+        ("cut short", good[..good.len() - 9].to_owned(), "", 502, "cannot be used"),
+        ("signed, and it must be", signed_by(key), &*pinned, 303, ""),
+        ("not signed, and it must be", good.clone(), &*pinned, 502, "nothing is signed"),
+        ("signed by another, and it must be", signed_by(&other), &*pinned, 502, "verifies it"),
+    ] {
+        std::fs::write(provider.metadata_file(), text).unwrap();
+        let narthex = narthex(&provider, upstream.port, &format!("{OURS}\n{more}"));
+        let visitor = Visitor::new(&narthex);
+        let to = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        let answer = visitor.get(location(&to).as_str()).await;
+        assert_eq!(answer.status(), status, "metadata {name}");
+        assert!(narthex.log().contains(said), "metadata {name}: {}", narthex.log());
+    }
+}
+
+/// `metadata` with the template of a signature.
+fn sign_template_of(metadata: &str) -> String {
+    let signed = format!("{}<saml:Issuer>x</saml:Issuer>", &metadata[..=metadata.find('>').unwrap()]);
+    let folder = tempfile::tempdir().unwrap();
+    let key = SamlKey::make(folder.path(), "none", &["rsa:2048"]);
+    // The form is that of any other signature; its values are made anew.
+    let whole = format!(
+        "{}</md:EntityDescriptor>",
+        signed.replace("<saml:Issuer>", &format!("<saml:Issuer xmlns:saml=\"{SAML}\">"))
+    );
+    let signature = sign(&whole, &key, RSA_SHA256, SHA256);
+    let begin = signature.find("<ds:Signature ").unwrap();
+    let end = signature.find("</ds:Signature>").unwrap() + "</ds:Signature>".len();
+    let mut template = signature[begin..end].to_owned();
+    for name in ["DigestValue", "SignatureValue"] {
+        let (from, to) = (format!("<ds:{name}>"), format!("</ds:{name}>"));
+        let begin = template.find(&from).unwrap() + from.len();
+        let end = template.find(&to).unwrap();
+        template.replace_range(begin..end, "");
+    }
+    let behind = metadata.find('>').unwrap() + 1;
+    format!("{}{template}{}", &metadata[..behind], &metadata[behind..])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_the_providers_own() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let (visitor, landed, _) = sign_in_with(&narthex, &provider, |text| {
+        let told = format!("<saml:AuthnStatement SessionNotOnOrAfter=\"{}\" ", at(4));
+        text.replace("<saml:AuthnStatement ", &told)
+    })
+    .await;
+    is(&landed, 200);
+    let app = format!("{}/", narthex.origin("app"));
+    is(&visitor.get(&app).await, 200);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    is(&visitor.get(&app).await, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_ends_sessions_by_a_request_that_it_signed_and_by_no_other() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let other = SamlKey::make(provider.folder.path(), "other", &["rsa:2048"]);
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let here = format!("{}/saml2/logout/corp", narthex.origin("auth"));
+    let app = format!("{}/", narthex.origin("app"));
+    let (visitor, landed, response) = sign_in(&narthex, &provider).await;
+    is(&landed, 200);
+    let session = attribute(&response, "SessionIndex").to_owned();
+    let id = &provider.entity_id;
+
+    let anybody = Visitor::new(&narthex);
+    let good = || logout_request(id, &here, "alice", &[&session]);
+    let query = |message: &str, key: &SamlKey| signed_query("SAMLRequest", message, "back", key);
+    let old = good().replace(&at(0), &at(-600));
+    for (check, query) in [
+        ("signature", query(&good(), &other)),
+        ("signature", query(&good(), &provider.key).split("&SigAlg").next().unwrap().to_owned()),
+        ("signature", query(&good(), &provider.key).replace("RelayState=back", "RelayState=else")),
+        ("form", format!("{}&SAMLRequest=x", query(&good(), &provider.key))),
+        ("issuer", query(&logout_request("https://evil.example", &here, "alice", &[]), &provider.key)),
+        ("destination", query(&logout_request(id, "https://else.example", "alice", &[]), &provider.key)),
+        ("not_on_or_after", query(&old, &provider.key)),
+        ("issue_instant", query(&good().replace(&at(0), &at(600)), &provider.key)),
+        ("xml", query(&format!("<!DOCTYPE a>{}", good()), &provider.key)),
+        ("shape", query(&good().replace("LogoutRequest", "AuthnRequest"), &provider.key)),
+    ] {
+        is(&anybody.get(&format!("{here}?{query}")).await, 400);
+        let failed = narthex.audit("saml_logout_failed");
+        assert_eq!(failed.last().unwrap()["reason"], check, "{}", failed.last().unwrap()["detail"]);
+        is(&visitor.get(&app).await, 200);
+    }
+    // Another person's, and another session of the same person, end nothing here.
+    for (name, session) in [("bob", session.as_str()), ("alice", "_another")] {
+        let request = query(&logout_request(id, &here, name, &[session]), &provider.key);
+        is(&anybody.get(&format!("{here}?{request}")).await, 303);
+        is(&visitor.get(&app).await, 200);
+    }
+    let request = query(&good(), &provider.key);
+    let answer = anybody.get(&format!("{here}?{request}")).await;
+    let back = location(&answer);
+    assert!(back.as_str().starts_with("http://127.0.0.1:1/slo?SAMLResponse="), "{back}");
+    assert!(
+        back.query_pairs().any(|pair| pair == ("RelayState".into(), "back".into()))
+            && back.as_str().contains("&Signature=")
+    );
+    wait_until("the session's end", || narthex.audit("session_ended").len() == 1);
+    is(&visitor.get(&app).await, 303);
+    // It works once.
+    is(&anybody.get(&format!("{here}?{request}")).await, 400);
+    assert_eq!(narthex.audit("saml_logout_failed").last().unwrap()["reason"], "attempt_used");
+
+    // By a form, signed in the message itself.
+    let (visitor, landed, _) = sign_in(&narthex, &provider).await;
+    is(&landed, 200);
+    let form = |message: &str| [("SAMLRequest", STANDARD.encode(message)), ("RelayState", "back".to_owned())];
+    is(&anybody.client.post(&here).form(&form(&good())).send().await.unwrap(), 400);
+    is(&visitor.get(&app).await, 200);
+    let signed = provider.sign(&logout_request(id, &here, "alice", &[]));
+    is(&anybody.client.post(&here).form(&form(&signed)).send().await.unwrap(), 200);
+    is(&visitor.get(&app).await, 303);
 }

@@ -60,14 +60,16 @@ pub fn verified(
     if keys.is_empty() {
         return Err(wrong("the provider's metadata has no key to verify by"));
     }
-    let signed = Crypto::reduce_xml_to_signed_with_allowed_algorithms(
-        text,
-        keys,
-        ReduceMode::PreDigest,
-        Some(&METHODS),
-    )
-    .map_err(|error| wrong(format!("no key of the provider's verifies it: {error}")))?;
-    Ok(signed)
+    // A key of another kind is an error to the primitive, and keeps it from trying the next one.
+    let mut tried = std::iter::once(keys).chain(keys.chunks(1)).map(|keys| {
+        Crypto::reduce_xml_to_signed_with_allowed_algorithms(
+            text,
+            keys,
+            ReduceMode::PreDigest,
+            Some(&METHODS),
+        )
+    });
+    tried.find_map(Result::ok).ok_or_else(|| wrong("no key of the provider's verifies it"))
 }
 
 /// SAML core, section 5.4: one reference, to the very element in which the signature stands, by the two

@@ -51,7 +51,6 @@ impl SamlKey {
 /// What a browser was sent to the provider with.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub visitor: std::net::Ipv4Addr,
     pub id: String,
     pub relay_state: String,
     pub request: String,
@@ -287,25 +286,25 @@ pub fn attribute<'t>(text: &'t str, name: &str) -> &'t str {
 }
 
 /// A visitor with an address of its own, so that one's failures do not shut another out.
-pub fn visitor(narthex: &Narthex) -> (Visitor, std::net::Ipv4Addr) {
+pub fn visitor(narthex: &Narthex) -> Visitor {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let address = std::net::Ipv4Addr::new(127, 9, (number / 250) as u8, 1 + (number % 250) as u8);
-    (Visitor::with(narthex, |builder| builder.local_address(std::net::IpAddr::V4(address))), address)
+    Visitor::with(narthex, |builder| builder.local_address(std::net::IpAddr::V4(address)))
 }
 
 /// Goes to the app, and as far as the provider's door.
 pub async fn begin(narthex: &Narthex) -> (Visitor, Asked) {
-    let (visitor, address) = visitor(narthex);
+    let visitor = visitor(narthex);
     let mut url = format!("{}/", narthex.origin("app"));
     while !url.starts_with(SIGN_ON) {
         let answer = visitor.get(&url).await;
         url = next(&answer).expect("a way to the provider");
     }
-    (visitor, asked(&url, address))
+    (visitor, asked(&url))
 }
 
 /// What an address of the provider says.
-pub fn asked(url: &str, visitor: std::net::Ipv4Addr) -> Asked {
+pub fn asked(url: &str) -> Asked {
     let url = url::Url::parse(url).unwrap();
     let get =
         |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
@@ -313,7 +312,7 @@ pub fn asked(url: &str, visitor: std::net::Ipv4Addr) -> Asked {
     let mut request = String::new();
     flate2::read::DeflateDecoder::new(&*deflated).read_to_string(&mut request).unwrap();
     let id = attribute(&request, "ID").to_owned();
-    Asked { visitor, id, relay_state: get("RelayState").unwrap_or_default(), request }
+    Asked { id, relay_state: get("RelayState").unwrap_or_default(), request }
 }
 
 /// Brings a response, and follows wherever that leads.
@@ -352,4 +351,38 @@ pub async fn our_certificate(narthex: &Narthex, provider: &str, folder: &Path) -
 /// A Narthex behind which one app stands, with `provider`.
 pub fn narthex(provider: &SamlProvider, port: u16, more: &str) -> Narthex {
     NarthexBuilder::new().tables(&provider.toml(more)).route("app", port, "").start()
+}
+
+/// A logout request of the provider's for `name`, not signed yet.
+pub fn logout_request(issuer: &str, destination: &str, name: &str, sessions: &[&str]) -> String {
+    let sessions: String =
+        sessions.iter().map(|index| format!("<samlp:SessionIndex>{index}</samlp:SessionIndex>")).collect();
+    format!(
+        "<samlp:LogoutRequest xmlns:samlp=\"{SAMLP}\" Destination=\"{destination}\" ID=\"{}\" IssueInstant=\"{}\" Version=\"2.0\">\
+         <saml:Issuer xmlns:saml=\"{SAML}\">{issuer}</saml:Issuer>\
+         <saml:NameID xmlns:saml=\"{SAML}\">{name}</saml:NameID>{sessions}</samlp:LogoutRequest>",
+        fresh("l"),
+        at(0)
+    )
+}
+
+/// A message in a query, signed by `key` as SAML bindings, section 3.4.4.1, has it.
+pub fn signed_query(parameter: &str, message: &str, relay_state: &str, key: &SamlKey) -> String {
+    use std::io::Write as _;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    deflate.write_all(message.as_bytes()).unwrap();
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let message = encoded(&STANDARD.encode(deflate.finish().unwrap()));
+    let query =
+        format!("{parameter}={message}&RelayState={}&SigAlg={}", encoded(relay_state), encoded(RSA_SHA256));
+    let mut openssl = Command::new("openssl")
+        .args(["dgst", "-sha256", "-sign"])
+        .arg(&key.private)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(query.as_bytes()).unwrap();
+    let signature = openssl.wait_with_output().unwrap().stdout;
+    format!("{query}&Signature={}", encoded(&STANDARD.encode(signature)))
 }
