@@ -16,6 +16,10 @@ fi
 need cmake cmake cmake cmake
 need cc gcc gcc gcc
 need pkg-config pkg-config pkgconf-pkg-config pkgconf
+need xmlsec1-config "libxmlsec1-dev libssl-dev" "xmlsec1-devel xmlsec1-openssl-devel openssl-devel" libxmlsec1
+# What reads the headers of xmlsec.
+ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang.so* /opt/homebrew/opt/llvm/lib/libclang.* >/dev/null 2>&1 ||
+  need libclang libclang-dev clang-devel llvm
 case "$1" in
 test)
   need chromedriver "chromium chromium-driver" "chromium chromedriver" chromedriver
@@ -25,6 +29,9 @@ test)
   python3 -c 'import ensurepip' >/dev/null 2>&1 || need python3-with-venv "python3 python3-venv" python3 python3
   need openssl openssl openssl openssl
   need nginx nginx nginx nginx
+  need xmlsec1 xmlsec1 xmlsec1 libxmlsec1
+  need php "php-cli php-xml php-mbstring php-curl" "php-cli php-xml php-mbstring" php
+  ls /usr/share/simplesamlphp/www >/dev/null 2>&1 || need simplesamlphp simplesamlphp simplesamlphp simplesamlphp
   need haproxy haproxy haproxy haproxy
   need caddy caddy caddy caddy
   need slowhttptest slowhttptest slowhttptest slowhttptest

@@ -17,6 +17,7 @@ mod nodes;
 mod over_time;
 mod reload;
 mod saml;
+mod saml_browser;
 mod sessions;
 mod sign_in;
 mod store;

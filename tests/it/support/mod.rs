@@ -7,6 +7,7 @@ pub mod narthex;
 pub mod parties;
 pub mod process;
 pub mod saml_provider;
+pub mod simplesamlphp;
 pub mod tunnel;
 pub mod upstream;
 pub mod visitor;

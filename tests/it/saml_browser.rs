@@ -1,0 +1,191 @@
+//! A person with Chromium, and the SAML providers that people have.
+
+use crate::support::browser::{self, DESK, Look};
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::process::{Party, free_port, wait_until};
+use crate::support::simplesamlphp::SimpleSamlPhp;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is};
+use fantoccini::{Client, Locator};
+
+const OURS: &str = "urn:narthex:test";
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
+
+fn provider(metadata: &str, more: &str) -> String {
+    format!(
+        "[[provider]]\nname = \"corp\"\ntype = \"saml\"\nmetadata = \"{metadata}\"\nentity_id = \"{OURS}\"\nallow = \"anyone\"\n{more}\n"
+    )
+}
+
+/// Our metadata, and the certificate in it.
+async fn ours(narthex: &Narthex) -> (String, String) {
+    let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
+    let answer = Visitor::new(narthex).get(&url).await;
+    is(&answer, 200);
+    let text = answer.text().await.unwrap();
+    let certificate = text.split("X509Certificate>").nth(1).unwrap().trim_end_matches("</ds:").to_owned();
+    (text, certificate)
+}
+
+/// Waits until the page is at `url`, or below.
+async fn until_at(browser: &Client, url: &str) {
+    for _ in 0..160 {
+        if browser.current_url().await.unwrap().as_str().starts_with(url) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!(
+        "at {} in the place of {url}:\n{}",
+        browser.current_url().await.unwrap(),
+        browser.source().await.unwrap()
+    );
+}
+
+/// Presses the button, where the page has no script that does it.
+async fn press(browser: &Client, selector: &str) {
+    browser
+        .wait()
+        .at_most(PATIENCE)
+        .for_element(Locator::Css(selector))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+}
+
+async fn sign_in(browser: &Client, user: &str) {
+    let field =
+        browser.wait().at_most(PATIENCE).for_element(Locator::Css("input[name=username]")).await.unwrap();
+    field.send_keys(user).await.unwrap();
+    let password = browser.find(Locator::Css("input[name=password]")).await.unwrap();
+    password.send_keys(&format!("{user}pass\n")).await.unwrap();
+}
+
+async fn say(narthex: &Narthex) -> String {
+    narthex
+        .audit("login_failed")
+        .iter()
+        .chain(&narthex.audit("saml_logout_failed"))
+        .map(|line| line["detail"].to_string())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pysaml2_signs_a_person_in_and_out_both_ways_by_each_binding() {
+    for (sign, binding) in [("assertion", "redirect"), ("response", "redirect"), ("both", "post")] {
+        let upstream = Upstream::start().await;
+        let port = free_port();
+        let home = format!("http://127.0.0.1:{port}");
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().display().to_string();
+        let _idp = Party::python(
+            "saml-idp.py",
+            &[&port.to_string(), &format!("{place}/sp.xml"), &place, sign, binding],
+        );
+        let narthex = NarthexBuilder::new()
+            .tables(&provider(&format!("{home}/metadata"), "request_signing = true"))
+            .route("app", upstream.port, "")
+            .start();
+        std::fs::write(folder.path().join("sp.xml"), ours(&narthex).await.0).unwrap();
+
+        let (app, browser) = (format!("{}/", narthex.origin("app")), browser::open(DESK).await);
+        let arrive = async || {
+            browser.goto(&app).await.unwrap();
+            if binding == "post" {
+                press(&browser, "form button.primary").await;
+            }
+            sign_in(&browser, "alice").await;
+            until_at(&browser, &app).await;
+        };
+        arrive().await;
+        let claims = upstream.seen()[0].claims();
+        assert_eq!(
+            (&claims["email"], &claims["name"]),
+            (&"alice@corp.example".into(), &"Alice Example".into())
+        );
+        assert_eq!(claims["amr"], serde_json::json!(["pwd"]));
+
+        // Out, from here: the provider's session ends too, and the person comes back.
+        browser.goto(&format!("{app}.narthex/sign-out")).await.unwrap();
+        press(&browser, "form button.primary").await;
+        if binding == "post" {
+            press(&browser, "form button.primary").await;
+        }
+        until_at(&browser, &format!("{}/logout", narthex.origin("auth"))).await;
+        let told = reqwest::get(format!("{home}/sessions")).await.unwrap().text().await.unwrap();
+        assert_eq!(told, "0", "{sign} {binding}: the provider's session goes on; {}", say(&narthex).await);
+
+        // Out, from there.
+        arrive().await;
+        browser.goto(&format!("{home}/leave")).await.unwrap();
+        if binding == "post" {
+            until_at(&browser, &format!("{}/saml2/logout/corp", narthex.origin("auth"))).await;
+            press(&browser, "form button.primary").await;
+        }
+        until_at(&browser, &format!("{home}/slo")).await;
+        assert!(browser.source().await.unwrap().contains("signed out everywhere"), "{}", say(&narthex).await);
+        wait_until("the session's end", || narthex.audit("session_ended").len() == 1);
+        browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simplesamlphp_signs_a_person_in_and_out_both_ways_plain_and_encrypted() {
+    for (assertion, response, encrypted) in [(true, false, false), (false, true, false), (true, true, true)] {
+        let upstream = Upstream::start().await;
+        let idp = SimpleSamlPhp::start();
+        let narthex = NarthexBuilder::new()
+            .tables(&provider(&idp.metadata(), &format!("encrypted_responses = {encrypted}")))
+            .route("app", upstream.port, "")
+            .start();
+        let at = |path: &str| format!("{}/saml2/{path}/corp", narthex.origin("auth"));
+        let certificate = ours(&narthex).await.1;
+        let more = format!(
+            "'saml20.sign.assertion' => {assertion}, 'saml20.sign.response' => {response}, 'assertion.encryption' => {encrypted}"
+        );
+        idp.meet(OURS, &at("idpresponse"), &at("logout"), &certificate, &more);
+
+        let (app, browser) = (format!("{}/", narthex.origin("app")), browser::open(DESK).await);
+        let arrive = async || {
+            browser.goto(&app).await.unwrap();
+            sign_in(&browser, "alice").await;
+            until_at(&browser, &app).await;
+        };
+        arrive().await;
+        let claims = upstream.seen()[0].claims();
+        assert_eq!(claims["email"], "alice@corp.example", "{}", say(&narthex).await);
+        assert_eq!(claims["cognito:groups"], serde_json::json!(["staff", "admins"]));
+
+        browser.goto(&format!("{app}.narthex/sign-out")).await.unwrap();
+        press(&browser, "form button.primary").await;
+        until_at(&browser, &format!("{}/logout", narthex.origin("auth"))).await;
+        // It asks for the password again, so that its own session has ended too.
+        arrive().await;
+        browser.goto(&idp.leave()).await.unwrap();
+        until_at(&browser, &format!("http://127.0.0.1:{}/", idp.port)).await;
+        wait_until("the session's end", || narthex.audit("session_ended").len() == 1);
+        browser.goto(&app).await.unwrap();
+        browser.wait().at_most(PATIENCE).for_element(Locator::Css("input[name=username]")).await.unwrap();
+        browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_scripts_a_person_signs_in_by_buttons_alone() {
+    let upstream = Upstream::start().await;
+    let idp = SimpleSamlPhp::start();
+    let narthex =
+        NarthexBuilder::new().tables(&provider(&idp.metadata(), "")).route("app", upstream.port, "").start();
+    let at = |path: &str| format!("{}/saml2/{path}/corp", narthex.origin("auth"));
+    let certificate = ours(&narthex).await.1;
+    idp.meet(OURS, &at("idpresponse"), &at("logout"), &certificate, "");
+    let (app, browser) =
+        (format!("{}/", narthex.origin("app")), browser::open(Look { scripts: false, ..DESK }).await);
+    browser.goto(&app).await.unwrap();
+    sign_in(&browser, "bob").await;
+    press(&browser, "noscript button, noscript input[type=submit]").await;
+    until_at(&browser, &app).await;
+    browser.close().await.unwrap();
+}
