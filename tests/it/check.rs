@@ -56,7 +56,7 @@ fn the_files_of_the_readme_are_good() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("corp");
     std::fs::write(&secret, "secret\n").unwrap();
-    for section in ["## Nine lines for your own app", "## The file"] {
+    for section in ["## Nine lines for your own app", "## The file", "### A company's SAML provider"] {
         let text = readme(section, "toml").replace("/run/secrets/corp", &secret.display().to_string());
         let config = narthex::config::Config::parse(&text, "README.md", folder.path(), &environment);
         if let Err(mistakes) = config {
@@ -225,6 +225,41 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "9:1",
         "two providers are named \"oidc\"",
         "make them one, or tell them apart",
+    ),
+    (
+        "type = \"oidc\"",
+        "type = \"saml\"",
+        "3:1",
+        "`metadata` is missing in [[provider]]",
+        "add metadata = \"https://idp.example.com/metadata\", or the name of a file",
+    ),
+    (
+        "type = \"oidc\"",
+        "type = \"saml\"\nmetadata = \"http://idp.example.com/metadata\"",
+        "5:12",
+        "\"http://idp.example.com/metadata\" is not https",
+        "write an https address, or the name of a file",
+    ),
+    (
+        "type = \"oidc\"",
+        "type = \"saml\"\nmetadata = \"idp.xml\"\nmetadata_refresh = \"1s\"",
+        "6:20",
+        "that is too often",
+        "fetch metadata every 10 seconds at most: \"1h\" is common",
+    ),
+    (
+        "type = \"oidc\"",
+        "type = \"saml\"\nmetadata = \"idp.xml\"\nname_id_format = \"transient\"",
+        "6:18",
+        "\"transient\" is no format by which a user can be found again",
+        "write \"persistent\", \"emailAddress\" or \"unspecified\"",
+    ),
+    (
+        "type = \"oidc\"",
+        "type = \"saml\"\nmetadata = \"idp.xml\"\nentity_id = \"two words\"",
+        "6:13",
+        "\"two words\" is no entity id",
+        "write a URI of at most 1024 characters",
     ),
 ];
 
