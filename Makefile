@@ -32,9 +32,9 @@ scan: build-tools
 	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
 	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
-## A signed-in session beside a bare pingora proxy, in one run.
+## A signed-in session beside a bare pingora proxy, in one run; then what a login costs.
 bench: build-tools bench-tools
-	$(CARGO) bench --bench beside_pingora
+	$(CARGO) bench --bench beside_pingora --bench logins
 
 build-tools:
 	@tests/install.sh build

@@ -42,6 +42,8 @@ scan)
   need python3 "python3 python3-venv" python3 python3
   ;;
 bench)
+  need xmlsec1 xmlsec1 xmlsec1 libxmlsec1
+  need openssl openssl openssl openssl
   need valgrind valgrind valgrind valgrind
   ;;
 esac

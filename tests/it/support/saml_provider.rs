@@ -315,9 +315,14 @@ pub fn asked(url: &str) -> Asked {
     Asked { id, relay_state: get("RelayState").unwrap_or_default(), request }
 }
 
+/// A message as a form carries it.
+pub fn base64(message: &str) -> String {
+    STANDARD.encode(message)
+}
+
 /// Brings a response, and follows wherever that leads.
 pub async fn post(visitor: &Visitor, acs: &str, response: &str, relay_state: &str) -> reqwest::Response {
-    post_raw(visitor, acs, &STANDARD.encode(response), relay_state).await
+    post_raw(visitor, acs, &base64(response), relay_state).await
 }
 
 /// The same with a message as it stands in the form.
