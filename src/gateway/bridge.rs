@@ -13,6 +13,8 @@ use pingora_proxy::Session;
 
 /// How much a page's form may hold.
 const LARGEST_BODY: usize = 64 * 1024;
+/// The same for a SAML provider's form: a person may be in a thousand groups.
+const LARGEST_SAML_BODY: usize = 448 * 1024;
 /// How long it may take to arrive.
 const BODY: Duration = Duration::from_secs(15);
 
@@ -27,6 +29,7 @@ pub async fn to_pool(
     let target = incoming::target(session).unwrap_or("/");
     let rest = &target[catalogue.config.public_url.path().len().min(target.len())..];
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let largest = if rest.starts_with("/saml2/") { LARGEST_SAML_BODY } else { LARGEST_BODY };
     let mut request = http::Request::builder().method(session.req_header().method.clone()).uri(rest);
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
@@ -34,7 +37,7 @@ pub async fn to_pool(
     let request =
         request.extension(Origin { request_id: incoming.request_id.clone(), client: incoming.client });
 
-    let body = match tokio::time::timeout(BODY, read_body(session)).await {
+    let body = match tokio::time::timeout(BODY, read_body(session, largest)).await {
         Ok(Ok(body)) => body,
         Ok(Err(failure)) => return Stop::from(failure.answer(visitor)).closing(),
         Err(_) => return Stop::from(Failure::bad_request().answer(visitor)).closing(),
@@ -45,10 +48,10 @@ pub async fn to_pool(
     }
 }
 
-async fn read_body(session: &mut Session) -> Result<Bytes, Failure> {
+async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, Failure> {
     let mut body = BytesMut::new();
     while let Some(chunk) = session.read_request_body().await.map_err(|_| Failure::bad_request())? {
-        if body.len() + chunk.len() > LARGEST_BODY {
+        if body.len() + chunk.len() > largest {
             return Err(Failure::too_large());
         }
         body.extend_from_slice(&chunk);

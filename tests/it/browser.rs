@@ -4,6 +4,7 @@ use crate::support::browser::{self, DESK, Look};
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{free_port, wait_until};
+use crate::support::saml_provider::SamlProvider;
 use crate::support::upstream::Upstream;
 use fantoccini::{Client, Locator};
 use std::path::PathBuf;
@@ -119,8 +120,12 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         OpenIdProvider::start("corp", &builder.callback("corp")),
         OpenIdProvider::start("club", &builder.callback("club")),
     );
+    // One that takes requests by forms alone.
+    let forms = SamlProvider::new("forms");
+    let metadata = forms.metadata(&[&forms.key]).replace("HTTP-Redirect", "HTTP-POST");
+    std::fs::write(forms.metadata_file(), metadata).unwrap();
     let narthex = builder
-        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
+        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"") + &forms.toml("")))
         .route("app", upstream.port, "")
         .route("broken", free_port(), "access = \"public\"")
         .start();
@@ -148,6 +153,9 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         };
         browser.goto(&narthex.origin("app")).await.unwrap();
         keep("choose").await;
+        click(&browser, "a[href*='identity_provider=forms']").await;
+        sees(&browser, "One more step").await;
+        keep("post").await;
         browser.goto(&narthex.origin("broken")).await.unwrap();
         keep("upstream-down").await;
         browser.goto(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await.unwrap();

@@ -175,6 +175,25 @@ async fn keys_of_other_kinds_and_clocks_that_differ_by_less_than_a_minute_are_ta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_in_a_thousand_groups_is_signed_in_and_more_than_anybody_needs_is_refused() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let with = |groups: usize| {
+        let values: String = (0..groups)
+            .map(|number| format!("<saml:AttributeValue>CN=group-{number:06},OU=groups,OU=company,DC=corp,DC=example</saml:AttributeValue>"))
+            .collect();
+        move |text: String| text.replace("<saml:AttributeValue>staff</saml:AttributeValue>", &values)
+    };
+    let (_, landed, response) = sign_in_with(&narthex, &provider, with(999)).await;
+    assert!(response.len() > 90_000);
+    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    is(&sign_in_with(&narthex, &provider, with(1001)).await.1, 400);
+    assert!(why(&narthex).starts_with("\"unmappable\""), "{}", why(&narthex));
+    is(&sign_in_with(&narthex, &provider, with(4000)).await.1, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_it() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
