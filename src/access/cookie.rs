@@ -12,6 +12,8 @@ pub const APP_COOKIE: &str = "__Host-narthex";
 pub const POOL_COOKIE: &str = "__Host-narthex-pool";
 /// One login attempt; its id follows.
 pub const LOGIN_COOKIE: &str = "__Host-narthex-login-";
+/// The provider by which the browser signed in the last time.
+pub const PROVIDER_COOKIE: &str = "__Host-narthex-provider";
 /// What every cookie of ours begins with.
 const OURS: &[u8] = b"__Host-narthex";
 

@@ -10,7 +10,8 @@ mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
 pub use cookie::{
-    APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, clear, find, login_cookies, set, set_for, sets_ours, strip,
+    APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set, set_for,
+    sets_ours, strip,
 };
 pub use renewals::Renewals;
 pub use sessions::{Principal, Sessions, cookie_text};

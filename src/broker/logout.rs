@@ -59,10 +59,8 @@ impl Broker {
             .transaction(|tx| {
                 let id = &id;
                 Box::pin(async move {
-                    if !tx
-                        .use_once(Once::LogoutToken, id, told.expires_at.plus(super::ATTEMPT_LIFETIME))
-                        .await?
-                    {
+                    let until = told.expires_at.plus(super::ATTEMPT_LIFETIME);
+                    if !tx.use_once(Once::LogoutToken, id, until).await? {
                         return Ok(Err(LoginError::Used));
                     }
                     let user = match &told.subject {

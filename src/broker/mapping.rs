@@ -112,6 +112,7 @@ mod tests {
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             trust_email,
+            domains: vec![],
             logout: true,
         }
     }

@@ -228,7 +228,7 @@ impl Broker {
         }
     }
 
-    /// Sends a browser to the provider called `name`.
+    /// Sends a browser to the provider called `name`, with what was typed of who the person is.
     ///
     /// # Errors
     /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be had.
@@ -237,12 +237,13 @@ impl Broker {
         catalogue: &Catalogue,
         name: &str,
         request: AuthorizationRequest,
+        hint: Option<&str>,
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
         let id = self.attempts.new_id();
         let begun = entry
             .provider
-            .begin(&callback_of(catalogue, &entry.config), &id)
+            .begin(&callback_of(catalogue, &entry.config), &id, hint)
             .await
             .map_err(LoginError::Provider)?;
         let login = Login { provider: name.to_owned(), pending: begun.pending, request: Some(request) };

@@ -129,7 +129,15 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
     let store = StoreSettings::read(table.get("store"), folder);
     let session = SessionLimits::read(table.get("session"));
-    let providers = unique(tables("provider", "[[provider]]"), Provider::read, |provider| {
+    let mut domains = std::collections::HashSet::new();
+    let provider = |table: &Table<'_>| {
+        let provider = Provider::read(table)?;
+        for domain in provider.domains.iter().filter(|domain| !domains.insert((*domain).clone())) {
+            table.wrong(format!("two providers answer for {domain}"), "leave it to one of them");
+        }
+        Some(provider)
+    };
+    let providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
     let routes = unique(tables("route", "[[route]]"), Route::read, |route| {
@@ -178,7 +186,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
 /// Reads each table and tells of those that come twice, at the second one's head.
 fn unique<'a, T>(
     tables: Vec<Table<'a>>,
-    read: impl Fn(&Table<'a>) -> Option<T>,
+    mut read: impl FnMut(&Table<'a>) -> Option<T>,
     identity: impl Fn(&T) -> (String, String),
 ) -> Vec<T> {
     let mut seen = std::collections::HashSet::new();

@@ -21,6 +21,8 @@ pub struct Provider {
     pub attributes: BTreeMap<String, String>,
     /// Whether its e-mail addresses count as verified without its saying so.
     pub trust_email: bool,
+    /// The e-mail domains whose people it signs in: who types an address of theirs is sent there.
+    pub domains: Vec<String>,
     /// Whether signing out here ends the session there too, where the provider knows how.
     pub logout: bool,
 }
@@ -83,6 +85,12 @@ impl Allow {
 }
 
 impl Provider {
+    /// Whether it signs in the people of this e-mail address.
+    pub fn answers_for(&self, email: &str) -> bool {
+        let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+        domain.is_some_and(|domain| self.domains.contains(&domain))
+    }
+
     /// Who its accounts are told apart by: the issuer, where the file and not the provider's metadata tells it.
     pub fn issuer(&self) -> Option<&str> {
         match &self.kind {
@@ -129,6 +137,7 @@ impl Provider {
         };
         let allow = table.must("allow", ALLOW).and_then(|item| allow(&item));
         let attributes = table.get("attributes").map(attributes).unwrap_or_default();
+        let domains = table.get("domains").map(|item| domains(&item, item.strings())).unwrap_or_default();
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
         let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(true);
         table.finish();
@@ -141,6 +150,7 @@ impl Provider {
             allow: allow?,
             attributes,
             trust_email,
+            domains,
             logout,
         })
     }
@@ -241,17 +251,9 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     let table = item.table("`allow`")?;
     let list = |key| table.get(key).map(|item| item.strings()).unwrap_or_default();
     let lower = |list: Vec<String>| list.into_iter().map(|text| text.to_lowercase()).collect::<Vec<_>>();
-    let domains = lower(list("domains"));
+    let domains = domains(item, list("domains"));
     let (emails, groups) = (lower(list("emails")), list("groups"));
     table.finish();
-    for domain in &domains {
-        if super::Host::parse(domain).is_none() {
-            item.wrong(
-                format!("\"{domain}\" is not an e-mail domain"),
-                "write what stands behind the @: \"example.com\"",
-            );
-        }
-    }
     for email in &emails {
         if email.split('@').count() != 2 {
             item.wrong(format!("\"{email}\" is not an e-mail address"), "write it like \"ann@example.com\"");
@@ -262,6 +264,18 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
         return None;
     }
     Some(Allow::Only { domains, emails, groups })
+}
+
+/// E-mail domains, in lower case.
+fn domains(item: &Item<'_>, list: Vec<String>) -> Vec<String> {
+    let list: Vec<String> = list.into_iter().map(|text| text.to_lowercase()).collect();
+    for domain in list.iter().filter(|domain| super::Host::parse(domain).is_none()) {
+        item.wrong(
+            format!("\"{domain}\" is not an e-mail domain"),
+            "write what stands behind the @: \"example.com\"",
+        );
+    }
+    list
 }
 
 /// The standard claims of a person (OpenID Connect Core 1.0, section 5.1) that are attributes of a

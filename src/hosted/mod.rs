@@ -9,7 +9,9 @@ mod texts;
 
 pub use device::Device;
 pub use failure::{Action, Failure};
-pub use pages::{App, Choice, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage};
+pub use pages::{
+    App, Choice, Finder, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
+};
 
 use crate::provider::Onward;
 use bytes::Bytes;

@@ -13,6 +13,21 @@ pub struct Choice {
     pub name: String,
     /// Where it leads.
     pub href: String,
+    /// Whether this browser chose it the last time.
+    pub last: bool,
+}
+
+/// Finds a provider by an e-mail address.
+#[derive(Clone, Debug)]
+pub struct Finder {
+    /// Where the form is sent.
+    pub action: String,
+    /// What goes along.
+    pub fields: Vec<(String, String)>,
+    /// What was typed.
+    pub typed: String,
+    /// Whether no provider is known for that.
+    pub unknown: bool,
 }
 
 impl Choice {
@@ -29,6 +44,8 @@ pub struct SignInPage {
     pub destination: String,
     /// The providers.
     pub choices: Vec<Choice>,
+    /// Where an address finds one of them.
+    pub finder: Option<Finder>,
 }
 
 /// Asks whether to sign out, where the request for it may come from elsewhere.

@@ -1,11 +1,11 @@
 //! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, clear, login_cookies, set_for};
+use crate::access::{LOGIN_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set_for};
 use crate::broker::{ATTEMPT_LIFETIME, Attempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{Answer, Choice, Failure, SignInPage, onward, see_other, set_cookie};
+use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, onward, see_other, set_cookie};
 use crate::model::{AuthorizationRequest, Session};
 use crate::provider::ProviderError;
 use crate::store::StoreError;
@@ -72,11 +72,19 @@ enum Refusal {
     Client { redirect_uri: String, state: Option<String>, error: &'static str, description: &'static str },
 }
 
-/// The authorization request of the query, and the provider that it names.
-fn read(
-    catalogue: &Catalogue,
-    info: &RequestInfo,
-) -> Result<(AuthorizationRequest, Option<String>), Refusal> {
+/// An authorization request, and what else came with it.
+struct Asked {
+    request: AuthorizationRequest,
+    /// The provider that it names.
+    provider: Option<String>,
+    /// Who the person may be (OpenID Connect Core 1.0, section 3.1.2.1).
+    login_hint: Option<String>,
+}
+
+/// An e-mail address has at most 254 characters (RFC 5321, errata 1690).
+const LONGEST_HINT: usize = 254;
+
+fn read(catalogue: &Catalogue, info: &RequestInfo) -> Result<Asked, Refusal> {
     let mut form = info.parameters().ok_or(Refusal::Page("a parameter comes twice"))?;
     let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
     if client_id != catalogue.pool.gateway_client {
@@ -108,7 +116,9 @@ fn read(
         return Err(refuse("invalid_request", "state is missing or too long"));
     };
     let request = AuthorizationRequest { client_id, redirect_uri, state, code_challenge };
-    Ok((request, form.remove("identity_provider")))
+    let plain = |hint: &String| hint.len() <= LONGEST_HINT && !hint.chars().any(char::is_control);
+    let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
+    Ok(Asked { request, provider: form.remove("identity_provider"), login_hint })
 }
 
 /// Tells the client why, or the person where the client cannot be told.
@@ -152,38 +162,70 @@ pub(super) async fn login(State(pool): Shared, info: RequestInfo) -> Reply {
     Reply(start(&pool, &info, false).await)
 }
 
-/// With a session: straight back with a code. Without: to the provider named, to the only one, or
-/// to the page where one is chosen.
+/// With a session: straight back with a code. Without: to the provider named, to that of the e-mail address
+/// typed, to the only one, or to the page where one is chosen.
 async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled {
     let catalogue = pool.current.load();
-    let (request, named) = match read(&catalogue, info) {
+    let asked = match read(&catalogue, info) {
         Ok(good) => good,
         Err(refusal) => return refuse(&catalogue, info, refusal),
     };
     if session_counts
-        && named.is_none()
+        && asked.provider.is_none()
         && let Some(principal) = signed_in(pool, info).await?
     {
-        return grant(pool, &catalogue, info, &request, principal.session()).await;
+        return grant(pool, &catalogue, info, &asked.request, principal.session()).await;
     }
     let providers = &catalogue.config.providers;
-    match (named, providers.as_slice()) {
-        (Some(name), _) => to_provider(pool, &catalogue, info, &name, request).await,
-        (None, [only]) => to_provider(pool, &catalogue, info, &only.name, request).await,
-        (None, _) => SignInPage {
-            destination: catalogue
-                .host_of_callback(&request.redirect_uri)
-                .map_or_else(String::new, ToString::to_string),
-            choices: providers
-                .iter()
-                .map(|provider| Choice {
-                    name: provider.display_name.clone(),
-                    href: query_url(&catalogue, "/oauth2/authorize", &request, Some(&provider.name)),
-                })
+    let by_address = asked
+        .login_hint
+        .as_ref()
+        .and_then(|hint| providers.iter().find(|provider| provider.answers_for(hint)));
+    let named = match (&asked.provider, by_address, providers.as_slice()) {
+        (Some(name), ..) => name.clone(),
+        (None, Some(found), _) => found.name.clone(),
+        (None, None, [only]) => only.name.clone(),
+        (None, None, _) => return choose(&catalogue, info, &asked, !session_counts),
+    };
+    // A form of ours may not lead elsewhere by itself.
+    let method = if session_counts { Method::GET } else { Method::POST };
+    to_provider(pool, &catalogue, info, &named, asked, &method).await
+}
+
+/// The page where a provider is chosen; the one of the last time comes first.
+fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool) -> Handled {
+    let last = find(info.cookies(), PROVIDER_COOKIE);
+    let href = |name: &str| query_url(catalogue, "/oauth2/authorize", &asked.request, Some(name));
+    let mut choices: Vec<Choice> = catalogue
+        .config
+        .providers
+        .iter()
+        .map(|provider| Choice {
+            name: provider.display_name.clone(),
+            href: href(&provider.name),
+            last: last == Some(&provider.name),
+        })
+        .collect();
+    choices.sort_by_key(|choice| !choice.last);
+    let login = query_url(catalogue, "/login", &asked.request, None);
+    let login = Url::parse(&login).map_err(|_| Failure::internal())?;
+    let finds = catalogue.config.providers.iter().any(|provider| !provider.domains.is_empty());
+    SignInPage {
+        destination: catalogue
+            .host_of_callback(&asked.request.redirect_uri)
+            .map_or_else(String::new, ToString::to_string),
+        choices,
+        finder: finds.then(|| Finder {
+            action: catalogue.config.public_url.join("/login"),
+            fields: login
+                .query_pairs()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
-        }
-        .answer(),
+            unknown: typed && asked.login_hint.is_some(),
+            typed: asked.login_hint.clone().unwrap_or_default(),
+        }),
     }
+    .answer()
 }
 
 async fn to_provider(
@@ -191,10 +233,12 @@ async fn to_provider(
     catalogue: &Catalogue,
     info: &RequestInfo,
     name: &str,
-    request: AuthorizationRequest,
+    asked: Asked,
+    method: &Method,
 ) -> Handled {
-    let again = query_url(catalogue, "/login", &request, None);
-    let begun = pool.broker.begin(catalogue, name, request).await.map_err(|error| {
+    let again = query_url(catalogue, "/login", &asked.request, None);
+    let hint = asked.login_hint.as_deref();
+    let begun = pool.broker.begin(catalogue, name, asked.request, hint).await.map_err(|error| {
         tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {
@@ -203,7 +247,7 @@ async fn to_provider(
             _ => Failure::bad_request(),
         }
     })?;
-    let mut answer = onward(&begun.onward, &Method::GET)?;
+    let mut answer = onward(&begun.onward, method)?;
     // What comes back by a form of the provider's comes from another site.
     let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
     let name = format!("{LOGIN_COOKIE}{}", begun.id);

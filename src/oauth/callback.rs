@@ -1,7 +1,8 @@
 //! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, POOL_COOKIE, clear, find, set};
+use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, set};
+use crate::base::Duration;
 use crate::broker::{LoginError, Returned};
 use crate::catalogue::Catalogue;
 use crate::hosted::{Failure, see_other, set_cookie};
@@ -9,6 +10,9 @@ use crate::model::CookieScope;
 use crate::provider::ProviderError;
 use crate::store::Change;
 use axum::extract::{Path, State};
+
+/// How long a browser remembers by which provider it signed in.
+const REMEMBER: Duration = Duration::from_secs(365 * 86400);
 
 pub(super) async fn idpresponse(
     State(pool): Shared,
@@ -116,6 +120,7 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
     };
     let cookie = pool.sessions.cookie(&finished.token, &CookieScope::Pool);
     set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
+    set_cookie(&mut answer, &set(PROVIDER_COOKIE, provider, Some(REMEMBER)))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(answer)
 }

@@ -145,11 +145,17 @@ impl std::error::Error for ProviderError {}
 /// An outside identity provider.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Sends a browser there. `state` comes back with it.
+    /// Sends a browser there. `state` comes back with it; `hint` is who the person may be, as typed (OpenID
+    /// Connect Core 1.0, section 3.1.2.1, `login_hint`).
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] where the provider's metadata cannot be had.
-    async fn begin(&self, redirect_uri: &str, state: &str) -> Result<Begun, ProviderError>;
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        hint: Option<&str>,
+    ) -> Result<Begun, ProviderError>;
 
     /// Judges what the browser brought back.
     ///

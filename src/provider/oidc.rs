@@ -17,7 +17,7 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AccessToken, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
-    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, NonceVerifier,
+    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce, NonceVerifier,
     OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
     Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims, UserInfoError,
 };
@@ -290,7 +290,12 @@ impl AdditionalClaims for Rest {}
 
 #[async_trait]
 impl Provider for OpenId {
-    async fn begin(&self, redirect_uri: &str, state: &str) -> Result<Begun, ProviderError> {
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        hint: Option<&str>,
+    ) -> Result<Begun, ProviderError> {
         let document = self.metadata.get().await?;
         let client = self.client(&document, redirect_uri)?;
         let pending = Pending {
@@ -300,15 +305,18 @@ impl Provider for OpenId {
         let challenge =
             PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
         let (state, nonce) = (state.to_owned(), pending.nonce.clone());
-        let (redirect, ..) = client
+        let request = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
                 move || CsrfToken::new(state),
                 move || Nonce::new(nonce),
             )
             .add_scopes(self.settings.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
-            .set_pkce_challenge(challenge)
-            .url();
+            .set_pkce_challenge(challenge);
+        let (redirect, ..) = match hint {
+            Some(hint) => request.set_login_hint(LoginHint::new(hint.to_owned())).url(),
+            None => request.url(),
+        };
         Ok(Begun { onward: Onward::Redirect(redirect), pending })
     }
 

@@ -125,7 +125,11 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
     let metadata = forms.metadata(&[&forms.key]).replace("HTTP-Redirect", "HTTP-POST");
     std::fs::write(forms.metadata_file(), metadata).unwrap();
     let narthex = builder
-        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"") + &forms.toml("")))
+        .tables(
+            &(corp.toml("\"anyone\"")
+                + &club.toml("\"anyone\"")
+                + &forms.toml("domains = [\"corp.example\"]")),
+        )
         .route("app", upstream.port, "")
         .route("broken", free_port(), "access = \"public\"")
         .start();
@@ -153,7 +157,13 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         };
         browser.goto(&narthex.origin("app")).await.unwrap();
         keep("choose").await;
-        click(&browser, "a[href*='identity_provider=forms']").await;
+        let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
+        address.send_keys("ann@elsewhere.example\n").await.unwrap();
+        sees(&browser, "No sign-in is known").await;
+        keep("no-provider").await;
+        let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
+        address.clear().await.unwrap();
+        address.send_keys("ann@corp.example\n").await.unwrap();
         sees(&browser, "One more step").await;
         keep("post").await;
         browser.goto(&narthex.origin("broken")).await.unwrap();

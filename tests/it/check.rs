@@ -227,6 +227,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "make them one, or tell them apart",
     ),
     (
+        "allow = \"anyone\"",
+        "allow = \"anyone\"\ndomains = [\"a.example\"]\n[[provider]]\nname = \"b\"\ntype = \"oidc\"\nissuer = \"https://b.example\"\nclient_id = \"x\"\nallow = \"anyone\"\ndomains = [\"A.example\"]",
+        "9:1",
+        "two providers answer for a.example",
+        "leave it to one of them",
+    ),
+    (
         "type = \"oidc\"",
         "type = \"saml\"",
         "3:1",

@@ -86,6 +86,54 @@ async fn one_sign_in_serves_every_app_host_and_signing_out_ends_them_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_finds_its_provider_and_the_last_one_used_comes_first() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let club = OpenIdProvider::start("club", &builder.callback("club"));
+    let domains = "domains = [\"club.example\", \"Team.example\"]\n";
+    let narthex = builder
+        .tables(
+            &(corp.toml("\"anyone\"")
+                + &club.toml("\"anyone\"").replace("[[provider]]\n", &format!("[[provider]]\n{domains}"))),
+        )
+        .route("app", upstream.port, "")
+        .start();
+    let (app, visitor) = (format!("{}/", narthex.origin("app")), Visitor::new(&narthex));
+    let page = visitor.follow(&app).await;
+    let ask = page.url().as_str().replace("/oauth2/authorize?", "/login?");
+    let typed = async |address: &str| {
+        let address: String = url::form_urlencoded::byte_serialize(address.as_bytes()).collect();
+        visitor.get(&format!("{ask}&login_hint={address}")).await
+    };
+    let html = page.text().await.unwrap();
+    assert!(html.contains("type=\"email\"") && !html.contains("last time"), "{html}");
+
+    for unknown in
+        ["zoe@other.example", "zoe@notclub.example", "\"><script>alert(1)</script>@x.example", "club.example"]
+    {
+        let answer = typed(unknown).await;
+        is(&answer, 200);
+        let html = answer.text().await.unwrap();
+        assert!(html.contains("No sign-in is known for this address") && !html.contains("<script"), "{html}");
+        assert!(html.contains("value=\"zoe@") || !unknown.starts_with("zoe"), "what was typed stays: {html}");
+    }
+    // A form may not lead elsewhere by itself: a page of ours does.
+    let answer = typed(" Zoe@TEAM.example ").await;
+    is(&answer, 200);
+    let onward = answer.headers()["refresh"].to_str().unwrap().strip_prefix("0;url=").unwrap().to_owned();
+    assert!(onward.starts_with(&format!("http://127.0.0.1:{}", club.port)), "{onward}");
+    assert!(onward.contains("login_hint=Zoe%40TEAM.example"), "{onward}");
+    is(&visitor.land(&onward, "zoe").await, 200);
+
+    let out = format!("{}/.narthex/sign-out", narthex.origin("app"));
+    is(&visitor.client.post(out).header("sec-fetch-site", "same-origin").send().await.unwrap(), 200);
+    let html = visitor.follow(&app).await.text().await.unwrap();
+    let (club, corp) = (html.find("Continue with Club").unwrap(), html.find("Continue with Corp").unwrap());
+    assert!(club < corp && html.contains("last time"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_providers_stand_on_one_page_and_their_people_are_different_users() {
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new();

@@ -204,7 +204,7 @@ fn unsigned(error: KeyError) -> ProviderError {
 
 #[async_trait]
 impl Provider for Saml {
-    async fn begin(&self, redirect_uri: &str, state: &str) -> Result<Begun, ProviderError> {
+    async fn begin(&self, redirect_uri: &str, state: &str, _: Option<&str>) -> Result<Begun, ProviderError> {
         let known = self.metadata().await?;
         let to = &known.sign_on;
         let format = self.settings.name_id_format.as_deref();
