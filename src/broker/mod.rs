@@ -15,11 +15,11 @@ pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
 use crate::base::{Clock, Entropy, KeyRing, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
-use crate::directory::{self, Authentication, Browser};
-use crate::model::{AuthorizationRequest, CookieScope, Session, SessionCookie, User};
+use crate::directory::{self, Authentication, Browser, FederatedAccount};
+use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
 use crate::provider::saml::OwnKey;
 use crate::provider::{self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError};
-use crate::store::{Once, Store, StoreError};
+use crate::store::{Once, Store, StoreError, Tx};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -273,6 +273,10 @@ impl Broker {
         if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
         }
+        // A SAML response comes by a form, and works once by its own id: see [`Broker::judge`].
+        if matches!(entry.config.kind, config::Kind::Saml(_)) {
+            return Err(LoginError::NoSuchProvider);
+        }
         let redirect_uri = callback_of(catalogue, &entry.config);
         let pending = Some(&returned.login.pending);
         let callback = Callback { parameters: returned.parameters, redirect_uri: &redirect_uri, pending };
@@ -313,6 +317,9 @@ impl Broker {
                     if !tx.use_once(Once::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
                         return Ok(Err(LoginError::Used));
                     }
+                    if let Some(other) = belongs_elsewhere(tx, catalogue, entry, account).await? {
+                        return Ok(Err(other));
+                    }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
                     if !user.enabled {
                         return Ok(Err(LoginError::Disabled(user.username)));
@@ -351,6 +358,37 @@ impl Broker {
     fn entry(&self, name: &str) -> Result<Arc<Entry>, LoginError> {
         self.providers.load().get(name).cloned().ok_or(LoginError::NoSuchProvider)
     }
+}
+
+/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
+/// able to say that it is another one, whose people it would sign in as.
+async fn belongs_elsewhere(
+    tx: &mut Tx<'_>,
+    catalogue: &Catalogue,
+    entry: &Entry,
+    account: &FederatedAccount,
+) -> Result<Option<LoginError>, StoreError> {
+    let identity = &account.identity;
+    let Some(user) = tx.user_by_identity(&catalogue.pool.id, &identity.issuer, &identity.subject).await?
+    else {
+        return Ok(None);
+    };
+    let same = |known: &&Identity| known.issuer == identity.issuer && known.subject == identity.subject;
+    let Some(owner) = user.identities.iter().find(same).map(|known| known.provider.as_str()) else {
+        return Ok(None);
+    };
+    let saml = |config: &config::Provider| matches!(config.kind, config::Kind::Saml(_));
+    let owner_is_saml =
+        catalogue.config.providers.iter().any(|provider| provider.name == owner && saml(provider));
+    let refused = owner != entry.config.name && (saml(&entry.config) || owner_is_saml);
+    Ok(refused.then(|| {
+        LoginError::Provider(ProviderError::Invalid {
+            check: "issuer",
+            detail: format!(
+                "the account is one of the provider `{owner}`, which has the same issuer or entity id"
+            ),
+        })
+    }))
 }
 
 /// Where `provider` sends browsers back to; registered there.

@@ -159,8 +159,10 @@ impl Broker {
     ) -> Result<Judged, LoginError> {
         let Posted { parameters, id, login } = posted;
         let entry = self.entry(name)?;
-        if !matches!(entry.config.kind, Kind::Saml(_)) {
-            return Err(LoginError::NoSuchProvider);
+        let Kind::Saml(settings) = &entry.config.kind else { return Err(LoginError::NoSuchProvider) };
+        // Any page may have a browser bring something here.
+        if login.is_none() && !settings.idp_init {
+            return Err(LoginError::NoAttempt);
         }
         if login.as_ref().is_some_and(|login| login.provider != name) {
             return Err(LoginError::OtherProvider);
@@ -189,13 +191,15 @@ impl Broker {
         };
         let plain = serde_json::to_vec(&Kept::of(external)).expect("invariant: strings and numbers");
         let plain = zeroize::Zeroizing::new(plain);
+        // The clock of the node that purges may be ahead of ours.
+        let remembered_until = usable_until.plus(ATTEMPT_LIFETIME);
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let first = self
             .store
             .transaction(|tx| {
                 let (used, id, plain) = (&used, &id, &plain);
                 Box::pin(async move {
-                    if !tx.use_once(Once::Assertion, used, usable_until).await? {
+                    if !tx.use_once(Once::Assertion, used, remembered_until).await? {
                         return Ok(false);
                     }
                     tx.save_judged_login(id, plain, now.plus(ATTEMPT_LIFETIME), entropy).await?;

@@ -44,8 +44,15 @@ pub(super) fn not_too_often(
     })
 }
 
-/// Tells the audit why a login was refused, and what the person is told.
-pub(super) fn refused(pool: &Pool, info: &RequestInfo, provider: &str, error: LoginError) -> Failure {
+/// Tells the audit why a login was refused; answers what the person is told. `counts` says whether it is held
+/// against the address.
+pub(super) fn refused(
+    pool: &Pool,
+    info: &RequestInfo,
+    provider: &str,
+    error: LoginError,
+    counts: bool,
+) -> Failure {
     // What costs the provider nothing does not count: any page could have a browser ask for it, and shut
     // out whoever shares its address.
     let free = matches!(
@@ -56,7 +63,7 @@ pub(super) fn refused(pool: &Pool, info: &RequestInfo, provider: &str, error: Lo
             | LoginError::Store(_)
             | LoginError::Provider(ProviderError::Unavailable(_))
     );
-    if !free {
+    if !free && counts {
         pool.failures.failed(info.client);
     }
     // A name that is no provider's is the visitor's own word, of which there is no end.
@@ -78,7 +85,7 @@ pub(super) fn refused(pool: &Pool, info: &RequestInfo, provider: &str, error: Lo
 pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step: Step) -> Handled {
     let catalogue = pool.current.load();
     not_too_often(pool, info, &catalogue, provider)?;
-    let refused = |error| refused(pool, info, provider, error);
+    let refused = |error| refused(pool, info, provider, error, true);
     let parameters = info.parameters().ok_or_else(Failure::bad_request)?;
     // The state names the attempt; that this browser carries it is what binds the login to it.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();

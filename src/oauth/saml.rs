@@ -7,6 +7,7 @@ use crate::access::{LOGIN_COOKIE, find, set_for};
 use crate::broker::{ATTEMPT_LIFETIME, LoginError, LogoutHeard, Posted};
 use crate::config::SameSite;
 use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
+use crate::provider::ProviderError;
 use crate::provider::saml::Arrived;
 use crate::store::Change;
 use axum::extract::{Path, RawQuery, State};
@@ -47,9 +48,11 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
         .filter(|_| !id.is_empty())
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.again(&catalogue));
+    // Any page may have a browser bring something that nobody asked for: that is not held against it.
+    let counts = login.is_some();
     let posted = Posted { parameters: &parameters, id, login };
     let judged = pool.broker.judge(&catalogue, provider, posted).await.map_err(|error| {
-        let failure = callback::refused(pool, info, provider, error);
+        let failure = callback::refused(pool, info, provider, error, counts);
         match again {
             Some(again) => failure.with_action("Try again", again),
             None => failure,
@@ -93,9 +96,15 @@ async fn logout(
     method: &Method,
 ) -> Handled {
     let catalogue = pool.current.load();
+    callback::not_too_often(pool, info, &catalogue, provider)?;
     let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
         Ok(heard) => heard,
         Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
+        // Our own session had ended before we asked, and some providers do not sign their answer.
+        Err(error @ LoginError::Provider(ProviderError::Invalid { .. })) if arrived.is_response() => {
+            tracing::info!(provider, request_id = info.request_id, %error, "an answer to a logout was not read");
+            return see_other(&catalogue.config.public_url.join("/logout"));
+        }
         Err(error) => {
             tracing::warn!(
                 target: "audit",

@@ -124,9 +124,13 @@ pub enum ProviderError {
     },
 }
 
+/// How much is told of what was wrong.
+const LONGEST_DETAIL: usize = 400;
+
 impl ProviderError {
     fn invalid(check: &'static str, detail: impl fmt::Display) -> Self {
-        Self::Invalid { check, detail: detail.to_string() }
+        // What came is quoted in it, and may be long.
+        Self::Invalid { check, detail: detail.to_string().chars().take(LONGEST_DETAIL).collect() }
     }
 }
 

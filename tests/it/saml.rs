@@ -101,7 +101,7 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
     }
     let (visitor, asked) = begin(&narthex).await;
     let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
-    let response = provider.response(&acs, &asked, &encrypted_by_sha256(&assertion, &narthex).await);
+    let response = provider.response(&acs, &asked, &encrypted_text(&assertion, &narthex).await);
     let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
     assert_eq!(landed.status(), 200, "{}", why(&narthex));
 
@@ -115,7 +115,7 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
 
 /// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the data in
 /// the place of within: what xmlsec1 of this age cannot make.
-async fn encrypted_by_sha256(assertion: &str, narthex: &Narthex) -> String {
+async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
     let pem = narthex.saml_key().await;
     let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
     let public: PublicEncryptingKey =
@@ -210,7 +210,7 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
     let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
     let stranger = Visitor::new(&one);
     is(&post(&stranger, &acs, &response, &asked.relay_state).await, 400);
-    assert!(why(&one).starts_with("\"in_response_to\""), "{}", why(&one));
+    assert!(why(&one).starts_with("\"no_attempt\""), "{}", why(&one));
     // Nor does an address in the place of the relay state lead anywhere.
     is(&post(&visitor, &acs, &response, "https://evil.example/").await, 400);
 
@@ -283,6 +283,67 @@ async fn one_providers_response_is_none_of_anothers_and_equal_names_are_two_peop
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_calls_itself_another_one_signs_nobody_in_as_that_ones_people() {
+    let upstream = Upstream::start().await;
+    let (corp, mut partner) = (SamlProvider::new("corp"), SamlProvider::new("partner"));
+    partner.entity_id = corp.entity_id.clone();
+    partner.publish(&[&partner.key]);
+    let start = |provider: &SamlProvider, database: &str| {
+        let builder = NarthexBuilder::new().tables(&provider.toml(OURS)).route("app", upstream.port, "");
+        builder.postgres(database).start()
+    };
+    let database = Postgres::shared().database();
+    let narthex = start(&corp, &database);
+    is(&sign_in(&narthex, &corp).await.1, 200);
+    drop(narthex);
+    let narthex = start(&partner, &database);
+    is(&sign_in(&narthex, &partner).await.1, 400);
+    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    // Its own people it may sign in.
+    is(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_providers_are_known_to_do_is_taken() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, OURS);
+    // One attribute for each value, a name on a line of its own, and the text's own declaration.
+    let twice = "<saml:Attribute Name=\"urn:groups\"><saml:AttributeValue>more</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>";
+    let (_, landed, _) = sign_in_with(&narthex, &provider, |text| {
+        text.replace("</saml:AttributeStatement>", twice).replace(">alice<", ">\n  alice\n  <")
+    })
+    .await;
+    assert_eq!(landed.status(), 200, "{}", why(&narthex));
+    let claims = upstream.seen()[0].claims();
+    assert_eq!(claims["cognito:groups"], serde_json::json!(["staff", "admins", "more"]));
+    assert_eq!(claims["identities"][0]["userId"], "alice");
+
+    let (visitor, asked) = begin(&narthex).await;
+    let acs = provider.acs(&narthex);
+    let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+    let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{response}");
+    is(&post(&visitor, &acs, &declared, &asked.relay_state).await, 200);
+
+    // An encrypted assertion whose namespaces stand around it.
+    for signed in [Signed::Assertion, Signed::Response] {
+        let (visitor, asked) = begin(&narthex).await;
+        let mut assertion = provider.assertion(&acs, AUDIENCE, &asked);
+        if signed == Signed::Assertion {
+            assertion = provider.sign(&assertion);
+        }
+        let bare = assertion.replacen(&format!(" xmlns:saml=\"{SAML}\""), "", 1);
+        let inner = encrypted_text(&bare, &narthex).await;
+        let response = provider.response(&acs, &asked, &inner);
+        let response =
+            response.replacen("<samlp:Response ", &format!("<samlp:Response xmlns:saml=\"{SAML}\" "), 1);
+        let response = if signed == Signed::Response { provider.sign(&response) } else { response };
+        let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
+        assert_eq!(landed.status(), 200, "{signed:?}: {}", why(&narthex));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");
@@ -298,7 +359,12 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
         let (_, asked) = begin(&narthex).await;
         let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
         is(&post(&visitor, &acs, &response, "").await, 400);
-        assert!(why(&narthex).starts_with("\"in_response_to\""), "{}", why(&narthex));
+        let check = if status == 200 { "\"in_response_to\"" } else { "\"no_attempt\"" };
+        assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
+        // However often any page has a browser do that, its address may still sign in.
+        for _ in 0..40 {
+            is(&visitor.client.post(&acs).form(&[("SAMLResponse", "x")]).send().await.unwrap(), 400);
+        }
         // Signed in at the pool, the app needs no more of the provider.
         let app = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let asked = visitor.get(location(&app).as_str()).await;
@@ -349,6 +415,7 @@ async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
         ("with a comment", changed("<md:IDPSSO", "<!-- ours --><md:IDPSSO"), "", 303, ""),
         ("without a key", provider.metadata(&[]), "", 502, "it has no signing key"),
         ("with a weak key", provider.metadata(&[&weak]), "", 502, "a key has 1024 bits"),
+        ("with a weak key beside a good one", provider.metadata(&[&weak, key]), "", 303, ""),
         (
             "whose key only encrypts",
             changed("use=\"signing\"", "use=\"encryption\""),
@@ -481,6 +548,16 @@ async fn a_provider_ends_sessions_by_a_request_that_it_signed_and_by_no_other() 
     // It works once.
     is(&anybody.get(&format!("{here}?{request}")).await, 400);
     assert_eq!(narthex.audit("saml_logout_failed").last().unwrap()["reason"], "attempt_used");
+
+    // Nor does an answer that nobody signed do more than end on our own page.
+    let answer = good().replace("LogoutRequest", "LogoutResponse");
+    let query = signed_query("SAMLResponse", &answer, "evil.example", &provider.key);
+    let unsigned = query.split("&SigAlg").next().unwrap();
+    let answer = anybody.get(&format!("{here}?{unsigned}")).await;
+    assert_eq!(location(&answer).as_str(), format!("{}/logout", narthex.origin("auth")));
+    let many: String = (0..40).map(|number| format!("a{number}=b&")).collect();
+    is(&anybody.get(&format!("{here}?{many}SAMLRequest=x")).await, 400);
+    assert_eq!(narthex.audit("saml_logout_failed").last().unwrap()["reason"], "form");
 
     // By a form, signed in the message itself.
     let (visitor, landed, _) = sign_in(&narthex, &provider).await;

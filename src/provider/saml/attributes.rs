@@ -5,6 +5,7 @@ use super::xml::{self, SAML};
 use crate::provider::ProviderError;
 use roxmltree::Node;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// The names under which providers commonly send what OpenID Connect calls otherwise. The first that is
 /// there counts, where no attribute has the claim's own name.
@@ -55,31 +56,32 @@ const CLASSES: [(&str, &str); 5] = [
 ];
 
 /// The attributes of an assertion: each under its name and, where that is free, its friendly name; one
-/// value as text, several as a list. What holds elements is passed over.
+/// value as text, several as a list. Some providers tell an attribute of several values several times. What
+/// holds elements is passed over.
 pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Value>, ProviderError> {
-    let mut claims = Map::new();
-    let mut friendly = Vec::new();
+    let (mut all, mut friendly) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
     let statements = xml::children(assertion, SAML, "AttributeStatement");
     for attribute in statements.flat_map(|statement| xml::children(statement, SAML, "Attribute")) {
         let Some(name) = attribute.attribute("Name") else {
             return Err(ProviderError::invalid("attributes", "one has no name"));
         };
-        let values: Vec<Value> = xml::children(attribute, SAML, "AttributeValue")
+        let values: Vec<String> = xml::children(attribute, SAML, "AttributeValue")
             .filter_map(|value| xml::text(value).ok())
-            .map(|text| Value::String(text.to_owned()))
+            .map(str::to_owned)
             .collect();
-        let value = match <[Value; 1]>::try_from(values) {
-            Ok([one]) => one,
-            Err(several) => Value::Array(several),
-        };
-        // A second one of the same name could be read in the place of the first by somebody else.
-        if claims.insert(name.to_owned(), value.clone()).is_some() {
-            return Err(ProviderError::invalid("attributes", format!("`{name}` is there twice")));
+        all.entry(name.to_owned()).or_default().extend(values);
+        if let Some(told) = attribute.attribute("FriendlyName") {
+            friendly.insert(told.to_owned(), name.to_owned());
         }
-        friendly.extend(attribute.attribute("FriendlyName").map(|friendly| (friendly.to_owned(), value)));
     }
-    for (name, value) in friendly {
-        claims.entry(name).or_insert(value);
+    let value = |values: &Vec<String>| match values.as_slice() {
+        [one] => Value::String(one.clone()),
+        several => several.iter().cloned().collect(),
+    };
+    let mut claims: Map<String, Value> =
+        all.iter().map(|(name, values)| (name.clone(), value(values))).collect();
+    for (told, name) in friendly {
+        claims.entry(told).or_insert_with(|| value(&all[&name]));
     }
     for (claim, names) in KNOWN {
         let found = names.iter().find_map(|name| claims.get(*name)).cloned();

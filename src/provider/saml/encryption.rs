@@ -58,7 +58,8 @@ pub fn decrypted(
     key: &OaepPrivateDecryptingKey,
 ) -> Result<Zeroizing<String>, ProviderError> {
     let data = xml::one(encrypted, XENC, "EncryptedData").map_err(wrong)?;
-    if data.attribute("Type") != Some("http://www.w3.org/2001/04/xmlenc#Element") {
+    // SAML core, section 2.3.4: the type "SHOULD be present and, if present, MUST contain a value of" this.
+    if data.attribute("Type").is_some_and(|kind| kind != "http://www.w3.org/2001/04/xmlenc#Element") {
         return Err(wrong("what is encrypted is no element"));
     }
     let content_key = content_key(encrypted, data, key)?;

@@ -40,6 +40,15 @@ pub enum Arrived<'a> {
     Form(&'a str),
 }
 
+impl Arrived<'_> {
+    /// Whether it claims to answer, rather than to ask.
+    pub fn is_response(&self) -> bool {
+        let (Self::Query(text) | Self::Form(text)) = self;
+        let named = |name: &str| text.split('&').any(|pair| pair.starts_with(name));
+        named("SAMLResponse=") && !named("SAMLRequest=")
+    }
+}
+
 /// What a provider told.
 #[derive(Debug)]
 pub enum Told {
@@ -75,11 +84,9 @@ pub fn judge(
     here: &str,
     now: Timestamp,
 ) -> Result<Told, ProviderError> {
-    let (query, relay_state) = match arrived {
-        Arrived::Query(query) | Arrived::Form(query) => {
-            (Parameters::read(query)?, Parameters::read(query)?.decoded("RelayState").unwrap_or_default())
-        }
-    };
+    let (Arrived::Query(query) | Arrived::Form(query)) = arrived;
+    let query = Parameters::read(query)?;
+    let relay_state = query.decoded("RelayState").unwrap_or_default();
     let text = match arrived {
         Arrived::Query(_) => {
             check_query(&query, provider)?;
@@ -156,6 +163,9 @@ fn judge_message(
     Ok(Told::Request { token, id, relay_state })
 }
 
+/// A message has five parameters at most, and others may be around it.
+const MOST_PARAMETERS: usize = 16;
+
 /// The parameters of a query or form, as they stand in it.
 struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 
@@ -170,6 +180,9 @@ impl<'a> Parameters<'a> {
                     "form",
                     format!("`{}` comes twice", name.chars().take(40).collect::<String>()),
                 ));
+            }
+            if pairs.len() == MOST_PARAMETERS {
+                return Err(wrong("form", "there are too many parameters"));
             }
             pairs.push((name, value));
         }

@@ -132,7 +132,8 @@ fn of(root: Node<'_, '_>, now: Timestamp) -> Result<Provider, ProviderError> {
         entity_id: entity_id.to_owned(),
         keys,
         sign_on,
-        logout: endpoint(*descriptor, "SingleLogoutService")?,
+        // Nobody is kept out for want of it.
+        logout: endpoint(*descriptor, "SingleLogoutService").unwrap_or_default(),
         wants_signed_requests: matches!(descriptor.attribute("WantAuthnRequestsSigned"), Some("true" | "1")),
         valid_until,
     })
@@ -151,13 +152,17 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<Key>, ProviderError> {
         .filter(|key| matches!(key.attribute("use"), None | Some("signing")));
     let info = descriptors.flat_map(|key| xml::children(key, DS, "KeyInfo"));
     let data = info.flat_map(|info| xml::children(info, DS, "X509Data"));
-    data.flat_map(|data| xml::children(data, DS, "X509Certificate"))
-        .map(|certificate| {
-            let der = base64(xml::text(certificate).map_err(wrong)?)
-                .ok_or_else(|| wrong("a certificate is no base64"))?;
-            key(der)
-        })
-        .collect()
+    let read = data.flat_map(|data| xml::children(data, DS, "X509Certificate")).map(|certificate| {
+        let der = base64(xml::text(certificate).map_err(wrong)?)
+            .ok_or_else(|| wrong("a certificate is no base64"))?;
+        key(der)
+    });
+    let (good, mut bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+    match (good.is_empty(), bad.is_empty()) {
+        // One that cannot be used beside those that can is none that would be asked.
+        (false, _) | (true, true) => Ok(good.into_iter().flatten().collect()),
+        (true, false) => bad.swap_remove(0).map(|key| vec![key]),
+    }
 }
 
 /// A key by its certificate.

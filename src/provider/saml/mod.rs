@@ -103,10 +103,12 @@ impl Saml {
     }
 
     async fn metadata(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
-        self.kept
-            .newer_than(self.settings.metadata_refresh, self.fetch())
-            .await
-            .and_then(|known| self.usable(known))
+        let known = self.kept.newer_than(self.settings.metadata_refresh, self.fetch()).await?;
+        match self.usable(known) {
+            Ok(known) => Ok(known),
+            // It has ended before it was to be fetched again.
+            Err(_) => self.after_unknown_key().await,
+        }
     }
 
     /// The metadata after something came whose key is not in it: the provider may have changed keys.
@@ -216,12 +218,6 @@ impl Provider for Saml {
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
-        if callback.pending.is_none() && !self.settings.idp_init {
-            return Err(ProviderError::invalid(
-                "in_response_to",
-                "the provider began by itself, which the file does not allow",
-            ));
-        }
         let message = callback
             .parameters
             .get("SAMLResponse")

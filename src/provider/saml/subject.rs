@@ -49,15 +49,10 @@ impl NameId {
     pub fn of(node: Node<'_, '_>) -> Result<Self, NameIdError> {
         let read = |error| NameIdError(format!("{error}"));
         let name_id = xml::one(node, SAML, "NameID").map_err(read)?;
-        let value = xml::text(name_id).map_err(read)?.to_owned();
-        if value.is_empty()
-            || value.len() > LONGEST
-            || value.trim() != value
-            || value.chars().any(char::is_control)
-        {
-            return Err(NameIdError(
-                "it is empty, too long, or has spaces or control characters around it".into(),
-            ));
+        // Some providers write it on a line of its own.
+        let value = xml::text(name_id).map_err(read)?.trim().to_owned();
+        if value.is_empty() || value.len() > LONGEST || value.chars().any(char::is_control) {
+            return Err(NameIdError("it is empty, too long, or holds control characters".into()));
         }
         let attribute = |name: &str| name_id.attribute(name).map(str::to_owned);
         Ok(Self {

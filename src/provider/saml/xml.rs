@@ -48,12 +48,22 @@ pub fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
 /// # Errors
 /// A failed check, `xml` or `id`.
 pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
+    check_declaration(text)?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
     let document = Document::parse_with_options(text, options).map_err(wrong)?;
     let mut ids = HashSet::new();
     for node in document.descendants().filter(|node| node.is_element()) {
         if node.ancestors().take(DEEPEST + 1).count() > DEEPEST {
             return Err(wrong("its elements are too deep"));
+        }
+        // xmlsec looks an attribute up by its local name alone: `x:URI` would be its `URI`, and a signature's
+        // reference, before any key is asked, an address that it fetches.
+        let mut locals = HashSet::new();
+        if let Some(twice) = node.attributes().find(|attribute| !locals.insert(attribute.name())) {
+            return Err(wrong(format!("an element has two attributes that are called {}", twice.name())));
+        }
+        if node.tag_name().namespace() == Some(DS) && node.attributes().any(|a| a.namespace().is_some()) {
+            return Err(wrong("an element of a signature has an attribute of another namespace"));
         }
         // Signatures are found by id, and readers differ in what they take for one: `ID`, `Id`, `id`,
         // `xml:id`.
@@ -65,6 +75,24 @@ pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
         }
     }
     Ok(document)
+}
+
+/// A text may begin by saying in which encoding it is, which one reader believes and another one ignores: what
+/// is text in UTF-8 can be elements in UTF-7.
+fn check_declaration(text: &str) -> Result<(), ProviderError> {
+    let text = text.trim_start_matches('\u{feff}');
+    let Some(rest) = text.strip_prefix("<?xml") else { return Ok(()) };
+    let declaration = rest.split("?>").next().unwrap_or_default().to_ascii_lowercase().replace('\'', "\"");
+    let told = |name: &str| {
+        declaration.split(name).nth(1).and_then(|rest| rest.split('"').nth(1)).map(str::to_owned)
+    };
+    let one = |name: &str| declaration.matches(name).count() <= 1;
+    let version = told("version").is_some_and(|version| version == "1.0");
+    let encoding = told("encoding").is_none_or(|encoding| encoding == "utf-8");
+    match version && encoding && one("version") && one("encoding") {
+        true => Ok(()),
+        false => Err(wrong("it is not XML 1.0 in UTF-8")),
+    }
 }
 
 /// Whether `node` is the element `name` of the namespace `space`.
@@ -120,6 +148,22 @@ pub fn text<'a>(node: Node<'a, '_>) -> Result<&'a str, ProviderError> {
     Ok(node.text().unwrap_or_default())
 }
 
+/// An element's text that stood at `place`, with the namespaces that it could take for granted there (XML
+/// Encryption 1.1, section 4.4: what is encrypted is a part of a document). A signature within covers those
+/// that the element uses.
+pub fn with_namespaces_of(place: Node<'_, '_>, text: &str) -> String {
+    let Some(end) = text.find('>') else { return text.to_owned() };
+    let tag = &text[..end];
+    let missing: String = place
+        .namespaces()
+        .filter_map(|namespace| Some((namespace.name()?, namespace.uri())))
+        .filter(|(prefix, _)| *prefix != "xml" && !tag.contains(&format!("xmlns:{prefix}=")))
+        .map(|(prefix, uri)| format!(" xmlns:{prefix}=\"{}\"", escaped_value(uri)))
+        .collect();
+    let name = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(end);
+    format!("{}{missing}{}", &text[..name], &text[name..])
+}
+
 /// `text` in an element's text, escaped as canonical XML writes it (Canonical XML 1.1, section 2.3).
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#xD;")
@@ -142,6 +186,7 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_is_not_read() {
         assert!(parse("<a ID='1'><b ID='2'>text</b></a>").is_ok());
+        assert!(parse("<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<a/>").is_ok());
         for bad in [
             "<a>",
             "<a/>junk",
@@ -159,6 +204,11 @@ mod tests {
             "<a ID='1'><b xml:id='1'/></a>",
             "<a x='1' x='2'/>",
             "\0<a/>",
+            "<?xml version='1.0' encoding='UTF-7'?><a>+ADw-b/+AD4-</a>",
+            "<?xml version='1.0' encoding='ISO-8859-1'?><a/>",
+            "<?xml version='1.1'?><a/>",
+            "<a xmlns:x='urn:x' URI='1' x:URI='2'/>",
+            "<ds:Reference xmlns:ds='http://www.w3.org/2000/09/xmldsig#' xmlns:x='urn:x' x:URI='2'/>",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
