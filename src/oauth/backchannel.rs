@@ -1,10 +1,10 @@
 //! `/oauth2/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0, section 2.5): a
 //! provider says that sessions are over.
 
+use super::logout::ended_by_provider;
 use super::{Handled, Pool, Reply, RequestInfo, Shared, form, unavailable};
 use crate::broker::LoginError;
 use crate::hosted::{Answer, Failure, body};
-use crate::store::Change;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -46,19 +46,7 @@ async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Han
         Err(LoginError::Store(error)) => return Err(unavailable(info, &error)),
         Err(error) => return refused(error.reason(), &error.to_string()),
     };
-    let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
-    pool.sessions.hear(&changes);
-    for session in &ended {
-        tracing::info!(
-            target: "audit",
-            event = "session_ended",
-            request_id = info.request_id,
-            provider,
-            sid = session.id,
-            sub = session.user_id,
-            reason = "the provider ended it",
-        );
-    }
+    ended_by_provider(pool, info, provider, &ended);
     // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; nobody to sign out is success.
     Ok(Answer::default())
 }

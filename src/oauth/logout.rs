@@ -4,6 +4,7 @@ use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
 use crate::access::{POOL_COOKIE, clear};
 use crate::broker::{self, Ended};
 use crate::hosted::{Failure, SignOutPage, SignedOutPage, onward, see_other, set_cookie};
+use crate::model::Session;
 use crate::provider::Onward;
 use crate::store::{Change, StoreError};
 use axum::extract::State;
@@ -96,4 +97,21 @@ pub async fn end_session(
     pool.sessions.hear(&[Change::Session(sid.to_owned())]);
     tracing::info!(target: "audit", event = "logout", request_id, client, sid);
     Ok(ended)
+}
+
+/// Forgets sessions that their provider ended, and says so in the audit.
+pub(super) fn ended_by_provider(pool: &Pool, info: &RequestInfo, provider: &str, ended: &[Session]) {
+    let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
+    pool.sessions.hear(&changes);
+    for session in ended {
+        tracing::info!(
+            target: "audit",
+            event = "session_ended",
+            request_id = info.request_id,
+            provider,
+            sid = session.id,
+            sub = session.user_id,
+            reason = "the provider ended it",
+        );
+    }
 }

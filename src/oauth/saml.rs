@@ -2,6 +2,7 @@
 //! directions.
 
 use super::callback::{self, Step};
+use super::logout::ended_by_provider;
 use super::{Handled, Pool, Reply, RequestInfo, Shared, form};
 use crate::access::{LOGIN_COOKIE, find, set_for};
 use crate::broker::{ATTEMPT_LIFETIME, LoginError, LogoutHeard, Posted};
@@ -9,7 +10,6 @@ use crate::config::SameSite;
 use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
 use crate::provider::ProviderError;
 use crate::provider::saml::Arrived;
-use crate::store::Change;
 use axum::extract::{Path, RawQuery, State};
 use http::{Method, StatusCode};
 
@@ -133,19 +133,7 @@ async fn logout(
             return see_other(&catalogue.config.public_url.join(&format!("/logout?app={app}")));
         }
     };
-    let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
-    pool.sessions.hear(&changes);
-    for session in &ended {
-        tracing::info!(
-            target: "audit",
-            event = "session_ended",
-            request_id = info.request_id,
-            provider,
-            sid = session.id,
-            sub = session.user_id,
-            reason = "the provider ended it",
-        );
-    }
+    ended_by_provider(pool, info, provider, &ended);
     match answer {
         Some(answer) => onward(&answer, method),
         None => hosted::SignedOutPage { again: None }.answer(),
