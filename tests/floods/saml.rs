@@ -114,8 +114,28 @@ fn bent(chance: &mut Chance, seeds: &[String]) -> String {
     text
 }
 
+/// Runs this test again in a process of its own, whose words on standard error are told only if it fails:
+/// xmlsec has some for each signature that does not hold. Answers whether this is that process.
+fn is_the_quiet_one(test: &str) -> bool {
+    const QUIET: &str = "NARTHEX_FUZZ_QUIET";
+    if std::env::var_os(QUIET).is_some() {
+        return true;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let done = command.args(["--exact", test, "--nocapture"]).env(QUIET, "1").output().unwrap();
+    println!("{}", String::from_utf8_lossy(&done.stdout));
+    let said = String::from_utf8_lossy(&done.stderr);
+    let ours: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with("func=") && !line.starts_with("C14N error")).collect();
+    assert!(done.status.success(), "{}", ours[ours.len().saturating_sub(60)..].join("\n"));
+    false
+}
+
 #[tokio::test]
 async fn bent_saml_responses_are_refused_or_say_what_the_sound_one_said() {
+    if !is_the_quiet_one("saml::bent_saml_responses_are_refused_or_say_what_the_sound_one_said") {
+        return;
+    }
     let idp = SamlProvider::new("corp");
     let file = format!("public_url = \"https://auth.example\"\n{}", idp.toml(""));
     let config = Config::parse(&file, "test", idp.folder.path(), &|_| None).unwrap();
