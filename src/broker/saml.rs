@@ -189,7 +189,8 @@ impl Broker {
                 (id, Some(sealed))
             }
         };
-        let plain = serde_json::to_vec(&Kept::of(external)).expect("invariant: strings and numbers");
+        let plain = serde_json::to_vec(&Kept::of(external))
+            .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
         let plain = zeroize::Zeroizing::new(plain);
         // The clock of the node that purges may be ahead of ours.
         let remembered_until = usable_until.plus(ATTEMPT_LIFETIME);

@@ -13,7 +13,7 @@ const VALID: Duration = Duration::from_secs(20 * 365 * 86400);
 
 /// What is wrong with a key.
 #[derive(Debug)]
-pub struct KeyError(&'static str);
+pub struct KeyError(pub(super) &'static str);
 
 impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -154,8 +154,8 @@ impl Message {
     fn query(&self, relay_state: &str, key: Option<&OwnKey>) -> Result<String, KeyError> {
         let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
         let written = deflate.write_all(format!("{}{}", self.before, self.after).as_bytes());
-        let bytes =
-            written.and_then(|()| deflate.finish()).expect("invariant: a Vec takes all that is written");
+        let deflated = written.and_then(|()| deflate.finish());
+        let bytes = deflated.map_err(|_| KeyError("the message could not be deflated"))?;
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let mut query = format!("{}={}", self.parameter, encoded(&STANDARD.encode(bytes)));
         if !relay_state.is_empty() {

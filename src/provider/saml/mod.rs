@@ -232,7 +232,8 @@ impl Provider for Saml {
             issuer = known.entity_id.clone();
         }
         let judged = judged?;
-        let name_id = serde_json::to_string(&judged.name_id).expect("invariant: a NameID is strings");
+        let name_id = serde_json::to_string(&judged.name_id)
+            .map_err(|error| ProviderError::invalid("name_id", error))?;
         Ok(ExternalIdentity {
             issuer,
             subject: judged.name_id.value,
