@@ -301,6 +301,7 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                 },
                 attributes: [("email".into(), email), ("email_verified".into(), "true".into())].into(),
                 groups: vec!["staff".into(), "engineering".into()],
+                told_once: &[],
             };
             let authentication = Authentication {
                 provider: "oidc".into(),

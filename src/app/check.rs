@@ -140,6 +140,8 @@ fn to_register(config: &Config, provider: &config::Provider) -> Vec<(&'static st
     let callback = at(&provider.callback_path());
     let name = &provider.name;
     match &provider.kind {
+        Kind::OAuth2(_) => vec![("redirect URI", callback)],
+        Kind::Oidc(_) if provider.preset.is_some() && !provider.logout => vec![("redirect URI", callback)],
         Kind::Oidc(_) => {
             let mut lines = vec![("redirect URI", callback)];
             if provider.logout {

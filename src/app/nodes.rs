@@ -75,7 +75,7 @@ fn digest(app: &App, config: &Config) -> String {
         route.upstream_ca = None;
     }
     let mut text = format!("node {public_url} {region} {account_id} {session:?} {providers:?} {routes:?}");
-    for secret in providers.iter().filter_map(crate::config::Provider::secret) {
+    for secret in providers.iter().filter_map(|provider| provider.client()?.private()) {
         text.push_str(secret.expose());
     }
     b64(&app.ring.mac(text.as_bytes())[..9])

@@ -3,7 +3,7 @@
 use crate::config::{Allow, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
 use crate::model::{Attributes, Identity};
-use crate::provider::ExternalIdentity;
+use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
 /// Cognito's own bound on an attribute's value.
@@ -18,7 +18,7 @@ const MOST_GROUPS: usize = 1000;
 pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
     let claim = |attribute: &str| {
         let name = config.attributes.get(attribute).map_or(attribute, String::as_str);
-        external.claims.get(name)
+        provider::claim(&external.claims, name)
     };
     let mut attributes = Attributes::new();
     let mapped =
@@ -63,7 +63,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         subject: external.subject.clone(),
         provider: config.name.clone(),
     };
-    Ok(FederatedAccount { identity, attributes, groups })
+    Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -95,7 +95,7 @@ pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> 
 mod tests {
     use super::*;
     use crate::base::{Secret, Timestamp};
-    use crate::config::{Kind, Oidc};
+    use crate::config::{Client, Issuer, Kind, Oidc, STANDARD};
     use crate::model::ProviderTokens;
     use serde_json::json;
 
@@ -104,11 +104,11 @@ mod tests {
             name: "corp".into(),
             display_name: "Corp".into(),
             kind: Kind::Oidc(Oidc {
-                issuer: "https://idp".into(),
-                client_id: "c".into(),
-                client_secret: None,
-                scopes: vec![],
+                issuer: Issuer::One("https://idp".into()),
+                client: Client { id: "c".into(), secret: None, scopes: vec![], parameters: vec![] },
+                quirks: STANDARD,
             }),
+            preset: None,
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             trust_email,
@@ -134,6 +134,7 @@ mod tests {
             },
             once: None,
             session_ends_at: None,
+            told_once: &[],
         }
     }
 

@@ -5,7 +5,7 @@ use super::{Broker, Entry, mapping};
 use crate::base::{Duration, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::directory;
-use crate::model::{ProviderTokens, Session};
+use crate::model::{Identity, ProviderTokens, Session};
 use crate::provider::{ExternalIdentity, ProviderError, Renewed};
 use crate::store::{Change, Lease, StoreError};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ enum Turn {
 struct Mine {
     session: Session,
     entry: Arc<Entry>,
-    subject: String,
+    account: Identity,
     tokens: ProviderTokens,
     /// The lease's end, which tells it from others.
     until: Timestamp,
@@ -85,20 +85,18 @@ impl Broker {
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
                     // The account is told apart by its issuer: names in the file may change.
-                    let identity =
-                        identities.into_iter().find(|id| Some(&*id.issuer) == entry.config.issuer());
+                    let identity = identities.into_iter().find(|id| entry.config.issues(&id.issuer));
                     let Some(identity) = identity else {
                         return Ok(Turn::Impossible("its provider is another one now"));
                     };
-                    let subject = identity.subject;
-                    Ok(Turn::Mine(Box::new(Mine { session, entry, subject, tokens, until })))
+                    Ok(Turn::Mine(Box::new(Mine { session, entry, account: identity, tokens, until })))
                 })
             })
             .await
     }
 
     async fn renew_mine(&self, catalogue: &Catalogue, mine: Mine) -> Result<Vec<Change>, StoreError> {
-        let asked = mine.entry.provider.renew(&mine.tokens, &mine.subject);
+        let asked = mine.entry.provider.renew(&mine.tokens, &mine.account);
         let renewed = match tokio::time::timeout(PROVIDER, asked).await {
             Ok(renewed) => renewed,
             Err(_) => Err(ProviderError::Unavailable("it did not answer in time".to_owned())),

@@ -108,6 +108,7 @@ impl Kept {
             tokens: ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now),
             once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
+            told_once: &[],
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The TOML file, read into checked plain data. Whatever this room returns is sound: later rooms
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
+mod client;
 mod mistake;
+mod oauth2;
+mod oidc;
+mod preset;
 mod provider;
 mod public_url;
 mod reader;
@@ -9,8 +13,12 @@ mod route;
 mod saml;
 mod server;
 
+pub use client::{Client, ClientSecret, SignedSecret};
 pub use mistake::{Mistake, Mistakes};
-pub use provider::{Allow, Kind, Oidc, Provider, STANDARD_ATTRIBUTES, is_safe};
+pub use oauth2::OAuth2;
+pub use oidc::{Issuer, Oidc, Tenants};
+pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speaks, Verified};
+pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES, is_safe};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use route::{

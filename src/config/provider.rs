@@ -1,8 +1,9 @@
 //! `[[provider]]`: an outside identity provider.
 
-use super::Saml;
+use super::oauth2::Endpoints;
+use super::preset::{PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
-use crate::base::Secret;
+use super::{Client, OAuth2, Oidc, Saml};
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -15,9 +16,11 @@ pub struct Provider {
     pub display_name: String,
     /// What it speaks.
     pub kind: Kind,
+    /// Which of the providers that people know by name it is.
+    pub preset: Option<&'static Preset>,
     /// Whom it may sign in.
     pub allow: Allow,
-    /// User attribute -> the provider's claim.
+    /// User attribute -> the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.
     pub attributes: BTreeMap<String, String>,
     /// Whether its e-mail addresses count as verified without its saying so.
     pub trust_email: bool,
@@ -34,25 +37,16 @@ pub enum Kind {
     Oidc(Oidc),
     /// SAML 2.0.
     Saml(Saml),
+    /// OAuth 2.0 with an API that tells who a token speaks for.
+    OAuth2(OAuth2),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Oidc,
     Saml,
-}
-
-/// An OpenID provider, as this relying party is registered there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Oidc {
-    /// The issuer identifier, byte for byte as the provider's discovery document has it.
-    pub issuer: String,
-    /// Our client id there.
-    pub client_id: String,
-    /// Our client secret there; a public client has none.
-    pub client_secret: Option<Secret>,
-    /// Scopes to ask for; `openid` is among them.
-    pub scopes: Vec<String>,
+    OAuth2,
+    Preset(&'static Preset),
 }
 
 /// Whom a provider may sign in.
@@ -91,28 +85,35 @@ impl Provider {
         domain.is_some_and(|domain| self.domains.contains(&domain))
     }
 
-    /// Who its accounts are told apart by: the issuer, where the file and not the provider's metadata tells it.
-    pub fn issuer(&self) -> Option<&str> {
+    /// Whether accounts of `issuer` are its own, where the file and not the provider's metadata tells that.
+    pub fn issues(&self, issuer: &str) -> bool {
         match &self.kind {
-            Kind::Oidc(oidc) => Some(&oidc.issuer),
-            Kind::Saml(_) => None,
+            Kind::Oidc(oidc) => oidc.issuer.is(issuer),
+            Kind::OAuth2(oauth2) => oauth2.issuer == issuer,
+            Kind::Saml(_) => false,
         }
     }
 
     /// The path below `public_url` that it sends browsers back to: one of its own (RFC 9700, section 4.4.2).
     pub fn callback_path(&self) -> String {
         match &self.kind {
-            Kind::Oidc(_) => format!("/oauth2/idpresponse/{}", self.name),
+            Kind::Oidc(_) | Kind::OAuth2(_) => format!("/oauth2/idpresponse/{}", self.name),
             Kind::Saml(_) => format!("/saml2/idpresponse/{}", self.name),
         }
     }
 
-    /// Our secret there, where we have one.
-    pub fn secret(&self) -> Option<&Secret> {
+    /// Our registration there, where we have one as a client.
+    pub fn client(&self) -> Option<&Client> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.client_secret.as_ref(),
+            Kind::Oidc(oidc) => Some(&oidc.client),
+            Kind::OAuth2(oauth2) => Some(&oauth2.client),
             Kind::Saml(_) => None,
         }
+    }
+
+    /// Whether it sends browsers back by a form (OAuth 2.0 Form Post Response Mode).
+    pub fn form_post(&self) -> bool {
+        matches!(&self.kind, Kind::Oidc(oidc) if oidc.quirks.form_post)
     }
 }
 
@@ -121,34 +122,61 @@ const ALLOW: &str = "say who may sign in: allow = { domains = [\"example.com\"] 
 
 impl Provider {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        const TYPES: [(&str, Type); 2] = [("oidc", Type::Oidc), ("saml", Type::Saml)];
+        let types: Vec<(&str, Type)> = [("oidc", Type::Oidc), ("saml", Type::Saml), ("oauth2", Type::OAuth2)]
+            .into_iter()
+            .chain(PRESETS.iter().map(|preset| (preset.name, Type::Preset(preset))))
+            .collect();
         let kind = table
-            .must("type", "say what it speaks: type = \"oidc\", or \"saml\"")
-            .and_then(|item| item.choice(&TYPES));
+            .must("type", "say what it is: type = \"oidc\", \"saml\", \"oauth2\", \"google\", \"github\", …")
+            .and_then(|item| item.choice(&types));
+        let preset = match kind {
+            Some(Type::Preset(preset)) => Some(preset),
+            _ => None,
+        };
         let name = match table.get("name") {
             Some(item) => item.parse(name),
-            None => TYPES.iter().find(|(_, of)| Some(*of) == kind).map(|(name, _)| (*name).to_owned()),
+            None => types.iter().find(|(_, of)| Some(*of) == kind).map(|(name, _)| (*name).to_owned()),
         };
         let display_name = table.get("display_name").and_then(|item| item.parse(display_name));
-        let kind = match kind {
+        let allow = table.must("allow", ALLOW).and_then(|item| allow(&item).map(|allow| (allow, item)));
+        let by_group = matches!(&allow, Some((Allow::Only { groups, .. }, _)) if !groups.is_empty());
+        let settings = match kind {
             Some(Type::Saml) => Saml::read(table).map(Kind::Saml),
+            Some(Type::OAuth2) => OAuth2::read(table).map(Kind::OAuth2),
+            Some(Type::Preset(preset)) => of_preset(table, preset, by_group),
             // Without a type, most likely this one was meant.
             Some(Type::Oidc) | None => Oidc::read(table).map(Kind::Oidc).filter(|_| kind.is_some()),
         };
-        let allow = table.must("allow", ALLOW).and_then(|item| allow(&item));
-        let attributes = table.get("attributes").map(attributes).unwrap_or_default();
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        if let Some(preset) = preset {
+            all.extend(preset.attributes.iter().map(|(name, claim)| (name.to_string(), claim.to_string())));
+        }
+        all.extend(table.get("attributes").map(attributes).unwrap_or_default());
         let domains = table.get("domains").map(|item| domains(&item, item.strings())).unwrap_or_default();
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
-        let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(true);
+        // Whoever signs out here need not mean to leave an account that is used everywhere.
+        let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(preset.is_none());
         table.finish();
 
+        let (allow, allow_item) = allow?;
+        if preset.is_some_and(|preset| preset.quirks.verified == Verified::Never)
+            && matches!(&allow, Allow::Only { groups, .. } if groups.is_empty())
+            && !trust_email
+        {
+            allow_item.wrong(
+                "`allow` lets nobody in: this provider does not say which e-mail addresses it has verified",
+                "write allow = \"anyone\", or trust_email = true if you believe it all the same",
+            );
+        }
         let name = name?;
+        let shown = preset.map_or_else(|| capitalised(&name), |preset| preset.display_name.to_owned());
         Some(Self {
-            display_name: display_name.unwrap_or_else(|| capitalised(&name)),
+            display_name: display_name.unwrap_or(shown),
             name,
-            kind: kind?,
-            allow: allow?,
-            attributes,
+            kind: settings?,
+            preset,
+            allow,
+            attributes: all,
             trust_email,
             domains,
             logout,
@@ -156,27 +184,35 @@ impl Provider {
     }
 }
 
-impl Oidc {
-    fn read(table: &Table<'_>) -> Option<Self> {
-        let issuer =
-            table.must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it");
-        let client_id = table.must("client_id", "add the client id that the provider gave you");
-        let client_secret = table.get("client_secret").map(|item| item.secret());
-        let scopes = table.get("scopes").map(|item| item.strings());
-        let mut scopes = scopes.unwrap_or_else(|| vec!["email".into(), "profile".into()]);
-        if !scopes.iter().any(|scope| scope == "openid") {
-            scopes.insert(0, "openid".into());
+/// The settings of a preset, whose addresses may stand below another one.
+fn of_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Option<Kind> {
+    let base = match table.get("base_url") {
+        Some(item) => Some(item.parse(base_url)?),
+        None => None,
+    };
+    let at = |address: &str| match &base {
+        None => address.to_owned(),
+        Some(base) => {
+            let path = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
+            let (origin, path) = address.split_at(path);
+            let below =
+                preset.quirks.own_api.filter(|(api, _)| *api == origin).map_or("", |(_, below)| below);
+            format!("{base}{below}{path}")
         }
-        let client_secret = match client_secret {
-            Some(secret) => Some(secret?),
-            None => None,
-        };
-        Some(Self {
-            issuer: issuer?.parse(issuer_url)?,
-            client_id: client_id?.string()?.to_owned(),
-            client_secret,
-            scopes,
-        })
+    };
+    match &preset.speaks {
+        Speaks::OpenId { issuer } => Oidc::preset(table, preset, at(issuer)).map(Kind::Oidc),
+        Speaks::OpenIdTenants { authority } => Oidc::tenants(table, preset, at(authority)).map(Kind::Oidc),
+        Speaks::OAuth2 { issuer, authorization, token, userinfo, subject } => {
+            let endpoints = Endpoints {
+                issuer: at(issuer),
+                authorization: at(authorization),
+                token: at(token),
+                userinfo: at(userinfo),
+                subject,
+            };
+            OAuth2::preset(table, preset, endpoints, at, by_group).map(Kind::OAuth2)
+        }
     }
 }
 
@@ -223,25 +259,19 @@ pub(super) fn metadata_url(text: &str) -> Result<Url, Wrong> {
     if is_safe(&url) { Ok(url) } else { Err(wrong("is not https".into())) }
 }
 
-/// OpenID Connect Discovery 1.0, section 2: an issuer is an https URL without query or fragment.
-fn issuer_url(text: &str) -> Result<String, Wrong> {
-    let wrong = |why: &str| {
-        (
-            format!("\"{text}\" {why}"),
-            "write the issuer as the provider's discovery document has it, such as \"https://idp.example.com\"".into(),
-        )
+/// Where somebody runs what a preset speaks of: an origin, or a path below one, without a slash at its end.
+fn base_url(text: &str) -> Result<String, Wrong> {
+    let wrong = |why: String| {
+        (format!("\"{text}\" {why}"), "write it like \"https://gitlab.example.com\"".to_owned())
     };
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-    if !is_safe(&url) {
-        return Err(wrong("is not https"));
+    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+    match () {
+        () if !is_safe(&url) => Err(wrong("is not https".into())),
+        () if url.query().is_some() || url.fragment().is_some() => {
+            Err(wrong("has a query or a fragment".into()))
+        }
+        () => Ok(text.trim_end_matches('/').to_owned()),
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("has a query or a fragment"));
-    }
-    if text.ends_with("/.well-known/openid-configuration") {
-        return Err(wrong("is the discovery document's address, not the issuer"));
-    }
-    Ok(text.to_owned())
 }
 
 fn allow(item: &Item<'_>) -> Option<Allow> {

@@ -13,6 +13,8 @@ pub struct FederatedAccount {
     pub attributes: Attributes,
     /// The provider's groups.
     pub groups: Vec<String>,
+    /// The attributes that the provider tells only the first time.
+    pub told_once: &'static [&'static str],
 }
 
 /// Creates or updates the user that `account` signs in as.
@@ -29,9 +31,15 @@ pub async fn upsert(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<User> {
-    let FederatedAccount { identity, attributes, groups } = account;
+    let FederatedAccount { identity, attributes, groups, told_once } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
-        if user.refresh(attributes.clone(), groups.clone(), now) {
+        let mut attributes = attributes.clone();
+        for name in *told_once {
+            if let (false, Some(known)) = (attributes.contains_key(*name), user.attributes.get(*name)) {
+                attributes.insert((*name).to_owned(), known.clone());
+            }
+        }
+        if user.refresh(attributes, groups.clone(), now) {
             tx.save_user(&user).await?;
             tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
         }

@@ -1,6 +1,6 @@
 //! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, metrics, signed_in, unavailable};
+use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, form, metrics, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, set};
 use crate::base::Duration;
 use crate::broker::{LoginError, Returned};
@@ -20,6 +20,34 @@ pub(super) async fn idpresponse(
     info: RequestInfo,
 ) -> Reply {
     Reply(finish(&pool, &info, &provider, Step::Callback).await)
+}
+
+/// What a provider's form may bring of use; with more than this no address would be taken.
+const BROUGHT: [&str; 6] = ["code", "state", "user", "error", "error_description", "iss"];
+const LARGEST_BROUGHT: usize = 4096;
+
+/// OAuth 2.0 Form Post Response Mode: what came by a form comes again as an address. The form is another
+/// site's, from which browsers keep our cookies; a GET they let have them.
+pub(super) async fn idpresponse_form(
+    State(pool): Shared,
+    Path(provider): Path<String>,
+    text: String,
+) -> Reply {
+    let catalogue = pool.current.load();
+    let known = catalogue.config.providers.iter().find(|known| known.name == provider && known.form_post());
+    let Some(known) = known else { return Reply(Err(Failure::not_found())) };
+    let Some(brought) = form(&text) else { return Reply(Err(Failure::bad_request())) };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in BROUGHT {
+        if let Some(value) = brought.get(name) {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.len() > LARGEST_BROUGHT {
+        return Reply(Err(Failure::bad_request()));
+    }
+    Reply(see_other(&catalogue.config.public_url.join(&format!("{}?{query}", known.callback_path()))))
 }
 
 /// Which of the steps of a login a browser takes.

@@ -68,7 +68,7 @@ pub fn router(pool: Arc<Pool>) -> Router {
         .route("/login", get(authorize::login))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/oauth2/authorize", get(authorize::authorize))
-        .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse))
+        .route("/oauth2/idpresponse/{provider}", get(callback::idpresponse).post(callback::idpresponse_form))
         .route("/oauth2/backchannel-logout/{provider}", post(backchannel::post))
         .route("/saml2/metadata/{provider}", get(saml::metadata))
         .route("/saml2/idpresponse/{provider}", get(saml::resume).post(saml::post))

@@ -3,9 +3,10 @@
 use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Secret, Timestamp, unb64};
+use crate::config::Verified;
 use crate::model::ProviderTokens;
-use openidconnect::core::CoreTokenResponse;
-use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse as _, TokenResponse as _};
+use openidconnect::core::CoreIdToken;
+use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse};
 use serde_json::{Map, Value};
 
 /// How far clocks may differ.
@@ -14,7 +15,7 @@ pub const SKEW: Duration = Duration::from_secs(60);
 const TOLD_SKEW: u64 = 5;
 
 /// How long what a provider says of a person counts at most, and where it does not say how long.
-const LIFETIME: Duration = Duration::from_secs(3600);
+pub const LIFETIME: Duration = Duration::from_secs(3600);
 /// A token that ends sooner is renewed no more often than this.
 const SHORTEST: Duration = Duration::from_secs(4);
 /// Session ids are some dozens of characters.
@@ -42,13 +43,50 @@ pub fn payload(token: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&token.split('.').nth(1).and_then(unb64)?).ok()
 }
 
+/// The account's name at the provider, of the claims `names`.
+///
 /// OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
-pub fn subject_of(claims: &Map<String, Value>) -> Result<String, ProviderError> {
-    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String, ProviderError> {
+    let part = |name: &&str| match claim(claims, name)? {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let parts: Option<Vec<String>> = names.iter().map(part).collect();
+    let subject = parts.unwrap_or_default().join(".");
     if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
-        return Err(ProviderError::invalid("sub", "it is empty, too long or holds control characters"));
+        return Err(ProviderError::invalid("sub", "it is missing, too long or holds control characters"));
     }
-    Ok(subject.to_owned())
+    Ok(subject)
+}
+
+/// A claim by its name, or by a JSON Pointer (RFC 6901), which begins with `/`.
+pub fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
+    let Some(path) = name.strip_prefix('/') else { return claims.get(name) };
+    let (first, rest) = path.find('/').map_or((path, ""), |at| path.split_at(at));
+    claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
+}
+
+/// Has `email_verified` say what the provider's own way of saying it means.
+pub fn tell_verified(claims: &mut Map<String, Value>, verified: Verified) {
+    let says = |name: &str| match claims.get(name) {
+        Some(Value::Bool(said)) => *said,
+        Some(Value::String(text)) => matches!(text.as_str(), "true" | "1"),
+        Some(Value::Number(number)) => number.as_i64() == Some(1),
+        _ => false,
+    };
+    let told = match verified {
+        Verified::Claim(name) => says(name),
+        Verified::WhereGoogleIsAuthoritative => {
+            let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+            // Google's own rule: it is authoritative for its mailboxes, and where `hd` names a Workspace.
+            says("email_verified") && (text("email").ends_with("@gmail.com") || !text("hd").is_empty())
+        }
+        Verified::Never => false,
+    };
+    if claims.contains_key("email") {
+        claims.insert("email_verified".to_owned(), told.into());
+    }
 }
 
 /// `claims` with whatever `more` adds to them. An address and what is said of it come from one
@@ -79,20 +117,24 @@ pub fn sid_of(claims: &Map<String, Value>) -> Option<String> {
 }
 
 /// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
-/// does the ID token, as a hint.
+/// does the ID token, as a hint. `lifetime` is for how long what the provider says of the person counts,
+/// where that is not for the access token to say.
 pub fn granted(
-    answer: &CoreTokenResponse,
+    answer: &impl OAuth2TokenResponse,
+    id_token: Option<&CoreIdToken>,
     before: Option<&ProviderTokens>,
+    lifetime: Option<Duration>,
     now: Timestamp,
 ) -> ProviderTokens {
     let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
-    let id_token = answer.id_token().map(|token| Secret::new(token.to_string()));
+    let id_token = id_token.map(|token| Secret::new(token.to_string()));
+    let of_token = || answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME);
     ProviderTokens {
         access_token: Secret::new(answer.access_token().secret().as_str()),
         refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),
         id_token: id_token.or_else(|| before?.id_token.clone()),
         name_id: None,
-        expires_at: now.plus(answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME)),
+        expires_at: now.plus(lifetime.unwrap_or_else(of_token)),
     }
 }
 

@@ -3,18 +3,23 @@
 use super::kept::{Kept, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
 use crate::base::{Clock, Duration};
+use crate::config::{Issuer, Tenants};
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
     CoreSubjectIdentifierType,
 };
-use openidconnect::{AdditionalProviderMetadata, DiscoveryError, IssuerUrl, ProviderMetadata};
+use openidconnect::{
+    AdditionalProviderMetadata, IssuerUrl, JsonWebKey as _, JsonWebKeySet, ProviderMetadata,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
 
 /// When to fetch the metadata again, however good it looks.
 const MAX_AGE: Duration = Duration::from_secs(3600);
+
 /// What discovery documents carry beyond OpenID Connect Discovery.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Extensions {
@@ -44,40 +49,91 @@ pub type Document = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
+/// What a provider publishes: its discovery document with its key set.
+pub struct Published {
+    /// The document; where each tenant has an issuer of its own, the issuer is a template.
+    pub document: Document,
+    /// Which keys sign for which issuers only, by the key's id; the issuer may be a template.
+    key_issuers: HashMap<String, String>,
+}
+
+impl Published {
+    /// The document as it counts for one tenant, whose issuer is `issuer`.
+    ///
+    /// Microsoft's key set says of each key whose tokens it signs: one of a single tenant must not sign for
+    /// all of them.
+    pub fn of_tenant(&self, tenant: &str, issuer: &str) -> Result<Document, ProviderError> {
+        let url =
+            IssuerUrl::new(issuer.to_owned()).map_err(|error| ProviderError::invalid("issuer", error))?;
+        let of_it = |key: &&CoreJsonWebKey| {
+            let named = key.key_id().and_then(|id| self.key_issuers.get(id.as_str()));
+            named.is_none_or(|named| Tenants::filled(named, tenant) == issuer)
+        };
+        let keys = self.document.jwks().keys().iter().filter(of_it).cloned().collect();
+        Ok(self.document.clone().set_issuer(url).set_jwks(JsonWebKeySet::new(keys)))
+    }
+}
+
 /// A provider's metadata, kept and renewed.
 pub struct Metadata {
-    issuer: String,
+    issuer: Issuer,
     outbound: Outbound,
-    kept: Kept<Document>,
+    kept: Kept<Published>,
 }
 
 impl Metadata {
-    pub fn new(issuer: String, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Kept::new(issuer.clone(), clock), issuer, outbound }
+    pub fn new(issuer: Issuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+        Self { kept: Kept::new(issuer.location(), clock), issuer, outbound }
     }
 
     /// The metadata, fetched if it is not known or old.
-    pub async fn get(&self) -> Result<Arc<Document>, ProviderError> {
+    pub async fn get(&self) -> Result<Arc<Published>, ProviderError> {
         self.kept.newer_than(MAX_AGE, self.fetch()).await
     }
 
     /// The metadata after a token came whose key is not in it: the provider may have changed keys.
-    pub async fn after_unknown_key(&self) -> Result<Arc<Document>, ProviderError> {
+    pub async fn after_unknown_key(&self) -> Result<Arc<Published>, ProviderError> {
         self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
     }
 
-    async fn fetch(&self) -> Result<Document, ProviderError> {
+    async fn fetch(&self) -> Result<Published, ProviderError> {
         let unavailable = |why: String| ProviderError::Unavailable(why);
-        let issuer = IssuerUrl::new(self.issuer.clone()).map_err(|e| unavailable(e.to_string()))?;
-        Document::discover_async(issuer, &self.outbound).await.map_err(|error| {
-            unavailable(match error {
-                DiscoveryError::Request(error) => error.to_string(),
-                // OpenID Connect Discovery 1.0, section 4.3: the issuer "MUST be identical".
-                DiscoveryError::Validation(why) => why,
-                DiscoveryError::Parse(error) => format!("its discovery document cannot be read: {error}"),
-                DiscoveryError::Response(status, _, why) => format!("it answered {status}: {why}"),
-                other => other.to_string(),
-            })
-        })
+        // OpenID Connect Discovery 1.0, section 4: "any terminating / MUST be removed before appending".
+        let location = self.issuer.location();
+        let location = format!("{}/.well-known/openid-configuration", location.trim_end_matches('/'));
+        let location = Url::parse(&location).map_err(|error| unavailable(error.to_string()))?;
+        let text = self.outbound.get(&location).await.map_err(|error| unavailable(error.to_string()))?;
+        let document: Document = serde_json::from_slice(&text)
+            .map_err(|error| unavailable(format!("its discovery document cannot be read: {error}")))?;
+        let expected = match &self.issuer {
+            Issuer::One(issuer) => issuer.clone(),
+            Issuer::PerTenant(tenants) => tenants.template(),
+        };
+        // Section 4.3: the issuer "MUST be identical to the Issuer URL that was used as the prefix".
+        if document.issuer().as_str() != expected {
+            let told = document.issuer().as_str();
+            return Err(unavailable(format!(
+                "its discovery document says the issuer is `{told}`, not `{expected}`"
+            )));
+        }
+        let text = self.outbound.get(document.jwks_uri().url()).await;
+        let text = text.map_err(|error| unavailable(format!("its key set: {error}")))?;
+        let unreadable = |error| unavailable(format!("its key set cannot be read: {error}"));
+        let keys: JsonWebKeySet<CoreJsonWebKey> = serde_json::from_slice(&text).map_err(unreadable)?;
+        let issuers: KeyIssuers = serde_json::from_slice(&text).map_err(unreadable)?;
+        let key_issuers = issuers.keys.into_iter().filter_map(|key| Some((key.kid?, key.issuer?))).collect();
+        Ok(Published { document: document.set_jwks(keys), key_issuers })
     }
+}
+
+/// What Microsoft's key sets carry beyond RFC 7517.
+#[derive(Deserialize)]
+struct KeyIssuers {
+    keys: Vec<KeyIssuer>,
+}
+
+#[derive(Deserialize)]
+struct KeyIssuer {
+    kid: Option<String>,
+    issuer: Option<String>,
 }

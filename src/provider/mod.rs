@@ -4,18 +4,22 @@
 
 mod backchannel;
 mod claims;
+mod client;
 mod kept;
 mod metadata;
+mod oauth2;
 mod oidc;
 mod outbound;
 pub mod saml;
 
 pub use backchannel::LogoutToken;
-pub use outbound::Outbound;
+pub use claims::claim;
+pub use outbound::{Outbound, OutboundError};
 
 use crate::base::{Clock, Entropy, Timestamp};
 use crate::config;
-use crate::model::ProviderTokens;
+use crate::model::{Identity, ProviderTokens};
+use ::oauth2::AuthorizationCode;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -68,6 +72,22 @@ pub struct Callback<'a> {
     pub pending: Option<&'a Pending>,
 }
 
+impl Callback<'_> {
+    /// The authorization code.
+    fn code(&self) -> Result<AuthorizationCode, ProviderError> {
+        let code = self.parameters.get("code");
+        let code = code.ok_or_else(|| ProviderError::invalid("code", "the callback carries no code"))?;
+        Ok(AuthorizationCode::new(code.clone()))
+    }
+
+    /// The provider's refusal, where it is one (RFC 6749, section 4.1.2.1).
+    fn refusal(&self) -> Result<(), ProviderError> {
+        let Some(code) = self.parameters.get("error") else { return Ok(()) };
+        let description = self.parameters.get("error_description").cloned().unwrap_or_default();
+        Err(ProviderError::Refused { code: code.clone(), description })
+    }
+}
+
 /// What a provider vouches for.
 #[derive(Clone, Debug)]
 pub struct ExternalIdentity {
@@ -90,6 +110,8 @@ pub struct ExternalIdentity {
     pub once: Option<(String, Timestamp)>,
     /// When the person's session there ends, where the provider tells.
     pub session_ends_at: Option<Timestamp>,
+    /// The attributes that the provider tells only the first time: what is known of them stays.
+    pub told_once: &'static [&'static str],
 }
 
 /// Tokens that were renewed, and what came of asking about the person with them. The tokens before them
@@ -167,13 +189,13 @@ pub trait Provider: Send + Sync {
     /// Any doubt is a refusal, named by the check that failed.
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError>;
 
-    /// Renews `tokens`, which were granted for `subject`, and what the provider says of the person
+    /// Renews `tokens`, which were granted for `account`, and what the provider says of the person
     /// (OpenID Connect Core 1.0, section 12).
     ///
     /// # Errors
     /// [`ProviderError::Refused`] where the provider does not vouch for the person any more; the tokens
     /// are as they were then.
-    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<Renewed, ProviderError>;
+    async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError>;
 
     /// Where to send a browser to end its session at the provider, for which `tokens` were granted (OpenID
     /// Connect RP-Initiated Logout 1.0, section 2; SAML profiles, section 4.4); nowhere if the provider knows
@@ -228,6 +250,9 @@ pub fn connect(
     match &config.kind {
         config::Kind::Oidc(settings) => {
             Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))
+        }
+        config::Kind::OAuth2(settings) => {
+            Arc::new(oauth2::OAuth2::new(settings.clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
             let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");

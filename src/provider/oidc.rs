@@ -3,32 +3,32 @@
 use super::backchannel::{self, LogoutToken};
 use super::claims::{
     SKEW, check_issuer, check_name, granted, joined, methods, payload, sid_of, subject_of, tell_skew,
+    tell_verified,
 };
-use super::metadata::{Document, Metadata};
+use super::client;
+use super::metadata::{Document, Metadata, Published};
 use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
-use crate::config;
-use crate::model::ProviderTokens;
+use crate::config::{self, ClientAuth, Issuer};
+use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
 use chrono::DateTime;
 use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim, CoreIdToken,
-    CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreTokenResponse,
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenVerifier,
+    CoreJwsSigningAlgorithm, CoreTokenResponse,
 };
 use openidconnect::{
-    AccessToken, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
-    ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce, NonceVerifier,
-    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
-    Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims, UserInfoError,
+    AccessToken, AuthType, ClaimsVerificationError, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet,
+    EndpointSet, LoginHint, Nonce, NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, RefreshToken, Scope, SignatureVerificationError, TokenResponse,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
-/// Core 1.0, section 3.1.2.6), and not of the client or the server.
-const FINAL: [&str; 5] =
-    ["invalid_grant", "access_denied", "login_required", "interaction_required", "consent_required"];
+/// A code that cannot be redeemed, or tokens that cannot be renewed, for want of an address.
+fn lacking(error: impl std::fmt::Display) -> ProviderError {
+    ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
+}
 
 /// What signs ID tokens. `none` and the HMAC family are not among them: a client secret is no key.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 10] = [
@@ -73,19 +73,28 @@ impl OpenId {
         Self { settings, metadata, outbound, clock, entropy }
     }
 
-    fn client(&self, document: &Document, redirect_uri: &str) -> Result<Client, ProviderError> {
-        let secret = self.settings.client_secret.as_ref().map(|s| ClientSecret::new(s.expose().to_owned()));
+    fn client(&self, document: &Document, redirect_uri: Option<&str>) -> Result<Client, ProviderError> {
+        let ours = &self.settings.client;
+        let secret = client::secret(ours, document.issuer(), self.clock.now())?;
         // RFC 6749, section 2.3.1: Basic is the way every server must know; OpenID Connect Discovery
         // 1.0, section 3: it is also what a document without the list means.
-        let post = document
-            .token_endpoint_auth_methods_supported()
-            .is_some_and(|methods| !methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
+        let auth_type = match self.settings.quirks.client_auth {
+            ClientAuth::Basic => AuthType::BasicAuth,
+            ClientAuth::Post => AuthType::RequestBody,
+            ClientAuth::AsMetadataSays => match document.token_endpoint_auth_methods_supported() {
+                Some(methods) if !methods.contains(&CoreClientAuthMethod::ClientSecretBasic) => {
+                    AuthType::RequestBody
+                }
+                _ => AuthType::BasicAuth,
+            },
+        };
+        let client =
+            CoreClient::from_provider_metadata(document.clone(), ClientId::new(ours.id.clone()), secret)
+                .set_auth_type(auth_type);
+        let Some(redirect_uri) = redirect_uri else { return Ok(client) };
         let redirect = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|error| ProviderError::Unavailable(format!("our callback is no URL: {error}")))?;
-        let client = ClientId::new(self.settings.client_id.clone());
-        Ok(CoreClient::from_provider_metadata(document.clone(), client, secret)
-            .set_auth_type(if post { AuthType::RequestBody } else { AuthType::BasicAuth })
-            .set_redirect_uri(redirect))
+        Ok(client.set_redirect_uri(redirect))
     }
 
     async fn redeem(
@@ -94,26 +103,11 @@ impl OpenId {
         callback: &Callback<'_>,
         pending: &Pending,
     ) -> Result<CoreTokenResponse, ProviderError> {
-        let code = callback
-            .parameters
-            .get("code")
-            .ok_or_else(|| ProviderError::invalid("code", "the callback carries no code"))?;
-        let request = client
-            .exchange_code(AuthorizationCode::new(code.clone()))
-            .map_err(|error| {
-                ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
-            })?
-            .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
-        request.request_async(&self.outbound).await.map_err(|error| match error {
-            RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
-            RequestTokenError::ServerResponse(answer) => {
-                ProviderError::invalid("token endpoint", format!("it refused the code: {answer}"))
-            }
-            RequestTokenError::Parse(error, _) => {
-                ProviderError::Unavailable(format!("its token endpoint's answer cannot be read: {error}"))
-            }
-            RequestTokenError::Other(why) => ProviderError::Unavailable(why),
-        })
+        let mut request = client.exchange_code(callback.code()?).map_err(lacking)?;
+        if self.settings.quirks.pkce {
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+        }
+        request.request_async(&self.outbound).await.map_err(client::not_redeemed)
     }
 
     /// New tokens for a refresh token (RFC 6749, section 6).
@@ -123,88 +117,116 @@ impl OpenId {
         refresh_token: &Secret,
     ) -> Result<CoreTokenResponse, ProviderError> {
         let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        let request = client.exchange_refresh_token(&refresh_token).map_err(|error| {
-            ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
+        let request = client.exchange_refresh_token(&refresh_token).map_err(lacking)?;
+        request.request_async(&self.outbound).await.map_err(client::not_renewed)
+    }
+
+    /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer whose
+    /// people may come, and is verified by that issuer's own keys.
+    fn document_of(&self, published: &Published, token: &CoreIdToken) -> Result<Document, ProviderError> {
+        let Issuer::PerTenant(tenants) = &self.settings.issuer else { return Ok(published.document.clone()) };
+        let claims = payload(&token.to_string()).unwrap_or_default();
+        let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
+        let issuer = tenants.issuer_of(tenant).ok_or_else(|| {
+            ProviderError::invalid("tenant", format!("`{tenant}` is none whose people may come"))
         })?;
-        request.request_async(&self.outbound).await.map_err(|error| match error {
-            RequestTokenError::ServerResponse(answer) => {
-                let code = answer.error().as_ref().to_owned();
-                let description = answer.error_description().cloned().unwrap_or_default();
-                match FINAL.contains(&&*code) {
-                    true => ProviderError::Refused { code, description },
-                    // A secret that was changed, or a fault over there, is not the person's.
-                    false => ProviderError::Unavailable(format!("{code} {description}")),
-                }
-            }
-            RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
-            RequestTokenError::Parse(error, _) => {
-                ProviderError::Unavailable(format!("its token endpoint's answer cannot be read: {error}"))
-            }
-            RequestTokenError::Other(why) => ProviderError::Unavailable(why),
-        })
+        published.of_tenant(tenant, &issuer)
     }
 
     /// What the provider says of the person after a refresh.
     async fn renewed_identity(
         &self,
-        document: &Document,
-        client: &Client,
+        published: &Published,
         answer: &CoreTokenResponse,
         before: &ProviderTokens,
-        subject: &str,
+        account: &Identity,
     ) -> Result<ExternalIdentity, ProviderError> {
         let now = self.clock.now();
         // Claims that only an ID token carries stay as the last one had them, where none comes.
         let mut claims = match answer.id_token() {
-            Some(id_token) => self.verified(client, id_token, None, now).await?,
+            Some(id_token) => {
+                let (issuer, claims) = self.verified(published, id_token, None, now).await?;
+                if issuer != account.issuer {
+                    return Err(ProviderError::invalid(
+                        "issuer",
+                        "the renewed ID token is of another issuer",
+                    ));
+                }
+                claims
+            }
             None => before.id_token.as_ref().and_then(|token| payload(token.expose())).unwrap_or_default(),
         };
         // OpenID Connect Core 1.0, section 12.2: "its sub Claim Value MUST be the same as in the ID
         // Token issued when the original authentication occurred".
-        if subject_of(&claims)? != subject {
+        if subject_of(&claims, self.settings.quirks.subject)? != account.subject {
             return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
         }
-        if document.userinfo_endpoint().is_some() {
-            let more = self.user_info(client, answer.access_token(), subject).await?;
+        tell_verified(&mut claims, self.settings.quirks.verified);
+        if published.document.userinfo_endpoint().is_some() {
+            let more = self.user_info(&published.document, answer.access_token(), &claims).await?;
             claims = match answer.id_token() {
                 Some(_) => joined(claims, more),
                 None => joined(more, claims),
             };
         }
-        Ok(ExternalIdentity {
-            issuer: self.settings.issuer.clone(),
-            subject: subject.to_owned(),
-            amr: methods(&claims),
-            auth_time: now,
-            sid: sid_of(&claims),
-            claims,
-            tokens: granted(answer, Some(before), now),
-            once: None,
-            session_ends_at: None,
-        })
+        let tokens = self.granted(answer, Some(before), now);
+        Ok(self.identity(account.issuer.clone(), account.subject.clone(), claims, tokens, now))
     }
 
-    /// The verified claims of `token`; the keys are fetched again where none of them signed it.
+    fn granted(
+        &self,
+        answer: &CoreTokenResponse,
+        before: Option<&ProviderTokens>,
+        now: Timestamp,
+    ) -> ProviderTokens {
+        granted(answer, answer.id_token(), before, self.settings.quirks.lifetime, now)
+    }
+
+    fn identity(
+        &self,
+        issuer: String,
+        subject: String,
+        claims: Map<String, Value>,
+        tokens: ProviderTokens,
+        auth_time: Timestamp,
+    ) -> ExternalIdentity {
+        ExternalIdentity {
+            issuer,
+            subject,
+            amr: methods(&claims),
+            auth_time,
+            sid: sid_of(&claims),
+            claims,
+            tokens,
+            once: None,
+            session_ends_at: None,
+            told_once: if self.settings.quirks.name_once { &NAMES } else { &[] },
+        }
+    }
+
+    /// The issuer and the verified claims of `token`; the keys are fetched again where none of them signed it.
     async fn verified(
         &self,
-        client: &Client,
+        published: &Published,
         token: &CoreIdToken,
         nonce: Option<&str>,
         now: Timestamp,
-    ) -> Result<Map<String, Value>, ProviderError> {
-        let mut verified = self.verify(client, token, nonce, now);
+    ) -> Result<(String, Map<String, Value>), ProviderError> {
+        let document = self.document_of(published, token)?;
+        let mut verified = self.verify(&self.client(&document, None)?, token, nonce, now);
         if matches!(
             verified,
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
             ))
         ) {
-            let document = self.metadata.after_unknown_key().await?;
-            verified = self.verify(&self.client(&document, &self.settings.issuer)?, token, nonce, now);
+            let document = self.document_of(&*self.metadata.after_unknown_key().await?, token)?;
+            verified = self.verify(&self.client(&document, None)?, token, nonce, now);
         }
         let claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
-        tell_skew(&self.settings.issuer, &claims, now);
-        Ok(claims)
+        let issuer = document.issuer().to_string();
+        tell_skew(&issuer, &claims, now);
+        Ok((issuer, claims))
     }
 
     /// The verified claims of `token` by the keys that are known (OpenID Connect Core 1.0, section 3.1.3.7).
@@ -241,7 +263,7 @@ impl OpenId {
         let other = |why: &str| Err(ClaimsVerificationError::Other(why.to_owned()));
         // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its
         // client_id is the Claim Value."
-        if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(&self.settings.client_id)) {
+        if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(&self.settings.client.id)) {
             return other("azp names another client");
         }
         // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
@@ -257,36 +279,46 @@ impl OpenId {
     /// The claims of the UserInfo endpoint, which must speak of the same person.
     async fn user_info(
         &self,
-        client: &Client,
+        document: &Document,
         token: &AccessToken,
-        subject: &str,
+        claims: &Map<String, Value>,
     ) -> Result<Map<String, Value>, ProviderError> {
+        let Some(endpoint) = document.userinfo_endpoint() else { return Ok(Map::new()) };
+        let told = self.outbound.ask(endpoint.url(), token.secret()).await;
+        let told = told.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+        let Value::Object(mut more) = told.json else {
+            let why = format!("its UserInfo endpoint answered {} without a JSON object", told.status);
+            return Err(ProviderError::Unavailable(why));
+        };
+        if !told.status.is_success() {
+            return Err(ProviderError::Unavailable(format!(
+                "its UserInfo endpoint answered {}",
+                told.status
+            )));
+        }
         // OpenID Connect Core 1.0, section 5.3.2: "The sub Claim in the UserInfo Response MUST be
         // verified to exactly match the sub Claim in the ID Token".
-        let request = client
-            .user_info(token.clone(), Some(SubjectIdentifier::new(subject.to_owned())))
-            .map_err(|error| ProviderError::Unavailable(error.to_string()))?;
-        let claims: UserInfoClaims<Rest, CoreGenderClaim> =
-            request.request_async(&self.outbound).await.map_err(|error| match error {
-                UserInfoError::ClaimsVerification(error) => ProviderError::invalid("userinfo", error),
-                UserInfoError::Request(error) => ProviderError::Unavailable(error.to_string()),
-                error => ProviderError::Unavailable(format!("its UserInfo answer cannot be read: {error}")),
-            })?;
-        match serde_json::to_value(&claims) {
-            Ok(Value::Object(claims)) => Ok(claims),
-            _ => Err(ProviderError::Unavailable("its UserInfo answer is no object".into())),
+        if more.get("sub").is_none() || more.get("sub") != claims.get("sub") {
+            return Err(ProviderError::invalid("userinfo", "it speaks of somebody else"));
         }
+        tell_verified(&mut more, self.settings.quirks.verified);
+        Ok(more)
     }
 }
 
-/// The claims that OpenID Connect does not name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Rest {
-    #[serde(flatten)]
-    claims: Map<String, Value>,
-}
+/// What some tell of a person only the first time.
+const NAMES: [&str; 3] = ["name", "given_name", "family_name"];
 
-impl AdditionalClaims for Rest {}
+/// Apple's `user`, which the browser brings beside the code the first time: the names that the person chose.
+/// Nobody has signed it, so nothing else is taken from it.
+fn names_of(user: &str) -> Option<Map<String, Value>> {
+    let user: Value = serde_json::from_str(user).ok()?;
+    let name = |path: &str| user.pointer(path).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    let (given, family) = (name("/name/firstName"), name("/name/lastName"));
+    let whole = format!("{given} {family}").trim().to_owned();
+    let names = NAMES.into_iter().zip([whole, given, family]).filter(|(_, text)| !text.is_empty());
+    Some(names.map(|(name, text)| (name.to_owned(), text.into())).collect())
+}
 
 #[async_trait]
 impl Provider for OpenId {
@@ -296,8 +328,9 @@ impl Provider for OpenId {
         state: &str,
         hint: Option<&str>,
     ) -> Result<Begun, ProviderError> {
-        let document = self.metadata.get().await?;
-        let client = self.client(&document, redirect_uri)?;
+        let published = self.metadata.get().await?;
+        let client = self.client(&published.document, Some(redirect_uri))?;
+        let (ours, quirks) = (&self.settings.client, &self.settings.quirks);
         let pending = Pending {
             nonce: Token::random(&*self.entropy).text(),
             verifier: Token::random(&*self.entropy).text(),
@@ -305,76 +338,77 @@ impl Provider for OpenId {
         let challenge =
             PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
         let (state, nonce) = (state.to_owned(), pending.nonce.clone());
-        let request = client
+        let mut request = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
                 move || CsrfToken::new(state),
                 move || Nonce::new(nonce),
             )
-            .add_scopes(self.settings.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
-            .set_pkce_challenge(challenge);
-        let (redirect, ..) = match hint {
-            Some(hint) => request.set_login_hint(LoginHint::new(hint.to_owned())).url(),
-            None => request.url(),
-        };
+            .add_scopes(ours.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new));
+        if quirks.pkce {
+            request = request.set_pkce_challenge(challenge);
+        }
+        if quirks.form_post {
+            request = request.add_extra_param("response_mode", "form_post");
+        }
+        for (name, value) in &ours.parameters {
+            request = request.add_extra_param(name, value);
+        }
+        if let Some(hint) = hint {
+            request = request.set_login_hint(LoginHint::new(hint.to_owned()));
+        }
+        let (redirect, ..) = request.url();
         Ok(Begun { onward: Onward::Redirect(redirect), pending })
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
         let pending =
             callback.pending.ok_or_else(|| ProviderError::invalid("state", "nobody asked for this login"))?;
-        let document = self.metadata.get().await?;
-        check_issuer(&document, callback.parameters.get("iss"))?;
-        if let Some(code) = callback.parameters.get("error") {
-            let description = callback.parameters.get("error_description").cloned().unwrap_or_default();
-            return Err(ProviderError::Refused { code: code.clone(), description });
-        }
+        let published = self.metadata.get().await?;
+        check_issuer(&published.document, callback.parameters.get("iss"))?;
+        callback.refusal()?;
 
-        let client = self.client(&document, callback.redirect_uri)?;
+        let quirks = &self.settings.quirks;
+        let client = self.client(&published.document, Some(callback.redirect_uri))?;
         let answer = self.redeem(&client, &callback, pending).await?;
         let id_token = answer
             .id_token()
             .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
-        let now = self.clock.now();
-        let mut claims = self.verified(&client, id_token, Some(&pending.nonce), now).await?;
-        let subject = subject_of(&claims)?;
-        if document.userinfo_endpoint().is_some()
+        let (now, nonce) = (self.clock.now(), quirks.nonce.then_some(pending.nonce.as_str()));
+        let (issuer, mut claims) = self.verified(&published, id_token, nonce, now).await?;
+        let subject = subject_of(&claims, quirks.subject)?;
+        tell_verified(&mut claims, quirks.verified);
+        if published.document.userinfo_endpoint().is_some()
             && ["email", "name"].iter().any(|name| !claims.contains_key(*name))
         {
-            let more = self.user_info(&client, answer.access_token(), &subject).await?;
+            let more = self.user_info(&published.document, answer.access_token(), &claims).await?;
             claims = joined(claims, more);
+        }
+        if quirks.name_once
+            && let Some(names) = callback.parameters.get("user").and_then(|user| names_of(user))
+        {
+            claims = joined(claims, names);
         }
         let auth_time =
             claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds).min(now);
-        let tokens = granted(&answer, None, now);
-        Ok(ExternalIdentity {
-            issuer: self.settings.issuer.clone(),
-            subject,
-            amr: methods(&claims),
-            auth_time,
-            sid: sid_of(&claims),
-            claims,
-            tokens,
-            once: None,
-            session_ends_at: None,
-        })
+        Ok(self.identity(issuer, subject, claims, self.granted(&answer, None, now), auth_time))
     }
 
-    async fn renew(&self, tokens: &ProviderTokens, subject: &str) -> Result<Renewed, ProviderError> {
+    async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError> {
         let refresh_token = tokens
             .refresh_token
             .as_ref()
             .ok_or_else(|| ProviderError::invalid("refresh token", "there is none"))?;
-        let document = self.metadata.get().await?;
-        let client = self.client(&document, &self.settings.issuer)?;
+        let published = self.metadata.get().await?;
+        let client = self.client(&published.document, None)?;
         let answer = self.refresh_grant(&client, refresh_token).await?;
-        let renewed = granted(&answer, Some(tokens), self.clock.now());
-        let identity = self.renewed_identity(&document, &client, &answer, tokens, subject).await;
+        let renewed = self.granted(&answer, Some(tokens), self.clock.now());
+        let identity = self.renewed_identity(&published, &answer, tokens, account).await;
         Ok(Renewed { tokens: renewed, identity })
     }
 
     async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward> {
-        let document = self.metadata.get().await.ok()?;
+        let document = &self.metadata.get().await.ok()?.document;
         let mut url = document.additional_metadata().end_session_endpoint.clone()?;
         // A document that could send browsers to a script, or to plain http, is not followed.
         if url.scheme() != "https" && url.scheme() != document.issuer().url().scheme() {
@@ -385,7 +419,7 @@ impl Provider for OpenId {
             query.append_pair("id_token_hint", token.expose());
         }
         query
-            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("client_id", &self.settings.client.id)
             .append_pair("post_logout_redirect_uri", back_to)
             .append_pair("state", state);
         drop(query);
@@ -393,17 +427,20 @@ impl Provider for OpenId {
     }
 
     async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError> {
-        let document = self.metadata.get().await?;
-        let audience = &self.settings.client_id;
-        let judged = backchannel::judge(token, &document, audience, self.clock.now());
+        let audience = &self.settings.client.id;
+        let judge = |published: &Published| {
+            backchannel::judge(token, &published.document, audience, self.clock.now())
+        };
+        let judged = judge(&*self.metadata.get().await?);
         if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             return judged;
         }
-        let document = self.metadata.after_unknown_key().await?;
-        backchannel::judge(token, &document, audience, self.clock.now())
+        judge(&*self.metadata.after_unknown_key().await?)
     }
 
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
-        self.metadata.get().await.map(|_| Vec::new())
+        let published = self.metadata.get().await?;
+        // A key of ours that cannot sign is to be told before somebody wants in.
+        self.client(&published.document, None).map(|_| Vec::new())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::Duration;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use serde_json::{Value, json};
 use std::fmt;
 use std::pin::Pin;
 
@@ -46,6 +47,16 @@ impl fmt::Display for OutboundError {
 
 impl std::error::Error for OutboundError {}
 
+/// What an API answered.
+pub struct Told {
+    /// The status.
+    pub status: http::StatusCode,
+    /// Where a list goes on.
+    pub next: Option<url::Url>,
+    /// The body.
+    pub json: Value,
+}
+
 /// The HTTP client for calls to providers.
 #[derive(Clone)]
 pub struct Outbound(reqwest::Client);
@@ -84,6 +95,23 @@ impl Outbound {
         }
     }
 
+    /// What an API answers to whoever holds `token` (RFC 6750, section 2.1).
+    ///
+    /// # Errors
+    /// Where nothing is answered. An answer that is no JSON is null.
+    pub async fn ask(&self, url: &url::Url, token: &str) -> Result<Told, OutboundError> {
+        let request = http::Request::get(url.as_str())
+            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+        let answer = self.send(request.body(Vec::new()).map_err(|_| OutboundError::Malformed)?).await?;
+        let link = answer.headers().get(http::header::LINK).and_then(|link| link.to_str().ok());
+        Ok(Told {
+            status: answer.status(),
+            next: link.and_then(next_page).and_then(|next| url.join(next).ok()),
+            json: serde_json::from_slice(answer.body()).unwrap_or_default(),
+        })
+    }
+
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {
         let request = request.try_into().map_err(OutboundError::Failed)?;
         let mut answer = self.0.execute(request).await.map_err(OutboundError::Failed)?;
@@ -107,6 +135,30 @@ impl<'c> AsyncHttpClient<'c> for Outbound {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
+        Box::pin(async { self.send(request).await.map(as_errors_are) })
     }
+}
+
+/// Where a list goes on (RFC 8288, section 3).
+fn next_page(link: &str) -> Option<&str> {
+    let next = link.split(',').find(|link| link.contains("rel=\"next\""))?;
+    next.trim().strip_prefix('<')?.split_once('>').map(|(url, _)| url)
+}
+
+/// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub and Slack
+/// tell it with a 200, Facebook as an object of its own.
+fn as_errors_are(mut answer: HttpResponse) -> HttpResponse {
+    let Ok(Value::Object(object)) = serde_json::from_slice(answer.body()) else { return answer };
+    match object.get("error") {
+        Some(Value::String(_)) if answer.status().is_success() => {}
+        Some(Value::Object(error)) => {
+            let told = json!({ "error": error.get("type"), "error_description": error.get("message") });
+            *answer.body_mut() = told.to_string().into_bytes();
+        }
+        _ => return answer,
+    }
+    if answer.status().is_success() {
+        *answer.status_mut() = http::StatusCode::BAD_REQUEST;
+    }
+    answer
 }

@@ -20,5 +20,6 @@ mod saml;
 mod saml_browser;
 mod sessions;
 mod sign_in;
+mod social;
 mod store;
 mod streams;

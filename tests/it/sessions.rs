@@ -79,6 +79,7 @@ impl Scene {
             ]
             .into(),
             groups: vec![],
+            told_once: &[],
         };
         let authentication = Authentication {
             provider: "corp".into(),

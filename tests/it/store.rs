@@ -84,6 +84,7 @@ fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
         identity: Identity { issuer: issuer.into(), subject: subject.into(), provider: "corp".into() },
         attributes: [("email".to_owned(), email.to_owned())].into(),
         groups: vec!["staff".into()],
+        told_once: &[],
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::base::{Clock, Duration, Entropy, Secret, Timestamp};
 use crate::config::{self, MetadataSource};
-use crate::model::ProviderTokens;
+use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::alphabet;
@@ -244,10 +244,11 @@ impl Provider for Saml {
             tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
+            told_once: &[],
         })
     }
 
-    async fn renew(&self, _: &ProviderTokens, _: &str) -> Result<Renewed, ProviderError> {
+    async fn renew(&self, _: &ProviderTokens, _: &Identity) -> Result<Renewed, ProviderError> {
         Err(ProviderError::Unavailable("a SAML provider cannot be asked again".into()))
     }
 

@@ -2,12 +2,14 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod documented;
 pub mod load;
 pub mod narthex;
 pub mod parties;
 pub mod process;
 pub mod saml_provider;
 pub mod simplesamlphp;
+pub mod stand_in;
 pub mod tunnel;
 pub mod upstream;
 pub mod visitor;

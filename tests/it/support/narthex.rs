@@ -284,6 +284,14 @@ impl Narthex {
         rows
     }
 
+    /// What is known of the user whose `sub` this is.
+    pub async fn attributes(&self, sub: &str) -> narthex::model::Attributes {
+        let store = self.store().await;
+        let user = store.transaction(|tx| Box::pin(async move { tx.user(sub).await })).await.unwrap();
+        store.close().await;
+        user.unwrap().attributes
+    }
+
     /// Its SQLite file, opened beside it.
     async fn store(&self) -> narthex::store::Store {
         let key = std::fs::read_to_string(self.folder.path().join("narthex.db.key")).unwrap();

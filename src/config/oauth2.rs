@@ -1,0 +1,115 @@
+//! A provider that speaks OAuth 2.0 (RFC 6749) and has an API that tells who a token speaks for.
+
+use super::client::{self, Client};
+use super::preset::{ClientAuth, Preset, Quirks, STANDARD};
+use super::provider::is_safe;
+use super::reader::{Table, Wrong};
+use url::Url;
+
+/// A provider that speaks OAuth 2.0, as this client is registered there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth2 {
+    /// Who its accounts are told apart by.
+    pub issuer: String,
+    /// Where browsers are sent.
+    pub authorization_endpoint: Url,
+    /// Where codes are redeemed.
+    pub token_endpoint: Url,
+    /// Where the person's profile is: a JSON object.
+    pub userinfo_endpoint: Url,
+    /// Where the person's e-mail addresses are listed.
+    pub emails_endpoint: Option<Url>,
+    /// Where the person's groups are listed, and what of each entry makes the name.
+    pub group_lists: Vec<(Url, &'static [&'static str])>,
+    /// The claim that names the account: a name, or a JSON Pointer (RFC 6901).
+    pub subject: String,
+    /// Our registration there.
+    pub client: Client,
+    /// Where it departs from the standards.
+    pub quirks: Quirks,
+}
+
+/// The addresses of a preset.
+pub(super) struct Endpoints {
+    pub issuer: String,
+    pub authorization: String,
+    pub token: String,
+    pub userinfo: String,
+    pub subject: &'static str,
+}
+
+impl OAuth2 {
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let at = |key, mend: &str| table.must(key, mend).and_then(|item| item.parse(endpoint));
+        let authorization_endpoint = at("authorization_endpoint", "say where browsers are sent to sign in");
+        let token_endpoint = at("token_endpoint", "say where codes are redeemed for tokens");
+        let userinfo_endpoint = at("userinfo_endpoint", "say where the person's profile is, as JSON");
+        let subject = table
+            .must(
+                "subject",
+                "say what of the profile names the account for ever: subject = \"id\", or \"/data/id\"",
+            )
+            .and_then(|item| item.string().map(str::to_owned));
+        const WAYS: [(&str, ClientAuth); 2] =
+            [("client_secret_basic", ClientAuth::Basic), ("client_secret_post", ClientAuth::Post)];
+        let client_auth = table
+            .get("token_endpoint_auth_method")
+            .and_then(|item| item.choice(&WAYS))
+            .unwrap_or(ClientAuth::Basic);
+        let pkce = table.get("pkce").and_then(|item| item.boolean()).unwrap_or(true);
+        let client = Client::read(table, &[], client::optional);
+        let userinfo_endpoint = userinfo_endpoint?;
+        Some(Self {
+            // What vouches for the person is this very document.
+            issuer: userinfo_endpoint.to_string(),
+            authorization_endpoint: authorization_endpoint?,
+            token_endpoint: token_endpoint?,
+            userinfo_endpoint,
+            emails_endpoint: None,
+            group_lists: Vec::new(),
+            subject: subject?,
+            client: client?,
+            quirks: Quirks { client_auth, pkce, ..STANDARD },
+        })
+    }
+
+    /// A preset's settings; `at` tells where an address of its stands.
+    pub(super) fn preset(
+        table: &Table<'_>,
+        preset: &Preset,
+        endpoints: Endpoints,
+        at: impl Fn(&str) -> String,
+        wants_groups: bool,
+    ) -> Option<Self> {
+        let url = |text: &str| Url::parse(text).ok();
+        let quirks = preset.quirks;
+        let mut client = Client::read(table, preset.scopes, client::needed)?;
+        if wants_groups {
+            client = client.with_scope(quirks.groups_scope);
+        }
+        let opened = client.scopes.iter().any(|scope| scope == quirks.groups_scope);
+        let lists = quirks.groups.iter().filter(|_| opened);
+        Some(Self {
+            issuer: endpoints.issuer,
+            authorization_endpoint: url(&endpoints.authorization)?,
+            token_endpoint: url(&endpoints.token)?,
+            userinfo_endpoint: url(&endpoints.userinfo)?,
+            emails_endpoint: quirks.emails.and_then(|address| url(&at(address))),
+            group_lists: lists.filter_map(|list| Some((url(&at(list.address))?, list.name))).collect(),
+            subject: endpoints.subject.to_owned(),
+            client,
+            quirks,
+        })
+    }
+}
+
+/// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs TLS.
+fn endpoint(text: &str) -> Result<Url, Wrong> {
+    let wrong = |why: String| (format!("\"{text}\" {why}"), "write an https address".to_owned());
+    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+    match (is_safe(&url), url.fragment()) {
+        (true, None) => Ok(url),
+        (true, Some(_)) => Err(wrong("has a fragment".into())),
+        (false, _) => Err(wrong("is not https".into())),
+    }
+}

@@ -1,0 +1,103 @@
+//! What this client of a provider says at its token endpoint, and what the endpoint's errors mean.
+
+use super::{OutboundError, ProviderError};
+use crate::base::{Duration, Timestamp};
+use crate::config::{Client, ClientSecret, SignedSecret};
+use crate::jose::{self, Algorithm, SigningKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oauth2::{ErrorResponseType, RequestTokenError, StandardErrorResponse};
+use serde_json::json;
+
+/// How long a secret counts that was signed for one call.
+const SIGNED_FOR: Duration = Duration::from_secs(300);
+
+/// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
+/// Core 1.0, section 3.1.2.6; GitHub's and Slack's own), and not of the client or the server.
+const FINAL: [&str; 8] = [
+    "invalid_grant",
+    "access_denied",
+    "login_required",
+    "interaction_required",
+    "consent_required",
+    "bad_refresh_token",
+    "invalid_refresh_token",
+    "token_revoked",
+];
+
+/// What proves to the provider `audience` who we are.
+pub fn secret(
+    client: &Client,
+    audience: &str,
+    now: Timestamp,
+) -> Result<Option<oauth2::ClientSecret>, ProviderError> {
+    let text = match &client.secret {
+        None => return Ok(None),
+        Some(ClientSecret::Shared(secret)) => secret.expose().to_owned(),
+        Some(ClientSecret::Signed(key)) => signed(key, &client.id, audience, now)?,
+    };
+    Ok(Some(oauth2::ClientSecret::new(text)))
+}
+
+/// Apple's client secret: a JWT of the team's, which names the client and is signed with ES256.
+fn signed(key: &SignedSecret, client: &str, audience: &str, now: Timestamp) -> Result<String, ProviderError> {
+    let unusable =
+        |why: String| ProviderError::Unavailable(format!("our private key for it cannot be used: {why}"));
+    let base64: String =
+        key.private_key.expose().lines().map(str::trim).filter(|line| !line.starts_with('-')).collect();
+    let pkcs8 = STANDARD.decode(base64).map_err(|error| unusable(error.to_string()))?;
+    let pkcs8 = zeroize::Zeroizing::new(pkcs8);
+    let signing = SigningKey::read(&key.key_id, Algorithm::Es256, &pkcs8);
+    let claims = json!({
+        "iss": key.team_id, "sub": client, "aud": audience,
+        "iat": now.seconds(), "exp": now.plus(SIGNED_FOR).seconds(),
+    });
+    signing
+        .and_then(|signing| jose::sign(&signing, &[], &claims))
+        .map_err(|error| unusable(error.to_string()))
+}
+
+type Failed<T> = RequestTokenError<OutboundError, StandardErrorResponse<T>>;
+
+/// Why a code was not redeemed.
+pub fn not_redeemed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+    error: Failed<T>,
+) -> ProviderError {
+    match error {
+        RequestTokenError::ServerResponse(answer) => {
+            ProviderError::invalid("token endpoint", format!("it refused the code: {}", words(&answer)))
+        }
+        error => unanswered(error),
+    }
+}
+
+/// Why tokens were not renewed.
+pub fn not_renewed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+    error: Failed<T>,
+) -> ProviderError {
+    match error {
+        RequestTokenError::ServerResponse(answer) if FINAL.contains(&answer.error().as_ref()) => {
+            let description = answer.error_description().cloned().unwrap_or_default();
+            ProviderError::Refused { code: answer.error().as_ref().to_owned(), description }
+        }
+        // A secret that was changed, or a fault over there, is not the person's.
+        RequestTokenError::ServerResponse(answer) => ProviderError::Unavailable(words(&answer)),
+        error => unanswered(error),
+    }
+}
+
+fn words<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+    answer: &StandardErrorResponse<T>,
+) -> String {
+    let description = answer.error_description().map_or("", String::as_str);
+    format!("{} {description}", answer.error().as_ref())
+}
+
+fn unanswered<T: ErrorResponseType + std::fmt::Display + 'static>(error: Failed<T>) -> ProviderError {
+    ProviderError::Unavailable(match error {
+        RequestTokenError::Request(error) => error.to_string(),
+        RequestTokenError::Parse(error, _) => format!("its token endpoint's answer cannot be read: {error}"),
+        RequestTokenError::Other(why) => why,
+        RequestTokenError::ServerResponse(_) => "it answered an error".to_owned(),
+    })
+}

@@ -1,0 +1,300 @@
+//! OAuth 2.0, authorization code grant with PKCE, for providers whose API tells who a token speaks for.
+
+use super::backchannel::LogoutToken;
+use super::claims::{LIFETIME, granted, subject_of, tell_verified};
+use super::client;
+use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
+use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
+use crate::config::{self, ClientAuth};
+use crate::model::{Identity, ProviderTokens};
+use ::oauth2::basic::{BasicClient, BasicTokenResponse};
+use ::oauth2::{
+    AuthType, AuthUrl, ClientId, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, RefreshToken, Scope, TokenResponse as _, TokenUrl,
+};
+use async_trait::async_trait;
+use aws_lc_rs::hmac;
+use http::StatusCode;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use url::Url;
+
+/// How many pages of a list are read, and how much of it is kept: whoever is in more groups than this is
+/// refused later.
+const MOST_PAGES: usize = 11;
+
+type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+
+/// A provider that speaks OAuth 2.0, seen by its client.
+pub struct OAuth2 {
+    settings: config::OAuth2,
+    outbound: Outbound,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl OAuth2 {
+    pub fn new(
+        settings: config::OAuth2,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { settings, outbound, clock, entropy }
+    }
+
+    fn client(&self) -> Result<Client, ProviderError> {
+        let config::OAuth2 { issuer, client, quirks, .. } = &self.settings;
+        let auth_type = match quirks.client_auth {
+            ClientAuth::Post => AuthType::RequestBody,
+            // RFC 6749, section 2.3.1: Basic is the way every server must know.
+            ClientAuth::Basic | ClientAuth::AsMetadataSays => AuthType::BasicAuth,
+        };
+        let made = BasicClient::new(ClientId::new(client.id.clone()))
+            .set_auth_uri(AuthUrl::from_url(self.settings.authorization_endpoint.clone()))
+            .set_token_uri(TokenUrl::from_url(self.settings.token_endpoint.clone()))
+            .set_auth_type(auth_type);
+        Ok(match client::secret(client, issuer, self.clock.now())? {
+            Some(secret) => made.set_client_secret(secret),
+            None => made,
+        })
+    }
+
+    fn redirecting(&self, redirect_uri: &str) -> Result<Client, ProviderError> {
+        let redirect = RedirectUrl::new(redirect_uri.to_owned())
+            .map_err(|error| ProviderError::Unavailable(format!("our callback is no URL: {error}")))?;
+        Ok(self.client()?.set_redirect_uri(redirect))
+    }
+
+    fn granted(
+        &self,
+        answer: &BasicTokenResponse,
+        before: Option<&ProviderTokens>,
+        now: Timestamp,
+    ) -> ProviderTokens {
+        let mut tokens = granted(answer, None, before, self.settings.quirks.lifetime, now);
+        // A token that has no end is asked with again: whoever took it back, or is in other groups since, is
+        // heard of by that.
+        if tokens.refresh_token.is_none() && answer.expires_in().is_none() {
+            tokens.refresh_token = Some(tokens.access_token.clone());
+        }
+        tokens
+    }
+
+    /// What the API tells whoever holds `token`.
+    async fn ask(&self, url: &Url, token: &Secret) -> Result<(Value, Option<Url>), ProviderError> {
+        let mut url = url.clone();
+        if self.settings.quirks.appsecret_proof
+            && let Some(secret) = self.settings.client.private()
+        {
+            url.query_pairs_mut().append_pair("appsecret_proof", &proof(token, secret));
+        }
+        let unavailable = |why: String| ProviderError::Unavailable(why);
+        let told =
+            self.outbound.ask(&url, token.expose()).await.map_err(|error| unavailable(error.to_string()))?;
+        match told.status {
+            status if status.is_success() => {
+                Ok((told.json, told.next.filter(|next| same_origin(next, &url))))
+            }
+            // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
+            StatusCode::UNAUTHORIZED => Err(ProviderError::Refused {
+                code: "invalid_token".to_owned(),
+                description: format!("{} does not take the token", url.path()),
+            }),
+            status => Err(unavailable(format!("{} answered {status}", url.path()))),
+        }
+    }
+
+    /// Every entry of a list.
+    async fn list(&self, url: &Url, token: &Secret) -> Result<Vec<Value>, ProviderError> {
+        let (mut all, mut page) = (Vec::new(), Some(url.clone()));
+        for _ in 0..MOST_PAGES {
+            let Some(url) = page else { break };
+            let (json, next) = self.ask(&url, token).await?;
+            let Value::Array(entries) = json else {
+                return Err(ProviderError::Unavailable(format!("{} is no list", url.path())));
+            };
+            all.extend(entries);
+            page = next;
+        }
+        Ok(all)
+    }
+
+    /// The person whom `tokens` speak for.
+    async fn identity(
+        &self,
+        tokens: ProviderTokens,
+        now: Timestamp,
+    ) -> Result<ExternalIdentity, ProviderError> {
+        let config::OAuth2 { issuer, quirks, .. } = &self.settings;
+        let token = &tokens.access_token;
+        let (Value::Object(mut claims), _) = self.ask(&self.settings.userinfo_endpoint, token).await? else {
+            return Err(ProviderError::Unavailable("its profile of the person is no JSON object".to_owned()));
+        };
+        let subject = subject_of(&claims, &[&self.settings.subject])?;
+        tell_verified(&mut claims, quirks.verified);
+        if let Some(url) = &self.settings.emails_endpoint {
+            tell_primary(&mut claims, &self.list(url, token).await?);
+        }
+        let mut groups = Vec::new();
+        for (url, name) in &self.settings.group_lists {
+            groups.extend(self.list(url, token).await?.iter().filter_map(|entry| group(entry, name)));
+        }
+        if !self.settings.group_lists.is_empty() {
+            claims.insert("groups".to_owned(), groups.into());
+        }
+        Ok(ExternalIdentity {
+            issuer: issuer.clone(),
+            subject,
+            claims,
+            amr: Vec::new(),
+            auth_time: now,
+            sid: None,
+            tokens,
+            once: None,
+            session_ends_at: None,
+            told_once: &[],
+        })
+    }
+}
+
+/// Facebook's proof that whoever brings a token knows the client's secret too.
+fn proof(token: &Secret, secret: &Secret) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    let tag = hmac::sign(&key, token.expose().as_bytes());
+    tag.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A token goes nowhere but where it was first sent.
+fn same_origin(next: &Url, url: &Url) -> bool {
+    next.origin() == url.origin()
+}
+
+/// Has `email` be the address that the person calls the primary one, if that was verified. What the profile
+/// shows may be another, of which nobody says anything.
+fn tell_primary(claims: &mut Map<String, Value>, addresses: &[Value]) {
+    let said = |address: &Value, what: &str| address.get(what) == Some(&Value::Bool(true));
+    let primary = addresses.iter().find(|address| said(address, "primary") && said(address, "verified"));
+    match primary.and_then(|address| address.get("email")) {
+        Some(email) => {
+            claims.insert("email".to_owned(), email.clone());
+            claims.insert("email_verified".to_owned(), true.into());
+        }
+        None => {
+            claims.remove("email");
+        }
+    }
+}
+
+/// The name of a group.
+fn group(entry: &Value, name: &[&str]) -> Option<Value> {
+    let part = |path: &&str| entry.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let parts: Option<Vec<String>> = name.iter().map(part).collect();
+    parts.map(|parts| parts.join("/").into())
+}
+
+#[async_trait]
+impl Provider for OAuth2 {
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        _hint: Option<&str>,
+    ) -> Result<Begun, ProviderError> {
+        let client = self.redirecting(redirect_uri)?;
+        let pending =
+            Pending { nonce: String::new(), verifier: Token::random(&*self.entropy).text().to_string() };
+        let (ours, state) = (&self.settings.client, state.to_owned());
+        let mut request = client
+            .authorize_url(move || CsrfToken::new(state))
+            .add_scopes(ours.scopes.iter().cloned().map(Scope::new));
+        if self.settings.quirks.pkce {
+            let verifier = PkceCodeVerifier::new(pending.verifier.clone());
+            request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        }
+        for (name, value) in &ours.parameters {
+            request = request.add_extra_param(name, value);
+        }
+        let (redirect, _) = request.url();
+        Ok(Begun { onward: Onward::Redirect(redirect), pending })
+    }
+
+    async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
+        let pending =
+            callback.pending.ok_or_else(|| ProviderError::invalid("state", "nobody asked for this login"))?;
+        callback.refusal()?;
+        let client = self.redirecting(callback.redirect_uri)?;
+        let mut request = client.exchange_code(callback.code()?);
+        if self.settings.quirks.pkce {
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+        }
+        let answer = request.request_async(&self.outbound).await.map_err(client::not_redeemed)?;
+        let now = self.clock.now();
+        self.identity(self.granted(&answer, None, now), now).await
+    }
+
+    async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError> {
+        let refresh_token = tokens
+            .refresh_token
+            .as_ref()
+            .ok_or_else(|| ProviderError::invalid("refresh token", "there is none"))?;
+        let now = self.clock.now();
+        let tokens = match *refresh_token == tokens.access_token {
+            true => ProviderTokens { expires_at: now.plus(LIFETIME), ..tokens.clone() },
+            false => {
+                let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
+                let client = self.client()?;
+                let request = client.exchange_refresh_token(&refresh_token);
+                let answer = request.request_async(&self.outbound).await.map_err(client::not_renewed)?;
+                self.granted(&answer, Some(tokens), now)
+            }
+        };
+        let identity = self.identity(tokens.clone(), now).await.and_then(|identity| {
+            match identity.subject == account.subject && identity.issuer == account.issuer {
+                true => Ok(identity),
+                false => Err(ProviderError::invalid("sub", "the renewed tokens are another person's")),
+            }
+        });
+        Ok(Renewed { tokens, identity })
+    }
+
+    async fn logout(&self, _: &ProviderTokens, _: &str, _: &str) -> Option<Onward> {
+        None
+    }
+
+    async fn logout_token(&self, _: &str) -> Result<LogoutToken, ProviderError> {
+        Err(ProviderError::invalid("logout token", "this provider does not speak OpenID Connect"))
+    }
+
+    async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
+        // It publishes nothing of itself: that it listens is all that can be known.
+        let answer = self.outbound.ask(&self.settings.userinfo_endpoint, "").await;
+        answer.map(|_| Vec::new()).map_err(|error| ProviderError::Unavailable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_address_is_the_primary_one_and_verified_or_none() {
+        let email = |addresses: Value| {
+            let mut claims = json!({"email": "public@else.example"}).as_object().unwrap().clone();
+            tell_primary(&mut claims, addresses.as_array().unwrap());
+            claims.get("email").and_then(Value::as_str).map(str::to_owned)
+        };
+        let address = |email: &str, primary: bool, verified: bool| json!({"email": email, "primary": primary, "verified": verified});
+        assert_eq!(
+            email(json!([address("a@x", false, true), address("b@x", true, true)])).as_deref(),
+            Some("b@x")
+        );
+        assert_eq!(email(json!([address("a@x", false, true), address("b@x", true, false)])), None);
+        assert_eq!(email(json!([])), None);
+    }
+}

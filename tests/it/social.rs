@@ -1,0 +1,402 @@
+//! The providers that people know by name, each against a stand-in that speaks as it is documented.
+
+use crate::support::browser::{self, DESK};
+use crate::support::documented::{
+    AMAZON, APPLE, DISCORD, FACEBOOK, GITHUB, GITLAB, GOOGLE, LINKEDIN, MICROSOFT, OTHER, SLACK,
+};
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::stand_in::{CLIENT, Documented, KEY_ID, Person, Pkce, SECRET, StandIn, TEAM, ec_key};
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is, location, next};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use url::Url;
+
+/// What a deployment knows of a stand-in.
+struct Scene {
+    stand_in: Arc<StandIn>,
+    narthex: Narthex,
+    upstream: Upstream,
+}
+
+/// A provider of the file: the right one, and one of the same kind whose secret is wrong.
+fn provider(stand_in: &StandIn, name: &str, right: bool, more: &str) -> String {
+    let (preset, base) = (stand_in.documented.name, stand_in.base());
+    let secret = match (stand_in.documented.signed_secret, right) {
+        (true, right) => {
+            let pem = if right { stand_in.client_key() } else { ec_key().0 };
+            format!("team_id = \"{TEAM}\"\nkey_id = \"{KEY_ID}\"\nprivate_key = '''{pem}'''")
+        }
+        (false, true) => format!("client_secret = \"{SECRET}\""),
+        (false, false) => "client_secret = \"a guess\"".to_owned(),
+    };
+    let place = match preset {
+        "oauth2" => format!(
+            "authorization_endpoint = \"{base}/authorize\"\ntoken_endpoint = \"{base}/token\"\nuserinfo_endpoint = \"{base}/me\""
+        ),
+        _ => format!("base_url = \"{base}\""),
+    };
+    format!(
+        "[[provider]]\ntype = \"{preset}\"\nname = \"{name}\"\nclient_id = \"{CLIENT}\"\n{place}\n{secret}\n{more}\n"
+    )
+}
+
+async fn scene(documented: &'static Documented, more: &str) -> Scene {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let name = documented.name;
+    let stand_in = StandIn::start(documented, vec![builder.callback(name), builder.callback("other")]).await;
+    let narthex = builder
+        .tables(&provider(&stand_in, name, true, more))
+        .tables(&provider(&stand_in, "other", false, more))
+        .route("app", upstream.port, "")
+        .start();
+    Scene { stand_in, narthex, upstream }
+}
+
+/// What comes back from the provider: an address, or a form to one.
+struct Back {
+    url: Url,
+    form: Option<HashMap<String, String>>,
+}
+
+impl Back {
+    fn field(&self, name: &str) -> Option<String> {
+        match &self.form {
+            Some(form) => form.get(name).cloned(),
+            None => {
+                self.url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+            }
+        }
+    }
+
+    /// The same, bringing another code.
+    fn with_code(&self, code: &str) -> Self {
+        let mut url = self.url.clone();
+        let mut form = self.form.clone();
+        match &mut form {
+            Some(form) => drop(form.insert("code".into(), code.into())),
+            None => {
+                let pairs: Vec<_> = self.url.query_pairs().filter(|(name, _)| name != "code").collect();
+                url.query_pairs_mut().clear().extend_pairs(pairs).append_pair("code", code);
+            }
+        }
+        Self { url, form }
+    }
+}
+
+impl Scene {
+    /// A visitor on the way to a provider, agreed there, and not yet back.
+    async fn go(&self, provider: &str) -> (Visitor, Back) {
+        let visitor = Visitor::new(&self.narthex);
+        let asked = visitor.get(&format!("{}/", self.narthex.origin("app"))).await;
+        let sent = visitor.get(&format!("{}&identity_provider={provider}", location(&asked))).await;
+        let answer = visitor.get(location(&sent).as_str()).await;
+        if let Some(url) = next(&answer) {
+            return (visitor, Back { url: url.parse().unwrap(), form: None });
+        }
+        is(&answer, 200);
+        let page = answer.text().await.unwrap();
+        let part = |text: &str, name: &str| {
+            text.split(&format!("{name}=\"")).nth(1).map(|rest| rest.split('"').next().unwrap().to_owned())
+        };
+        let fields = page.split("<input").skip(1).map(|input| {
+            let value = part(input, "value").unwrap().replace("&quot;", "\"").replace("&amp;", "&");
+            (part(input, "name").unwrap(), value)
+        });
+        let url = part(&page, "action").unwrap().parse().unwrap();
+        (visitor, Back { url, form: Some(fields.collect()) })
+    }
+
+    async fn deliver(&self, visitor: &Visitor, back: &Back) -> reqwest::Response {
+        let Some(form) = &back.form else { return visitor.follow(back.url.as_str()).await };
+        let answer = visitor.client.post(back.url.clone()).form(form).send().await.unwrap();
+        visitor.follow(&next(&answer).expect("the form leads to an address")).await
+    }
+
+    async fn sign_in(&self, provider: &str) -> reqwest::Response {
+        let (visitor, back) = self.go(provider).await;
+        self.deliver(&visitor, &back).await
+    }
+
+    /// Why the last login was refused.
+    fn why(&self) -> (String, String) {
+        let failed = self.narthex.audit("login_failed");
+        let last = failed.last().expect("a login was refused");
+        (last["reason"].as_str().unwrap().to_owned(), last["detail"].as_str().unwrap().to_owned())
+    }
+
+    /// What each client must hold against: each attack differs from a login that comes about in one thing.
+    async fn withstands(&self) {
+        let documented = self.stand_in.documented;
+        assert!(documented.pages.iter().all(|page| page.starts_with("https://")));
+        let name = documented.name;
+        let token_endpoint =
+            |told: (String, String)| assert_eq!(told.0, "token endpoint", "{name}: {}", told.1);
+        let logins = self.narthex.audit("login").len();
+
+        // A code that was redeemed already.
+        let (visitor, back) = self.go(name).await;
+        is(&self.deliver(&visitor, &back).await, 200);
+        let used = back.field("code").unwrap();
+        let (visitor, back) = self.go(name).await;
+        is(&self.deliver(&visitor, &back.with_code(&used)).await, 400);
+        token_endpoint(self.why());
+
+        // A code that was given out for another redirect URI.
+        let (_, elsewhere) = self.go("other").await;
+        let (visitor, back) = self.go(name).await;
+        is(&self.deliver(&visitor, &back.with_code(&elsewhere.field("code").unwrap())).await, 400);
+        token_endpoint(self.why());
+
+        // A code that was given out to another browser, which has another verifier and another nonce.
+        let (_, others) = self.go(name).await;
+        let (visitor, back) = self.go(name).await;
+        let answer = self.deliver(&visitor, &back.with_code(&others.field("code").unwrap())).await;
+        match documented.pkce {
+            Pkce::Checked => token_endpoint(self.why()),
+            Pkce::Ignored => assert_eq!(self.why().0, "nonce", "{name}"),
+            // It offers no way to tell.
+            Pkce::Refused => is(&answer, 200),
+        }
+
+        // A secret that is not ours.
+        is(&self.sign_in("other").await, 400);
+        token_endpoint(self.why());
+
+        // Somebody who says no.
+        self.stand_in.person(Person::Unwilling);
+        is(&self.sign_in(name).await, 403);
+        let (reason, detail) = self.why();
+        assert_eq!(reason, "provider_refused", "{name}");
+        assert!(
+            detail.contains(documented.refusal.iter().find(|(name, _)| *name == "error").unwrap().1),
+            "{detail}"
+        );
+        self.stand_in.person(Person::Verified);
+
+        let came_about = if documented.pkce == Pkce::Refused { 2 } else { 1 };
+        assert_eq!(self.narthex.audit("login").len(), logins + came_about, "{name}: a session was left");
+    }
+
+    /// Somebody whose address nobody has verified is not let in by it.
+    async fn refuses_unverified(&self) {
+        self.stand_in.person(Person::Unverified);
+        is(&self.sign_in(self.stand_in.documented.name).await, 403);
+        assert_eq!(self.why().0, "not_allowed", "{}", self.why().1);
+        self.stand_in.person(Person::Verified);
+    }
+
+    /// What the app is told of the person who signs in, and what else is known.
+    async fn told(&self) -> Value {
+        let answer = self.sign_in(self.stand_in.documented.name).await;
+        assert_eq!(answer.status(), 200, "{:?}", self.narthex.audit("login_failed"));
+        let mut claims = self.upstream.seen().last().unwrap().claims();
+        for (name, value) in self.narthex.attributes(claims["sub"].as_str().unwrap()).await {
+            if claims.get(&name).is_none() {
+                claims[name] = value.into();
+            }
+        }
+        claims
+    }
+}
+
+const BY_DOMAIN: &str = "allow = { domains = [\"corp.example\"] }";
+
+/// What the app is told, of these names.
+fn of(claims: &Value, names: &[&str]) -> Value {
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), claims[*name].clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amazon_signs_people_in() {
+    let scene = scene(&AMAZON, "allow = \"anyone\"").await;
+    let told = scene.told().await;
+    assert_eq!(
+        of(&told, &["email", "email_verified", "name"]),
+        json!({"email": "alice@corp.example", "email_verified": false, "name": "Alice"})
+    );
+    scene.withstands().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apple_signs_people_in() {
+    let scene = scene(&APPLE, BY_DOMAIN).await;
+    let told = scene.told().await;
+    let expected = json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice Appleseed", "family_name": "Appleseed"});
+    let names = ["email", "email_verified", "name", "family_name"];
+    assert_eq!(of(&told, &names), expected);
+    // The second time Apple does not tell the name; it is not forgotten.
+    assert_eq!(of(&scene.told().await, &names), expected);
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+
+    // The form may bring nothing but what a login needs, and comes only from who uses forms.
+    let visitor = Visitor::new(&scene.narthex);
+    let post = async |name: &str, body: String| {
+        visitor
+            .client
+            .post(format!("{}/oauth2/idpresponse/{name}", scene.narthex.origin("auth")))
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    };
+    let sent = post("apple", "state=a&code=b&id_token=c&evil=d".into()).await;
+    assert_eq!(location(&sent).query(), Some("code=b&state=a"));
+    is(&post("apple", "state=a&state=b".into()).await, 400);
+    is(&post("apple", format!("state={}", "a".repeat(5000))).await, 400);
+    is(&post("nobody", "state=a".into()).await, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_with_a_browser_comes_back_from_apple_by_its_form() {
+    let scene = scene(&APPLE, BY_DOMAIN).await;
+    let (app, browser) = (format!("{}/", scene.narthex.origin("app")), browser::open(DESK).await);
+    browser.goto(&app).await.unwrap();
+    let button = browser.find(fantoccini::Locator::Css("a[href*='identity_provider=apple']")).await.unwrap();
+    button.click().await.unwrap();
+    for _ in 0..600 {
+        if browser.current_url().await.unwrap().as_str() == app {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        browser.current_url().await.unwrap().as_str(),
+        app,
+        "{:?}",
+        scene.narthex.audit("login_failed")
+    );
+    assert_eq!(scene.upstream.seen()[0].claims()["name"], "Alice Appleseed");
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discord_signs_people_in() {
+    let scene = scene(&DISCORD, BY_DOMAIN).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "preferred_username"]),
+        json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice", "preferred_username": "alice"})
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facebook_signs_people_in() {
+    let scene = scene(&FACEBOOK, "allow = \"anyone\"").await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "family_name", "picture"]),
+        json!({
+            "email": "alice@corp.example", "email_verified": false, "name": "Alice Example",
+            "family_name": "Example", "picture": "https://platform.example/alice.jpg",
+        })
+    );
+    scene.withstands().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn github_signs_people_in() {
+    let scene = scene(&GITHUB, "allow = { groups = [\"guild\"], domains = [\"corp.example\"] }").await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "preferred_username", "cognito:groups"]),
+        json!({
+            "email": "alice@corp.example", "email_verified": true, "name": "Alice", "preferred_username": "alice",
+            "cognito:groups": ["corp", "guild", "corp/owners"],
+        })
+    );
+    scene.withstands().await;
+    // The address that the profile shows counts for nothing; the group is enough.
+    scene.stand_in.person(Person::Unverified);
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified"]),
+        json!({"email": null, "email_verified": null})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gitlab_signs_people_in() {
+    let scene = scene(&GITLAB, BY_DOMAIN).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "preferred_username", "cognito:groups"]),
+        json!({
+            "email": "alice@corp.example", "email_verified": true, "name": "Alice", "preferred_username": "alice",
+            "cognito:groups": ["corp", "corp/platform"],
+        })
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_signs_people_in() {
+    let scene = scene(&GOOGLE, BY_DOMAIN).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name"]),
+        json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice"})
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn linkedin_signs_people_in() {
+    let scene = scene(&LINKEDIN, BY_DOMAIN).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name"]),
+        json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice Example"})
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn microsoft_signs_people_in() {
+    const MINE: &str = "11111111-2222-3333-4444-555555555555";
+    let more = format!("{BY_DOMAIN}\ntenant = \"organizations\"\ntenants = [\"{MINE}\"]");
+    let scene = scene(&MICROSOFT, &more).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "preferred_username"]),
+        json!({
+            "email": "alice@corp.example", "email_verified": true, "name": "Alice",
+            "preferred_username": "alice@corp.example",
+        })
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+
+    // Another tenant's people do not come, whatever their tokens say.
+    *scene.stand_in.tenant.lock().unwrap() = "99999999-2222-3333-4444-555555555555";
+    is(&scene.sign_in("microsoft").await, 400);
+    assert_eq!(scene.why().0, "tenant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_signs_people_in() {
+    let scene = scene(&SLACK, "allow = { groups = [\"T0RR\"] }").await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "cognito:groups"]),
+        json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice", "cognito:groups": ["T0RR"]})
+    );
+    scene.withstands().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_that_speaks_oauth2_signs_people_in() {
+    let more = "subject = \"/data/user/uid\"\nscopes = [\"profile\"]\nallow = { domains = [\"corp.example\"] }\n\
+                [provider.attributes]\nemail = \"/data/user/mail\"\nemail_verified = \"/data/user/checked\"\n\
+                groups = \"/data/user/roles\"\nname = \"/display~1name\"\n";
+    let scene = scene(&OTHER, more).await;
+    assert_eq!(
+        of(&scene.told().await, &["email", "email_verified", "name", "cognito:groups"]),
+        json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice", "cognito:groups": ["staff"]})
+    );
+    scene.withstands().await;
+    scene.refuses_unverified().await;
+}
