@@ -47,6 +47,26 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Users {
+    /// Has the provider accounts of one user sign in as another, who is the same person
+    Link {
+        /// The user that stays: a user name, an e-mail address, or a `sub`
+        destination: String,
+        /// The user whose accounts go over, and who is gone then
+        source: String,
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// Takes a provider account from a user: it signs in as a user of its own again
+    Unlink {
+        /// A user name, an e-mail address, or a `sub`
+        who: String,
+        /// The provider's name in the file
+        provider: String,
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
     /// Ends every session of a person, on every node
     SignOut {
         /// A user name, an e-mail address, or a `sub`
@@ -80,6 +100,12 @@ pub fn main() -> ExitCode {
                 }
             }
             Command::Check { config } => check::check(&config).await,
+            Command::Users(Users::Link { destination, source, config }) => {
+                users::link(&config, &destination, &source).await
+            }
+            Command::Users(Users::Unlink { who, provider, config }) => {
+                users::unlink(&config, &who, &provider).await
+            }
             Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,
         }
     });

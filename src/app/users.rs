@@ -4,6 +4,8 @@ use super::build::Fatal;
 use super::master_key;
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::config::Config;
+use crate::directory::{self, LinkError};
+use crate::model::User;
 use crate::store::{Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,17 +39,113 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
         .map_err(failed)?;
     store.close().await;
     if ended.is_empty() {
-        return Err(Fatal::new(
-            "narthex users sign-out",
-            format!(
-                "nobody is called \"{who}\"\n  mend: give a user name, an e-mail address or a `sub`, as the audit log has them"
-            ),
-        ));
+        return Err(Fatal::new("narthex users sign-out", nobody(who)));
     }
     for (user, sessions) in ended {
         println!("{}: {sessions} session(s) ended", user.username);
     }
     Ok(())
+}
+
+/// Has the provider accounts of `source` sign in as `destination` from now on. The user that they made is gone,
+/// and its sessions have ended.
+///
+/// # Errors
+/// Where either name is nobody's or more than one user's, the two cannot be one, or the store does not answer.
+pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fatal> {
+    const COMMAND: &str = "narthex users link";
+    let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
+    let (now, entropy) = (SystemClock.now(), SystemEntropy);
+    let linked = store
+        .transaction(|tx| {
+            let entropy = &entropy;
+            Box::pin(async move {
+                let (to, from) = (tx.users_named(destination).await?, tx.users_named(source).await?);
+                match (only(destination, to), only(source, from)) {
+                    (Ok(to), Ok(from)) => {
+                        let linked = directory::link(tx, &to, &from, now, entropy).await?;
+                        Ok(linked.map_err(|error| words(&error)))
+                    }
+                    (Err(why), _) | (_, Err(why)) => Ok(Err(why)),
+                }
+            })
+        })
+        .await
+        .map_err(|error| Fatal::new("the store", error))?;
+    store.close().await;
+    told(&linked.map_err(|why| Fatal::new(COMMAND, why))?);
+    Ok(())
+}
+
+/// Takes the account of `provider` from a user. Whoever signs in with it next is a user of its own.
+///
+/// # Errors
+/// Where `who` is nobody's name or more than one user's, has no such account, or the store does not answer.
+pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Fatal> {
+    const COMMAND: &str = "narthex users unlink";
+    let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
+    let (now, entropy) = (SystemClock.now(), SystemEntropy);
+    let left = store
+        .transaction(|tx| {
+            let entropy = &entropy;
+            Box::pin(async move {
+                match only(who, tx.users_named(who).await?) {
+                    Ok(user) => {
+                        let left = directory::unlink(tx, &user, provider, now, entropy).await?;
+                        Ok(left.map_err(|error| words(&error)))
+                    }
+                    Err(why) => Ok(Err(why)),
+                }
+            })
+        })
+        .await
+        .map_err(|error| Fatal::new("the store", error))?;
+    store.close().await;
+    told(&left.map_err(|why| Fatal::new(COMMAND, why))?);
+    Ok(())
+}
+
+/// The one user of this name.
+fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
+    match users.len() {
+        0 => Err(nobody(who)),
+        1 => Ok(users.remove(0)),
+        _ => {
+            let names: Vec<_> = users.iter().map(|user| format!("  {}", user.username)).collect();
+            Err(format!(
+                "several users are called \"{who}\":\n{}\n  mend: give a user name",
+                names.join("\n")
+            ))
+        }
+    }
+}
+
+fn nobody(who: &str) -> String {
+    format!(
+        "nobody is called \"{who}\"\n  mend: give a user name, an e-mail address or a `sub`, as the audit log has them"
+    )
+}
+
+fn words(error: &LinkError) -> String {
+    match error {
+        LinkError::Same => "both are the same user already".to_owned(),
+        LinkError::Both(provider) => format!(
+            "both have an account of {provider}, and a user has one of each provider\n  mend: unlink one of them first"
+        ),
+        LinkError::NoAccount => {
+            "the user has no account of this provider\n  mend: give the provider's name, as the file has it"
+                .to_owned()
+        }
+        LinkError::NamedAfter => {
+            "the user is named after this account, which stays\n  mend: unlink the other accounts instead"
+                .to_owned()
+        }
+    }
+}
+
+fn told(user: &User) {
+    let accounts: Vec<_> = user.identities.iter().map(|identity| identity.provider.as_str()).collect();
+    println!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
 async fn open(config: &Config) -> Result<Store, Fatal> {

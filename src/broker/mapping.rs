@@ -48,6 +48,13 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
         attributes.insert("email_verified".to_owned(), (said || config.trust_email).to_string());
     }
+    // What a provider tells only once may be known already.
+    let lacks = |name: &&String| {
+        !attributes.contains_key(name.as_str()) && !external.told_once.contains(&name.as_str())
+    };
+    if let Some(name) = config.required_attributes.iter().find(lacks) {
+        return Err(format!("`{name}` is required of everybody, and the provider does not tell it"));
+    }
     let groups = match claim("groups") {
         Some(Value::Array(groups)) => groups.iter().filter_map(text).collect(),
         Some(value) => text(value).into_iter().collect(),
@@ -109,6 +116,7 @@ mod tests {
                 quirks: STANDARD,
             }),
             preset: None,
+            required_attributes: vec![],
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             trust_email,

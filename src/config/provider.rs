@@ -22,6 +22,8 @@ pub struct Provider {
     pub allow: Allow,
     /// User attribute -> the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.
     pub attributes: BTreeMap<String, String>,
+    /// User attributes without which nobody is signed in.
+    pub required_attributes: Vec<String>,
     /// Whether its e-mail addresses count as verified without its saying so.
     pub trust_email: bool,
     /// The e-mail domains whose people it signs in: who types an address of theirs is sent there.
@@ -152,6 +154,8 @@ impl Provider {
             all.extend(preset.attributes.iter().map(|(name, claim)| (name.to_string(), claim.to_string())));
         }
         all.extend(table.get("attributes").map(attributes).unwrap_or_default());
+        let required_attributes =
+            table.get("required_attributes").map(|item| required(&item)).unwrap_or_default();
         let domains = table.get("domains").map(|item| domains(&item, item.strings())).unwrap_or_default();
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
         // Whoever signs out here need not mean to leave an account that is used everywhere.
@@ -177,6 +181,7 @@ impl Provider {
             preset,
             allow,
             attributes: all,
+            required_attributes,
             trust_email,
             domains,
             logout,
@@ -328,15 +333,28 @@ pub const STANDARD_ATTRIBUTES: [&str; 15] = [
     "zoneinfo",
 ];
 
+/// Whether a user can have an attribute of this name.
+fn is_attribute(name: &str) -> bool {
+    let custom = name.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
+    custom || STANDARD_ATTRIBUTES.contains(&name)
+}
+
+fn required(item: &Item<'_>) -> Vec<String> {
+    let names = item.strings();
+    for name in names.iter().filter(|name| !is_attribute(name)) {
+        item.wrong(
+            format!("`{name}` is no user attribute"),
+            "use a standard one (email, name, …) or \"custom:something\"",
+        );
+    }
+    names
+}
+
 fn attributes(item: Item<'_>) -> BTreeMap<String, String> {
     let Some(table) = item.table("[provider.attributes]") else { return BTreeMap::new() };
     let mut map = BTreeMap::new();
     for item in table.all() {
-        let custom =
-            item.key.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
-        let known =
-            STANDARD_ATTRIBUTES.contains(&&*item.key) || matches!(&*item.key, "email_verified" | "groups");
-        if !custom && !known {
+        if !is_attribute(&item.key) && !matches!(&*item.key, "email_verified" | "groups") {
             item.wrong(
                 format!("`{}` is no user attribute", item.key),
                 "use a standard one (email, name, groups, …) or \"custom:something\"",

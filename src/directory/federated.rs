@@ -64,7 +64,7 @@ pub async fn upsert(
 /// The user name of a provider account. Different accounts have different names: a provider's name
 /// holds no `~`, the part behind it has a fixed length, and the subject is everything after that.
 /// The issuer is in it, so that a provider pointed elsewhere gives nobody another person's name.
-fn username(identity: &Identity) -> String {
+pub(super) fn username(identity: &Identity) -> String {
     let issuer: String = sha256(&identity.issuer)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}~{issuer}_{}", identity.provider, identity.subject)
 }

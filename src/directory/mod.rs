@@ -2,7 +2,9 @@
 //! none of them holds a rule of its own.
 
 mod federated;
+mod linking;
 mod sessions;
 
 pub use federated::{FederatedAccount, upsert};
+pub use linking::{LinkError, link, unlink};
 pub use sessions::{Authentication, Browser, begin_session};

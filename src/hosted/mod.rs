@@ -4,11 +4,13 @@
 mod device;
 mod failure;
 mod grpc;
+mod marks;
 mod pages;
 mod texts;
 
 pub use device::Device;
 pub use failure::{Action, Failure};
+pub use marks::mark;
 pub use pages::{
     App, Choice, Finder, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
 };

@@ -11,6 +11,8 @@ use url::Url;
 pub struct Choice {
     /// What the button says.
     pub name: String,
+    /// Its mark, as SVG; its initial stands for one that has none.
+    pub mark: Option<&'static str>,
     /// Where it leads.
     pub href: String,
     /// Whether this browser chose it the last time.
@@ -31,7 +33,7 @@ pub struct Finder {
 }
 
 impl Choice {
-    fn mark(&self) -> String {
+    fn initial(&self) -> String {
         self.name.chars().take(1).flat_map(char::to_uppercase).collect()
     }
 }

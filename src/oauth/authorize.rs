@@ -5,7 +5,7 @@ use crate::access::{LOGIN_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, s
 use crate::broker::{ATTEMPT_LIFETIME, Attempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, onward, see_other, set_cookie};
+use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, mark, onward, see_other, set_cookie};
 use crate::model::{AuthorizationRequest, Session};
 use crate::provider::ProviderError;
 use crate::store::StoreError;
@@ -202,6 +202,7 @@ fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool)
         .iter()
         .map(|provider| Choice {
             name: provider.display_name.clone(),
+            mark: provider.preset.and_then(|preset| mark(preset.name)),
             href: href(&provider.name),
             last: last == Some(&provider.name),
         })

@@ -117,6 +117,42 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Gives the provider accounts of one user to another.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn move_identities(&mut self, from: &str, to: &str) -> Result<()> {
+        sqlx::query("UPDATE user_identities SET user_id = $2 WHERE user_id = $1")
+            .bind(from)
+            .bind(to)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a provider account from its user.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn remove_identity(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
+        sqlx::query("DELETE FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3")
+            .bind(pool_id)
+            .bind(&identity.issuer)
+            .bind(&identity.subject)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Removes a user whose sessions have ended.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn remove_user(&mut self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM users WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
     /// Saves what [`User::refresh`] changed.
     ///
     /// # Errors

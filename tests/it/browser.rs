@@ -5,6 +5,7 @@ use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{free_port, wait_until};
 use crate::support::saml_provider::SamlProvider;
+use crate::support::stand_in::ec_key;
 use crate::support::upstream::Upstream;
 use fantoccini::{Client, Locator};
 use std::path::PathBuf;
@@ -111,6 +112,26 @@ async fn the_demo_works_without_javascript() {
     demo_from_door_to_door(Look { scripts: false, ..DESK }).await;
 }
 
+/// A provider of each preset, none of which is there.
+fn every_preset() -> String {
+    let mut tables = String::new();
+    for preset in narthex::config::PRESETS {
+        let own = match preset.name {
+            "apple" => format!(
+                "team_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"\"\"{}\"\"\"",
+                ec_key().0
+            ),
+            "microsoft" => "client_secret = \"s\"\ntenant = \"common\"".to_owned(),
+            _ => "client_secret = \"s\"".to_owned(),
+        };
+        tables += &format!(
+            "[[provider]]\ntype = \"{}\"\nbase_url = \"http://127.0.0.1:1\"\nclient_id = \"c\"\nallow = \"anyone\"\n{own}\n\n",
+            preset.name
+        );
+    }
+    tables
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_every_screen_by_day_and_by_night() {
     let demo = Demo::start();
@@ -133,6 +154,7 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         .route("app", upstream.port, "")
         .route("broken", free_port(), "access = \"public\"")
         .start();
+    let known = NarthexBuilder::new().tables(&every_preset()).route("app", upstream.port, "").start();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     std::fs::create_dir_all(&folder).unwrap();
     // Somewhere else the same person is signed in, too.
@@ -157,6 +179,11 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         };
         browser.goto(&narthex.origin("app")).await.unwrap();
         keep("choose").await;
+        browser.goto(&known.origin("app")).await.unwrap();
+        keep("presets").await;
+        let marks = "return document.querySelectorAll('.choices svg.mark').length";
+        assert_eq!(browser.execute(marks, vec![]).await.unwrap(), narthex::config::PRESETS.len());
+        browser.goto(&narthex.origin("app")).await.unwrap();
         let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
         address.send_keys("ann@elsewhere.example\n").await.unwrap();
         sees(&browser, "No sign-in is known").await;

@@ -235,6 +235,62 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     (
         "type = \"oidc\"",
+        "type = \"google\"",
+        "5:1",
+        "unknown key `issuer` in [[provider]]",
+        "remove it; [[provider]] knows",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"google\"",
+        "3:1",
+        "`client_secret` is missing in [[provider]]",
+        "add the client secret that the provider gave you",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"microsoft\"\nclient_secret = \"s\"\ntenant = \"corp.example\"",
+        "6:10",
+        "\"corp.example\" is no tenant's id",
+        "write the directory's id as its overview shows it",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"apple\"\nteam_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"guess\"",
+        "7:15",
+        "that is no private key",
+        "give the .p8 file as Apple made it",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"\nclient_id = \"narthex\"\nallow = \"anyone\"",
+        "type = \"facebook\"\nclient_id = \"narthex\"\nclient_secret = \"s\"\nallow = { domains = [\"corp.example\"] }",
+        "7:9",
+        "`allow` lets nobody in: this provider does not say which e-mail addresses it has verified",
+        "write allow = \"anyone\", or trust_email = true if you believe it all the same",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"gitlab\"\nclient_secret = \"s\"\nbase_url = \"http://gitlab.example.com\"",
+        "6:12",
+        "\"http://gitlab.example.com\" is not https",
+        "write it like \"https://gitlab.example.com\"",
+    ),
+    (
+        "allow = \"anyone\"",
+        "allow = \"anyone\"\n[provider.authorization_parameters]\nstate = \"mine\"",
+        "9:9",
+        "`state` is not to be changed",
+        "remove it; scopes have a key of their own",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"oauth2\"\nsubject = \"id\"\nauthorization_endpoint = \"https://a.example/#x\"",
+        "6:26",
+        "\"https://a.example/#x\" has a fragment",
+        "write an https address",
+    ),
+    (
+        "type = \"oidc\"",
         "type = \"saml\"",
         "3:1",
         "`metadata` is missing in [[provider]]",
@@ -286,6 +342,19 @@ fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
 }
 
 #[test]
+fn whoever_has_an_account_somewhere_is_not_let_in_unless_the_file_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for preset in narthex::config::PRESETS {
+        let name = preset.name;
+        let text = format!(
+            "public_url = \"https://auth.example.com\"\n[[provider]]\ntype = \"{name}\"\nclient_id = \"c\"\n"
+        );
+        let (good, _, said) = check(folder.path(), &text);
+        assert!(!good && said.contains("`allow` is missing in [[provider]]"), "{name}: {said}");
+    }
+}
+
+#[test]
 fn what_would_keep_people_out_is_found_before_they_come() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = |name: &str, days: u32, host: &str| {
@@ -324,7 +393,10 @@ fn what_would_keep_people_out_is_found_before_they_come() {
         (file("good", "good", &up) + "upstream_ca = \"absent-ca.pem\"\n", "absent-ca.pem"),
         (file("good", "good", &up) + "upstream_ca = \"narthex.toml\"\n", "it holds no certificate"),
         (file("good", "good", &down), "corp: the provider is not available"),
-        (file("good", "good", &other_name), "corp: the provider is not available: unexpected issuer URI"),
+        (
+            file("good", "good", &other_name),
+            "corp: the provider is not available: its discovery document says the issuer is",
+        ),
     ] {
         let (good, said, _) = check(folder.path(), &text);
         assert!(!good && said.contains(problem), "{problem}\nbut it said:\n{said}");

@@ -12,6 +12,7 @@ mod crash;
 mod gateway;
 mod hostile;
 mod hostile_saml;
+mod linking;
 mod lying_provider;
 mod nodes;
 mod over_time;

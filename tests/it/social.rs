@@ -8,6 +8,10 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::stand_in::{CLIENT, Documented, KEY_ID, Person, Pkce, SECRET, StandIn, TEAM, ec_key};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
+use narthex::base::{SystemClock, SystemEntropy};
+use narthex::config::Config;
+use narthex::model::Identity;
+use narthex::provider::{Callback, ExternalIdentity, Onward, Outbound, Provider, ProviderError};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -399,4 +403,117 @@ async fn any_other_that_speaks_oauth2_signs_people_in() {
     );
     scene.withstands().await;
     scene.refuses_unverified().await;
+}
+
+/// The provider of a file, without a gateway about it.
+fn connected(stand_in: &StandIn, more: &str) -> Arc<dyn Provider> {
+    let name = stand_in.documented.name;
+    let file = format!("public_url = \"https://auth.example\"\n{}", provider(stand_in, name, true, more));
+    let config = Config::parse(&file, "test", std::path::Path::new("."), &|_| None).unwrap();
+    let outbound = Outbound::new().unwrap();
+    narthex::provider::connect(
+        &config.providers[0],
+        None,
+        outbound,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    )
+}
+
+const CALLBACK: &str = "https://auth.example/oauth2/idpresponse/it";
+
+/// A login, as far as the provider has a part in it.
+async fn log_in(provider: &dyn Provider) -> Result<ExternalIdentity, ProviderError> {
+    let begun = provider.begin(CALLBACK, "state", None).await.unwrap();
+    let Onward::Redirect(url) = begun.onward else { panic!("a form") };
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let back = location(&client.get(url).send().await.unwrap());
+    let parameters = back.query_pairs().into_owned().collect();
+    let pending = Some(&begun.pending);
+    provider.finish(Callback { parameters: &parameters, redirect_uri: CALLBACK, pending }).await
+}
+
+fn account(identity: &ExternalIdentity) -> Identity {
+    let (issuer, subject) = (identity.issuer.clone(), identity.subject.clone());
+    Identity { issuer, subject, provider: "it".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_an_app_back_is_heard_of_whatever_kind_of_token_there_was() {
+    for (documented, more) in [
+        (&DISCORD, "allow = \"anyone\""),
+        (&GITHUB, "allow = { groups = [\"corp\"] }"),
+        (&GITLAB, "allow = \"anyone\""),
+    ] {
+        let stand_in = StandIn::start(documented, vec![CALLBACK.into()]).await;
+        let provider = connected(&stand_in, more);
+        let identity = log_in(&*provider).await.unwrap();
+        let renewed = provider.renew(&identity.tokens, &account(&identity)).await.unwrap();
+        let again = renewed.identity.unwrap();
+        assert_eq!(
+            (&again.subject, &again.issuer),
+            (&identity.subject, &identity.issuer),
+            "{}",
+            documented.name
+        );
+        assert_eq!(again.claims.get("groups"), identity.claims.get("groups"), "{}", documented.name);
+
+        // Tokens that speak for somebody else are not this person's.
+        let somebody = Identity { subject: "somebody".into(), ..account(&identity) };
+        let other = provider.renew(&renewed.tokens, &somebody).await.unwrap();
+        assert!(
+            matches!(other.identity, Err(ProviderError::Invalid { check: "sub", .. })),
+            "{:?}",
+            other.identity
+        );
+
+        stand_in.revoke();
+        let refused = provider.renew(&other.tokens, &account(&identity)).await;
+        let refused = refused.and_then(|renewed| renewed.identity);
+        assert!(matches!(refused, Err(ProviderError::Refused { .. })), "{}: {refused:?}", documented.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_what_its_issuer_and_its_keys_say() {
+    const MINE: &str = "11111111-2222-3333-4444-555555555555";
+    const OTHER_TENANT: &str = "99999999-2222-3333-4444-555555555555";
+    let stand_in = StandIn::start(&MICROSOFT, vec![CALLBACK.into()]).await;
+    let all = connected(&stand_in, "allow = \"anyone\"\ntenant = \"organizations\"");
+    let issuer = |identity: Result<ExternalIdentity, ProviderError>| identity.unwrap().issuer;
+    let check = |identity: Result<ExternalIdentity, ProviderError>| match identity {
+        Err(ProviderError::Invalid { check, .. }) => check,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(issuer(log_in(&*all).await), format!("{}/{MINE}/v2.0", stand_in.base()));
+    // The same subject of another tenant is somebody else.
+    *stand_in.tenant.lock().unwrap() = OTHER_TENANT;
+    assert_eq!(issuer(log_in(&*all).await), format!("{}/{OTHER_TENANT}/v2.0", stand_in.base()));
+    // Accounts of nobody's but the person's own are not an organization's.
+    *stand_in.tenant.lock().unwrap() = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    assert_eq!(check(log_in(&*all).await), "tenant");
+
+    // A token that says one tenant, and comes from another's issuer.
+    *stand_in.tenant.lock().unwrap() = MINE;
+    *stand_in.said_tenant.lock().unwrap() = Some(OTHER_TENANT);
+    assert_eq!(check(log_in(&*all).await), "issuer");
+    *stand_in.said_tenant.lock().unwrap() = None;
+    log_in(&*all).await.unwrap();
+
+    // A key of one tenant's own signs for no other.
+    *stand_in.key_of.lock().unwrap() = Some(OTHER_TENANT);
+    let strict = connected(&stand_in, "allow = \"anyone\"\ntenant = \"organizations\"");
+    assert_eq!(check(log_in(&*strict).await), "signature");
+    *stand_in.tenant.lock().unwrap() = OTHER_TENANT;
+    log_in(&*strict).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_file_adds_to_a_request_goes_along() {
+    let stand_in = StandIn::start(&GITHUB, vec![CALLBACK.into()]).await;
+    let more =
+        "allow = { groups = [\"corp\"] }\n[provider.authorization_parameters]\nallow_signup = \"false\"";
+    let begun = connected(&stand_in, more).begin(CALLBACK, "state", None).await.unwrap();
+    let Onward::Redirect(url) = begun.onward else { panic!("a form") };
+    assert!(url.query_pairs().any(|(name, value)| name == "allow_signup" && value == "false"), "{url}");
 }

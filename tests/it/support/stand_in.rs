@@ -120,8 +120,12 @@ pub struct StandIn {
     kept: Mutex<Kept>,
     /// Of the key that signs Apple's client secrets: SubjectPublicKeyInfo.
     client_key: Mutex<Vec<u8>>,
-    /// The tenant that the next ID token is of, and whether its key is the tenant's own.
+    /// The tenant that the next ID token is of.
     pub tenant: Mutex<&'static str>,
+    /// The tenant that it says, where that is another one.
+    pub said_tenant: Mutex<Option<&'static str>>,
+    /// The one tenant for which the key signs.
+    pub key_of: Mutex<Option<&'static str>>,
 }
 
 /// One RSA key for all: making one takes long.
@@ -146,6 +150,8 @@ impl StandIn {
             kept: Mutex::default(),
             client_key: Mutex::default(),
             tenant: Mutex::new("11111111-2222-3333-4444-555555555555"),
+            said_tenant: Mutex::default(),
+            key_of: Mutex::default(),
         });
         let router = Router::new().fallback(answer).with_state(stand_in.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -383,7 +389,7 @@ fn id_token(stand_in: &StandIn, openid: &OpenId, person: Person, nonce: Option<S
     claims["iat"] = now.into();
     claims["exp"] = (now + 300).into();
     if openid.issuer.contains("{tenantid}") {
-        claims["tid"] = tenant.into();
+        claims["tid"] = stand_in.said_tenant.lock().unwrap().unwrap_or(tenant).into();
     }
     if let Some(nonce) = nonce.filter(|_| openid.says_nonce) {
         claims["nonce"] = nonce.into();
@@ -401,6 +407,9 @@ fn published(stand_in: &StandIn, openid: &OpenId, path: &str) -> Option<Value> {
         let mut key = KEY.1.clone();
         let more = (openid.key)(&base);
         key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        if let (Some(tenant), Some(issuer)) = (*stand_in.key_of.lock().unwrap(), key["issuer"].as_str()) {
+            key["issuer"] = issuer.replace("{tenantid}", tenant).into();
+        }
         return Some(json!({ "keys": [key] }));
     }
     if path != format!("{location}/.well-known/openid-configuration") {

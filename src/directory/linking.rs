@@ -1,0 +1,98 @@
+//! One user for a person who comes through several providers: only an administrator can know that it is one.
+
+use super::federated::username;
+use crate::base::{Entropy, Timestamp};
+use crate::model::{Identity, User};
+use crate::store::{Change, Result, Tx};
+
+/// Why accounts were not linked, or not taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// Both are the same user.
+    Same,
+    /// Both have an account of this provider: nobody could say which of them a session is of.
+    Both(String),
+    /// The user has no account of this provider.
+    NoAccount,
+    /// The user is named after the account, and would be in the way of whoever signs in with it next.
+    NamedAfter,
+}
+
+/// From now on the provider accounts of `source` sign in as `destination`; the user that they made is gone, and
+/// so are its sessions. Answers `destination` as it is then.
+///
+/// # Errors
+/// Where the store does not answer. What cannot be linked is answered in the value.
+pub async fn link(
+    tx: &mut Tx<'_>,
+    destination: &User,
+    source: &User,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<std::result::Result<User, LinkError>> {
+    if destination.id == source.id {
+        return Ok(Err(LinkError::Same));
+    }
+    let same =
+        |one: &Identity, other: &Identity| one.provider == other.provider || one.issuer == other.issuer;
+    let of = |account: &Identity| destination.identities.iter().any(|known| same(known, account));
+    if let Some(both) = source.identities.iter().find(|account| of(account)) {
+        return Ok(Err(LinkError::Both(both.provider.clone())));
+    }
+    end_sessions(tx, source, None, now, entropy).await?;
+    tx.move_identities(&source.id, &destination.id).await?;
+    tx.remove_user(&source.id).await?;
+    tx.tell(&Change::User(source.id.clone()), now, entropy).await?;
+    let mut linked = destination.clone();
+    linked.identities.extend(source.identities.iter().cloned());
+    changed(tx, linked, now, entropy).await.map(Ok)
+}
+
+/// Takes the account of `provider` from `user`: whoever signs in with it next is a user of its own. Its sessions
+/// end.
+///
+/// # Errors
+/// Where the store does not answer. What cannot be taken apart is answered in the value.
+pub async fn unlink(
+    tx: &mut Tx<'_>,
+    user: &User,
+    provider: &str,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<std::result::Result<User, LinkError>> {
+    let Some(identity) = user.identities.iter().find(|identity| identity.provider == provider) else {
+        return Ok(Err(LinkError::NoAccount));
+    };
+    if username(identity) == user.username {
+        return Ok(Err(LinkError::NamedAfter));
+    }
+    end_sessions(tx, user, Some(provider), now, entropy).await?;
+    tx.remove_identity(&user.pool_id, identity).await?;
+    let mut left = user.clone();
+    left.identities.retain(|other| other != identity);
+    changed(tx, left, now, entropy).await.map(Ok)
+}
+
+/// Ends the sessions of `user`, or those through one provider.
+async fn end_sessions(
+    tx: &mut Tx<'_>,
+    user: &User,
+    provider: Option<&str>,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<()> {
+    for session in tx.sessions_of(&user.id).await? {
+        if provider.is_none_or(|provider| session.provider == provider) {
+            tx.end_session(&session.id, now, entropy).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn changed(tx: &mut Tx<'_>, mut user: User, now: Timestamp, entropy: &dyn Entropy) -> Result<User> {
+    user.version += 1;
+    user.updated_at = now;
+    tx.save_user(&user).await?;
+    tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
+    Ok(user)
+}

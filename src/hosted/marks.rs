@@ -1,0 +1,36 @@
+//! The marks by which people find a provider that they know: SVG, which stands in the page itself.
+
+macro_rules! marks {
+    ($($name:literal),*) => {
+        [$(($name, include_str!(concat!("marks/", $name, ".svg")))),*]
+    };
+}
+
+/// The marks, by the preset's name.
+const MARKS: [(&str, &str); 10] = marks![
+    "amazon",
+    "apple",
+    "discord",
+    "facebook",
+    "github",
+    "gitlab",
+    "google",
+    "linkedin",
+    "microsoft",
+    "slack"
+];
+
+/// The mark of a preset.
+pub fn mark(preset: &str) -> Option<&'static str> {
+    MARKS.iter().find(|(name, _)| *name == preset).map(|(_, svg)| svg.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_preset_has_a_mark() {
+        for preset in crate::config::PRESETS {
+            assert!(super::mark(preset.name).is_some(), "{}", preset.name);
+        }
+    }
+}
