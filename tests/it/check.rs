@@ -56,8 +56,18 @@ fn the_files_of_the_readme_are_good() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("corp");
     std::fs::write(&secret, "secret\n").unwrap();
-    for section in ["## Nine lines for your own app", "## The file", "### A company's SAML provider"] {
-        let text = readme(section, "toml").replace("/run/secrets/corp", &secret.display().to_string());
+    let key = folder.path().join("AuthKey.p8");
+    std::fs::write(&key, crate::support::stand_in::ec_key().0).unwrap();
+    for section in [
+        "## Nine lines for your own app",
+        "## The file",
+        "### Providers that people know",
+        "### A company's SAML provider",
+    ] {
+        let mut text = readme(section, "toml").replace("/run/secrets/AuthKey.p8", &key.display().to_string());
+        for name in ["corp", "google", "github", "microsoft", "forge"] {
+            text = text.replace(&format!("/run/secrets/{name}"), &secret.display().to_string());
+        }
         let config = narthex::config::Config::parse(&text, "README.md", folder.path(), &environment);
         if let Err(mistakes) = config {
             panic!("{section}:\n{mistakes}");
