@@ -73,7 +73,14 @@ async fn say(narthex: &Narthex) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pysaml2_signs_a_person_in_and_out_both_ways_by_each_binding() {
-    for (sign, binding) in [("assertion", "redirect"), ("response", "redirect"), ("both", "post")] {
+    for (sign, binding, cipher) in [
+        ("assertion", "redirect", "plain"),
+        ("response", "redirect", "plain"),
+        ("both", "post", "plain"),
+        ("assertion", "redirect", "aes256-cbc"),
+        ("response", "redirect", "aes128-cbc"),
+        ("both", "post", "aes256-cbc"),
+    ] {
         let upstream = Upstream::start().await;
         let port = free_port();
         let home = format!("http://127.0.0.1:{port}");
@@ -81,10 +88,13 @@ async fn pysaml2_signs_a_person_in_and_out_both_ways_by_each_binding() {
         let place = folder.path().display().to_string();
         let _idp = Party::python(
             "saml-idp.py",
-            &[&port.to_string(), &format!("{place}/sp.xml"), &place, sign, binding],
+            &[&port.to_string(), &format!("{place}/sp.xml"), &place, sign, binding, cipher],
         );
         let narthex = NarthexBuilder::new()
-            .tables(&provider(&format!("{home}/metadata"), "request_signing = true"))
+            .tables(&provider(
+                &format!("{home}/metadata"),
+                &format!("request_signing = true\nencrypted_responses = {}", cipher != "plain"),
+            ))
             .route("app", upstream.port, "")
             .start();
         std::fs::write(folder.path().join("sp.xml"), ours(&narthex).await.0).unwrap();
@@ -132,7 +142,14 @@ async fn pysaml2_signs_a_person_in_and_out_both_ways_by_each_binding() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn simplesamlphp_signs_a_person_in_and_out_both_ways_plain_and_encrypted() {
-    for (assertion, response, encrypted) in [(true, false, false), (false, true, false), (true, true, true)] {
+    for (assertion, response, encrypted) in [
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (true, false, true),
+        (false, true, true),
+        (true, true, true),
+    ] {
         let upstream = Upstream::start().await;
         let idp = SimpleSamlPhp::start();
         let narthex = NarthexBuilder::new()

@@ -1,7 +1,8 @@
 """A SAML identity provider by pysaml2, with one person, alice.
-usage: saml-idp.py PORT SP_METADATA FOLDER SIGN BINDING
-SP_METADATA is read when somebody comes. SIGN is assertion, response or both; BINDING is how it takes requests, redirect or post. It takes none that
-is not signed, and ends its session by single logout in both directions."""
+usage: saml-idp.py PORT SP_METADATA FOLDER SIGN BINDING CIPHER
+SP_METADATA is read when somebody comes. SIGN is assertion, response or both; BINDING is how it takes requests, redirect or post. CIPHER is plain, or what
+assertions are encrypted by, such as aes256-cbc. It takes no request that is not signed, and ends its session by single logout in both directions."""
+import functools
 import html
 import pathlib
 import subprocess
@@ -10,12 +11,23 @@ import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import saml2.entity
 from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT, saml
 from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
 from saml2.server import Server
+from saml2.sigver import SecurityContext, pre_encryption_part
 
-port, sp_metadata, folder, sign, binding = sys.argv[1:]
+port, sp_metadata, folder, sign, binding, cipher = sys.argv[1:]
+if cipher != "plain":
+    # Its own choice is triple DES, and its settings know no other.
+    saml2.entity.pre_encryption_part = functools.partial(
+        pre_encryption_part, msg_enc=f"http://www.w3.org/2001/04/xmlenc#{cipher}"
+    )
+    session_key = f"aes-{cipher[3:6]}"
+    SecurityContext.encrypt_assertion = functools.partialmethod(
+        SecurityContext.encrypt_assertion, key_type=session_key
+    )
 base = f"http://127.0.0.1:{port}"
 folder = pathlib.Path(folder)
 key, certificate = str(folder / "py.key"), str(folder / "py.pem")
@@ -110,6 +122,7 @@ class Handler(BaseHTTPRequestHandler):
             in_response_to=answer["in_response_to"], destination=answer["destination"], sp_entity_id=answer["sp_entity_id"],
             userid="alice", name_id=name_id, authn={"class_ref": saml.AUTHN_PASSWORD_PROTECTED},
             sign_response=sign in ("both", "response"), sign_assertion=sign in ("both", "assertion"),
+            encrypt_assertion=cipher != "plain",
             **strong,
         )
         sessions["sp"] = answer["sp_entity_id"]
