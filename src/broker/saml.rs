@@ -265,7 +265,7 @@ impl Broker {
     }
 
     /// Our metadata for the SAML provider `name`.
-    pub fn saml_metadata(&self, catalogue: &Catalogue, name: &str) -> Option<String> {
+    pub fn saml_metadata(&self, catalogue: &Catalogue, name: &str) -> Option<Arc<str>> {
         let entry = self.entry(name).ok()?;
         let acs = super::callback_of(catalogue, &entry.config);
         entry.provider.own_metadata(&acs, &logout_of(catalogue, name))

@@ -40,7 +40,7 @@ pub enum Kind {
     /// SAML 2.0.
     Saml(Saml),
     /// OAuth 2.0 with an API that tells who a token speaks for.
-    OAuth2(OAuth2),
+    OAuth2(Box<OAuth2>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Provider {
         let by_group = matches!(&allow, Some((Allow::Only { groups, .. }, _)) if !groups.is_empty());
         let settings = match kind {
             Some(Type::Saml) => Saml::read(table).map(Kind::Saml),
-            Some(Type::OAuth2) => OAuth2::read(table).map(Kind::OAuth2),
+            Some(Type::OAuth2) => OAuth2::read(table).map(|read| Kind::OAuth2(Box::new(read))),
             Some(Type::Preset(preset)) => of_preset(table, preset, by_group),
             // Without a type, most likely this one was meant.
             Some(Type::Oidc) | None => Oidc::read(table).map(Kind::Oidc).filter(|_| kind.is_some()),
@@ -216,7 +216,7 @@ fn of_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Opti
                 userinfo: at(userinfo),
                 subject,
             };
-            OAuth2::preset(table, preset, endpoints, at, by_group).map(Kind::OAuth2)
+            OAuth2::preset(table, preset, endpoints, at, by_group).map(|read| Kind::OAuth2(Box::new(read)))
         }
     }
 }

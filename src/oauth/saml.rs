@@ -17,7 +17,7 @@ use http::{Method, StatusCode};
 pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
     let text = pool.broker.saml_metadata(&pool.current.load(), &provider);
     Reply(match text {
-        Some(text) => Ok(body(StatusCode::OK, "application/samlmetadata+xml", text)),
+        Some(text) => Ok(body(StatusCode::OK, "application/samlmetadata+xml", text.as_bytes().to_vec())),
         None => Err(Failure::not_found()),
     })
 }

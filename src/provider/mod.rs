@@ -225,7 +225,7 @@ pub trait Provider: Send + Sync {
 
     /// What the provider is to know of us, where there is a form for that: our addresses for responses and
     /// for logout among it.
-    fn own_metadata(&self, _acs: &str, _logout: &str) -> Option<String> {
+    fn own_metadata(&self, _acs: &str, _logout: &str) -> Option<Arc<str>> {
         None
     }
 
@@ -252,7 +252,7 @@ pub fn connect(
             Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))
         }
         config::Kind::OAuth2(settings) => {
-            Arc::new(oauth2::OAuth2::new(settings.clone(), outbound, clock, entropy))
+            Arc::new(oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
             let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");

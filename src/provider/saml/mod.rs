@@ -27,6 +27,7 @@ use super::{
 use crate::base::{Clock, Duration, Entropy, Secret, Timestamp};
 use crate::config::{self, MetadataSource};
 use crate::model::{Identity, ProviderTokens};
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::alphabet;
@@ -59,6 +60,8 @@ pub struct Saml {
     settings: config::Saml,
     own: Own,
     kept: Kept<metadata::Provider>,
+    /// Our metadata as it was signed last, and for which of our addresses: anybody may ask for it.
+    written: ArcSwapOption<((String, String), Arc<str>)>,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -99,7 +102,8 @@ impl Saml {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let kept = Kept::new(settings.metadata.to_string(), clock.clone());
-        Self { settings, own, kept, outbound, clock, entropy }
+        let written = ArcSwapOption::empty();
+        Self { settings, own, kept, written, outbound, clock, entropy }
     }
 
     async fn metadata(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
@@ -279,9 +283,18 @@ impl Provider for Saml {
         self.speaker().logout_response(to, id).onward(to, relay_state, Some(&self.own.key)).ok()
     }
 
-    fn own_metadata(&self, acs: &str, logout: &str) -> Option<String> {
-        own_metadata::write(&self.own.entity_id, acs, logout, self.settings.request_signing, &self.own.key)
-            .ok()
+    fn own_metadata(&self, acs: &str, logout: &str) -> Option<Arc<str>> {
+        let place = (acs.to_owned(), logout.to_owned());
+        if let Some(written) = &*self.written.load()
+            && written.0 == place
+        {
+            return Some(written.1.clone());
+        }
+        let Own { entity_id, key } = &self.own;
+        let text = own_metadata::write(entity_id, acs, logout, self.settings.request_signing, key).ok()?;
+        let text: Arc<str> = text.into();
+        self.written.store(Some(Arc::new((place, text.clone()))));
+        Some(text)
     }
 
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
