@@ -319,7 +319,7 @@ impl Sessions {
             return Ok(None);
         };
         // Whoever lost the provider, or a place in its `allow`, has lost the session too.
-        if !user.enabled || !self.still_allowed(&session, &user) {
+        if !user.enabled || !user.tells_apart(&session.provider) || !self.still_allowed(&session, &user) {
             return Ok(None);
         }
         let seen = session.last_seen_at.millis();

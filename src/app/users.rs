@@ -64,7 +64,7 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fa
                 match (only(destination, to), only(source, from)) {
                     (Ok(to), Ok(from)) => {
                         let linked = directory::link(tx, &to, &from, now, entropy).await?;
-                        Ok(linked.map_err(|error| words(&error)))
+                        Ok(linked.map(|user| (user, from.username)).map_err(|error| words(&error)))
                     }
                     (Err(why), _) | (_, Err(why)) => Ok(Err(why)),
                 }
@@ -73,7 +73,9 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fa
         .await
         .map_err(|error| Fatal::new("the store", error))?;
     store.close().await;
-    told(&linked.map_err(|why| Fatal::new(COMMAND, why))?);
+    let (user, gone) = linked.map_err(|why| Fatal::new(COMMAND, why))?;
+    told(&user);
+    println!("{gone}: is gone");
     Ok(())
 }
 
@@ -105,8 +107,12 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Fatal>
     Ok(())
 }
 
-/// The one user of this name.
+/// The one user of this name. An address that nobody has verified is anybody's to claim, and names nobody here.
 fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
+    match users.iter().position(|user| user.id == who || user.username == who) {
+        Some(exact) => return Ok(users.swap_remove(exact)),
+        None => users.retain(User::email_verified),
+    }
     match users.len() {
         0 => Err(nobody(who)),
         1 => Ok(users.remove(0)),
@@ -122,13 +128,14 @@ fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
 
 fn nobody(who: &str) -> String {
     format!(
-        "nobody is called \"{who}\"\n  mend: give a user name, an e-mail address or a `sub`, as the audit log has them"
+        "nobody is called \"{who}\"\n  mend: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
     )
 }
 
 fn words(error: &LinkError) -> String {
     match error {
         LinkError::Same => "both are the same user already".to_owned(),
+        LinkError::Disabled => "one of them is disabled\n  mend: enable it first".to_owned(),
         LinkError::Both(provider) => format!(
             "both have an account of {provider}, and a user has one of each provider\n  mend: unlink one of them first"
         ),

@@ -2,7 +2,7 @@
 
 use crate::config::{Allow, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
-use crate::model::{Attributes, Identity};
+use crate::model::{Attributes, Identity, User};
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
@@ -48,13 +48,6 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
         attributes.insert("email_verified".to_owned(), (said || config.trust_email).to_string());
     }
-    // What a provider tells only once may be known already.
-    let lacks = |name: &&String| {
-        !attributes.contains_key(name.as_str()) && !external.told_once.contains(&name.as_str())
-    };
-    if let Some(name) = config.required_attributes.iter().find(lacks) {
-        return Err(format!("`{name}` is required of everybody, and the provider does not tell it"));
-    }
     let groups = match claim("groups") {
         Some(Value::Array(groups)) => groups.iter().filter_map(text).collect(),
         Some(value) => text(value).into_iter().collect(),
@@ -71,6 +64,23 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         provider: config.name.clone(),
     };
     Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
+}
+
+/// Whether everything that the file requires of everybody is known of the person, who may have been `known`
+/// before: some providers tell a name only once.
+///
+/// # Errors
+/// What is not known.
+pub fn complete(config: &Provider, account: &FederatedAccount, known: Option<User>) -> Result<(), String> {
+    let known = known.map(|known| known.seen_by(&config.name).attributes).unwrap_or_default();
+    let lacks = |name: &&String| {
+        let before = account.told_once.contains(&name.as_str()) && known.contains_key(name.as_str());
+        !account.attributes.contains_key(name.as_str()) && !before
+    };
+    match config.required_attributes.iter().find(lacks) {
+        Some(name) => Err(format!("`{name}` is required of everybody, and the provider does not tell it")),
+        None => Ok(()),
+    }
 }
 
 fn text(value: &Value) -> Option<String> {

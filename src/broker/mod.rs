@@ -12,19 +12,22 @@ pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
 pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
 
-use crate::base::{Clock, Entropy, KeyRing, Token};
+use crate::base::{Clock, Duration, Entropy, KeyRing, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
 use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
 use crate::provider::saml::OwnKey;
 use crate::provider::{self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError};
-use crate::store::{Once, Store, StoreError, Tx};
+use crate::store::{Once, Store, StoreError};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
+
+/// How long all of a login's calls to its provider may take.
+const FINISH: Duration = Duration::from_secs(25);
 
 /// A login that was begun at a provider, as the browser carries it, sealed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -280,7 +283,10 @@ impl Broker {
         let redirect_uri = callback_of(catalogue, &entry.config);
         let pending = Some(&returned.login.pending);
         let callback = Callback { parameters: returned.parameters, redirect_uri: &redirect_uri, pending };
-        let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
+        let finished = tokio::time::timeout(FINISH, entry.provider.finish(callback)).await;
+        let external = finished
+            .unwrap_or_else(|_| Err(ProviderError::Unavailable("it did not answer in time".to_owned())))
+            .map_err(LoginError::Provider)?;
         self.admit(catalogue, &entry, returned, external).await
     }
 
@@ -317,8 +323,13 @@ impl Broker {
                     if !tx.use_once(Once::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
                         return Ok(Err(LoginError::Used));
                     }
-                    if let Some(other) = belongs_elsewhere(tx, catalogue, entry, account).await? {
+                    let identity = &account.identity;
+                    let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
+                    if let Some(other) = belongs_elsewhere(catalogue, entry, account, known.as_ref()) {
                         return Ok(Err(other));
+                    }
+                    if let Err(why) = mapping::complete(&entry.config, account, known) {
+                        return Ok(Err(LoginError::Unmappable(why)));
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
                     if !user.enabled {
@@ -362,33 +373,27 @@ impl Broker {
 
 /// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
 /// able to say that it is another one, whose people it would sign in as.
-async fn belongs_elsewhere(
-    tx: &mut Tx<'_>,
+fn belongs_elsewhere(
     catalogue: &Catalogue,
     entry: &Entry,
     account: &FederatedAccount,
-) -> Result<Option<LoginError>, StoreError> {
+    known: Option<&User>,
+) -> Option<LoginError> {
     let identity = &account.identity;
-    let Some(user) = tx.user_by_identity(&catalogue.pool.id, &identity.issuer, &identity.subject).await?
-    else {
-        return Ok(None);
-    };
     let same = |known: &&Identity| known.issuer == identity.issuer && known.subject == identity.subject;
-    let Some(owner) = user.identities.iter().find(same).map(|known| known.provider.as_str()) else {
-        return Ok(None);
-    };
+    let owner = known?.identities.iter().find(same).map(|known| known.provider.as_str())?;
     let saml = |config: &config::Provider| matches!(config.kind, config::Kind::Saml(_));
     let owner_is_saml =
         catalogue.config.providers.iter().any(|provider| provider.name == owner && saml(provider));
     let refused = owner != entry.config.name && (saml(&entry.config) || owner_is_saml);
-    Ok(refused.then(|| {
+    refused.then(|| {
         LoginError::Provider(ProviderError::Invalid {
             check: "issuer",
             detail: format!(
                 "the account is one of the provider `{owner}`, which has the same issuer or entity id"
             ),
         })
-    }))
+    })
 }
 
 /// Where `provider` sends browsers back to; registered there.

@@ -84,9 +84,13 @@ impl Broker {
                     };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
-                    // The account is told apart by its issuer: names in the file may change.
-                    let identity = identities.into_iter().find(|id| entry.config.issues(&id.issuer));
-                    let Some(identity) = identity else {
+                    // The account is told apart by its issuer: names in the file may change. Where two
+                    // providers have the same, the name decides.
+                    let (named, others): (Vec<_>, Vec<_>) = identities
+                        .into_iter()
+                        .filter(|id| entry.config.issues(&id.issuer))
+                        .partition(|id| id.provider == session.provider);
+                    let Some(identity) = named.into_iter().chain(others).next() else {
                         return Ok(Turn::Impossible("its provider is another one now"));
                     };
                     Ok(Turn::Mine(Box::new(Mine { session, entry, account: identity, tokens, until })))
@@ -131,6 +135,8 @@ impl Broker {
                 .map(|()| account)
                 .map_err(|who| format!("`allow` does not name {who}"))
         });
+        let known = self.store.user(&mine.session.user_id).await?;
+        let judged = judged.and_then(|account| mapping::complete(config, &account, known).map(|()| account));
         let account = match judged {
             Ok(account) => account,
             Err(why) => return self.end(sid, Some(mine.until), &why).await,

@@ -19,6 +19,8 @@ pub struct OAuth2 {
     pub userinfo_endpoint: Url,
     /// Where the person's e-mail addresses are listed.
     pub emails_endpoint: Option<Url>,
+    /// Whether the address on the profile counts for nothing.
+    pub emails_listed: bool,
     /// Where the person's groups are listed, and what of each entry makes the name.
     pub group_lists: Vec<(Url, &'static [&'static str])>,
     /// The claim that names the account: a name, or a JSON Pointer (RFC 6901).
@@ -66,6 +68,7 @@ impl OAuth2 {
             token_endpoint: token_endpoint?,
             userinfo_endpoint,
             emails_endpoint: None,
+            emails_listed: false,
             group_lists: Vec::new(),
             subject: subject?,
             client: client?,
@@ -87,14 +90,16 @@ impl OAuth2 {
         if wants_groups {
             client = client.with_scope(quirks.groups_scope);
         }
-        let opened = client.scopes.iter().any(|scope| scope == quirks.groups_scope);
-        let lists = quirks.groups.iter().filter(|_| opened);
+        let has = |scope: &str| client.scopes.iter().any(|known| known == scope);
+        let lists = quirks.groups.iter().filter(|_| has(quirks.groups_scope));
+        let emails = quirks.emails.filter(|(scope, _)| has(scope) || has("user"));
         Some(Self {
             issuer: endpoints.issuer,
             authorization_endpoint: url(&endpoints.authorization)?,
             token_endpoint: url(&endpoints.token)?,
             userinfo_endpoint: url(&endpoints.userinfo)?,
-            emails_endpoint: quirks.emails.and_then(|address| url(&at(address))),
+            emails_endpoint: emails.and_then(|(_, address)| url(&at(address))),
+            emails_listed: quirks.emails.is_some(),
             group_lists: lists.filter_map(|list| Some((url(&at(list.address))?, list.name))).collect(),
             subject: endpoints.subject.to_owned(),
             client,

@@ -100,8 +100,9 @@ pub struct Quirks {
     pub lifetime: Option<Duration>,
     /// Whether calls must prove that the caller knows the client secret (Facebook's `appsecret_proof`).
     pub appsecret_proof: bool,
-    /// Where the person's e-mail addresses are listed, each with `primary` and `verified`.
-    pub emails: Option<&'static str>,
+    /// Where the person's e-mail addresses are listed, each with `primary` and `verified`: the scope that opens
+    /// the list, and its address.
+    pub emails: Option<(&'static str, &'static str)>,
     /// The scope that opens the lists of groups.
     pub groups_scope: &'static str,
     /// The lists of groups.
@@ -223,7 +224,7 @@ pub const PRESETS: [Preset; 10] = [
         attributes: &[("preferred_username", "login"), ("picture", "avatar_url"), ("profile", "html_url")],
         quirks: Quirks {
             client_auth: ClientAuth::Post,
-            emails: Some("https://api.github.com/user/emails?per_page=100"),
+            emails: Some(("user:email", "https://api.github.com/user/emails?per_page=100")),
             groups_scope: "read:org",
             groups: &[
                 GroupList { address: "https://api.github.com/user/orgs?per_page=100", name: &["/login"] },

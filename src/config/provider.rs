@@ -3,7 +3,7 @@
 use super::oauth2::Endpoints;
 use super::preset::{PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
-use super::{Client, OAuth2, Oidc, Saml};
+use super::{Client, Issuer, OAuth2, Oidc, Saml};
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -170,6 +170,15 @@ impl Provider {
             allow_item.wrong(
                 "`allow` lets nobody in: this provider does not say which e-mail addresses it has verified",
                 "write allow = \"anyone\", or trust_email = true if you believe it all the same",
+            );
+        }
+        if trust_email
+            && let Some(Kind::Oidc(Oidc { issuer: Issuer::PerTenant(tenants), .. })) = &settings
+            && tenants.only.is_empty()
+        {
+            table.wrong(
+                "`trust_email` believes every tenant there is, and any of them may give its people your addresses",
+                "list the tenants whose addresses you believe: tenants = [\"…\"]",
             );
         }
         let name = name?;

@@ -1,8 +1,9 @@
 //! Users who come through an outside provider.
 
 use crate::base::{Entropy, Timestamp, sha256, uuid};
-use crate::model::{Attributes, Identity, User};
+use crate::model::{Attributes, Identity, Profile, User};
 use crate::store::{Change, Result, Tx};
+use std::collections::BTreeMap;
 
 /// What a provider says of a person, mapped to the pool's attributes.
 #[derive(Clone, Debug)]
@@ -33,13 +34,17 @@ pub async fn upsert(
 ) -> Result<User> {
     let FederatedAccount { identity, attributes, groups, told_once } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
-        let mut attributes = attributes.clone();
+        if user.rename_provider(identity) {
+            tx.rename_provider(pool_id, identity).await?;
+        }
+        let (mut attributes, known) =
+            (attributes.clone(), user.clone().seen_by(&identity.provider).attributes);
         for name in *told_once {
-            if let (false, Some(known)) = (attributes.contains_key(*name), user.attributes.get(*name)) {
+            if let (false, Some(known)) = (attributes.contains_key(*name), known.get(*name)) {
                 attributes.insert((*name).to_owned(), known.clone());
             }
         }
-        if user.refresh(attributes, groups.clone(), now) {
+        if user.refresh(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
             tx.save_user(&user).await?;
             tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
         }
@@ -53,6 +58,7 @@ pub async fn upsert(
         attributes: attributes.clone(),
         groups: groups.clone(),
         identities: vec![identity.clone()],
+        profiles: BTreeMap::new(),
         version: 1,
         created_at: now,
         updated_at: now,

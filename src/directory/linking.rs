@@ -10,6 +10,8 @@ use crate::store::{Change, Result, Tx};
 pub enum LinkError {
     /// Both are the same user.
     Same,
+    /// One of them is disabled: what is shut must not be opened by this.
+    Disabled,
     /// Both have an account of this provider: nobody could say which of them a session is of.
     Both(String),
     /// The user has no account of this provider.
@@ -19,7 +21,8 @@ pub enum LinkError {
 }
 
 /// From now on the provider accounts of `source` sign in as `destination`; the user that they made is gone, and
-/// so are its sessions. Answers `destination` as it is then.
+/// so are its sessions. What each provider says goes on to speak for sessions through it, and for no others.
+/// Answers `destination` as it is then.
 ///
 /// # Errors
 /// Where the store does not answer. What cannot be linked is answered in the value.
@@ -33,23 +36,25 @@ pub async fn link(
     if destination.id == source.id {
         return Ok(Err(LinkError::Same));
     }
+    if !destination.enabled || !source.enabled {
+        return Ok(Err(LinkError::Disabled));
+    }
     let same =
         |one: &Identity, other: &Identity| one.provider == other.provider || one.issuer == other.issuer;
     let of = |account: &Identity| destination.identities.iter().any(|known| same(known, account));
     if let Some(both) = source.identities.iter().find(|account| of(account)) {
         return Ok(Err(LinkError::Both(both.provider.clone())));
     }
-    end_sessions(tx, source, None, now, entropy).await?;
-    tx.move_identities(&source.id, &destination.id).await?;
+    end_sessions(tx, source, now, entropy).await?;
+    tx.move_identities(source, &destination.id).await?;
     tx.remove_user(&source.id).await?;
     tx.tell(&Change::User(source.id.clone()), now, entropy).await?;
-    let mut linked = destination.clone();
-    linked.identities.extend(source.identities.iter().cloned());
+    let linked = tx.user(&destination.id).await?.unwrap_or_else(|| destination.clone());
     changed(tx, linked, now, entropy).await.map(Ok)
 }
 
-/// Takes the account of `provider` from `user`: whoever signs in with it next is a user of its own. Its sessions
-/// end.
+/// Takes the account of `provider` from `user`: whoever signs in with it next is a user of its own. All sessions
+/// of the user end, since some may know the provider by another name.
 ///
 /// # Errors
 /// Where the store does not answer. What cannot be taken apart is answered in the value.
@@ -66,25 +71,17 @@ pub async fn unlink(
     if username(identity) == user.username {
         return Ok(Err(LinkError::NamedAfter));
     }
-    end_sessions(tx, user, Some(provider), now, entropy).await?;
+    end_sessions(tx, user, now, entropy).await?;
     tx.remove_identity(&user.pool_id, identity).await?;
     let mut left = user.clone();
     left.identities.retain(|other| other != identity);
+    left.profiles.remove(provider);
     changed(tx, left, now, entropy).await.map(Ok)
 }
 
-/// Ends the sessions of `user`, or those through one provider.
-async fn end_sessions(
-    tx: &mut Tx<'_>,
-    user: &User,
-    provider: Option<&str>,
-    now: Timestamp,
-    entropy: &dyn Entropy,
-) -> Result<()> {
+async fn end_sessions(tx: &mut Tx<'_>, user: &User, now: Timestamp, entropy: &dyn Entropy) -> Result<()> {
     for session in tx.sessions_of(&user.id).await? {
-        if provider.is_none_or(|provider| session.provider == provider) {
-            tx.end_session(&session.id, now, entropy).await?;
-        }
+        tx.end_session(&session.id, now, entropy).await?;
     }
     Ok(())
 }

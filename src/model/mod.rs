@@ -9,4 +9,4 @@ mod user;
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
-pub use user::{Attributes, Identity, User};
+pub use user::{Attributes, Identity, Profile, User};

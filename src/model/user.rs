@@ -24,12 +24,24 @@ pub struct User {
     pub groups: Vec<String>,
     /// The provider accounts that sign in as this user.
     pub identities: Vec<Identity>,
+    /// What the providers of linked accounts say, by the provider's name: each speaks for its own sessions.
+    /// The account that made the user has none; what its provider says is the user's own.
+    pub profiles: BTreeMap<String, Profile>,
     /// Counts changes: what was made for an older version is stale.
     pub version: i64,
     /// When the user was first seen.
     pub created_at: Timestamp,
     /// When anything last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a provider says of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The attributes.
+    pub attributes: Attributes,
+    /// The groups, in the provider's own words.
+    pub groups: Vec<String>,
 }
 
 /// An account at an outside provider. It is compared exactly, and never by e-mail.
@@ -59,16 +71,49 @@ impl User {
         self.attributes.get("name").or(self.attributes.get("email")).unwrap_or(&self.username)
     }
 
-    /// Takes over what a provider says now; answers whether that changed anything.
+    /// The user as `provider` speaks of them. What another provider says must not open, or shut, a door of
+    /// this one's.
+    #[must_use]
+    pub fn seen_by(mut self, provider: &str) -> Self {
+        if let Some(Profile { attributes, groups }) = self.profiles.get(provider).cloned() {
+            (self.attributes, self.groups) = (attributes, groups);
+        }
+        self
+    }
+
+    /// Calls an account's provider by the name that it has now; answers whether it had another.
+    pub fn rename_provider(&mut self, account: &Identity) -> bool {
+        let same = |known: &&mut Identity| known.issuer == account.issuer && known.subject == account.subject;
+        let Some(known) = self.identities.iter_mut().find(same) else { return false };
+        if known.provider == account.provider {
+            return false;
+        }
+        let old = std::mem::replace(&mut known.provider, account.provider.clone());
+        if let Some(profile) = self.profiles.remove(&old) {
+            self.profiles.insert(account.provider.clone(), profile);
+        }
+        true
+    }
+
+    /// Whether it is known which account a session through `provider` is of: where several accounts sign in as
+    /// this user, each of them speaks for its own sessions alone.
+    pub fn tells_apart(&self, provider: &str) -> bool {
+        self.profiles.is_empty() || self.identities.iter().any(|identity| identity.provider == provider)
+    }
+
+    /// Takes over what `provider` says now; answers whether that changed anything.
     ///
     /// Attributes that the provider no longer sends are gone: a stale e-mail or department must not
     /// go on deciding.
-    pub fn refresh(&mut self, attributes: Attributes, groups: Vec<String>, now: Timestamp) -> bool {
-        if self.attributes == attributes && self.groups == groups {
+    pub fn refresh(&mut self, provider: &str, told: Profile, now: Timestamp) -> bool {
+        let known = self.clone().seen_by(provider);
+        if known.attributes == told.attributes && known.groups == told.groups {
             return false;
         }
-        self.attributes = attributes;
-        self.groups = groups;
+        match self.profiles.get_mut(provider) {
+            Some(profile) => *profile = told,
+            None => (self.attributes, self.groups) = (told.attributes, told.groups),
+        }
         self.version += 1;
         self.updated_at = now;
         true

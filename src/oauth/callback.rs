@@ -23,7 +23,7 @@ pub(super) async fn idpresponse(
 }
 
 /// What a provider's form may bring of use; with more than this no address would be taken.
-const BROUGHT: [&str; 6] = ["code", "state", "user", "error", "error_description", "iss"];
+const NEEDED: [&str; 5] = ["code", "state", "error", "error_description", "iss"];
 const LARGEST_BROUGHT: usize = 4096;
 
 /// OAuth 2.0 Form Post Response Mode: what came by a form comes again as an address. The form is another
@@ -37,13 +37,16 @@ pub(super) async fn idpresponse_form(
     let known = catalogue.config.providers.iter().find(|known| known.name == provider && known.form_post());
     let Some(known) = known else { return Reply(Err(Failure::not_found())) };
     let Some(brought) = form(&text) else { return Reply(Err(Failure::bad_request())) };
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for name in BROUGHT {
-        if let Some(value) = brought.get(name) {
-            query.append_pair(name, value);
-        }
+    let address = |names: &[&str]| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let brought = names.iter().filter_map(|name| Some((name, brought.get(*name)?)));
+        query.extend_pairs(brought).finish()
+    };
+    let mut query = address(&[&NEEDED[..], &["user"]].concat());
+    if query.len() > LARGEST_BROUGHT {
+        // A long name is not worth a login.
+        query = address(&NEEDED);
     }
-    let query = query.finish();
     if query.len() > LARGEST_BROUGHT {
         return Reply(Err(Failure::bad_request()));
     }

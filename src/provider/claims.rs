@@ -3,7 +3,7 @@
 use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Secret, Timestamp, unb64};
-use crate::config::Verified;
+use crate::config::{Issuer, Verified};
 use crate::model::ProviderTokens;
 use openidconnect::core::CoreIdToken;
 use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse};
@@ -49,7 +49,8 @@ pub fn payload(token: &str) -> Option<Map<String, Value>> {
 pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String, ProviderError> {
     let part = |name: &&str| match claim(claims, name)? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
+        // A larger number would have lost its last digits on the way here, by which accounts differ.
+        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
         _ => None,
     };
     let parts: Option<Vec<String>> = names.iter().map(part).collect();
@@ -140,9 +141,9 @@ pub fn granted(
 
 /// RFC 9207, section 2.4: clients "MUST reject the response if the parameter is absent" where the
 /// server says that it sends it, and MUST compare it with the issuer they sent the browser to.
-pub fn check_issuer(document: &Document, iss: Option<&String>) -> Result<(), ProviderError> {
+pub fn check_issuer(issuer: &Issuer, document: &Document, iss: Option<&String>) -> Result<(), ProviderError> {
     match iss {
-        Some(iss) if iss == document.issuer().as_str() => Ok(()),
+        Some(iss) if issuer.is(iss) => Ok(()),
         Some(iss) => Err(ProviderError::invalid("iss", format!("the response is of `{iss}`"))),
         None if document.additional_metadata().authorization_response_iss_parameter_supported => {
             Err(ProviderError::invalid("iss", "the response does not say whose it is"))
@@ -161,5 +162,51 @@ pub fn check_name(error: &ClaimsVerificationError) -> &'static str {
         ClaimsVerificationError::InvalidSubject(_) => "sub",
         ClaimsVerificationError::SignatureVerification(_) => "signature",
         _ => "id token",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn google_is_believed_about_the_mailboxes_that_it_hosts() {
+        let told = |claims: Value| {
+            let mut claims = object(claims);
+            tell_verified(&mut claims, Verified::WhereGoogleIsAuthoritative);
+            claims["email_verified"].clone()
+        };
+        assert_eq!(told(json!({"email": "a@gmail.com", "email_verified": true})), true);
+        assert_eq!(told(json!({"email": "a@gmail.com", "email_verified": false})), false);
+        assert_eq!(
+            told(json!({"email": "a@corp.example", "email_verified": true, "hd": "corp.example"})),
+            true
+        );
+        assert_eq!(told(json!({"email": "a@corp.example", "email_verified": true, "hd": ""})), false);
+        assert_eq!(told(json!({"email": "a@notgmail.com", "email_verified": true})), false);
+    }
+
+    #[test]
+    fn an_account_has_a_name_that_no_other_has() {
+        let subject = |claims: Value, names: &[&str]| subject_of(&object(claims), names).ok();
+        assert_eq!(subject(json!({"id": 7}), &["id"]).as_deref(), Some("7"));
+        assert_eq!(subject(json!({"data": {"id": "x"}}), &["/data/id"]).as_deref(), Some("x"));
+        assert_eq!(subject(json!({"team": "T", "sub": "U"}), &["team", "sub"]).as_deref(), Some("T.U"));
+        for (claims, names) in [
+            (json!({"sub": ""}), &["sub"][..]),
+            (json!({"sub": "U"}), &["team", "sub"]),
+            (json!({"team": "", "sub": "U"}), &["team", "sub"]),
+            (json!({"id": 1e21}), &["id"]),
+            (json!({"id": 7.5}), &["id"]),
+            (json!({"id": true}), &["id"]),
+            (json!({"id": ["x"]}), &["id"]),
+        ] {
+            assert_eq!(subject(claims.clone(), names), None, "{claims}");
+        }
     }
 }

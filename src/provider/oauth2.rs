@@ -20,9 +20,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use url::Url;
 
-/// How many pages of a list are read, and how much of it is kept: whoever is in more groups than this is
-/// refused later.
+/// How many pages of a list are read, and entries kept: whoever is in more groups than this is refused later.
 const MOST_PAGES: usize = 11;
+const MOST_ENTRIES: usize = 1001;
 
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
@@ -83,7 +83,7 @@ impl OAuth2 {
     }
 
     /// What the API tells whoever holds `token`.
-    async fn ask(&self, url: &Url, token: &Secret) -> Result<(Value, Option<Url>), ProviderError> {
+    async fn ask(&self, url: &Url, token: &Secret) -> Result<Answered, ProviderError> {
         let mut url = url.clone();
         if self.settings.quirks.appsecret_proof
             && let Some(secret) = self.settings.client.private()
@@ -95,10 +95,11 @@ impl OAuth2 {
             self.outbound.ask(&url, token.expose()).await.map_err(|error| unavailable(error.to_string()))?;
         match told.status {
             status if status.is_success() => {
-                Ok((told.json, told.next.filter(|next| same_origin(next, &url))))
+                Ok(Answered::Told(told.json, told.next.filter(|next| same_origin(next, &url))))
             }
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(Answered::Closed),
             // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
-            StatusCode::UNAUTHORIZED => Err(ProviderError::Refused {
+            status if is_refusal(status, &told.json) => Err(ProviderError::Refused {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
             }),
@@ -106,18 +107,27 @@ impl OAuth2 {
         }
     }
 
-    /// Every entry of a list.
-    async fn list(&self, url: &Url, token: &Secret) -> Result<Vec<Value>, ProviderError> {
+    /// What `read` makes of every entry of a list; nothing, where the provider keeps the list from us.
+    async fn list(
+        &self,
+        url: &Url,
+        token: &Secret,
+        read: impl Fn(&Value) -> Option<Value> + Send + Sync,
+    ) -> Result<Vec<Value>, ProviderError> {
         let (mut all, mut page) = (Vec::new(), Some(url.clone()));
         for _ in 0..MOST_PAGES {
-            let Some(url) = page else { break };
-            let (json, next) = self.ask(&url, token).await?;
+            let Some(url) = page.filter(|_| all.len() < MOST_ENTRIES) else { break };
+            let (json, next) = match self.ask(&url, token).await? {
+                Answered::Told(json, next) => (json, next),
+                Answered::Closed => break,
+            };
             let Value::Array(entries) = json else {
                 return Err(ProviderError::Unavailable(format!("{} is no list", url.path())));
             };
-            all.extend(entries);
+            all.extend(entries.iter().filter_map(&read));
             page = next;
         }
+        all.truncate(MOST_ENTRIES);
         Ok(all)
     }
 
@@ -129,17 +139,23 @@ impl OAuth2 {
     ) -> Result<ExternalIdentity, ProviderError> {
         let config::OAuth2 { issuer, quirks, .. } = &self.settings;
         let token = &tokens.access_token;
-        let (Value::Object(mut claims), _) = self.ask(&self.settings.userinfo_endpoint, token).await? else {
+        let Answered::Told(Value::Object(mut claims), _) =
+            self.ask(&self.settings.userinfo_endpoint, token).await?
+        else {
             return Err(ProviderError::Unavailable("its profile of the person is no JSON object".to_owned()));
         };
         let subject = subject_of(&claims, &[&self.settings.subject])?;
         tell_verified(&mut claims, quirks.verified);
-        if let Some(url) = &self.settings.emails_endpoint {
-            tell_primary(&mut claims, &self.list(url, token).await?);
+        if self.settings.emails_listed {
+            let addresses = match &self.settings.emails_endpoint {
+                Some(url) => self.list(url, token, |address| Some(address.clone())).await?,
+                None => Vec::new(),
+            };
+            tell_primary(&mut claims, &addresses);
         }
         let mut groups = Vec::new();
         for (url, name) in &self.settings.group_lists {
-            groups.extend(self.list(url, token).await?.iter().filter_map(|entry| group(entry, name)));
+            groups.extend(self.list(url, token, |entry| group(entry, name)).await?);
         }
         if !self.settings.group_lists.is_empty() {
             claims.insert("groups".to_owned(), groups.into());
@@ -157,6 +173,20 @@ impl OAuth2 {
             told_once: &[],
         })
     }
+}
+
+/// What an API said.
+enum Answered {
+    /// The body, and where a list goes on.
+    Told(Value, Option<Url>),
+    /// There is nothing for us.
+    Closed,
+}
+
+/// Whether an API does not take the token any more: by 401, or as Facebook says it.
+fn is_refusal(status: StatusCode, json: &Value) -> bool {
+    let said = json.pointer("/error/type").and_then(Value::as_str) == Some("OAuthException");
+    status == StatusCode::UNAUTHORIZED || (status == StatusCode::BAD_REQUEST && said)
 }
 
 /// Facebook's proof that whoever brings a token knows the client's secret too.
@@ -272,8 +302,12 @@ impl Provider for OAuth2 {
 
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
         // It publishes nothing of itself: that it listens is all that can be known.
-        let answer = self.outbound.ask(&self.settings.userinfo_endpoint, "").await;
-        answer.map(|_| Vec::new()).map_err(|error| ProviderError::Unavailable(error.to_string()))
+        let answer = self.outbound.ask(&self.settings.userinfo_endpoint, "none").await;
+        let answer = answer.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+        match answer.status.is_server_error() {
+            true => Err(ProviderError::Unavailable(format!("its API answered {}", answer.status))),
+            false => Ok(Vec::new()),
+        }
     }
 }
 

@@ -16,8 +16,9 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 /// Why a call did not come to an answer.
 #[derive(Debug)]
 pub enum OutboundError {
-    /// The other side could not be reached, or did not answer in time.
-    Failed(reqwest::Error),
+    /// The other side, of which host and path are told, could not be reached, or did not answer in time. A
+    /// query may hold what is no log's to keep.
+    Failed(String, reqwest::Error),
     /// The answer is larger than anything it could rightly be.
     TooLarge,
     /// The answer is no HTTP message.
@@ -29,8 +30,8 @@ pub enum OutboundError {
 impl fmt::Display for OutboundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => {
-                write!(f, "{error}")?;
+            Self::Failed(place, error) => {
+                write!(f, "{place}: {error}")?;
                 let mut source = std::error::Error::source(error);
                 while let Some(inner) = source {
                     write!(f, ": {inner}")?;
@@ -77,7 +78,7 @@ impl Outbound {
             .timeout(DEADLINE)
             .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(OutboundError::Failed)?;
+            .map_err(|error| OutboundError::Failed("the client".to_owned(), error))?;
         Ok(Self(client))
     }
 
@@ -113,14 +114,16 @@ impl Outbound {
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {
-        let request = request.try_into().map_err(OutboundError::Failed)?;
-        let mut answer = self.0.execute(request).await.map_err(OutboundError::Failed)?;
+        let place = format!("{}{}", request.uri().host().unwrap_or_default(), request.uri().path());
+        let failed = |error: reqwest::Error| OutboundError::Failed(place.clone(), error.without_url());
+        let request = request.try_into().map_err(failed)?;
+        let mut answer = self.0.execute(request).await.map_err(failed)?;
         let mut response = http::Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             *headers = std::mem::take(answer.headers_mut());
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(OutboundError::Failed)? {
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > LARGEST_ANSWER {
                 return Err(OutboundError::TooLarge);
             }

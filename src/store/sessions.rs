@@ -56,7 +56,8 @@ impl Store {
             let user = users::load(&mut connection, &session.user_id).await?;
             let tokens = provider_tokens::load(&mut connection, &self.ring, &session.id).await?;
             let tokens = tokens.map(|stored| (stored.times, stored.tokens.access_token));
-            Ok(user.map(|user| Found { session, user, scope, tokens }))
+            // Each provider speaks for the sessions through it.
+            Ok(user.map(|user| Found { user: user.seen_by(&session.provider), session, scope, tokens }))
         })
         .await
     }

@@ -2,9 +2,10 @@
 
 use super::{Result, Store, StoreError, Tx, within_deadline};
 use crate::base::Timestamp;
-use crate::model::{Identity, User};
+use crate::model::{Identity, Profile, User};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
+use std::collections::BTreeMap;
 
 const COLUMNS: &str = "SELECT u.id, u.pool_id, u.username, u.enabled, u.attributes, u.provider_groups, u.version, \
                        u.created_at, u.updated_at FROM users u WHERE u.id = $1";
@@ -117,14 +118,35 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives the provider accounts of one user to another.
+    /// Gives the provider accounts of one user to another, each with what its provider says.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn move_identities(&mut self, from: &str, to: &str) -> Result<()> {
-        sqlx::query("UPDATE user_identities SET user_id = $2 WHERE user_id = $1")
-            .bind(from)
+    pub async fn move_identities(&mut self, from: &User, to: &str) -> Result<()> {
+        let sql = "UPDATE user_identities SET user_id = $2, attributes = COALESCE(attributes, $3), \
+                   provider_groups = COALESCE(provider_groups, $4) WHERE user_id = $1";
+        sqlx::query(sql)
+            .bind(&from.id)
             .bind(to)
+            .bind(json(&from.attributes)?)
+            .bind(json(&from.groups)?)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down under which name an account's provider is known now.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn rename_provider(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
+        let sql =
+            "UPDATE user_identities SET provider = $4 WHERE pool_id = $1 AND issuer = $2 AND subject = $3";
+        sqlx::query(sql)
+            .bind(pool_id)
+            .bind(&identity.issuer)
+            .bind(&identity.subject)
+            .bind(&identity.provider)
             .execute(&mut *self.inner)
             .await?;
         Ok(())
@@ -170,6 +192,17 @@ impl Tx<'_> {
         .bind(user.updated_at.millis())
         .execute(&mut *self.inner)
         .await?;
+        for (provider, profile) in &user.profiles {
+            let sql = "UPDATE user_identities SET attributes = $3, provider_groups = $4 \
+                       WHERE user_id = $1 AND provider = $2 AND attributes IS NOT NULL";
+            sqlx::query(sql)
+                .bind(&user.id)
+                .bind(provider)
+                .bind(json(&profile.attributes)?)
+                .bind(json(&profile.groups)?)
+                .execute(&mut *self.inner)
+                .await?;
+        }
         Ok(())
     }
 }
@@ -179,7 +212,8 @@ pub(super) async fn load(connection: &mut AnyConnection, id: &str) -> Result<Opt
         return Ok(None);
     };
     let identities = sqlx::query(
-        "SELECT issuer, subject, provider FROM user_identities WHERE user_id = $1 ORDER BY created_at, issuer, subject",
+        "SELECT issuer, subject, provider, attributes, provider_groups FROM user_identities WHERE user_id = $1 \
+         ORDER BY created_at, issuer, subject",
     )
     .bind(id)
     .fetch_all(connection)
@@ -191,7 +225,16 @@ pub(super) async fn load(connection: &mut AnyConnection, id: &str) -> Result<Opt
             provider: row.try_get("provider")?,
         })
     };
+    let mut profiles = BTreeMap::new();
+    for row in &identities {
+        if row.try_get::<Option<String>, _>("attributes")?.is_some() {
+            let profile =
+                Profile { attributes: unjson(row, "attributes")?, groups: unjson(row, "provider_groups")? };
+            profiles.insert(row.try_get("provider")?, profile);
+        }
+    }
     Ok(Some(User {
+        profiles,
         id: row.try_get("id")?,
         pool_id: row.try_get("pool_id")?,
         username: row.try_get("username")?,

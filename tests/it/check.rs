@@ -266,6 +266,20 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"microsoft\"\nclient_secret = \"s\"\ntenant = \"organizations\"\ntenants = []",
+        "7:11",
+        "`tenants` is empty",
+        "name at least one, or remove the key",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"microsoft\"\nclient_secret = \"s\"\ntenant = \"common\"\ntrust_email = true",
+        "3:1",
+        "`trust_email` believes every tenant there is",
+        "list the tenants whose addresses you believe",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"apple\"\nteam_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"guess\"",
         "7:15",
         "that is no private key",

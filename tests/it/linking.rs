@@ -2,7 +2,6 @@
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
-use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location};
 use serde_json::Value;
@@ -59,7 +58,8 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     }
 
     let (good, told) = users(&narthex, &["link", &corp_name, "alice@club.example"]);
-    assert!(good && told.contains("signs in by corp, club"), "{told}");
+    let gone = format!("{club_name}: is gone");
+    assert!(good && told.contains("signs in by corp, club") && told.contains(&gone), "{told}");
     // Who is gone is signed out; who stays is not.
     let app = format!("{}/", narthex.origin("app"));
     let begun = std::time::Instant::now();
@@ -76,16 +76,98 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     assert_eq!(told["identities"].as_array().unwrap().len(), 2);
     assert_eq!(come(&narthex, &upstream, "corp").await.1["sub"], by_corp["sub"]);
 
+    // Apart again, every session ends: some may know the provider by another name.
     let (good, told) = users(&narthex, &["unlink", &corp_name, "club"]);
     assert!(good && told.contains("signs in by corp\n"), "{told}");
-    wait_until("the end of the other account's session", || {
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async { at_club.get(&app).await.status() == 303 })
-        })
-    });
+    until_out(&at_club, &app).await;
+    until_out(&at_corp, &app).await;
     let (_, apart) = come(&narthex, &upstream, "club").await;
     assert!(apart["sub"] != by_corp["sub"] && apart["sub"] != by_club["sub"], "a `sub` is never used again");
-    is(&at_corp.get(&app).await, 200);
+    assert_eq!(come(&narthex, &upstream, "corp").await.1["sub"], by_corp["sub"]);
+}
+
+/// Waits until a visitor is signed out.
+async fn until_out(visitor: &Visitor, app: &str) {
+    let begun = std::time::Instant::now();
+    while visitor.get(app).await.status() != 303 {
+        assert!(begun.elapsed().as_secs() < 5, "a session goes on that has ended");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_provider_speaks_for_the_sessions_through_it() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let (corp, club) = (
+        OpenIdProvider::start("corp", &builder.callback("corp")),
+        OpenIdProvider::start("club", &builder.callback("club")),
+    );
+    // Neither lets in by what the other says.
+    let narthex = builder
+        .tables(&(corp.toml("{ groups = [\"staff\"] }") + &club.toml("{ domains = [\"club.example\"] }")))
+        .route("app", upstream.port, "")
+        .start();
+    let come = async |provider: &str, login: &str| {
+        let visitor = Visitor::new(&narthex);
+        let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        is(&landed, 200);
+        (visitor, upstream.seen().last().unwrap().claims())
+    };
+    let (at_corp, by_corp) = come("corp", "alice+staff").await;
+    come("club", "alice+admins").await;
+    let corp_name = by_corp["cognito:username"].as_str().unwrap();
+    let (good, told) = users(&narthex, &["link", corp_name, "alice@club.example"]);
+    assert!(good, "{told}");
+
+    let (at_club, by_club) = come("club", "alice+admins").await;
+    assert_eq!(by_club["sub"], by_corp["sub"]);
+    assert_eq!(
+        (&by_club["email"], &by_club["cognito:groups"]),
+        (&"alice@club.example".into(), &serde_json::json!(["admins"]))
+    );
+    let app = format!("{}/", narthex.origin("app"));
+    for (visitor, email, groups) in
+        [(&at_corp, "alice@corp.example", ["staff"]), (&at_club, "alice@club.example", ["admins"])]
+    {
+        // Read anew, by a node that remembers nothing.
+        is(&visitor.get(&app).await, 200);
+        let claims = upstream.seen().last().unwrap().claims();
+        assert_eq!(
+            (&claims["email"], &claims["cognito:groups"]),
+            (&email.into(), &serde_json::json!(groups))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_nobody_has_verified_names_nobody() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let (corp, club) = (
+        OpenIdProvider::start("corp", &builder.callback("corp")),
+        OpenIdProvider::start("club", &builder.callback("club")),
+    );
+    let narthex = builder
+        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
+        .route("app", upstream.port, "")
+        .start();
+    // Somebody who only says that the address is his, and somebody who is to get another account.
+    let land = async |provider: &str, login: &str| {
+        let visitor = Visitor::new(&narthex);
+        let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        is(&visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await, 200);
+        upstream.seen().last().unwrap().claims()["cognito:username"].as_str().unwrap().to_owned()
+    };
+    let (impostor, bob) = (land("corp", "alice!").await, land("club", "bob").await);
+    for arguments in [["link", "alice@corp.example", &bob], ["link", &bob, "alice@corp.example"]] {
+        let (good, told) = users(&narthex, &arguments);
+        assert!(!good && told.contains("nobody is called"), "{told}");
+    }
+    // By his own name he can be meant.
+    let (good, told) = users(&narthex, &["link", &impostor, &bob]);
+    assert!(good, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -256,6 +256,28 @@ async fn apple_signs_people_in() {
     is(&post("apple", "state=a&state=b".into()).await, 400);
     is(&post("apple", format!("state={}", "a".repeat(5000))).await, 400);
     is(&post("nobody", "state=a".into()).await, 404);
+    let long = format!("state=a&code=b&user={}", "n".repeat(5000));
+    assert_eq!(location(&post("apple", long).await).query(), Some("code=b&state=a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_of_everybody_may_be_known_already_but_not_be_missing() {
+    let more = format!("{BY_DOMAIN}\nrequired_attributes = [\"name\", \"email\"]");
+    let scene = scene(&APPLE, &more).await;
+    // Somebody who has consented before, or whose browser leaves the name out.
+    let (visitor, back) = scene.go("apple").await;
+    let nameless =
+        Back { form: back.form.clone().map(|mut form| form.remove("user").map(|_| form).unwrap()), ..back };
+    is(&scene.deliver(&visitor, &nameless).await, 400);
+    assert_eq!(
+        scene.why(),
+        ("unmappable".into(), "`name` is required of everybody, and the provider does not tell it".into())
+    );
+    assert!(scene.narthex.audit("user_created").is_empty());
+
+    let again = self::scene(&APPLE, &more).await;
+    assert_eq!(again.told().await["name"], "Alice Appleseed");
+    assert_eq!(again.told().await["name"], "Alice Appleseed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,6 +363,9 @@ async fn gitlab_signs_people_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn google_signs_people_in() {
     let scene = scene(&GOOGLE, BY_DOMAIN).await;
+    let form = format!("{}/oauth2/idpresponse/google", scene.narthex.origin("auth"));
+    let posted = Visitor::new(&scene.narthex).client.post(form).body("state=a&code=b").send().await.unwrap();
+    is(&posted, 404);
     assert_eq!(
         of(&scene.told().await, &["email", "email_verified", "name"]),
         json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice"})
@@ -440,10 +465,13 @@ fn account(identity: &ExternalIdentity) -> Identity {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_an_app_back_is_heard_of_whatever_kind_of_token_there_was() {
+    const ANYONE: &str = "allow = \"anyone\"";
     for (documented, more) in [
-        (&DISCORD, "allow = \"anyone\""),
+        (&AMAZON, ANYONE),
+        (&DISCORD, ANYONE),
         (&GITHUB, "allow = { groups = [\"corp\"] }"),
-        (&GITLAB, "allow = \"anyone\""),
+        (&GITLAB, ANYONE),
+        (&MICROSOFT, "allow = \"anyone\"\ntenant = \"common\""),
     ] {
         let stand_in = StandIn::start(documented, vec![CALLBACK.into()]).await;
         let provider = connected(&stand_in, more);
@@ -516,4 +544,32 @@ async fn what_the_file_adds_to_a_request_goes_along() {
     let begun = connected(&stand_in, more).begin(CALLBACK, "state", None).await.unwrap();
     let Onward::Redirect(url) = begun.onward else { panic!("a form") };
     assert!(url.query_pairs().any(|(name, value)| name == "allow_signup" && value == "false"), "{url}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_goes_to_nobody_but_its_own_provider() {
+    let (here, there) = (
+        StandIn::start(&GITHUB, vec![CALLBACK.into()]).await,
+        StandIn::start(&GITHUB, vec![CALLBACK.into()]).await,
+    );
+    let provider = connected(&here, "allow = { groups = [\"corp\"] }");
+    let groups = async || log_in(&*provider).await.unwrap().claims["groups"].clone();
+    assert_eq!(groups().await, json!(["corp", "guild", "corp/owners"]));
+    *here.elsewhere.lock().unwrap() = Some(there.base());
+    assert_eq!(groups().await, json!(["corp", "corp/owners"]));
+    assert_eq!(there.asked.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facebook_says_in_its_own_way_that_a_token_is_over() {
+    let stand_in = StandIn::start(&FACEBOOK, vec![CALLBACK.into()]).await;
+    let provider = connected(&stand_in, "allow = \"anyone\"");
+    let mut tokens = log_in(&*provider).await.unwrap().tokens;
+    // As a token without an end is asked with again.
+    tokens.refresh_token = Some(tokens.access_token.clone());
+    let alice = Identity { issuer: stand_in.base(), subject: "10219876543210".into(), provider: "it".into() };
+    provider.renew(&tokens, &alice).await.unwrap().identity.unwrap();
+    stand_in.revoke();
+    let refused = provider.renew(&tokens, &alice).await.unwrap().identity;
+    assert!(matches!(refused, Err(ProviderError::Refused { .. })), "{refused:?}");
 }

@@ -33,6 +33,7 @@ pub static AMAZON: Documented = Documented {
     userinfo: "/user/profile",
     scope: "profile",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: None,
@@ -77,6 +78,7 @@ pub static APPLE: Documented = Documented {
     userinfo: "",
     scope: "openid email name",
     pkce: Pkce::Ignored,
+    basic: false,
     signed_secret: true,
     form_post: true,
     openid: Some(OpenId {
@@ -117,6 +119,7 @@ pub static DISCORD: Documented = Documented {
     userinfo: "/api/v10/users/@me",
     scope: "identify email",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: None,
@@ -163,6 +166,7 @@ pub static FACEBOOK: Documented = Documented {
     userinfo: "/v23.0/me",
     scope: "public_profile email",
     pkce: Pkce::Checked,
+    basic: false,
     signed_secret: false,
     form_post: false,
     openid: None,
@@ -220,6 +224,7 @@ pub static GITHUB: Documented = Documented {
     userinfo: "/api/v3/user",
     scope: "read:org read:user user:email",
     pkce: Pkce::Checked,
+    basic: false,
     signed_secret: false,
     form_post: false,
     openid: None,
@@ -285,6 +290,7 @@ pub static GITLAB: Documented = Documented {
     userinfo: "/oauth/userinfo",
     scope: "openid email profile",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: Some(OpenId {
@@ -297,7 +303,7 @@ pub static GITLAB: Documented = Documented {
         claims: |person| {
             json!({
                 "sub": "42", "sub_legacy": "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3", "auth_time": 1,
-                "email": "alice@corp.example", "email_verified": verified(person), "groups_direct": ["corp"],
+                "name": "Alice", "email": "alice@corp.example", "email_verified": verified(person), "groups_direct": ["corp"],
             })
         },
     }),
@@ -336,6 +342,7 @@ pub static GOOGLE: Documented = Documented {
     userinfo: "/v1/userinfo",
     scope: "openid email profile",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: Some(OpenId {
@@ -366,7 +373,17 @@ pub static GOOGLE: Documented = Documented {
         _ => plain(wrong, ["Unauthorized", "", "Bad Request", "Invalid code verifier."]),
     },
     refusal: DENIED,
-    api: |_| None,
+    api: |asked| {
+        (asked.path == "/v1/userinfo").then(|| {
+            (
+                200,
+                json!({
+                    "sub": "10769150350006150715113082367", "name": "Alice", "given_name": "Alice",
+                    "picture": "https://lh3.example/alice", "email": "alice@corp.example", "email_verified": true,
+                }),
+            )
+        })
+    },
 };
 
 pub static LINKEDIN: Documented = Documented {
@@ -380,6 +397,7 @@ pub static LINKEDIN: Documented = Documented {
     userinfo: "/v2/userinfo",
     scope: "openid email profile",
     pkce: Pkce::Refused,
+    basic: false,
     signed_secret: false,
     form_post: false,
     openid: Some(OpenId {
@@ -433,6 +451,7 @@ pub static MICROSOFT: Documented = Documented {
     userinfo: "/oidc/userinfo",
     scope: "openid email profile",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: Some(OpenId {
@@ -451,7 +470,7 @@ pub static MICROSOFT: Documented = Documented {
             })
         },
     }),
-    granted: || json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "scope": "openid"}),
+    granted: || json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "refresh_token": "", "scope": "openid"}),
     error: |wrong| {
         let (status, error, words) = match wrong {
             Wrong::Client => (401, "invalid_client", "AADSTS7000215: Invalid client secret provided."),
@@ -476,7 +495,17 @@ pub static MICROSOFT: Documented = Documented {
         ("error_description", "AADSTS65004: User declined to consent to access the app."),
         ("error_subcode", "cancel"),
     ],
-    api: |_| None,
+    api: |asked| {
+        (asked.path == "/oidc/userinfo").then(|| {
+            (
+                200,
+                json!({
+                    "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "name": "Alice", "family_name": "Example",
+                    "given_name": "Alice", "picture": "https://graph.example/photo", "email": "alice@corp.example",
+                }),
+            )
+        })
+    },
 };
 
 pub static SLACK: Documented = Documented {
@@ -490,6 +519,7 @@ pub static SLACK: Documented = Documented {
     userinfo: "/api/openid.connect.userInfo",
     scope: "openid email profile",
     pkce: Pkce::Ignored,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: Some(OpenId {
@@ -518,7 +548,18 @@ pub static SLACK: Documented = Documented {
         (200, json!({"ok": false, "error": error}))
     },
     refusal: DENIED,
-    api: |_| None,
+    api: |asked| {
+        (asked.path == "/api/openid.connect.userInfo").then(|| {
+            (
+                200,
+                json!({
+                    "ok": true, "sub": "U0R7MFMJM", "https://slack.com/user_id": "U0R7MFMJM",
+                    "https://slack.com/team_id": "T0RR", "email": "alice@corp.example",
+                    "email_verified": verified(asked.person), "name": "Alice",
+                }),
+            )
+        })
+    },
 };
 
 /// One that nobody knows by name, whose profile is nested.
@@ -533,6 +574,7 @@ pub static OTHER: Documented = Documented {
     userinfo: "/me",
     scope: "profile",
     pkce: Pkce::Checked,
+    basic: true,
     signed_secret: false,
     form_post: false,
     openid: None,

@@ -16,6 +16,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub const CLIENT: &str = "client-1234";
@@ -84,6 +85,8 @@ pub struct Documented {
     pub userinfo: &'static str,
     pub scope: &'static str,
     pub pkce: Pkce,
+    /// Whether the documentation knows of HTTP Basic at the token endpoint.
+    pub basic: bool,
     /// Whether the secret is a JWT that the client signs.
     pub signed_secret: bool,
     pub form_post: bool,
@@ -126,6 +129,10 @@ pub struct StandIn {
     pub said_tenant: Mutex<Option<&'static str>>,
     /// The one tenant for which the key signs.
     pub key_of: Mutex<Option<&'static str>>,
+    /// Where lists go on, if not here.
+    pub elsewhere: Mutex<Option<String>>,
+    /// How often its API was asked.
+    pub asked: AtomicUsize,
 }
 
 /// One RSA key for all: making one takes long.
@@ -152,6 +159,8 @@ impl StandIn {
             tenant: Mutex::new("11111111-2222-3333-4444-555555555555"),
             said_tenant: Mutex::default(),
             key_of: Mutex::default(),
+            elsewhere: Mutex::default(),
+            asked: AtomicUsize::new(0),
         });
         let router = Router::new().fallback(answer).with_state(stand_in.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -297,7 +306,7 @@ fn is_the_client(stand_in: &StandIn, headers: &HeaderMap, body: &HashMap<String,
     let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
     if let Some(basic) = basic {
         let expected = STANDARD.encode(format!("{CLIENT}:{SECRET}"));
-        return basic == expected && !body.contains_key("client_secret");
+        return stand_in.documented.basic && basic == expected && !body.contains_key("client_secret");
     }
     if body.get("client_id").map(String::as_str) != Some(CLIENT) {
         return false;
@@ -434,7 +443,13 @@ fn api(stand_in: &StandIn, headers: &HeaderMap, uri: &Uri) -> Response {
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let token = token.unwrap_or_default();
     let person = stand_in.kept.lock().unwrap().tokens.get(token).copied();
+    stand_in.asked.fetch_add(1, Ordering::Relaxed);
     let Some(person) = person else {
+        if stand_in.documented.name == "facebook" {
+            let error =
+                json!({"message": "Error validating access token", "type": "OAuthException", "code": 190});
+            return (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": error }))).into_response();
+        }
         return (StatusCode::UNAUTHORIZED, axum::Json(json!({"message": "Bad credentials"}))).into_response();
     };
     let base = stand_in.base();
@@ -445,6 +460,7 @@ fn api(stand_in: &StandIn, headers: &HeaderMap, uri: &Uri) -> Response {
             let told = told.as_object_mut().and_then(|told| told.remove("entries")).unwrap_or(told);
             let mut answer = (StatusCode::from_u16(status).unwrap(), axum::Json(told)).into_response();
             if let Some(next) = next {
+                let base = stand_in.elsewhere.lock().unwrap().clone().unwrap_or_else(|| base.clone());
                 let link =
                     format!("<{base}{}>; rel=\"next\", <{base}/last>; rel=\"last\"", next.as_str().unwrap());
                 answer.headers_mut().insert(LINK, link.parse().unwrap());
