@@ -471,7 +471,7 @@ async fn whoever_takes_an_app_back_is_heard_of_whatever_kind_of_token_there_was(
         (&DISCORD, ANYONE),
         (&GITHUB, "allow = { groups = [\"corp\"] }"),
         (&GITLAB, ANYONE),
-        (&MICROSOFT, "allow = \"anyone\"\ntenant = \"common\""),
+        (&MICROSOFT, "allow = \"anyone\"\ntenant = \"organizations\""),
     ] {
         let stand_in = StandIn::start(documented, vec![CALLBACK.into()]).await;
         let provider = connected(&stand_in, more);
