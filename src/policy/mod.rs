@@ -1,5 +1,21 @@
 //! Judges requests. Pure: no I/O and no clock of its own; what it needs to know stands in the
-//! [`Request`]. Only this room makes a [`Permit`], and nothing is forwarded without one.
+//! [`Request`], or in the [`Context`] that a policy's conditions look into. Only this room makes a
+//! [`Permit`], and nothing is forwarded without one.
+
+mod condition;
+mod context;
+mod decision;
+mod document;
+mod pattern;
+mod statement;
+mod value;
+
+pub use condition::{Condition, Unmet};
+pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Value, Values};
+pub use decision::{Grants, Statements, Verdict};
+pub use document::{Document, Mistake, Purpose};
+pub use pattern::{Pattern, Variable};
+pub use statement::{Effect, Miss, Statement};
 
 /// What a route asks of whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

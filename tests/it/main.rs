@@ -16,6 +16,8 @@ mod linking;
 mod lying_provider;
 mod nodes;
 mod over_time;
+mod policies;
+mod policies_beside;
 mod reload;
 mod saml;
 mod saml_browser;

@@ -1,0 +1,372 @@
+//! Conditions (IAM User Guide, "IAM JSON policy elements: Condition operators").
+
+use super::context::{Asked, Key, Value, Values};
+use super::pattern::{Case, Matched, Pattern, Syntax};
+use super::value;
+use crate::base::Timestamp;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+
+/// A condition: an operator, a key, and the values that it is compared with.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The operator as it was written.
+    pub operator: Box<str>,
+    /// Whose values are compared.
+    pub key: Key,
+    quantifier: Quantifier,
+    if_exists: bool,
+    negated: bool,
+    test: Test,
+    written: Vec<String>,
+}
+
+/// "Multivalued context keys": which of the request's values must pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quantifier {
+    None,
+    ForAllValues,
+    ForAnyValue,
+}
+
+/// What a value is compared with; any of several is enough.
+#[derive(Clone, Debug)]
+enum Test {
+    Text(Vec<Pattern>, Case),
+    Arn(Vec<Arn>),
+    Number(Order, Vec<f64>),
+    Date(Order, Vec<Timestamp>),
+    Bool(Vec<bool>),
+    Binary(Vec<Vec<u8>>),
+    Ip(Vec<IpNet>),
+    /// Whether the key is absent.
+    Null(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Order {
+    fn holds(self, ordering: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Equal => ordering.is_eq(),
+            Self::Less => ordering.is_lt(),
+            Self::LessOrEqual => ordering.is_le(),
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterOrEqual => ordering.is_ge(),
+        }
+    }
+}
+
+/// "each of the six colon-delimited components of the ARN is checked separately".
+type Arn = [Pattern; 6];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text { wildcards: bool, case: Case },
+    Arn,
+    Number(Order),
+    Date(Order),
+    Bool,
+    Binary,
+    Ip,
+    Null,
+}
+
+const fn text(wildcards: bool, case: Case) -> Kind {
+    Kind::Text { wildcards, case }
+}
+
+/// The operators: name, whether it asks for the opposite, and what it compares.
+const OPERATORS: [(&str, bool, Kind); 27] = [
+    ("StringEquals", false, text(false, Case::Counts)),
+    ("StringNotEquals", true, text(false, Case::Counts)),
+    ("StringEqualsIgnoreCase", false, text(false, Case::Ignored)),
+    ("StringNotEqualsIgnoreCase", true, text(false, Case::Ignored)),
+    ("StringLike", false, text(true, Case::Counts)),
+    ("StringNotLike", true, text(true, Case::Counts)),
+    ("NumericEquals", false, Kind::Number(Order::Equal)),
+    ("NumericNotEquals", true, Kind::Number(Order::Equal)),
+    ("NumericLessThan", false, Kind::Number(Order::Less)),
+    ("NumericLessThanEquals", false, Kind::Number(Order::LessOrEqual)),
+    ("NumericGreaterThan", false, Kind::Number(Order::Greater)),
+    ("NumericGreaterThanEquals", false, Kind::Number(Order::GreaterOrEqual)),
+    ("DateEquals", false, Kind::Date(Order::Equal)),
+    ("DateNotEquals", true, Kind::Date(Order::Equal)),
+    ("DateLessThan", false, Kind::Date(Order::Less)),
+    ("DateLessThanEquals", false, Kind::Date(Order::LessOrEqual)),
+    ("DateGreaterThan", false, Kind::Date(Order::Greater)),
+    ("DateGreaterThanEquals", false, Kind::Date(Order::GreaterOrEqual)),
+    ("Bool", false, Kind::Bool),
+    ("BinaryEquals", false, Kind::Binary),
+    ("IpAddress", false, Kind::Ip),
+    ("NotIpAddress", true, Kind::Ip),
+    ("ArnEquals", false, Kind::Arn),
+    ("ArnLike", false, Kind::Arn),
+    ("ArnNotEquals", true, Kind::Arn),
+    ("ArnNotLike", true, Kind::Arn),
+    ("Null", false, Kind::Null),
+];
+
+const IF_EXISTS: &str = "IfExists";
+
+/// Why a condition does not hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unmet<'p> {
+    /// The request's values do not pass.
+    Differs,
+    /// The key is not in the request's context.
+    Absent,
+    /// A variable has no value.
+    Unfilled(&'p Key),
+}
+
+impl Condition {
+    /// Reads the values of `key` under `operator`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse(operator: &str, key: &str, values: Vec<String>, variables: bool) -> Result<Self, String> {
+        let (quantifier, rest) = match operator.split_once(':') {
+            None => (Quantifier::None, operator),
+            Some(("ForAllValues", rest)) => (Quantifier::ForAllValues, rest),
+            Some(("ForAnyValue", rest)) => (Quantifier::ForAnyValue, rest),
+            Some((other, _)) => {
+                return Err(format!("`{other}` is no set operator; write ForAllValues or ForAnyValue"));
+            }
+        };
+        let (name, if_exists) = rest.strip_suffix(IF_EXISTS).map_or((rest, false), |name| (name, true));
+        let Some((_, negated, kind)) = OPERATORS.iter().find(|(known, ..)| *known == name) else {
+            return Err(format!("`{operator}` is no condition operator"));
+        };
+        if matches!(kind, Kind::Null) && (if_exists || quantifier != Quantifier::None) {
+            return Err(
+                "`Null` asks whether a key is there, and takes neither a set operator nor IfExists".into()
+            );
+        }
+        if key.is_empty() || key.chars().any(char::is_whitespace) {
+            return Err(format!("`{key}` is no condition key"));
+        }
+        if values.is_empty() {
+            return Err(format!("`{key}` is compared with nothing"));
+        }
+        Ok(Self {
+            operator: operator.into(),
+            key: Key::named(key),
+            quantifier,
+            if_exists,
+            negated: *negated,
+            test: Test::parse(*kind, &values, variables)?,
+            written: values,
+        })
+    }
+
+    /// The values that it compares with, as they were written.
+    pub fn written(&self) -> &[String] {
+        &self.written
+    }
+
+    /// Every variable in its values.
+    pub fn variables(&self) -> impl Iterator<Item = &super::pattern::Variable> {
+        let patterns: Vec<&Pattern> = match &self.test {
+            Test::Text(patterns, _) => patterns.iter().collect(),
+            Test::Arn(arns) => arns.iter().flatten().collect(),
+            _ => Vec::new(),
+        };
+        patterns.into_iter().flat_map(Pattern::variables)
+    }
+
+    /// Whether the request meets it. Where a variable has no value, a statement that allows is not to be met by
+    /// that, and one that denies is not to be escaped: `denies` says which it stands in.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn met(&self, asked: &Asked<'_>, denies: bool) -> Result<(), Unmet<'_>> {
+        let values = asked.context.values(&self.key);
+        if let Test::Null(absent) = self.test {
+            return if (values == Values::Absent) == absent { Ok(()) } else { Err(Unmet::Differs) };
+        }
+        let empty = values.each().next().is_none();
+        if empty {
+            // "If the policy element key is not present, … evaluate the condition element as true" with IfExists;
+            // without, the key's absence matches a negated operator and no other. ForAllValues is true of no value,
+            // ForAnyValue is not.
+            let holds = match self.quantifier {
+                Quantifier::ForAllValues => true,
+                Quantifier::ForAnyValue => self.if_exists,
+                Quantifier::None => self.if_exists || self.negated,
+            };
+            return if holds { Ok(()) } else { Err(Unmet::Absent) };
+        }
+        let mut unfilled = None;
+        let mut one = |value: Value<'_>| match self.test.matches(value, asked) {
+            Matched::Yes => !self.negated,
+            Matched::No => self.negated,
+            Matched::Unfilled(key) => {
+                unfilled = Some(key);
+                self.negated && denies
+            }
+        };
+        let holds = match (self.quantifier, self.negated) {
+            (Quantifier::ForAllValues, _) | (Quantifier::None, true) => values.each().all(&mut one),
+            (Quantifier::ForAnyValue, _) | (Quantifier::None, false) => values.each().any(&mut one),
+        };
+        match (holds, unfilled) {
+            (true, _) => Ok(()),
+            (false, Some(key)) => Err(Unmet::Unfilled(key)),
+            (false, None) => Err(Unmet::Differs),
+        }
+    }
+}
+
+impl Test {
+    fn parse(kind: Kind, values: &[String], variables: bool) -> Result<Self, String> {
+        // "You can use policy variables … in string comparisons in the Condition element."
+        let fixed = !matches!(kind, Kind::Text { .. } | Kind::Arn);
+        if fixed && let Some(value) = values.iter().find(|value| value.contains("${")) {
+            return Err(format!("`{value}` holds a variable, which only string and ARN operators take"));
+        }
+        fn each<T>(
+            values: &[String],
+            what: &str,
+            read: impl Fn(&str) -> Option<T>,
+        ) -> Result<Vec<T>, String> {
+            values.iter().map(|text| read(text).ok_or_else(|| format!("`{text}` is no {what}"))).collect()
+        }
+        Ok(match kind {
+            Kind::Text { wildcards, case } => {
+                let syntax = Syntax { wildcards, variables };
+                let patterns: Result<_, _> = values.iter().map(|text| Pattern::parse(text, syntax)).collect();
+                Self::Text(patterns?, case)
+            }
+            Kind::Arn => Self::Arn(values.iter().map(|text| arn(text, variables)).collect::<Result<_, _>>()?),
+            Kind::Number(order) => Self::Number(order, each(values, "number", value::number)?),
+            Kind::Date(order) => {
+                Self::Date(order, each(values, "date (ISO 8601, or seconds)", value::moment)?)
+            }
+            Kind::Bool => Self::Bool(each(values, "truth value", value::truth)?),
+            Kind::Binary => Self::Binary(each(values, "base64", |text| STANDARD.decode(text).ok())?),
+            Kind::Ip => Self::Ip(each(values, "address or network", value::network)?),
+            Kind::Null => match each(values, "truth value", value::truth)?.as_slice() {
+                [absent] => Self::Null(*absent),
+                _ => return Err("`Null` takes one value".into()),
+            },
+        })
+    }
+
+    /// Whether `value` equals one of those that it is compared with.
+    fn matches(&self, value: Value<'_>, asked: &Asked<'_>) -> Matched<'_> {
+        let any = |found: bool| if found { Matched::Yes } else { Matched::No };
+        match self {
+            Self::Text(patterns, case) => {
+                let text = value.text();
+                first(patterns.iter().map(|pattern| pattern.matches(&text, *case, asked.context)))
+            }
+            Self::Arn(arns) => {
+                let text = value.text();
+                let mut parts = text.splitn(6, ':');
+                let parts: [&str; 6] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+                first(arns.iter().map(|arn| all(arn, &parts, asked)))
+            }
+            Self::Number(order, numbers) => {
+                let number = match value {
+                    #[expect(clippy::cast_precision_loss, reason = "policies write decimals")]
+                    Value::Number(number) => Some(number as f64),
+                    Value::Text(text) => value::number(text),
+                    _ => None,
+                };
+                let holds = |other: &f64| {
+                    number.and_then(|number| number.partial_cmp(other)).is_some_and(|o| order.holds(o))
+                };
+                any(numbers.iter().any(holds))
+            }
+            Self::Date(order, moments) => {
+                let at = match value {
+                    Value::Time(at) => Some(at),
+                    Value::Number(seconds) => Some(Timestamp::from_seconds(seconds)),
+                    Value::Text(text) => value::moment(text),
+                    _ => None,
+                };
+                any(at.is_some_and(|at| moments.iter().any(|other| order.holds(at.cmp(other)))))
+            }
+            Self::Bool(truths) => {
+                let truth = match value {
+                    Value::Bool(truth) => Some(truth),
+                    Value::Text(text) => value::truth(text),
+                    _ => None,
+                };
+                any(truth.is_some_and(|truth| truths.contains(&truth)))
+            }
+            Self::Binary(all) => match value {
+                Value::Text(text) => any(STANDARD.decode(text).is_ok_and(|bytes| all.contains(&bytes))),
+                _ => Matched::No,
+            },
+            Self::Ip(networks) => {
+                let ip = match value {
+                    Value::Ip(ip) => Some(ip),
+                    Value::Text(text) => text.parse().ok(),
+                    _ => None,
+                };
+                any(ip.is_some_and(|ip| networks.iter().any(|network| network.contains(&ip))))
+            }
+            Self::Null(_) => Matched::No,
+        }
+    }
+}
+
+/// What came of several, of which one is enough.
+fn first<'p>(all: impl Iterator<Item = Matched<'p>>) -> Matched<'p> {
+    let mut unfilled = Matched::No;
+    for matched in all {
+        match matched {
+            Matched::Yes => return Matched::Yes,
+            Matched::No => {}
+            Matched::Unfilled(_) => unfilled = matched,
+        }
+    }
+    unfilled
+}
+
+/// What came of all parts of an ARN.
+fn all<'p>(arn: &'p Arn, parts: &[&str; 6], asked: &Asked<'_>) -> Matched<'p> {
+    for (pattern, part) in arn.iter().zip(parts) {
+        match pattern.matches(part, Case::Counts, asked.context) {
+            Matched::Yes => {}
+            other => return other,
+        }
+    }
+    Matched::Yes
+}
+
+fn arn(text: &str, variables: bool) -> Result<Arn, String> {
+    // A variable may hold colons of its own: `${cognito-identity.amazonaws.com:sub}`.
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if text[..at].ends_with('$') && variables => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 && parts.len() < 5 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    if parts.len() == 1 && text == "*" {
+        parts = vec!["*"; 6];
+    }
+    let [a, b, c, d, e, f] = parts[..] else {
+        return Err(format!("`{text}` is no ARN: it has six parts, with : between"));
+    };
+    let syntax = Syntax { wildcards: true, variables };
+    let read = |part| Pattern::parse(part, syntax);
+    Ok([read(a)?, read(b)?, read(c)?, read(d)?, read(e)?, read(f)?])
+}

@@ -1,0 +1,161 @@
+//! What is known of a request, by condition key.
+
+use crate::base::Timestamp;
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+/// A condition key, under which a request's context holds values. Names are compared without case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// One that stands for itself.
+    Known(Known),
+    /// `aws:PrincipalTag/…`: the tag's name, in lower case.
+    PrincipalTag(Box<str>),
+    /// `aws:RequestTag/…`: the same.
+    RequestTag(Box<str>),
+    /// One of which nothing is known, in lower case.
+    Other(Box<str>),
+}
+
+macro_rules! known_keys {
+    ($($variant:ident = $name:literal, $what:literal;)*) => {
+        /// The condition keys that stand for themselves.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Known {
+            $(#[doc = $what] $variant,)*
+        }
+
+        /// Each of them with its name.
+        pub const KNOWN_KEYS: &[(&str, Known)] = &[$(($name, Known::$variant),)*];
+    };
+}
+
+known_keys! {
+    IdentityAud = "cognito-identity.amazonaws.com:aud", "The identity pool's id.";
+    IdentitySub = "cognito-identity.amazonaws.com:sub", "The identity's id.";
+    IdentityAmr = "cognito-identity.amazonaws.com:amr", "`authenticated` or `unauthenticated`, and the providers.";
+    PrincipalArn = "aws:PrincipalArn", "The ARN of the role.";
+    Username = "aws:username", "The user's name.";
+    UserId = "aws:userid", "The role's name and the session's.";
+    SourceIp = "aws:SourceIp", "The address that the request comes from.";
+    CurrentTime = "aws:CurrentTime", "The time of the request.";
+    EpochTime = "aws:EpochTime", "The same, in seconds.";
+    TokenIssueTime = "aws:TokenIssueTime", "When the person signed in.";
+    SecureTransport = "aws:SecureTransport", "Whether the request came by TLS.";
+    UserAgent = "aws:UserAgent", "What the browser calls itself.";
+    Referer = "aws:Referer", "The page that led here.";
+    MultiFactorAuthPresent = "aws:MultiFactorAuthPresent", "Whether the person proved more than one thing.";
+    MultiFactorAuthAge = "aws:MultiFactorAuthAge", "How long ago, in seconds.";
+}
+
+const PRINCIPAL_TAG: &str = "aws:principaltag/";
+const REQUEST_TAG: &str = "aws:requesttag/";
+
+impl Key {
+    /// The key called `name`.
+    pub fn named(name: &str) -> Self {
+        if let Some((_, known)) = KNOWN_KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            return Self::Known(*known);
+        }
+        let lower = name.to_lowercase();
+        match (lower.strip_prefix(PRINCIPAL_TAG), lower.strip_prefix(REQUEST_TAG)) {
+            (Some(tag), _) => Self::PrincipalTag(tag.into()),
+            (_, Some(tag)) => Self::RequestTag(tag.into()),
+            _ => Self::Other(lower.into()),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(known) => {
+                let name = KNOWN_KEYS.iter().find(|(_, other)| other == known).map_or("", |(name, _)| name);
+                f.write_str(name)
+            }
+            Self::PrincipalTag(tag) => write!(f, "aws:PrincipalTag/{tag}"),
+            Self::RequestTag(tag) => write!(f, "aws:RequestTag/{tag}"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A value of a condition key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Number(i64),
+    /// A moment.
+    Time(Timestamp),
+    /// An address.
+    Ip(IpAddr),
+}
+
+impl<'a> Value<'a> {
+    /// The value as a text, as AWS would write it.
+    pub fn text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Bool(true) => "true".into(),
+            Self::Bool(false) => "false".into(),
+            Self::Number(number) => number.to_string().into(),
+            Self::Time(at) => super::value::written(at).into(),
+            Self::Ip(ip) => ip.to_string().into(),
+        }
+    }
+}
+
+/// The values of a condition key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Values<'a> {
+    /// The key is not in the context.
+    Absent,
+    /// A key that has one value.
+    One(Value<'a>),
+    /// A key that may have many.
+    Many(&'a [String]),
+}
+
+impl<'a> Values<'a> {
+    /// The one value of a key that has one. A key of many values fills no variable.
+    pub fn one(self) -> Option<Value<'a>> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::Absent | Self::Many(_) => None,
+        }
+    }
+
+    /// Each value.
+    pub fn each(self) -> impl Iterator<Item = Value<'a>> {
+        let (one, many) = match self {
+            Self::Absent => (None, &[][..]),
+            Self::One(value) => (Some(value), &[][..]),
+            Self::Many(values) => (None, values),
+        };
+        one.into_iter().chain(many.iter().map(|text| Value::Text(text)))
+    }
+}
+
+/// What is known of a request.
+pub trait Context {
+    /// The values of `key`.
+    fn values(&self, key: &Key) -> Values<'_>;
+}
+
+/// A request for a decision.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The action, such as `execute-api:Invoke`.
+    pub action: &'a str,
+    /// The ARN of what it is done to.
+    pub resource: &'a str,
+    /// Who asks, by kind and name, where a trust policy is judged.
+    pub principal: Option<(&'a str, &'a str)>,
+    /// What is known beside.
+    pub context: &'a dyn Context,
+}

@@ -1,0 +1,272 @@
+//! Texts with wildcards and policy variables, compiled once and matched without allocating.
+//!
+//! IAM User Guide, "Policy elements: Variables and tags": `${key}` stands for the value of a condition key,
+//! `${key, 'default'}` for the default where there is none, and `${*}`, `${?}`, `${$}` for the character itself.
+//! What fills a variable is a literal: no wildcard in it counts.
+
+use super::context::{Context, Key};
+use std::fmt;
+
+/// A text with wildcards and variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// What stands between the `*`s: there is one more of these than of those.
+    parts: Box<[Part]>,
+    /// The pattern as it was written.
+    written: Box<str>,
+}
+
+type Part = Box<[Piece]>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    /// `?`: one character.
+    Any,
+    Variable(Variable),
+}
+
+/// A policy variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Whose value it stands for.
+    pub key: Key,
+    /// What it stands for where there is none.
+    pub default: Option<Box<str>>,
+}
+
+/// What in a pattern has a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syntax {
+    /// `*` and `?`.
+    pub wildcards: bool,
+    /// `${…}`; a document of the version 2008-10-17 has none.
+    pub variables: bool,
+}
+
+/// Whether case counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// It does.
+    Counts,
+    /// It does not (ASCII letters).
+    Ignored,
+}
+
+/// What came of matching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matched<'p> {
+    /// It matches.
+    Yes,
+    /// It does not.
+    No,
+    /// A variable has no value: nothing can be said.
+    Unfilled(&'p Key),
+}
+
+impl Pattern {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// What is wrong with a variable in it.
+    pub fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
+        let (mut parts, mut pieces, mut plain) = (Vec::new(), Vec::new(), String::new());
+        let mut rest = text;
+        let flush = |plain: &mut String, pieces: &mut Vec<Piece>| {
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(plain).into()));
+            }
+        };
+        while let Some(first) = rest.chars().next() {
+            match first {
+                '$' if syntax.variables && rest.starts_with("${") => {
+                    let (piece, after) = variable(rest)?;
+                    match piece {
+                        Piece::Text(text) => plain.push_str(&text),
+                        piece => {
+                            flush(&mut plain, &mut pieces);
+                            pieces.push(piece);
+                        }
+                    }
+                    rest = after;
+                    continue;
+                }
+                '*' if syntax.wildcards => {
+                    flush(&mut plain, &mut pieces);
+                    // Several in a row are one.
+                    if parts.is_empty() || !pieces.is_empty() {
+                        parts.push(std::mem::take(&mut pieces).into_boxed_slice());
+                    }
+                }
+                '?' if syntax.wildcards => {
+                    flush(&mut plain, &mut pieces);
+                    pieces.push(Piece::Any);
+                }
+                other => plain.push(other),
+            }
+            rest = &rest[first.len_utf8()..];
+        }
+        flush(&mut plain, &mut pieces);
+        parts.push(pieces.into_boxed_slice());
+        Ok(Self { parts: parts.into(), written: text.into() })
+    }
+
+    /// Whether `text` matches, its variables filled from `context`.
+    pub fn matches<'p>(&'p self, text: &str, case: Case, context: &dyn Context) -> Matched<'p> {
+        if let Some(unfilled) = self.variables().find(|variable| variable.fill(context, |_| ()).is_none()) {
+            return Matched::Unfilled(&unfilled.key);
+        }
+        let matcher = Matcher { text, case, context };
+        match matcher.whole(&self.parts) {
+            true => Matched::Yes,
+            false => Matched::No,
+        }
+    }
+
+    /// Its variables.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.parts.iter().flat_map(|part| part.iter()).filter_map(|piece| match piece {
+            Piece::Variable(variable) => Some(variable),
+            Piece::Text(_) | Piece::Any => None,
+        })
+    }
+
+    /// Whether some text that begins with `prefix` may match.
+    pub fn may_begin_with(&self, prefix: &str) -> bool {
+        let Some(Piece::Text(text)) = self.parts.first().and_then(|part| part.first()) else { return true };
+        // Only the text before the first thing that may be anything is known.
+        let alone = self.parts.len() == 1 && self.parts[0].len() == 1;
+        match alone {
+            true => text.starts_with(prefix),
+            false => {
+                let known = text.len().min(prefix.len());
+                text.as_bytes()[..known] == prefix.as_bytes()[..known]
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// The variable that `text` begins with, and what stands behind it.
+fn variable(text: &str) -> Result<(Piece, &str), String> {
+    let Some(end) = text.find('}') else {
+        return Err(format!("`{text}` begins a variable that does not end"));
+    };
+    let (inner, rest) = (text[2..end].trim(), &text[end + 1..]);
+    let literal = |text: &str| Ok((Piece::Text(text.into()), rest));
+    match inner {
+        "*" | "?" | "$" => return literal(inner),
+        "" => return Err("`${}` names no key".to_owned()),
+        _ => {}
+    }
+    let (name, default) = match inner.split_once(',') {
+        None => (inner, None),
+        Some((name, default)) => {
+            let quoted = default.trim().strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
+            let Some(default) = quoted else {
+                return Err(format!("the default in `${{{inner}}}` must stand in single quotes"));
+            };
+            (name.trim_end(), Some(default.into()))
+        }
+    };
+    if name.contains(char::is_whitespace) || name.contains(['$', '{', '\'']) {
+        return Err(format!("`{name}` is no condition key"));
+    }
+    Ok((Piece::Variable(Variable { key: Key::named(name), default }), rest))
+}
+
+impl Variable {
+    /// What `with` makes of the variable's value, if it has one.
+    fn fill<T>(&self, context: &dyn Context, with: impl FnOnce(&str) -> T) -> Option<T> {
+        match (context.values(&self.key).one(), &self.default) {
+            (Some(value), _) => Some(with(&value.text())),
+            (None, Some(default)) => Some(with(default)),
+            (None, None) => None,
+        }
+    }
+}
+
+struct Matcher<'a> {
+    text: &'a str,
+    case: Case,
+    context: &'a dyn Context,
+}
+
+impl Matcher<'_> {
+    /// The first part stands at the start, the last at the end, and each other one is taken where it first fits:
+    /// any later place would leave less for those behind it. So no place is tried twice.
+    fn whole(&self, parts: &[Part]) -> bool {
+        let [first, rest @ ..] = parts else { return false };
+        let Some(mut at) = self.forward(first, 0) else { return false };
+        let Some((last, middle)) = rest.split_last() else { return at == self.text.len() };
+        let Some(end) = self.backward(last, self.text.len()) else { return false };
+        for part in middle {
+            match self.find(part, at) {
+                Some(after) => at = after,
+                None => return false,
+            }
+        }
+        at <= end
+    }
+
+    /// Where `part` ends if it stands at `at`.
+    fn forward(&self, part: &[Piece], mut at: usize) -> Option<usize> {
+        for piece in part {
+            let rest = &self.text[at..];
+            at += match piece {
+                Piece::Any => rest.chars().next()?.len_utf8(),
+                Piece::Text(text) => self.begins(rest, text)?,
+                Piece::Variable(variable) => {
+                    variable.fill(self.context, |text| self.begins(rest, text))??
+                }
+            };
+        }
+        Some(at)
+    }
+
+    /// Where `part` begins if it ends at `at`.
+    fn backward(&self, part: &[Piece], mut at: usize) -> Option<usize> {
+        for piece in part.iter().rev() {
+            let rest = &self.text[..at];
+            at -= match piece {
+                Piece::Any => rest.chars().next_back()?.len_utf8(),
+                Piece::Text(text) => self.ends(rest, text)?,
+                Piece::Variable(variable) => variable.fill(self.context, |text| self.ends(rest, text))??,
+            };
+        }
+        Some(at)
+    }
+
+    /// Where `part` ends if it stands at `at` or at the next place behind it where it fits.
+    fn find(&self, part: &[Piece], at: usize) -> Option<usize> {
+        let rest = &self.text[at..];
+        if let (Some(Piece::Text(text)), Case::Counts) = (part.first(), self.case) {
+            let places = memchr::memmem::find_iter(rest.as_bytes(), text.as_bytes());
+            return places.map(|place| at + place).find_map(|place| self.forward(part, place));
+        }
+        let places = rest.char_indices().map(|(place, _)| at + place).chain([self.text.len()]);
+        places.into_iter().find_map(|place| self.forward(part, place))
+    }
+
+    fn begins(&self, text: &str, with: &str) -> Option<usize> {
+        let head = text.as_bytes().get(..with.len())?;
+        self.same(head, with).then_some(with.len())
+    }
+
+    fn ends(&self, text: &str, with: &str) -> Option<usize> {
+        let tail = text.as_bytes().get(text.len().checked_sub(with.len())?..)?;
+        self.same(tail, with).then_some(with.len())
+    }
+
+    fn same(&self, bytes: &[u8], text: &str) -> bool {
+        match self.case {
+            Case::Counts => bytes == text.as_bytes(),
+            Case::Ignored => bytes.eq_ignore_ascii_case(text.as_bytes()),
+        }
+    }
+}

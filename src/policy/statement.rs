@@ -1,0 +1,207 @@
+//! A statement: compiled once, and judged without allocating.
+
+use super::condition::{Condition, Unmet};
+use super::context::{Asked, Key};
+use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
+use serde::Deserialize;
+
+/// What a statement does to a request that meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Effect {
+    /// It allows it, unless another denies it.
+    Allow,
+    /// It denies it, whatever others say.
+    Deny,
+}
+
+/// A statement of a policy.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Its name, if it has one.
+    pub sid: Option<String>,
+    /// Which of its policy's it is, from 1.
+    pub number: usize,
+    /// On which line it begins, from 1.
+    pub line: usize,
+    /// What it does.
+    pub effect: Effect,
+    principal: Option<(bool, Vec<(String, String)>)>,
+    action: Element,
+    resource: Option<Element>,
+    conditions: Vec<Condition>,
+}
+
+/// Patterns of which one must match; or none, for an element whose name begins with `Not`.
+#[derive(Clone, Debug)]
+struct Element {
+    not: bool,
+    patterns: Vec<Pattern>,
+}
+
+/// What a statement is made of.
+pub(super) struct Elements {
+    pub sid: Option<String>,
+    pub number: usize,
+    pub line: usize,
+    pub effect: Effect,
+    pub principal: Option<(bool, Vec<(String, String)>)>,
+    pub action: (bool, Vec<String>),
+    pub resource: Option<(bool, Vec<String>)>,
+    /// Operator, key and values.
+    pub conditions: Vec<(String, String, Vec<String>)>,
+    /// Whether the document's version knows variables.
+    pub variables: bool,
+}
+
+/// Why a request does not meet a statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Miss<'p> {
+    /// The statement is about other actions.
+    Action,
+    /// It is about other resources.
+    Resource,
+    /// It is about other principals.
+    Principal,
+    /// A variable in its resource has no value.
+    Unfilled(&'p Key),
+    /// This condition of it is not met.
+    Condition(&'p Condition, Unmet<'p>),
+}
+
+impl Statement {
+    pub(super) fn new(elements: Elements) -> Result<Self, String> {
+        let Elements { sid, number, line, effect, principal, action, resource, conditions, variables } =
+            elements;
+        for action in &action.1 {
+            let whole = action == "*"
+                || action
+                    .split_once(':')
+                    .is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
+            if !whole || action.contains(char::is_whitespace) || action.contains("${") {
+                return Err(format!("`{action}` is no action; write it like `execute-api:Invoke`"));
+            }
+        }
+        let conditions = conditions
+            .into_iter()
+            .map(|(operator, key, values)| Condition::parse(&operator, &key, values, variables))
+            .collect::<Result<_, _>>()?;
+        if principal.as_ref().is_some_and(|(_, principals)| principals.is_empty()) {
+            return Err("a Principal names somebody".into());
+        }
+        Ok(Self {
+            sid,
+            number,
+            line,
+            effect,
+            principal,
+            action: Element::new("Action", action, false)?,
+            resource: resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?,
+            conditions,
+        })
+    }
+
+    /// Whether `asked` meets it.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn met(&self, asked: &Asked<'_>) -> Result<(), Miss<'_>> {
+        let denies = self.effect == Effect::Deny;
+        match self.action.matches(asked.action, Case::Ignored, asked, denies) {
+            Matched::Yes => {}
+            Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
+        }
+        match self.resource.as_ref().map(|of| of.matches(asked.resource, Case::Counts, asked, denies)) {
+            None | Some(Matched::Yes) => {}
+            Some(Matched::No) => return Err(Miss::Resource),
+            Some(Matched::Unfilled(key)) => return Err(Miss::Unfilled(key)),
+        }
+        if let Some((not, principals)) = &self.principal {
+            let named = |(kind, name): &(String, String)| {
+                kind == "*"
+                    || asked.principal.is_some_and(|(of, who)| of == kind && (name == "*" || name == who))
+            };
+            if principals.iter().any(named) == *not {
+                return Err(Miss::Principal);
+            }
+        }
+        for condition in &self.conditions {
+            condition.met(asked, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
+    pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
+        let nothing = Nothing;
+        let asked = Asked { action, resource: "", principal: None, context: &nothing };
+        // Actions hold no variables, so that nothing more need be known.
+        let acts = self.action.matches(action, Case::Ignored, &asked, false) == Matched::Yes;
+        let concerns = |element: &Element| {
+            element.not || element.patterns.iter().any(|pattern| pattern.may_begin_with(prefix))
+        };
+        acts && self.resource.as_ref().is_none_or(concerns)
+    }
+
+    /// Its conditions.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// Its actions as they were written, and whether it is about all others.
+    pub fn actions(&self) -> (bool, impl Iterator<Item = &Pattern>) {
+        (self.action.not, self.action.patterns.iter())
+    }
+
+    /// Its resources, the same way.
+    pub fn resources(&self) -> (bool, impl Iterator<Item = &Pattern>) {
+        let element = self.resource.as_ref();
+        (element.is_some_and(|element| element.not), element.into_iter().flat_map(|of| of.patterns.iter()))
+    }
+
+    /// Every variable in it.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        let (_, resources) = self.resources();
+        resources.flat_map(Pattern::variables).chain(self.conditions.iter().flat_map(Condition::variables))
+    }
+}
+
+impl Element {
+    fn new(name: &str, (not, texts): (bool, Vec<String>), variables: bool) -> Result<Self, String> {
+        let name = if not { format!("Not{name}") } else { name.to_owned() };
+        if texts.is_empty() {
+            return Err(format!("{name} names nothing"));
+        }
+        let syntax = Syntax { wildcards: true, variables };
+        let patterns: Result<_, _> = texts.iter().map(|text| Pattern::parse(text, syntax)).collect();
+        Ok(Self { not, patterns: patterns.map_err(|why| format!("{name}: {why}"))? })
+    }
+
+    /// Whether `text` is what the element is about. Where that hangs on a variable without a value, what allows
+    /// does not match, and what denies does.
+    fn matches<'p>(&'p self, text: &str, case: Case, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
+        let mut unfilled = None;
+        for pattern in &self.patterns {
+            match pattern.matches(text, case, asked.context) {
+                Matched::Yes if self.not => return Matched::No,
+                Matched::Yes => return Matched::Yes,
+                Matched::No => {}
+                Matched::Unfilled(key) => unfilled = Some(key),
+            }
+        }
+        match (unfilled, self.not) {
+            (None, true) => Matched::Yes,
+            (None, false) => Matched::No,
+            (Some(_), true) if denies => Matched::Yes,
+            (Some(key), _) => Matched::Unfilled(key),
+        }
+    }
+}
+
+/// A context in which nothing is known.
+struct Nothing;
+
+impl super::context::Context for Nothing {
+    fn values(&self, _: &Key) -> super::context::Values<'_> {
+        super::context::Values::Absent
+    }
+}

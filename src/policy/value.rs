@@ -1,0 +1,76 @@
+//! Values as policies write them: numbers, moments, networks, truth values.
+
+use crate::base::Timestamp;
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// A moment in ISO 8601, as `aws:CurrentTime` has it.
+pub fn written(at: Timestamp) -> String {
+    DateTime::from_timestamp_millis(at.millis())
+        .map_or_else(String::new, |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// A moment: a date, a date with a time, both in ISO 8601, or seconds since 1970.
+pub fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(Timestamp::from_millis(at.timestamp_millis()));
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        let midnight = day.and_hms_opt(0, 0, 0)?.and_utc();
+        return Some(Timestamp::from_millis(midnight.timestamp_millis()));
+    }
+    let seconds = number(text).filter(|seconds| seconds.abs() < 1e11)?;
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+    Some(Timestamp::from_millis((seconds * 1000.0) as i64))
+}
+
+/// A number, whole or not.
+pub fn number(text: &str) -> Option<f64> {
+    let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+    text.parse().ok().filter(|number: &f64| number.is_finite() && text.bytes().all(plain))
+}
+
+/// An address, or a network in CIDR notation.
+pub fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// A truth value.
+pub fn truth(text: &str) -> Option<bool> {
+    match () {
+        () if text.eq_ignore_ascii_case("true") => Some(true),
+        () if text.eq_ignore_ascii_case("false") => Some(false),
+        () => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_in_each_of_their_forms() {
+        let at = |text: &str| moment(text).map(Timestamp::millis);
+        assert_eq!(at("2020-04-01T00:00:00Z"), Some(1_585_699_200_000));
+        assert_eq!(at("2020-04-01T02:00:00+02:00"), Some(1_585_699_200_000));
+        assert_eq!(at("2020-04-01"), Some(1_585_699_200_000));
+        assert_eq!(at("1585699200"), Some(1_585_699_200_000));
+        for bad in ["", "yesterday", "2020-13-01", "2020-04-01T00:00", "NaN", "1e400"] {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+        assert_eq!(written(Timestamp::from_millis(1_585_699_200_123)), "2020-04-01T00:00:00Z");
+    }
+
+    #[test]
+    fn numbers_networks_and_truth_values_are_read() {
+        assert_eq!(number("-1.5"), Some(-1.5));
+        assert!(["inf", "nan", "0x10", "1_000", ""].iter().all(|bad| number(bad).is_none()));
+        assert!(
+            network("10.0.0.0/8")
+                .is_some_and(|net| net.contains(&"10.9.8.7".parse::<IpAddr>().unwrap_or([0; 4].into())))
+        );
+        assert!(network("2001:db8::1").is_some() && network("10.0.0.0/33").is_none());
+        assert_eq!((truth("TRUE"), truth("false"), truth("yes")), (Some(true), Some(false), None));
+    }
+}

@@ -1,0 +1,399 @@
+//! Policies: each rule of AWS's documentation as data, and what becomes of documents that are wrong.
+
+use narthex::policy::{Asked, Context, Document, Grants, Key, Purpose, Statements, Value, Values, Verdict};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// What a case says of a request.
+#[derive(Default)]
+pub struct Known(HashMap<Key, Held>);
+
+enum Held {
+    One(Json),
+    Many(Vec<String>),
+}
+
+impl Known {
+    /// What stands in an object.
+    pub fn of(context: &Json) -> Self {
+        let held = |value: &Json| match value {
+            Json::Array(values) => {
+                Held::Many(values.iter().map(|value| value.as_str().unwrap().to_owned()).collect())
+            }
+            value => Held::One(value.clone()),
+        };
+        let entries = context.as_object().into_iter().flatten();
+        Self(entries.map(|(name, value)| (Key::named(name), held(value))).collect())
+    }
+}
+
+impl Context for Known {
+    fn values(&self, key: &Key) -> Values<'_> {
+        match self.0.get(key) {
+            None => Values::Absent,
+            Some(Held::Many(values)) => Values::Many(values),
+            Some(Held::One(Json::String(text))) => Values::One(Value::Text(text)),
+            Some(Held::One(Json::Bool(truth))) => Values::One(Value::Bool(*truth)),
+            Some(Held::One(Json::Number(number))) => match number.as_i64() {
+                Some(number) => Values::One(Value::Number(number)),
+                // A number with a fraction has no kind of its own.
+                None => Values::One(Value::Text(Box::leak(number.to_string().into_boxed_str()))),
+            },
+            Some(Held::One(other)) => panic!("{other}"),
+        }
+    }
+}
+
+const ACTION: &str = "s3:GetObject";
+const RESOURCE: &str = "arn:aws:s3:::bucket/key";
+
+fn grants(policy: &Json) -> Grants {
+    let document = Document::parse(&policy.to_string(), Purpose::Identity)
+        .unwrap_or_else(|wrong| panic!("{wrong}: {policy}"));
+    Grants { policies: Statements::of([&document]), bounds: Vec::new() }
+}
+
+/// What becomes of a request, in a word.
+pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
+    let asked = Asked { action, resource, principal: None, context };
+    let word = |verdict: &Verdict<'_>| match verdict {
+        Verdict::Allowed(_) => "allowed",
+        Verdict::Denied(_) => "denied",
+        Verdict::NotAllowed => "not allowed",
+    };
+    let whole = grants.judge(&asked);
+    // What was narrowed beforehand to a resource's beginning says the same.
+    for end in [0, 13.min(resource.len()), resource.len()] {
+        let narrowed = grants.narrowed(action, &resource[..end]);
+        assert_eq!(word(&narrowed.judge(&asked)), word(&whole), "narrowed to {}", &resource[..end]);
+    }
+    word(&whole)
+}
+
+#[test]
+fn every_operator_holds_as_its_rule_says() {
+    let rules: Json = serde_json::from_str(include_str!("../policy/operators.json")).unwrap();
+    let mut count = 0;
+    for rule in rules.as_array().unwrap() {
+        let policy = |effect: &str| {
+            serde_json::json!({"Version": "2012-10-17", "Statement": {
+            "Effect": effect, "Action": "*", "Resource": "*", "Condition": rule["condition"]}})
+        };
+        let (allow, deny) = (grants(&policy("Allow")), grants(&policy("Deny")));
+        for case in rule["cases"].as_array().unwrap() {
+            let (context, holds) = (Known::of(&case[0]), case[1].as_bool().unwrap());
+            let words = if holds { ["allowed", "denied"] } else { ["not allowed", "not allowed"] };
+            let told =
+                [judged(&allow, ACTION, RESOURCE, &context), judged(&deny, ACTION, RESOURCE, &context)];
+            assert_eq!(told, words, "{}: {}", rule["rule"], case[0]);
+            count += 1;
+        }
+    }
+    assert!(count > 90, "{count}");
+}
+
+#[test]
+fn every_element_and_every_example_of_the_documentation_behaves_as_it_says() {
+    for text in [include_str!("../policy/elements.json"), include_str!("../policy/documentation.json")] {
+        let rules: Json = serde_json::from_str(text).unwrap();
+        for rule in rules.as_array().unwrap() {
+            let grants = grants(&rule["policy"]);
+            for case in rule["cases"].as_array().unwrap() {
+                let text = |name: &str, or: &'static str| case[0][name].as_str().unwrap_or(or).to_owned();
+                let (action, resource) = (text("action", ACTION), text("resource", RESOURCE));
+                let told = judged(&grants, &action, &resource, &Known::of(&case[0]["context"]));
+                assert_eq!(told, case[1], "{}: {}", rule["rule"], case[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_take_away_and_never_give() {
+    let policy = |text: &str| Statements::of([&Document::parse(text, Purpose::Identity).unwrap()]);
+    let allow = |what: &str| {
+        policy(&format!(r#"{{"Statement": {{"Effect": "Allow", "Action": "{what}", "Resource": "*"}}}}"#))
+    };
+    let deny = policy(r#"{"Statement": {"Effect": "Deny", "Action": "s3:Get*", "Resource": "*"}}"#);
+    let told = |policies: &Statements, bounds: &[&Statements]| {
+        let grants = Grants {
+            policies: policies.clone(),
+            bounds: bounds.iter().map(|bound| (*bound).clone()).collect(),
+        };
+        judged(&grants, ACTION, RESOURCE, &Known::default())
+    };
+    assert_eq!(told(&allow("s3:*"), &[&allow("s3:Get*")]), "allowed");
+    assert_eq!(told(&allow("s3:*"), &[&allow("ec2:*")]), "not allowed");
+    assert_eq!(told(&allow("ec2:*"), &[&allow("s3:*")]), "not allowed");
+    assert_eq!(told(&allow("s3:*"), &[&allow("s3:*"), &allow("ec2:*")]), "not allowed");
+    assert_eq!(told(&allow("s3:*"), &[&deny]), "denied");
+    assert_eq!(told(&deny, &[&allow("s3:*")]), "denied");
+    assert_eq!(told(&allow("ec2:*"), &[&deny]), "denied");
+    assert_eq!(told(&Statements::default(), &[]), "not allowed");
+}
+
+#[test]
+fn a_trust_policy_says_who_may_take_a_role_on() {
+    let text = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"Federated": "cognito-identity.amazonaws.com"}, "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {"cognito-identity.amazonaws.com:aud": "us-east-1:pool"},
+                      "ForAnyValue:StringLike": {"cognito-identity.amazonaws.com:amr": "authenticated"}}}]}"#;
+    let trust = Statements::of([&Document::parse(text, Purpose::Trust).unwrap()]);
+    let told = |principal: Option<(&str, &str)>, aud: &str, amr: &str| {
+        let context = Known::of(
+            &serde_json::json!({"cognito-identity.amazonaws.com:aud": aud, "cognito-identity.amazonaws.com:amr": [amr]}),
+        );
+        let asked =
+            Asked { action: "sts:AssumeRoleWithWebIdentity", resource: "", principal, context: &context };
+        matches!(trust.judge(&asked), Verdict::Allowed(_))
+    };
+    let cognito = Some(("Federated", "cognito-identity.amazonaws.com"));
+    assert!(told(cognito, "us-east-1:pool", "authenticated"));
+    assert!(!told(cognito, "us-east-1:other", "authenticated"));
+    assert!(!told(cognito, "us-east-1:pool", "unauthenticated"));
+    assert!(!told(Some(("Federated", "accounts.google.com")), "us-east-1:pool", "authenticated"));
+    assert!(!told(Some(("AWS", "cognito-identity.amazonaws.com")), "us-east-1:pool", "authenticated"));
+    assert!(!told(None, "us-east-1:pool", "authenticated"));
+}
+
+#[test]
+fn a_document_that_is_wrong_is_told_where_and_what() {
+    let whole = |statement: &str| {
+        format!(
+            "{{\"Version\": \"2012-10-17\",\n\"Statement\": [\n{{\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}},\n{statement}\n]}}"
+        )
+    };
+    let within = |more: &str| {
+        whole(&format!("{{\"Effect\": \"Allow\", \"Action\": \"s3:*\",\n\"Resource\": \"*\"{more}}}"))
+    };
+    let condition = |text: &str| within(&format!(", \"Condition\": {text}"));
+    for (text, line, said) in [
+        ("{".to_owned(), 1, "EOF while parsing an object"),
+        ("{}".to_owned(), 1, "missing field `Statement`"),
+        ("{\"Statement\": []}".to_owned(), 1, "a policy without a statement says nothing"),
+        ("{\"Version\": \"2020-01-01\", \"Statement\": []}".to_owned(), 1, "unknown variant `2020-01-01`"),
+        ("{\n\"Statment\": []}".to_owned(), 2, "unknown field `Statment`"),
+        (whole("{\"Action\": \"s3:*\", \"Resource\": \"*\"}"), 4, "missing field `Effect`"),
+        (
+            whole("{\"Effect\": \"Alow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}"),
+            4,
+            "unknown variant `Alow`, expected `Allow` or `Deny`",
+        ),
+        (
+            whole("{\"Effect\": \"Allow\",\n\"Action\": 7, \"Resource\": \"*\"}"),
+            4,
+            "`7` is no action; write it like `execute-api:Invoke`",
+        ),
+        (
+            whole("{\"Effect\": \"Allow\", \"Resource\": \"*\"}"),
+            4,
+            "a statement has an Action or a NotAction",
+        ),
+        (
+            whole("{\"Effect\": \"Allow\", \"Action\": \"s3:*\"}"),
+            4,
+            "a statement has a Resource or a NotResource",
+        ),
+        (
+            whole("{\"Effect\": \"Allow\", \"Action\": \"GetObject\", \"Resource\": \"*\"}"),
+            4,
+            "`GetObject` is no action",
+        ),
+        (
+            whole("{\"Effect\": \"Allow\", \"Action\": \"s3:${aws:username}\", \"Resource\": \"*\"}"),
+            4,
+            "`s3:${aws:username}` is no action",
+        ),
+        (whole("{\"Effect\": \"Allow\", \"Action\": [], \"Resource\": \"*\"}"), 4, "Action names nothing"),
+        (within(", \"NotResource\": \"*\""), 4, "a statement has Resource or NotResource, not both"),
+        (within(", \"NotAction\": \"*\""), 4, "a statement has Action or NotAction, not both"),
+        (within(", \"Resource\": \"*\""), 5, "duplicate field `Resource`"),
+        (within(",\n\"Principal\": \"*\""), 4, "a Principal stands in trust policies"),
+        (within(", \"Sid\": \"a b\""), 4, "the Sid `a b` holds more than letters and digits"),
+        (within(",\n\"Condtion\": {}"), 6, "unknown field `Condtion`"),
+        (
+            condition("{\"StringEqual\": {\"aws:username\": \"a\"}}"),
+            4,
+            "`StringEqual` is no condition operator",
+        ),
+        (
+            condition("{\"ForSomeValue:StringEquals\": {\"aws:username\": \"a\"}}"),
+            4,
+            "`ForSomeValue` is no set operator",
+        ),
+        (
+            condition("{\"StringEquals\": {\"aws:username\": []}}"),
+            4,
+            "`aws:username` is compared with nothing",
+        ),
+        (condition("{\"StringEquals\": {\"\": \"a\"}}"), 4, "`` is no condition key"),
+        (condition("{\"StringEquals\": {\"a:b\": \"x\", \"a:b\": \"y\"}}"), 5, "`a:b` comes twice"),
+        (
+            condition("{\"StringEquals\": {\"a:b\": {\"x\": 1}}}"),
+            5,
+            "invalid type: map, expected a string, or a list of strings",
+        ),
+        (condition("{\"StringEquals\": {\"a:b\": [[\"x\"], [\"y\", \"z\"]]}}"), 5, "a list in a list"),
+        (condition("{\"NumericEquals\": {\"a:b\": \"many\"}}"), 4, "`many` is no number"),
+        (
+            condition("{\"NumericEquals\": {\"a:b\": \"${aws:username}\"}}"),
+            4,
+            "`${aws:username}` holds a variable, which only string and ARN operators take",
+        ),
+        (condition("{\"DateLessThan\": {\"a:b\": \"tomorrow\"}}"), 4, "`tomorrow` is no date"),
+        (condition("{\"Bool\": {\"a:b\": \"yes\"}}"), 4, "`yes` is no truth value"),
+        (
+            condition("{\"IpAddress\": {\"a:b\": \"10.0.0.0/33\"}}"),
+            4,
+            "`10.0.0.0/33` is no address or network",
+        ),
+        (condition("{\"BinaryEquals\": {\"a:b\": \"***\"}}"), 4, "`***` is no base64"),
+        (condition("{\"ArnLike\": {\"a:b\": \"arn:aws:s3\"}}"), 4, "`arn:aws:s3` is no ARN"),
+        (condition("{\"NullIfExists\": {\"a:b\": \"true\"}}"), 4, "`Null` asks whether a key is there"),
+        (
+            condition("{\"StringLike\": {\"a:b\": \"${aws:username\"}}"),
+            4,
+            "begins a variable that does not end",
+        ),
+        (condition("{\"StringLike\": {\"a:b\": \"${}\"}}"), 4, "`${}` names no key"),
+        (condition("{\"StringLike\": {\"a:b\": \"${a:b, c}\"}}"), 4, "must stand in single quotes"),
+        (condition("{\"StringLike\": {\"a:b\": \"${a b}\"}}"), 4, "`a b` is no condition key"),
+    ] {
+        let wrong = Document::parse(&text, Purpose::Identity).expect_err(&text);
+        assert!(
+            wrong.line == line && wrong.message.contains(said),
+            "{said} (line {line}), but it said {wrong}:\n{text}"
+        );
+    }
+    let twice = whole(
+        "{\"Sid\": \"A\", \"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"},\n{\"Sid\": \"A\", \"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}",
+    );
+    assert_eq!(
+        Document::parse(&twice, Purpose::Identity).unwrap_err().to_string(),
+        "5: two statements have the Sid `A`"
+    );
+    let trust = |more: &str| {
+        Document::parse(
+            &format!("{{\"Statement\": {{\"Effect\": \"Allow\", \"Action\": \"sts:*\"{more}}}}}"),
+            Purpose::Trust,
+        )
+    };
+    for (more, said) in [
+        ("", "a statement of a trust policy has a Principal"),
+        (", \"Principal\": \"*\", \"Resource\": \"*\"", "a trust policy speaks of its own role"),
+        (", \"Principal\": \"ann\"", "`ann` is no principal"),
+        (", \"Principal\": {\"User\": \"ann\"}", "`User` is no kind of principal"),
+        (", \"Principal\": {}", "a Principal names somebody"),
+    ] {
+        let wrong = trust(more).expect_err(more);
+        assert!(wrong.message.contains(said), "{said}, but it said {wrong}");
+    }
+    let long = format!("{{\"Id\": \"{}\"}}", "x".repeat(300 * 1024));
+    assert!(Document::parse(&long, Purpose::Identity).unwrap_err().message.contains("at most"));
+}
+
+#[test]
+fn no_pattern_takes_longer_than_its_text_is_long() {
+    let policy = |pattern: &str| {
+        grants(&serde_json::json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Action": "*", "Resource": pattern}}))
+    };
+    let text = "a".repeat(10_000);
+    for (pattern, told) in [
+        ("*".repeat(1000), "allowed"),
+        ("*a".repeat(1000), "allowed"),
+        ("*a".repeat(1000) + "b", "not allowed"),
+        ("a*".repeat(1000) + "b", "not allowed"),
+        ("*?".repeat(1000) + "b", "not allowed"),
+        ("?*".repeat(1000), "allowed"),
+        ("*a?".repeat(1000) + "*b*", "not allowed"),
+    ] {
+        let begun = Instant::now();
+        assert_eq!(judged(&policy(&pattern), ACTION, &text, &Known::default()), told, "{}", &pattern[..8]);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{}: {:?}", &pattern[..8], begun.elapsed());
+    }
+}
+
+/// Bends a document: bytes go, come twice, or change places with those of another.
+fn bent(text: &str, other: &str, chance: &mut u64) -> String {
+    let mut next = |end: usize| {
+        *chance ^= *chance << 13;
+        *chance ^= *chance >> 7;
+        *chance ^= *chance << 17;
+        usize::try_from(*chance >> 33).unwrap() % end.max(1)
+    };
+    const BITS: [&str; 16] = [
+        "*",
+        "?",
+        "${",
+        "}",
+        "${*}",
+        "'",
+        "\"",
+        "[",
+        "]",
+        "{",
+        ":",
+        ",",
+        "ForAllValues:",
+        "IfExists",
+        "\\u0000",
+        "\u{1F980}",
+    ];
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=next(4) {
+        let (from, length) = (next(bytes.len()), next(40));
+        let end = (from + length).min(bytes.len());
+        match next(5) {
+            0 => drop(bytes.drain(from..end)),
+            1 => {
+                let twice = bytes[from..end].to_vec();
+                bytes.splice(end..end, twice);
+            }
+            2 => drop(bytes.splice(from..from, BITS[next(BITS.len())].bytes())),
+            3 => {
+                let at = next(other.len());
+                let piece = other.as_bytes()[at..(at + length).min(other.len())].to_vec();
+                bytes.splice(from..end, piece);
+            }
+            _ => drop(bytes.splice(from..from, BITS[next(BITS.len())].repeat(1 + next(300)).bytes())),
+        }
+        if bytes.is_empty() {
+            bytes.push(b'{');
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn bent_documents_are_refused_or_judged_and_nothing_worse() {
+    let rules: Vec<String> =
+        [include_str!("../policy/elements.json"), include_str!("../policy/documentation.json")]
+            .iter()
+            .flat_map(|text| serde_json::from_str::<Vec<Json>>(text).unwrap())
+            .map(|rule| rule["policy"].to_string())
+            .collect();
+    let context = Known::of(
+        &serde_json::json!({"aws:username": "ann", "x:tags": ["a", "b"], "aws:SourceIp": "10.0.0.1"}),
+    );
+    let (mut chance, mut taken, mut refused) = (0x5EED_2026_u64, 0, 0);
+    for round in 0..30_000 {
+        let (one, other) = (&rules[round % rules.len()], &rules[(round * 7 + 3) % rules.len()]);
+        let text = bent(one, other, &mut chance);
+        for purpose in [Purpose::Identity, Purpose::Trust] {
+            match Document::parse(&text, purpose) {
+                Ok(document) => {
+                    taken += 1;
+                    let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
+                    judged(&grants, ACTION, "arn:aws:s3:::bucket/ann/\u{1F980}a", &context);
+                }
+                Err(wrong) => {
+                    refused += 1;
+                    assert!(wrong.line >= 1 && !wrong.message.is_empty(), "{text}");
+                }
+            }
+        }
+    }
+    assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+}
