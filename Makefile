@@ -34,7 +34,7 @@ scan: build-tools
 
 ## A signed-in session beside a bare pingora proxy, in one run; then what a login costs.
 bench: build-tools bench-tools
-	$(CARGO) bench --bench beside_pingora --bench logins
+	$(CARGO) bench --bench beside_pingora --bench logins --bench policies
 
 build-tools:
 	@tests/install.sh build
