@@ -298,6 +298,7 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                     issuer: "http://127.0.0.1:1".into(),
                     subject: email.clone(),
                     provider: "oidc".into(),
+                    saml: false,
                 },
                 attributes: [("email".into(), email), ("email_verified".into(), "true".into())].into(),
                 groups: vec!["staff".into(), "engineering".into()],

@@ -1,6 +1,6 @@
 //! From a provider's claims to the pool's attributes, and whether `allow` names the person.
 
-use crate::config::{Allow, Provider, STANDARD_ATTRIBUTES};
+use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
 use crate::model::{Attributes, Identity, User};
 use crate::provider::{self, ExternalIdentity};
@@ -62,6 +62,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         issuer: external.issuer.clone(),
         subject: external.subject.clone(),
         provider: config.name.clone(),
+        saml: matches!(config.kind, Kind::Saml(_)),
     };
     Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
 }
@@ -112,7 +113,7 @@ pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> 
 mod tests {
     use super::*;
     use crate::base::{Secret, Timestamp};
-    use crate::config::{Client, Issuer, Kind, Oidc, STANDARD};
+    use crate::config::{Client, Issuer, Oidc, STANDARD};
     use crate::model::ProviderTokens;
     use serde_json::json;
 

@@ -325,7 +325,7 @@ impl Broker {
                     }
                     let identity = &account.identity;
                     let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
-                    if let Some(other) = belongs_elsewhere(catalogue, entry, account, known.as_ref()) {
+                    if let Some(other) = belongs_elsewhere(account, known.as_ref()) {
                         return Ok(Err(other));
                     }
                     if let Err(why) = mapping::complete(&entry.config, account, known) {
@@ -372,25 +372,22 @@ impl Broker {
 }
 
 /// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
-/// able to say that it is another one, whose people it would sign in as.
-fn belongs_elsewhere(
-    catalogue: &Catalogue,
-    entry: &Entry,
-    account: &FederatedAccount,
-    known: Option<&User>,
-) -> Option<LoginError> {
+/// able to say that it is another one, whose people it would sign in as, nor to make users for one to come.
+fn belongs_elsewhere(account: &FederatedAccount, known: Option<&User>) -> Option<LoginError> {
     let identity = &account.identity;
     let same = |known: &&Identity| known.issuer == identity.issuer && known.subject == identity.subject;
-    let owner = known?.identities.iter().find(same).map(|known| known.provider.as_str())?;
-    let saml = |config: &config::Provider| matches!(config.kind, config::Kind::Saml(_));
-    let owner_is_saml =
-        catalogue.config.providers.iter().any(|provider| provider.name == owner && saml(provider));
-    let refused = owner != entry.config.name && (saml(&entry.config) || owner_is_saml);
-    refused.then(|| {
+    let owner = known?.identities.iter().find(same)?;
+    let other = match (owner.saml, identity.saml) {
+        (false, false) => false,
+        (true, true) => owner.provider != identity.provider,
+        (true, false) | (false, true) => true,
+    };
+    other.then(|| {
         LoginError::Provider(ProviderError::Invalid {
             check: "issuer",
             detail: format!(
-                "the account is one of the provider `{owner}`, which has the same issuer or entity id"
+                "the account is one of the provider `{}`, which has the same issuer or entity id",
+                owner.provider
             ),
         })
     })

@@ -82,7 +82,12 @@ mod tests {
     #[test]
     fn user_names_tell_accounts_apart() {
         let name = |provider: &str, issuer: &str, subject: &str| {
-            username(&Identity { issuer: issuer.into(), subject: subject.into(), provider: provider.into() })
+            username(&Identity {
+                issuer: issuer.into(),
+                subject: subject.into(),
+                provider: provider.into(),
+                saml: false,
+            })
         };
         assert_ne!(name("a", "https://i", "b_c"), name("a_b", "https://i", "c"));
         assert_ne!(name("a", "https://i", "x"), name("a", "https://j", "x"));

@@ -53,6 +53,9 @@ pub struct Identity {
     pub subject: String,
     /// The provider's name in this deployment.
     pub provider: String,
+    /// Whether the provider told of it by SAML, where it says in its own metadata who it is: the account is then
+    /// nobody else's, whoever has that issuer.
+    pub saml: bool,
 }
 
 impl User {

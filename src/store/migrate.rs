@@ -11,7 +11,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first light", include_str!("migrations/0001_first_light.sql")),
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
     (3, "saml", include_str!("migrations/0003_saml.sql")),
-    (4, "linked accounts", include_str!("migrations/0004_linked_accounts.sql")),
+    (4, "accounts", include_str!("migrations/0004_accounts.sql")),
 ];
 
 const TRIES: u32 = 10;

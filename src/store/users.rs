@@ -103,8 +103,8 @@ impl Tx<'_> {
         .await?;
         for identity in &user.identities {
             sqlx::query(
-                "INSERT INTO user_identities (pool_id, issuer, subject, user_id, provider, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
+                "INSERT INTO user_identities (pool_id, issuer, subject, user_id, provider, created_at, saml) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(&user.pool_id)
             .bind(&identity.issuer)
@@ -112,6 +112,7 @@ impl Tx<'_> {
             .bind(&user.id)
             .bind(&identity.provider)
             .bind(user.created_at.millis())
+            .bind(i64::from(identity.saml))
             .execute(&mut *self.inner)
             .await?;
         }
@@ -212,7 +213,7 @@ pub(super) async fn load(connection: &mut AnyConnection, id: &str) -> Result<Opt
         return Ok(None);
     };
     let identities = sqlx::query(
-        "SELECT issuer, subject, provider, attributes, provider_groups FROM user_identities WHERE user_id = $1 \
+        "SELECT issuer, subject, provider, saml, attributes, provider_groups FROM user_identities WHERE user_id = $1 \
          ORDER BY created_at, issuer, subject",
     )
     .bind(id)
@@ -223,6 +224,7 @@ pub(super) async fn load(connection: &mut AnyConnection, id: &str) -> Result<Opt
             issuer: row.try_get("issuer")?,
             subject: row.try_get("subject")?,
             provider: row.try_get("provider")?,
+            saml: row.try_get::<i64, _>("saml")? != 0,
         })
     };
     let mut profiles = BTreeMap::new();

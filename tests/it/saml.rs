@@ -1,7 +1,7 @@
 //! SAML: what honest providers do, in every form that is taken, and what becomes of it.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::parties::Postgres;
+use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::saml_provider::{
     Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, begin, encrypt, logout_request, narthex,
@@ -301,6 +301,33 @@ async fn a_provider_that_calls_itself_another_one_signs_nobody_in_as_that_ones_p
     assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
     // Its own people it may sign in.
     is(&sign_in_with(&narthex, &partner, |text| text.replace(">alice<", ">bob<")).await.1, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_saml_made_is_never_one_of_a_provider_that_speaks_otherwise() {
+    let upstream = Upstream::start().await;
+    let builder =
+        NarthexBuilder::new().postgres(&Postgres::shared().database()).route("app", upstream.port, "");
+    let club = OpenIdProvider::start("club", &builder.callback("club"));
+    // It says that it is the other one, which may not even be in the file yet.
+    let mut corp = SamlProvider::new("corp");
+    corp.entity_id = format!("http://127.0.0.1:{}", club.port);
+    corp.publish(&[&corp.key]);
+    let by_saml = || builder.clone().tables(&corp.toml(OURS)).start();
+    let by_openid = || builder.clone().tables(&club.toml("\"anyone\"")).start();
+
+    let narthex = by_saml();
+    is(&sign_in(&narthex, &corp).await.1, 200);
+    drop(narthex);
+    let narthex = by_openid();
+    let app = format!("{}/", narthex.origin("app"));
+    is(&Visitor::new(&narthex).land(&app, "alice").await, 400);
+    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
+    is(&Visitor::new(&narthex).land(&app, "bob").await, 200);
+    drop(narthex);
+    let narthex = by_saml();
+    is(&sign_in_with(&narthex, &corp, |text| text.replace(">alice<", ">bob<")).await.1, 400);
+    assert!(why(&narthex).starts_with("\"issuer\""), "{}", why(&narthex));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,7 @@ impl Scene {
                 issuer: "https://idp".into(),
                 subject: email.into(),
                 provider: "corp".into(),
+                saml: false,
             },
             attributes: [
                 ("email".to_owned(), email.to_owned()),

@@ -460,7 +460,7 @@ async fn log_in(provider: &dyn Provider) -> Result<ExternalIdentity, ProviderErr
 
 fn account(identity: &ExternalIdentity) -> Identity {
     let (issuer, subject) = (identity.issuer.clone(), identity.subject.clone());
-    Identity { issuer, subject, provider: "it".into() }
+    Identity { issuer, subject, provider: "it".into(), saml: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -567,7 +567,12 @@ async fn facebook_says_in_its_own_way_that_a_token_is_over() {
     let mut tokens = log_in(&*provider).await.unwrap().tokens;
     // As a token without an end is asked with again.
     tokens.refresh_token = Some(tokens.access_token.clone());
-    let alice = Identity { issuer: stand_in.base(), subject: "10219876543210".into(), provider: "it".into() };
+    let alice = Identity {
+        issuer: stand_in.base(),
+        subject: "10219876543210".into(),
+        provider: "it".into(),
+        saml: false,
+    };
     provider.renew(&tokens, &alice).await.unwrap().identity.unwrap();
     stand_in.revoke();
     let refused = provider.renew(&tokens, &alice).await.unwrap().identity;

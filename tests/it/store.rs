@@ -81,7 +81,12 @@ on_both_engines! {
 
 fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
     FederatedAccount {
-        identity: Identity { issuer: issuer.into(), subject: subject.into(), provider: "corp".into() },
+        identity: Identity {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            provider: "corp".into(),
+            saml: false,
+        },
         attributes: [("email".to_owned(), email.to_owned())].into(),
         groups: vec!["staff".into()],
         told_once: &[],
