@@ -20,6 +20,19 @@ fn users(narthex: &Narthex, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(output.stdout) + &text(output.stderr))
 }
 
+/// A deployment before which two providers stand, each with whom it lets in.
+async fn two_providers(by_corp: &str, by_club: &str) -> (Narthex, Upstream, [OpenIdProvider; 2]) {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let (corp, club) = (
+        OpenIdProvider::start("corp", &builder.callback("corp")),
+        OpenIdProvider::start("club", &builder.callback("club")),
+    );
+    let narthex =
+        builder.tables(&(corp.toml(by_corp) + &club.toml(by_club))).route("app", upstream.port, "").start();
+    (narthex, upstream, [corp, club])
+}
+
 /// Signs in through `provider`; answers the visitor and what the app was told.
 async fn come(narthex: &Narthex, upstream: &Upstream, provider: &str) -> (Visitor, Value) {
     let visitor = Visitor::new(narthex);
@@ -31,16 +44,7 @@ async fn come(narthex: &Narthex, upstream: &Upstream, provider: &str) -> (Visito
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_through_two_providers_is_two_users_until_an_administrator_links_them() {
-    let upstream = Upstream::start().await;
-    let builder = NarthexBuilder::new();
-    let (corp, club) = (
-        OpenIdProvider::start("corp", &builder.callback("corp")),
-        OpenIdProvider::start("club", &builder.callback("club")),
-    );
-    let narthex = builder
-        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
-        .route("app", upstream.port, "")
-        .start();
+    let (narthex, upstream, _providers) = two_providers("\"anyone\"", "\"anyone\"").await;
     let (at_corp, by_corp) = come(&narthex, &upstream, "corp").await;
     let (at_club, by_club) = come(&narthex, &upstream, "club").await;
     assert_ne!(by_corp["sub"], by_club["sub"]);
@@ -97,17 +101,9 @@ async fn until_out(visitor: &Visitor, app: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_provider_speaks_for_the_sessions_through_it() {
-    let upstream = Upstream::start().await;
-    let builder = NarthexBuilder::new();
-    let (corp, club) = (
-        OpenIdProvider::start("corp", &builder.callback("corp")),
-        OpenIdProvider::start("club", &builder.callback("club")),
-    );
     // Neither lets in by what the other says.
-    let narthex = builder
-        .tables(&(corp.toml("{ groups = [\"staff\"] }") + &club.toml("{ domains = [\"club.example\"] }")))
-        .route("app", upstream.port, "")
-        .start();
+    let (narthex, upstream, _providers) =
+        two_providers("{ groups = [\"staff\"] }", "{ domains = [\"club.example\"] }").await;
     let come = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);
         let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;
@@ -143,16 +139,7 @@ async fn each_provider_speaks_for_the_sessions_through_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_nobody_has_verified_names_nobody() {
-    let upstream = Upstream::start().await;
-    let builder = NarthexBuilder::new();
-    let (corp, club) = (
-        OpenIdProvider::start("corp", &builder.callback("corp")),
-        OpenIdProvider::start("club", &builder.callback("club")),
-    );
-    let narthex = builder
-        .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
-        .route("app", upstream.port, "")
-        .start();
+    let (narthex, upstream, _providers) = two_providers("\"anyone\"", "\"anyone\"").await;
     // Somebody who only says that the address is his, and somebody who is to get another account.
     let land = async |provider: &str, login: &str| {
         let visitor = Visitor::new(&narthex);

@@ -1,26 +1,21 @@
 //! OpenID Connect Core 1.0, authorization code flow with PKCE.
 
+mod id_token;
+
 use super::backchannel::{self, LogoutToken};
-use super::claims::{
-    SKEW, check_issuer, check_name, granted, joined, methods, payload, sid_of, subject_of, tell_skew,
-    tell_verified,
-};
+use super::claims::{check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified};
 use super::client;
 use super::metadata::{Document, Metadata, Published};
 use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
-use crate::config::{self, ClientAuth, Issuer};
+use crate::config::{self, ClientAuth};
 use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
-use chrono::DateTime;
-use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenVerifier,
-    CoreJwsSigningAlgorithm, CoreTokenResponse,
-};
+use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreTokenResponse};
 use openidconnect::{
-    AccessToken, AuthType, ClaimsVerificationError, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, LoginHint, Nonce, NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RefreshToken, Scope, SignatureVerificationError, TokenResponse,
+    AccessToken, AuthType, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint,
+    Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, Scope,
+    TokenResponse,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -29,20 +24,6 @@ use std::sync::Arc;
 fn lacking(error: impl std::fmt::Display) -> ProviderError {
     ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
 }
-
-/// What signs ID tokens. `none` and the HMAC family are not among them: a client secret is no key.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 10] = [
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-    CoreJwsSigningAlgorithm::EcdsaP521Sha512,
-    CoreJwsSigningAlgorithm::EdDsa,
-];
 
 type Client = CoreClient<
     EndpointSet,
@@ -121,18 +102,6 @@ impl OpenId {
         request.request_async(&self.outbound).await.map_err(client::not_renewed)
     }
 
-    /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer whose
-    /// people may come, and is verified by that issuer's own keys.
-    fn document_of(&self, published: &Published, token: &CoreIdToken) -> Result<Document, ProviderError> {
-        let Issuer::PerTenant(tenants) = &self.settings.issuer else { return Ok(published.document.clone()) };
-        let claims = payload(&token.to_string()).unwrap_or_default();
-        let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
-        let issuer = tenants.issuer_of(tenant).ok_or_else(|| {
-            ProviderError::invalid("tenant", format!("`{tenant}` is none whose people may come"))
-        })?;
-        published.of_tenant(tenant, &issuer)
-    }
-
     /// What the provider says of the person after a refresh.
     async fn renewed_identity(
         &self,
@@ -202,78 +171,6 @@ impl OpenId {
             session_ends_at: None,
             told_once: if self.settings.quirks.name_once { &NAMES } else { &[] },
         }
-    }
-
-    /// The issuer and the verified claims of `token`; the keys are fetched again where none of them signed it.
-    async fn verified(
-        &self,
-        published: &Published,
-        token: &CoreIdToken,
-        nonce: Option<&str>,
-        now: Timestamp,
-    ) -> Result<(String, Map<String, Value>), ProviderError> {
-        let document = self.document_of(published, token)?;
-        let mut verified = self.verify(&self.client(&document, None)?, token, nonce, now);
-        if matches!(
-            verified,
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
-            ))
-        ) {
-            let document = self.document_of(&*self.metadata.after_unknown_key().await?, token)?;
-            verified = self.verify(&self.client(&document, None)?, token, nonce, now);
-        }
-        let claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
-        let issuer = document.issuer().to_string();
-        tell_skew(&issuer, &claims, now);
-        Ok((issuer, claims))
-    }
-
-    /// The verified claims of `token` by the keys that are known (OpenID Connect Core 1.0, section 3.1.3.7).
-    fn verify(
-        &self,
-        client: &Client,
-        token: &CoreIdToken,
-        nonce: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Map<String, Value>, ClaimsVerificationError> {
-        let time = |at: Timestamp| DateTime::from_timestamp(at.seconds(), 0).unwrap_or_default();
-        // "The current time MUST be before the time represented by the exp Claim": by a clock that
-        // may be a minute behind ours.
-        let behind = time(now.minus(SKEW));
-        let ahead = time(now.plus(SKEW));
-        let verifier: CoreIdTokenVerifier<'_> = client
-            .id_token_verifier()
-            .set_allowed_algs(ALGORITHMS)
-            .set_time_fn(move || behind)
-            .set_issue_time_verifier_fn(move |issued| match issued <= ahead {
-                true => Ok(()),
-                false => Err("issued in the future".to_owned()),
-            });
-        let expected = nonce.map(|nonce| Nonce::new(nonce.to_owned()));
-        token.claims(&verifier, |told: Option<&Nonce>| match (&expected, told) {
-            (Some(expected), told) => expected.verify(told),
-            // OpenID Connect Core 1.0, section 12.2: a renewed token "SHOULD NOT have a nonce Claim".
-            (None, _) => Ok(()),
-        })?;
-        // The signature covers these very bytes: reading them again keeps the claims that have no
-        // place in the library's types.
-        let claims = payload(&token.to_string())
-            .ok_or_else(|| ClaimsVerificationError::Other("its payload is no object".to_owned()))?;
-        let other = |why: &str| Err(ClaimsVerificationError::Other(why.to_owned()));
-        // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its
-        // client_id is the Claim Value."
-        if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(&self.settings.client.id)) {
-            return other("azp names another client");
-        }
-        // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
-        if claims
-            .get("nbf")
-            .is_some_and(|nbf| nbf.as_f64().is_none_or(|nbf| nbf > now.plus(SKEW).seconds() as f64))
-        {
-            return other("nbf lies in the future");
-        }
-        Ok(claims)
     }
 
     /// The claims of the UserInfo endpoint, which must speak of the same person.
