@@ -131,6 +131,20 @@ impl Scene {
         (last["reason"].as_str().unwrap().to_owned(), last["detail"].as_str().unwrap().to_owned())
     }
 
+    /// Brings something that must be refused: a page says by which request id it is told in the audit, and nobody
+    /// is known whom nobody knew before. Answers the check that failed, and what was wrong.
+    async fn refused(&self, visitor: &Visitor, back: &Back, status: u16) -> (String, String) {
+        let (before, told) = (self.narthex.rows().await, self.narthex.audit("login_failed").len());
+        let answer = self.deliver(visitor, back).await;
+        is(&answer, status);
+        let failed = self.narthex.audit("login_failed");
+        assert_eq!(failed.len(), told + 1);
+        let page = answer.text().await.unwrap();
+        assert!(page.contains(failed[told]["request_id"].as_str().unwrap()), "{page}");
+        assert_eq!(self.narthex.rows().await, before, "something was written: {:?}", failed[told]);
+        self.why()
+    }
+
     /// What each client must hold against: each attack differs from a login that comes about in one thing.
     async fn withstands(&self) {
         let documented = self.stand_in.documented;
@@ -145,39 +159,36 @@ impl Scene {
         is(&self.deliver(&visitor, &back).await, 200);
         let used = back.field("code").unwrap();
         let (visitor, back) = self.go(name).await;
-        is(&self.deliver(&visitor, &back.with_code(&used)).await, 400);
-        token_endpoint(self.why());
+        token_endpoint(self.refused(&visitor, &back.with_code(&used), 400).await);
 
         // A code that was given out for another redirect URI.
         let (_, elsewhere) = self.go("other").await;
         let (visitor, back) = self.go(name).await;
-        is(&self.deliver(&visitor, &back.with_code(&elsewhere.field("code").unwrap())).await, 400);
-        token_endpoint(self.why());
+        let code = elsewhere.field("code").unwrap();
+        token_endpoint(self.refused(&visitor, &back.with_code(&code), 400).await);
 
         // A code that was given out to another browser, which has another verifier and another nonce.
         let (_, others) = self.go(name).await;
         let (visitor, back) = self.go(name).await;
-        let answer = self.deliver(&visitor, &back.with_code(&others.field("code").unwrap())).await;
+        let others = back.with_code(&others.field("code").unwrap());
         match documented.pkce {
-            Pkce::Checked => token_endpoint(self.why()),
-            Pkce::Ignored => assert_eq!(self.why().0, "nonce", "{name}"),
+            Pkce::Checked => token_endpoint(self.refused(&visitor, &others, 400).await),
+            Pkce::Ignored => assert_eq!(self.refused(&visitor, &others, 400).await.0, "nonce", "{name}"),
             // It offers no way to tell.
-            Pkce::Refused => is(&answer, 200),
+            Pkce::Refused => is(&self.deliver(&visitor, &others).await, 200),
         }
 
         // A secret that is not ours.
-        is(&self.sign_in("other").await, 400);
-        token_endpoint(self.why());
+        let (visitor, back) = self.go("other").await;
+        token_endpoint(self.refused(&visitor, &back, 400).await);
 
         // Somebody who says no.
         self.stand_in.person(Person::Unwilling);
-        is(&self.sign_in(name).await, 403);
-        let (reason, detail) = self.why();
+        let (visitor, back) = self.go(name).await;
+        let (reason, detail) = self.refused(&visitor, &back, 403).await;
         assert_eq!(reason, "provider_refused", "{name}");
-        assert!(
-            detail.contains(documented.refusal.iter().find(|(name, _)| *name == "error").unwrap().1),
-            "{detail}"
-        );
+        let word = documented.refusal.iter().find(|(name, _)| *name == "error").unwrap().1;
+        assert!(detail.contains(word), "{detail}");
         self.stand_in.person(Person::Verified);
 
         let came_about = if documented.pkce == Pkce::Refused { 2 } else { 1 };
@@ -187,8 +198,9 @@ impl Scene {
     /// Somebody whose address nobody has verified is not let in by it.
     async fn refuses_unverified(&self) {
         self.stand_in.person(Person::Unverified);
-        is(&self.sign_in(self.stand_in.documented.name).await, 403);
-        assert_eq!(self.why().0, "not_allowed", "{}", self.why().1);
+        let (visitor, back) = self.go(self.stand_in.documented.name).await;
+        let (reason, detail) = self.refused(&visitor, &back, 403).await;
+        assert_eq!(reason, "not_allowed", "{detail}");
         self.stand_in.person(Person::Verified);
     }
 
