@@ -23,10 +23,13 @@ PATIENCE = 180
 def copy_tree():
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     COPY.mkdir(parents=True, exist_ok=True)
-    for name in filter(None, files.decode().split("\0")):
+    names = [name for name in files.decode().split("\0") if name and (ROOT / name).exists()]
+    # A file that moved must not be found in both places.
+    for old in COPY.rglob("*"):
+        if old.is_file() and str(old.relative_to(COPY)) not in names:
+            old.unlink()
+    for name in names:
         source, to = ROOT / name, COPY / name
-        if not source.exists():
-            continue
         to.parent.mkdir(parents=True, exist_ok=True)
         if not to.exists() or to.read_bytes() != source.read_bytes():
             shutil.copyfile(source, to)
