@@ -6,6 +6,7 @@ mod condition;
 mod context;
 mod decision;
 mod document;
+mod explain;
 mod pattern;
 mod statement;
 mod value;
@@ -14,6 +15,7 @@ pub use condition::{Condition, Unmet};
 pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Value, Values};
 pub use decision::{Grants, Statements, Verdict};
 pub use document::{Document, Mistake, Purpose};
+pub use explain::{Nearness, Told, explain};
 pub use pattern::{Pattern, Variable};
 pub use statement::{Effect, Miss, Statement};
 

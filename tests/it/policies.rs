@@ -1,6 +1,8 @@
 //! Policies: each rule of AWS's documentation as data, and what becomes of documents that are wrong.
 
-use narthex::policy::{Asked, Context, Document, Grants, Key, Purpose, Statements, Value, Values, Verdict};
+use narthex::policy::{
+    Asked, Context, Document, Grants, Key, Nearness, Purpose, Statements, Value, Values, Verdict, explain,
+};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -315,6 +317,50 @@ fn no_pattern_takes_longer_than_its_text_is_long() {
     }
 }
 
+#[test]
+fn a_verdict_can_be_explained_statement_by_statement() {
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "Other", "Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"},
+        {"Sid": "Elsewhere", "Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::other/*"]},
+        {"Sid": "Folder", "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/${x:nobody}/*"},
+        {"Sid": "Team", "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalTag/team": ["red", "blue"]}}},
+        {"Sid": "Office", "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}},
+        {"Sid": "Own", "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringLike": {"aws:username": "${x:nobody}"}}},
+        {"Sid": "Rest", "Effect": "Deny", "NotAction": "s3:Get*", "Resource": "*"},
+        {"Sid": "Ann", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"},
+    ]});
+    let grants = grants(&policy);
+    let context = Known::of(&serde_json::json!({"aws:username": "ann", "aws:PrincipalTag/team": "green"}));
+    let asked = Asked { action: ACTION, resource: RESOURCE, principal: None, context: &context };
+    let told = explain(&grants, &asked);
+    let lines: Vec<(&str, Nearness, &str)> =
+        told.iter().map(|told| (told.statement.sid.as_deref().unwrap(), told.nearness, &*told.why)).collect();
+    assert_eq!(
+        lines,
+        [
+            ("Ann", Nearness::Met, ""),
+            (
+                "Team",
+                Nearness::Condition,
+                "StringEquals of `aws:PrincipalTag/team`: the request has `green`, the policy `red`, `blue`"
+            ),
+            ("Office", Nearness::Condition, "IpAddress asks for `aws:SourceIp`, which the request has not"),
+            (
+                "Own",
+                Nearness::Condition,
+                "StringLike compares with a variable, and the request has no `x:nobody`"
+            ),
+            ("Elsewhere", Nearness::Action, "it is about `arn:aws:s3:::other/*`"),
+            ("Folder", Nearness::Action, "its resource has a variable, and the request has no `x:nobody`"),
+            ("Rest", Nearness::None, "it is about everything but `s3:Get*`"),
+            ("Other", Nearness::None, "it is about `s3:PutObject`"),
+        ]
+    );
+    // What is explained is what is judged.
+    let first = told.iter().find(|told| told.nearness == Nearness::Met).unwrap();
+    assert!(matches!(grants.judge(&asked), Verdict::Allowed(by) if by.sid == first.statement.sid));
+}
+
 /// Bends a document: bytes go, come twice, or change places with those of another.
 fn bent(text: &str, other: &str, chance: &mut u64) -> String {
     let mut next = |end: usize| {
@@ -386,7 +432,10 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
                 Ok(document) => {
                     taken += 1;
                     let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
-                    judged(&grants, ACTION, "arn:aws:s3:::bucket/ann/\u{1F980}a", &context);
+                    let resource = "arn:aws:s3:::bucket/ann/\u{1F980}a";
+                    judged(&grants, ACTION, resource, &context);
+                    let asked = Asked { action: ACTION, resource, principal: None, context: &context };
+                    assert_eq!(explain(&grants, &asked).len(), document.statements.len());
                 }
                 Err(wrong) => {
                     refused += 1;

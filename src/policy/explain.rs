@@ -1,0 +1,100 @@
+//! Why a request is judged as it is, for people: the judge's own steps, told statement by statement.
+
+use super::condition::Unmet;
+use super::context::{Asked, Values};
+use super::decision::{Grants, Statements};
+use super::statement::{Miss, Statement};
+
+/// How near a request came to a statement; the nearest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nearness {
+    /// It meets it.
+    Met,
+    /// It meets everything but a condition.
+    Condition,
+    /// The statement is about the action, and about another resource or principal.
+    Action,
+    /// The statement is about something else.
+    None,
+}
+
+/// How one statement stands to a request.
+#[derive(Clone, Debug)]
+pub struct Told<'p> {
+    /// The statement.
+    pub statement: &'p Statement,
+    /// Whether it stands in a policy that only sets bounds.
+    pub bound: bool,
+    /// How near the request came to it.
+    pub nearness: Nearness,
+    /// What it was that they differ in; empty where they do not.
+    pub why: String,
+}
+
+/// How each statement of `grants` stands to `asked`, the nearest first; among equals, those that deny, and then in
+/// the order of the policies.
+pub fn explain<'p>(grants: &'p Grants, asked: &Asked<'_>) -> Vec<Told<'p>> {
+    let tell = |statements: &'p Statements, bound| {
+        statements.iter().map(move |statement| {
+            let (nearness, why) = match statement.met(asked) {
+                Ok(()) => (Nearness::Met, String::new()),
+                Err(miss) => (nearness(&miss), words(statement, &miss, asked)),
+            };
+            Told { statement, bound, nearness, why }
+        })
+    };
+    let bounds = grants.bounds.iter().flat_map(|bound| tell(bound, true));
+    let mut told: Vec<Told<'p>> = tell(&grants.policies, false).chain(bounds).collect();
+    told.sort_by_key(|told| told.nearness);
+    told
+}
+
+fn nearness(miss: &Miss<'_>) -> Nearness {
+    match miss {
+        Miss::Condition(..) => Nearness::Condition,
+        Miss::Resource | Miss::Unfilled(_) | Miss::Principal => Nearness::Action,
+        Miss::Action => Nearness::None,
+    }
+}
+
+fn words(statement: &Statement, miss: &Miss<'_>, asked: &Asked<'_>) -> String {
+    match miss {
+        Miss::Action => {
+            let (not, actions) = statement.actions();
+            format!("it is about {}", listed(not, actions.map(ToString::to_string)))
+        }
+        Miss::Resource => {
+            let (not, resources) = statement.resources();
+            format!("it is about {}", listed(not, resources.map(ToString::to_string)))
+        }
+        Miss::Principal => "it is about somebody else".to_owned(),
+        Miss::Unfilled(key) => format!("its resource has a variable, and the request has no `{key}`"),
+        Miss::Condition(condition, Unmet::Absent) => {
+            format!("{} asks for `{}`, which the request has not", condition.operator, condition.key)
+        }
+        Miss::Condition(condition, Unmet::Unfilled(key)) => {
+            format!("{} compares with a variable, and the request has no `{key}`", condition.operator)
+        }
+        Miss::Condition(condition, Unmet::Differs) => {
+            let held = match asked.context.values(&condition.key) {
+                Values::Absent => "none".to_owned(),
+                values => listed(false, values.each().map(|value| value.text().into_owned())),
+            };
+            let wanted = listed(false, condition.written().iter().cloned());
+            format!(
+                "{} of `{}`: the request has {held}, the policy {wanted}",
+                condition.operator, condition.key
+            )
+        }
+    }
+}
+
+/// Texts in a sentence.
+fn listed(not: bool, all: impl Iterator<Item = String>) -> String {
+    let quoted: Vec<String> = all.map(|text| format!("`{text}`")).collect();
+    let texts = match quoted.is_empty() {
+        true => "none".to_owned(),
+        false => quoted.join(", "),
+    };
+    if not { format!("everything but {texts}") } else { texts }
+}
