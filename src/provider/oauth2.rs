@@ -97,7 +97,7 @@ impl OAuth2 {
             status if status.is_success() => {
                 Ok(Answered::Told(told.json, told.next.filter(|next| same_origin(next, &url))))
             }
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(Answered::Closed),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !told.limited => Ok(Answered::Closed),
             // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
             status if is_refusal(status, &told.json) => Err(ProviderError::Refused {
                 code: "invalid_token".to_owned(),

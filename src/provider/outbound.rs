@@ -54,6 +54,8 @@ pub struct Told {
     pub status: http::StatusCode,
     /// Where a list goes on.
     pub next: Option<url::Url>,
+    /// Whether it only says that it was asked too often.
+    pub limited: bool,
     /// The body.
     pub json: Value,
 }
@@ -105,10 +107,14 @@ impl Outbound {
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::AUTHORIZATION, format!("Bearer {token}"));
         let answer = self.send(request.body(Vec::new()).map_err(|_| OutboundError::Malformed)?).await?;
-        let link = answer.headers().get(http::header::LINK).and_then(|link| link.to_str().ok());
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let link = header("link");
+        // RFC 9110, section 10.2.3; GitHub says it with a 403.
+        let limited = header("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
         Ok(Told {
             status: answer.status(),
             next: link.and_then(next_page).and_then(|next| url.join(next).ok()),
+            limited,
             json: serde_json::from_slice(answer.body()).unwrap_or_default(),
         })
     }

@@ -590,3 +590,13 @@ async fn facebook_says_in_its_own_way_that_a_token_is_over() {
     let refused = provider.renew(&tokens, &alice).await.unwrap().identity;
     assert!(matches!(refused, Err(ProviderError::Refused { .. })), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_was_asked_too_often_takes_nobody_s_groups_away() {
+    let stand_in = StandIn::start(&GITHUB, vec![CALLBACK.into()]).await;
+    let provider = connected(&stand_in, "allow = { groups = [\"corp\"] }");
+    let identity = log_in(&*provider).await.unwrap();
+    stand_in.limited.store(true, std::sync::atomic::Ordering::Relaxed);
+    let renewed = provider.renew(&identity.tokens, &account(&identity)).await.unwrap().identity;
+    assert!(matches!(renewed, Err(ProviderError::Unavailable(_))), "{renewed:?}");
+}

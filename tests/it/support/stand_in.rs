@@ -16,7 +16,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub const CLIENT: &str = "client-1234";
@@ -131,6 +131,8 @@ pub struct StandIn {
     pub key_of: Mutex<Option<&'static str>>,
     /// Where lists go on, if not here.
     pub elsewhere: Mutex<Option<String>>,
+    /// Whether its API says that it was asked too often.
+    pub limited: AtomicBool,
     /// How often its API was asked.
     pub asked: AtomicUsize,
 }
@@ -160,6 +162,7 @@ impl StandIn {
             said_tenant: Mutex::default(),
             key_of: Mutex::default(),
             elsewhere: Mutex::default(),
+            limited: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
         });
         let router = Router::new().fallback(answer).with_state(stand_in.clone());
@@ -444,6 +447,11 @@ fn api(stand_in: &StandIn, headers: &HeaderMap, uri: &Uri) -> Response {
     let token = token.unwrap_or_default();
     let person = stand_in.kept.lock().unwrap().tokens.get(token).copied();
     stand_in.asked.fetch_add(1, Ordering::Relaxed);
+    if stand_in.limited.load(Ordering::Relaxed) {
+        let headers = [("x-ratelimit-remaining", "0")];
+        let told = json!({"message": "API rate limit exceeded for user ID 1."});
+        return (StatusCode::FORBIDDEN, headers, axum::Json(told)).into_response();
+    }
     let Some(person) = person else {
         if stand_in.documented.name == "facebook" {
             let error =
