@@ -92,6 +92,7 @@ fn bent(chance: &mut Chance) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_neither_ends_the_process_nor_opens_a_door() {
+    let _alone = crate::ALONE.lock().await;
     let (open, shut) = (Upstream::start().await, Upstream::start().await);
     let builder = NarthexBuilder::new()
         .listen("trusted_proxies = [\"127.0.0.128/25\"]")

@@ -54,23 +54,32 @@ impl Scene {
         load.stop().await
     }
 
-    /// Lets `attack` run, and judges by what it did to the others and to memory.
-    async fn bear(&self, name: &str, attack: impl Future<Output = ()>) {
-        let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
-        let during = self.others(attack).await;
-        let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
-        let memory = self.narthex.memory() >> 20;
-        println!(
-            "{name}: p99 {calm:?} before, {p99:?} during, {} and {} requests; at most {memory} MB",
-            before.good, during.good
-        );
-        assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
-        assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
-        // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
-        let bound = (calm * 2).max(Duration::from_millis(15));
-        assert!(p99 <= bound, "{name}: p99 {p99:?}, {calm:?} without");
+    /// Lets `attack` run, and judges by what it did to the others and to memory. What the machine itself is busy
+    /// with now and then is no attack: one that delays others does so each time.
+    async fn bear(&self, name: &str, attack: impl AsyncFn()) {
+        for tries in 1.. {
+            let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
+            let during = self.others(attack()).await;
+            let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
+            let memory = self.narthex.memory() >> 20;
+            println!(
+                "{name}: p99 {calm:?} before, {p99:?} during, {} and {} requests; at most {memory} MB",
+                before.good, during.good
+            );
+            assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
+            assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
+            // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
+            let bound = (calm * 2).max(Duration::from_millis(15));
+            if p99 <= bound {
+                return;
+            }
+            assert!(tries < 3, "{name}: p99 {p99:?}, {calm:?} without");
+        }
     }
 }
+
+/// Held by whoever measures how long others wait, and by whoever makes the machine busy.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// An attacker. It has machines of its own, so it must not take the processor from whom it attacks here.
 fn attacker(program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -86,6 +95,7 @@ async fn run(mut command: Command) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_go_on_while_attackers_wear_it_out() {
+    let _alone = ALONE.lock().await;
     let scene = Scene::set().await;
     let port = scene.narthex.https.to_string();
     let url = format!("https://127.0.0.1:{port}/");
@@ -96,7 +106,7 @@ async fn others_go_on_while_attackers_wear_it_out() {
         ("slow reading", &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "3"]),
     ] {
         scene
-            .bear(name, async {
+            .bear(name, async || {
                 let mut command = attacker("slowhttptest");
                 command.args(mode).args(["-c", "700", "-r", "150", "-l", "12", "-p", "3", "-u", &url]);
                 run(command).await;
@@ -106,7 +116,7 @@ async fn others_go_on_while_attackers_wear_it_out() {
     for mode in ["rapid-reset", "continuation", "empty-data", "settings", "ping", "header-bomb", "no-window"]
     {
         scene
-            .bear(mode, async {
+            .bear(mode, async || {
                 let mut command = attacker(parties().join("venv/bin/python"));
                 command.arg(parties().join("h2-floods.py")).args([&port, "app.localhost", mode, "6"]);
                 let said = run(command).await;

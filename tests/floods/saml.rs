@@ -133,6 +133,7 @@ fn is_the_quiet_one(test: &str) -> bool {
 
 #[tokio::test]
 async fn bent_saml_responses_are_refused_or_say_what_the_sound_one_said() {
+    let _alone = crate::ALONE.lock().await;
     if !is_the_quiet_one("saml::bent_saml_responses_are_refused_or_say_what_the_sound_one_said") {
         return;
     }
