@@ -54,27 +54,29 @@ impl Scene {
         load.stop().await
     }
 
-    /// Lets `attack` run, and judges by what it did to the others and to memory. What the machine itself is busy
-    /// with now and then is no attack: one that delays others does so each time.
+    /// Lets `attack` run, and judges by what it did to the others and to memory. A single p99 of some hundred
+    /// requests tells of the machine's own moods, too: where it is beyond the bound, the median of three decides.
     async fn bear(&self, name: &str, attack: impl AsyncFn()) {
-        for tries in 1.. {
-            let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
-            let during = self.others(attack()).await;
-            let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
-            let memory = self.narthex.memory() >> 20;
-            println!(
-                "{name}: p99 {calm:?} before, {p99:?} during, {} and {} requests; at most {memory} MB",
-                before.good, during.good
-            );
-            assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
-            assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
-            // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
-            let bound = (calm * 2).max(Duration::from_millis(15));
-            if p99 <= bound {
-                return;
-            }
-            assert!(tries < 3, "{name}: p99 {p99:?}, {calm:?} without");
+        if self.bears(name, &attack).await {
+            return;
         }
+        let again = [self.bears(name, &attack).await, self.bears(name, &attack).await];
+        assert_eq!(again, [true, true], "{name}: others wait more than twice as long");
+    }
+
+    async fn bears(&self, name: &str, attack: &impl AsyncFn()) -> bool {
+        let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
+        let during = self.others(attack()).await;
+        let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
+        let memory = self.narthex.memory() >> 20;
+        println!(
+            "{name}: p99 {calm:?} before, {p99:?} during, {} and {} requests; at most {memory} MB",
+            before.good, during.good
+        );
+        assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
+        assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
+        // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
+        p99 <= (calm * 2).max(Duration::from_millis(15))
     }
 }
 
