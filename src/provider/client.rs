@@ -6,7 +6,7 @@ use crate::config::{Client, ClientSecret, SignedSecret};
 use crate::jose::{self, Algorithm, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oauth2::{ErrorResponseType, RequestTokenError, StandardErrorResponse};
+use oauth2::{ErrorResponseType, RedirectUrl, RequestTokenError, StandardErrorResponse};
 use serde_json::json;
 
 /// How long a secret counts that was signed for one call.
@@ -55,6 +55,12 @@ fn signed(key: &SignedSecret, client: &str, audience: &str, now: Timestamp) -> R
     signing
         .and_then(|signing| jose::sign(&signing, &[], &claims))
         .map_err(|error| unusable(error.to_string()))
+}
+
+/// The address that browsers come back to.
+pub fn callback(uri: &str) -> Result<RedirectUrl, ProviderError> {
+    RedirectUrl::new(uri.to_owned())
+        .map_err(|error| ProviderError::Unavailable(format!("our callback is no URL: {error}")))
 }
 
 type Failed<T> = RequestTokenError<OutboundError, StandardErrorResponse<T>>;

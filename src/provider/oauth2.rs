@@ -10,7 +10,7 @@ use crate::model::{Identity, ProviderTokens};
 use ::oauth2::basic::{BasicClient, BasicTokenResponse};
 use ::oauth2::{
     AuthType, AuthUrl, ClientId, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RefreshToken, Scope, TokenResponse as _, TokenUrl,
+    RefreshToken, Scope, TokenResponse as _, TokenUrl,
 };
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -62,9 +62,7 @@ impl OAuth2 {
     }
 
     fn redirecting(&self, redirect_uri: &str) -> Result<Client, ProviderError> {
-        let redirect = RedirectUrl::new(redirect_uri.to_owned())
-            .map_err(|error| ProviderError::Unavailable(format!("our callback is no URL: {error}")))?;
-        Ok(self.client()?.set_redirect_uri(redirect))
+        Ok(self.client()?.set_redirect_uri(client::callback(redirect_uri)?))
     }
 
     fn granted(

@@ -66,14 +66,7 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     assert!(good && told.contains("signs in by corp, club") && told.contains(&gone), "{told}");
     // Who is gone is signed out; who stays is not.
     let app = format!("{}/", narthex.origin("app"));
-    let begun = std::time::Instant::now();
-    loop {
-        if at_club.get(&app).await.status() == 303 {
-            break;
-        }
-        assert!(begun.elapsed().as_secs() < 5, "a session of a user who is gone goes on");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    until_out(&at_club, &app).await;
     is(&at_corp.get(&app).await, 200);
     let (at_club, told) = come(&narthex, &upstream, "club").await;
     assert_eq!(told["sub"], by_corp["sub"]);

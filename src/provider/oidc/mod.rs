@@ -14,8 +14,7 @@ use async_trait::async_trait;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreTokenResponse};
 use openidconnect::{
     AccessToken, AuthType, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint,
-    Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, Scope,
-    TokenResponse,
+    Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RefreshToken, Scope, TokenResponse,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -73,9 +72,7 @@ impl OpenId {
             CoreClient::from_provider_metadata(document.clone(), ClientId::new(ours.id.clone()), secret)
                 .set_auth_type(auth_type);
         let Some(redirect_uri) = redirect_uri else { return Ok(client) };
-        let redirect = RedirectUrl::new(redirect_uri.to_owned())
-            .map_err(|error| ProviderError::Unavailable(format!("our callback is no URL: {error}")))?;
-        Ok(client.set_redirect_uri(redirect))
+        Ok(client.set_redirect_uri(client::callback(redirect_uri)?))
     }
 
     async fn redeem(
