@@ -101,7 +101,8 @@ fn main() {
         let narrowed = whole.narrowed(ACTION, ROUTE);
         assert_eq!(narrowed.policies.iter().count(), concern);
         let resource = resource(concern);
-        let asked = Asked { action: ACTION, resource: &resource, principal: None, context: &ann };
+        let asked =
+            Asked { action: ACTION, resource: &resource, loose: None, principal: None, context: &ann };
 
         let policy: IAMPolicy = serde_json::from_str(&text).unwrap();
         let evaluator = PolicyEvaluator::with_policies(vec![policy]);

@@ -19,6 +19,7 @@
 //! | [`directory`] | what a user pool does with its users and sessions |
 //! | [`provider`] | outside identity providers behind one trait |
 //! | [`broker`] | one login across provider, mapping and directory |
+//! | [`identity`] | identity pools: which role a person or a guest is given, and what policies may ask |
 //! | [`access`] | from a cookie to a principal, from a permit to an assertion |
 //! | [`hosted`] | the pages people see |
 //! | [`oauth`] | the pool's protocol face: authorize, callbacks, logout, key sets |
@@ -36,8 +37,9 @@
 //! 2. `judge::place` decodes the path as it is judged and says what it is for: the pool's pages
 //!    (`bridge::to_pool`), an address of our own (`app_host::answer`), or a route.
 //! 3. `judge::pass`: [`access::Sessions::principal`] finds who it speaks for, from memory or by one read
-//!    of the store, and has the provider asked again where its word is about to end;
-//!    [`policy::evaluate`] answers a permit, or a denial that becomes a redirect or a 401;
+//!    of the store, and has the provider asked again where its word is about to end; where policies
+//!    decide, whoever has no session is a guest, and [`access::Principal::assume`] gives either a role;
+//!    [`policy::evaluate`] answers a permit, or a denial that becomes a redirect, a 401 or a 403;
 //!    [`access::Minter::mint`] takes the permit and makes the assertion, or finds the one it made.
 //!
 //! Another proxy that asks about somebody else's request (`forward_auth`) goes through the same two
@@ -74,6 +76,7 @@ pub mod config;
 pub mod directory;
 pub mod gateway;
 pub mod hosted;
+pub mod identity;
 pub mod jose;
 pub mod model;
 pub mod oauth;

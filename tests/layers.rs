@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "base",
     "config",
     "jose",
@@ -18,6 +18,7 @@ const ROOMS: [&str; 15] = [
     "directory",
     "provider",
     "broker",
+    "identity",
     "access",
     "hosted",
     "oauth",

@@ -1,14 +1,16 @@
 //! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
 
-use super::Principal;
+use super::{Principal, SignedIn};
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
+use crate::identity::{Assumed, Groups};
 use crate::jose::{self, KeyError};
-use crate::model::User;
+use crate::model::{Identity, User};
 use crate::policy::Permit;
 use crate::token::KeyChain;
 use http::HeaderValue;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long an assertion counts.
@@ -21,7 +23,7 @@ const GROUPS: usize = 3072;
 pub struct Assertion {
     /// The compact JWS, marked sensitive.
     pub data: HeaderValue,
-    /// The user's `sub`.
+    /// The user's `sub`, or the guest's identity.
     pub identity: HeaderValue,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Minted {
 pub enum MintError {
     /// The key did not sign.
     Key(KeyError),
-    /// The user's `sub` is no header value.
+    /// The subject is no header value.
     Header,
 }
 
@@ -68,6 +70,15 @@ struct Claims<'a> {
     iat: i64,
     exp: i64,
     jti: String,
+    #[serde(flatten)]
+    person: Option<PersonClaims<'a>>,
+    #[serde(flatten)]
+    assumed: Option<AssumedClaims<'a>>,
+}
+
+/// What is told of who is signed in.
+#[derive(Serialize)]
+struct PersonClaims<'a> {
     sid: &'a str,
     auth_time: i64,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -81,8 +92,17 @@ struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(rename = "cognito:groups", skip_serializing_if = "<[_]>::is_empty")]
-    groups: &'a [&'a str],
+    groups: Vec<&'a str>,
     identities: Vec<LinkedIdentity<'a>>,
+}
+
+/// What an identity pool gave.
+#[derive(Serialize)]
+struct AssumedClaims<'a> {
+    identity_id: &'a str,
+    role: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<&'a str, &'a str>,
 }
 
 /// A provider account in the form of Cognito's `identities` claim.
@@ -110,17 +130,18 @@ impl Minter {
         &self,
         _permit: &Permit,
         principal: &Principal,
+        assumed: Option<&Assumed>,
         catalogue: &Catalogue,
         route: &Arc<Route>,
     ) -> Result<Assertion, MintError> {
         let now = self.clock.now();
-        let kept = principal.minted().load();
+        let kept = principal.kept().minted.load();
         let good = |minted: &&Minted| Arc::ptr_eq(&minted.route, route) && now < minted.renew_at;
         if let Some(minted) = kept.iter().find(good) {
             return Ok(minted.assertion.clone());
         }
-        let assertion = self.sign(principal, catalogue, route, now)?;
-        principal.minted().rcu(|kept| {
+        let assertion = self.sign(principal, assumed, catalogue, route, now)?;
+        principal.kept().minted.rcu(|kept| {
             let mut next: Vec<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
             let renew_at = now.plus(LIFETIME / 2);
             next.push(Minted { route: route.clone(), renew_at, assertion: assertion.clone() });
@@ -132,38 +153,26 @@ impl Minter {
     fn sign(
         &self,
         principal: &Principal,
+        assumed: Option<&Assumed>,
         catalogue: &Catalogue,
         route: &Route,
         now: Timestamp,
     ) -> Result<Assertion, MintError> {
-        let (user, session) = (principal.user(), principal.session());
         let iss = catalogue.config.public_url.to_string();
         let exp = now.plus(LIFETIME).seconds();
-        let identities = user
-            .identities
-            .iter()
-            .map(|identity| LinkedIdentity {
-                provider: &identity.provider,
-                subject: &identity.subject,
-                issuer: &identity.issuer,
-            })
-            .collect();
         let claims = Claims {
             iss: &iss,
             aud: &route.audience,
-            sub: &user.id,
+            sub: principal.subject(),
             iat: now.seconds(),
             exp,
             jti: uuid(&*self.entropy),
-            sid: &session.id,
-            auth_time: session.auth_time.seconds(),
-            amr: &session.amr,
-            username: &user.username,
-            email: user.email(),
-            email_verified: user.email().map(|_| user.email_verified()),
-            name: user.attributes.get("name").map(String::as_str),
-            groups: &groups_that_fit(user, route),
-            identities,
+            person: principal.signed_in().map(|who| person_claims(who, catalogue, route)),
+            assumed: assumed.map(|assumed| AssumedClaims {
+                identity_id: &assumed.identity_id,
+                role: &assumed.role.arn,
+                tags: assumed.tags.iter().map(|tag| (tag.name.as_str(), tag.value.as_str())).collect(),
+            }),
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
         let header = [
@@ -176,16 +185,36 @@ impl Minter {
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
         let mut data = HeaderValue::from_str(&token).map_err(|_| MintError::Header)?;
         data.set_sensitive(true);
-        let identity = HeaderValue::from_str(&user.id).map_err(|_| MintError::Header)?;
+        let identity = HeaderValue::from_str(principal.subject()).map_err(|_| MintError::Header)?;
         Ok(Assertion { data, identity })
     }
 }
 
+fn person_claims<'a>(who: &'a SignedIn, catalogue: &'a Catalogue, route: &Route) -> PersonClaims<'a> {
+    let (user, session) = (who.user(), who.session());
+    let linked = |identity: &'a Identity| LinkedIdentity {
+        provider: &identity.provider,
+        subject: &identity.subject,
+        issuer: &identity.issuer,
+    };
+    let told = Groups::of(&catalogue.config, &session.provider, &user.groups).told;
+    PersonClaims {
+        sid: &session.id,
+        auth_time: session.auth_time.seconds(),
+        amr: &session.amr,
+        username: &user.username,
+        email: user.email(),
+        email_verified: user.email().map(|_| user.email_verified()),
+        name: user.attributes.get("name").map(String::as_str),
+        groups: those_that_fit(told, user, route),
+        identities: user.identities.iter().map(linked).collect(),
+    }
+}
+
 /// As many of the user's groups as fit a header, among those that the route tells.
-fn groups_that_fit<'u>(user: &'u User, route: &Route) -> Vec<&'u str> {
+fn those_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
-    let mut groups: Vec<&str> =
-        user.groups.iter().map(String::as_str).filter(|group| route.config.tells_group(group)).collect();
+    groups.retain(|group| route.config.tells_group(group));
     let told = groups.len();
     let fits = |group: &&&str| {
         bytes += group.len() + 3;

@@ -8,6 +8,8 @@ use crate::config::SameSite;
 
 /// The session of an app host.
 pub const APP_COOKIE: &str = "__Host-narthex";
+/// A guest of an app host.
+pub const GUEST_COOKIE: &str = "__Host-narthex-guest";
 /// The session at the pool's own pages.
 pub const POOL_COOKIE: &str = "__Host-narthex-pool";
 /// One login attempt; its id follows.

@@ -4,15 +4,19 @@
 
 mod assertion;
 mod cookie;
+mod guests;
+mod principal;
 mod renewals;
 mod sessions;
 mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
 pub use cookie::{
-    APP_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set, set_for,
-    sets_ours, strip,
+    APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set,
+    set_for, sets_ours, strip,
 };
+pub use guests::{Guest, Guests};
+pub use principal::Principal;
 pub use renewals::Renewals;
-pub use sessions::{Principal, Sessions, cookie_text};
+pub use sessions::{Sessions, SignedIn, cookie_text};
 pub use throttle::{Throttle, network};

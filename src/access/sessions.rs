@@ -1,18 +1,17 @@
-//! From a session cookie to a principal. A cookie that was seen before is judged from memory; one
+//! From a session cookie to whom it stands for. A cookie that was seen before is judged from memory; one
 //! that was not costs one read of the store; one that is not ours costs neither.
 
 use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64};
 use crate::catalogue::Current;
 use crate::model::{CookieScope, Freshness, RenewalTimes, Session, User};
 use crate::store::{Change, Found, Store, StoreError};
-use arc_swap::ArcSwap;
 use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Renewals;
-use super::assertion::Minted;
+use super::principal::Kept;
 
 /// How many cookies are remembered.
 const CAPACITY: u64 = 200_000;
@@ -24,9 +23,9 @@ const CONFIRM_EVERY: Duration = Duration::from_secs(300);
 /// could go unheard for this long, and no longer.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Who a request speaks for.
+/// Who has a session.
 #[derive(Clone)]
-pub struct Principal(Arc<Live>);
+pub struct SignedIn(Arc<Live>);
 
 /// A session in memory.
 struct Live {
@@ -42,10 +41,10 @@ struct Live {
     renewing: AtomicBool,
     /// When the store was last asked whether it stands, or is being asked.
     confirmed: AtomicI64,
-    minted: ArcSwap<Vec<Minted>>,
+    kept: Kept,
 }
 
-impl Principal {
+impl SignedIn {
     /// The user.
     pub fn user(&self) -> &User {
         &self.0.user
@@ -61,8 +60,8 @@ impl Principal {
         self.0.tokens.as_ref().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
     }
 
-    pub(super) fn minted(&self) -> &ArcSwap<Vec<Minted>> {
-        &self.0.minted
+    pub(super) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 }
 
@@ -123,7 +122,7 @@ impl Sessions {
         self: &Arc<Self>,
         text: &str,
         scope: &CookieScope,
-    ) -> Result<Option<Principal>, StoreError> {
+    ) -> Result<Option<SignedIn>, StoreError> {
         let principal = match self.known_principal(text, scope).await? {
             Some(principal) if self.renewed(&principal).await? => Some(principal),
             Some(_) => self.known_principal(text, scope).await?,
@@ -144,7 +143,7 @@ impl Sessions {
         self: &Arc<Self>,
         text: &str,
         scope: &CookieScope,
-    ) -> Result<Option<Principal>, StoreError> {
+    ) -> Result<Option<SignedIn>, StoreError> {
         let principal = self.known_principal(text, scope).await?;
         if let Some(principal) = &principal
             && let Some((times, _)) = &principal.0.tokens
@@ -178,7 +177,7 @@ impl Sessions {
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
-    async fn renewed(self: &Arc<Self>, principal: &Principal) -> Result<bool, StoreError> {
+    async fn renewed(self: &Arc<Self>, principal: &SignedIn) -> Result<bool, StoreError> {
         let live = &principal.0;
         let Some((times, _)) = &live.tokens else { return Ok(true) };
         match times.freshness(self.clock.now()) {
@@ -194,7 +193,7 @@ impl Sessions {
     }
 
     /// Has it renewed while requests go on; one of them asks.
-    fn renew_meanwhile(self: &Arc<Self>, principal: &Principal) {
+    fn renew_meanwhile(self: &Arc<Self>, principal: &SignedIn) {
         if principal.0.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -212,7 +211,7 @@ impl Sessions {
         self.renewals.finish().await;
     }
 
-    async fn renew(&self, principal: &Principal) -> Result<(), StoreError> {
+    async fn renew(&self, principal: &SignedIn) -> Result<(), StoreError> {
         let Some((times, _)) = &principal.0.tokens else { return Ok(()) };
         let changes = self.renewals.run(&principal.session().id, times.due_at).await?;
         self.hear(&changes);
@@ -224,7 +223,7 @@ impl Sessions {
         self: &Arc<Self>,
         text: &str,
         scope: &CookieScope,
-    ) -> Result<Option<Principal>, StoreError> {
+    ) -> Result<Option<SignedIn>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
         let now = self.clock.now();
@@ -258,7 +257,7 @@ impl Sessions {
     }
 
     /// Notes that the session is used now.
-    pub fn touch(&self, principal: &Principal) {
+    pub fn touch(&self, principal: &SignedIn) {
         let (live, now) = (&principal.0, self.clock.now());
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
         let noted = live.noted.load(Ordering::Relaxed);
@@ -301,14 +300,14 @@ impl Sessions {
         live: Arc<Live>,
         scope: &CookieScope,
         now: Timestamp,
-    ) -> Result<Option<Principal>, StoreError> {
+    ) -> Result<Option<SignedIn>, StoreError> {
         if live.scope != *scope {
             return Ok(None);
         }
         if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
             return Err(StoreError::Timeout);
         }
-        Ok(Some(Principal(live)))
+        Ok(Some(SignedIn(live)))
     }
 
     async fn load(&self, token: &Token) -> Result<Known, StoreError> {
@@ -330,7 +329,7 @@ impl Sessions {
             tokens,
             renewing: AtomicBool::new(false),
             confirmed: AtomicI64::new(self.clock.now().millis()),
-            minted: ArcSwap::default(),
+            kept: Kept::default(),
             session,
             user,
             scope,

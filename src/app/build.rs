@@ -1,12 +1,13 @@
 //! Assembly: every room is given what it stands on.
 
 use super::master_key;
-use crate::access::{Minter, Renewals, Sessions, Throttle};
+use crate::access::{Guests, Minter, Renewals, Sessions, Throttle};
 use crate::base::{Clock, Duration, Entropy, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
 use crate::config::{Config, LoadError};
 use crate::gateway::{Gateway, Parts, TlsStore};
+use crate::identity::Identities;
 use crate::jose::Algorithm;
 use crate::oauth::{self, Pool};
 use crate::provider::Outbound;
@@ -86,7 +87,9 @@ impl App {
                 format!("{error}\n  mend: start with the master key that this store was made with"),
             )
         })?;
-        let catalogue = Catalogue::build(config, &store, &*entropy, 1).await.map_err(failed)?;
+        let catalogue = Catalogue::build(config, &store, &*entropy, 1)
+            .await
+            .map_err(|error| Fatal::new("the configuration", error))?;
         let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
         let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
         broker.apply(&catalogue).await.map_err(|error| Fatal::new("the key for SAML", error))?;
@@ -103,13 +106,17 @@ impl App {
             current,
             broker,
             sessions: Arc::new(sessions),
-            store,
+            store: store.clone(),
             keys: keys.clone(),
             failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
+        let identities = Arc::new(Identities::new(store.clone(), clock.clone(), entropy.clone()));
+        let guests = Guests::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
         let gateway = Gateway::new(Parts {
+            identities,
+            guests,
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, clock.clone(), entropy.clone()),

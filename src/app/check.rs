@@ -2,7 +2,7 @@
 
 use super::build::Fatal;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
-use crate::catalogue::Route;
+use crate::catalogue::{Catalogue, Ids};
 use crate::config::{self, Config, Kind, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
@@ -42,6 +42,8 @@ impl Report {
 /// Where something would keep people from signing in.
 pub async fn check(file: &Path) -> Result<(), Fatal> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
+    let catalogue = Catalogue::of(config.clone(), Ids::unknown(&config), 0)
+        .map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))?;
     let mut report = Report::default();
     println!("{}", file.display());
     report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
@@ -64,8 +66,7 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
         }
     }
     println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
-    for route in &config.routes {
-        let route = Route::new(&config, route.clone());
+    for route in catalogue.routes() {
         println!("  {}", route.config.name);
         println!("    aud            {}", route.audience);
         println!("    signer         {}", route.signer);

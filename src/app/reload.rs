@@ -3,7 +3,7 @@
 use super::build::App;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gateway;
 use crate::store::Change;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +27,8 @@ fn version(path: &Path) -> Version {
 fn versions(file: &Path, config: &Config) -> Vec<(PathBuf, Version)> {
     let certificates = config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
     let authorities = config.routes.iter().filter_map(|route| route.upstream_ca.as_ref());
-    let files = certificates.chain(authorities).map(PathBuf::as_path);
+    let policies = config.roles.iter().flat_map(config::Role::files).map(|file| &file.path);
+    let files = certificates.chain(authorities).chain(policies).map(PathBuf::as_path);
     std::iter::once(file).chain(files).map(|path| (path.to_owned(), version(path))).collect()
 }
 
@@ -86,7 +87,7 @@ async fn reload(app: &App, file: &Path) {
     let catalogue = match Catalogue::build(config, &app.pool.store, &*app.entropy, generation).await {
         Ok(catalogue) => catalogue,
         Err(error) => {
-            tracing::error!(target: "audit", event = "reload_failed", %error, "the store does not answer: the old configuration stays");
+            tracing::error!(target: "audit", event = "reload_failed", %error, "there is no new catalogue: the old configuration stays");
             return;
         }
     };

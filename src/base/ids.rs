@@ -72,9 +72,16 @@ impl std::fmt::Debug for Token {
 
 /// A random UUID (RFC 9562, version 4) in its usual spelling.
 pub fn uuid(entropy: &dyn Entropy) -> String {
-    let mut b = [0u8; 16];
-    entropy.fill(&mut b);
-    b[6] = b[6] & 0x0f | 0x40;
+    let mut bytes = [0u8; 16];
+    entropy.fill(&mut bytes);
+    uuid_of(bytes, 4)
+}
+
+/// The UUID of this version that `bytes` make: 8, where they come from somewhere else than chance (RFC 9562,
+/// section 5.8).
+pub fn uuid_of(bytes: [u8; 16], version: u8) -> String {
+    let mut b = bytes;
+    b[6] = b[6] & 0x0f | version << 4;
     b[8] = b[8] & 0x3f | 0x80;
     let mut out = String::with_capacity(36);
     for (i, byte) in b.iter().enumerate() {

@@ -2,18 +2,17 @@
 //! one immutable snapshot behind one atomic pointer. Whoever answers a request takes the snapshot
 //! once and judges by it alone.
 
+mod roles;
 mod route;
 
+pub use roles::{BadPolicies, INVOKE, IdentityPool, Judged, Role, Roles, Rule};
 pub use route::Route;
 
 use crate::base::{Entropy, pool_id, uuid};
 use crate::config::{Config, Host, SameSite};
-use crate::store::{Result, Store};
+use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-
-/// The name of the pool that exists where the file declares none.
-const DEFAULT_POOL: &str = "default";
 
 /// A user pool: the directory, the broker of outside providers, and the issuer of codes.
 #[derive(Clone, Debug)]
@@ -24,6 +23,23 @@ pub struct Pool {
     pub gateway_client: String,
 }
 
+/// What the store has fixed of a deployment.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    /// The user pool.
+    pub pool: Pool,
+    /// The ids of the identity pools, in the order of the file.
+    pub identity_pools: Vec<String>,
+}
+
+impl Ids {
+    /// The ids of a deployment whose store is not asked.
+    pub fn unknown(config: &Config) -> Self {
+        let pool = Pool { id: format!("{}_unknown", config.region), gateway_client: "unknown".to_owned() };
+        Self { pool, identity_pools: vec![format!("{}:unknown", config.region); config.identity_pools.len()] }
+    }
+}
+
 /// Everything that a request is judged by, at one moment.
 pub struct Catalogue {
     /// Counts the snapshots of this process.
@@ -32,24 +48,75 @@ pub struct Catalogue {
     pub config: Arc<Config>,
     /// The user pool.
     pub pool: Pool,
+    /// Every role, with its policies.
+    pub roles: Roles,
+    /// Who is given which.
+    pub identity_pools: Vec<Arc<IdentityPool>>,
     routes: Vec<Arc<Route>>,
 }
+
+/// Why there is no catalogue.
+#[derive(Debug)]
+pub enum BuildError {
+    /// Policies cannot be used.
+    Policies(BadPolicies),
+    /// The store did not answer.
+    Store(StoreError),
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Policies(error) => write!(f, "policies cannot be used\n{error}"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
 
 impl Catalogue {
     /// Joins `config` with what the store has fixed.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Where a policy is wrong, or the store does not answer.
     pub async fn build(
         config: Config,
         store: &Store,
         entropy: &dyn Entropy,
         generation: u64,
-    ) -> Result<Self> {
-        let id = store.fixed(&format!("pool/{DEFAULT_POOL}"), &pool_id(&config.region, entropy)).await?;
-        let gateway_client = store.fixed(&format!("pool/{DEFAULT_POOL}/gateway"), &uuid(entropy)).await?;
-        let routes = config.routes.iter().map(|route| Arc::new(Route::new(&config, route.clone()))).collect();
-        Ok(Self { generation, config: Arc::new(config), pool: Pool { id, gateway_client }, routes })
+    ) -> Result<Self, BuildError> {
+        let fixed = async |name: String, candidate: String| {
+            store.fixed(&name, &candidate).await.map_err(BuildError::Store)
+        };
+        let name = &config.user_pool.name;
+        let id = fixed(format!("pool/{name}"), pool_id(&config.region, entropy)).await?;
+        let gateway_client = fixed(format!("pool/{name}/gateway"), uuid(entropy)).await?;
+        let mut identity_pools = Vec::new();
+        for pool in &config.identity_pools {
+            let candidate = format!("{}:{}", config.region, uuid(entropy));
+            identity_pools.push(fixed(format!("identity_pool/{}", pool.name), candidate).await?);
+        }
+        let ids = Ids { pool: Pool { id, gateway_client }, identity_pools };
+        Self::of(config, ids, generation).map_err(BuildError::Policies)
+    }
+
+    /// What `config` describes, with these ids.
+    ///
+    /// # Errors
+    /// Where a policy is wrong.
+    pub fn of(config: Config, ids: Ids, generation: u64) -> Result<Self, BadPolicies> {
+        let roles = Roles::compile(&config)?;
+        let pool = |(config, id): (&crate::config::IdentityPool, String)| {
+            Arc::new(IdentityPool { id, config: config.clone() })
+        };
+        let identity_pools: Vec<_> = config.identity_pools.iter().zip(ids.identity_pools).map(pool).collect();
+        let route = |route: &crate::config::Route| {
+            let rule = Rule::of(&config, route, &roles, &identity_pools);
+            Arc::new(Route::new(&config, route.clone(), rule))
+        };
+        let routes = config.routes.iter().map(route).collect();
+        Ok(Self { generation, config: Arc::new(config), pool: ids.pool, roles, identity_pools, routes })
     }
 
     /// Every route.

@@ -1,5 +1,6 @@
 //! A route with what follows from it, worked out once.
 
+use super::Rule;
 use crate::base::sha256;
 use crate::config::{self, Config};
 use http::HeaderValue;
@@ -18,11 +19,13 @@ pub struct Route {
     /// Who signs them, in the form that verifiers of load balancers' assertions insist on. The last
     /// part tells deployments apart.
     pub signer: String,
+    /// Who may pass.
+    pub rule: Rule,
 }
 
 impl Route {
     /// What follows from `route` in the deployment that `config` describes.
-    pub fn new(config: &Config, route: config::Route) -> Self {
+    pub fn new(config: &Config, route: config::Route, rule: Rule) -> Self {
         let origin = config.public_url.origin_of(&route.host);
         let deployment: String =
             sha256(config.public_url.to_string())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -38,6 +41,7 @@ impl Route {
                 .expect("invariant: a host is letters, digits and marks that headers take"),
             origin,
             config: route,
+            rule,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
 mod client;
+mod identity_pool;
 mod mistake;
 mod oauth2;
 mod oidc;
@@ -9,11 +10,16 @@ mod preset;
 mod provider;
 mod public_url;
 mod reader;
+mod role;
 mod route;
 mod saml;
 mod server;
+mod user_pool;
 
 pub use client::{Client, ClientSecret, SignedSecret};
+pub use identity_pool::{
+    AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
+};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
@@ -21,11 +27,13 @@ pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speak
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES, is_safe};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
+pub use role::{PolicyFile, Role};
 pub use route::{
     Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Route, SameSite, Scheme, Upstream,
 };
 pub use saml::{MetadataSource, Saml};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
+pub use user_pool::{Group, UserPool};
 
 use reader::{Source, Table};
 use std::cell::RefCell;
@@ -51,6 +59,12 @@ pub struct Config {
     pub store: StoreSettings,
     /// How long a session lives.
     pub session: SessionLimits,
+    /// The directory.
+    pub user_pool: UserPool,
+    /// What those may do who are given a role.
+    pub roles: Vec<Role>,
+    /// Who is given which.
+    pub identity_pools: Vec<IdentityPool>,
     /// The outside identity providers.
     pub providers: Vec<Provider>,
     /// What is served, and from where.
@@ -137,9 +151,19 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
     let store = StoreSettings::read(table.get("store"), folder);
     let session = SessionLimits::read(table.get("session"));
+    let roles = unique(tables("role", "[[role]]"), Role::read, |role| {
+        (role.name.clone(), format!("two roles are named \"{}\"", role.name))
+    });
+    let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
+    let user_pools = tables("user_pool", "[[user_pool]]");
+    if let Some(second) = user_pools.get(1) {
+        second.wrong("there are two user pools", "a deployment has one: put its groups into the first");
+    }
+    let user_pool = user_pools.first().map(|table| UserPool::read(table, &role_names)).unwrap_or_default();
+    let groups: Vec<String> = user_pool.groups.iter().map(|group| group.name.clone()).collect();
     let mut domains = std::collections::HashSet::new();
     let provider = |table: &Table<'_>| {
-        let provider = Provider::read(table)?;
+        let provider = Provider::read(table, &groups)?;
         for domain in provider.domains.iter().filter(|domain| !domains.insert((*domain).clone())) {
             table.wrong(format!("two providers answer for {domain}"), "leave it to one of them");
         }
@@ -148,7 +172,14 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
-    let routes = unique(tables("route", "[[route]]"), Route::read, |route| {
+    let provider_names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
+    let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &provider_names);
+    let identity_pools = unique(tables("identity_pool", "[[identity_pool]]"), identity_pool, |pool| {
+        (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
+    });
+    let pool_names: Vec<String> = identity_pools.iter().map(|pool| pool.name.clone()).collect();
+    let route = |table: &Table<'_>| Route::read(table, &pool_names);
+    let routes = unique(tables("route", "[[route]]"), route, |route| {
         let place = format!("{}{}", route.host, route.path_text());
         (place.clone(), format!("two routes answer for {place}"))
     });
@@ -169,7 +200,11 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
                 "give all routes of the host the same",
             );
         }
-        if route.access == Access::SignedIn && providers.is_empty() {
+        let guests = |pool: &IdentityPool| {
+            pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
+        };
+        let open = route.access == Access::Public || identity_pools.iter().any(guests);
+        if !open && providers.is_empty() {
             table.wrong(
                 format!("nobody could sign in for route \"{}\"", route.name),
                 "add a [[provider]], or give the route access = \"public\"",
@@ -186,6 +221,9 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         tls,
         store,
         session,
+        user_pool,
+        roles,
+        identity_pools,
         providers,
         routes,
     })

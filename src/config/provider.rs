@@ -22,6 +22,8 @@ pub struct Provider {
     pub allow: Allow,
     /// User attribute -> the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.
     pub attributes: BTreeMap<String, String>,
+    /// A group of the provider's, in its own words -> the groups of the user pool that its members are in.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// User attributes without which nobody is signed in.
     pub required_attributes: Vec<String>,
     /// Whether its e-mail addresses count as verified without its saying so.
@@ -123,7 +125,7 @@ const ALLOW: &str = "say who may sign in: allow = { domains = [\"example.com\"] 
                      or allow = \"anyone\"";
 
 impl Provider {
-    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+    pub(super) fn read(table: &Table<'_>, pool_groups: &[String]) -> Option<Self> {
         let types: Vec<(&str, Type)> = [("oidc", Type::Oidc), ("saml", Type::Saml), ("oauth2", Type::OAuth2)]
             .into_iter()
             .chain(PRESETS.iter().map(|preset| (preset.name, Type::Preset(preset))))
@@ -154,6 +156,7 @@ impl Provider {
             all.extend(preset.attributes.iter().map(|(name, claim)| (name.to_string(), claim.to_string())));
         }
         all.extend(table.get("attributes").map(attributes).unwrap_or_default());
+        let groups = table.get("groups").map(|item| groups(&item, pool_groups)).unwrap_or_default();
         let required_attributes =
             table.get("required_attributes").map(|item| required(&item)).unwrap_or_default();
         let domains = table.get("domains").map(|item| domains(&item, item.strings())).unwrap_or_default();
@@ -190,6 +193,7 @@ impl Provider {
             preset,
             allow,
             attributes: all,
+            groups,
             required_attributes,
             trust_email,
             domains,
@@ -357,6 +361,15 @@ fn required(item: &Item<'_>) -> Vec<String> {
         );
     }
     names
+}
+
+/// Which groups of the user pool the members of a provider's groups are in.
+fn groups(item: &Item<'_>, known: &[String]) -> BTreeMap<String, Vec<String>> {
+    let Some(table) = item.table("[provider.groups]") else { return BTreeMap::new() };
+    let names = |item: &Item<'_>| {
+        item.one_or_more().iter().filter_map(|item| item.name_of("user_pool.group", known)).collect()
+    };
+    table.all().into_iter().map(|item| (item.key.clone(), names(&item))).collect()
 }
 
 fn attributes(item: Item<'_>) -> BTreeMap<String, String> {

@@ -141,6 +141,27 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// A whole number, which may be none.
+    pub fn whole(&self) -> Option<u32> {
+        self.read("a whole number, at least 0", |value| value.as_integer()?.to_string().parse().ok())
+    }
+
+    /// The name of one of `known`, of which each is `what`.
+    pub fn name_of(&self, what: &str, known: &[String]) -> Option<String> {
+        let name = self.string()?;
+        if !known.iter().any(|other| other == name) {
+            let words: Vec<&str> = known.iter().map(String::as_str).collect();
+            let mend = match (nearest(name, &words), words.as_slice()) {
+                (Some(near), _) => format!("did you mean \"{near}\"?"),
+                (None, []) => format!("the file has none: add a [[{what}]]"),
+                (None, words) => format!("the file has {}", words.join(", ")),
+            };
+            self.wrong(format!("no [[{what}]] is named \"{name}\""), mend);
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
     /// A string that `parse` understands.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
         match parse(self.string()?) {

@@ -2,6 +2,7 @@
 
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
+use super::role::plain_name;
 use crate::base::Duration;
 use http::HeaderName;
 use std::fmt;
@@ -28,6 +29,8 @@ pub struct Route {
     pub upstream_ca: Option<PathBuf>,
     /// Who may pass.
     pub access: Access,
+    /// The identity pool whose roles decide, where policies do.
+    pub identity_pool: Option<String>,
     /// What becomes of a request that speaks for nobody, where somebody is wanted.
     pub on_unauthenticated_request: OnUnauthenticatedRequest,
     /// Whether the session's cookie goes along where the app is embedded in other sites' pages.
@@ -53,6 +56,8 @@ pub struct Route {
 pub enum Access {
     /// Whoever has a session.
     SignedIn,
+    /// Whom the policies of their role allow it.
+    Policy,
     /// Anyone; the identity goes along where there is one.
     Public,
 }
@@ -149,7 +154,7 @@ pub enum Piece {
 }
 
 impl Route {
-    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+    pub(super) fn read(table: &Table<'_>, identity_pools: &[String]) -> Option<Self> {
         let host = table
             .must("host", "name the host people type: host = \"app.example.com\"")
             .and_then(|item| item.parse(host));
@@ -166,10 +171,21 @@ impl Route {
         let upstreams: Vec<Upstream> = item.as_ref().map_or_else(Vec::new, |item| {
             item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect()
         });
-        let name = table.get("name").and_then(|item| item.string().map(str::to_owned));
-        let access = table
-            .get("access")
-            .and_then(|item| item.choice(&[("signed-in", Access::SignedIn), ("public", Access::Public)]));
+        let access = table.get("access").and_then(|item| {
+            item.choice(&[
+                ("signed-in", Access::SignedIn),
+                ("public", Access::Public),
+                ("policy", Access::Policy),
+            ])
+        });
+        let under_policy = access == Some(Access::Policy);
+        let name = match under_policy {
+            true => table
+                .must("name", "policies speak of it by a name: name = \"photos\"")
+                .and_then(|item| item.parse(|text| plain_name(text, "a route under policy"))),
+            false => table.get("name").and_then(|item| item.string().map(str::to_owned)),
+        };
+        let identity_pool = identity_pool(table, under_policy, identity_pools);
         let on_unauthenticated_request = table.get("on_unauthenticated_request").and_then(|item| {
             item.choice(&[
                 ("auto", OnUnauthenticatedRequest::Auto),
@@ -206,6 +222,7 @@ impl Route {
             upstreams,
             upstream_ca,
             access: access.unwrap_or(Access::SignedIn),
+            identity_pool,
             on_unauthenticated_request: on_unauthenticated_request.unwrap_or(OnUnauthenticatedRequest::Auto),
             same_site: same_site.unwrap_or(SameSite::Lax),
             groups,
@@ -230,6 +247,29 @@ impl Route {
     /// The path that the route begins with, as text: `/` or `/a/b`.
     pub fn path_text(&self) -> String {
         format!("/{}", self.path.join("/"))
+    }
+}
+
+/// The identity pool whose roles decide: the one that is named, or the only one.
+fn identity_pool(table: &Table<'_>, under_policy: bool, known: &[String]) -> Option<String> {
+    match (table.get("identity_pool"), under_policy, known) {
+        (Some(item), true, _) => item.name_of("identity_pool", known),
+        (Some(item), false, _) => {
+            item.wrong(
+                "`identity_pool` decides nothing here",
+                "let its roles decide, access = \"policy\", or remove it",
+            );
+            None
+        }
+        (None, false, _) => None,
+        (None, true, [only]) => Some(only.clone()),
+        (None, true, _) => {
+            table.wrong(
+                "nothing says whose roles decide here",
+                "name an [[identity_pool]] of the file: identity_pool = \"main\"",
+            );
+            None
+        }
     }
 }
 

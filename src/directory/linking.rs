@@ -47,6 +47,7 @@ pub async fn link(
     }
     end_sessions(tx, source, now, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
+    tx.move_pool_identities(&source.id, &destination.id).await?;
     tx.remove_user(&source.id).await?;
     tx.tell(&Change::User(source.id.clone()), now, entropy).await?;
     let linked = tx.user(&destination.id).await?.unwrap_or_else(|| destination.clone());

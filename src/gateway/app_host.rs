@@ -6,20 +6,21 @@ use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
 use super::landings::Landings;
 use super::stop::Stop;
-use crate::access::{APP_COOKIE, LOGIN_COOKIE, clear, find, set, set_for};
+use crate::access::{APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear, find, set, set_for};
 use crate::base::Token;
 use crate::broker::{ATTEMPT_LIFETIME, Ended};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{OnUnauthenticatedRequest, Route};
 use crate::hosted::{self, Answer, Failure, SignOutPage, onward, see_other, set_cookie};
+use crate::identity::{Merged, merge_guest};
 use crate::model::SessionCookie;
 use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
-use crate::policy::Denial;
 use crate::store::StoreError;
 use crate::token::{self, CodeError, Grant};
 use http::Method;
 use pingora_proxy::Session;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The longest address that is remembered over a sign-in: it travels in a cookie.
 const LONGEST_RETURN: usize = 1800;
@@ -46,9 +47,7 @@ pub fn sign_in(
     incoming: &Incoming,
     target: &str,
     route: &Route,
-    denial: Denial,
 ) -> Stop {
-    let Denial::NotSignedIn = denial;
     let visitor = &incoming.visitor(session);
     let redirects = match incoming.on_unauthenticated.unwrap_or(route.on_unauthenticated_request) {
         OnUnauthenticatedRequest::Auto => incoming.may_redirect(visitor),
@@ -211,7 +210,9 @@ async fn callback(
     if failures.allows(incoming.client).is_err() {
         return Err(stop(Failure::too_many_failures()));
     }
-    let token = redeem(gateway, catalogue, incoming, &code, &login)
+    let guest = find(cookies(session), GUEST_COOKIE);
+    let guests = guest.map_or_else(Vec::new, |cookie| guests_of(gateway, catalogue, incoming, cookie));
+    let token = redeem(gateway, catalogue, incoming, &code, &login, &guests)
         .await
         .map_err(|error| unavailable(&incoming.visitor(session), &error))?
         .map_err(|error| {
@@ -226,17 +227,39 @@ async fn callback(
     let landings = Landings::of(cookies(session), now).and_one_more(now);
     set_cookie(&mut answer, &landings).map_err(stop)?;
     set_cookie(&mut answer, &clear(&cookie)).map_err(stop)?;
+    if guest.is_some() {
+        set_cookie(&mut answer, &clear(GUEST_COOKIE)).map_err(stop)?;
+    }
     Ok(answer)
 }
 
+/// The identities that a guest's cookie stands for on this host, each with its identity pool.
+fn guests_of<'c>(
+    gateway: &Gateway,
+    catalogue: &'c Catalogue,
+    incoming: &Incoming,
+    cookie: &str,
+) -> Vec<(&'c IdentityPool, String)> {
+    let here = |pool: &&Arc<IdentityPool>| {
+        let judged = catalogue.routes().filter(|route| route.config.host == incoming.host);
+        judged.filter_map(|route| route.rule.judged()).any(|judged| Arc::ptr_eq(&judged.identity_pool, pool))
+    };
+    let region = &catalogue.config.region;
+    let identity = |pool: &'c Arc<IdentityPool>| {
+        Some((&**pool, gateway.guests.identity(cookie, &incoming.host, pool, region)?))
+    };
+    catalogue.identity_pools.iter().filter(here).filter_map(identity).collect()
+}
+
 /// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
-/// count, or neither.
+/// count, or neither. So it is with what becomes of whom the browser was a guest as.
 async fn redeem(
     gateway: &Gateway,
     catalogue: &Catalogue,
     incoming: &Incoming,
     code: &Token,
     login: &AppLogin,
+    guests: &[(&IdentityPool, String)],
 ) -> Result<Result<Token, CodeError>, StoreError> {
     let pool = &gateway.pool;
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
@@ -262,10 +285,32 @@ async fn redeem(
                     created_at: now,
                 })
                 .await?;
-                Ok(Ok(session))
+                let mut merged = Vec::new();
+                for (pool, guest) in guests {
+                    merged.push(merge_guest(tx, pool, guest, &session.user_id, now).await?);
+                }
+                Ok(Ok((session, merged)))
             })
         })
         .await?;
+    if let Ok((session, merged)) = &redeemed {
+        for ((_, guest), merged) in guests.iter().zip(merged) {
+            gateway.guests.forget(guest).await;
+            let into = match merged {
+                Merged::Promoted => guest,
+                Merged::Into(id) => id,
+                Merged::Nothing => continue,
+            };
+            tracing::info!(
+                target: "audit",
+                event = "guest_merged",
+                request_id = incoming.request_id,
+                guest,
+                identity_id = into,
+                sub = session.user_id,
+            );
+        }
+    }
     Ok(redeemed.map(|_| token))
 }
 
@@ -292,7 +337,7 @@ async fn sign_out(
         _ => false,
     };
     let mut ended = None;
-    if let Some(principal) = gateway.principal(session, incoming).await? {
+    if let Some(principal) = gateway.signed_in(session, incoming).await? {
         if !own {
             if session.req_header().method == Method::POST {
                 return Err(stop(Failure::bad_request()));

@@ -6,9 +6,11 @@ use super::outer;
 use super::stop::Stop;
 use super::streams::{Credential, Open, Streams};
 use super::table::Table;
-use crate::access::{APP_COOKIE, Minter, Principal, find};
+use crate::access::{APP_COOKIE, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
 use crate::broker::Attempts;
+use crate::catalogue::{Catalogue, IdentityPool};
 use crate::hosted::{Failure, Visitor};
+use crate::identity::Identities;
 use crate::model::CookieScope;
 use crate::oauth::Pool;
 use crate::store::StoreError;
@@ -27,6 +29,10 @@ pub struct Parts {
     pub minter: Minter,
     /// Seals the app hosts' login attempts.
     pub attempts: Attempts,
+    /// The identities of users.
+    pub identities: Arc<Identities>,
+    /// Who is not signed in.
+    pub guests: Guests,
 }
 
 /// The gateway, whichever listener a request came by.
@@ -35,6 +41,8 @@ pub struct Gateway {
     pub(super) router: axum::Router,
     pub(super) attempts: Attempts,
     pub(super) minter: Minter,
+    pub(super) identities: Arc<Identities>,
+    pub(super) guests: Guests,
     /// The connections that are open.
     pub(super) admission: Arc<Admission>,
     /// Requests that go on for long.
@@ -47,7 +55,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that serves what the pool's catalogue says.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, router, minter, attempts } = parts;
+        let Parts { pool, router, minter, attempts, identities, guests } = parts;
         let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
         let mut node = [0; 8];
         pool.entropy.fill(&mut node);
@@ -56,6 +64,8 @@ impl Gateway {
             router,
             attempts,
             minter,
+            identities,
+            guests,
             admission: Arc::default(),
             streams: Arc::default(),
             table,
@@ -90,34 +100,49 @@ impl Gateway {
     }
 
     /// Watches over a request that may go on for long, as long as the answer lives.
-    pub(super) fn watch(
-        &self,
-        session: &Session,
-        incoming: &Incoming,
-        principal: &Principal,
-    ) -> Option<Open> {
+    pub(super) fn watch(&self, session: &Session, incoming: &Incoming, who: &SignedIn) -> Option<Open> {
         let credential = Credential {
             cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
             scope: scope_of(incoming),
-            session: principal.session().id.clone(),
+            session: who.session().id.clone(),
         };
         let (open, end) = self.streams.watch(credential, &incoming.request_id);
         outer::end_when(end);
         Some(open)
     }
 
-    /// Who the request speaks for.
-    pub(super) async fn principal(
+    /// Whose session the request comes with.
+    pub(super) async fn signed_in(
         &self,
         session: &Session,
         incoming: &Incoming,
-    ) -> Result<Option<Principal>, Stop> {
+    ) -> Result<Option<SignedIn>, Stop> {
         let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
         self.pool
             .sessions
             .principal(cookie, &scope_of(incoming))
             .await
             .map_err(|error| unavailable(&incoming.visitor(session), &error))
+    }
+
+    /// The guest whom the request speaks for, and the cookie of one who is new.
+    pub(super) async fn guest(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        catalogue: &Catalogue,
+        pool: &IdentityPool,
+    ) -> Result<(Principal, Option<String>), Stop> {
+        let (host, region) = (&incoming.host, &catalogue.config.region);
+        if let Some(cookie) = find(incoming::cookies(session), GUEST_COOKIE) {
+            let guest = self.guests.guest(cookie, host, pool, region).await;
+            let guest = guest.map_err(|error| unavailable(&incoming.visitor(session), &error))?;
+            if let Some(guest) = guest {
+                return Ok((Principal::Guest(guest), None));
+            }
+        }
+        let (guest, cookie) = self.guests.welcome(host, catalogue.same_site(host), pool, region);
+        Ok((Principal::Guest(guest), Some(cookie)))
     }
 }
 

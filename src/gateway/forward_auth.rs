@@ -3,10 +3,11 @@
 //! would get here: 2xx with the identity's headers, or what else the visitor is to be told.
 
 use super::core::Gateway;
+use super::headers;
 use super::incoming::Incoming;
+use super::judge::{self, ForRoute, Placed};
 use super::stop::Stop;
 use super::table::{Place, Table};
-use super::{headers, judge};
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{self, Answer, Failure};
 use http::{HeaderName, Method};
@@ -67,20 +68,32 @@ async fn judged(
         return Err(refuse(&format!("`{name}` would pass for a header of ours behind the proxy")));
     }
     let asked = incoming.asking_for(host, method, deny.then_some(OnUnauthenticatedRequest::Deny));
-    let Place::Route(entry) = judge::place(table, session, &asked, target)? else {
+    let Placed { place, path } = judge::place(table, session, &asked, target)?;
+    let Place::Route(entry) = place else {
         return Err(Failure::not_found().answer(&asked.visitor(session)).into());
     };
     if !entry.route.config.forward_auth {
         return Err(Failure::not_found().answer(&asked.visitor(session)).into());
     }
-    let passed = judge::pass(gateway, session, table, &asked, entry, target).await?;
+    let wanted = ForRoute { entry, path: &path, target };
+    let passed = judge::pass(gateway, session, table, &asked, wanted).await?;
 
     let mut answer = Answer::default();
     let now = gateway.pool.clock.now();
-    let told = headers::set_identity(answer.headers_mut(), &entry.route, passed.identity.as_ref(), now);
+    let told = headers::set_identity(
+        answer.headers_mut(),
+        &entry.route,
+        passed.identity.as_ref(),
+        &table.catalogue,
+        now,
+    );
     told.map_err(|error| {
         tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");
         Stop::from(Failure::internal().answer(&asked.visitor(session)))
     })?;
+    if let Some(cookie) = &passed.guest_cookie {
+        hosted::set_cookie(&mut answer, cookie)
+            .map_err(|failure| Stop::from(failure.answer(&asked.visitor(session))))?;
+    }
     Ok(hosted::finish(answer, &asked.visitor(session)).into())
 }

@@ -2,11 +2,12 @@
 //! does.
 
 use super::incoming::Incoming;
-use crate::access::{Assertion, Principal, sets_ours, strip};
+use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
 use crate::base::Timestamp;
-use crate::catalogue::Route;
+use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, Piece, Upstream};
-use http::header::{COOKIE, HOST, SET_COOKIE};
+use crate::identity::Person;
+use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -134,6 +135,7 @@ pub fn set_identity(
     headers: &mut HeaderMap,
     route: &Route,
     identity: Option<&(Principal, Assertion)>,
+    catalogue: &Catalogue,
     now: Timestamp,
 ) -> Result<()> {
     let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
@@ -141,22 +143,22 @@ pub fn set_identity(
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
     for header in &route.config.headers {
-        let Some(value) = fill(&header.value, principal, route) else { continue };
+        let Some(value) = fill(&header.value, principal, route, catalogue) else { continue };
         // A value that is no header value must fail the request: without it, the upstream would take
         // the person for nobody.
         let value =
             HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
         headers.insert(header.name.clone(), value);
     }
-    if route.config.access_token {
-        set_access_token(headers, principal, now)?;
+    if let (true, Some(who)) = (route.config.access_token, principal.signed_in()) {
+        set_access_token(headers, who, now)?;
     }
     Ok(())
 }
 
 /// Hands the provider's access token on, while there is one that counts.
-fn set_access_token(headers: &mut HeaderMap, principal: &Principal, now: Timestamp) -> Result<()> {
-    let Some(token) = principal.access_token(now) else { return Ok(()) };
+fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> Result<()> {
+    let Some(token) = who.access_token(now) else { return Ok(()) };
     let mut value = HeaderValue::from_str(token.expose())
         .map_err(|_| Error::explain(ErrorType::InternalError, "an access token is no header value"))?;
     value.set_sensitive(true);
@@ -165,24 +167,22 @@ fn set_access_token(headers: &mut HeaderMap, principal: &Principal, now: Timesta
 }
 
 /// A header's value with its claims filled in; `None` where one of them is absent.
-fn fill(pieces: &[Piece], principal: &Principal, route: &Route) -> Option<String> {
-    let user = principal.user();
+fn fill(pieces: &[Piece], principal: &Principal, route: &Route, catalogue: &Catalogue) -> Option<String> {
+    let person = principal.signed_in().map(|who| Person::of(&catalogue.config, who.user(), who.session()));
     let mut text = String::new();
     for piece in pieces {
         match piece {
             Piece::Text(piece) => text.push_str(piece),
             Piece::Claim(claim) => match claim.as_str() {
-                "sub" => text.push_str(&user.id),
-                "username" | "cognito:username" => text.push_str(&user.username),
+                "sub" => text.push_str(principal.subject()),
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
                     let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
-                    let groups: Vec<&str> = user.groups.iter().map(String::as_str).filter(told).collect();
-                    text.push_str(&groups.join(","));
+                    let groups = person.as_ref()?.claim(claim).into_iter().filter(told);
+                    text.push_str(&groups.collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether the address was verified.
-                "email" if !user.email_verified() => return None,
-                name => text.push_str(user.attributes.get(name)?),
+                name => text.push_str(person.as_ref()?.claim(name).first()?),
             },
         }
     }
@@ -190,8 +190,12 @@ fn fill(pieces: &[Piece], principal: &Principal, route: &Route) -> Option<String
 }
 
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id.
-pub fn rewrite_response(response: &mut ResponseHeader, incoming: &Incoming) -> Result<()> {
+/// request's id, and the cookie of a guest who is new.
+pub fn rewrite_response(
+    response: &mut ResponseHeader,
+    incoming: &Incoming,
+    guest_cookie: Option<&str>,
+) -> Result<()> {
     let canonical = response.status.canonical_reason();
     let reason = response.get_reason_phrase().filter(|reason| Some(*reason) != canonical).map(str::to_owned);
     let nothing = http::Response::new(()).into_parts().0;
@@ -203,6 +207,14 @@ pub fn rewrite_response(response: &mut ResponseHeader, incoming: &Incoming) -> R
             headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
         headers.remove(SET_COOKIE);
         headers.extend(kept.into_iter().map(|value| (SET_COOKIE, value)));
+    }
+    if let Some(cookie) = guest_cookie {
+        let cookie = HeaderValue::from_str(cookie)
+            .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
+        headers.append(SET_COOKIE, cookie);
+        // RFC 9111, section 7.3: caches keep answers with cookies, too, unless they are told not to:
+        // whoever else got it would be the same guest.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     headers.insert(REQUEST_ID, incoming.id_header());
     *response = parts.into();

@@ -7,9 +7,11 @@ use super::incoming::{self, Incoming};
 use super::path::Path;
 use super::stop::Stop;
 use super::table::{Entry, Place, Table};
+use super::under_policy::{self, Refusal, Requested};
 use crate::access::{Assertion, Principal};
+use crate::catalogue::Rule;
 use crate::hosted::Failure;
-use crate::policy::{self, Permit};
+use crate::policy::{self, Permit, Question};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
@@ -17,8 +19,18 @@ use std::sync::Arc;
 pub struct Passed {
     /// The proof.
     pub permit: Permit,
-    /// The person, and what the upstream is told of them.
+    /// The principal, and what the upstream is told of it.
     pub identity: Option<(Principal, Assertion)>,
+    /// The cookie by which a guest who is new is known again.
+    pub guest_cookie: Option<String>,
+}
+
+/// What a request is for, and its path as it is judged.
+pub struct Placed<'t> {
+    /// What it is for.
+    pub place: Place<'t>,
+    /// Its path.
+    pub path: Path<'t>,
 }
 
 /// What a request for `target` is for.
@@ -29,8 +41,8 @@ pub fn place<'t>(
     table: &'t Table,
     session: &Session,
     incoming: &Incoming,
-    target: &str,
-) -> Result<Place<'t>, Stop> {
+    target: &'t str,
+) -> Result<Placed<'t>, Stop> {
     let bad_path = |why: &str| {
         incoming.refused(why);
         Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
@@ -43,30 +55,74 @@ pub fn place<'t>(
     {
         return Err(bad_path("the path is ambiguous for this route"));
     }
-    place.ok_or_else(|| Failure::not_found().answer(&incoming.visitor(session)).into())
+    let place = place.ok_or_else(|| Stop::from(Failure::not_found().answer(&incoming.visitor(session))))?;
+    Ok(Placed { place, path })
+}
+
+/// A request for a route.
+#[derive(Clone, Copy)]
+pub struct ForRoute<'a> {
+    /// The route.
+    pub entry: &'a Arc<Entry>,
+    /// The path, decoded.
+    pub path: &'a Path<'a>,
+    /// Path and query, as they came.
+    pub target: &'a str,
 }
 
 /// Who the request speaks for, whether it may pass, and the assertion that goes along.
 ///
 /// # Errors
-/// The way to sign in, or a refusal; never a pass without a permit, or a person without an assertion.
+/// The way to sign in, or a refusal; never a pass without a permit, or a principal without an assertion.
 pub async fn pass(
     gateway: &Gateway,
     session: &Session,
     table: &Table,
     incoming: &Incoming,
-    entry: &Arc<Entry>,
-    target: &str,
+    wanted: ForRoute<'_>,
 ) -> Result<Passed, Stop> {
-    let principal = gateway.principal(session, incoming).await?;
-    let request =
-        policy::Request { subject: principal.as_ref().map(|principal| principal.user().id.as_str()) };
-    let permit = policy::evaluate(entry.rule, &request).map_err(|denial| {
-        let route = &entry.route.config;
-        app_host::sign_in(gateway, &table.catalogue, session, incoming, target, route, denial)
-    })?;
+    let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
+    let signed_in = gateway.signed_in(session, incoming).await?;
+    let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
+
+    let (permit, principal, assumed, guest_cookie) = match (&route.rule, signed_in) {
+        (Rule::Policy(judged), signed_in) => {
+            let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
+            if let Some(name) = requested.method_override() {
+                incoming.refused(&format!("`{name}` says another method than the request"));
+                return Err(Failure::bad_request().answer(&incoming.visitor(session)).into());
+            }
+            let (principal, cookie) = match signed_in {
+                Some(signed_in) => (Principal::SignedIn(signed_in), None),
+                None if judged.identity_pool.config.guest_role.is_none() => return Err(sign_in()),
+                None => gateway.guest(session, incoming, catalogue, &judged.identity_pool).await?,
+            };
+            let now = gateway.pool.clock.now();
+            let refuse = |refusal: &Refusal<'_>| match &principal {
+                Principal::SignedIn(_) => {
+                    under_policy::refuse(session, judged, &requested, &principal, refusal, now)
+                }
+                Principal::Guest(_) => sign_in(),
+            };
+            let assumed =
+                under_policy::assume(gateway, session, incoming, catalogue, judged, &principal).await?;
+            let assumed = assumed.map_err(|none| refuse(&Refusal::NoRole(none)))?;
+            let permit =
+                under_policy::judge(judged, &assumed, &requested, now).map_err(|refusal| refuse(&refusal))?;
+            (permit, Some(principal), Some(assumed), cookie)
+        }
+        (rule, signed_in) => {
+            let subject = signed_in.as_ref().map(|who| who.user().id.as_str());
+            let question = match rule {
+                Rule::Public => Question::Public,
+                Rule::SignedIn | Rule::Policy(_) => Question::SignedIn(subject),
+            };
+            let permit = policy::evaluate(question).map_err(|_| sign_in())?;
+            (permit, signed_in.map(Principal::SignedIn), None, None)
+        }
+    };
     let mint = |principal: Principal| -> Result<_, Stop> {
-        let minted = gateway.minter.mint(&permit, &principal, &table.catalogue, &entry.route);
+        let minted = gateway.minter.mint(&permit, &principal, assumed.as_deref(), catalogue, route);
         let assertion = minted.map_err(|error| {
             tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
             Stop::from(Failure::internal().answer(&incoming.visitor(session)))
@@ -74,5 +130,5 @@ pub async fn pass(
         Ok((principal, assertion))
     };
     let identity = principal.map(mint).transpose()?;
-    Ok(Passed { permit, identity })
+    Ok(Passed { permit, identity, guest_cookie })
 }

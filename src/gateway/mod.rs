@@ -25,6 +25,7 @@ mod stop;
 mod streams;
 mod table;
 mod tls;
+mod under_policy;
 mod upstream;
 
 pub use core::{Gateway, Parts};

@@ -2,7 +2,7 @@
 
 use super::core::Gateway;
 use super::incoming::{self, Face, Incoming};
-use super::judge::{self, Passed};
+use super::judge::{self, ForRoute, Passed, Placed};
 use super::stop::Stop;
 use super::streams::Open;
 use super::table::{Entry, Place, Table};
@@ -38,6 +38,8 @@ pub struct Forward {
     table: Arc<Table>,
     entry: Arc<Entry>,
     identity: Option<(Principal, Assertion)>,
+    /// The cookie by which a guest who is new is known again.
+    guest_cookie: Option<String>,
     incoming: Incoming,
     /// The server that was chosen.
     upstream: Option<Arc<Upstream>>,
@@ -61,7 +63,8 @@ impl Door {
             return Err(to_https(session, &table, &incoming));
         }
         let target = incoming::plain_target(session, &incoming)?;
-        let entry = match judge::place(&table, session, &incoming, target)? {
+        let Placed { place, path } = judge::place(&table, session, &incoming, target)?;
+        let entry = match place {
             Place::Route(entry) => entry.clone(),
             Place::Own(name) => {
                 return Err(app_host::answer(gateway, session, &table.catalogue, &incoming, name).await);
@@ -72,11 +75,21 @@ impl Door {
         if entry.route.config.upstreams.is_empty() {
             return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
         }
-        let Passed { permit, identity } =
-            judge::pass(gateway, session, &table, &incoming, &entry, target).await?;
-        let begun = Instant::now();
-        let mut forward =
-            Forward { permit, table, entry, identity, incoming, upstream: None, tries: 0, begun, open: None };
+        let wanted = ForRoute { entry: &entry, path: &path, target };
+        let Passed { permit, identity, guest_cookie } =
+            judge::pass(gateway, session, &table, &incoming, wanted).await?;
+        let mut forward = Forward {
+            permit,
+            table: table.clone(),
+            entry,
+            identity,
+            guest_cookie,
+            incoming,
+            upstream: None,
+            tries: 0,
+            begun: Instant::now(),
+            open: None,
+        };
         let exchange = incoming::exchange(session);
         if matches!(exchange, Exchange::EventStream | Exchange::WebSocket) {
             outer::answer_within(forward.entry.route.config.timeout);
@@ -92,8 +105,8 @@ impl Door {
 impl Forward {
     /// Lets the request end with the session that it speaks with.
     fn watch(&mut self, gateway: &Gateway, session: &Session) {
-        if let (None, Some((principal, _))) = (&self.open, &self.identity) {
-            self.open = gateway.watch(session, &self.incoming, principal);
+        if let (None, Some((Principal::SignedIn(who), _))) = (&self.open, &self.identity) {
+            self.open = gateway.watch(session, &self.incoming, who);
         }
     }
 
@@ -148,7 +161,7 @@ impl ProxyHttp for Door {
         headers::rewrite_request(upstream, |parts| {
             headers::strip_request(&mut parts.headers, &table.reserved)?;
             headers::set_request(&mut parts.headers, route, incoming, server.as_deref())?;
-            headers::set_identity(&mut parts.headers, route, identity.as_ref(), now)?;
+            headers::set_identity(&mut parts.headers, route, identity.as_ref(), &table.catalogue, now)?;
             if route.config.strip_prefix {
                 parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
                     .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
@@ -168,8 +181,10 @@ impl ProxyHttp for Door {
         connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
         let forward = permitted(ctx)?;
         forward.watch_if_long(&self.gateway, session);
-        if let (Some(_), Forward { open: Some(_), identity: Some((principal, _)), .. }) = (body, forward) {
-            self.gateway.pool.sessions.touch(principal);
+        if let (Some(_), Forward { open: Some(_), identity: Some((Principal::SignedIn(who), _)), .. }) =
+            (body, forward)
+        {
+            self.gateway.pool.sessions.touch(who);
         }
         Ok(())
     }
@@ -198,7 +213,7 @@ impl ProxyHttp for Door {
         if incoming::may_take_long(&response.headers) {
             forward.watch(&self.gateway, session);
         }
-        headers::rewrite_response(response, &forward.incoming)
+        headers::rewrite_response(response, &forward.incoming, forward.guest_cookie.as_deref())
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
@@ -255,7 +270,7 @@ impl ProxyHttp for Door {
                 target: "narthex::request",
                 request_id = forward.incoming.request_id,
                 route = forward.entry.route.config.name,
-                sub = forward.identity.as_ref().map(|(principal, _)| principal.user().id.as_str()),
+                sub = forward.identity.as_ref().map(|(principal, _)| principal.subject()),
                 status,
                 error = error.map(tracing::field::display),
             );

@@ -2,7 +2,7 @@
 //! is judged when a request begins; these are judged again and again, so that none outlives it.
 
 use super::metrics;
-use crate::access::{Principal, Sessions};
+use crate::access::{Sessions, SignedIn};
 use crate::model::CookieScope;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +71,7 @@ impl Streams {
         for some in all.chunks(SIDE_BY_SIDE) {
             let judged = some.iter().map(|(id, credential)| async move {
                 let stands = sessions.still(&credential.cookie, &credential.scope).await;
-                let same = |principal: &Principal| principal.session().id == credential.session;
+                let same = |principal: &SignedIn| principal.session().id == credential.session;
                 (*id, stands.is_ok_and(|principal| principal.as_ref().is_some_and(same)))
             });
             for (id, stands) in futures_util::future::join_all(judged).await {

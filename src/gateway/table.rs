@@ -4,8 +4,7 @@ use super::headers::Reserved;
 use super::path::Path;
 use super::upstream::Group;
 use crate::catalogue::{Catalogue, Route};
-use crate::config::{Access, Host, PathHandling};
-use crate::policy::Rule;
+use crate::config::{Host, PathHandling};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,8 +14,6 @@ pub struct Entry {
     pub route: Arc<Route>,
     /// Where its requests go.
     pub group: Arc<Group>,
-    /// Who may pass.
-    pub rule: Rule,
     /// The route's path, as servers see it that do not tell case.
     folded: Vec<String>,
 }
@@ -53,12 +50,8 @@ impl Table {
                 .map(|entry| entry.group.clone())
                 .filter(|group| group.serves(&route.config))
                 .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
-            let rule = match route.config.access {
-                Access::Public => Rule::Public,
-                Access::SignedIn => Rule::SignedIn,
-            };
             let folded = route.config.path.iter().map(|segment| segment.to_lowercase()).collect();
-            let entry = Arc::new(Entry { route: route.clone(), group, rule, folded });
+            let entry = Arc::new(Entry { route: route.clone(), group, folded });
             by_host.entry(route.config.host.clone()).or_default().push(entry);
         }
         for entries in by_host.values_mut() {

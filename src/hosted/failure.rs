@@ -5,6 +5,7 @@ use super::pages::{FailurePage, page};
 use super::{Answer, Reader, Visitor, body, finish, grpc};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use std::borrow::Cow;
 
 /// A way on, offered on the page of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Failure {
     /// What happened, in a few words.
     pub title: &'static str,
     /// What to do about it.
-    pub advice: &'static str,
+    pub advice: Cow<'static, str>,
     /// A way on.
     pub action: Option<Action>,
 }
@@ -56,6 +57,12 @@ const FORBIDDEN: Row = (
     "forbidden",
     "This account may not sign in here",
     "Sign in with another account, or ask your administrator for access and name the request below.",
+);
+const ACCESS_DENIED: Row = (
+    StatusCode::FORBIDDEN,
+    "access_denied",
+    "You have no access to this",
+    "If you should have, ask your administrator and name the request below.",
 );
 const NOT_FOUND: Row = (
     StatusCode::NOT_FOUND,
@@ -153,6 +160,8 @@ failures! {
     sign_in_required = SIGN_IN_REQUIRED;
     /// The account may not sign in.
     forbidden = FORBIDDEN;
+    /// Policies do not let the principal have it.
+    access_denied = ACCESS_DENIED;
     /// No route, no page.
     not_found = NOT_FOUND;
     /// The body is larger than a page of ours takes.
@@ -183,7 +192,7 @@ failures! {
 
 impl Failure {
     fn from_row((status, code, title, advice): &Row) -> Self {
-        Self { status: *status, code, title, advice, action: None }
+        Self { status: *status, code, title, advice: Cow::Borrowed(advice), action: None }
     }
 
     /// The same with a way on.
@@ -193,8 +202,8 @@ impl Failure {
     }
 
     /// The same with other words on what to do.
-    pub fn with_advice(mut self, advice: &'static str) -> Self {
-        self.advice = advice;
+    pub fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
+        self.advice = advice.into();
         self
     }
 

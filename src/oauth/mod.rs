@@ -16,7 +16,7 @@ pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
 
-use crate::access::{POOL_COOKIE, Principal, Sessions, Throttle, find};
+use crate::access::{POOL_COOKIE, Sessions, SignedIn, Throttle, find};
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, Current};
@@ -114,7 +114,7 @@ impl axum::response::IntoResponse for Reply {
 }
 
 /// The principal whose pool cookie the request carries.
-async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<Principal>, Failure> {
+async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
     let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
     pool.sessions.principal(cookie, &CookieScope::Pool).await.map_err(|error| unavailable(info, &error))
 }

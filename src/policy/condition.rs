@@ -1,5 +1,6 @@
 //! Conditions (IAM User Guide, "IAM JSON policy elements: Condition operators").
 
+use super::arn::Arn;
 use super::context::{Asked, Key, Value, Values};
 use super::pattern::{Case, Matched, Pattern, Syntax};
 use super::value;
@@ -64,9 +65,6 @@ impl Order {
         }
     }
 }
-
-/// "each of the six colon-delimited components of the ARN is checked separately".
-type Arn = [Pattern; 6];
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -177,7 +175,7 @@ impl Condition {
     pub fn variables(&self) -> impl Iterator<Item = &super::pattern::Variable> {
         let patterns: Vec<&Pattern> = match &self.test {
             Test::Text(patterns, _) => patterns.iter().collect(),
-            Test::Arn(arns) => arns.iter().flatten().collect(),
+            Test::Arn(arns) => arns.iter().flat_map(Arn::patterns).collect(),
             _ => Vec::new(),
         };
         patterns.into_iter().flat_map(Pattern::variables)
@@ -246,7 +244,9 @@ impl Test {
                 let patterns: Result<_, _> = values.iter().map(|text| Pattern::parse(text, syntax)).collect();
                 Self::Text(patterns?, case)
             }
-            Kind::Arn => Self::Arn(values.iter().map(|text| arn(text, variables)).collect::<Result<_, _>>()?),
+            Kind::Arn => {
+                Self::Arn(values.iter().map(|text| Arn::parse(text, variables)).collect::<Result<_, _>>()?)
+            }
             Kind::Number(order) => Self::Number(order, each(values, "number", value::number)?),
             Kind::Date(order) => {
                 Self::Date(order, each(values, "date (ISO 8601, or seconds)", value::moment)?)
@@ -271,9 +271,7 @@ impl Test {
             }
             Self::Arn(arns) => {
                 let text = value.text();
-                let mut parts = text.splitn(6, ':');
-                let parts: [&str; 6] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-                first(arns.iter().map(|arn| all(arn, &parts, asked)))
+                first(arns.iter().map(|arn| arn.matches(&text, asked.context)))
             }
             Self::Number(order, numbers) => {
                 let number = match value {
@@ -332,41 +330,4 @@ fn first<'p>(all: impl Iterator<Item = Matched<'p>>) -> Matched<'p> {
         }
     }
     unfilled
-}
-
-/// What came of all parts of an ARN.
-fn all<'p>(arn: &'p Arn, parts: &[&str; 6], asked: &Asked<'_>) -> Matched<'p> {
-    for (pattern, part) in arn.iter().zip(parts) {
-        match pattern.matches(part, Case::Counts, asked.context) {
-            Matched::Yes => {}
-            other => return other,
-        }
-    }
-    Matched::Yes
-}
-
-fn arn(text: &str, variables: bool) -> Result<Arn, String> {
-    // A variable may hold colons of its own: `${cognito-identity.amazonaws.com:sub}`.
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' if text[..at].ends_with('$') && variables => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ':' if depth == 0 && parts.len() < 5 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    if parts.len() == 1 && text == "*" {
-        parts = vec!["*"; 6];
-    }
-    let [a, b, c, d, e, f] = parts[..] else {
-        return Err(format!("`{text}` is no ARN: it has six parts, with : between"));
-    };
-    let syntax = Syntax { wildcards: true, variables };
-    let read = |part| Pattern::parse(part, syntax);
-    Ok([read(a)?, read(b)?, read(c)?, read(d)?, read(e)?, read(f)?])
 }

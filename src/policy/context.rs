@@ -154,6 +154,9 @@ pub struct Asked<'a> {
     pub action: &'a str,
     /// The ARN of what it is done to.
     pub resource: &'a str,
+    /// The same in small letters as the least exact server would read it, where that is another: what is denied
+    /// by name must not be had by spelling it differently.
+    pub loose: Option<&'a str>,
     /// Who asks, by kind and name, where a trust policy is judged.
     pub principal: Option<(&'a str, &'a str)>,
     /// What is known beside.

@@ -121,6 +121,16 @@ impl Document {
     }
 }
 
+impl Document {
+    /// The same, called `name`.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        let name: Arc<str> = name.into();
+        self.statements.iter_mut().for_each(|statement| Arc::make_mut(statement).policy = name.clone());
+        self
+    }
+}
+
 /// `part`, which begins at `line`, read as JSON.
 fn at<'t, T: Deserialize<'t>>(line: usize, part: &'t str) -> Result<T, Mistake> {
     serde_json::from_str(part).map_err(|error| {

@@ -1,7 +1,8 @@
 //! Judges requests. Pure: no I/O and no clock of its own; what it needs to know stands in the
-//! [`Request`], or in the [`Context`] that a policy's conditions look into. Only this room makes a
+//! [`Question`], or in the [`Context`] that a policy's conditions look into. Only this room makes a
 //! [`Permit`], and nothing is forwarded without one.
 
+mod arn;
 mod condition;
 mod context;
 mod decision;
@@ -19,20 +20,15 @@ pub use explain::{Nearness, Told, explain};
 pub use pattern::{Pattern, Variable};
 pub use statement::{Effect, Miss, Statement};
 
-/// What a route asks of whoever comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+/// What is to be judged, and by what.
+#[derive(Clone, Copy)]
+pub enum Question<'g, 'a> {
     /// Anyone may pass.
     Public,
-    /// Whoever is signed in may pass.
-    SignedIn,
-}
-
-/// What is judged.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// For whom the request speaks: the user's `sub`, or nobody.
-    pub subject: Option<&'a str>,
+    /// Whoever is signed in may pass: for whom the request speaks, the user's `sub`, or nobody.
+    SignedIn(Option<&'a str>),
+    /// Whom their role's policies let may pass.
+    Policy(&'g Grants, &'a Asked<'a>),
 }
 
 /// Proof that this room allowed a request.
@@ -41,20 +37,29 @@ pub struct Request<'a> {
 pub struct Permit(());
 
 /// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+#[derive(Clone, Copy, Debug)]
+pub enum Denial<'a> {
     /// It speaks for nobody, and the rule wants somebody: signing in may help.
     NotSignedIn,
+    /// No statement allows it.
+    NotAllowed,
+    /// This statement denies it.
+    Denied(&'a Statement),
 }
 
-/// Judges `request` by `rule`.
+/// Judges a request.
 ///
 /// # Errors
 /// The reason of the refusal.
-pub fn evaluate(rule: Rule, request: &Request<'_>) -> Result<Permit, Denial> {
-    match (rule, request.subject) {
-        (Rule::Public, _) | (Rule::SignedIn, Some(_)) => Ok(Permit(())),
-        (Rule::SignedIn, None) => Err(Denial::NotSignedIn),
+pub fn evaluate<'g>(question: Question<'g, '_>) -> Result<Permit, Denial<'g>> {
+    match question {
+        Question::Public | Question::SignedIn(Some(_)) => Ok(Permit(())),
+        Question::SignedIn(None) => Err(Denial::NotSignedIn),
+        Question::Policy(grants, asked) => match grants.judge(asked) {
+            Verdict::Allowed(_) => Ok(Permit(())),
+            Verdict::Denied(statement) => Err(Denial::Denied(statement)),
+            Verdict::NotAllowed => Err(Denial::NotAllowed),
+        },
     }
 }
 
@@ -64,10 +69,8 @@ mod tests {
 
     #[test]
     fn signed_in_wants_somebody_and_public_wants_nobody() {
-        let (nobody, somebody) = (Request { subject: None }, Request { subject: Some("sub") });
-        assert!(evaluate(Rule::Public, &nobody).is_ok());
-        assert!(evaluate(Rule::Public, &somebody).is_ok());
-        assert!(evaluate(Rule::SignedIn, &somebody).is_ok());
-        assert_eq!(evaluate(Rule::SignedIn, &nobody).unwrap_err(), Denial::NotSignedIn);
+        assert!(evaluate(Question::Public).is_ok());
+        assert!(evaluate(Question::SignedIn(Some("sub"))).is_ok());
+        assert!(matches!(evaluate(Question::SignedIn(None)), Err(Denial::NotSignedIn)));
     }
 }

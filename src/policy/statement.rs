@@ -1,9 +1,11 @@
 //! A statement: compiled once, and judged without allocating.
 
+use super::arn::Arn;
 use super::condition::{Condition, Unmet};
 use super::context::{Asked, Key};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What a statement does to a request that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -19,6 +21,8 @@ pub enum Effect {
 pub struct Statement {
     /// Its name, if it has one.
     pub sid: Option<String>,
+    /// The name of its policy.
+    pub policy: Arc<str>,
     /// Which of its policy's it is, from 1.
     pub number: usize,
     /// On which line it begins, from 1.
@@ -36,6 +40,8 @@ pub struct Statement {
 struct Element {
     not: bool,
     patterns: Vec<Pattern>,
+    /// Those of the patterns that are judged part by part, in the place of each.
+    arns: Vec<Option<Box<Arn>>>,
 }
 
 /// What a statement is made of.
@@ -88,14 +94,19 @@ impl Statement {
         if principal.as_ref().is_some_and(|(_, principals)| principals.is_empty()) {
             return Err("a Principal names somebody".into());
         }
+        let resource = resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?;
         Ok(Self {
             sid,
+            policy: "".into(),
             number,
             line,
             effect,
             principal,
             action: Element::new("Action", action, false)?,
-            resource: resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?,
+            resource: resource.map(|element| match effect {
+                Effect::Allow => element.part_by_part(variables),
+                Effect::Deny => element,
+            }),
             conditions,
         })
     }
@@ -110,7 +121,7 @@ impl Statement {
             Matched::Yes => {}
             Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
         }
-        match self.resource.as_ref().map(|of| of.matches(asked.resource, Case::Counts, asked, denies)) {
+        match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
             None | Some(Matched::Yes) => {}
             Some(Matched::No) => return Err(Miss::Resource),
             Some(Matched::Unfilled(key)) => return Err(Miss::Unfilled(key)),
@@ -133,13 +144,19 @@ impl Statement {
     /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
         let nothing = Nothing;
-        let asked = Asked { action, resource: "", principal: None, context: &nothing };
+        let asked = Asked { action, resource: "", loose: None, principal: None, context: &nothing };
         // Actions hold no variables, so that nothing more need be known.
         let acts = self.action.matches(action, Case::Ignored, &asked, false) == Matched::Yes;
         let concerns = |element: &Element| {
             element.not || element.patterns.iter().any(|pattern| pattern.may_begin_with(prefix))
         };
         acts && self.resource.as_ref().is_none_or(concerns)
+    }
+
+    /// How people find it: the file, the line, and its Sid where it has one.
+    pub fn place(&self) -> String {
+        let sid = self.sid.as_ref().map_or_else(String::new, |sid| format!(" ({sid})"));
+        format!("{}:{}{sid}", self.policy, self.line)
     }
 
     /// Its conditions.
@@ -173,15 +190,47 @@ impl Element {
         }
         let syntax = Syntax { wildcards: true, variables };
         let patterns: Result<_, _> = texts.iter().map(|text| Pattern::parse(text, syntax)).collect();
-        Ok(Self { not, patterns: patterns.map_err(|why| format!("{name}: {why}"))? })
+        let patterns: Vec<Pattern> = patterns.map_err(|why| format!("{name}: {why}"))?;
+        Ok(Self { not, arns: vec![None; patterns.len()], patterns })
+    }
+
+    /// The same, of resources that are allowed. Wildcards for the region or the account must match no more than
+    /// that: where a resource's name holds colons, `…:*:*:photos/…` would match another resource whose path has
+    /// the rest in it.
+    fn part_by_part(mut self, variables: bool) -> Self {
+        if !self.not {
+            let arn =
+                |pattern: &Pattern| Arn::parse(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
+            self.arns = self.patterns.iter().map(|pattern| arn(pattern).map(Box::new)).collect();
+        }
+        self
+    }
+
+    /// Whether what is asked for is what the element, of resources, is about.
+    fn concerns<'p>(&'p self, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
+        let exactly = self.matches(asked.resource, Case::Counts, asked, denies);
+        match asked.loose {
+            // Everything but what is named is denied already, however it is spelt.
+            Some(loose) if denies && !self.not && exactly != Matched::Yes => {
+                match self.matches(loose, Case::Ignored, asked, denies) {
+                    Matched::Yes => Matched::Yes,
+                    Matched::No | Matched::Unfilled(_) => exactly,
+                }
+            }
+            _ => exactly,
+        }
     }
 
     /// Whether `text` is what the element is about. Where that hangs on a variable without a value, what allows
     /// does not match, and what denies does.
     fn matches<'p>(&'p self, text: &str, case: Case, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
         let mut unfilled = None;
-        for pattern in &self.patterns {
-            match pattern.matches(text, case, asked.context) {
+        for (pattern, arn) in self.patterns.iter().zip(&self.arns) {
+            let matched = match arn {
+                Some(arn) => arn.matches(text, asked.context),
+                None => pattern.matches(text, case, asked.context),
+            };
+            match matched {
                 Matched::Yes if self.not => return Matched::No,
                 Matched::Yes => return Matched::Yes,
                 Matched::No => {}

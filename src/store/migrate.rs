@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
     (3, "saml", include_str!("migrations/0003_saml.sql")),
     (4, "accounts", include_str!("migrations/0004_accounts.sql")),
+    (5, "identities", include_str!("migrations/0005_identities.sql")),
 ];
 
 const TRIES: u32 = 10;

@@ -4,6 +4,7 @@
 
 mod changes;
 mod codes;
+mod identities;
 mod judged_logins;
 mod keys;
 mod migrate;

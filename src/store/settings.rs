@@ -46,7 +46,7 @@ impl Store {
         const COUNT: &str = "SELECT CAST((SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM user_identities) \
              + (SELECT COUNT(*) FROM sessions) + (SELECT COUNT(*) FROM session_cookies) \
              + (SELECT COUNT(*) FROM authorization_codes) + (SELECT COUNT(*) FROM used_login_attempts) \
-             + (SELECT COUNT(*) FROM changes) AS BIGINT)";
+             + (SELECT COUNT(*) FROM identities) + (SELECT COUNT(*) FROM changes) AS BIGINT)";
         within_deadline(async { Ok(sqlx::query_scalar(COUNT).fetch_one(&self.pool).await?) }).await
     }
 }

@@ -19,6 +19,7 @@ mod over_time;
 mod policies;
 mod policies_beside;
 mod reload;
+mod roles;
 mod saml;
 mod saml_browser;
 mod sessions;

@@ -58,7 +58,7 @@ fn grants(policy: &Json) -> Grants {
 
 /// What becomes of a request, in a word.
 pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
-    let asked = Asked { action, resource, principal: None, context };
+    let asked = Asked { action, resource, loose: None, principal: None, context };
     let word = |verdict: &Verdict<'_>| match verdict {
         Verdict::Allowed(_) => "allowed",
         Verdict::Denied(_) => "denied",
@@ -146,8 +146,13 @@ fn a_trust_policy_says_who_may_take_a_role_on() {
         let context = Known::of(
             &serde_json::json!({"cognito-identity.amazonaws.com:aud": aud, "cognito-identity.amazonaws.com:amr": [amr]}),
         );
-        let asked =
-            Asked { action: "sts:AssumeRoleWithWebIdentity", resource: "", principal, context: &context };
+        let asked = Asked {
+            action: "sts:AssumeRoleWithWebIdentity",
+            resource: "",
+            loose: None,
+            principal,
+            context: &context,
+        };
         matches!(trust.judge(&asked), Verdict::Allowed(_))
     };
     let cognito = Some(("Federated", "cognito-identity.amazonaws.com"));
@@ -331,7 +336,7 @@ fn a_verdict_can_be_explained_statement_by_statement() {
     ]});
     let grants = grants(&policy);
     let context = Known::of(&serde_json::json!({"aws:username": "ann", "aws:PrincipalTag/team": "green"}));
-    let asked = Asked { action: ACTION, resource: RESOURCE, principal: None, context: &context };
+    let asked = Asked { action: ACTION, resource: RESOURCE, loose: None, principal: None, context: &context };
     let told = explain(&grants, &asked);
     let lines: Vec<(&str, Nearness, &str)> =
         told.iter().map(|told| (told.statement.sid.as_deref().unwrap(), told.nearness, &*told.why)).collect();
@@ -434,7 +439,8 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
                     let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
                     let resource = "arn:aws:s3:::bucket/ann/\u{1F980}a";
                     judged(&grants, ACTION, resource, &context);
-                    let asked = Asked { action: ACTION, resource, principal: None, context: &context };
+                    let asked =
+                        Asked { action: ACTION, resource, loose: None, principal: None, context: &context };
                     assert_eq!(explain(&grants, &asked).len(), document.statements.len());
                 }
                 Err(wrong) => {
@@ -445,4 +451,67 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
         }
     }
     assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+}
+
+/// The path of a request, as the gateway tells it to policies.
+fn asked_for(request: &str) -> (String, String) {
+    const ROUTE: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/";
+    let (method, path) = request.split_once(' ').unwrap();
+    let plain: Vec<String> =
+        path.split('/').skip(1).map(|part| part.split(';').next().unwrap().to_lowercase()).collect();
+    (format!("{ROUTE}{method}{path}"), format!("{ROUTE}{method}/{}", plain.join("/")))
+}
+
+#[test]
+fn every_example_policy_does_what_its_cases_say() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut count = 0;
+    for file in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let document = Document::parse(&text, Purpose::Identity).unwrap();
+        let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
+        let cases = folder.join("cases").join(file.file_name().unwrap());
+        let cases: Json = serde_json::from_str(&std::fs::read_to_string(cases).unwrap()).unwrap();
+        for case in cases.as_array().unwrap() {
+            let (resource, loose) = asked_for(case["request"].as_str().unwrap());
+            let context = Known::of(&case["context"]);
+            let asked = Asked {
+                action: "execute-api:Invoke",
+                resource: &resource,
+                loose: Some(&loose),
+                principal: None,
+                context: &context,
+            };
+            let told = match grants.judge(&asked) {
+                Verdict::Allowed(_) => "allowed",
+                Verdict::Denied(_) => "denied",
+                Verdict::NotAllowed => "not allowed",
+            };
+            assert_eq!(told, case["expect"], "{}: {case}", file.display());
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn wildcards_for_region_and_account_allow_no_other_route() {
+    let policy = |effect: &str, resource: &str| {
+        grants(&serde_json::json!({"Version": "2012-10-17", "Statement": {
+            "Effect": effect, "Action": "execute-api:Invoke", "Resource": resource}}))
+    };
+    let wide = "arn:aws:execute-api:*:*:photos/$default/GET/*";
+    let photo = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/GET/a";
+    // A path may hold whatever its sender likes.
+    let sly = "arn:aws:execute-api:us-east-1:123456789012:private/$default/GET/x:photos/$default/GET/a";
+    let none = Known::default();
+    let told = |grants: &Grants, resource| judged(grants, "execute-api:Invoke", resource, &none);
+    assert_eq!(told(&policy("Allow", wide), photo), "allowed");
+    assert_eq!(told(&policy("Allow", wide), sly), "not allowed");
+    assert_eq!(told(&policy("Deny", wide), photo), "denied");
+    assert_eq!(told(&policy("Allow", "*"), sly), "allowed");
+    assert_eq!(told(&policy("Allow", "arn:aws:execute-api:*"), sly), "allowed");
 }

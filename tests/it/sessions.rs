@@ -1,6 +1,6 @@
 //! Sessions over time. The clock is the test's own, so nothing waits.
 
-use narthex::access::{Principal, Renewals, Sessions};
+use narthex::access::{Renewals, Sessions, SignedIn};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp, Token};
 use narthex::broker::Broker;
 use narthex::catalogue::{Catalogue, Current};
@@ -143,7 +143,7 @@ fn app() -> CookieScope {
     CookieScope::App("app.example.com".into())
 }
 
-async fn who(sessions: &Arc<Sessions>, cookie: &str) -> Option<Principal> {
+async fn who(sessions: &Arc<Sessions>, cookie: &str) -> Option<SignedIn> {
     sessions.principal(cookie, &app()).await.unwrap()
 }
 

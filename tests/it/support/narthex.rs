@@ -16,6 +16,7 @@ pub struct NarthexBuilder {
     environment: Vec<(&'static str, &'static str)>,
     certificates: Option<PathBuf>,
     listen: String,
+    files: Vec<(&'static str, String)>,
     front: Option<u16>,
 }
 
@@ -28,6 +29,7 @@ impl NarthexBuilder {
             tables: String::new(),
             environment: Vec::new(),
             certificates: None,
+            files: Vec::new(),
             listen: "trusted_proxies = [\"127.0.0.7\"]".to_owned(),
             front: None,
         }
@@ -64,6 +66,12 @@ impl NarthexBuilder {
     /// Adds tables.
     pub fn tables(mut self, toml: &str) -> Self {
         writeln!(self.tables, "{toml}").unwrap();
+        self
+    }
+
+    /// Puts a file into its folder.
+    pub fn file(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.files.push((name, text.into()));
         self
     }
 
@@ -110,6 +118,11 @@ impl NarthexBuilder {
                 let file = file.unwrap().path();
                 std::fs::copy(&file, folder.path().join("certs").join(file.file_name().unwrap())).unwrap();
             }
+        }
+        for (name, text) in &self.files {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         }
         let file = folder.path().join("narthex.toml");
         std::fs::write(&file, text).unwrap();

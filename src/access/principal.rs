@@ -1,0 +1,98 @@
+//! Who a request speaks for.
+
+use super::assertion::Minted;
+use super::guests::Guest;
+use super::sessions::SignedIn;
+use crate::catalogue::{Catalogue, IdentityPool};
+use crate::identity::{Assumed, Identities, NoRole, Person, choose};
+use crate::model::User;
+use crate::store::StoreError;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+
+/// Who a request speaks for, where it speaks for somebody.
+#[derive(Clone)]
+pub enum Principal {
+    /// Who has a session.
+    SignedIn(SignedIn),
+    /// Who has none, and an identity all the same.
+    Guest(Guest),
+}
+
+/// What is worked out once for a principal, and kept with it.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) minted: ArcSwap<Vec<Minted>>,
+    pub(super) assumed: ArcSwap<Vec<Arc<Assumed>>>,
+}
+
+impl Principal {
+    /// The user's `sub`, or the guest's identity.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::SignedIn(signed_in) => &signed_in.user().id,
+            Self::Guest(guest) => guest.identity_id(),
+        }
+    }
+
+    /// Who has a session.
+    pub fn signed_in(&self) -> Option<&SignedIn> {
+        match self {
+            Self::SignedIn(signed_in) => Some(signed_in),
+            Self::Guest(_) => None,
+        }
+    }
+
+    /// The user.
+    pub fn user(&self) -> Option<&User> {
+        self.signed_in().map(SignedIn::user)
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        match self {
+            Self::SignedIn(signed_in) => signed_in.kept(),
+            Self::Guest(guest) => guest.kept(),
+        }
+    }
+
+    /// The role that `pool` gives the principal, with its identity there. It is worked out once, and counts as
+    /// long as the catalogue, the user and the session are what they were.
+    ///
+    /// # Errors
+    /// Where the store is needed for the identity, and does not answer. That there is no role is a value.
+    pub async fn assume(
+        &self,
+        identities: &Identities,
+        catalogue: &Catalogue,
+        pool: &Arc<IdentityPool>,
+    ) -> Result<Result<Arc<Assumed>, NoRole>, StoreError> {
+        let kept = &self.kept().assumed;
+        let same = |assumed: &&Arc<Assumed>| Arc::ptr_eq(&assumed.identity_pool, pool);
+        if let Some(assumed) = kept.load().iter().find(same) {
+            return Ok(Ok(assumed.clone()));
+        }
+        let config = &catalogue.config;
+        let person = self.signed_in().map(|who| Person::of(config, who.user(), who.session()));
+        let chosen = match choose(&catalogue.roles, pool, person.as_ref()) {
+            Ok(chosen) => chosen,
+            Err(none) => return Ok(Err(none)),
+        };
+        let identity_id = match self {
+            Self::SignedIn(who) => identities.of_user(pool, &config.region, &who.user().id).await?,
+            Self::Guest(guest) => guest.identity_id().to_owned(),
+        };
+        let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref());
+        Ok(assumed.map(|assumed| {
+            let assumed = Arc::new(assumed);
+            kept.rcu(|kept| {
+                let current = |other: &&Arc<Assumed>| {
+                    catalogue.identity_pools.iter().any(|pool| Arc::ptr_eq(pool, &other.identity_pool))
+                };
+                let mut next: Vec<_> = kept.iter().filter(current).cloned().collect();
+                next.push(assumed.clone());
+                next
+            });
+            assumed
+        }))
+    }
+}

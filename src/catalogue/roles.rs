@@ -1,0 +1,163 @@
+//! Roles with their policies, compiled, and the identity pools that give them.
+
+use crate::config::{self, Access, Config, PolicyFile};
+use crate::policy::{Document, Grants, Purpose, Statements};
+use std::fmt;
+use std::sync::Arc;
+
+/// The action by which a request through the gateway is judged, as API Gateway names it.
+pub const INVOKE: &str = "execute-api:Invoke";
+
+/// A role with its policies.
+#[derive(Debug)]
+pub struct Role {
+    /// Its place among the roles.
+    pub(super) index: usize,
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// What those may do who are given it.
+    pub grants: Grants,
+    /// Who may be given it; anyone, where that is not said.
+    pub trust: Option<Statements>,
+}
+
+/// An identity pool.
+#[derive(Debug)]
+pub struct IdentityPool {
+    /// `{region}:{uuid}`.
+    pub id: String,
+    /// What the file says.
+    pub config: config::IdentityPool,
+}
+
+/// Every role of a deployment.
+#[derive(Clone, Debug, Default)]
+pub struct Roles(Vec<Arc<Role>>);
+
+/// Policy files that cannot be used.
+#[derive(Debug)]
+pub struct BadPolicies(Vec<String>);
+
+impl fmt::Display for BadPolicies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for BadPolicies {}
+
+impl Roles {
+    /// Compiles the policies of `config`.
+    ///
+    /// # Errors
+    /// Each file that holds no policy document, with the place.
+    pub fn compile(config: &Config) -> Result<Self, BadPolicies> {
+        let mut wrong: Vec<String> = Vec::new();
+        let mut parse = |file: &PolicyFile, purpose| match Document::parse(&file.text, purpose) {
+            Ok(document) => Some(document.named(&file.name)),
+            Err(mistake) => {
+                let line = format!("{}:{mistake}", file.path.display());
+                // Several roles may have the file.
+                if !wrong.contains(&line) {
+                    wrong.push(line);
+                }
+                None
+            }
+        };
+        let mut roles = Vec::new();
+        for (index, role) in config.roles.iter().enumerate() {
+            let policies: Vec<_> =
+                role.policies.iter().filter_map(|file| parse(file, Purpose::Identity)).collect();
+            let boundary = role.permissions_boundary.as_ref().map(|file| parse(file, Purpose::Identity));
+            let trust = role.assume_role_policy.as_ref().map(|file| parse(file, Purpose::Trust));
+            roles.push(Arc::new(Role {
+                index,
+                name: role.name.clone(),
+                arn: format!("arn:aws:iam::{}:role/{}", config.account_id, role.name),
+                grants: Grants {
+                    policies: Statements::of(&policies),
+                    bounds: boundary.into_iter().map(|document| Statements::of(&document)).collect(),
+                },
+                trust: trust.map(|document| Statements::of(&document)),
+            }));
+        }
+        if wrong.is_empty() { Ok(Self(roles)) } else { Err(BadPolicies(wrong)) }
+    }
+
+    /// The role of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Role>> {
+        self.0.iter().find(|role| role.name == name)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.0.iter()
+    }
+}
+
+/// Who may pass a route, and by what that is judged.
+#[derive(Debug)]
+pub enum Rule {
+    /// Anyone.
+    Public,
+    /// Whoever has a session.
+    SignedIn,
+    /// Whom the policies of their role allow it.
+    Policy(Judged),
+}
+
+/// What judges the requests of a route under policy.
+#[derive(Debug)]
+pub struct Judged {
+    /// Whose roles decide.
+    pub identity_pool: Arc<IdentityPool>,
+    /// What every request's resource begins with: all but method and path.
+    pub resource: String,
+    /// What each role may do here, by the role's place.
+    grants: Vec<Grants>,
+}
+
+impl Rule {
+    /// The rule of `route`.
+    pub(super) fn of(
+        config: &Config,
+        route: &config::Route,
+        roles: &Roles,
+        identity_pools: &[Arc<IdentityPool>],
+    ) -> Self {
+        let named = |pool: &&Arc<IdentityPool>| Some(&pool.config.name) == route.identity_pool.as_ref();
+        match route.access {
+            Access::Public => Self::Public,
+            Access::SignedIn => Self::SignedIn,
+            Access::Policy => {
+                let pool = identity_pools.iter().find(named);
+                let pool = pool.expect("invariant: the file was checked: the route names a pool of it");
+                Self::Policy(Judged::new(config, &route.name, roles, pool.clone()))
+            }
+        }
+    }
+
+    /// What judges, where policies do.
+    pub fn judged(&self) -> Option<&Judged> {
+        match self {
+            Self::Policy(judged) => Some(judged),
+            Self::Public | Self::SignedIn => None,
+        }
+    }
+}
+
+impl Judged {
+    fn new(config: &Config, route: &str, roles: &Roles, identity_pool: Arc<IdentityPool>) -> Self {
+        let resource =
+            format!("arn:aws:execute-api:{}:{}:{route}/$default/", config.region, config.account_id);
+        let grants = roles.iter().map(|role| role.grants.narrowed(INVOKE, &resource)).collect();
+        Self { identity_pool, resource, grants }
+    }
+
+    /// What `role` may do here: those of its statements that may concern this route.
+    pub fn grants(&self, role: &Role) -> Option<&Grants> {
+        self.grants.get(role.index)
+    }
+}

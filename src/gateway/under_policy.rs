@@ -1,0 +1,195 @@
+//! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
+
+use super::core::{Gateway, unavailable};
+use super::incoming::Incoming;
+use super::path::Path;
+use super::stop::Stop;
+use crate::access::Principal;
+use crate::base::Timestamp;
+use crate::catalogue::{Catalogue, INVOKE, Judged};
+use crate::hosted::Failure;
+use crate::identity::{Assumed, NoRole, RequestContext};
+use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Permit, Question};
+use http::HeaderMap;
+use http::header::{REFERER, USER_AGENT};
+use pingora_proxy::Session;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// By these, some servers are told that a request is of another method than it says.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// How much of a header's value goes into the audit.
+const LONGEST_TOLD: usize = 256;
+
+/// Why a request does not pass.
+pub enum Refusal<'a> {
+    /// No role is given to whom it speaks for.
+    NoRole(NoRole),
+    /// The role's policies do not let it pass.
+    Denied(&'a Assumed, Denial<'a>),
+}
+
+/// The role that the request comes with.
+///
+/// # Errors
+/// Where the store is needed, and does not answer. That there is none is a value.
+pub async fn assume(
+    gateway: &Gateway,
+    session: &Session,
+    incoming: &Incoming,
+    catalogue: &Catalogue,
+    judged: &Judged,
+    principal: &Principal,
+) -> Result<Result<Arc<Assumed>, NoRole>, Stop> {
+    let assumed = principal.assume(&gateway.identities, catalogue, &judged.identity_pool).await;
+    assumed.map_err(|error| unavailable(&incoming.visitor(session), &error))
+}
+
+/// Judges a request by the role that it comes with.
+///
+/// # Errors
+/// The refusal.
+pub fn judge<'a>(
+    judged: &'a Judged,
+    assumed: &'a Assumed,
+    requested: &Requested<'_>,
+    now: Timestamp,
+) -> Result<Permit, Refusal<'a>> {
+    let resource = resource(judged, requested.incoming.method.as_str(), &requested.path.segments);
+    let loose = requested.is_loose().then(|| loose(judged, requested));
+    let context = requested.context(assumed, now);
+    let asked = Asked {
+        action: INVOKE,
+        resource: &resource,
+        loose: loose.as_deref(),
+        principal: None,
+        context: &context,
+    };
+    static NOTHING: std::sync::LazyLock<Grants> = std::sync::LazyLock::new(Grants::default);
+    let grants = judged.grants(&assumed.role).unwrap_or(&NOTHING);
+    policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| Refusal::Denied(assumed, denial))
+}
+
+/// What a request asks for, and with what.
+#[derive(Clone, Copy)]
+pub struct Requested<'a> {
+    /// Its head, as it was read.
+    pub incoming: &'a Incoming,
+    /// Its path, decoded.
+    pub path: &'a Path<'a>,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl Requested<'_> {
+    /// The header by which it says that it is of another method; policies judge what the request line says.
+    pub fn method_override(&self) -> Option<&'static str> {
+        let other = |name: &&&str| {
+            let mut told = self.headers.get_all(**name).iter();
+            told.any(|method| method.as_bytes() != self.incoming.method.as_str().as_bytes())
+        };
+        METHOD_OVERRIDES.iter().find(other).copied()
+    }
+
+    fn is_loose(&self) -> bool {
+        self.path.foldable || self.incoming.method.as_str().bytes().any(|b| b.is_ascii_lowercase())
+    }
+
+    fn context<'c>(&'c self, assumed: &'c Assumed, now: Timestamp) -> RequestContext<'c> {
+        let header = |name| self.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        RequestContext {
+            assumed,
+            now,
+            source_ip: self.incoming.client,
+            secure: self.incoming.secure,
+            user_agent: header(USER_AGENT),
+            referer: header(REFERER),
+        }
+    }
+}
+
+/// What a request is for, as policies name it.
+fn resource(judged: &Judged, method: &str, segments: &[impl AsRef<str>]) -> String {
+    let path: usize = segments.iter().map(|segment| segment.as_ref().len() + 1).sum();
+    let mut resource = String::with_capacity(judged.resource.len() + method.len() + path);
+    resource.push_str(&judged.resource);
+    resource.push_str(method);
+    for segment in segments {
+        resource.push('/');
+        resource.push_str(segment.as_ref());
+    }
+    resource
+}
+
+/// The same as the least exact server would take it.
+fn loose(judged: &Judged, requested: &Requested<'_>) -> String {
+    let mut segments = requested.path.folded();
+    if requested.path.segments.last().is_some_and(|last| last.is_empty()) {
+        segments.push(String::new());
+    }
+    resource(judged, requested.incoming.method.as_str(), &segments)
+}
+
+/// The answer to who is signed in, and may not have this.
+pub fn refuse(
+    session: &Session,
+    judged: &Judged,
+    requested: &Requested<'_>,
+    principal: &Principal,
+    refusal: &Refusal<'_>,
+    now: Timestamp,
+) -> Stop {
+    let incoming = requested.incoming;
+    let (role, identity_id, decision, statement, context) = match refusal {
+        Refusal::NoRole(none) => ("", "", "implicitDeny", none.to_string(), String::new()),
+        Refusal::Denied(assumed, denial) => {
+            let (decision, statement) = match denial {
+                Denial::Denied(statement) => ("explicitDeny", statement.place()),
+                Denial::NotAllowed | Denial::NotSignedIn => ("implicitDeny", "none allows it".to_owned()),
+            };
+            let context = told(&requested.context(assumed, now), assumed);
+            (assumed.role.name.as_str(), assumed.identity_id.as_str(), decision, statement, context)
+        }
+    };
+    tracing::warn!(
+        target: "audit",
+        event = "access_denied",
+        request_id = incoming.request_id,
+        client = incoming.client.map_or_else(String::new, |ip| ip.to_string()),
+        sub = principal.subject(),
+        username = principal.user().map(|user| user.username.as_str()),
+        sid = principal.signed_in().map(|who| who.session().id.as_str()),
+        identity_id,
+        role,
+        resource = resource(judged, incoming.method.as_str(), &requested.path.segments),
+        decision,
+        statement,
+        context,
+    );
+    let name = principal.user().map_or("a guest", |user| user.display_name());
+    let failure = Failure::access_denied().with_advice(format!(
+        "You are signed in as {name}. If you should have access, ask your administrator and name the request below."
+    ));
+    let visitor = &incoming.visitor(session);
+    match incoming.may_redirect(visitor) {
+        true => failure.with_action("Sign in as somebody else", "/.narthex/sign-out").answer(visitor).into(),
+        false => failure.answer(visitor).into(),
+    }
+}
+
+/// What policies could see of a request, for the audit.
+fn told(context: &dyn Context, assumed: &Assumed) -> String {
+    let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
+    let tags = assumed.tags.iter().map(|tag| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
+    let mut text = String::new();
+    for key in known.chain(tags) {
+        for value in context.values(&key).each() {
+            let value = value.text();
+            let short: String = value.chars().take(LONGEST_TOLD).collect();
+            let space = if text.is_empty() { "" } else { " " };
+            // Writing to a text does not fail.
+            _ = write!(text, "{space}{key}={short:?}");
+        }
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! A role that was given: what it was given to, and what policies may ask of that.
+
+use super::{Chosen, NoRole, Person, Reason};
+use crate::base::Timestamp;
+use crate::catalogue::{Catalogue, IdentityPool, Role};
+use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
+use std::sync::Arc;
+
+/// The action by which a role is given to an identity (AWS STS).
+const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
+/// Who gives it, as trust policies name identity pools.
+const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
+
+/// A principal's standing in an identity pool: its identity, its role, its tags.
+#[derive(Debug)]
+pub struct Assumed {
+    /// The identity pool.
+    pub identity_pool: Arc<IdentityPool>,
+    /// The identity, `{region}:{uuid}`.
+    pub identity_id: String,
+    /// The role.
+    pub role: Arc<Role>,
+    /// Why it is this one.
+    pub reason: Reason,
+    /// The principal's tags.
+    pub tags: Vec<Tag>,
+    /// `authenticated` or `unauthenticated`, and by what.
+    amr: Vec<String>,
+    /// The role's name and the user's `sub`, or the guest's identity.
+    user_id: String,
+    username: Option<String>,
+    /// When the user was authenticated, and whether by more than one thing.
+    authenticated: Option<(Timestamp, bool)>,
+}
+
+/// A principal tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Its name, as the file has it.
+    pub name: String,
+    /// The same in small letters: policies do not tell case.
+    key: Box<str>,
+    /// Its value.
+    pub value: String,
+}
+
+impl Assumed {
+    /// What `person`, or a guest, stands for with the role that was chosen.
+    ///
+    /// # Errors
+    /// Where the role's own policy does not let them have it.
+    pub fn new(
+        catalogue: &Catalogue,
+        identity_pool: &Arc<IdentityPool>,
+        chosen: Chosen,
+        identity_id: String,
+        person: Option<&Person<'_>>,
+    ) -> Result<Self, NoRole> {
+        let Chosen { role, reason } = chosen;
+        let user_pool =
+            || format!("cognito-idp.{}.amazonaws.com/{}", catalogue.config.region, catalogue.pool.id);
+        let (amr, subject) = match person {
+            Some(person) => (
+                vec!["authenticated".to_owned(), person.provider.to_owned(), user_pool()],
+                person.user.id.as_str(),
+            ),
+            None => (vec!["unauthenticated".to_owned()], identity_id.as_str()),
+        };
+        let tag = |(name, claim): (&String, &String)| {
+            let value = person?.claim(claim).first().copied()?.to_owned();
+            Some(Tag { name: name.clone(), key: name.to_lowercase().into(), value })
+        };
+        let assumed = Self {
+            tags: identity_pool.config.principal_tags.iter().filter_map(tag).collect(),
+            amr,
+            user_id: format!("{}:{subject}", role.name),
+            username: person.map(|person| person.user.username.clone()),
+            // RFC 8176, section 2: "mfa: Multiple-factor authentication".
+            authenticated: person
+                .map(|person| (person.auth_time, person.methods.iter().any(|method| method == "mfa"))),
+            identity_pool: identity_pool.clone(),
+            identity_id,
+            role,
+            reason,
+        };
+        let asked = Asked {
+            action: ASSUME,
+            resource: "",
+            loose: None,
+            principal: Some(IDENTITY_POOLS),
+            context: &assumed,
+        };
+        let trusted = assumed
+            .role
+            .trust
+            .as_ref()
+            .is_none_or(|trust| matches!(trust.judge(&asked), Verdict::Allowed(_)));
+        match trusted {
+            true => Ok(assumed),
+            false => Err(NoRole::Untrusted(assumed.role.name.clone())),
+        }
+    }
+
+    /// When the person was authenticated by more than one thing.
+    pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
+        self.authenticated.and_then(|(at, mfa)| mfa.then_some(at))
+    }
+}
+
+/// What is known whatever the request.
+impl Context for Assumed {
+    fn values(&self, key: &Key) -> Values<'_> {
+        match key {
+            Key::Known(Known::IdentityAud) => Values::One(Value::Text(&self.identity_pool.id)),
+            Key::Known(Known::IdentitySub) => Values::One(Value::Text(&self.identity_id)),
+            Key::Known(Known::IdentityAmr) => Values::Many(&self.amr),
+            Key::Known(Known::PrincipalArn) => Values::One(Value::Text(&self.role.arn)),
+            Key::Known(Known::UserId) => Values::One(Value::Text(&self.user_id)),
+            Key::Known(Known::Username) => {
+                self.username.as_ref().map_or(Values::Absent, |name| Values::One(Value::Text(name)))
+            }
+            Key::Known(Known::TokenIssueTime) => {
+                self.authenticated.map_or(Values::Absent, |(at, _)| Values::One(Value::Time(at)))
+            }
+            Key::Known(Known::MultiFactorAuthPresent) => {
+                Values::One(Value::Bool(self.multi_factor_at().is_some()))
+            }
+            Key::PrincipalTag(name) => {
+                let tag = self.tags.iter().find(|tag| tag.key == *name);
+                tag.map_or(Values::Absent, |tag| Values::One(Value::Text(&tag.value)))
+            }
+            _ => Values::Absent,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What policies may ask of one request.
+
+use super::Assumed;
+use crate::base::Timestamp;
+use crate::policy::{Context, Key, Known, Value, Values};
+use std::net::IpAddr;
+
+/// A request, with whom it speaks for.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestContext<'a> {
+    /// Whom it speaks for.
+    pub assumed: &'a Assumed,
+    /// When it came.
+    pub now: Timestamp,
+    /// From where.
+    pub source_ip: Option<IpAddr>,
+    /// Whether by TLS.
+    pub secure: bool,
+    /// Its `User-Agent`.
+    pub user_agent: Option<&'a str>,
+    /// Its `Referer`.
+    pub referer: Option<&'a str>,
+}
+
+impl Context for RequestContext<'_> {
+    fn values(&self, key: &Key) -> Values<'_> {
+        let Key::Known(known) = key else { return self.assumed.values(key) };
+        let value = match known {
+            Known::SourceIp => self.source_ip.map(|ip| Value::Ip(ip.to_canonical())),
+            Known::CurrentTime => Some(Value::Time(self.now)),
+            Known::EpochTime => Some(Value::Number(self.now.seconds())),
+            Known::SecureTransport => Some(Value::Bool(self.secure)),
+            Known::UserAgent => self.user_agent.map(Value::Text),
+            Known::Referer => self.referer.map(Value::Text),
+            Known::MultiFactorAuthAge => {
+                let since = |at: Timestamp| Value::Number(self.now.seconds() - at.seconds());
+                self.assumed.multi_factor_at().map(since)
+            }
+            Known::IdentityAud
+            | Known::IdentitySub
+            | Known::IdentityAmr
+            | Known::PrincipalArn
+            | Known::Username
+            | Known::UserId
+            | Known::TokenIssueTime
+            | Known::MultiFactorAuthPresent => return self.assumed.values(key),
+        };
+        value.map_or(Values::Absent, Values::One)
+    }
+}

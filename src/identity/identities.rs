@@ -1,0 +1,92 @@
+//! Identities: one for each user and identity pool, kept in the store; and those of guests, which are not.
+
+use crate::base::{Clock, Entropy, KeyRing, Timestamp, Token, uuid, uuid_of};
+use crate::catalogue::IdentityPool;
+use crate::store::{Result, Store, StoreError, Tx};
+use std::sync::Arc;
+
+/// How often a new id is drawn where the last one was taken.
+const DRAWS: usize = 3;
+
+/// The identities of users.
+pub struct Identities {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Identities {
+    /// Identities kept in `store`.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { store, clock, entropy }
+    }
+
+    /// The identity of a user in `pool`, made where there is none.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn of_user(&self, pool: &IdentityPool, region: &str, user_id: &str) -> Result<String> {
+        if let Some(id) = self.store.identity_of(&pool.id, user_id).await? {
+            return Ok(id);
+        }
+        let now = self.clock.now();
+        for _ in 0..DRAWS {
+            let candidate = format!("{region}:{}", uuid(&*self.entropy));
+            let fixed = self.store.transaction(|tx| {
+                let candidate = &candidate;
+                Box::pin(async move { tx.fix_identity(&pool.id, user_id, candidate, now).await })
+            });
+            if let Some(id) = fixed.await? {
+                return Ok(id);
+            }
+        }
+        Err(StoreError::Corrupt("identities: every id is taken".to_owned()))
+    }
+
+    /// Whether a guest's identity still is a guest's: one that has signed in is not.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn is_a_guests(&self, id: &str) -> Result<bool> {
+        self.store.knows_identity(id).await.map(|known| !known)
+    }
+}
+
+/// What became of a guest's identity when the guest signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// It is the user's from now on.
+    Promoted,
+    /// The user had this one already, and the guest's is over.
+    Into(String),
+    /// It was somebody's before.
+    Nothing,
+}
+
+/// The identity in `pool` of the guest who carries `token`: it follows from the token, and tells nothing of it.
+pub fn guest_id(ring: &KeyRing, pool: &IdentityPool, region: &str, token: &Token) -> String {
+    let mac = ring.mac(&[b"guest identity", pool.id.as_bytes(), token.bytes()].concat());
+    format!("{region}:{}", uuid_of(mac, 8))
+}
+
+/// Gives the identity `guest` to the user as whom the guest has signed in, if the user has none yet, as Cognito
+/// does. Whoever shows the guest's cookie afterwards is another guest.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn merge_guest(
+    tx: &mut Tx<'_>,
+    pool: &IdentityPool,
+    guest: &str,
+    user_id: &str,
+    now: Timestamp,
+) -> Result<Merged> {
+    match tx.fix_identity(&pool.id, user_id, guest, now).await? {
+        Some(id) if id == guest => Ok(Merged::Promoted),
+        Some(id) => {
+            tx.merge_identity(&pool.id, guest, &id, now).await?;
+            Ok(Merged::Into(id))
+        }
+        None => Ok(Merged::Nothing),
+    }
+}

@@ -1,0 +1,16 @@
+//! Identity pools: which identity a principal has there, and which role, by whose policies its requests are judged
+//! (Amazon Cognito Developer Guide, "Using role-based access control", "Using attributes for access control").
+
+mod assumed;
+mod context;
+mod groups;
+mod identities;
+mod person;
+mod role;
+
+pub use assumed::{Assumed, Tag};
+pub use context::RequestContext;
+pub use groups::Groups;
+pub use identities::{Identities, Merged, guest_id, merge_guest};
+pub use person::Person;
+pub use role::{Chosen, NoRole, Reason, choose};

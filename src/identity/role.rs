@@ -1,0 +1,138 @@
+//! Which role an identity pool gives.
+
+use super::Person;
+use crate::catalogue::{IdentityPool, Role, Roles};
+use crate::config::{AmbiguousRoleResolution, MappingRule, MappingType, MatchType};
+use std::fmt;
+use std::sync::Arc;
+
+/// A role, and why it is this one.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The role.
+    pub role: Arc<Role>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a role was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody is signed in.
+    Guest,
+    /// It is the role of who is signed in, and no mapping is for them.
+    Authenticated,
+    /// It is that role, since the mapping for the provider chose none.
+    Ambiguous(String),
+    /// This rule of the mapping for the provider matched; the first is 1.
+    Rule(String, usize, MappingRule),
+    /// It is the role of this group, the preferred one.
+    Group(String),
+}
+
+/// Why no role was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRole {
+    /// The identity pool turns guests away.
+    NoGuests,
+    /// It has no role for who is signed in.
+    NoAuthenticatedRole,
+    /// No rule of the mapping for this provider matched.
+    NoRule(String),
+    /// No group of the person's has a role that is preferred.
+    NoPreferredRole(String),
+    /// The role's own policy does not let the identity pool give it.
+    Untrusted(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest => f.write_str("nobody is signed in: guest_role"),
+            Self::Authenticated => f.write_str("somebody is signed in: authenticated_role"),
+            Self::Ambiguous(provider) => {
+                write!(f, "the role mapping for {provider} chose none: authenticated_role")
+            }
+            Self::Rule(provider, number, rule) => write!(
+                f,
+                "rule {number} of the role mapping for {provider}: {} {:?} \"{}\"",
+                rule.claim, rule.match_type, rule.value
+            ),
+            Self::Group(group) => write!(f, "the role of the group {group}, which is preferred"),
+        }
+    }
+}
+
+impl fmt::Display for NoRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoGuests => f.write_str("nobody is signed in, and the identity pool has no guest_role"),
+            Self::NoAuthenticatedRole => f.write_str("the identity pool has no authenticated_role"),
+            Self::NoRule(provider) => {
+                write!(
+                    f,
+                    "no rule of the role mapping for {provider} matches, and it says ambiguous = \"deny\""
+                )
+            }
+            Self::NoPreferredRole(provider) => write!(
+                f,
+                "no group has a preferred role, and the role mapping for {provider} says ambiguous = \"deny\""
+            ),
+            Self::Untrusted(role) => {
+                write!(f, "the assume_role_policy of the role {role} does not let the identity pool give it")
+            }
+        }
+    }
+}
+
+/// The role that `pool` gives `person`, or a guest.
+///
+/// # Errors
+/// Why it gives none.
+pub fn choose(roles: &Roles, pool: &IdentityPool, person: Option<&Person<'_>>) -> Result<Chosen, NoRole> {
+    let Some(person) = person else {
+        return named(roles, pool.config.guest_role.as_ref(), Reason::Guest).ok_or(NoRole::NoGuests);
+    };
+    let authenticated = |reason| {
+        named(roles, pool.config.authenticated_role.as_ref(), reason).ok_or(NoRole::NoAuthenticatedRole)
+    };
+    let provider = || person.provider.to_owned();
+    let Some(mapping) = pool.config.mapping(person.provider) else {
+        return authenticated(Reason::Authenticated);
+    };
+    let (chosen, none) = match &mapping.by {
+        MappingType::Token => {
+            let group = person.groups.preferred();
+            let role =
+                group.and_then(|group| group.role.as_ref().zip(Some(Reason::Group(group.name.clone()))));
+            (role, NoRole::NoPreferredRole(provider()))
+        }
+        MappingType::Rules(rules) => {
+            // "The first matching rule takes precedence."
+            let rule = rules.iter().enumerate().find(|(_, rule)| matches(rule, person));
+            let role = rule.map(|(at, rule)| (&rule.role, Reason::Rule(provider(), at + 1, rule.clone())));
+            (role, NoRole::NoRule(provider()))
+        }
+    };
+    match (chosen, mapping.ambiguous) {
+        (Some((role, reason)), _) => named(roles, Some(role), reason).ok_or(none),
+        (None, AmbiguousRoleResolution::AuthenticatedRole) => authenticated(Reason::Ambiguous(provider())),
+        (None, AmbiguousRoleResolution::Deny) => Err(none),
+    }
+}
+
+fn named(roles: &Roles, name: Option<&String>, reason: Reason) -> Option<Chosen> {
+    Some(Chosen { role: roles.named(name?)?.clone(), reason })
+}
+
+fn matches(rule: &MappingRule, person: &Person<'_>) -> bool {
+    let values = person.claim(&rule.claim);
+    let wanted = rule.value.as_str();
+    match rule.match_type {
+        MatchType::Equals => values.contains(&wanted),
+        MatchType::Contains => values.iter().any(|value| value.contains(wanted)),
+        MatchType::StartsWith => values.iter().any(|value| value.starts_with(wanted)),
+        // A claim that is absent is passed over.
+        MatchType::NotEqual => !values.is_empty() && !values.contains(&wanted),
+    }
+}

@@ -1,0 +1,334 @@
+//! Who is given which role, and what its policies let through.
+
+use crate::support::load::Load;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::OpenIdProvider;
+use crate::support::upstream::{Seen, Upstream};
+use crate::support::visitor::{Visitor, is, location};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How long access tokens live here.
+const SECONDS: u32 = 4;
+
+/// A policy of one statement that allows these of the route `photos`.
+pub fn allows(what: &[&str]) -> Value {
+    let resource = |what: &&str| format!("arn:aws:execute-api:us-east-1:123456789012:photos/$default/{what}");
+    json!({"Version": "2012-10-17", "Statement": [{
+        "Sid": "Allows", "Effect": "Allow", "Action": "execute-api:Invoke",
+        "Resource": what.iter().map(resource).collect::<Vec<_>>()}]})
+}
+
+const SUB: &str = "${cognito-identity.amazonaws.com:sub}";
+
+const ROLES: &str = r#"
+[[user_pool]]
+[[user_pool.group]]
+name = "editors"
+role = "editor"
+precedence = 1
+
+[[role]]
+name = "member"
+policies = ["policies/member.json"]
+[[role]]
+name = "editor"
+policies = ["policies/editor.json"]
+[[role]]
+name = "visitor"
+policies = ["policies/visitor.json"]
+
+[[identity_pool]]
+name = "main"
+guest_role = "visitor"
+[identity_pool.principal_tags]
+mail = "email"
+[[identity_pool.role_mapping]]
+provider = "corp"
+type = "rules"
+ambiguous = "deny"
+rules = [{ claim = "groups", match = "Equals", value = "staff", role = "member" }]
+[[identity_pool.role_mapping]]
+provider = "club"
+type = "token"
+ambiguous = "deny"
+"#;
+
+struct Scene {
+    upstream: Upstream,
+    corp: OpenIdProvider,
+    _club: OpenIdProvider,
+    narthex: Narthex,
+}
+
+impl Scene {
+    /// Two providers: the people of one get roles by rules, those of the other by groups. Guests may enter.
+    async fn set() -> Self {
+        let upstream = Upstream::start().await;
+        let builder = NarthexBuilder::new();
+        let corp = OpenIdProvider::renewing("corp", &builder.callback("corp"), SECONDS);
+        let club = OpenIdProvider::start("club", &builder.callback("club"));
+        let narthex = builder
+            .file("policies/member.json", allows(&["GET/", &format!("GET/home/{SUB}/*")]).to_string())
+            .file(
+                "policies/editor.json",
+                allows(&["GET/", &format!("*/home/{SUB}/*"), "GET/mail/${aws:PrincipalTag/mail}"])
+                    .to_string(),
+            )
+            .file(
+                "policies/visitor.json",
+                allows(&["GET/", "GET/public/*", &format!("PUT/baskets/{SUB}")]).to_string(),
+            )
+            .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
+            .tables("[provider.groups]\nEditors = \"editors\"\n")
+            .tables(ROLES)
+            .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+            .start();
+        Self { upstream, corp, _club: club, narthex }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.narthex.origin("app"))
+    }
+
+    /// Signs `visitor` in as `login` through `provider`; answers what the app was told.
+    async fn sign_in(&self, visitor: &Visitor, provider: &str, login: &str) -> Value {
+        let asked = visitor.get(&self.url("/.narthex/sign-in?return_to=/")).await;
+        let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        is(&landed, 200);
+        self.upstream.seen().last().unwrap().claims()
+    }
+
+    async fn come(&self, provider: &str, login: &str) -> (Visitor, Value) {
+        let visitor = Visitor::new(&self.narthex);
+        let claims = self.sign_in(&visitor, provider, login).await;
+        (visitor, claims)
+    }
+}
+
+fn text<'v>(claims: &'v Value, name: &str) -> &'v str {
+    claims[name].as_str().unwrap_or_else(|| panic!("no {name} in {claims}"))
+}
+
+async fn status(visitor: &Visitor, method: Method, url: &str) -> u16 {
+    visitor.program(method, url).await.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_through_two_providers_get_their_roles_and_each_their_own_folder() {
+    let scene = Scene::set().await;
+    let (alice, of_alice) = scene.come("corp", "alice+staff").await;
+    let (bob, of_bob) = scene.come("club", "bob+Editors").await;
+    assert_eq!(of_alice["role"], "arn:aws:iam::123456789012:role/member");
+    assert_eq!(of_bob["role"], "arn:aws:iam::123456789012:role/editor");
+    // The group of the pool is told, and the provider's own.
+    assert_eq!(of_bob["cognito:groups"], json!(["Editors", "editors"]));
+    assert_eq!(of_bob["tags"], json!({"mail": "bob@club.example"}));
+    let (hers, his) = (text(&of_alice, "identity_id"), text(&of_bob, "identity_id"));
+    assert!(hers.starts_with("us-east-1:") && hers.len() == 46 && hers != his, "{hers} {his}");
+
+    let folder = |of: &str| scene.url(&format!("/home/{of}/a.jpg"));
+    for (who, method, url, expected) in [
+        (&alice, Method::GET, folder(hers), 200),
+        (&alice, Method::GET, folder(his), 403),
+        // Her role only looks.
+        (&alice, Method::PUT, folder(hers), 403),
+        (&bob, Method::GET, folder(his), 200),
+        (&bob, Method::PUT, folder(his), 200),
+        (&bob, Method::GET, folder(hers), 403),
+        (&bob, Method::GET, scene.url("/mail/bob@club.example"), 200),
+        (&bob, Method::GET, scene.url("/mail/alice@corp.example"), 403),
+        (&alice, Method::GET, scene.url("/elsewhere"), 403),
+    ] {
+        assert_eq!(status(who, method.clone(), &url).await, expected, "{method} {url}");
+    }
+    // Somebody who has no role is told so; a group of the provider that is called like one of the pool's is none.
+    for (provider, login, why) in [
+        ("corp", "carol+guests", "no rule of the role mapping for corp matches"),
+        ("club", "dora+editors", "no group has a preferred role"),
+    ] {
+        let visitor = Visitor::new(&scene.narthex);
+        let asked = visitor.get(&scene.url("/.narthex/sign-in?return_to=/")).await;
+        let page = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
+        is(&page, 403);
+        assert!(page.text().await.unwrap().contains("You are signed in as"), "{login}");
+        let denied = scene.narthex.audit("access_denied");
+        assert!(text(denied.last().unwrap(), "statement").contains(why), "{denied:?}");
+    }
+
+    // The identity is the person's, whatever the session.
+    let (_, again) = scene.come("corp", "alice+staff").await;
+    assert_eq!(again["identity_id"], of_alice["identity_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_says_who_one_is_and_lets_one_switch_and_the_audit_names_role_statement_and_context() {
+    let scene = Scene::set().await;
+    let (alice, claims) = scene.come("corp", "alice+staff").await;
+    let page = alice.get(&scene.url("/elsewhere")).await;
+    is(&page, 403);
+    let id = page.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("You are signed in as alice") && page.contains(&id), "{page}");
+    assert!(
+        page.contains("href=\"/.narthex/sign-out\"") && page.contains("Sign in as somebody else"),
+        "{page}"
+    );
+    let told: Value = alice.program(Method::GET, &scene.url("/elsewhere")).await.json().await.unwrap();
+    assert_eq!(told["error"], "access_denied");
+
+    let denied = scene.narthex.audit("access_denied");
+    let line = denied.iter().find(|line| line["request_id"] == id.as_str()).unwrap();
+    assert_eq!(line["role"], "member");
+    assert_eq!(line["identity_id"], claims["identity_id"]);
+    assert_eq!(line["sub"], claims["sub"]);
+    assert_eq!(line["decision"], "implicitDeny");
+    let resource = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/GET/elsewhere";
+    assert_eq!(line["resource"], resource);
+    let context = text(line, "context");
+    for part in [
+        "aws:SourceIp=\"127.0.0.1\"",
+        "aws:SecureTransport=\"true\"",
+        "aws:PrincipalTag/mail=\"alice@corp.example\"",
+    ] {
+        assert!(context.contains(part), "{part}: {context}");
+    }
+    assert_eq!(scene.upstream.seen().iter().filter(|seen| seen.target == "/elsewhere").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_reaches_the_guest_paths_keeps_an_identity_and_takes_it_along() {
+    let scene = Scene::set().await;
+    let before = scene.narthex.rows().await;
+    let guest = Visitor::new(&scene.narthex);
+    let home = guest.get(&scene.url("/")).await;
+    is(&home, 200);
+    assert_eq!(home.headers()["cache-control"], "private, no-store");
+    let first: Seen = home.json().await.unwrap();
+    let claims = first.claims();
+    assert_eq!(claims["role"], "arn:aws:iam::123456789012:role/visitor");
+    assert_eq!(claims["sub"], claims["identity_id"]);
+    assert!(claims.get("cognito:username").is_none() && claims.get("sid").is_none(), "{claims}");
+    let identity = text(&claims, "identity_id").to_owned();
+
+    let again: Seen = guest.program(Method::GET, &scene.url("/public/a")).await.json().await.unwrap();
+    assert_eq!(text(&again.claims(), "identity_id"), identity);
+    assert_eq!(again.all("cookie"), ["app=1"], "our cookies are not the app's");
+    let basket = scene.url(&format!("/baskets/{identity}"));
+    assert_eq!(status(&guest, Method::PUT, &basket).await, 200);
+    let other = Visitor::new(&scene.narthex);
+    let others: Seen = other.program(Method::GET, &scene.url("/")).await.json().await.unwrap();
+    assert_ne!(text(&others.claims(), "identity_id"), identity);
+    // Elsewhere, a person is offered to sign in, and a program is told.
+    assert_eq!(status(&other, Method::PUT, &basket).await, 401);
+    assert_eq!(status(&guest, Method::GET, &scene.url("/private")).await, 401);
+    let sent = guest.get(&scene.url("/private")).await;
+    is(&sent, 303);
+    assert!(location(&sent).path().ends_with("/oauth2/authorize"));
+    // For all of this, nothing was written.
+    assert_eq!(scene.narthex.rows().await, before);
+
+    // A guest who signs in for the first time stays who they were.
+    let thief = Visitor::new(&scene.narthex);
+    let cookies =
+        reqwest::cookie::CookieStore::cookies(&*guest.jar, &scene.url("/").parse().unwrap()).unwrap();
+    let stolen =
+        cookies.to_str().unwrap().split("; ").find(|c| c.starts_with("__Host-narthex-guest=")).unwrap();
+    let alice = scene.sign_in(&guest, "corp", "alice+staff").await;
+    assert_eq!(text(&alice, "identity_id"), identity);
+    assert_eq!(scene.narthex.audit("guest_merged")[0]["identity_id"], identity.as_str());
+    // Whoever kept a copy of the guest's cookie is another guest from now on.
+    let copy = thief.client.get(scene.url("/")).header("cookie", stolen).send().await.unwrap();
+    let copy: Seen = copy.json().await.unwrap();
+    assert_ne!(text(&copy.claims(), "identity_id"), identity);
+
+    // One who has an identity already keeps that one.
+    let later = Visitor::new(&scene.narthex);
+    let as_guest: Seen = later.program(Method::GET, &scene.url("/")).await.json().await.unwrap();
+    assert_ne!(text(&as_guest.claims(), "identity_id"), identity);
+    assert_eq!(text(&scene.sign_in(&later, "corp", "alice+staff").await, "identity_id"), identity);
+    let merged = scene.narthex.audit("guest_merged");
+    assert_eq!(merged[1]["guest"], as_guest.claims()["identity_id"]);
+    assert_eq!(merged[1]["identity_id"], identity.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_taken_away_at_the_provider_ends_access_within_a_tokens_life() {
+    let scene = Scene::set().await;
+    let (alice, claims) = scene.come("corp", "alice+staff").await;
+    let folder = scene.url(&format!("/home/{}/a.jpg", text(&claims, "identity_id")));
+    assert_eq!(status(&alice, Method::GET, &folder).await, 200);
+    scene.corp.ask("groups?login=alice%2Bstaff&groups=guests").await;
+    let begun = Instant::now();
+    while status(&alice, Method::GET, &folder).await != 403 {
+        assert!(begun.elapsed() < Duration::from_secs(u64::from(SECONDS) + 3), "access goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_edited_under_load_takes_effect_without_a_failed_request() {
+    let scene = Scene::set().await;
+    let mut visitors = Vec::new();
+    for number in 0..5 {
+        visitors.push(scene.come("corp", &format!("person{number}+staff")).await.0);
+    }
+    let load = Load::start(visitors.clone(), &scene.url("/"), 200);
+    let file = scene.narthex.folder().join("policies/member.json");
+    for round in 0..3 {
+        let path = format!("/new/{round}");
+        assert_eq!(status(&visitors[0], Method::GET, &scene.url(&path)).await, 403);
+        std::fs::write(&file, allows(&["GET/", &format!("GET{path}")]).to_string()).unwrap();
+        let begun = Instant::now();
+        while status(&visitors[0], Method::GET, &scene.url(&path)).await != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the new policy does not count");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // A policy that is wrong is told with its place, and the last good one counts on.
+    std::fs::write(&file, "{\n  \"Statement\": [{\"Effect\": \"Perhaps\"}]\n}").unwrap();
+    scene.narthex.wait_for_log("member.json:2");
+    assert_eq!(status(&visitors[0], Method::GET, &scene.url("/new/2")).await, 200);
+    let outcome = load.stop().await;
+    assert!(outcome.bad.is_empty() && outcome.good > 200, "{}: {:?}", outcome.good, outcome.bad);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever_method() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let arn = |what: &str| format!("arn:aws:execute-api:*:*:photos/$default/{what}");
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn("*")},
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("DELETE/*")]}]});
+    let narthex = builder
+        .file("all.json", policy.to_string())
+        .tables(&corp.toml("\"anyone\""))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let alice = Visitor::new(&narthex);
+    let url = |path: &str| format!("{}{path}", narthex.origin("app"));
+    is(&alice.land(&url("/"), "alice").await, 200);
+    for path in
+        ["/admin", "/admin/", "/admin/x", "/ADMIN/x", "/Admin", "/admin;a=1/x", "/%61dmin/x", "/%41DMIN"]
+    {
+        assert_eq!(status(&alice, Method::GET, &url(path)).await, 403, "{path}");
+    }
+    for path in ["/administrators", "/Photos/1", "/x;admin"] {
+        assert_eq!(status(&alice, Method::GET, &url(path)).await, 200, "{path}");
+    }
+    assert_eq!(status(&alice, Method::DELETE, &url("/x")).await, 403);
+    let delete = Method::from_bytes(b"delete").unwrap();
+    assert_eq!(status(&alice, delete, &url("/x")).await, 403);
+    for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
+        let sly = alice.client.post(url("/x")).header(name, "DELETE").send().await.unwrap();
+        is(&sly, 400);
+    }
+    let same = alice.client.post(url("/x")).header("X-HTTP-Method-Override", "POST").send().await.unwrap();
+    is(&same, 200);
+    // Without a guest role, nobody is a guest.
+    assert_eq!(status(&Visitor::new(&narthex), Method::GET, &url("/")).await, 401);
+}
