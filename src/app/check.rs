@@ -1,6 +1,7 @@
 //! `narthex check`: the file, the certificates, the providers, and what to register where.
 
 use super::build::Fatal;
+use super::lint;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
 use crate::catalogue::{Catalogue, Ids};
 use crate::config::{self, Config, Kind, TlsCertificate};
@@ -56,6 +57,15 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     println!("certificates");
     certificates(&config, SystemClock.now(), &mut report);
     gateway::unusable_authorities(&config).into_iter().for_each(|line| report.problem(line));
+    if !config.roles.is_empty() {
+        println!("roles and policies");
+        let odd = lint::lint(&catalogue);
+        odd.iter().for_each(|line| report.warn(line));
+        if odd.is_empty() {
+            let (roles, pools) = (config.roles.len(), config.identity_pools.len());
+            report.good(format!("{roles} role(s), {pools} identity pool(s)"));
+        }
+    }
     println!("providers");
     providers(&config, &mut report).await?;
     println!("register at each provider");

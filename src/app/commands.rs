@@ -1,7 +1,8 @@
 //! The command line.
 
+use super::explain::{self, Arguments, Named};
 use super::{check, run, users};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,9 +41,64 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
+    /// Tells what becomes of somebody's request, and why: route, role, and each statement
+    Explain {
+        #[command(flatten)]
+        who: Who,
+        /// The provider that they come through, where that is not plain
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// What else is known of the request, as in aws:SourceIp=192.0.2.7; several times, if need be
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+        context: Vec<(String, String)>,
+        /// Tells it as JSON
+        #[arg(long)]
+        json: bool,
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+        /// The method
+        method: String,
+        /// The address, as it stands in the browser
+        url: String,
+    },
     /// What an administrator does with users
     #[command(subcommand)]
     Users(Users),
+}
+
+/// Whose request it is.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Who {
+    /// A user: by user name, `sub` or verified e-mail address
+    #[arg(long, value_name = "WHO")]
+    user: Option<String>,
+    /// Whoever a provider says this of: a JSON object with its claims
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+    /// Whoever a token speaks for: a provider's id token, or an assertion of Narthex's; - reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+    /// Whoever is not signed in
+    #[arg(long)]
+    guest: bool,
+}
+
+impl From<Who> for Named {
+    fn from(who: Who) -> Self {
+        match who {
+            Who { user: Some(user), .. } => Self::User(user),
+            Who { claims: Some(file), .. } => Self::Claims(file),
+            Who { token: Some(file), .. } => Self::Token(file),
+            _ => Self::Guest,
+        }
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[derive(Subcommand)]
@@ -100,6 +156,10 @@ pub fn main() -> ExitCode {
                 }
             }
             Command::Check { config } => check::check(&config).await,
+            Command::Explain { who, provider, context, json, config, method, url } => {
+                let who = who.into();
+                explain::explain(Arguments { config, who, provider, context, method, url, json }).await
+            }
             Command::Users(Users::Link { destination, source, config }) => {
                 users::link(&config, &destination, &source).await
             }

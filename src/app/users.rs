@@ -108,7 +108,7 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Fatal>
 }
 
 /// The one user of this name. An address that nobody has verified is anybody's to claim, and names nobody here.
-fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
+pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
     match users.iter().position(|user| user.id == who || user.username == who) {
         Some(exact) => return Ok(users.swap_remove(exact)),
         None => users.retain(User::email_verified),
@@ -155,7 +155,7 @@ fn told(user: &User) {
     println!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
-async fn open(config: &Config) -> Result<Store, Fatal> {
+pub(super) async fn open(config: &Config) -> Result<Store, Fatal> {
     let master =
         master_key::open(&config.store, &SystemEntropy).map_err(|e| Fatal::new("the master key", e))?;
     Store::open(&config.store.url, Arc::new(KeyRing::new(&master)))

@@ -116,6 +116,7 @@ mod tests {
     use crate::config::{Client, Issuer, Oidc, STANDARD};
     use crate::model::ProviderTokens;
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     fn provider(allow: Allow, attributes: &[(&str, &str)], trust_email: bool) -> Provider {
         Provider {
@@ -127,6 +128,7 @@ mod tests {
                 quirks: STANDARD,
             }),
             preset: None,
+            groups: BTreeMap::new(),
             required_attributes: vec![],
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),

@@ -10,6 +10,7 @@ mod saml;
 
 pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
+pub use mapping::{account, allowed};
 pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
 
 use crate::base::{Clock, Duration, Entropy, KeyRing, Token};

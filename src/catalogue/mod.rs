@@ -5,7 +5,7 @@
 mod roles;
 mod route;
 
-pub use roles::{BadPolicies, INVOKE, IdentityPool, Judged, Role, Roles, Rule};
+pub use roles::{BadPolicies, INVOKE, IdentityPool, Role, Roles, Rule, UnderPolicy};
 pub use route::Route;
 
 use crate::base::{Entropy, pool_id, uuid};

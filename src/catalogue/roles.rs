@@ -105,16 +105,16 @@ pub enum Rule {
     /// Whoever has a session.
     SignedIn,
     /// Whom the policies of their role allow it.
-    Policy(Judged),
+    Policy(UnderPolicy),
 }
 
 /// What judges the requests of a route under policy.
 #[derive(Debug)]
-pub struct Judged {
+pub struct UnderPolicy {
     /// Whose roles decide.
     pub identity_pool: Arc<IdentityPool>,
     /// What every request's resource begins with: all but method and path.
-    pub resource: String,
+    resource: String,
     /// What each role may do here, by the role's place.
     grants: Vec<Grants>,
 }
@@ -134,13 +134,13 @@ impl Rule {
             Access::Policy => {
                 let pool = identity_pools.iter().find(named);
                 let pool = pool.expect("invariant: the file was checked: the route names a pool of it");
-                Self::Policy(Judged::new(config, &route.name, roles, pool.clone()))
+                Self::Policy(UnderPolicy::new(config, &route.name, roles, pool.clone()))
             }
         }
     }
 
     /// What judges, where policies do.
-    pub fn judged(&self) -> Option<&Judged> {
+    pub fn judged(&self) -> Option<&UnderPolicy> {
         match self {
             Self::Policy(judged) => Some(judged),
             Self::Public | Self::SignedIn => None,
@@ -148,12 +148,25 @@ impl Rule {
     }
 }
 
-impl Judged {
+impl UnderPolicy {
     fn new(config: &Config, route: &str, roles: &Roles, identity_pool: Arc<IdentityPool>) -> Self {
         let resource =
             format!("arn:aws:execute-api:{}:{}:{route}/$default/", config.region, config.account_id);
         let grants = roles.iter().map(|role| role.grants.narrowed(INVOKE, &resource)).collect();
         Self { identity_pool, resource, grants }
+    }
+
+    /// What a request for a path asks for, as policies name it.
+    pub fn resource_of(&self, method: &str, segments: &[impl AsRef<str>]) -> String {
+        let path: usize = segments.iter().map(|segment| segment.as_ref().len() + 1).sum();
+        let mut resource = String::with_capacity(self.resource.len() + method.len() + path);
+        resource.push_str(&self.resource);
+        resource.push_str(method);
+        for segment in segments {
+            resource.push('/');
+            resource.push_str(segment.as_ref());
+        }
+        resource
     }
 
     /// What `role` may do here: those of its statements that may concern this route.

@@ -50,21 +50,27 @@ pub async fn upsert(
         }
         return Ok(user);
     }
-    let user = User {
+    let user = new_user(pool_id, account, now, entropy);
+    tx.add_user(&user).await?;
+    Ok(user)
+}
+
+/// The user that `account` would make.
+pub fn new_user(pool_id: &str, account: &FederatedAccount, now: Timestamp, entropy: &dyn Entropy) -> User {
+    let FederatedAccount { identity, attributes, groups, .. } = account.clone();
+    User {
         id: uuid(entropy),
         pool_id: pool_id.to_owned(),
-        username: username(identity),
+        username: username(&identity),
         enabled: true,
-        attributes: attributes.clone(),
-        groups: groups.clone(),
-        identities: vec![identity.clone()],
+        attributes,
+        groups,
+        identities: vec![identity],
         profiles: BTreeMap::new(),
         version: 1,
         created_at: now,
         updated_at: now,
-    };
-    tx.add_user(&user).await?;
-    Ok(user)
+    }
 }
 
 /// The user name of a provider account. Different accounts have different names: a provider's name

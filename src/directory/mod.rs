@@ -5,6 +5,6 @@ mod federated;
 mod linking;
 mod sessions;
 
-pub use federated::{FederatedAccount, upsert};
+pub use federated::{FederatedAccount, new_user, upsert};
 pub use linking::{LinkError, link, unlink};
 pub use sessions::{Authentication, Browser, begin_session};

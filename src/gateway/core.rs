@@ -3,18 +3,21 @@
 use super::admission::Admission;
 use super::incoming::{self, Incoming};
 use super::outer;
+use super::path::Path;
 use super::stop::Stop;
-use super::streams::{Credential, Open, Streams};
-use super::table::Table;
+use super::streams::{Credential, LongRequest, Open, Streams};
+use super::table::{Place, Table};
+use super::under_policy::{self, Requested};
 use crate::access::{APP_COOKIE, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
 use crate::broker::Attempts;
-use crate::catalogue::{Catalogue, IdentityPool};
+use crate::catalogue::{Catalogue, IdentityPool, Rule};
 use crate::hosted::{Failure, Visitor};
 use crate::identity::Identities;
 use crate::model::CookieScope;
 use crate::oauth::Pool;
 use crate::store::StoreError;
 use arc_swap::ArcSwap;
+use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,19 +97,65 @@ impl Gateway {
         format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// Ends the requests that outlived their sessions.
+    /// Ends the requests that may not go on.
     pub async fn end_streams(&self) {
-        self.streams.end_those_over(&self.pool.sessions).await;
+        let table = self.table();
+        for some in self.streams.all() {
+            let judged = some.iter().map(|(_, request)| self.over(&table, request));
+            let judged = futures_util::future::join_all(judged).await;
+            for ((id, _), why) in some.iter().zip(judged) {
+                why.into_iter().for_each(|why| self.streams.end(*id, why));
+            }
+        }
+    }
+
+    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be known, since the
+    /// store was silent too long, it may not either.
+    async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
+        let principal = match &request.speaks_with {
+            Credential::Guest(guest) => Principal::Guest(guest.clone()),
+            Credential::Session { cookie, scope, id } => {
+                match self.pool.sessions.still(cookie, scope).await {
+                    Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
+                    _ => return Some("its session is over"),
+                }
+            }
+        };
+        let Ok(path) = Path::parse(&request.path) else { return None };
+        // A route that is gone leaves what it began alone.
+        let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
+        let Rule::Policy(judged) = &entry.route.rule else { return None };
+        let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
+        let now = self.pool.clock.now();
+        match principal.assume(&self.identities, &table.catalogue, &judged.identity_pool).await {
+            Ok(Ok(assumed)) if under_policy::judge(judged, &assumed, &requested, now).is_ok() => None,
+            _ => Some("its principal may not have it any more"),
+        }
     }
 
     /// Watches over a request that may go on for long, as long as the answer lives.
-    pub(super) fn watch(&self, session: &Session, incoming: &Incoming, who: &SignedIn) -> Option<Open> {
-        let credential = Credential {
-            cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
-            scope: scope_of(incoming),
-            session: who.session().id.clone(),
+    pub(super) fn watch(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        principal: &Principal,
+    ) -> Option<Open> {
+        let speaks_with = match principal {
+            Principal::Guest(guest) => Credential::Guest(guest.clone()),
+            Principal::SignedIn(who) => Credential::Session {
+                cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
+                scope: scope_of(incoming),
+                id: who.session().id.clone(),
+            },
         };
-        let (open, end) = self.streams.watch(credential, &incoming.request_id);
+        let path = incoming::path_part(incoming::target(session)?).to_owned();
+        let header = &session.req_header().headers;
+        let kept = [USER_AGENT, REFERER]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), header.get(name)?.clone())));
+        let headers = kept.collect();
+        let request = LongRequest { speaks_with, incoming: incoming.clone(), path, headers };
+        let (open, end) = self.streams.watch(request);
         outer::end_when(end);
         Some(open)
     }

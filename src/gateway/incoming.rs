@@ -31,7 +31,7 @@ pub enum Face {
 }
 
 /// What the conductor needs of a request beside its path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Incoming {
     /// The request's id, as log lines and answers carry it.
     pub request_id: String,

@@ -31,5 +31,7 @@ mod upstream;
 pub use core::{Gateway, Parts};
 pub use incoming::Face;
 pub use listener::{Ending, Listener, serve};
+pub use path::{BadPath, Path};
+pub use table::locate;
 pub use tls::{CertificateError, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate};
 pub use upstream::unusable_authorities;

@@ -76,6 +76,19 @@ impl<'r> Path<'r> {
         plain.filter(|part| !part.is_empty()).collect()
     }
 
+    /// The segments as such a server would take them, for a request by `method`; none where every server reads it
+    /// as we do.
+    pub fn loose(&self, method: &str) -> Option<Vec<String>> {
+        if !self.foldable && !method.bytes().any(|b| b.is_ascii_lowercase()) {
+            return None;
+        }
+        let mut segments = self.folded();
+        if self.segments.last().is_some_and(|last| last.is_empty()) {
+            segments.push(String::new());
+        }
+        Some(segments)
+    }
+
     /// Whether the path begins with `prefix`, segment by segment.
     pub fn starts_with(&self, prefix: &[String]) -> bool {
         self.segments.len() >= prefix.len() && self.segments.iter().zip(prefix).all(|(a, b)| a == b)

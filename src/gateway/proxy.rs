@@ -105,8 +105,8 @@ impl Door {
 impl Forward {
     /// Lets the request end with the session that it speaks with.
     fn watch(&mut self, gateway: &Gateway, session: &Session) {
-        if let (None, Some((Principal::SignedIn(who), _))) = (&self.open, &self.identity) {
-            self.open = gateway.watch(session, &self.incoming, who);
+        if let (None, Some((principal, _))) = (&self.open, &self.identity) {
+            self.open = gateway.watch(session, &self.incoming, principal);
         }
     }
 

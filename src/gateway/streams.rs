@@ -1,15 +1,17 @@
 //! Requests that go on for long: WebSockets, event streams, calls that stream, large bodies. A session
 //! is judged when a request begins; these are judged again and again, so that none outlives it.
 
+use super::incoming::Incoming;
 use super::metrics;
-use crate::access::{Sessions, SignedIn};
+use crate::access::Guest;
 use crate::model::CookieScope;
+use http::HeaderMap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// How many sessions are looked at side by side: each may cost a read of the store.
+/// How many requests are looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
 
 /// The long requests of this node that speak for somebody.
@@ -21,20 +23,35 @@ pub struct Streams {
 
 /// A long request.
 struct Watched {
-    credential: Credential,
-    request_id: String,
+    request: Arc<LongRequest>,
     end: oneshot::Sender<()>,
 }
 
+/// What a long request was when it began.
+pub struct LongRequest {
+    /// What it speaks with.
+    pub speaks_with: Credential,
+    /// Its head, as it was read.
+    pub incoming: Incoming,
+    /// Its path, as it came.
+    pub path: String,
+    /// Those of its headers that policies may ask for.
+    pub headers: HeaderMap,
+}
+
 /// What a long request speaks with.
-#[derive(Clone)]
-pub struct Credential {
-    /// The text of the session's cookie.
-    pub cookie: String,
-    /// Where it counts.
-    pub scope: CookieScope,
-    /// The session that it stood for when the request began.
-    pub session: String,
+pub enum Credential {
+    /// A session.
+    Session {
+        /// The text of its cookie.
+        cookie: String,
+        /// Where that counts.
+        scope: CookieScope,
+        /// The session that it stood for when the request began.
+        id: String,
+    },
+    /// A guest's identity.
+    Guest(Guest),
 }
 
 /// A long request, as long as it lives.
@@ -51,43 +68,31 @@ impl Drop for Open {
 }
 
 impl Streams {
-    /// Watches over a request that speaks with `credential`. The receiver says when it must end.
-    pub fn watch(
-        self: &Arc<Self>,
-        credential: Credential,
-        request_id: &str,
-    ) -> (Open, oneshot::Receiver<()>) {
+    /// Watches over a request. The receiver says when it must end.
+    pub fn watch(self: &Arc<Self>, request: LongRequest) -> (Open, oneshot::Receiver<()>) {
         let (end, ended) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(id, Watched { credential, request_id: request_id.to_owned(), end });
+        self.lock().insert(id, Watched { request: Arc::new(request), end });
         (Open { streams: self.clone(), id, _counted: metrics::stream() }, ended)
     }
 
-    /// Ends every request whose session does not stand any more. Where that cannot be known, since the
-    /// store was silent too long, it ends too, as a new request would be refused.
-    pub async fn end_those_over(&self, sessions: &Arc<Sessions>) {
-        let all: Vec<(u64, Credential)> =
-            self.lock().iter().map(|(id, watched)| (*id, watched.credential.clone())).collect();
-        for some in all.chunks(SIDE_BY_SIDE) {
-            let judged = some.iter().map(|(id, credential)| async move {
-                let stands = sessions.still(&credential.cookie, &credential.scope).await;
-                let same = |principal: &SignedIn| principal.session().id == credential.session;
-                (*id, stands.is_ok_and(|principal| principal.as_ref().is_some_and(same)))
-            });
-            for (id, stands) in futures_util::future::join_all(judged).await {
-                if !stands && let Some(watched) = self.lock().remove(&id) {
-                    tracing::info!(
-                        target: "audit",
-                        event = "stream_ended",
-                        request_id = watched.request_id,
-                        sid = watched.credential.session,
-                        "its session is over"
-                    );
-                    // Nobody listens where it ended by itself just now.
-                    _ = watched.end.send(());
-                }
-            }
-        }
+    /// Those that are open, in parts that can be looked at side by side: each may cost a read of the store.
+    pub fn all(&self) -> Vec<Vec<(u64, Arc<LongRequest>)>> {
+        let all: Vec<_> = self.lock().iter().map(|(id, watched)| (*id, watched.request.clone())).collect();
+        all.chunks(SIDE_BY_SIDE).map(<[_]>::to_vec).collect()
+    }
+
+    /// Ends one of them.
+    pub fn end(&self, id: u64, why: &'static str) {
+        let Some(Watched { request, end }) = self.lock().remove(&id) else { return };
+        let sid = match &request.speaks_with {
+            Credential::Session { id, .. } => Some(id.as_str()),
+            Credential::Guest(_) => None,
+        };
+        let request_id = request.incoming.request_id.as_str();
+        tracing::info!(target: "audit", event = "stream_ended", request_id, sid, reason = why);
+        // Nobody listens where it ended by itself just now.
+        _ = end.send(());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {

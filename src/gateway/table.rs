@@ -111,6 +111,23 @@ impl Table {
     }
 }
 
+/// The route that serves `path` on `host`, where nothing stops a request for it before.
+///
+/// # Errors
+/// Why there is none.
+pub fn locate(catalogue: &Arc<Catalogue>, host: &Host, path: &Path<'_>) -> Result<Arc<Route>, &'static str> {
+    let table = Table::build(catalogue.clone(), None);
+    match table.find(host, path) {
+        None => Err("no route answers for it: 404"),
+        Some(Place::Pool) => Err("it is an address of the sign-in pages"),
+        Some(Place::Own(_)) => Err("it is an address of Narthex's own"),
+        Some(Place::Route(entry)) if !entry.takes(path) || table.is_ambiguous(host, path, entry) => {
+            Err("servers could disagree on which route it is for: 400")
+        }
+        Some(Place::Route(entry)) => Ok(entry.route.clone()),
+    }
+}
+
 impl Entry {
     /// Whether the route takes such a path.
     pub fn takes(&self, path: &Path<'_>) -> bool {

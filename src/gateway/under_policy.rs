@@ -6,7 +6,7 @@ use super::path::Path;
 use super::stop::Stop;
 use crate::access::Principal;
 use crate::base::Timestamp;
-use crate::catalogue::{Catalogue, INVOKE, Judged};
+use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
 use crate::hosted::Failure;
 use crate::identity::{Assumed, NoRole, RequestContext};
 use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Permit, Question};
@@ -38,7 +38,7 @@ pub async fn assume(
     session: &Session,
     incoming: &Incoming,
     catalogue: &Catalogue,
-    judged: &Judged,
+    judged: &UnderPolicy,
     principal: &Principal,
 ) -> Result<Result<Arc<Assumed>, NoRole>, Stop> {
     let assumed = principal.assume(&gateway.identities, catalogue, &judged.identity_pool).await;
@@ -50,13 +50,14 @@ pub async fn assume(
 /// # Errors
 /// The refusal.
 pub fn judge<'a>(
-    judged: &'a Judged,
+    judged: &'a UnderPolicy,
     assumed: &'a Assumed,
     requested: &Requested<'_>,
     now: Timestamp,
 ) -> Result<Permit, Refusal<'a>> {
-    let resource = resource(judged, requested.incoming.method.as_str(), &requested.path.segments);
-    let loose = requested.is_loose().then(|| loose(judged, requested));
+    let method = requested.incoming.method.as_str();
+    let resource = judged.resource_of(method, &requested.path.segments);
+    let loose = requested.path.loose(method).map(|segments| judged.resource_of(method, &segments));
     let context = requested.context(assumed, now);
     let asked = Asked {
         action: INVOKE,
@@ -91,10 +92,6 @@ impl Requested<'_> {
         METHOD_OVERRIDES.iter().find(other).copied()
     }
 
-    fn is_loose(&self) -> bool {
-        self.path.foldable || self.incoming.method.as_str().bytes().any(|b| b.is_ascii_lowercase())
-    }
-
     fn context<'c>(&'c self, assumed: &'c Assumed, now: Timestamp) -> RequestContext<'c> {
         let header = |name| self.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         RequestContext {
@@ -108,32 +105,10 @@ impl Requested<'_> {
     }
 }
 
-/// What a request is for, as policies name it.
-fn resource(judged: &Judged, method: &str, segments: &[impl AsRef<str>]) -> String {
-    let path: usize = segments.iter().map(|segment| segment.as_ref().len() + 1).sum();
-    let mut resource = String::with_capacity(judged.resource.len() + method.len() + path);
-    resource.push_str(&judged.resource);
-    resource.push_str(method);
-    for segment in segments {
-        resource.push('/');
-        resource.push_str(segment.as_ref());
-    }
-    resource
-}
-
-/// The same as the least exact server would take it.
-fn loose(judged: &Judged, requested: &Requested<'_>) -> String {
-    let mut segments = requested.path.folded();
-    if requested.path.segments.last().is_some_and(|last| last.is_empty()) {
-        segments.push(String::new());
-    }
-    resource(judged, requested.incoming.method.as_str(), &segments)
-}
-
 /// The answer to who is signed in, and may not have this.
 pub fn refuse(
     session: &Session,
-    judged: &Judged,
+    judged: &UnderPolicy,
     requested: &Requested<'_>,
     principal: &Principal,
     refusal: &Refusal<'_>,
@@ -161,7 +136,7 @@ pub fn refuse(
         sid = principal.signed_in().map(|who| who.session().id.as_str()),
         identity_id,
         role,
-        resource = resource(judged, incoming.method.as_str(), &requested.path.segments),
+        resource = judged.resource_of(incoming.method.as_str(), &requested.path.segments),
         decision,
         statement,
         context,

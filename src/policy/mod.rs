@@ -8,6 +8,7 @@ mod context;
 mod decision;
 mod document;
 mod explain;
+mod lint;
 mod pattern;
 mod statement;
 mod value;
@@ -17,6 +18,7 @@ pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Value, Values};
 pub use decision::{Grants, Statements, Verdict};
 pub use document::{Document, Mistake, Purpose};
 pub use explain::{Nearness, Told, explain};
+pub use lint::lint;
 pub use pattern::{Pattern, Variable};
 pub use statement::{Effect, Miss, Statement};
 

@@ -3,6 +3,7 @@
 use super::arn::Arn;
 use super::condition::{Condition, Unmet};
 use super::context::{Asked, Key};
+use super::lint::Nothing;
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -143,8 +144,7 @@ impl Statement {
 
     /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
-        let nothing = Nothing;
-        let asked = Asked { action, resource: "", loose: None, principal: None, context: &nothing };
+        let asked = Asked { action, resource: "", loose: None, principal: None, context: &Nothing };
         // Actions hold no variables, so that nothing more need be known.
         let acts = self.action.matches(action, Case::Ignored, &asked, false) == Matched::Yes;
         let concerns = |element: &Element| {
@@ -243,14 +243,5 @@ impl Element {
             (Some(_), true) if denies => Matched::Yes,
             (Some(key), _) => Matched::Unfilled(key),
         }
-    }
-}
-
-/// A context in which nothing is known.
-struct Nothing;
-
-impl super::context::Context for Nothing {
-    fn values(&self, _: &Key) -> super::context::Values<'_> {
-        super::context::Values::Absent
     }
 }

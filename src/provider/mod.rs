@@ -13,7 +13,7 @@ mod outbound;
 pub mod saml;
 
 pub use backchannel::LogoutToken;
-pub use claims::claim;
+pub use claims::{claim, tell_verified};
 pub use outbound::{Outbound, OutboundError};
 
 use crate::base::{Clock, Entropy, Timestamp};

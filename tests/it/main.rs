@@ -9,6 +9,7 @@ mod beside;
 mod browser;
 mod check;
 mod crash;
+mod explain;
 mod gateway;
 mod hostile;
 mod hostile_saml;

@@ -22,7 +22,7 @@ pub fn allows(what: &[&str]) -> Value {
 
 const SUB: &str = "${cognito-identity.amazonaws.com:sub}";
 
-const ROLES: &str = r#"
+pub const ROLES: &str = r#"
 [[user_pool]]
 [[user_pool.group]]
 name = "editors"
@@ -55,16 +55,16 @@ type = "token"
 ambiguous = "deny"
 "#;
 
-struct Scene {
-    upstream: Upstream,
+pub struct Scene {
+    pub upstream: Upstream,
     corp: OpenIdProvider,
     _club: OpenIdProvider,
-    narthex: Narthex,
+    pub narthex: Narthex,
 }
 
 impl Scene {
     /// Two providers: the people of one get roles by rules, those of the other by groups. Guests may enter.
-    async fn set() -> Self {
+    pub async fn set() -> Self {
         let upstream = Upstream::start().await;
         let builder = NarthexBuilder::new();
         let corp = OpenIdProvider::renewing("corp", &builder.callback("corp"), SECONDS);
@@ -88,7 +88,7 @@ impl Scene {
         Self { upstream, corp, _club: club, narthex }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.narthex.origin("app"))
     }
 
@@ -100,7 +100,7 @@ impl Scene {
         self.upstream.seen().last().unwrap().claims()
     }
 
-    async fn come(&self, provider: &str, login: &str) -> (Visitor, Value) {
+    pub async fn come(&self, provider: &str, login: &str) -> (Visitor, Value) {
         let visitor = Visitor::new(&self.narthex);
         let claims = self.sign_in(&visitor, provider, login).await;
         (visitor, claims)
@@ -331,4 +331,44 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     is(&same, 200);
     // Without a guest role, nobody is a guest.
     assert_eq!(status(&Visitor::new(&narthex), Method::GET, &url("/")).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
+    let port = crate::streams::app().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .file("all.json", allows(&["GET/", "GET/socket"]).to_string())
+        .tables(&corp.toml("\"anyone\""))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\n")
+        .tables("authenticated_role = \"all\"\nguest_role = \"all\"\n")
+        .route("app", port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let (alice, guest) = (Visitor::new(&narthex), Visitor::new(&narthex));
+    let asked = alice.get(&format!("{}/.narthex/sign-in?return_to=/", narthex.origin("app"))).await;
+    is(&alice.land(location(&asked).as_str(), "alice").await, 200);
+    is(&guest.get(&format!("{}/", narthex.origin("app"))).await, 200);
+    let mut sockets = Vec::new();
+    for visitor in [&alice, &guest] {
+        let mut socket = crate::streams::open_socket(&narthex, visitor).await;
+        assert!(crate::streams::echoes(&mut socket, "one").await);
+        sockets.push(socket);
+    }
+    // Two looks of the watcher later both are still there.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for socket in &mut sockets {
+        assert!(crate::streams::echoes(socket, "two").await);
+    }
+    std::fs::write(narthex.folder().join("all.json"), allows(&["GET/"]).to_string()).unwrap();
+    let begun = Instant::now();
+    for socket in &mut sockets {
+        while crate::streams::echoes(socket, "three").await {
+            assert!(begun.elapsed() < Duration::from_secs(6), "it goes on");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let ended = narthex.audit("stream_ended");
+    assert_eq!(ended.len(), 2);
+    assert!(ended.iter().all(|line| line["reason"] == "its principal may not have it any more"), "{ended:?}");
 }

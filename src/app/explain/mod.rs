@@ -1,0 +1,275 @@
+//! `narthex explain`: what becomes of somebody's request, and why, by the gateway's own steps.
+
+mod told;
+mod who;
+
+pub use who::Named;
+
+use super::build::Fatal;
+use crate::base::{Clock as _, SystemClock, Timestamp};
+use crate::catalogue::{INVOKE, Route, Rule, UnderPolicy};
+use crate::config::{Config, Host, MappingType};
+use crate::gateway::{self, Path};
+use crate::identity::{Assumed, Chosen, Person, RequestContext, choose};
+use crate::policy::{self, Asked, Context, Grants, KNOWN_KEYS, Key, Nearness, Value, Values, Verdict};
+use chrono::DateTime;
+use http::Method;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use told::{Explained, Line};
+use who::{Scene, Who};
+
+/// What is to be explained.
+pub struct Arguments {
+    /// The configuration.
+    pub config: PathBuf,
+    /// Whose request it is.
+    pub who: Named,
+    /// The provider that they come through, where that is not plain.
+    pub provider: Option<String>,
+    /// What else is known of the request: key and value.
+    pub context: Vec<(String, String)>,
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// Whether a program reads the answer.
+    pub json: bool,
+}
+
+/// Explains, on standard output.
+///
+/// # Errors
+/// Where nobody is meant, or nothing that could be asked for.
+pub async fn explain(arguments: Arguments) -> Result<(), Fatal> {
+    let wrong = |why: String| Fatal::new("narthex explain", why);
+    let Arguments { config, who, provider, context, method, url, json } = arguments;
+    let config = Config::load(&config, &|name| std::env::var(name).ok())?;
+    let method: Method = method.parse().map_err(|_| wrong(format!("\"{method}\" is no method")))?;
+    let told = Told::of(&context).map_err(wrong)?;
+    let scene = Scene::set(config, who, provider.as_deref()).await?;
+
+    let (host, path) = split(&url).map_err(wrong)?;
+    let mut explained = Explained::new(&method, &url, scene.who.as_ref());
+    match Path::parse(path) {
+        Err(bad) => explained.stopped(format!("the path is refused with 400: {bad:?}")),
+        Ok(path) => match gateway::locate(&scene.catalogue, &host, &path) {
+            Err(why) => explained.stopped(why.to_owned()),
+            Ok(route) => judge(&scene, &route, &method, &path, &told, &mut explained),
+        },
+    }
+    if json {
+        explained.print_json()
+    } else {
+        explained.print()
+    }
+    Ok(())
+}
+
+/// Host and raw path of an address: as it is written, since servers differ in what they make of one.
+fn split(url: &str) -> Result<(Host, &str), String> {
+    let mend = "write it as it stands in the browser: https://app.example.com/path";
+    let rest = url
+        .strip_prefix("https://")
+        .ok_or_else(|| format!("\"{url}\" is no https address\n  mend: {mend}"))?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = Host::from_authority(&rest[..end])
+        .ok_or_else(|| format!("\"{}\" is no host\n  mend: {mend}", &rest[..end]))?;
+    let path = &rest[end..];
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    Ok((host, if path.is_empty() { "/" } else { path }))
+}
+
+fn judge(
+    scene: &Scene,
+    route: &Arc<Route>,
+    method: &Method,
+    path: &Path<'_>,
+    told: &Told,
+    explained: &mut Explained,
+) {
+    explained.route = Some(route.config.name.clone());
+    match &route.rule {
+        Rule::Public => explained.passes("public", "anyone may pass"),
+        Rule::SignedIn if scene.who.is_some() => {
+            explained.passes("signed-in", "whoever is signed in may pass")
+        }
+        Rule::SignedIn => explained.asks_to_sign_in("signed-in", "nobody is signed in"),
+        Rule::Policy(judged) => by_policy(scene, judged, method, path, told, explained),
+    }
+}
+
+fn by_policy(
+    scene: &Scene,
+    judged: &UnderPolicy,
+    method: &Method,
+    path: &Path<'_>,
+    told: &Told,
+    explained: &mut Explained,
+) {
+    let catalogue = &scene.catalogue;
+    let pool = &judged.identity_pool;
+    explained.access = "policy";
+    explained.identity_pool = Some(pool.config.name.clone());
+    let person = scene.who.as_ref().map(|who| who.person(&catalogue.config));
+    explained.rules = rules(scene, person.as_ref(), judged);
+    let chosen = match choose(&catalogue.roles, pool, person.as_ref()) {
+        Ok(chosen) => chosen,
+        Err(none) => return explained.refused("implicitDeny", none.to_string()),
+    };
+    let Chosen { role, reason } = chosen.clone();
+    explained.role = Some(role.arn.clone());
+    explained.reason = Some(reason.to_string());
+    let identity_id = scene.identity_id(pool);
+    let assumed = match Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()) {
+        Ok(assumed) => assumed,
+        Err(none) => return explained.refused("implicitDeny", none.to_string()),
+    };
+    explained.identity_id = Some(assumed.identity_id.clone());
+    explained.tags = assumed.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
+
+    let resource = judged.resource_of(method.as_str(), &path.segments);
+    let loose = path.loose(method.as_str()).map(|segments| judged.resource_of(method.as_str(), &segments));
+    let context = told.over(&assumed);
+    let asked = Asked {
+        action: INVOKE,
+        resource: &resource,
+        loose: loose.as_deref(),
+        principal: None,
+        context: &context,
+    };
+    explained.context = seen(&context, &assumed, told);
+    explained.statements = policy::explain(&role.grants, &asked).iter().map(Line::of).collect();
+    let nothing = Grants::default();
+    match judged.grants(&role).unwrap_or(&nothing).judge(&asked) {
+        Verdict::Allowed(statement) => explained.passes("policy", &statement.place()),
+        Verdict::Denied(statement) => explained.refused("explicitDeny", statement.place()),
+        Verdict::NotAllowed => {
+            let unbound = matches!(role.grants.policies.judge(&asked), Verdict::Allowed(_));
+            let why =
+                match (unbound, explained.statements.iter().any(|line| line.near == Nearness::Condition)) {
+                    (true, _) => "the role's policies allow it, and its permissions_boundary does not",
+                    (false, true) => "no statement allows it; a condition of one that would is not met",
+                    (false, false) => "no statement allows it",
+                };
+            explained.refused("implicitDeny", why.to_owned());
+        }
+    }
+    explained.resource = Some(resource);
+}
+
+/// The rules of the mapping for the person's provider, each with what it looks at.
+fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &UnderPolicy) -> Vec<String> {
+    let Some(person) = person else { return Vec::new() };
+    let mapping = judged.identity_pool.config.mapping(person.provider);
+    let values = |claim: &str| match person.claim(claim).as_slice() {
+        [] => "is not there".to_owned(),
+        values => format!("is {}", values.join(", ")),
+    };
+    match mapping.map(|mapping| &mapping.by) {
+        Some(MappingType::Rules(rules)) => rules
+            .iter()
+            .map(|rule| {
+                let (claim, wanted) = (&rule.claim, &rule.value);
+                format!(
+                    "{claim} {:?} \"{wanted}\" gives {}: {claim} {}",
+                    rule.match_type,
+                    rule.role,
+                    values(claim)
+                )
+            })
+            .collect(),
+        Some(MappingType::Token) => {
+            let groups = scene.catalogue.config.user_pool.groups.iter();
+            let line = |group: &crate::config::Group| {
+                let role = group.role.as_deref().unwrap_or("none");
+                let member = person.groups.of_pool.iter().any(|of| of.name == group.name);
+                let precedence = group
+                    .precedence
+                    .map_or_else(|| "no precedence".to_owned(), |p| format!("precedence {p}"));
+                let member = if member { "a member" } else { "not a member" };
+                format!("group {} ({precedence}) bears {role}: {member}", group.name)
+            };
+            groups.map(line).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// What is known of the request beside who makes it.
+struct Told {
+    now: Timestamp,
+    given: Vec<(Key, Vec<String>)>,
+}
+
+impl Told {
+    fn of(context: &[(String, String)]) -> Result<Self, String> {
+        let mut told = Self { now: SystemClock.now(), given: Vec::new() };
+        for (name, value) in context {
+            let key = Key::named(name);
+            if matches!(key, Key::Other(_)) {
+                let known: Vec<_> = KNOWN_KEYS.iter().map(|(name, _)| *name).collect();
+                return Err(format!(
+                    "nothing fills `{name}`\n  mend: give one of {}, aws:PrincipalTag/…",
+                    known.join(", ")
+                ));
+            }
+            if key == Key::named("aws:CurrentTime") {
+                let at = DateTime::parse_from_rfc3339(value).map_err(|_| {
+                    format!("\"{value}\" is no moment\n  mend: write it like 2026-11-23T09:00:00Z")
+                })?;
+                told.now = Timestamp::from_millis(at.timestamp_millis());
+                continue;
+            }
+            match told.given.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, values)) => values.push(value.clone()),
+                None => told.given.push((key, vec![value.clone()])),
+            }
+        }
+        Ok(told)
+    }
+
+    fn over<'a>(&'a self, assumed: &'a Assumed) -> Over<'a> {
+        let request = RequestContext {
+            assumed,
+            now: self.now,
+            source_ip: None,
+            secure: true,
+            user_agent: None,
+            referer: None,
+        };
+        Over { request, given: &self.given }
+    }
+}
+
+/// A request, and what was said of it.
+struct Over<'a> {
+    request: RequestContext<'a>,
+    given: &'a [(Key, Vec<String>)],
+}
+
+impl Context for Over<'_> {
+    fn values(&self, key: &Key) -> Values<'_> {
+        match self.given.iter().find(|(given, _)| given == key) {
+            Some((_, values)) => match values.as_slice() {
+                [one] => Values::One(Value::Text(one)),
+                many => Values::Many(many),
+            },
+            None => self.request.values(key),
+        }
+    }
+}
+
+/// What policies see.
+fn seen(context: &dyn Context, assumed: &Assumed, told: &Told) -> BTreeMap<String, Vec<String>> {
+    let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
+    let tags = assumed.tags.iter().map(|tag| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
+    let given = told.given.iter().map(|(key, _)| key.clone());
+    let all = known.chain(tags).chain(given);
+    let values = |key: Key| {
+        let values: Vec<_> = context.values(&key).each().map(|value| value.text().into_owned()).collect();
+        (!values.is_empty()).then(|| (key.to_string(), values))
+    };
+    all.filter_map(values).collect()
+}

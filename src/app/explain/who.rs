@@ -1,0 +1,277 @@
+//! Whose request it is: a user of the store, or whoever would come with some claims.
+
+use super::super::build::Fatal;
+use super::super::users;
+use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64};
+use crate::broker;
+use crate::catalogue::{Catalogue, IdentityPool, Ids};
+use crate::config::{Config, Issuer, Kind, Oidc, Provider};
+use crate::directory;
+use crate::identity::{Groups, Person};
+use crate::model::{ProviderTokens, Session, User};
+use crate::provider::{ExternalIdentity, tell_verified};
+
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest file of claims that is read.
+const LARGEST: u64 = 1 << 20;
+
+/// How it is said whose request it is.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// A user of the store: by user name, `sub` or verified e-mail address.
+    User(String),
+    /// Whoever a provider says this of: a JSON object.
+    Claims(PathBuf),
+    /// Whoever a token speaks for: a provider's id token, or an assertion of ours. `-` is standard input.
+    Token(PathBuf),
+    /// Nobody.
+    Guest,
+}
+
+/// Who asks, and what is judged by.
+pub struct Scene {
+    pub catalogue: Arc<Catalogue>,
+    pub who: Option<Who>,
+    identities: HashMap<String, String>,
+}
+
+/// Somebody.
+pub struct Who {
+    pub user: User,
+    pub provider: String,
+    methods: Vec<String>,
+    auth_time: Timestamp,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Who {
+    pub fn person<'a>(&'a self, config: &'a Config) -> Person<'a> {
+        Person {
+            user: &self.user,
+            provider: &self.provider,
+            groups: Groups::of(config, &self.provider, &self.user.groups),
+            methods: &self.methods,
+            auth_time: self.auth_time,
+        }
+    }
+}
+
+impl Scene {
+    pub async fn set(config: Config, named: Named, provider: Option<&str>) -> Result<Self, Fatal> {
+        let wrong = |why: String| Fatal::new("narthex explain", why);
+        let (claims, own) = match &named {
+            Named::User(who) => return Self::of_store(config, Sought::User(who.clone()), provider).await,
+            Named::Guest => (None, false),
+            Named::Claims(file) => (Some(object(&read(file).map_err(wrong)?).map_err(wrong)?), false),
+            Named::Token(file) => {
+                let claims = payload(read(file).map_err(wrong)?.trim()).map_err(wrong)?;
+                let own = claims.get("iss").and_then(Value::as_str) == Some(&config.public_url.to_string());
+                (Some(claims), own)
+            }
+        };
+        if let (Some(claims), true) = (&claims, own) {
+            let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
+            return Self::of_store(config, sought, provider).await;
+        }
+        let who = claims.map(|claims| come_with(&config, claims, provider)).transpose().map_err(wrong)?;
+        let ids = Ids::unknown(&config);
+        let catalogue =
+            Catalogue::of(config, ids, 0).map_err(|error| Fatal::new("policies cannot be used", error))?;
+        Ok(Self { catalogue: Arc::new(catalogue), who, identities: HashMap::new() })
+    }
+
+    /// A user as the store knows them.
+    async fn of_store(config: Config, sought: Sought, provider: Option<&str>) -> Result<Self, Fatal> {
+        let wrong = |why: String| Fatal::new("narthex explain", why);
+        let failed = |error| Fatal::new("the store", error);
+        let store = users::open(&config).await?;
+        let catalogue = Catalogue::build(config, &store, &SystemEntropy, 0)
+            .await
+            .map_err(|error| Fatal::new("the configuration", error))?;
+        let (users, sessions) = store
+            .transaction(|tx| {
+                let sought = &sought;
+                Box::pin(async move {
+                    let users = match sought {
+                        Sought::User(who) => tx.users_named(who).await?,
+                        Sought::Session { sub, .. } => tx.user(sub).await?.into_iter().collect(),
+                    };
+                    let sessions = match users.as_slice() {
+                        [user] => tx.sessions_of(&user.id).await?,
+                        _ => Vec::new(),
+                    };
+                    Ok((users, sessions))
+                })
+            })
+            .await
+            .map_err(failed)?;
+        let user = users::only(sought.name(), users).map_err(wrong)?;
+        let session = sought.session(sessions, provider).map_err(wrong)?;
+        let provider = match (&session, provider, user.identities.as_slice()) {
+            (Some(session), ..) => session.provider.clone(),
+            (None, Some(provider), _) => provider.to_owned(),
+            (None, None, [only]) => only.provider.clone(),
+            (None, None, _) => {
+                return Err(wrong(
+                    "the user signs in by several providers\n  mend: name one with --provider".to_owned(),
+                ));
+            }
+        };
+        if !user.identities.iter().any(|identity| identity.provider == provider) {
+            return Err(wrong(format!("{} does not sign in by {provider}", user.username)));
+        }
+        let mut identities = HashMap::new();
+        for pool in &catalogue.identity_pools {
+            if let Some(id) = store.identity_of(&pool.id, &user.id).await.map_err(failed)? {
+                identities.insert(pool.config.name.clone(), id);
+            }
+        }
+        store.close().await;
+        let mut notes = Vec::new();
+        if !user.enabled {
+            notes.push("the user is disabled, and cannot sign in".to_owned());
+        }
+        let (methods, auth_time) = match session {
+            Some(session) => (session.amr, session.auth_time),
+            None => {
+                notes.push("there is no session: authenticated now, by an unknown method".to_owned());
+                (Vec::new(), SystemClock.now())
+            }
+        };
+        let who = Who { user: user.seen_by(&provider), provider, methods, auth_time, notes };
+        Ok(Self { catalogue: Arc::new(catalogue), who: Some(who), identities })
+    }
+
+    /// The identity in `pool`, or what stands for one that is not known.
+    pub fn identity_id(&self, pool: &IdentityPool) -> String {
+        let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
+        self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
+    }
+}
+
+/// Who is sought in the store.
+enum Sought {
+    User(String),
+    Session { sub: String, sid: String },
+}
+
+impl Sought {
+    fn name(&self) -> &str {
+        match self {
+            Self::User(who) => who,
+            Self::Session { sub, .. } => sub,
+        }
+    }
+
+    /// The session that is meant: the one that was named, or the last one through the provider.
+    fn session(&self, sessions: Vec<Session>, provider: Option<&str>) -> Result<Option<Session>, String> {
+        match self {
+            Self::User(_) => {
+                let through =
+                    |session: &Session| provider.is_none_or(|provider| session.provider == provider);
+                Ok(sessions.into_iter().filter(through).max_by_key(|session| session.last_seen_at))
+            }
+            Self::Session { sid, .. } => {
+                let named = sessions.into_iter().find(|session| session.id == *sid);
+                named.map(Some).ok_or_else(|| "the session that the token was made for is over".to_owned())
+            }
+        }
+    }
+}
+
+/// Whoever a provider says this of, taken over as at a sign-in.
+fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&str>) -> Result<Who, String> {
+    let provider = provider_of(config, &claims, provider)?;
+    if let Some(preset) = provider.preset {
+        tell_verified(&mut claims, preset.quirks.verified);
+    }
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+    let list = |name: &str| match claims.get(name) {
+        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let now = SystemClock.now();
+    let auth_time = claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds);
+    let methods: Vec<String> = list("amr");
+    let external = ExternalIdentity {
+        issuer: text("iss").or_else(|| issuer_of(provider)).unwrap_or_default(),
+        subject: text("sub").unwrap_or_else(|| "unknown".to_owned()),
+        amr: methods.clone(),
+        auth_time,
+        sid: None,
+        tokens: ProviderTokens::of_assertion(Secret::new(""), now),
+        once: None,
+        session_ends_at: None,
+        told_once: &[],
+        claims,
+    };
+    let account = broker::account(provider, &external)?;
+    let mut notes = vec!["these claims are believed here: nothing was verified".to_owned()];
+    if let Err(whom) = broker::allowed(&provider.allow, &account) {
+        notes.push(format!("`allow` of {} does not name {whom}: they could not sign in", provider.name));
+    }
+    let user = directory::new_user("", &account, now, &SystemEntropy);
+    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, notes })
+}
+
+/// The issuer of a provider that has one.
+fn issuer_of(provider: &Provider) -> Option<String> {
+    match &provider.kind {
+        Kind::Oidc(Oidc { issuer: Issuer::One(issuer), .. }) => Some(issuer.clone()),
+        Kind::OAuth2(oauth2) => Some(oauth2.issuer.clone()),
+        Kind::Oidc(_) | Kind::Saml(_) => None,
+    }
+}
+
+fn provider_of<'c>(
+    config: &'c Config,
+    claims: &Map<String, Value>,
+    named: Option<&str>,
+) -> Result<&'c Provider, String> {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let found = match (named, issuer, config.providers.as_slice()) {
+        (Some(name), ..) => config.providers.iter().find(|provider| provider.name == name),
+        (None, _, [only]) => Some(only),
+        (None, Some(issuer), _) => config.providers.iter().find(|provider| provider.issues(issuer)),
+        (None, None, _) => None,
+    };
+    found.ok_or_else(|| {
+        let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        format!(
+            "it is not plain which provider says this\n  mend: name it: --provider {}",
+            names.join(" or ")
+        )
+    })
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let (mut text, cannot) = (String::new(), |error| format!("cannot read {}: {error}", file.display()));
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().take(LARGEST).read_to_string(&mut text),
+        false => std::fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
+    };
+    read.map(|_| text).map_err(cannot)
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("the claims are no JSON object: {error}"))
+}
+
+/// The claims of a JWT (RFC 7519), whoever signed it: nothing is opened by what is said here.
+fn payload(token: &str) -> Result<Map<String, Value>, String> {
+    let mut parts = token.split('.');
+    let payload = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        // An assertion for a load balancer's verifiers may be padded.
+        (Some(_), Some(payload), Some(_), None) => unb64(payload.trim_end_matches('=')),
+        _ => None,
+    };
+    let payload = payload.ok_or("the token is no signed JWT: it has three parts, with . between")?;
+    object(&String::from_utf8_lossy(&payload))
+}

@@ -1,0 +1,348 @@
+//! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the README.
+
+use crate::check::readme;
+use crate::roles::{ROLES, Scene, allows};
+use crate::support::narthex::NarthexBuilder;
+use crate::support::parties::OpenIdProvider;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+/// What a command says in `folder`, and whether it was content.
+fn narthex(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("IDP_CLIENT_SECRET", "secret")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout) + &text(output.stderr))
+}
+
+const SECTION: &str = "## Who may do what";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_user_sees_a_refusal_understands_it_and_mends_it() {
+    let file = |kind: &str| readme(SECTION, kind);
+    let (reader, mend) = (file("json reader"), file("json mend"));
+    // What `explain` says is what the README shows.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("narthex.toml", &file("toml"));
+    put("policies/reader.json", &reader);
+    put("policies/ops.json", &file("json ops"));
+    put("claims.json", &file("json claims"));
+    let command = file("sh");
+    let mut words = command.split_whitespace();
+    assert_eq!(words.next(), Some("narthex"));
+    let (good, said) = narthex(folder.path(), &words.collect::<Vec<_>>());
+    assert!(good);
+    assert_eq!(said.trim(), file("text").trim());
+
+    // The same file, in a deployment that runs.
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let toml = file("toml");
+    let tables = toml[toml.find("[[role]]").unwrap()..]
+        .replace("photos.example.com", "app.localhost")
+        .replace("127.0.0.1:3000", &format!("127.0.0.1:{}", upstream.port));
+    let narthex = builder
+        .file("policies/reader.json", reader.clone())
+        .file("policies/ops.json", file("json ops"))
+        .tables(&provider.toml("\"anyone\""))
+        .tables(&tables)
+        .start();
+    let url = |path: &str| format!("{}{path}", narthex.origin("app"));
+    let (ann, bob) = (Visitor::new(&narthex), Visitor::new(&narthex));
+    is(&ann.land(&url("/"), "ann+ops").await, 200);
+    is(&bob.land(&url("/"), "bob").await, 200);
+    is(&ann.get(&url("/admin/users")).await, 403);
+    let denied = narthex.audit("access_denied");
+    assert_eq!(denied[0]["statement"], "policies/reader.json:10 (ButNotAdmin)");
+    assert_eq!(denied[0]["decision"], "explicitDeny");
+
+    let statement = "photos/$default/*/admin/*\"\n      ]";
+    let mended = reader.replace(statement, &format!("{statement},\n{}", mend.trim_end()));
+    assert_ne!(mended, reader);
+    std::fs::write(narthex.folder().join("policies/reader.json"), mended).unwrap();
+    crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
+    is(&ann.get(&url("/admin/users")).await, 200);
+    is(&bob.get(&url("/admin/users")).await, 403);
+    is(&bob.get(&url("/")).await, 200);
+}
+
+#[test]
+fn the_readmes_file_of_roles_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("narthex.toml", &readme("### Roles", "toml"));
+    put("policies/editor.json", &allows(&["GET/*"]).to_string());
+    put("policies/boundary.json", &allows(&["GET/*"]).to_string());
+    put("policies/guests.json", include_str!("../../policies/guests.json"));
+    let trust = json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": "cognito-identity.amazonaws.com"},
+        "Condition": {"ForAnyValue:StringEquals": {"cognito-identity.amazonaws.com:amr": "corp"}}}});
+    put("policies/trust.json", &trust.to_string());
+    put("claims.json", r#"{"sub": "ann", "groups": ["Photo Editors"], "custom:team": "red"}"#);
+    let explain = |more: &[&str]| {
+        let arguments = [&["explain", "--json"], more, &["GET", "https://photos.example.com/"]].concat();
+        let (good, said) = narthex(folder.path(), &arguments);
+        assert!(good, "{said}");
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let ann = explain(&["--claims", "claims.json"]);
+    assert_eq!(ann["decision"], "allowed", "{ann:#}");
+    assert_eq!(ann["reason"], "the role of the group editors, which is preferred");
+    assert_eq!(explain(&["--guest"])["role"], "arn:aws:iam::123456789012:role/visitor");
+    // Outside its boundary a role can do nothing; whom it does not trust, it is not given.
+    put("policies/boundary.json", &allows(&["GET/other"]).to_string());
+    let bounded = explain(&["--claims", "claims.json"]);
+    assert_eq!(bounded["decision"], "implicitDeny");
+    assert!(bounded["why"].as_str().unwrap().contains("permissions_boundary"), "{bounded:#}");
+    put("policies/trust.json", &trust.to_string().replace("\"corp\"", "\"club\""));
+    let untrusted = explain(&["--claims", "claims.json"]);
+    assert!(untrusted["why"].as_str().unwrap().contains("assume_role_policy"), "{untrusted:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_explained_is_what_the_gateway_does() {
+    let scene = Scene::set().await;
+    let (alice, of_alice) = scene.come("corp", "alice+staff").await;
+    let (bob, of_bob) = scene.come("club", "bob+Editors").await;
+    let guest = Visitor::new(&scene.narthex);
+    let assertion =
+        scene.upstream.seen().iter().find(|seen| seen.claims()["sub"] == of_bob["sub"]).unwrap().clone();
+    std::fs::write(scene.narthex.folder().join("token"), assertion.one("x-amzn-oidc-data")).unwrap();
+    let (hers, his) = (of_alice["identity_id"].as_str().unwrap(), of_bob["identity_id"].as_str().unwrap());
+    let mut decisions = std::collections::BTreeSet::new();
+    for (who, said) in [
+        (&alice, ["--user", of_alice["cognito:username"].as_str().unwrap()].as_slice()),
+        (&bob, &["--token", "token"]),
+        (&guest, &["--guest"]),
+    ] {
+        for (method, path) in [
+            (Method::GET, "/".to_owned()),
+            (Method::GET, format!("/home/{hers}/a")),
+            (Method::GET, format!("/home/{his}/a")),
+            (Method::PUT, format!("/home/{his}/a%20b")),
+            (Method::GET, "/public/x?y=/z".to_owned()),
+            (Method::GET, "/mail/bob@club.example".to_owned()),
+        ] {
+            let url = scene.url(&path);
+            let status = who.program(method.clone(), &url).await.status().as_u16();
+            let arguments = [&["explain", "--json"], said, &[method.as_str(), &url]].concat();
+            let (good, told) = narthex(scene.narthex.folder(), &arguments);
+            assert!(good, "{told}");
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let decision = told["decision"].as_str().unwrap();
+            assert_eq!(status == 200, decision == "allowed", "{status} {told:#}");
+            decisions.insert(decision.to_owned());
+        }
+    }
+    assert_eq!(decisions.len(), 2, "{decisions:?}");
+}
+
+#[test]
+fn what_cannot_be_explained_is_told_with_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = readme(SECTION, "toml").replace("[[role]]\nname = \"reader\"", "[[provider]]\nname = \"club\"\ntype = \"oidc\"\nissuer = \"https://club.example.com\"\nclient_id = \"n\"\nclient_secret = \"s\"\nallow = \"anyone\"\n\n[[role]]\nname = \"reader\"");
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("narthex.toml", &two);
+    put("policies/reader.json", &readme(SECTION, "json reader"));
+    put("policies/ops.json", &readme(SECTION, "json ops"));
+    put("claims.json", r#"{"sub": "ann", "groups": ["ops"]}"#);
+    put("list.json", "[]");
+    put("token", "a.b");
+    let url = "https://photos.example.com/";
+    for (arguments, said) in [
+        (&["--claims", "claims.json", "GET", url][..], "mend: name it: --provider corp or club"),
+        (&["--claims", "absent.json", "GET", url], "cannot read absent.json"),
+        (&["--claims", "list.json", "GET", url], "the claims are no JSON object"),
+        (&["--token", "token", "GET", url], "the token is no signed JWT"),
+        (&["--user", "nobody", "GET", url], "nobody is called \"nobody\""),
+        (&["--guest", "GET", "http://photos.example.com/"], "is no https address"),
+        (&["--guest", "G T", url], "\"G T\" is no method"),
+        (&["--guest", "--context", "aws:Colour=red", "GET", url], "nothing fills `aws:Colour`"),
+        (&["--guest", "--context", "aws:CurrentTime=noon", "GET", url], "write it like 2026-11-23T09:00:00Z"),
+    ] {
+        let (good, told) = narthex(folder.path(), &[&["explain"], arguments].concat());
+        assert!(!good && told.contains(said), "{said}: {told}");
+    }
+    // What never comes to a decision is told, too; and whom the file would not let in.
+    let told = |arguments: &[&str]| {
+        let (good, told) = narthex(folder.path(), &[&["explain"], arguments].concat());
+        assert!(good, "{told}");
+        told
+    };
+    assert!(told(&["--guest", "GET", "https://other.example.com/"]).contains("no route answers for it: 404"));
+    assert!(told(&["--guest", "GET", "https://photos.example.com/a/../b"]).contains("refused with 400"));
+    assert!(told(&["--guest", "GET", url]).contains("no guest_role"));
+    let claims = ["--claims", "claims.json", "--provider", "corp"];
+    let ann = told(&[&claims[..], &["GET", url]].concat());
+    assert!(ann.contains("`allow` of corp does not name subject ann"), "{ann}");
+    let at_night = ["--context", "aws:CurrentTime=2026-11-23T22:00:00Z", "GET", url];
+    put("policies/reader.json", include_str!("../../policies/office-hours.json"));
+    assert!(told(&[&claims[..], &at_night].concat()).contains("explicitDeny: policies/reader.json:4"));
+}
+
+#[test]
+fn check_tells_what_is_odd_about_policies() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let arn = "arn:aws:execute-api:us-east-1:123456789012:";
+    let statement = |action: &str, resource: &str, condition: Value| json!({"Effect": "Allow", "Action": action, "Resource": resource, "Condition": condition});
+    let none = || json!({});
+    let invoke = "execute-api:Invoke";
+    let odd = json!({"Version": "2012-10-17", "Statement": [
+        statement("execute-api:Inovke", &format!("{arn}photos/$default/GET/"), none()),
+        statement(invoke, &format!("{arn}photo/$default/GET/"), none()),
+        statement(invoke, &format!("{arn}photos/$default/*/home/x"), none()),
+        statement(invoke, &format!("{arn}photos/$default/GET/"), json!({"StringEquals": {"aws:PrincipalTag/team": "red"}})),
+        statement(invoke, &format!("{arn}photos/$default/GET/"), json!({"StringNotEquals": {"aws:Colour": "red"}})),
+        statement(invoke, &format!("{arn}photos/$default/GET/${{aws:RequestTag/x}}"), none()),
+    ]});
+    put("odd.json", &odd.to_string());
+    put("guest.json", &allows(&["GET/home/${aws:username}/*"]).to_string());
+    let wide = statement(invoke, "arn:aws:execute-api:*:photos/$default/GET/", none());
+    put("idle.json", &json!({"Version": "2012-10-17", "Statement": wide}).to_string());
+    let toml = "public_url = \"https://auth.example.com\"\n[[role]]\nname = \"odd\"\npolicies = [\"odd.json\"]\n\
+                [[role]]\nname = \"guest\"\npolicies = [\"guest.json\"]\n[[role]]\nname = \"idle\"\npolicies = [\"idle.json\"]\n\
+                [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"odd\"\nguest_role = \"guest\"\n\
+                [[route]]\nhost = \"photos.example.com\"\nname = \"photos\"\naccess = \"policy\"\nupstream = \"http://127.0.0.1:1\"\n\
+                [[route]]\nhost = \"other.example.com\"\nname = \"other\"\naccess = \"policy\"\nupstream = \"http://127.0.0.1:1\"\n";
+    put("narthex.toml", toml);
+    let (good, told) = narthex(folder.path(), &["check"]);
+    assert!(good, "{told}");
+    for line in [
+        "nothing asks for the action `execute-api:Inovke`: write execute-api:Invoke",
+        "role odd: it can never be met: it is about no route under policy",
+        "photos/$default/*/home/x` allows more than its path",
+        "`arn:aws:execute-api:*:photos/$default/GET/` has not six parts",
+        "nothing fills `aws:PrincipalTag/team` for those who have the role: StringEquals of it is never met",
+        "nothing fills `aws:colour` for those who have the role: StringNotEquals of it is always met",
+        "nothing fills `${aws:RequestTag/x}` for those who have the role",
+        "role guest: nothing fills `${aws:username}` for those who have the role",
+        "role idle: nobody gets it",
+        "route other: nobody may reach it",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert_eq!(told.lines().filter(|line| line.contains("odd.json:1")).count(), 6, "{told}");
+    assert!(!told.contains("route photos: nobody"), "{told}");
+}
+
+/// Each mistake about roles: what to replace in a good file, by what, and the message and mend.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        "guest_role = \"visitor\"",
+        "guest_role = \"visitors\"",
+        "no [[role]] is named \"visitors\"",
+        "did you mean \"visitor\"?",
+    ),
+    (
+        "provider = \"corp\"\ntype = \"rules\"",
+        "provider = \"crop\"\ntype = \"rules\"",
+        "no [[provider]] is named \"crop\"",
+        "did you mean \"corp\"?",
+    ),
+    (
+        "ambiguous = \"deny\"\nrules",
+        "rules",
+        "`ambiguous` is missing in [[identity_pool.role_mapping]]",
+        "ambiguous = \"deny\", or",
+    ),
+    (
+        "ambiguous = \"deny\"\nrules",
+        "ambiguous = \"authenticated_role\"\nrules",
+        "falls back on a role that is not there",
+        "authenticated_role = \"reader\"",
+    ),
+    (
+        "match = \"Equals\"",
+        "match = \"equals\"",
+        "`match` cannot be \"equals\"",
+        "\"Equals\" or \"Contains\"",
+    ),
+    ("value = \"staff\"", "value = \"\"", "a rule compares with nothing", "give it a value"),
+    (
+        "mail = \"email\"",
+        "mail = \"groups\"",
+        "`groups` has many values, and a tag has one",
+        "[[user_pool.group]]",
+    ),
+    ("mail = \"email\"", "\"a!\" = \"email\"", "`a!` cannot name a tag", "use 1 to 128 letters"),
+    ("mail = \"email\"", "mail = \"email\"\nMail = \"name\"", "differ in nothing but case", "keep one"),
+    (
+        "role = \"editor\"\n",
+        "role = \"editors\"\n",
+        "no [[role]] is named \"editors\"",
+        "did you mean \"editor\"?",
+    ),
+    (
+        "Editors = \"editors\"",
+        "Editors = \"writers\"",
+        "no [[user_pool.group]] is named \"writers\"",
+        "the file has editors",
+    ),
+    ("policies/member.json", "policies/absent.json", "cannot read", "name a policy file"),
+    (
+        "[[user_pool]]\n",
+        "[[user_pool]]\n[[user_pool]]\n",
+        "there are two user pools",
+        "put its groups into the first",
+    ),
+    ("precedence = 1", "precedence = -1", "`precedence` is a number", "a whole number, at least 0"),
+    ("name = \"photos\"\n", "", "`name` is missing in [[route]]", "policies speak of it by a name"),
+    (
+        "name = \"photos\"\n",
+        "name = \"my photos/\"\n",
+        "\"my photos/\" cannot name a route under policy",
+        "it stands in ARNs|letters, digits",
+    ),
+    (
+        "access = \"policy\"",
+        "access = \"public\"\nidentity_pool = \"main\"",
+        "`identity_pool` decides nothing here",
+        "access = \"policy\"",
+    ),
+    (
+        "access = \"policy\"",
+        "access = \"policy\"\nidentity_pool = \"mian\"",
+        "no [[identity_pool]] is named \"mian\"",
+        "did you mean \"main\"?",
+    ),
+];
+
+#[test]
+fn each_mistake_about_roles_is_told_with_its_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    for name in ["member", "editor", "visitor"] {
+        let file = folder.path().join(format!("policies/{name}.json"));
+        std::fs::write(file, allows(&["GET/"]).to_string()).unwrap();
+    }
+    let provider = |name: &str| crate::support::parties::provider_toml(name, 1, "\"anyone\"");
+    let good = format!(
+        "public_url = \"https://auth.example.com\"\n{}{}[provider.groups]\nEditors = \"editors\"\n{ROLES}\n\
+         [[route]]\nhost = \"photos.example.com\"\nupstream = \"http://127.0.0.1:1\"\nname = \"photos\"\naccess = \"policy\"\n",
+        provider("corp"),
+        provider("club"),
+    );
+    let read = |text: &str| narthex::config::Config::parse(text, "narthex.toml", folder.path(), &|_| None);
+    assert!(read(&good).is_ok(), "{}", read(&good).unwrap_err());
+    for (from, to, message, mend) in MISTAKES {
+        assert!(good.contains(from), "{from}");
+        let told = read(&good.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(told.contains(message), "{message}:\n{told}");
+        assert!(mend.split('|').any(|mend| told.contains(mend)), "{mend}:\n{told}");
+    }
+}
