@@ -1,5 +1,5 @@
-//! A signed-in session, judged and asserted, beside a bare pingora proxy: the same requests, the same
-//! upstream, the same core, in one run. `make bench` prints the figures and writes them down.
+//! A signed-in session, judged and asserted, on a route without policies and on one with ten statements, beside a
+//! bare pingora proxy: the same requests, the same upstream, the same core, in one run. `make bench` prints the figures and writes them down.
 //!
 //! Instructions per request come from callgrind, as the difference of two runs of different length,
 //! and do not swing; CPU per request swings, so it comes as median and range of several rounds in turn.
@@ -69,11 +69,12 @@ struct Proxy {
     port: u16,
     command: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    requests: Vec<Vec<u8>>,
 }
 
 impl Proxy {
     /// Starts it behind `wrapper`, and waits until it answers.
-    fn start(&self, wrapper: &[&str], requests: &[Vec<u8>]) -> (Child, u32) {
+    fn start(&self, wrapper: &[&str]) -> (Child, u32) {
         let mut words = wrapper.iter().map(ToString::to_string).chain(self.command.iter().cloned());
         let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
@@ -83,54 +84,88 @@ impl Proxy {
             assert!(begun.elapsed() < Duration::from_secs(120), "{} does not answer", self.name);
             std::thread::sleep(Duration::from_millis(50));
         }
-        load(self.port, &requests[..1], 1, 1);
+        load(self.port, &self.requests[..1], 1, 1);
         let pid = child.id();
         (child, pid)
     }
 }
 
-fn compare() {
-    let upstream = upstream();
-    let folder = tempfile::tempdir().unwrap();
-    let (plain, other, bare_port) = (free_port(), [free_port(), free_port()], free_port());
+/// A Narthex before `upstream`, whose route says `route` beside, with these tables.
+fn narthex(name: &'static str, folder: &Path, upstream: u16, route: &str, tables: &str) -> Proxy {
+    let (plain, other) = (free_port(), [free_port(), free_port()]);
     let text = format!(
         "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{plain}\"\n\
          admin = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n[[provider]]\ntype = \"oidc\"\n\
          issuer = \"http://127.0.0.1:1\"\nclient_id = \"x\"\nallow = \"anyone\"\n[[route]]\nhost = \"app.example.com\"\n\
-         upstream = \"http://127.0.0.1:{upstream}\"\n",
+         upstream = \"http://127.0.0.1:{upstream}\"\n{route}\n{tables}",
         other[0], other[1]
     );
-    std::fs::write(folder.path().join("narthex.toml"), &text).unwrap();
-    let requests = requests(&text, folder.path());
-    let narthex = Proxy {
-        name: "narthex, signed in",
+    std::fs::write(folder.join("narthex.toml"), &text).unwrap();
+    Proxy {
+        name,
         port: plain,
         command: vec![
             env!("CARGO_BIN_EXE_narthex").into(),
             "run".into(),
             "--config".into(),
-            folder.path().join("narthex.toml").display().to_string(),
+            folder.join("narthex.toml").display().to_string(),
         ],
         environment: vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())],
-    };
+        requests: requests(&text, folder),
+    }
+}
+
+/// Ten statements that concern the route: one that denies, eight that allow something else, and the one that
+/// allows what is asked for.
+fn ten_statements() -> String {
+    let arn = |what: &str| format!("arn:aws:execute-api:us-east-1:123456789012:app/$default/{what}");
+    let invoke = "execute-api:Invoke";
+    let mut statements = vec![serde_json::json!({
+        "Effect": "Deny", "Action": invoke, "Resource": arn("*/admin/*"),
+        "Condition": {"StringNotEquals": {"aws:PrincipalTag/mail": "root@example.com"}}})];
+    statements.extend((0..8).map(|area| {
+        let own = format!("GET/area{area}/${{cognito-identity.amazonaws.com:sub}}/*");
+        serde_json::json!({"Effect": "Allow", "Action": invoke, "Resource": arn(&own)})
+    }));
+    statements.push(serde_json::json!({
+        "Effect": "Allow", "Action": invoke, "Resource": arn("GET/photos/${aws:PrincipalTag/year, '2026'}/*"),
+        "Condition": {"StringLike": {"aws:PrincipalTag/mail": "*@example.com"}}}));
+    serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+const ROLES: &str = "[[role]]\nname = \"reader\"\npolicies = [\"policy.json\"]\n\
+                     [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"reader\"\n\
+                     [identity_pool.principal_tags]\nmail = \"email\"\n";
+
+fn compare() {
+    let upstream = upstream();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let bare_port = free_port();
+    let plain = narthex("narthex, signed in", folders[0].path(), upstream, "", "");
+    std::fs::write(folders[1].path().join("policy.json"), ten_statements()).unwrap();
+    let route = "name = \"app\"\naccess = \"policy\"";
+    let policy =
+        narthex("narthex, under a policy of ten statements", folders[1].path(), upstream, route, ROLES);
     let bare = Proxy {
         name: "bare pingora",
         port: bare_port,
         command: vec![std::env::current_exe().unwrap().display().to_string()],
         environment: vec![(ROLE, format!("bare {bare_port} {upstream}"))],
+        requests: plain.requests.clone(),
     };
+    let all = [&bare, &plain, &policy];
 
     let mut report = String::from("# A signed-in session beside a bare pingora proxy\n\n");
     writeln!(report, "{}, one proxy worker; `make bench`\n", machine()).unwrap();
-    let instructions = [&bare, &narthex].map(|proxy| instructions(proxy, &requests));
-    let cpu = cpu(&[&bare, &narthex], &requests);
+    let instructions = all.map(instructions);
+    let cpu = cpu(&all);
     writeln!(
         report,
         "| | instructions a request | CPU a request, µs: median (range) | requests a second, median |"
     )
     .unwrap();
     writeln!(report, "|---|---|---|---|").unwrap();
-    for (i, proxy) in [&bare, &narthex].iter().enumerate() {
+    for (i, proxy) in all.iter().enumerate() {
         let (times, rates) = &cpu[i];
         let (low, high) = (times.first().unwrap(), times.last().unwrap());
         writeln!(
@@ -143,15 +178,24 @@ fn compare() {
         )
         .unwrap();
     }
-    let ratio = instructions[1] as f64 / instructions[0] as f64;
-    writeln!(report, "\nInstructions: {ratio:.2} x. CPU: {:.2} x.", median(&cpu[1].0) / median(&cpu[0].0))
-        .unwrap();
+    let times = |one: usize, other: usize| {
+        (instructions[one] as f64 / instructions[other] as f64, median(&cpu[one].0) / median(&cpu[other].0))
+    };
+    let (signed_in, judged) = (times(1, 0), times(2, 1));
+    writeln!(
+        report,
+        "\nSigned in, to bare pingora: {:.2} x the instructions, {:.2} x the CPU. Under policy, to without: {:.3} x the \
+         instructions, {:.2} x the CPU.",
+        signed_in.0, signed_in.1, judged.0, judged.1
+    )
+    .unwrap();
     println!("{report}");
     std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md"), report).unwrap();
 }
 
 /// User-space instructions of one request: what a longer run took more than a shorter one.
-fn instructions(proxy: &Proxy, requests: &[Vec<u8>]) -> u64 {
+fn instructions(proxy: &Proxy) -> u64 {
+    let requests = &proxy.requests;
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
         // For whoever wants to see where the instructions go: callgrind_annotate reads it.
@@ -160,7 +204,7 @@ fn instructions(proxy: &Proxy, requests: &[Vec<u8>]) -> u64 {
             |file| format!("{file}.{}.{count}", proxy.port),
         );
         let file = format!("--callgrind-out-file={kept}");
-        let (mut child, pid) = proxy.start(&["valgrind", "--tool=callgrind", &file], requests);
+        let (mut child, pid) = proxy.start(&["valgrind", "--tool=callgrind", &file]);
         // Every session is met once before the count, as the caches of a running gateway have met it.
         load(proxy.port, requests, requests.len(), 1);
         load(proxy.port, requests, count, 1);
@@ -178,15 +222,14 @@ fn instructions(proxy: &Proxy, requests: &[Vec<u8>]) -> u64 {
 
 /// Microseconds of CPU a request, and requests a second, sorted, for each proxy: in turn on one core,
 /// the load and the upstream on the other.
-fn cpu(proxies: &[&Proxy], requests: &[Vec<u8>]) -> Vec<(Vec<f64>, Vec<f64>)> {
+fn cpu(proxies: &[&Proxy]) -> Vec<(Vec<f64>, Vec<f64>)> {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
-    let mut running: Vec<_> =
-        proxies.iter().map(|proxy| proxy.start(&["taskset", "-c", "0"], requests)).collect();
+    let mut running: Vec<_> = proxies.iter().map(|proxy| proxy.start(&["taskset", "-c", "0"])).collect();
     let mut figures = vec![(Vec::new(), Vec::new()); proxies.len()];
     for round in 0..=ROUNDS {
         for (i, proxy) in proxies.iter().enumerate() {
             let (before, begun) = (cpu_time(running[i].1), Instant::now());
-            load(proxy.port, requests, REQUESTS_A_ROUND, CONNECTIONS);
+            load(proxy.port, &proxy.requests, REQUESTS_A_ROUND, CONNECTIONS);
             let seconds = begun.elapsed().as_secs_f64();
             // The first round warms up.
             if round > 0 {

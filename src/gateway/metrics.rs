@@ -40,6 +40,20 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     .expect("invariant: registered once, under a valid name")
 });
 
+static DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "narthex_access_denied_total",
+        "Requests of who is signed in that policies did not let pass, by decision.",
+        &["decision"]
+    )
+    .expect("invariant: registered once, under a valid name")
+});
+
+/// Counts a request that policies did not let pass.
+pub fn denied(decision: &str) {
+    DENIED.with_label_values(&[decision]).inc();
+}
+
 /// Counts a connection that was closed unheard.
 pub fn refused_connection(reason: &str) {
     REFUSED.with_label_values(&[reason]).inc();

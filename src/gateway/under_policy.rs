@@ -2,6 +2,7 @@
 
 use super::core::{Gateway, unavailable};
 use super::incoming::Incoming;
+use super::metrics;
 use super::path::Path;
 use super::stop::Stop;
 use crate::access::Principal;
@@ -126,6 +127,7 @@ pub fn refuse(
             (assumed.role.name.as_str(), assumed.identity_id.as_str(), decision, statement, context)
         }
     };
+    metrics::denied(decision);
     tracing::warn!(
         target: "audit",
         event = "access_denied",

@@ -184,6 +184,8 @@ async fn a_refusal_says_who_one_is_and_lets_one_switch_and_the_audit_names_role_
     assert_eq!(line["identity_id"], claims["identity_id"]);
     assert_eq!(line["sub"], claims["sub"]);
     assert_eq!(line["decision"], "implicitDeny");
+    let metrics = scene.narthex.admin("/metrics");
+    assert!(metrics.contains("narthex_access_denied_total{decision=\"implicitDeny\"} 2"), "{metrics}");
     let resource = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/GET/elsewhere";
     assert_eq!(line["resource"], resource);
     let context = text(line, "context");
@@ -371,4 +373,62 @@ async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
     let ended = narthex.audit("stream_ended");
     assert_eq!(ended.len(), 2);
     assert!(ended.iter().all(|line| line["reason"] == "its principal may not have it any more"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_nobody_verified_gives_no_role_and_fills_no_tag() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .file("all.json", allows(&["*"]).to_string())
+        .file("mail.json", allows(&["GET/", "GET/mail/${aws:PrincipalTag/mail}"]).to_string())
+        .tables(&corp.toml("\"anyone\""))
+        .tables(
+            "[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[role]]\nname = \"mail\"\npolicies = [\"mail.json\"]\n\
+             [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"mail\"\n\
+             [identity_pool.principal_tags]\nmail = \"email\"\n\
+             [[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"authenticated_role\"\n\
+             rules = [{ claim = \"email\", match = \"Equals\", value = \"boss@corp.example\", role = \"all\" }]\n",
+        )
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let url = |path: &str| format!("{}{path}", narthex.origin("app"));
+    for (login, anything, own) in [("boss", 200, 200), ("boss!", 403, 403), ("ann", 403, 403)] {
+        let visitor = Visitor::new(&narthex);
+        is(&visitor.land(&url("/"), login).await, 200);
+        assert_eq!(status(&visitor, Method::GET, &url("/anything")).await, anything, "{login}");
+        assert_eq!(status(&visitor, Method::GET, &url("/mail/boss@corp.example")).await, own, "{login}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_cookie_that_we_did_not_make_is_nobodys() {
+    let scene = Scene::set().await;
+    let identity = async |cookie: Option<&str>| {
+        let request = Visitor::new(&scene.narthex).client.get(scene.url("/"));
+        let request = cookie.map_or(request.try_clone().unwrap(), |cookie| request.header("cookie", cookie));
+        let answer = request.send().await.unwrap();
+        let set = answer.headers().get_all("set-cookie").iter();
+        let set = set.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+        let made = set.filter(|cookie| cookie.starts_with("__Host-narthex-guest=")).next().map(str::to_owned);
+        let seen: Seen = answer.json().await.unwrap();
+        (text(&seen.claims(), "identity_id").to_owned(), made)
+    };
+    let (first, cookie) = identity(None).await;
+    let cookie = cookie.unwrap();
+    assert_eq!(identity(Some(&cookie)).await, (first.clone(), None));
+    // Another token under the MAC of this one, this token under another MAC, and what is none at all.
+    let (name, value) = cookie.split_once('=').unwrap();
+    let (token, mac) = value.split_once('.').unwrap();
+    let turned = |text: &str| format!("{}{}", if text.starts_with('A') { 'B' } else { 'A' }, &text[1..]);
+    for forged in
+        [format!("{}.{mac}", turned(token)), format!("{token}.{}", turned(mac)), "nonsense".to_owned()]
+    {
+        let (other, made) = identity(Some(&format!("{name}={forged}"))).await;
+        assert!(other != first && made.is_some(), "{forged}");
+    }
+    // A guest's cookie opens no session, and a session's makes no guest.
+    let request = Visitor::new(&scene.narthex).client.get(scene.url("/private"));
+    is(&request.header("cookie", format!("__Host-narthex={value}")).send().await.unwrap(), 401);
 }

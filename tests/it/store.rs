@@ -5,8 +5,10 @@ use narthex::base::{
     Duration, Entropy as _, KeyRing, ManualClock, MasterKey, OpenError, Secret, SystemEntropy, Timestamp,
     Token, uuid,
 };
+use narthex::catalogue::IdentityPool;
 use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
+use narthex::identity::{Identities, Merged, merge_guest};
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
 use narthex::store::{Change, Feed, Once, Store};
@@ -77,6 +79,7 @@ on_both_engines! {
     a_failed_transaction_leaves_nothing
     two_first_sign_ins_of_one_person_make_one_user
     a_second_node_opens_the_same_store
+    a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once
 }
 
 fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
@@ -435,4 +438,53 @@ async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
     assert_eq!(hours(1).await, (second.clone(), vec![second.clone(), first.clone()]), "it signs after a day");
     assert_eq!(hours(23).await.1.len(), 2, "the old one stays published while anything it signed may live");
     assert_eq!(hours(1).await, (second.clone(), vec![second]));
+}
+
+async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine: Engine) {
+    let store = engine.open().await;
+    let toml = "public_url = \"https://a.example.com\"\n[[role]]\nname = \"r\"\npolicies = [\"r.json\"]\n\
+                [[identity_pool]]\nname = \"main\"\nguest_role = \"r\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("r.json"), "{}").unwrap();
+    let config = narthex::config::Config::parse(toml, "f", folder.path(), &|_| None).unwrap();
+    let pool = |id: &str| IdentityPool { id: id.to_owned(), config: config.identity_pools[0].clone() };
+    let (one, other) = (pool("us-east-1:one"), pool("us-east-1:other"));
+    let clock = Arc::new(ManualClock::new(now()));
+    let identities = Arc::new(Identities::new(store.clone(), clock, Arc::new(SystemEntropy)));
+
+    // However many requests of one person come first, at the same instant.
+    let first = (0..8).map(|_| identities.of_user(&one, "us-east-1", "ann"));
+    let first = futures_util::future::join_all(first).await;
+    let ann = first[0].as_ref().unwrap().clone();
+    assert!(first.iter().all(|id| id.as_ref().unwrap() == &ann), "{first:?}");
+    assert_ne!(identities.of_user(&other, "us-east-1", "ann").await.unwrap(), ann);
+    assert_ne!(identities.of_user(&one, "us-east-1", "bob").await.unwrap(), ann);
+
+    let merge = async |guest: &'static str, user: &'static str| {
+        let one = &one;
+        store.transaction(|tx| Box::pin(merge_guest(tx, one, guest, user, now()))).await.unwrap()
+    };
+    assert!(identities.is_a_guests("g1").await.unwrap());
+    assert_eq!(merge("g1", "carol").await, Merged::Promoted);
+    assert_eq!(merge("g1", "carol").await, Merged::Promoted);
+    assert!(!identities.is_a_guests("g1").await.unwrap());
+    assert_eq!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    // Another person with a copy of the guest's cookie gets nothing of it.
+    assert_eq!(merge("g1", "dora").await, Merged::Nothing);
+    assert_ne!(identities.of_user(&one, "us-east-1", "dora").await.unwrap(), "g1");
+    assert_eq!(merge("g1", "ann").await, Merged::Into(ann.clone()));
+    assert_eq!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    assert_eq!(merge("g2", "ann").await, Merged::Into(ann.clone()));
+    assert!(!identities.is_a_guests("g2").await.unwrap());
+
+    // Two users who are one person: what the one who stays has counts, and nobody gets what is over.
+    let moved = store.transaction(|tx| Box::pin(tx.move_pool_identities("carol", "ann")));
+    moved.await.unwrap();
+    assert_eq!(identities.of_user(&one, "us-east-1", "ann").await.unwrap(), ann);
+    assert!(!identities.is_a_guests("g1").await.unwrap());
+    assert_ne!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    store.transaction(|tx| Box::pin(tx.move_pool_identities("bob", "erin"))).await.unwrap();
+    let erin = identities.of_user(&one, "us-east-1", "erin").await.unwrap();
+    assert_eq!(store.identity_of(&one.id, "bob").await.unwrap(), None);
+    assert_ne!(erin, ann);
 }
