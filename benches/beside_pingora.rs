@@ -331,6 +331,7 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
         let limits = config.session;
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
         let pool = catalogue.pool.id.clone();
+        let identity_pools: Vec<_> = catalogue.identity_pools.iter().map(|pool| pool.id.clone()).collect();
         let now: Timestamp = narthex::base::Clock::now(&SystemClock);
         let mut requests = Vec::new();
         for person in 0..SESSIONS {
@@ -359,8 +360,13 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
                 .transaction(|tx| {
                     let (account, authentication, scope, token, pool) =
                         (&account, &authentication, &scope, &token, &pool);
+                    let identity_pools = &identity_pools;
                     Box::pin(async move {
                         let user = directory::upsert(tx, pool, account, now, &SystemEntropy).await?;
+                        for identity_pool in identity_pools {
+                            let id = format!("us-east-1:{}", narthex::base::uuid(&SystemEntropy));
+                            tx.fix_identity(identity_pool, &user.id, &id, now).await?;
+                        }
                         let session = directory::begin_session(
                             tx,
                             &user,

@@ -10,6 +10,7 @@ use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
 use crate::hosted::Failure;
 use crate::identity::{Assumed, NoRole, RequestContext};
+use crate::model::User;
 use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Permit, Question};
 use http::HeaderMap;
 use http::header::{REFERER, USER_AGENT};
@@ -143,14 +144,23 @@ pub fn refuse(
         statement,
         context,
     );
-    let name = principal.user().map_or("a guest", |user| user.display_name());
+    let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
     let failure = Failure::access_denied().with_advice(format!(
         "You are signed in as {name}. If you should have access, ask your administrator and name the request below."
     ));
     let visitor = &incoming.visitor(session);
     match incoming.may_redirect(visitor) {
-        true => failure.with_action("Sign in as somebody else", "/.narthex/sign-out").answer(visitor).into(),
+        true => failure.with_action("Use another account", "/.narthex/sign-out").answer(visitor).into(),
         false => failure.answer(visitor).into(),
+    }
+}
+
+/// By name and address, since people have several accounts of one name.
+fn known_as(user: &User) -> String {
+    let name = user.display_name();
+    match user.email() {
+        Some(email) if email != name => format!("{name} ({email})"),
+        _ => name.to_owned(),
     }
 }
 

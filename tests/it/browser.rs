@@ -219,3 +219,57 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
     sees(&elsewhere, "You are signed out").await;
     elsewhere.close().await.unwrap();
 }
+
+/// Signs in at an OpenID provider's own page.
+async fn sign_in_at_provider(browser: &Client, login: &str) {
+    sees(browser, "Sign-in").await;
+    for (field, text) in [("login", login), ("password", "any")] {
+        let field = browser.find(Locator::Css(&format!("input[name={field}]"))).await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+    click(browser, "button[type=submit]").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_refused_sees_who_they_are_and_comes_as_somebody_else() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let roles = "[[role]]\nname = \"ops\"\npolicies = [\"ops.json\"]\n[[identity_pool]]\nname = \"main\"\n\
+                 [[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
+                 rules = [{ claim = \"groups\", match = \"Equals\", value = \"ops\", role = \"ops\" }]\n";
+    let narthex = builder
+        .file("ops.json", crate::roles::allows(&["GET/*"]).to_string())
+        .tables(&corp.toml("\"anyone\""))
+        .tables(roles)
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let app = format!("{}/albums", narthex.origin("app"));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (look, name) in [
+        (DESK, "desk-light"),
+        (Look { dark: true, ..DESK }, "desk-dark"),
+        (Look { width: 320, height: 640, ..DESK }, "phone-light"),
+        (Look { width: 320, height: 640, dark: true, ..DESK }, "phone-dark"),
+    ] {
+        let browser = browser::open(look).await;
+        browser.goto(&app).await.unwrap();
+        sign_in_at_provider(&browser, "ann").await;
+        sees(&browser, "You are signed in as ann").await;
+        let png = browser.screenshot().await.unwrap();
+        std::fs::write(folder.join(format!("access-denied-{name}.png")), png).unwrap();
+        let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
+        assert!(width.as_u64().unwrap() <= u64::from(look.width), "it is {width} wide on {name}");
+        if name == "desk-light" {
+            click(&browser, "a.button").await;
+            sees(&browser, "Do you want to sign-out").await;
+            click(&browser, "button[value=yes]").await;
+            sees(&browser, "You are signed out").await;
+            click(&browser, "a.button").await;
+            sign_in_at_provider(&browser, "bob+ops").await;
+            sees(&browser, "x-amzn-oidc-data").await;
+        }
+        browser.close().await.unwrap();
+    }
+}
