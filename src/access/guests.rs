@@ -10,9 +10,13 @@ use crate::identity::{Identities, guest_id};
 use crate::store::StoreError;
 use moka::future::Cache;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// How many guests are remembered.
-const CAPACITY: u64 = 50_000;
+const CAPACITY: u64 = 20_000;
+/// How many of them the store is asked about at a time: anybody can come with any number of guests' cookies, and
+/// whoever signs in must not have to wait for that.
+const LOOK_UPS: usize = 2;
 /// For how long: a guest who signed in with another node's help is no guest any more after this.
 const REMEMBER: Duration = Duration::from_secs(60);
 /// How long browsers keep the cookie: RFC 6265bis, section 5.5, lets them for 400 days at most.
@@ -49,7 +53,8 @@ pub struct Guests {
     identities: Arc<Identities>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    known: Cache<String, Guest>,
+    known: Cache<String, Option<Guest>>,
+    look_ups: Semaphore,
 }
 
 impl Guests {
@@ -60,7 +65,8 @@ impl Guests {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { ring, identities, clock, entropy, known: Cache::new(CAPACITY) }
+        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBER).build();
+        Self { ring, identities, clock, entropy, known, look_ups: Semaphore::new(LOOK_UPS) }
     }
 
     /// The guest in `pool` whom a cookie's text stands for on `host`, if any.
@@ -75,18 +81,33 @@ impl Guests {
         region: &str,
     ) -> Result<Option<Guest>, StoreError> {
         let Some(token) = self.token(text, host) else { return Ok(None) };
-        let (id, now) = (guest_id(&self.ring, pool, region, &token), self.clock.now());
-        if let Some(guest) = self.known.get(&id).await
-            && now < guest.0.known_at.plus(REMEMBER)
-        {
-            return Ok(Some(guest));
+        self.known(guest_id(&self.ring, pool, region, &token)).await
+    }
+
+    /// Whether a guest still is one.
+    ///
+    /// # Errors
+    /// Where the store is needed and does not answer.
+    pub async fn is_still(&self, guest: &Guest) -> Result<bool, StoreError> {
+        self.known(guest.identity_id().to_owned()).await.map(|known| known.is_some())
+    }
+
+    /// The guest whose identity this is, unless it is somebody's.
+    async fn known(&self, id: String) -> Result<Option<Guest>, StoreError> {
+        let now = self.clock.now();
+        match self.known.get(&id).await {
+            Some(None) => return Ok(None),
+            Some(Some(guest)) if now < guest.0.known_at.plus(REMEMBER) => return Ok(Some(guest)),
+            Some(Some(_)) => self.known.invalidate(&id).await,
+            None => {}
         }
-        if !self.identities.is_a_guests(&id).await? {
-            return Ok(None);
-        }
-        let guest = Guest::new(id.clone(), now);
-        self.known.insert(id, guest.clone()).await;
-        Ok(Some(guest))
+        let look_up = async {
+            let _turn = self.look_ups.acquire().await.map_err(|_| StoreError::Timeout)?;
+            let is_a_guests = self.identities.is_a_guests(&id).await?;
+            Ok(is_a_guests.then(|| Guest::new(id.clone(), now)))
+        };
+        let known = self.known.try_get_with(id.clone(), look_up).await;
+        known.map_err(|error: Arc<StoreError>| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))
     }
 
     /// A new guest in `pool`, with the `Set-Cookie` value that makes them known on `host` again.

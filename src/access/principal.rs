@@ -19,11 +19,14 @@ pub enum Principal {
     Guest(Guest),
 }
 
+/// What a principal is given in an identity pool.
+type OfPool = (Arc<IdentityPool>, Result<Arc<Assumed>, NoRole>);
+
 /// What is worked out once for a principal, and kept with it.
 #[derive(Default)]
 pub(super) struct Kept {
     pub(super) minted: ArcSwap<Vec<Minted>>,
-    pub(super) assumed: ArcSwap<Vec<Arc<Assumed>>>,
+    assumed: ArcSwap<Vec<OfPool>>,
 }
 
 impl Principal {
@@ -67,9 +70,8 @@ impl Principal {
         pool: &Arc<IdentityPool>,
     ) -> Result<Result<Arc<Assumed>, NoRole>, StoreError> {
         let kept = &self.kept().assumed;
-        let same = |assumed: &&Arc<Assumed>| Arc::ptr_eq(&assumed.identity_pool, pool);
-        if let Some(assumed) = kept.load().iter().find(same) {
-            return Ok(Ok(assumed.clone()));
+        if let Some((_, assumed)) = kept.load().iter().find(|(of, _)| Arc::ptr_eq(of, pool)) {
+            return Ok(assumed.clone());
         }
         let config = &catalogue.config;
         let person = self.signed_in().map(|who| Person::of(config, who.user(), who.session()));
@@ -81,18 +83,14 @@ impl Principal {
             Self::SignedIn(who) => identities.of_user(pool, &config.region, &who.user().id).await?,
             Self::Guest(guest) => guest.identity_id().to_owned(),
         };
-        let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref());
-        Ok(assumed.map(|assumed| {
-            let assumed = Arc::new(assumed);
-            kept.rcu(|kept| {
-                let current = |other: &&Arc<Assumed>| {
-                    catalogue.identity_pools.iter().any(|pool| Arc::ptr_eq(pool, &other.identity_pool))
-                };
-                let mut next: Vec<_> = kept.iter().filter(current).cloned().collect();
-                next.push(assumed.clone());
-                next
-            });
-            assumed
-        }))
+        let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()).map(Arc::new);
+        kept.rcu(|kept| {
+            let current =
+                |(of, _): &&OfPool| catalogue.identity_pools.iter().any(|pool| Arc::ptr_eq(pool, of));
+            let mut next: Vec<_> = kept.iter().filter(current).cloned().collect();
+            next.push((pool.clone(), assumed.clone()));
+            next
+        });
+        Ok(assumed)
     }
 }

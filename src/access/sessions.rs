@@ -3,7 +3,7 @@
 
 use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64};
 use crate::catalogue::Current;
-use crate::model::{CookieScope, Freshness, RenewalTimes, Session, User};
+use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
 use crate::store::{Change, Found, Store, StoreError};
 use moka::future::Cache;
 use std::collections::HashMap;
@@ -349,6 +349,14 @@ impl Sessions {
         let catalogue = self.catalogue.load();
         let provider = catalogue.config.providers.iter().find(|provider| provider.name == session.provider);
         provider.is_some_and(|provider| {
+            // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
+            // tells who it is.
+            let of_it = |identity: &Identity| {
+                identity.provider == provider.name && (identity.saml || provider.issues(&identity.issuer))
+            };
+            if !user.identities.iter().any(of_it) {
+                return false;
+            }
             let email = user.email().filter(|_| user.email_verified());
             provider.allow.names(email, &user.groups)
         })

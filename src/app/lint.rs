@@ -2,8 +2,20 @@
 
 use crate::catalogue::{Catalogue, INVOKE, IdentityPool, Role};
 use crate::config::MappingType;
+use crate::identity::ASSUME;
 use crate::policy::{self, Effect, Grants, Key, Known};
 use std::sync::Arc;
+
+/// What only a request brings.
+const OF_REQUESTS: [Known; 7] = [
+    Known::SourceIp,
+    Known::CurrentTime,
+    Known::EpochTime,
+    Known::SecureTransport,
+    Known::UserAgent,
+    Known::Referer,
+    Known::MultiFactorAuthAge,
+];
 
 /// Everything that is odd, a line each.
 pub fn lint(catalogue: &Catalogue) -> Vec<String> {
@@ -16,6 +28,15 @@ pub fn lint(catalogue: &Catalogue) -> Vec<String> {
         }
         let fills = |key: &Key| givers.is_empty() || givers.iter().any(|pool| fills(pool, role, key));
         statements(catalogue, role, &fills, &mut odd);
+        for statement in role.trust.iter().flat_map(policy::Statements::iter) {
+            // A role is given to a person, not for a request.
+            let known =
+                |key: &Key| fills(key) && !matches!(key, Key::Known(known) if OF_REQUESTS.contains(known));
+            let found = policy::lint(statement, &[ASSUME], &known);
+            odd.extend(
+                found.into_iter().map(|line| format!("{}, role {}: {line}", statement.place(), role.name)),
+            );
+        }
     }
     for route in catalogue.routes() {
         let Some(judged) = route.rule.judged() else { continue };

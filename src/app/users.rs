@@ -155,7 +155,7 @@ fn told(user: &User) {
     println!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
-pub(super) async fn open(config: &Config) -> Result<Store, Fatal> {
+async fn open(config: &Config) -> Result<Store, Fatal> {
     let master =
         master_key::open(&config.store, &SystemEntropy).map_err(|e| Fatal::new("the master key", e))?;
     Store::open(&config.store.url, Arc::new(KeyRing::new(&master)))

@@ -38,6 +38,27 @@ impl Ids {
         let pool = Pool { id: format!("{}_unknown", config.region), gateway_client: "unknown".to_owned() };
         Self { pool, identity_pools: vec![format!("{}:unknown", config.region); config.identity_pools.len()] }
     }
+
+    /// Those of the ids that `store` has fixed already: nothing is fixed by looking.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn look(config: &Config, store: &Store) -> Result<Self, StoreError> {
+        let mut ids = Self::unknown(config);
+        let name = &config.user_pool.name;
+        if let Some(id) = store.fact(&format!("pool/{name}")).await? {
+            ids.pool.id = id;
+        }
+        if let Some(client) = store.fact(&format!("pool/{name}/gateway")).await? {
+            ids.pool.gateway_client = client;
+        }
+        for (pool, id) in config.identity_pools.iter().zip(&mut ids.identity_pools) {
+            if let Some(fixed) = store.fact(&format!("identity_pool/{}", pool.name)).await? {
+                *id = fixed;
+            }
+        }
+        Ok(ids)
+    }
 }
 
 /// Everything that a request is judged by, at one moment.

@@ -9,6 +9,7 @@ use super::streams::{Credential, LongRequest, Open, Streams};
 use super::table::{Place, Table};
 use super::under_policy::{self, Requested};
 use crate::access::{APP_COOKIE, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
+use crate::base::Duration;
 use crate::broker::Attempts;
 use crate::catalogue::{Catalogue, IdentityPool, Rule};
 use crate::hosted::{Failure, Visitor};
@@ -21,6 +22,9 @@ use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long a new catalogue waits for the addresses of new upstreams.
+const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// What the gateway is made of.
 pub struct Parts {
@@ -80,8 +84,11 @@ impl Gateway {
     /// Takes over the catalogue that counts now, once its upstreams have addresses.
     pub async fn apply(&self) {
         let table = Table::build(self.pool.current.load(), Some(&self.table.load()));
-        for entry in table.entries().filter(|entry| entry.group.count() == 0) {
-            entry.group.look_up().await;
+        // Side by side and not for long: one name that is not found must not hold up what else has changed.
+        let without = table.entries().filter(|entry| entry.group.count() == 0);
+        let look_ups = futures_util::future::join_all(without.map(|entry| entry.group.look_up()));
+        if tokio::time::timeout(LOOK_UP, look_ups).await.is_err() {
+            tracing::warn!("some upstreams' names are still being looked up");
         }
         self.table.store(Arc::new(table));
     }
@@ -113,7 +120,10 @@ impl Gateway {
     /// store was silent too long, it may not either.
     async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.speaks_with {
-            Credential::Guest(guest) => Principal::Guest(guest.clone()),
+            Credential::Guest(guest) => match self.guests.is_still(guest).await {
+                Ok(true) => Principal::Guest(guest.clone()),
+                _ => return Some("its guest is none any more"),
+            },
             Credential::Session { cookie, scope, id } => {
                 match self.pool.sessions.still(cookie, scope).await {
                     Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
@@ -124,7 +134,11 @@ impl Gateway {
         let Ok(path) = Path::parse(&request.path) else { return None };
         // A route that is gone leaves what it began alone.
         let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
-        let Rule::Policy(judged) = &entry.route.rule else { return None };
+        let judged = match (&entry.route.rule, &principal) {
+            (Rule::Policy(judged), _) => judged,
+            (Rule::SignedIn, Principal::Guest(_)) => return Some("nobody is signed in"),
+            (Rule::SignedIn | Rule::Public, _) => return None,
+        };
         let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
         let now = self.pool.clock.now();
         match principal.assume(&self.identities, &table.catalogue, &judged.identity_pool).await {

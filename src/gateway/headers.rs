@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
@@ -24,7 +25,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Names that are ours to set, whoever else sends them.
-const OURS: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "x-original-url", "x-rewrite-url"];
+const OURS: [&str; 9] = [
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    // By these a server is told of another path than the one that was judged.
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "script-name",
+    "x-script-name",
+    "path-info",
+];
 /// Beginnings of such names.
 const OUR_PREFIXES: [&str; 3] = ["x-amzn-oidc-", "x-forwarded-", "x-narthex-"];
 
@@ -57,7 +69,7 @@ impl Reserved {
 
 /// Servers that hand headers on in their environment take every mark for the same one (RFC 3875,
 /// section 4.1.18), so names that differ in marks alone are taken for the same.
-fn plain(name: &str) -> Cow<'_, str> {
+pub fn plain(name: &str) -> Cow<'_, str> {
     let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
     match name.bytes().any(odd) {
         false => Cow::Borrowed(name),
@@ -142,15 +154,19 @@ pub fn set_identity(
     let Some((principal, assertion)) = identity else { return Ok(()) };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
+    // Apps take whoever such a header names for signed in.
+    let Some(who) = principal.signed_in() else { return Ok(()) };
+    let person = OnceCell::new();
     for header in &route.config.headers {
-        let Some(value) = fill(&header.value, principal, route, catalogue) else { continue };
+        let person = || person.get_or_init(|| Person::of(&catalogue.config, who.user(), who.session()));
+        let Some(value) = fill(&header.value, person, route) else { continue };
         // A value that is no header value must fail the request: without it, the upstream would take
         // the person for nobody.
         let value =
             HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
         headers.insert(header.name.clone(), value);
     }
-    if let (true, Some(who)) = (route.config.access_token, principal.signed_in()) {
+    if route.config.access_token {
         set_access_token(headers, who, now)?;
     }
     Ok(())
@@ -167,22 +183,20 @@ fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> 
 }
 
 /// A header's value with its claims filled in; `None` where one of them is absent.
-fn fill(pieces: &[Piece], principal: &Principal, route: &Route, catalogue: &Catalogue) -> Option<String> {
-    let person = principal.signed_in().map(|who| Person::of(&catalogue.config, who.user(), who.session()));
+fn fill<'p>(pieces: &[Piece], person: impl Fn() -> &'p Person<'p>, route: &Route) -> Option<String> {
     let mut text = String::new();
     for piece in pieces {
         match piece {
             Piece::Text(piece) => text.push_str(piece),
             Piece::Claim(claim) => match claim.as_str() {
-                "sub" => text.push_str(principal.subject()),
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
                     let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
-                    let groups = person.as_ref()?.claim(claim).into_iter().filter(told);
+                    let groups = person().claim(claim).into_iter().filter(told);
                     text.push_str(&groups.collect::<Vec<_>>().join(","));
                 }
-                // Whoever reads a plain header cannot see whether the address was verified.
-                name => text.push_str(person.as_ref()?.claim(name).first()?),
+                // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
+                name => text.push_str(person().claim(name).first()?),
             },
         }
     }
@@ -215,6 +229,10 @@ pub fn rewrite_response(
         // RFC 9111, section 7.3: caches keep answers with cookies, too, unless they are told not to:
         // whoever else got it would be the same guest.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        // RFC 9213: these would count for more.
+        for name in ["cdn-cache-control", "surrogate-control", "expires"] {
+            headers.remove(name);
+        }
     }
     headers.insert(REQUEST_ID, incoming.id_header());
     *response = parts.into();

@@ -11,7 +11,7 @@ use crate::hosted::{Failure, Reader, Visitor};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
 use pingora_proxy::Session;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How large a request's head may be: servers behind commonly take 8 KB to 64 KB.
 pub const LARGEST_HEAD: usize = 48 * 1024;
@@ -49,6 +49,8 @@ pub struct Incoming {
     pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
     strict_transport: bool,
+    /// Whether the address is the client's: a trusted proxy that does not say whose request it is speaks for anybody.
+    client_is_known: bool,
 }
 
 impl Incoming {
@@ -120,6 +122,7 @@ impl Incoming {
             method: header.method.clone(),
             behind,
             client: forwarded.or(peer),
+            client_is_known: forwarded.is_some() || !behind,
             on_unauthenticated: None,
             strict_transport,
         })
@@ -128,6 +131,11 @@ impl Incoming {
     /// The request's id as a header's value.
     pub fn id_header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.request_id).expect("invariant: an id is hexadecimal digits")
+    }
+
+    /// The client's address, where it is known.
+    pub fn source_ip(&self) -> Option<IpAddr> {
+        self.client.filter(|_| self.client_is_known)
     }
 
     /// Tells the audit that the request was refused, and why.
@@ -150,6 +158,7 @@ impl Incoming {
             secure: true,
             behind: true,
             client: self.client,
+            client_is_known: self.client_is_known,
             on_unauthenticated,
             strict_transport: self.strict_transport,
         }
@@ -202,7 +211,10 @@ fn client_of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<Ip
     let mut client = None;
     for line in lines.into_iter().rev() {
         for text in line.to_str().ok()?.rsplit(',') {
-            let ip: IpAddr = text.trim().parse().ok()?;
+            // Some proxies tell the port, too.
+            let text = text.trim();
+            let ip: IpAddr =
+                text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
             client = Some(ip);
             if !trusted(ip) {
                 return client;
@@ -299,6 +311,8 @@ mod tests {
         assert_eq!(client(&["6.6.6.6", "198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
         assert_eq!(client(&["10.0.0.3, 10.0.0.2"]).as_deref(), Some("10.0.0.3"));
         assert_eq!(client(&["6.6.6.6, nonsense, 10.0.0.2"]), None);
+        assert_eq!(client(&["198.51.100.7:4711, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["[2001:db8::7]:4711"]).as_deref(), Some("2001:db8::7"));
         assert_eq!(client(&[]), None);
     }
 }

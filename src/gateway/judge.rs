@@ -11,7 +11,7 @@ use super::under_policy::{self, Refusal, Requested};
 use crate::access::{Assertion, Principal};
 use crate::catalogue::Rule;
 use crate::hosted::Failure;
-use crate::policy::{self, Permit, Question};
+use crate::policy::{self, Denial, Permit, Question};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
@@ -102,7 +102,12 @@ pub async fn pass(
                 Principal::SignedIn(_) => {
                     under_policy::refuse(session, judged, &requested, &principal, refusal, now)
                 }
-                Principal::Guest(_) => sign_in(),
+                Principal::Guest(_) => {
+                    if matches!(refusal, Refusal::Denied(_, Denial::Denied(_))) {
+                        under_policy::tell(judged, &requested, &principal, refusal, now);
+                    }
+                    sign_in()
+                }
             };
             let assumed =
                 under_policy::assume(gateway, session, incoming, catalogue, judged, &principal).await?;

@@ -75,7 +75,9 @@ impl Table {
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
     /// `found`: one that drops what follows a semicolon, folds case, or joins slashes.
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &Entry) -> bool {
-        if !path.foldable {
+        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
+        // A path that all servers read alike may still be another route's, whose own path has capital letters.
+        if !path.foldable && !entries.iter().any(|entry| entry.folded != entry.route.config.path) {
             return false;
         }
         let folded = path.folded();
@@ -83,7 +85,6 @@ impl Table {
             let own = &entry.folded;
             folded.len() >= own.len() && folded.iter().zip(own).all(|(a, b)| a == b)
         };
-        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
         entries.iter().find(below).is_none_or(|entry| entry.folded != found.folded)
     }
 

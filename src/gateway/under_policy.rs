@@ -1,6 +1,7 @@
 //! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
 
 use super::core::{Gateway, unavailable};
+use super::headers;
 use super::incoming::Incoming;
 use super::metrics;
 use super::path::Path;
@@ -11,7 +12,7 @@ use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
 use crate::hosted::Failure;
 use crate::identity::{Assumed, NoRole, RequestContext};
 use crate::model::User;
-use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Permit, Question};
+use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question};
 use http::HeaderMap;
 use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 /// How much of a header's value goes into the audit.
 const LONGEST_TOLD: usize = 256;
+const REFERER_KEY: Key = Key::Known(Known::Referer);
 
 /// Why a request does not pass.
 pub enum Refusal<'a> {
@@ -60,14 +62,10 @@ pub fn judge<'a>(
     let method = requested.incoming.method.as_str();
     let resource = judged.resource_of(method, &requested.path.segments);
     let loose = requested.path.loose(method).map(|segments| judged.resource_of(method, &segments));
+    let loose = loose.as_deref().unwrap_or(&resource);
     let context = requested.context(assumed, now);
-    let asked = Asked {
-        action: INVOKE,
-        resource: &resource,
-        loose: loose.as_deref(),
-        principal: None,
-        context: &context,
-    };
+    let asked =
+        Asked { action: INVOKE, resource: &resource, loose: Some(loose), principal: None, context: &context };
     static NOTHING: std::sync::LazyLock<Grants> = std::sync::LazyLock::new(Grants::default);
     let grants = judged.grants(&assumed.role).unwrap_or(&NOTHING);
     policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| Refusal::Denied(assumed, denial))
@@ -87,11 +85,12 @@ pub struct Requested<'a> {
 impl Requested<'_> {
     /// The header by which it says that it is of another method; policies judge what the request line says.
     pub fn method_override(&self) -> Option<&'static str> {
-        let other = |name: &&&str| {
-            let mut told = self.headers.get_all(**name).iter();
-            told.any(|method| method.as_bytes() != self.incoming.method.as_str().as_bytes())
-        };
-        METHOD_OVERRIDES.iter().find(other).copied()
+        let own = self.incoming.method.as_str().as_bytes();
+        let others = self.headers.iter().filter(|(_, method)| method.as_bytes() != own);
+        // Few headers have names of such a length, and most need not be looked at further.
+        let long = |name: &str| METHOD_OVERRIDES.iter().any(|other| other.len() == name.len());
+        let mut names = others.map(|(name, _)| name.as_str()).filter(|name| long(name));
+        names.find_map(|name| METHOD_OVERRIDES.into_iter().find(|other| *other == headers::plain(name)))
     }
 
     fn context<'c>(&'c self, assumed: &'c Assumed, now: Timestamp) -> RequestContext<'c> {
@@ -99,7 +98,7 @@ impl Requested<'_> {
         RequestContext {
             assumed,
             now,
-            source_ip: self.incoming.client,
+            source_ip: self.incoming.source_ip(),
             secure: self.incoming.secure,
             user_agent: header(USER_AGENT),
             referer: header(REFERER),
@@ -107,15 +106,14 @@ impl Requested<'_> {
     }
 }
 
-/// The answer to who is signed in, and may not have this.
-pub fn refuse(
-    session: &Session,
+/// Tells the audit of a refusal: role, statement and context.
+pub fn tell(
     judged: &UnderPolicy,
     requested: &Requested<'_>,
     principal: &Principal,
     refusal: &Refusal<'_>,
     now: Timestamp,
-) -> Stop {
+) {
     let incoming = requested.incoming;
     let (role, identity_id, decision, statement, context) = match refusal {
         Refusal::NoRole(none) => ("", "", "implicitDeny", none.to_string(), String::new()),
@@ -144,6 +142,19 @@ pub fn refuse(
         statement,
         context,
     );
+}
+
+/// The answer to who is signed in, and may not have this.
+pub fn refuse(
+    session: &Session,
+    judged: &UnderPolicy,
+    requested: &Requested<'_>,
+    principal: &Principal,
+    refusal: &Refusal<'_>,
+    now: Timestamp,
+) -> Stop {
+    tell(judged, requested, principal, refusal, now);
+    let incoming = requested.incoming;
     let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
     let failure = Failure::access_denied().with_advice(format!(
         "You are signed in as {name}. If you should have access, ask your administrator and name the request below."
@@ -172,7 +183,9 @@ fn told(context: &dyn Context, assumed: &Assumed) -> String {
     for key in known.chain(tags) {
         for value in context.values(&key).each() {
             let value = value.text();
-            let short: String = value.chars().take(LONGEST_TOLD).collect();
+            // What stands in a query may be a secret of another site's.
+            let end = value.find('?').filter(|_| key == REFERER_KEY).unwrap_or(value.len());
+            let short: String = value[..end].chars().take(LONGEST_TOLD).collect();
             let space = if text.is_empty() { "" } else { " " };
             // Writing to a text does not fail.
             _ = write!(text, "{space}{key}={short:?}");

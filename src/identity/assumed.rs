@@ -7,7 +7,7 @@ use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
 use std::sync::Arc;
 
 /// The action by which a role is given to an identity (AWS STS).
-const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
+pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 /// Who gives it, as trust policies name identity pools.
 const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
 

@@ -83,10 +83,8 @@ pub async fn merge_guest(
 ) -> Result<Merged> {
     match tx.fix_identity(&pool.id, user_id, guest, now).await? {
         Some(id) if id == guest => Ok(Merged::Promoted),
-        Some(id) => {
-            tx.merge_identity(&pool.id, guest, &id, now).await?;
-            Ok(Merged::Into(id))
-        }
+        Some(id) if tx.merge_identity(&pool.id, guest, &id, now).await? => Ok(Merged::Into(id)),
+        Some(_) => Ok(Merged::Nothing),
         None => Ok(Merged::Nothing),
     }
 }

@@ -154,8 +154,8 @@ pub struct Asked<'a> {
     pub action: &'a str,
     /// The ARN of what it is done to.
     pub resource: &'a str,
-    /// The same in small letters as the least exact server would read it, where that is another: what is denied
-    /// by name must not be had by spelling it differently.
+    /// The same as the least exact server would read it: what is shut off by name must not be had by spelling it
+    /// differently. None where spelling counts.
     pub loose: Option<&'a str>,
     /// Who asks, by kind and name, where a trust policy is judged.
     pub principal: Option<(&'a str, &'a str)>,

@@ -43,6 +43,8 @@ struct Element {
     patterns: Vec<Pattern>,
     /// Those of the patterns that are judged part by part, in the place of each.
     arns: Vec<Option<Box<Arn>>>,
+    /// The patterns in small letters.
+    loose: Vec<Pattern>,
 }
 
 /// What a statement is made of.
@@ -191,7 +193,9 @@ impl Element {
         let syntax = Syntax { wildcards: true, variables };
         let patterns: Result<_, _> = texts.iter().map(|text| Pattern::parse(text, syntax)).collect();
         let patterns: Vec<Pattern> = patterns.map_err(|why| format!("{name}: {why}"))?;
-        Ok(Self { not, arns: vec![None; patterns.len()], patterns })
+        let loose =
+            texts.iter().filter_map(|text| Pattern::parse(&text.to_lowercase(), syntax).ok()).collect();
+        Ok(Self { not, arns: vec![None; patterns.len()], patterns, loose })
     }
 
     /// The same, of resources that are allowed. Wildcards for the region or the account must match no more than
@@ -206,15 +210,19 @@ impl Element {
         self
     }
 
-    /// Whether what is asked for is what the element, of resources, is about.
+    /// Whether what is asked for is what the element, of resources, is about. What a policy names to shut it off, a
+    /// Deny by `Resource` or an Allow by `NotResource`, is meant in every spelling that a server may take for it.
     fn concerns<'p>(&'p self, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
         let exactly = self.matches(asked.resource, Case::Counts, asked, denies);
-        match asked.loose {
-            // Everything but what is named is denied already, however it is spelt.
-            Some(loose) if denies && !self.not && exactly != Matched::Yes => {
-                match self.matches(loose, Case::Ignored, asked, denies) {
-                    Matched::Yes => Matched::Yes,
-                    Matched::No | Matched::Unfilled(_) => exactly,
+        let Some(loose) = asked.loose.filter(|_| denies != self.not) else { return exactly };
+        let named = |pattern: &Pattern| pattern.matches(loose, Case::Ignored, asked.context) == Matched::Yes;
+        match exactly {
+            Matched::Yes if denies => exactly,
+            _ if self.loose.iter().any(named) => {
+                if denies {
+                    Matched::Yes
+                } else {
+                    Matched::No
                 }
             }
             _ => exactly,

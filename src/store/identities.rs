@@ -60,7 +60,7 @@ impl Tx<'_> {
         Ok(id.fetch_optional(&mut *self.inner).await?)
     }
 
-    /// Ends an identity that nobody has: whoever had it is known as `into` from now on.
+    /// Ends an identity that nobody has: whoever had it is known as `into` from now on. Answers whether nobody had it.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -70,8 +70,8 @@ impl Tx<'_> {
         id: &str,
         into: &str,
         now: Timestamp,
-    ) -> Result<()> {
-        sqlx::query(
+    ) -> Result<bool> {
+        let done = sqlx::query(
             "INSERT INTO identities (id, identity_pool_id, merged_into, created_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
         )
@@ -81,7 +81,7 @@ impl Tx<'_> {
         .bind(now.millis())
         .execute(&mut *self.inner)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Gives the identities of one user to another, who is the same person: one of each identity pool stays, that

@@ -107,6 +107,27 @@ impl Store {
     /// # Errors
     /// Where it cannot be reached, or its tables cannot be brought up to date.
     pub async fn open(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Self> {
+        if let StoreUrl::Sqlite(path) = url {
+            make_private(path).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
+        }
+        let store = Self::connect(url, ring).await?;
+        migrate::run(&store.pool, url).await?;
+        Ok(store)
+    }
+
+    /// Opens the store at `url` for somebody who only looks: nothing is made or changed. None where there is no
+    /// such file.
+    ///
+    /// # Errors
+    /// Where it cannot be reached.
+    pub async fn look(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Option<Self>> {
+        match url {
+            StoreUrl::Sqlite(path) if !path.exists() => Ok(None),
+            _ => Self::connect(url, ring).await.map(Some),
+        }
+    }
+
+    async fn connect(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let (address, connections, begin, on_connect): (String, _, _, &[&str]) = match url {
             StoreUrl::Sqlite(path) => (
@@ -128,9 +149,6 @@ impl Store {
                 &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
             ),
         };
-        if let StoreUrl::Sqlite(path) = url {
-            make_private(path).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
-        }
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(DEADLINE)
@@ -144,7 +162,6 @@ impl Store {
             })
             .connect(&address)
             .await?;
-        migrate::run(&pool, url).await?;
         Ok(Self { pool, begin, ring })
     }
 

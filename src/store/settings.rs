@@ -16,6 +16,22 @@ impl Store {
         String::from_utf8(bytes).map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
     }
 
+    /// The value of the fact `name`, if it is fixed already.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn fact(&self, name: &str) -> Result<Option<String>> {
+        let value: Option<Vec<u8>> = within_deadline(async {
+            let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
+            Ok(value.fetch_optional(&self.pool).await?)
+        })
+        .await?;
+        value
+            .map(String::from_utf8)
+            .transpose()
+            .map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
+    }
+
     async fn fixed_bytes(&self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
         self.transaction(|tx| {
             let (name, candidate) = (name.to_owned(), candidate.to_vec());

@@ -48,7 +48,8 @@ impl Front {
 }
 
 /// What every proxy must come to, whoever it is: `start` gets the ports of Narthex and of the app.
-async fn asks_about_each_request(start: impl Fn(&Front, u16, u16) -> Party) {
+/// Whether it hands cookies of the answer on, `hands_cookies_on` says.
+async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, u16, u16) -> Party) {
     let (front, app) = (Front::new(), Upstream::polite().await);
     let builder = NarthexBuilder::new().behind(front.port).listen("trusted_proxies = [\"127.0.0.1\"]");
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
@@ -57,6 +58,11 @@ async fn asks_about_each_request(start: impl Fn(&Front, u16, u16) -> Party) {
         .tables("[[route]]\nhost = \"app.localhost\"\nforward_auth = true\n")
         .tables(
             "[[route]]\nhost = \"app.localhost\"\npath = \"/open\"\nforward_auth = true\naccess = \"public\"\n",
+        )
+        .file("lobby.json", crate::roles::allows(&["GET/lobby"]).to_string())
+        .tables("[[role]]\nname = \"guest\"\npolicies = [\"lobby.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"guest\"\n")
+        .tables(
+            "[[route]]\nhost = \"app.localhost\"\npath = \"/lobby\"\nname = \"photos\"\nforward_auth = true\naccess = \"policy\"\n",
         )
         .start();
     let _proxy = start(&front, narthex.http, app.port);
@@ -83,6 +89,16 @@ async fn asks_about_each_request(start: impl Fn(&Front, u16, u16) -> Party) {
     let open: Seen = lie(format!("{origin}/open")).await.unwrap().json().await.unwrap();
     assert!(!format!("{:?}", open.headers).contains("forged"), "{:?}", open.headers);
     is(&lie(format!("{origin}/shut")).await.unwrap(), 401);
+    // A guest is let in where guests are, and known again where the proxy hands the cookie on.
+    let guest = front.visitor();
+    let lobby = async || -> String {
+        let asked = guest.client.get(format!("{origin}/lobby")).send().await.unwrap();
+        is(&asked, 200);
+        let seen: Seen = asked.json().await.unwrap();
+        seen.claims()["identity_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(lobby().await == lobby().await, hands_cookies_on);
+    is(&guest.program(Method::GET, &format!("{origin}/lobby/x")).await, 401);
     // Nor does it say what is asked about.
     let asks = |name: &str, value: &str| {
         liar.client
@@ -125,7 +141,7 @@ fn configuration(kind: &str, front: &Front, narthex: u16, app: u16) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_asks_about_each_request() {
-    asks_about_each_request(|front, narthex, app| {
+    asks_about_each_request(true, |front, narthex, app| {
         let port = front.port;
         let servers = configuration("nginx", front, narthex, app)
             .replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port} ssl;"))
@@ -145,7 +161,7 @@ async fn nginx_asks_about_each_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_asks_about_each_request() {
-    asks_about_each_request(|front, narthex, app| {
+    asks_about_each_request(false, |front, narthex, app| {
         let tls = format!("{{\n    tls {} {}\n", front.path("cert.pem"), front.path("key.pem"));
         let sites = configuration("caddy", front, narthex, app);
         let sites: String = sites
@@ -165,7 +181,7 @@ async fn caddy_asks_about_each_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn haproxy_asks_about_each_request() {
-    asks_about_each_request(|front, narthex, app| {
+    asks_about_each_request(false, |front, narthex, app| {
         let lua = front.write("narthex.lua", &configuration("lua", front, narthex, app));
         let text = configuration("haproxy", front, narthex, app)
             .replace("bind :443", &format!("bind 127.0.0.1:{}", front.port));

@@ -148,6 +148,9 @@ async fn what_is_explained_is_what_the_gateway_does() {
         }
     }
     assert_eq!(decisions.len(), 2, "{decisions:?}");
+    let (good, told) =
+        narthex(scene.narthex.folder(), &["explain", "--user", "nobody", "GET", &scene.url("/")]);
+    assert!(!good && told.contains("nobody is called \"nobody\""), "{told}");
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn what_cannot_be_explained_is_told_with_the_mend() {
         (&["--claims", "absent.json", "GET", url], "cannot read absent.json"),
         (&["--claims", "list.json", "GET", url], "the claims are no JSON object"),
         (&["--token", "token", "GET", url], "the token is no signed JWT"),
-        (&["--user", "nobody", "GET", url], "nobody is called \"nobody\""),
+        (&["--user", "nobody", "GET", url], "there is no store yet"),
         (&["--guest", "GET", "http://photos.example.com/"], "is no https address"),
         (&["--guest", "G T", url], "\"G T\" is no method"),
         (&["--guest", "--context", "aws:Colour=red", "GET", url], "nothing fills `aws:Colour`"),
@@ -177,6 +180,7 @@ fn what_cannot_be_explained_is_told_with_the_mend() {
         let (good, told) = narthex(folder.path(), &[&["explain"], arguments].concat());
         assert!(!good && told.contains(said), "{said}: {told}");
     }
+    assert!(!folder.path().join("narthex.db").exists(), "who only looks makes nothing");
     // What never comes to a decision is told, too; and whom the file would not let in.
     let told = |arguments: &[&str]| {
         let (good, told) = narthex(folder.path(), &[&["explain"], arguments].concat());
@@ -188,7 +192,7 @@ fn what_cannot_be_explained_is_told_with_the_mend() {
     assert!(told(&["--guest", "GET", url]).contains("no guest_role"));
     let claims = ["--claims", "claims.json", "--provider", "corp"];
     let ann = told(&[&claims[..], &["GET", url]].concat());
-    assert!(ann.contains("`allow` of corp does not name subject ann"), "{ann}");
+    assert!(ann.contains("but they cannot sign in: `allow` of corp does not name subject ann"), "{ann}");
     let at_night = ["--context", "aws:CurrentTime=2026-11-23T22:00:00Z", "GET", url];
     put("policies/reader.json", include_str!("../../policies/office-hours.json"));
     assert!(told(&[&claims[..], &at_night].concat()).contains("explicitDeny: policies/reader.json:4"));

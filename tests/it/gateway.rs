@@ -66,6 +66,12 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
         ("X-Original-URL", "/admin"),
         ("X-Request-Id", "chosen"),
         ("x.remote.user", "root"),
+        // Servers that are told of a path so would serve another one than was judged.
+        ("SCRIPT_NAME", "/admin"),
+        ("Script-Name", "/admin"),
+        ("X-Script-Name", "/admin"),
+        ("Path_Info", "/admin"),
+        ("X_Original_URI", "/admin"),
     ];
     for (url, signed_in) in [(&app, true), (&format!("{}/", narthex.origin("open")), false)] {
         let mut request = visitor.client.get(url).header("accept", "application/json");

@@ -138,9 +138,10 @@ async fn a_path_that_a_looser_server_would_place_elsewhere_is_refused() {
         .tables(&provider.toml("\"anyone\""))
         .route("app", open.port, "access = \"public\"")
         .route("app", shut.port, "path = \"/admin\"")
+        .route("app", shut.port, "path = \"/Reports\"")
         .start();
     let visitor = Visitor::new(&narthex);
-    for path in ["/Admin", "/ADMIN/users", "/admin;x=1/users", "/admin;/users"] {
+    for path in ["/Admin", "/ADMIN/users", "/admin;x=1/users", "/admin;/users", "/reports", "/REPORTS/1"] {
         is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 400);
     }
     for path in ["/Administration", "/a;b", "/Files"] {

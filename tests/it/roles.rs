@@ -83,7 +83,11 @@ impl Scene {
             .tables(&(corp.toml("\"anyone\"") + &club.toml("\"anyone\"")))
             .tables("[provider.groups]\nEditors = \"editors\"\n")
             .tables(ROLES)
-            .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+            .route(
+                "app",
+                upstream.port,
+                "name = \"photos\"\naccess = \"policy\"\n[route.headers]\nX-Remote-User = \"${sub}\"",
+            )
             .start();
         Self { upstream, corp, _club: club, narthex }
     }
@@ -210,6 +214,8 @@ async fn a_guest_reaches_the_guest_paths_keeps_an_identity_and_takes_it_along() 
     assert_eq!(claims["sub"], claims["identity_id"]);
     assert!(claims.get("cognito:username").is_none() && claims.get("sid").is_none(), "{claims}");
     let identity = text(&claims, "identity_id").to_owned();
+    // An app that trusts a plain header must not take a guest for somebody.
+    assert!(first.all("x-remote-user").is_empty());
 
     let again: Seen = guest.program(Method::GET, &scene.url("/public/a")).await.json().await.unwrap();
     assert_eq!(text(&again.claims(), "identity_id"), identity);
@@ -236,6 +242,7 @@ async fn a_guest_reaches_the_guest_paths_keeps_an_identity_and_takes_it_along() 
         cookies.to_str().unwrap().split("; ").find(|c| c.starts_with("__Host-narthex-guest=")).unwrap();
     let alice = scene.sign_in(&guest, "corp", "alice+staff").await;
     assert_eq!(text(&alice, "identity_id"), identity);
+    assert_eq!(scene.upstream.seen().last().unwrap().one("x-remote-user"), text(&alice, "sub"));
     assert_eq!(scene.narthex.audit("guest_merged")[0]["identity_id"], identity.as_str());
     // Whoever kept a copy of the guest's cookie is another guest from now on.
     let copy = thief.client.get(scene.url("/")).header("cookie", stolen).send().await.unwrap();
@@ -289,6 +296,16 @@ async fn a_policy_that_is_edited_under_load_takes_effect_without_a_failed_reques
     std::fs::write(&file, "{\n  \"Statement\": [{\"Effect\": \"Perhaps\"}]\n}").unwrap();
     scene.narthex.wait_for_log("member.json:2");
     assert_eq!(status(&visitors[0], Method::GET, &scene.url("/new/2")).await, 200);
+    // So it is with a file that is named before it is there, and comes without another word.
+    scene.narthex.edit(|text| text.replace("\"policies/member.json\"", "\"policies/later.json\""));
+    scene.narthex.wait_for_log("policies/later.json`: No such file");
+    let later = scene.narthex.folder().join("policies/later.json");
+    std::fs::write(later, allows(&["GET/", "GET/later"]).to_string()).unwrap();
+    let begun = Instant::now();
+    while status(&visitors[0], Method::GET, &scene.url("/later")).await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the file that came later does not count");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let outcome = load.stop().await;
     assert!(outcome.bad.is_empty() && outcome.good > 200, "{}: {:?}", outcome.good, outcome.bad);
 }
@@ -301,7 +318,7 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     let arn = |what: &str| format!("arn:aws:execute-api:*:*:photos/$default/{what}");
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn("*")},
-        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("DELETE/*")]}]});
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("*/Reports/*"), arn("*/Übung"), arn("DELETE/*")]}]});
     let narthex = builder
         .file("all.json", policy.to_string())
         .tables(&corp.toml("\"anyone\""))
@@ -311,9 +328,21 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     let alice = Visitor::new(&narthex);
     let url = |path: &str| format!("{}{path}", narthex.origin("app"));
     is(&alice.land(&url("/"), "alice").await, 200);
-    for path in
-        ["/admin", "/admin/", "/admin/x", "/ADMIN/x", "/Admin", "/admin;a=1/x", "/%61dmin/x", "/%41DMIN"]
-    {
+    for path in [
+        "/admin",
+        "/admin/",
+        "/admin/x",
+        "/ADMIN/x",
+        "/Admin",
+        "/admin;a=1/x",
+        "/%61dmin/x",
+        "/reports/1",
+        "/REPORTS/1",
+        "/%C3%9Cbung",
+        "/%C3%BCbung",
+        "/%C3%9CBUNG",
+        "/%41DMIN",
+    ] {
         assert_eq!(status(&alice, Method::GET, &url(path)).await, 403, "{path}");
     }
     for path in ["/administrators", "/Photos/1", "/x;admin"] {
@@ -322,7 +351,13 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     assert_eq!(status(&alice, Method::DELETE, &url("/x")).await, 403);
     let delete = Method::from_bytes(b"delete").unwrap();
     assert_eq!(status(&alice, delete, &url("/x")).await, 403);
-    for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
+    for name in [
+        "X-HTTP-Method-Override",
+        "x-http-method",
+        "X-Method-Override",
+        "X_HTTP_Method_Override",
+        "x-http_method",
+    ] {
         let sly = alice.client.post(url("/x")).header(name, "DELETE").send().await.unwrap();
         is(&sly, 400);
     }
@@ -359,6 +394,18 @@ async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
     for socket in &mut sockets {
         assert!(crate::streams::echoes(socket, "two").await);
     }
+    // A guest's ends when the guest has signed in: the identity is a person's then.
+    let bob = Visitor::new(&narthex);
+    is(&bob.get(&format!("{}/", narthex.origin("app"))).await, 200);
+    let mut his = crate::streams::open_socket(&narthex, &bob).await;
+    assert!(crate::streams::echoes(&mut his, "one").await);
+    let asked = bob.get(&format!("{}/.narthex/sign-in?return_to=/", narthex.origin("app"))).await;
+    is(&bob.land(location(&asked).as_str(), "bob").await, 200);
+    let begun = Instant::now();
+    while crate::streams::echoes(&mut his, "two").await {
+        assert!(begun.elapsed() < Duration::from_secs(4), "it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     std::fs::write(narthex.folder().join("all.json"), allows(&["GET/"]).to_string()).unwrap();
     let begun = Instant::now();
     for socket in &mut sockets {
@@ -368,8 +415,12 @@ async fn a_websocket_ends_when_policies_no_longer_let_its_principal_have_it() {
         }
     }
     let ended = narthex.audit("stream_ended");
-    assert_eq!(ended.len(), 2);
-    assert!(ended.iter().all(|line| line["reason"] == "its principal may not have it any more"), "{ended:?}");
+    assert_eq!(ended.len(), 3);
+    assert_eq!(ended[0]["reason"], "its guest is none any more");
+    assert!(
+        ended[1..].iter().all(|line| line["reason"] == "its principal may not have it any more"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,8 +458,8 @@ async fn a_guests_cookie_that_we_did_not_make_is_nobodys() {
         let request = cookie.map_or(request.try_clone().unwrap(), |cookie| request.header("cookie", cookie));
         let answer = request.send().await.unwrap();
         let set = answer.headers().get_all("set-cookie").iter();
-        let set = set.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
-        let made = set.filter(|cookie| cookie.starts_with("__Host-narthex-guest=")).next().map(str::to_owned);
+        let mut set = set.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+        let made = set.find(|cookie| cookie.starts_with("__Host-narthex-guest=")).map(str::to_owned);
         let seen: Seen = answer.json().await.unwrap();
         (text(&seen.claims(), "identity_id").to_owned(), made)
     };
@@ -428,4 +479,72 @@ async fn a_guests_cookie_that_we_did_not_make_is_nobodys() {
     // A guest's cookie opens no session, and a session's makes no guest.
     let request = Visitor::new(&scene.narthex).client.get(scene.url("/private"));
     is(&request.header("cookie", format!("__Host-narthex={value}")).send().await.unwrap(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shut_off_by_not_resource_is_so_in_every_spelling() {
+    let upstream = Upstream::start().await;
+    let policy = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "execute-api:Invoke",
+        "NotResource": "arn:aws:execute-api:us-east-1:123456789012:photos/$default/*/admin/*"}});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", policy.to_string())
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let guest = Visitor::new(&narthex);
+    for (path, expected) in
+        [("/a", 200), ("/A;b", 200), ("/admin/x", 401), ("/ADMIN/x", 401), ("/admin;v=1/x", 401)]
+    {
+        let url = format!("{}{path}", narthex.origin("app"));
+        assert_eq!(status(&guest, Method::GET, &url).await, expected, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_does_not_say_whose_request_it_is_comes_from_no_network() {
+    let upstream = Upstream::start().await;
+    let statement = |effect: &str, condition: Value| json!({"Effect": effect, "Action": "execute-api:Invoke", "Resource": "*", "Condition": condition});
+    let office = json!({"aws:SourceIp": ["127.0.0.0/8", "192.0.2.0/24"]});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        statement("Allow", json!({})), statement("Deny", json!({"NotIpAddress": office}))]});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", policy.to_string())
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let url = format!("{}/", narthex.origin("app"));
+    assert_eq!(status(&Visitor::new(&narthex), Method::GET, &url).await, 200);
+    let proxy =
+        Visitor::with(&narthex, |builder| builder.local_address(std::net::IpAddr::from([127, 0, 0, 7])));
+    for (told, expected) in [
+        (None, 401),
+        (Some("nonsense"), 401),
+        (Some("198.51.100.7"), 401),
+        (Some("192.0.2.7"), 200),
+        (Some("192.0.2.7:4711"), 200),
+    ] {
+        let request = proxy.client.get(&url);
+        let request =
+            told.map_or(request.try_clone().unwrap(), |told| request.header("x-forwarded-for", told));
+        assert_eq!(request.send().await.unwrap().status().as_u16(), expected, "{told:?}");
+    }
+    // What a statement denies a guest by name is told.
+    let denied = narthex.audit("access_denied");
+    assert_eq!(denied.len(), 3);
+    assert_eq!(denied[0]["decision"], "explicitDeny");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_was_pointed_elsewhere_does_not_speak_for_who_came_before() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let before = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let after = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(&before.toml("\"anyone\"")).route("app", upstream.port, "").start();
+    let alice = Visitor::new(&narthex);
+    let url = format!("{}/", narthex.origin("app"));
+    is(&alice.land(&url, "alice").await, 200);
+    narthex.edit(|text| text.replace(&before.port.to_string(), &after.port.to_string()));
+    crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
+    assert_eq!(status(&alice, Method::GET, &url).await, 401);
 }

@@ -135,7 +135,7 @@ fn by_policy(
     let asked = Asked {
         action: INVOKE,
         resource: &resource,
-        loose: loose.as_deref(),
+        loose: Some(loose.as_deref().unwrap_or(&resource)),
         principal: None,
         context: &context,
     };

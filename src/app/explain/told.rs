@@ -17,6 +17,8 @@ pub struct Explained {
     provider: Option<String>,
     groups: Vec<String>,
     notes: Vec<String>,
+    /// Why they cannot come at all.
+    barred: Option<String>,
     pub identity_pool: Option<String>,
     pub rules: Vec<String>,
     pub role: Option<String>,
@@ -77,6 +79,7 @@ impl Explained {
             provider: who.map(|who| who.provider.clone()),
             groups: who.map(|who| who.user.groups.clone()).unwrap_or_default(),
             notes: who.map(|who| who.notes.clone()).unwrap_or_default(),
+            barred: who.and_then(|who| who.barred.clone()),
             identity_pool: None,
             rules: Vec::new(),
             role: None,
@@ -157,6 +160,10 @@ impl Explained {
         if self.statements.len() > near.len() {
             line("", &format!("{} more are about other actions", self.statements.len() - near.len()));
         }
-        println!("{}: {} ({})", self.decision, self.why, self.outcome);
+        let outcome = match &self.barred {
+            Some(why) => format!("but they cannot sign in: {why}"),
+            None => self.outcome.to_owned(),
+        };
+        println!("{}: {} ({outcome})", self.decision, self.why);
     }
 }

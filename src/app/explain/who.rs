@@ -2,7 +2,7 @@
 
 use super::super::build::Fatal;
 use super::super::users;
-use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64};
+use crate::base::{Clock as _, KeyRing, MasterKey, Secret, SystemClock, SystemEntropy, Timestamp, unb64};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool, Ids};
 use crate::config::{Config, Issuer, Kind, Oidc, Provider};
@@ -10,6 +10,7 @@ use crate::directory;
 use crate::identity::{Groups, Person};
 use crate::model::{ProviderTokens, Session, User};
 use crate::provider::{ExternalIdentity, tell_verified};
+use crate::store::{Store, StoreError};
 
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -48,6 +49,8 @@ pub struct Who {
     auth_time: Timestamp,
     /// What else is worth knowing.
     pub notes: Vec<String>,
+    /// Why they cannot come at all.
+    pub barred: Option<String>,
 }
 
 impl Who {
@@ -66,7 +69,10 @@ impl Scene {
     pub async fn set(config: Config, named: Named, provider: Option<&str>) -> Result<Self, Fatal> {
         let wrong = |why: String| Fatal::new("narthex explain", why);
         let (claims, own) = match &named {
-            Named::User(who) => return Self::of_store(config, Sought::User(who.clone()), provider).await,
+            Named::User(who) => {
+                let store = Store::look(&config.store.url, any_ring()).await.map_err(failed)?;
+                return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
+            }
             Named::Guest => (None, false),
             Named::Claims(file) => (Some(object(&read(file).map_err(wrong)?).map_err(wrong)?), false),
             Named::Token(file) => {
@@ -75,26 +81,29 @@ impl Scene {
                 (Some(claims), own)
             }
         };
+        let store = Store::look(&config.store.url, any_ring()).await.map_err(failed)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
-            return Self::of_store(config, sought, provider).await;
+            return Self::of_store(config, store, sought, provider).await;
         }
         let who = claims.map(|claims| come_with(&config, claims, provider)).transpose().map_err(wrong)?;
-        let ids = Ids::unknown(&config);
-        let catalogue =
-            Catalogue::of(config, ids, 0).map_err(|error| Fatal::new("policies cannot be used", error))?;
-        Ok(Self { catalogue: Arc::new(catalogue), who, identities: HashMap::new() })
+        let catalogue = catalogue(config, store.as_ref()).await?;
+        Ok(Self { catalogue, who, identities: HashMap::new() })
     }
 
     /// A user as the store knows them.
-    async fn of_store(config: Config, sought: Sought, provider: Option<&str>) -> Result<Self, Fatal> {
+    async fn of_store(
+        config: Config,
+        store: Option<Store>,
+        sought: Sought,
+        provider: Option<&str>,
+    ) -> Result<Self, Fatal> {
         let wrong = |why: String| Fatal::new("narthex explain", why);
-        let failed = |error| Fatal::new("the store", error);
-        let store = users::open(&config).await?;
-        let catalogue = Catalogue::build(config, &store, &SystemEntropy, 0)
-            .await
-            .map_err(|error| Fatal::new("the configuration", error))?;
+        let catalogue = catalogue(config, store.as_ref()).await?;
+        let Some(store) = store else {
+            return Err(wrong("there is no store yet: nobody has signed in".to_owned()));
+        };
         let (users, sessions) = store
             .transaction(|tx| {
                 let sought = &sought;
@@ -134,9 +143,16 @@ impl Scene {
             }
         }
         store.close().await;
-        let mut notes = Vec::new();
+        let user = user.seen_by(&provider);
+        let (mut notes, mut barred) = (Vec::new(), None);
+        let allow =
+            catalogue.config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
+        let email = user.email().filter(|_| user.email_verified());
+        if !allow.is_some_and(|allow| allow.names(email, &user.groups)) {
+            barred = Some(format!("the file does not let them in by {provider}"));
+        }
         if !user.enabled {
-            notes.push("the user is disabled, and cannot sign in".to_owned());
+            barred = Some("the user is disabled".to_owned());
         }
         let (methods, auth_time) = match session {
             Some(session) => (session.amr, session.auth_time),
@@ -145,8 +161,8 @@ impl Scene {
                 (Vec::new(), SystemClock.now())
             }
         };
-        let who = Who { user: user.seen_by(&provider), provider, methods, auth_time, notes };
-        Ok(Self { catalogue: Arc::new(catalogue), who: Some(who), identities })
+        let who = Who { user, provider, methods, auth_time, notes, barred };
+        Ok(Self { catalogue, who: Some(who), identities })
     }
 
     /// The identity in `pool`, or what stands for one that is not known.
@@ -154,6 +170,24 @@ impl Scene {
         let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
         self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
     }
+}
+
+fn failed(error: StoreError) -> Fatal {
+    Fatal::new("the store", error)
+}
+
+/// Nothing that is looked at here is sealed.
+fn any_ring() -> Arc<KeyRing> {
+    Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
+}
+
+async fn catalogue(config: Config, store: Option<&Store>) -> Result<Arc<Catalogue>, Fatal> {
+    let ids = match store {
+        Some(store) => Ids::look(&config, store).await.map_err(failed)?,
+        None => Ids::unknown(&config),
+    };
+    let catalogue = Catalogue::of(config, ids, 0);
+    catalogue.map(Arc::new).map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))
 }
 
 /// Who is sought in the store.
@@ -213,12 +247,11 @@ fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&
         claims,
     };
     let account = broker::account(provider, &external)?;
-    let mut notes = vec!["these claims are believed here: nothing was verified".to_owned()];
-    if let Err(whom) = broker::allowed(&provider.allow, &account) {
-        notes.push(format!("`allow` of {} does not name {whom}: they could not sign in", provider.name));
-    }
+    let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
+    let barred = broker::allowed(&provider.allow, &account).err();
+    let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user("", &account, now, &SystemEntropy);
-    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, notes })
+    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, notes, barred })
 }
 
 /// The issuer of a provider that has one.
