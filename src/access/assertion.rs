@@ -1,9 +1,9 @@
 //! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
 
-use super::{Principal, SignedIn};
+use super::Principal;
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
-use crate::identity::{Assumed, Groups};
+use crate::identity::{Assumed, Person};
 use crate::jose::{self, KeyError};
 use crate::model::{Identity, User};
 use crate::policy::Permit;
@@ -79,7 +79,8 @@ struct Claims<'a> {
 /// What is told of who is signed in.
 #[derive(Serialize)]
 struct PersonClaims<'a> {
-    sid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
     auth_time: i64,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [String],
@@ -167,7 +168,7 @@ impl Minter {
             iat: now.seconds(),
             exp,
             jti: uuid(&*self.entropy),
-            person: principal.signed_in().map(|who| person_claims(who, catalogue, route)),
+            person: principal.person(&catalogue.config).map(|person| person_claims(person, principal, route)),
             assumed: assumed.map(|assumed| AssumedClaims {
                 identity_id: &assumed.identity_id,
                 role: &assumed.role.arn,
@@ -190,23 +191,22 @@ impl Minter {
     }
 }
 
-fn person_claims<'a>(who: &'a SignedIn, catalogue: &'a Catalogue, route: &Route) -> PersonClaims<'a> {
-    let (user, session) = (who.user(), who.session());
+fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route) -> PersonClaims<'a> {
+    let user = person.user;
     let linked = |identity: &'a Identity| LinkedIdentity {
         provider: &identity.provider,
         subject: &identity.subject,
         issuer: &identity.issuer,
     };
-    let told = Groups::of(&catalogue.config, &session.provider, &user.groups).told;
     PersonClaims {
-        sid: &session.id,
-        auth_time: session.auth_time.seconds(),
-        amr: &session.amr,
+        sid: principal.signed_in().map(|who| who.session().id.as_str()),
+        auth_time: person.auth_time.seconds(),
+        amr: person.methods,
         username: &user.username,
         email: user.email(),
         email_verified: user.email().map(|_| user.email_verified()),
         name: user.attributes.get("name").map(String::as_str),
-        groups: those_that_fit(told, user, route),
+        groups: those_that_fit(person.groups.told, user, route),
         identities: user.identities.iter().map(linked).collect(),
     }
 }

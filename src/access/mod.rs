@@ -3,6 +3,7 @@
 //! no database.
 
 mod assertion;
+mod bearers;
 mod cookie;
 mod guests;
 mod principal;
@@ -11,6 +12,7 @@ mod sessions;
 mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
+pub use bearers::{Bearer, Bearers};
 pub use cookie::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set,
     set_for, sets_ours, strip,

@@ -1,10 +1,12 @@
 //! Who a request speaks for.
 
 use super::assertion::Minted;
+use super::bearers::Bearer;
 use super::guests::Guest;
 use super::sessions::SignedIn;
 use crate::catalogue::{Catalogue, IdentityPool};
-use crate::identity::{Assumed, Identities, NoRole, Person, choose};
+use crate::config::Config;
+use crate::identity::{Assumed, Groups, Identities, NoRole, Person, choose};
 use crate::model::User;
 use crate::store::StoreError;
 use arc_swap::ArcSwap;
@@ -15,7 +17,9 @@ use std::sync::Arc;
 pub enum Principal {
     /// Who has a session.
     SignedIn(SignedIn),
-    /// Who has none, and an identity all the same.
+    /// Whom a bearer token speaks for.
+    Bearer(Bearer),
+    /// Who has neither, and an identity all the same.
     Guest(Guest),
 }
 
@@ -34,6 +38,7 @@ impl Principal {
     pub fn subject(&self) -> &str {
         match self {
             Self::SignedIn(signed_in) => &signed_in.user().id,
+            Self::Bearer(bearer) => &bearer.user().id,
             Self::Guest(guest) => guest.identity_id(),
         }
     }
@@ -42,18 +47,38 @@ impl Principal {
     pub fn signed_in(&self) -> Option<&SignedIn> {
         match self {
             Self::SignedIn(signed_in) => Some(signed_in),
+            Self::Bearer(_) | Self::Guest(_) => None,
+        }
+    }
+
+    /// The user; for a bearer token, whom it speaks for in the form of one.
+    pub fn user(&self) -> Option<&User> {
+        match self {
+            Self::SignedIn(signed_in) => Some(signed_in.user()),
+            Self::Bearer(bearer) => Some(bearer.user()),
             Self::Guest(_) => None,
         }
     }
 
-    /// The user.
-    pub fn user(&self) -> Option<&User> {
-        self.signed_in().map(SignedIn::user)
+    /// The person, unless it is a guest.
+    pub fn person<'a>(&'a self, config: &'a Config) -> Option<Person<'a>> {
+        match self {
+            Self::SignedIn(who) => Some(Person::of(config, who.user(), who.session())),
+            Self::Bearer(bearer) => Some(Person {
+                user: bearer.user(),
+                provider: &bearer.issuer().name,
+                groups: Groups::of(config, &bearer.issuer().name, &bearer.user().groups),
+                methods: bearer.methods(),
+                auth_time: bearer.auth_time(),
+            }),
+            Self::Guest(_) => None,
+        }
     }
 
     pub(super) fn kept(&self) -> &Kept {
         match self {
             Self::SignedIn(signed_in) => signed_in.kept(),
+            Self::Bearer(bearer) => bearer.kept(),
             Self::Guest(guest) => guest.kept(),
         }
     }
@@ -74,13 +99,14 @@ impl Principal {
             return Ok(assumed.clone());
         }
         let config = &catalogue.config;
-        let person = self.signed_in().map(|who| Person::of(config, who.user(), who.session()));
+        let person = self.person(config);
         let chosen = match choose(&catalogue.roles, pool, person.as_ref()) {
             Ok(chosen) => chosen,
             Err(none) => return Ok(Err(none)),
         };
         let identity_id = match self {
             Self::SignedIn(who) => identities.of_user(pool, &config.region, &who.user().id).await?,
+            Self::Bearer(bearer) => identities.of_token(pool, &config.region, &bearer.user().id),
             Self::Guest(guest) => guest.identity_id().to_owned(),
         };
         let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()).map(Arc::new);

@@ -1,7 +1,7 @@
 //! Assembly: every room is given what it stands on.
 
 use super::master_key;
-use crate::access::{Guests, Minter, Renewals, Sessions, Throttle};
+use crate::access::{Bearers, Guests, Minter, Renewals, Sessions, Throttle};
 use crate::base::{Clock, Duration, Entropy, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
@@ -91,7 +91,8 @@ impl App {
             .await
             .map_err(|error| Fatal::new("the configuration", error))?;
         let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
-        let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
+        let broker =
+            Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound.clone());
         broker.apply(&catalogue).await.map_err(|error| Fatal::new("the key for SAML", error))?;
         let current = Arc::new(Current::new(catalogue));
         let keys =
@@ -112,11 +113,13 @@ impl App {
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
-        let identities = Arc::new(Identities::new(store.clone(), clock.clone(), entropy.clone()));
+        let identities =
+            Arc::new(Identities::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
         let guests = Guests::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
         let gateway = Gateway::new(Parts {
             identities,
             guests,
+            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone()),
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, clock.clone(), entropy.clone()),

@@ -7,7 +7,7 @@ use crate::catalogue::{Catalogue, Ids};
 use crate::config::{self, Config, Kind, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
-use crate::provider::{self, Outbound};
+use crate::provider::{self, IssuerKeys, Outbound};
 use std::path::Path;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
@@ -185,6 +185,13 @@ async fn providers(config: &Config, report: &mut Report) -> Result<(), Fatal> {
                 lines.iter().for_each(|line| report.warn(format!("{}: {line}", settings.name)));
             }
             Err(error) => report.problem(format!("{}: {error}", settings.name)),
+        }
+    }
+    for issuer in &config.issuers {
+        let keys = IssuerKeys::new(issuer.clone(), outbound.clone(), Arc::new(SystemClock));
+        match keys.refresh().await {
+            Ok(()) => report.good(format!("{}: its keys can be used", issuer.name)),
+            Err(error) => report.problem(format!("{}: {error}", issuer.name)),
         }
     }
     if config.providers.is_empty() {

@@ -68,6 +68,13 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });
+    every(
+        &mut tasks,
+        RENEW_PROVIDERS,
+        &app,
+        &shutdown,
+        |app| async move { app.gateway.refresh_issuers().await },
+    );
     every(&mut tasks, LOOK_UP_UPSTREAMS, &app, &shutdown, |app| async move {
         for entry in app.gateway.table().entries() {
             entry.group.look_up().await;

@@ -3,7 +3,7 @@
 use super::build::App;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
-use crate::config::{self, Config};
+use crate::config::{self, Config, KeySource};
 use crate::gateway;
 use crate::store::Change;
 use std::collections::BTreeMap;
@@ -30,7 +30,11 @@ fn named(config: &Config) -> Versions {
     let certificates = config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
     let authorities = config.routes.iter().filter_map(|route| route.upstream_ca.as_ref());
     let policies = config.roles.iter().flat_map(config::Role::files).map(|file| &file.path);
-    let files = certificates.chain(authorities).chain(policies);
+    let keys = config.issuers.iter().filter_map(|issuer| match &issuer.keys {
+        KeySource::File(file) => Some(&file.path),
+        KeySource::Metadata | KeySource::Url(_) => None,
+    });
+    let files = certificates.chain(authorities).chain(policies).chain(keys);
     files.map(|path| (path.clone(), version(path))).collect()
 }
 

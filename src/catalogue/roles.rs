@@ -1,6 +1,6 @@
 //! Roles with their policies, compiled, and the identity pools that give them.
 
-use crate::config::{self, Access, Config, PolicyFile};
+use crate::config::{self, Access, Config, TextFile};
 use crate::policy::{Document, Grants, Purpose, Statements};
 use std::fmt;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Roles {
     /// Each file that holds no policy document, with the place.
     pub fn compile(config: &Config) -> Result<Self, BadPolicies> {
         let mut wrong: Vec<String> = Vec::new();
-        let mut parse = |file: &PolicyFile, purpose| match Document::parse(&file.text, purpose) {
+        let mut parse = |file: &TextFile, purpose| match Document::parse(&file.text, purpose) {
             Ok(document) => Some(document.named(&file.name)),
             Err(mistake) => {
                 let line = format!("{}:{mistake}", file.path.display());

@@ -3,6 +3,7 @@
 
 mod client;
 mod identity_pool;
+mod issuer;
 mod mistake;
 mod oauth2;
 mod oidc;
@@ -20,6 +21,7 @@ pub use client::{Client, ClientSecret, SignedSecret};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
 };
+pub use issuer::{KeySource, TrustedIssuer};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
@@ -27,7 +29,7 @@ pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speak
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES, is_safe};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
-pub use role::{PolicyFile, Role};
+pub use role::{Role, TextFile};
 pub use route::{
     Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Route, SameSite, Scheme, Upstream,
 };
@@ -67,6 +69,8 @@ pub struct Config {
     pub identity_pools: Vec<IdentityPool>,
     /// The outside identity providers.
     pub providers: Vec<Provider>,
+    /// Who else issues access tokens.
+    pub issuers: Vec<TrustedIssuer>,
     /// What is served, and from where.
     pub routes: Vec<Route>,
 }
@@ -172,7 +176,19 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
-    let provider_names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
+    let issuers = unique(tables("issuer", "[[issuer]]"), TrustedIssuer::read, |issuer| {
+        (issuer.url.clone(), format!("two issuers are {}", issuer.url))
+    });
+    let mut provider_names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
+    for issuer in &issuers {
+        if provider_names.contains(&issuer.name) {
+            table.wrong(
+                format!("an issuer and another issuer or a provider are named \"{}\"", issuer.name),
+                "give each a name of its own: role mappings tell them apart by it",
+            );
+        }
+        provider_names.push(issuer.name.clone());
+    }
     let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &provider_names);
     let identity_pools = unique(tables("identity_pool", "[[identity_pool]]"), identity_pool, |pool| {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
@@ -204,7 +220,13 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
             pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
         };
         let open = route.access == Access::Public || identity_pools.iter().any(guests);
-        if !open && providers.is_empty() {
+        if route.bearer && issuers.is_empty() {
+            table.wrong(
+                format!("no token could be good for route \"{}\"", route.name),
+                "add an [[issuer]], or remove `bearer`",
+            );
+        }
+        if !open && providers.is_empty() && !route.bearer {
             table.wrong(
                 format!("nobody could sign in for route \"{}\"", route.name),
                 "add a [[provider]], or give the route access = \"public\"",
@@ -225,6 +247,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         roles,
         identity_pools,
         providers,
+        issuers,
         routes,
     })
 }

@@ -3,7 +3,7 @@
 use super::reader::{Item, Table, Wrong};
 use std::path::PathBuf;
 
-/// The largest policy file that is read.
+/// The largest such file that is read.
 const LARGEST: u64 = 256 * 1024;
 
 /// A role (IAM User Guide, "IAM roles"): what those may do who are given it.
@@ -12,16 +12,16 @@ pub struct Role {
     /// Unique in a deployment; the last part of its ARN.
     pub name: String,
     /// What it allows and denies.
-    pub policies: Vec<PolicyFile>,
+    pub policies: Vec<TextFile>,
     /// What must allow a request beside them.
-    pub permissions_boundary: Option<PolicyFile>,
+    pub permissions_boundary: Option<TextFile>,
     /// Who may take it on; whoever it is given to, where absent.
-    pub assume_role_policy: Option<PolicyFile>,
+    pub assume_role_policy: Option<TextFile>,
 }
 
-/// A file that holds a policy document, as it was read.
-#[derive(Clone, Debug)]
-pub struct PolicyFile {
+/// A file that the configuration names, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextFile {
     /// Its name as the configuration has it.
     pub name: String,
     /// Where it is.
@@ -37,8 +37,8 @@ impl Role {
             .and_then(|item| item.parse(|text| plain_name(text, "a role")));
         let policies = table
             .must("policies", "name the files that say what it may do: policies = [\"policies/editor.json\"]")
-            .map(|item| item.one_or_more().iter().filter_map(PolicyFile::read).collect());
-        let file = |key| table.get(key).and_then(|item| PolicyFile::read(&item));
+            .map(|item| item.one_or_more().iter().filter_map(TextFile::read).collect());
+        let file = |key| table.get(key).and_then(|item| TextFile::read(&item));
         let (permissions_boundary, assume_role_policy) =
             (file("permissions_boundary"), file("assume_role_policy"));
         table.finish();
@@ -46,13 +46,13 @@ impl Role {
     }
 
     /// Every file of its.
-    pub fn files(&self) -> impl Iterator<Item = &PolicyFile> {
+    pub fn files(&self) -> impl Iterator<Item = &TextFile> {
         self.policies.iter().chain(&self.permissions_boundary).chain(&self.assume_role_policy)
     }
 }
 
-impl PolicyFile {
-    fn read(item: &Item<'_>) -> Option<Self> {
+impl TextFile {
+    pub(super) fn read(item: &Item<'_>) -> Option<Self> {
         let (name, path) = (item.string()?.to_owned(), item.path()?);
         let size = std::fs::metadata(&path).map(|metadata| metadata.len());
         let text = match size {
@@ -65,7 +65,7 @@ impl PolicyFile {
             Err(error) => {
                 item.wrong(
                     format!("cannot read `{}`: {error}", path.display()),
-                    "name a policy file that Narthex may read",
+                    "name a file that Narthex may read",
                 );
                 None
             }

@@ -31,6 +31,10 @@ pub struct Route {
     pub access: Access,
     /// The identity pool whose roles decide, where policies do.
     pub identity_pool: Option<String>,
+    /// Whether `Authorization: Bearer` is ours to judge.
+    pub bearer: bool,
+    /// The scopes that a bearer token must have here.
+    pub scopes: Vec<String>,
     /// What becomes of a request that speaks for nobody, where somebody is wanted.
     pub on_unauthenticated_request: OnUnauthenticatedRequest,
     /// Whether the session's cookie goes along where the app is embedded in other sites' pages.
@@ -197,9 +201,13 @@ impl Route {
             .get("same_site")
             .and_then(|item| item.choice(&[("lax", SameSite::Lax), ("none", SameSite::None)]));
         let groups = table.get("groups").map(|item| item.strings());
+        let scopes = table.get("scopes").map(|item| (item.strings(), item));
         let flag = |key| table.get(key).and_then(|item| item.boolean());
         let (preserve_host, strip_prefix) = (flag("preserve_host"), flag("strip_prefix"));
-        let access_token = flag("access_token");
+        let (access_token, bearer) = (flag("access_token"), flag("bearer").unwrap_or(false));
+        if let (Some((_, item)), false) = (&scopes, bearer) {
+            item.wrong("`scopes` are those of bearer tokens", "say bearer = true, or remove it");
+        }
         let upstream_ca = table.get("upstream_ca").and_then(|item| item.path());
         let path_handling = table.get("path_handling").and_then(|item| {
             item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
@@ -223,6 +231,8 @@ impl Route {
             upstream_ca,
             access: access.unwrap_or(Access::SignedIn),
             identity_pool,
+            bearer,
+            scopes: scopes.map(|(scopes, _)| scopes).unwrap_or_default(),
             on_unauthenticated_request: on_unauthenticated_request.unwrap_or(OnUnauthenticatedRequest::Auto),
             same_site: same_site.unwrap_or(SameSite::Lax),
             groups,

@@ -50,16 +50,16 @@ pub async fn upsert(
         }
         return Ok(user);
     }
-    let user = new_user(pool_id, account, now, entropy);
+    let user = new_user(uuid(entropy), pool_id, account, now);
     tx.add_user(&user).await?;
     Ok(user)
 }
 
-/// The user that `account` would make.
-pub fn new_user(pool_id: &str, account: &FederatedAccount, now: Timestamp, entropy: &dyn Entropy) -> User {
+/// The user that `account` makes, with this `sub`.
+pub fn new_user(id: String, pool_id: &str, account: &FederatedAccount, now: Timestamp) -> User {
     let FederatedAccount { identity, attributes, groups, .. } = account.clone();
     User {
-        id: uuid(entropy),
+        id,
         pool_id: pool_id.to_owned(),
         username: username(&identity),
         enabled: true,

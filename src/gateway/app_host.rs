@@ -57,10 +57,13 @@ pub fn sign_in(
     if !redirects {
         incoming.refused("nobody is signed in");
         let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
-        return Failure::sign_in_required()
-            .with_action("Sign in", home)
-            .answer(&incoming.visitor(session))
-            .into();
+        let failure = Failure::sign_in_required().with_action("Sign in", home);
+        // RFC 6750, section 3.1: a request without a token is told of no error.
+        let failure = match route.bearer {
+            true => failure.with_challenge("Bearer realm=\"narthex\""),
+            false => failure,
+        };
+        return failure.answer(&incoming.visitor(session)).into();
     }
     let answer = begin(gateway, catalogue, session, incoming, target);
     hosted::finish(

@@ -8,15 +8,16 @@ use super::stop::Stop;
 use super::streams::{Credential, LongRequest, Open, Streams};
 use super::table::{Place, Table};
 use super::under_policy::{self, Requested};
-use crate::access::{APP_COOKIE, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
-use crate::base::Duration;
+use crate::access::{APP_COOKIE, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
+use crate::base::{Duration, Secret};
 use crate::broker::Attempts;
-use crate::catalogue::{Catalogue, IdentityPool, Rule};
+use crate::catalogue::{Catalogue, IdentityPool, Route, Rule};
 use crate::hosted::{Failure, Visitor};
 use crate::identity::Identities;
 use crate::model::CookieScope;
 use crate::oauth::Pool;
 use crate::store::StoreError;
+use crate::token::Refused;
 use arc_swap::ArcSwap;
 use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub identities: Arc<Identities>,
     /// Who is not signed in.
     pub guests: Guests,
+    /// Who comes with tokens.
+    pub bearers: Bearers,
 }
 
 /// The gateway, whichever listener a request came by.
@@ -50,6 +53,7 @@ pub struct Gateway {
     pub(super) minter: Minter,
     pub(super) identities: Arc<Identities>,
     pub(super) guests: Guests,
+    pub(super) bearers: Bearers,
     /// The connections that are open.
     pub(super) admission: Arc<Admission>,
     /// Requests that go on for long.
@@ -62,7 +66,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that serves what the pool's catalogue says.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, router, minter, attempts, identities, guests } = parts;
+        let Parts { pool, router, minter, attempts, identities, guests, bearers } = parts;
         let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
         let mut node = [0; 8];
         pool.entropy.fill(&mut node);
@@ -73,6 +77,7 @@ impl Gateway {
             minter,
             identities,
             guests,
+            bearers,
             admission: Arc::default(),
             streams: Arc::default(),
             table,
@@ -83,7 +88,9 @@ impl Gateway {
 
     /// Takes over the catalogue that counts now, once its upstreams have addresses.
     pub async fn apply(&self) {
-        let table = Table::build(self.pool.current.load(), Some(&self.table.load()));
+        let catalogue = self.pool.current.load();
+        self.bearers.apply(&catalogue.config);
+        let table = Table::build(catalogue, Some(&self.table.load()));
         // Side by side and not for long: one name that is not found must not hold up what else has changed.
         let without = table.entries().filter(|entry| entry.group.count() == 0);
         let look_ups = futures_util::future::join_all(without.map(|entry| entry.group.look_up()));
@@ -104,6 +111,11 @@ impl Gateway {
         format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
+    /// Fetches again what verifies bearer tokens, where it is old.
+    pub async fn refresh_issuers(&self) {
+        self.bearers.refresh().await;
+    }
+
     /// Ends the requests that may not go on.
     pub async fn end_streams(&self) {
         let table = self.table();
@@ -120,6 +132,10 @@ impl Gateway {
     /// store was silent too long, it may not either.
     async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.speaks_with {
+            Credential::Bearer(token) => match self.bearers.bearer(token.expose()).await {
+                Ok(bearer) => Principal::Bearer(bearer),
+                Err(_) => return Some("its token is over"),
+            },
             Credential::Guest(guest) => match self.guests.is_still(guest).await {
                 Ok(true) => Principal::Guest(guest.clone()),
                 _ => return Some("its guest is none any more"),
@@ -156,6 +172,7 @@ impl Gateway {
     ) -> Option<Open> {
         let speaks_with = match principal {
             Principal::Guest(guest) => Credential::Guest(guest.clone()),
+            Principal::Bearer(_) => Credential::Bearer(Secret::new(incoming::bearer(session).ok()??)),
             Principal::SignedIn(who) => Credential::Session {
                 cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
                 scope: scope_of(incoming),
@@ -172,6 +189,55 @@ impl Gateway {
         let (open, end) = self.streams.watch(request);
         outer::end_when(end);
         Some(open)
+    }
+
+    /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.
+    ///
+    /// # Errors
+    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once. RFC 6750, section 2:
+    /// "Clients MUST NOT use more than one method to transmit the token in each request."
+    pub(super) async fn presented(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        route: &Route,
+    ) -> Result<Option<Principal>, Stop> {
+        let refuse = |failure: Failure, why: &str| {
+            incoming.refused(why);
+            Stop::from(failure.answer(&incoming.visitor(session)))
+        };
+        let token = match route.config.bearer {
+            true => incoming::bearer(session).map_err(|()| {
+                refuse(Failure::bad_request(), "Authorization is not to be read, or comes twice")
+            })?,
+            false => None,
+        };
+        let Some(token) = token else {
+            return Ok(self.signed_in(session, incoming).await?.map(Principal::SignedIn));
+        };
+        if find(incoming::cookies(session), APP_COOKIE).is_some() {
+            return Err(refuse(
+                Failure::bad_request(),
+                "a bearer token and a session's cookie come together",
+            ));
+        }
+        let bearer = self.bearers.bearer(token).await.map_err(|refused| {
+            let failure = match refused {
+                Refused::NoKeys => Failure::unavailable(),
+                _ => Failure::invalid_token()
+                    .with_challenge("Bearer realm=\"narthex\", error=\"invalid_token\""),
+            };
+            refuse(failure, &format!("the bearer token: {refused}"))
+        })?;
+        let has = |scope: &String| bearer.token().scopes.contains(scope);
+        if let Some(lacking) = route.config.scopes.iter().find(|scope| !has(scope)) {
+            let scopes = route.config.scopes.join(" ");
+            let challenge =
+                format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{scopes}\"");
+            let failure = Failure::insufficient_scope().with_challenge(&challenge);
+            return Err(refuse(failure, &format!("the bearer token: {}", Refused::Scope(lacking.clone()))));
+        }
+        Ok(Some(Principal::Bearer(bearer)))
     }
 
     /// Whose session the request comes with.

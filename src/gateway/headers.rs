@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use crate::identity::Person;
-use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -154,11 +154,25 @@ pub fn set_identity(
     let Some((principal, assertion)) = identity else { return Ok(()) };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
+    // It was brought to us: whoever it was meant for behind us is told by the assertion.
+    if matches!(principal, Principal::Bearer(_))
+        && let Some(authorization) = headers.remove(AUTHORIZATION)
+        && route.config.access_token
+    {
+        let token = authorization.to_str().ok().and_then(|text| text.split_once(' '));
+        let token = token.and_then(|(_, token)| HeaderValue::from_str(token.trim_start_matches(' ')).ok());
+        headers.extend(token.map(|mut token| {
+            token.set_sensitive(true);
+            (OIDC_ACCESS_TOKEN, token)
+        }));
+    }
     // Apps take whoever such a header names for signed in.
-    let Some(who) = principal.signed_in() else { return Ok(()) };
+    if matches!(principal, Principal::Guest(_)) {
+        return Ok(());
+    }
     let person = OnceCell::new();
     for header in &route.config.headers {
-        let person = || person.get_or_init(|| Person::of(&catalogue.config, who.user(), who.session()));
+        let person = || person.get_or_init(|| principal.person(&catalogue.config)).as_ref();
         let Some(value) = fill(&header.value, person, route) else { continue };
         // A value that is no header value must fail the request: without it, the upstream would take
         // the person for nobody.
@@ -166,7 +180,7 @@ pub fn set_identity(
             HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
         headers.insert(header.name.clone(), value);
     }
-    if route.config.access_token {
+    if let (true, Some(who)) = (route.config.access_token, principal.signed_in()) {
         set_access_token(headers, who, now)?;
     }
     Ok(())
@@ -183,7 +197,7 @@ fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> 
 }
 
 /// A header's value with its claims filled in; `None` where one of them is absent.
-fn fill<'p>(pieces: &[Piece], person: impl Fn() -> &'p Person<'p>, route: &Route) -> Option<String> {
+fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route: &Route) -> Option<String> {
     let mut text = String::new();
     for piece in pieces {
         match piece {
@@ -192,11 +206,11 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> &'p Person<'p>, route: &Route
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
                     let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
-                    let groups = person().claim(claim).into_iter().filter(told);
+                    let groups = person()?.claim(claim).into_iter().filter(told);
                     text.push_str(&groups.collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
-                name => text.push_str(person().claim(name).first()?),
+                name => text.push_str(person()?.claim(name).first()?),
             },
         }
     }

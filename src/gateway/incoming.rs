@@ -8,7 +8,10 @@ use super::upstream::Exchange;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, UPGRADE};
+use http::header::{
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
+    HeaderMap, ORIGIN, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, Method};
 use pingora_proxy::Session;
 use std::net::{IpAddr, SocketAddr};
@@ -252,6 +255,30 @@ pub fn plain_target<'s>(session: &'s Session, incoming: &Incoming) -> Result<&'s
 /// The request's `Cookie` headers.
 pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
     session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+}
+
+/// The bearer token of a request (RFC 6750, section 2.1); none where it comes with another scheme.
+///
+/// # Errors
+/// Where it says who it is twice, or in no text.
+pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
+    let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| ())?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    match (scheme.eq_ignore_ascii_case("bearer"), next) {
+        (_, Some(_)) => Err(()),
+        (true, None) => Ok(Some(token.trim_start_matches(' '))),
+        (false, None) => Ok(None),
+    }
+}
+
+/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it was told to send, and without
+/// credentials.
+pub fn is_preflight(session: &Session) -> bool {
+    let header = session.req_header();
+    let has = |name| header.headers.contains_key(name);
+    header.method == Method::OPTIONS && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change

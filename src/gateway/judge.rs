@@ -82,24 +82,31 @@ pub async fn pass(
     wanted: ForRoute<'_>,
 ) -> Result<Passed, Stop> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
-    let signed_in = gateway.signed_in(session, incoming).await?;
+    // Fetch, section 4.8: a preflight has no credentials, and what it is told is the app's to say.
+    if route.config.bearer && incoming::is_preflight(session) {
+        let permit = policy::evaluate(Question::Public);
+        let permit =
+            permit.map_err(|_| Stop::from(Failure::internal().answer(&incoming.visitor(session))))?;
+        return Ok(Passed { permit, identity: None, guest_cookie: None });
+    }
+    let presented = gateway.presented(session, incoming, route).await?;
     let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
 
-    let (permit, principal, assumed, guest_cookie) = match (&route.rule, signed_in) {
-        (Rule::Policy(judged), signed_in) => {
+    let (permit, principal, assumed, guest_cookie) = match (&route.rule, presented) {
+        (Rule::Policy(judged), presented) => {
             let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
             if let Some(name) = requested.method_override() {
                 incoming.refused(&format!("`{name}` says another method than the request"));
                 return Err(Failure::bad_request().answer(&incoming.visitor(session)).into());
             }
-            let (principal, cookie) = match signed_in {
-                Some(signed_in) => (Principal::SignedIn(signed_in), None),
+            let (principal, cookie) = match presented {
+                Some(principal) => (principal, None),
                 None if judged.identity_pool.config.guest_role.is_none() => return Err(sign_in()),
                 None => gateway.guest(session, incoming, catalogue, &judged.identity_pool).await?,
             };
             let now = gateway.pool.clock.now();
             let refuse = |refusal: &Refusal<'_>| match &principal {
-                Principal::SignedIn(_) => {
+                Principal::SignedIn(_) | Principal::Bearer(_) => {
                     under_policy::refuse(session, judged, &requested, &principal, refusal, now)
                 }
                 Principal::Guest(_) => {
@@ -116,14 +123,14 @@ pub async fn pass(
                 under_policy::judge(judged, &assumed, &requested, now).map_err(|refusal| refuse(&refusal))?;
             (permit, Some(principal), Some(assumed), cookie)
         }
-        (rule, signed_in) => {
-            let subject = signed_in.as_ref().map(|who| who.user().id.as_str());
+        (rule, presented) => {
+            let subject = presented.as_ref().map(Principal::subject);
             let question = match rule {
                 Rule::Public => Question::Public,
                 Rule::SignedIn | Rule::Policy(_) => Question::SignedIn(subject),
             };
             let permit = policy::evaluate(question).map_err(|_| sign_in())?;
-            (permit, signed_in.map(Principal::SignedIn), None, None)
+            (permit, presented, None, None)
         }
     };
     let mint = |principal: Principal| -> Result<_, Stop> {

@@ -4,6 +4,7 @@
 use super::incoming::Incoming;
 use super::metrics;
 use crate::access::Guest;
+use crate::base::Secret;
 use crate::model::CookieScope;
 use http::HeaderMap;
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ pub enum Credential {
         /// The session that it stood for when the request began.
         id: String,
     },
+    /// A bearer token.
+    Bearer(Secret),
     /// A guest's identity.
     Guest(Guest),
 }
@@ -87,7 +90,7 @@ impl Streams {
         let Some(Watched { request, end }) = self.lock().remove(&id) else { return };
         let sid = match &request.speaks_with {
             Credential::Session { id, .. } => Some(id.as_str()),
-            Credential::Guest(_) => None,
+            Credential::Bearer(_) | Credential::Guest(_) => None,
         };
         let request_id = request.incoming.request_id.as_str();
         tracing::info!(target: "audit", event = "stream_ended", request_id, sid, reason = why);

@@ -29,6 +29,8 @@ pub struct Failure {
     pub advice: Cow<'static, str>,
     /// A way on.
     pub action: Option<Action>,
+    /// What credentials would help (RFC 9110, section 11.6.1), where that is not a session.
+    pub challenge: Option<Box<str>>,
 }
 
 /// Status, code, title, advice.
@@ -63,6 +65,18 @@ const ACCESS_DENIED: Row = (
     "access_denied",
     "You have no access to this",
     "If you should have, ask your administrator and name the request below.",
+);
+const INVALID_TOKEN: Row = (
+    StatusCode::UNAUTHORIZED,
+    "invalid_token",
+    "That token does not count here",
+    "Get a new one, and send the request again.",
+);
+const INSUFFICIENT_SCOPE: Row = (
+    StatusCode::FORBIDDEN,
+    "insufficient_scope",
+    "That token does not reach so far",
+    "Get one with the scopes that this needs.",
 );
 const NOT_FOUND: Row = (
     StatusCode::NOT_FOUND,
@@ -162,6 +176,10 @@ failures! {
     forbidden = FORBIDDEN;
     /// Policies do not let the principal have it.
     access_denied = ACCESS_DENIED;
+    /// The bearer token is not believed.
+    invalid_token = INVALID_TOKEN;
+    /// The bearer token lacks a scope.
+    insufficient_scope = INSUFFICIENT_SCOPE;
     /// No route, no page.
     not_found = NOT_FOUND;
     /// The body is larger than a page of ours takes.
@@ -192,7 +210,7 @@ failures! {
 
 impl Failure {
     fn from_row((status, code, title, advice): &Row) -> Self {
-        Self { status: *status, code, title, advice: Cow::Borrowed(advice), action: None }
+        Self { status: *status, code, title, advice: Cow::Borrowed(advice), action: None, challenge: None }
     }
 
     /// The same with a way on.
@@ -207,6 +225,12 @@ impl Failure {
         self
     }
 
+    /// The same with a challenge of its own.
+    pub fn with_challenge(mut self, challenge: &str) -> Self {
+        self.challenge = Some(challenge.into());
+        self
+    }
+
     /// The failure as an answer for `visitor`.
     pub fn answer(&self, visitor: &Visitor) -> Answer {
         let mut answer = match visitor.reader {
@@ -217,12 +241,13 @@ impl Failure {
             }
             Reader::Program => self.json(visitor),
         };
-        if self.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
-            answer
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"narthex\""));
-        }
+        // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
+        let challenge = match (&self.challenge, self.status) {
+            (Some(challenge), _) => HeaderValue::from_str(challenge).ok(),
+            (None, StatusCode::UNAUTHORIZED) => Some(HeaderValue::from_static("Cookie realm=\"narthex\"")),
+            (None, _) => None,
+        };
+        answer.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }

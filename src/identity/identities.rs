@@ -11,14 +11,15 @@ const DRAWS: usize = 3;
 /// The identities of users.
 pub struct Identities {
     store: Store,
+    ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Identities {
     /// Identities kept in `store`.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, clock, entropy }
+    pub fn new(store: Store, ring: Arc<KeyRing>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { store, ring, clock, entropy }
     }
 
     /// The identity of a user in `pool`, made where there is none.
@@ -41,6 +42,13 @@ impl Identities {
             }
         }
         Err(StoreError::Corrupt("identities: every id is taken".to_owned()))
+    }
+
+    /// The identity in `pool` of whom a bearer token speaks for: it follows from the subject, so that nothing need be
+    /// stored or read for it.
+    pub fn of_token(&self, pool: &IdentityPool, region: &str, subject: &str) -> String {
+        let mac = self.ring.mac(&[b"identity of a token", pool.id.as_bytes(), subject.as_bytes()].concat());
+        format!("{region}:{}", uuid_of(mac, 8))
     }
 
     /// Whether a guest's identity still is a guest's: one that has signed in is not.

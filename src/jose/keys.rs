@@ -1,40 +1,12 @@
 //! A signing key and its public forms.
 
+use super::Algorithm;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine as _;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use zeroize::Zeroizing;
-
-/// A signature algorithm (RFC 7518, section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-}
-
-impl Algorithm {
-    /// The name in the registry of JOSE.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-        }
-    }
-
-    /// The algorithm called `name`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        (name == "ES256").then_some(Self::Es256)
-    }
-}
-
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Es256 => Self::ES256,
-        }
-    }
-}
 
 /// Why a key was not made, read or used.
 #[derive(Debug)]
@@ -76,6 +48,7 @@ impl SigningKey {
                 let der = pair.to_pkcs8v1().map_err(failed)?;
                 Ok(Zeroizing::new(der.as_ref().to_vec()))
             }
+            other => Err(KeyError(format!("nothing is signed with {}", other.name()))),
         }
     }
 
@@ -85,11 +58,15 @@ impl SigningKey {
     /// Where `pkcs8` is no key of `algorithm`.
     pub fn read(kid: &str, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = |_| KeyError(format!("key {kid} cannot be read"));
+        if algorithm != Algorithm::Es256 {
+            return Err(KeyError(format!("nothing is signed with {}", algorithm.name())));
+        }
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(rejected)?;
         let der = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
             .map_err(|_| KeyError(format!("key {kid} has no public form")))?;
         let private = EncodingKey::from_ec_der(pkcs8);
-        let mut jwk = Jwk::from_encoding_key(&private, algorithm.into()).map_err(KeyError::signing)?;
+        let mut jwk =
+            Jwk::from_encoding_key(&private, jsonwebtoken::Algorithm::ES256).map_err(KeyError::signing)?;
         jwk.common.key_id = Some(kid.to_owned());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         jwk.common.key_operations = Some(vec![KeyOperations::Verify]);
@@ -114,6 +91,11 @@ impl SigningKey {
     /// The public half as PEM (SubjectPublicKeyInfo, RFC 7468, section 13).
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The same in the words of the library that signs.
+    pub fn jose_algorithm(&self) -> jsonwebtoken::Algorithm {
+        jsonwebtoken::Algorithm::ES256
     }
 
     pub(super) fn private(&self) -> &EncodingKey {

@@ -1,9 +1,15 @@
 //! Keys that sign, and what they sign: compact JWS (RFC 7515) of JWT claims (RFC 7519), and the
 //! public halves as a key set (RFC 7517) and as PEM.
 
+mod algorithm;
+mod jwk_set;
+mod jws;
 mod keys;
 
-pub use keys::{Algorithm, KeyError, SigningKey};
+pub use algorithm::{Algorithm, Family};
+pub use jwk_set::JwkSet;
+pub use jws::{LONGEST, Malformed, Unverified};
+pub use keys::{KeyError, SigningKey};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +20,7 @@ use serde_json::Value;
 /// # Errors
 /// [`KeyError`] where the key does not sign; it is never answered with an empty text.
 pub fn sign(key: &SigningKey, extra: &[(&str, Value)], claims: &impl Serialize) -> Result<String, KeyError> {
-    let mut header = jsonwebtoken::Header::new(key.algorithm().into());
+    let mut header = jsonwebtoken::Header::new(key.jose_algorithm());
     header.kid = Some(key.kid().to_owned());
     for (name, value) in extra {
         match (*name, value.as_str()) {

@@ -5,6 +5,7 @@
 mod backchannel;
 mod claims;
 mod client;
+mod issuer_keys;
 mod kept;
 mod metadata;
 mod oauth2;
@@ -14,6 +15,7 @@ pub mod saml;
 
 pub use backchannel::LogoutToken;
 pub use claims::{claim, tell_verified};
+pub use issuer_keys::IssuerKeys;
 pub use outbound::{Outbound, OutboundError};
 
 use crate::base::{Clock, Entropy, Timestamp};

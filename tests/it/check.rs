@@ -63,6 +63,7 @@ fn the_files_of_the_readme_are_good() {
         "## The file",
         "### Providers that people know",
         "### A company's SAML provider",
+        "## API clients",
     ] {
         let mut text = readme(section, "toml").replace("/run/secrets/AuthKey.p8", &key.display().to_string());
         for name in ["corp", "google", "github", "microsoft", "forge"] {

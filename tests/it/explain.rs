@@ -297,7 +297,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "no [[user_pool.group]] is named \"writers\"",
         "the file has editors",
     ),
-    ("policies/member.json", "policies/absent.json", "cannot read", "name a policy file"),
+    ("policies/member.json", "policies/absent.json", "cannot read", "name a file"),
     (
         "[[user_pool]]\n",
         "[[user_pool]]\n[[user_pool]]\n",

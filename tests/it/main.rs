@@ -5,6 +5,7 @@ mod support;
 mod upgrade;
 
 mod apps;
+mod bearer;
 mod beside;
 mod browser;
 mod check;

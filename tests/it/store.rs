@@ -450,7 +450,7 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     let pool = |id: &str| IdentityPool { id: id.to_owned(), config: config.identity_pools[0].clone() };
     let (one, other) = (pool("us-east-1:one"), pool("us-east-1:other"));
     let clock = Arc::new(ManualClock::new(now()));
-    let identities = Arc::new(Identities::new(store.clone(), clock, Arc::new(SystemEntropy)));
+    let identities = Arc::new(Identities::new(store.clone(), ring(), clock, Arc::new(SystemEntropy)));
 
     // However many requests of one person come first, at the same instant.
     let first = (0..8).map(|_| identities.of_user(&one, "us-east-1", "ann"));

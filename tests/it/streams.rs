@@ -73,8 +73,14 @@ pub type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
 
 pub async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
     let url = format!("{}/socket", narthex.origin("app"));
+    open_socket_with(narthex, "cookie", &cookies(visitor, &url)).await
+}
+
+/// The same with one header's value.
+pub async fn open_socket_with(narthex: &Narthex, name: &'static str, value: &str) -> Socket {
+    let url = format!("{}/socket", narthex.origin("app"));
     let mut request = url.replace("https", "wss").into_client_request().unwrap();
-    request.headers_mut().insert("cookie", cookies(visitor, &url).parse().unwrap());
+    request.headers_mut().insert(name, value.parse().unwrap());
     let stream = tls(narthex, "app", false).await;
     tokio_tungstenite::client_async(request, stream).await.unwrap().0
 }

@@ -93,7 +93,7 @@ fn verify(pool: &Pool, token: &str) -> Option<Map<String, Value>> {
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
     let keys = pool.keys.current();
     let key = keys.published.iter().find(|key| key.kid() == kid)?;
-    let mut validation = Validation::new(key.algorithm().into());
+    let mut validation = Validation::new(key.jose_algorithm());
     validation.set_issuer(&[catalogue.config.public_url.to_string()]);
     let audiences: Vec<&str> = catalogue.routes().map(|route: &Arc<Route>| route.audience.as_str()).collect();
     validation.set_audience(&audiences);

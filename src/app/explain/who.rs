@@ -2,7 +2,9 @@
 
 use super::super::build::Fatal;
 use super::super::users;
-use crate::base::{Clock as _, KeyRing, MasterKey, Secret, SystemClock, SystemEntropy, Timestamp, unb64};
+use crate::base::{
+    Clock as _, KeyRing, MasterKey, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid,
+};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool, Ids};
 use crate::config::{Config, Issuer, Kind, Oidc, Provider};
@@ -250,7 +252,7 @@ fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&
     let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
     let barred = broker::allowed(&provider.allow, &account).err();
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
-    let user = directory::new_user("", &account, now, &SystemEntropy);
+    let user = directory::new_user(uuid(&SystemEntropy), "", &account, now);
     Ok(Who { user, provider: provider.name.clone(), methods, auth_time, notes, barred })
 }
 

@@ -1,0 +1,171 @@
+//! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
+
+use super::principal::Kept;
+use crate::base::{Clock, KeyRing, Timestamp, uuid_of};
+use crate::config::{Config, TrustedIssuer};
+use crate::directory::{FederatedAccount, new_user};
+use crate::jose::Unverified;
+use crate::model::{Attributes, Identity, User};
+use crate::provider::{IssuerKeys, Outbound};
+use crate::token::{AccessToken, Refused, verify};
+use arc_swap::ArcSwap;
+use moka::future::Cache;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How many bytes of tokens are remembered, with what they say.
+const CAPACITY: u64 = 64 << 20;
+/// What a token takes beside its own text, about: what it says, read.
+const BESIDE: usize = 2;
+
+/// Whom a bearer token speaks for.
+#[derive(Clone)]
+pub struct Bearer(Arc<Live>);
+
+struct Live {
+    of: Arc<IssuerKeys>,
+    token: AccessToken,
+    user: User,
+    methods: Vec<String>,
+    verified_at: Timestamp,
+    kept: Kept,
+}
+
+impl Bearer {
+    /// What the token says.
+    pub fn token(&self) -> &AccessToken {
+        &self.0.token
+    }
+
+    /// Who has issued it.
+    pub fn issuer(&self) -> &TrustedIssuer {
+        self.0.of.issuer()
+    }
+
+    /// Whom it speaks for, in the form of a user: nobody in the directory.
+    pub fn user(&self) -> &User {
+        &self.0.user
+    }
+
+    /// How its person was authenticated (RFC 8176), as far as it says.
+    pub fn methods(&self) -> &[String] {
+        &self.0.methods
+    }
+
+    /// When its person was authenticated, or else when it was issued, as far as it says.
+    pub fn auth_time(&self) -> Timestamp {
+        let claims = &self.token().claims;
+        let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+        told.map_or(self.0.verified_at, Timestamp::from_seconds)
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.0.kept
+    }
+}
+
+/// The bearer tokens of this deployment, seen from this node.
+pub struct Bearers {
+    ring: Arc<KeyRing>,
+    outbound: Outbound,
+    clock: Arc<dyn Clock>,
+    issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
+    /// By the whole token: whoever finds an entry has shown all of it.
+    known: Cache<Arc<str>, Bearer>,
+}
+
+impl Bearers {
+    /// Tokens of the issuers that [`Bearers::apply`] will tell.
+    pub fn new(ring: Arc<KeyRing>, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+        let weigh = |token: &Arc<str>, _: &Bearer| u32::try_from(BESIDE * token.len()).unwrap_or(u32::MAX);
+        let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).build();
+        Self { ring, outbound, clock, issuers: ArcSwap::default(), known }
+    }
+
+    /// Takes over the issuers of `config`; one that did not change keeps its keys, and its tokens count on.
+    pub fn apply(&self, config: &Config) {
+        let old = self.issuers.load();
+        let issuer = |issuer: &TrustedIssuer| {
+            let same = old.iter().find(|known| known.issuer() == issuer).cloned();
+            let new = || IssuerKeys::new(issuer.clone(), self.outbound.clone(), self.clock.clone());
+            same.unwrap_or_else(|| Arc::new(new()))
+        };
+        self.issuers.store(Arc::new(config.issuers.iter().map(issuer).collect()));
+    }
+
+    /// Fetches keys that are old, each beside the others.
+    pub async fn refresh(&self) {
+        let issuers = self.issuers.load_full();
+        // What failed was told where it failed.
+        futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
+    }
+
+    /// Whom `token` speaks for.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
+        let now = self.clock.now();
+        if let Some(bearer) = self.known.get(token).await {
+            let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
+            if trusted && now < bearer.token().expires_at {
+                return Ok(bearer);
+            }
+            self.known.invalidate(token).await;
+        }
+        let read = || Unverified::read(token).map_err(Refused::Malformed);
+        let unverified = read()?;
+        let issuers = self.issuers.load_full();
+        let named = unverified.claims.get("iss").and_then(Value::as_str);
+        let of =
+            issuers.iter().find(|known| Some(known.issuer().url.as_str()) == named).ok_or(Refused::Issuer)?;
+        let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
+        let verified = match verify(unverified, of.issuer(), &keys, now) {
+            Err(Refused::UnknownKey) => {
+                let keys = of.after_unknown_key().await.map_err(|_| Refused::NoKeys)?;
+                verify(read()?, of.issuer(), &keys, now)
+            }
+            verified => verified,
+        };
+        let bearer = self.speaks(of, verified?);
+        self.known.insert(token.into(), bearer.clone()).await;
+        Ok(bearer)
+    }
+
+    /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
+    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken) -> Bearer {
+        let issuer = of.issuer();
+        let list = |name: &str| match token.claims.get(name) {
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        let attribute = |(name, value): (&String, &Value)| match value {
+            Value::String(text) => Some((name.clone(), text.clone())),
+            Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
+            _ => None,
+        };
+        let attributes: Attributes = token.claims.iter().filter_map(attribute).collect();
+        let groups = match list("cognito:groups") {
+            none if none.is_empty() => list("groups"),
+            groups => groups,
+        };
+        let account = FederatedAccount {
+            identity: Identity {
+                issuer: issuer.url.clone(),
+                subject: token.subject.clone(),
+                provider: issuer.name.clone(),
+                saml: false,
+            },
+            attributes,
+            groups,
+            told_once: &[],
+        };
+        let parts: [&[u8]; 4] =
+            [b"subject of an issuer", issuer.url.as_bytes(), b"\0", token.subject.as_bytes()];
+        let id = uuid_of(self.ring.mac(&parts.concat()), 8);
+        let verified_at = self.clock.now();
+        let user = new_user(id, "", &account, verified_at);
+        let methods = list("amr");
+        Bearer(Arc::new(Live { of: of.clone(), token, user, methods, verified_at, kept: Kept::default() }))
+    }
+}

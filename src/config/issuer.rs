@@ -1,0 +1,106 @@
+//! `[[issuer]]`: somebody else whose access tokens API clients may bring.
+
+use super::provider::{is_safe, metadata_url};
+use super::reader::{Item, Table, Wrong};
+use super::role::{TextFile, plain_name};
+use std::collections::BTreeMap;
+use url::Url;
+
+/// The signature algorithms that tokens may have (RFC 7518, section 3.1; RFC 8037): none that is symmetric.
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+
+/// An issuer of access tokens, and which of them to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedIssuer {
+    /// Unique among issuers and providers; role mappings name it.
+    pub name: String,
+    /// Its `iss`, byte for byte.
+    pub url: String,
+    /// Where its keys are.
+    pub keys: KeySource,
+    /// Whom its tokens must be for: one of these.
+    pub audiences: Vec<String>,
+    /// What they may be signed with.
+    pub algorithms: Vec<String>,
+    /// The scopes that each must have.
+    pub scopes: Vec<String>,
+    /// The claims that each must have, and their values.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Where its metadata says (OpenID Connect Discovery 1.0, RFC 8414).
+    Metadata,
+    /// A JWK Set at this address.
+    Url(Url),
+    /// A JWK Set in this file.
+    File(TextFile),
+}
+
+impl TrustedIssuer {
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let url = table
+            .must("url", "say who issues the tokens, as their `iss` does: url = \"https://idp.example.com\"")
+            .and_then(|item| item.parse(issuer_url));
+        let name = match table.get("name") {
+            Some(item) => item.parse(|text| plain_name(text, "an issuer")),
+            None => url.as_ref().and_then(|url| Url::parse(url).ok()?.host_str().map(str::to_owned)),
+        };
+        let audiences = table
+            .must(
+                "audience",
+                "say whom the tokens are for, since others' are not for you: audience = \"photos-api\"",
+            )
+            .map(|item| item.strings());
+        let keys = match table.get("jwks") {
+            None => Some(KeySource::Metadata),
+            Some(item) => key_source(&item),
+        };
+        let algorithms = table.get("algorithms").map(|item| {
+            let choices: Vec<(&str, &str)> = ALGORITHMS.iter().map(|name| (*name, *name)).collect();
+            item.one_or_more().iter().filter_map(|item| item.choice(&choices)).map(str::to_owned).collect()
+        });
+        let scopes = table.get("scopes").map(|item| item.strings()).unwrap_or_default();
+        let claims = table.get("claims").map(claims).unwrap_or_default();
+        table.finish();
+        Some(Self {
+            name: name?,
+            url: url?,
+            keys: keys?,
+            audiences: audiences?,
+            algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
+            scopes,
+            claims,
+        })
+    }
+}
+
+fn issuer_url(text: &str) -> Result<String, Wrong> {
+    let wrong = |why: String| {
+        (format!("\"{text}\" {why}"), "write it as the tokens do: \"https://idp.example.com\"".to_owned())
+    };
+    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
+    match () {
+        () if !is_safe(&url) => Err(wrong("is not https".into())),
+        // RFC 8414, section 2: "a URL that uses the "https" scheme and has no query or fragment components".
+        () if url.query().is_some() || url.fragment().is_some() => {
+            Err(wrong("has a query or a fragment".into()))
+        }
+        () => Ok(text.to_owned()),
+    }
+}
+
+fn key_source(item: &Item<'_>) -> Option<KeySource> {
+    match item.string()?.contains("://") {
+        true => item.parse(metadata_url).map(KeySource::Url),
+        false => TextFile::read(item).map(KeySource::File),
+    }
+}
+
+fn claims(item: Item<'_>) -> BTreeMap<String, String> {
+    let Some(table) = item.table("[issuer.claims]") else { return BTreeMap::new() };
+    table.all().into_iter().filter_map(|item| Some((item.key.clone(), item.string()?.to_owned()))).collect()
+}

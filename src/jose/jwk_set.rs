@@ -1,0 +1,122 @@
+//! Other people's keys: a JWK Set (RFC 7517, section 5), read into keys that verify.
+
+use super::algorithm::{Algorithm, Family};
+use crate::base::unb64;
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::ParsedPublicKey;
+use serde::Deserialize;
+
+/// The most keys of a set that are read: a rollover needs a few.
+const MOST: usize = 100;
+
+/// Keys that verify.
+#[derive(Default)]
+pub struct JwkSet(Vec<VerifyingKey>);
+
+/// A public key.
+struct VerifyingKey {
+    kid: Option<String>,
+    /// The key as each algorithm that it may be used with takes it.
+    by_algorithm: Vec<(Algorithm, ParsedPublicKey)>,
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl JwkSet {
+    /// Reads a JWK Set. RFC 7517, section 5: implementations "SHOULD ignore JWKs within a JWK Set that use "kty" values
+    /// that are not understood", or that cannot be used.
+    ///
+    /// # Errors
+    /// Where it is none, or holds no key that verifies anything.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let set: Set = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
+        let keys = set.keys.into_iter().take(MOST).filter_map(|key| serde_json::from_value(key).ok());
+        let keys: Vec<_> = keys.filter_map(|jwk: Jwk| VerifyingKey::read(&jwk)).collect();
+        if keys.is_empty() {
+            Err("it holds no key that verifies signatures".to_owned())
+        } else {
+            Ok(Self(keys))
+        }
+    }
+
+    /// Whether a key of this name is known; without a name, whether any is.
+    pub fn knows(&self, kid: Option<&str>) -> bool {
+        self.0.iter().any(|key| kid.is_none() || key.kid.as_deref() == kid)
+    }
+
+    /// Whether `signature` is one of `message` by the key called `kid`, or by any where none is named.
+    pub fn verifies(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let named = self.0.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
+        let mut keys = named.flat_map(|key| &key.by_algorithm).filter(|(of, _)| *of == algorithm);
+        keys.any(|(_, key)| key.verify_sig(message, signature).is_ok())
+    }
+}
+
+impl VerifyingKey {
+    fn read(jwk: &Jwk) -> Option<Self> {
+        // Sections 4.2 and 4.3.
+        let verifies = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
+            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        if !verifies {
+            return None;
+        }
+        // Section 4.4; RFC 8725, section 3.1: each key is used with one algorithm where it says so.
+        let named = match &jwk.alg {
+            Some(name) => Some(Algorithm::from_name(name)?),
+            None => None,
+        };
+        let algorithms =
+            Algorithm::ALL.iter().filter(|algorithm| named.is_none_or(|named| named == **algorithm));
+        let parsed = |algorithm: &Algorithm| {
+            let bytes = jwk.bytes(algorithm.family())?;
+            Some((*algorithm, ParsedPublicKey::new(algorithm.verification(), bytes).ok()?))
+        };
+        let by_algorithm: Vec<_> = algorithms.filter_map(parsed).collect();
+        (!by_algorithm.is_empty()).then(|| Self { kid: jwk.kid.clone(), by_algorithm })
+    }
+}
+
+impl Jwk {
+    /// The key as a verifier of this family takes it (RFC 7518, section 6; RFC 8037, section 2).
+    fn bytes(&self, family: Family) -> Option<Vec<u8>> {
+        let part = |value: &Option<String>| value.as_ref().and_then(unb64);
+        match (family, self.kty.as_str(), self.crv.as_deref()) {
+            (Family::Rsa, "RSA", _) => {
+                let components = PublicKeyComponents { n: part(&self.n)?, e: part(&self.e)? };
+                components.as_der().ok().map(|der| der.as_ref().to_vec())
+            }
+            (Family::Ec(curve, size), "EC", Some(named)) if curve == named => {
+                let (x, y) = (part(&self.x)?, part(&self.y)?);
+                // "The length of this octet string MUST be the full size of a coordinate."
+                (x.len() == size && y.len() == size).then(|| [&[4][..], &x, &y].concat())
+            }
+            (Family::Ed25519, "OKP", Some("Ed25519")) => part(&self.x),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A compact JWS (RFC 7515, section 7.1) of JWT claims (RFC 7519), taken apart before anything of it is believed.
+
+use super::algorithm::Algorithm;
+use crate::base::unb64;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// The longest token that is looked at: servers commonly take 8 KB of headers.
+pub const LONGEST: usize = 8 * 1024;
+
+/// A token, taken apart; nothing in it is verified.
+#[derive(Debug)]
+pub struct Unverified<'t> {
+    /// What it says it is signed with.
+    pub algorithm: Algorithm,
+    /// What it says it is signed by.
+    pub kid: Option<String>,
+    /// What kind of token it says it is, in small letters.
+    pub typ: Option<String>,
+    /// What the signature is over.
+    pub message: &'t [u8],
+    /// The signature.
+    pub signature: Vec<u8>,
+    /// The claims, each once.
+    pub claims: Map<String, Value>,
+}
+
+/// Why a token is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It is too long.
+    TooLong,
+    /// It has not three parts of base64url, with `.` between.
+    Form,
+    /// Its header is no JSON object, or says something twice.
+    Header,
+    /// It has no signature, or one by an algorithm that is none here.
+    Algorithm,
+    /// It wants something understood that is not (RFC 7515, section 4.1.11; RFC 7797).
+    Critical,
+    /// Its claims are no JSON object, or say something twice.
+    Claims,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<Value>,
+    b64: Option<Value>,
+}
+
+impl<'t> Unverified<'t> {
+    /// Takes `token` apart. What its header says of where keys may be had (`jku`, `jwk`, `x5u`, `x5c`) is never looked
+    /// at (RFC 8725, section 3.10).
+    ///
+    /// # Errors
+    /// Why it is no token.
+    pub fn read(token: &'t str) -> Result<Self, Malformed> {
+        if token.len() > LONGEST {
+            return Err(Malformed::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(Malformed::Form)?;
+        let (header, claims) = message.split_once('.').ok_or(Malformed::Form)?;
+        let part = |text: &str| unb64(text).ok_or(Malformed::Form);
+        let (header, claims, signature) = (part(header)?, part(claims)?, part(signature)?);
+        let Once(header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
+        let header: Header = serde_json::from_value(Value::Object(header)).map_err(|_| Malformed::Header)?;
+        if header.crit.is_some() || header.b64.is_some() {
+            return Err(Malformed::Critical);
+        }
+        let algorithm = Algorithm::from_name(&header.alg).ok_or(Malformed::Algorithm)?;
+        let Once(claims) = serde_json::from_slice(&claims).map_err(|_| Malformed::Claims)?;
+        let typ = header.typ.map(|typ| typ.to_ascii_lowercase());
+        Ok(Self { algorithm, kid: header.kid, typ, message: message.as_bytes(), signature, claims })
+    }
+}
+
+/// An object that says nothing twice. RFC 7519, section 4: "The Claim Names within a JWT Claims Set MUST be unique";
+/// two readers could take different ones of two.
+struct Once(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+                let mut map = Map::new();
+                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+                    if map.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a name comes twice"));
+                    }
+                }
+                Ok(Once(map))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}

@@ -1,0 +1,118 @@
+//! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
+
+use super::kept::{Kept, MIN_INTERVAL};
+use super::{Outbound, ProviderError};
+use crate::base::{Clock, Duration};
+use crate::config::{KeySource, TrustedIssuer, is_safe};
+use crate::jose::JwkSet;
+use serde::Deserialize;
+use std::sync::Arc;
+use url::Url;
+
+/// When to fetch the keys again, however good they look.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// How long keys count that cannot be fetched again.
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// An issuer's keys.
+pub struct IssuerKeys {
+    issuer: TrustedIssuer,
+    outbound: Outbound,
+    kept: Kept<JwkSet>,
+}
+
+/// What is read of an issuer's metadata.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: Url,
+}
+
+impl IssuerKeys {
+    /// Nothing is known yet of the keys of `issuer`.
+    pub fn new(issuer: TrustedIssuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+        Self { kept: Kept::new(issuer.name.clone(), clock), issuer, outbound }
+    }
+
+    /// Whose they are.
+    pub fn issuer(&self) -> &TrustedIssuer {
+        &self.issuer
+    }
+
+    /// The keys that are known, however old as far as they count; fetched only where there are none.
+    ///
+    /// # Errors
+    /// Where they are not to be had.
+    pub async fn known(&self) -> Result<Arc<JwkSet>, ProviderError> {
+        self.kept.newer_than(MAX_STALE, self.fetch()).await
+    }
+
+    /// The keys after a token came whose key is not among them: the issuer may have changed keys. Whoever makes tokens
+    /// up can have them fetched so often, and no more.
+    ///
+    /// # Errors
+    /// Where they are not to be had.
+    pub async fn after_unknown_key(&self) -> Result<Arc<JwkSet>, ProviderError> {
+        self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
+    }
+
+    /// Fetches them again where they are old.
+    ///
+    /// # Errors
+    /// Where they are not to be had.
+    pub async fn refresh(&self) -> Result<(), ProviderError> {
+        self.kept.newer_than(MAX_AGE, self.fetch()).await.map(drop)
+    }
+
+    async fn fetch(&self) -> Result<JwkSet, ProviderError> {
+        let json = match &self.issuer.keys {
+            KeySource::File(file) => file.text.clone().into_bytes(),
+            KeySource::Url(url) => self.get(url).await?,
+            KeySource::Metadata => self.get(&self.metadata().await?.jwks_uri).await?,
+        };
+        JwkSet::read(&json).map_err(|why| ProviderError::Unavailable(format!("its key set: {why}")))
+    }
+
+    /// OpenID Connect Discovery 1.0, section 4, or RFC 8414, section 3, where there is no such document.
+    async fn metadata(&self) -> Result<Metadata, ProviderError> {
+        let unavailable = |why: String| ProviderError::Unavailable(why);
+        let issuer = self.issuer.url.trim_end_matches('/');
+        let origin = issuer.match_indices('/').nth(2).map_or(issuer.len(), |(at, _)| at);
+        let (origin, path) = issuer.split_at(origin);
+        let mut failed = None;
+        for address in [
+            format!("{issuer}/.well-known/openid-configuration"),
+            format!("{origin}/.well-known/oauth-authorization-server{path}"),
+        ] {
+            let address = Url::parse(&address).map_err(|error| unavailable(error.to_string()))?;
+            let json = match self.get(&address).await {
+                Ok(json) => json,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+            };
+            let metadata: Metadata = serde_json::from_slice(&json)
+                .map_err(|error| unavailable(format!("its metadata cannot be read: {error}")))?;
+            // RFC 8414, section 3.3: it "MUST be identical to the authorization server's issuer identifier value".
+            if metadata.issuer != self.issuer.url {
+                let (told, expected) = (metadata.issuer, &self.issuer.url);
+                return Err(unavailable(format!(
+                    "its metadata says the issuer is `{told}`, not `{expected}`"
+                )));
+            }
+            if !is_safe(&metadata.jwks_uri) {
+                return Err(unavailable(format!(
+                    "its key set is not at an https address: {}",
+                    metadata.jwks_uri
+                )));
+            }
+            return Ok(metadata);
+        }
+        Err(failed.unwrap_or_else(|| unavailable("it has no metadata".to_owned())))
+    }
+
+    async fn get(&self, url: &Url) -> Result<Vec<u8>, ProviderError> {
+        self.outbound.get(url).await.map_err(|error| ProviderError::Unavailable(error.to_string()))
+    }
+}

@@ -1,0 +1,177 @@
+//! Access tokens of other issuers: whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
+
+use crate::base::{Duration, Timestamp};
+use crate::config::TrustedIssuer;
+use crate::jose::{Algorithm, JwkSet, Malformed, Unverified};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// How far clocks may differ.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// A token that is believed, whatever route it is brought to.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// Whom it speaks for, as its issuer knows them.
+    pub subject: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// Everything it says.
+    pub claims: Map<String, Value>,
+}
+
+/// Why a token is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is none.
+    Malformed(Malformed),
+    /// Nobody whom the file trusts has issued it.
+    Issuer,
+    /// It is signed with an algorithm that the file does not allow.
+    Algorithm(Algorithm),
+    /// Its issuer has no such key.
+    UnknownKey,
+    /// Its issuer's keys are not to be had.
+    NoKeys,
+    /// The signature is not by the issuer's key.
+    Signature,
+    /// It is no access token.
+    Type,
+    /// It is for somebody else.
+    Audience,
+    /// It does not say when it ends, or has ended.
+    Expired,
+    /// It does not count yet.
+    NotYet,
+    /// It does not say whom it speaks for.
+    Subject,
+    /// It lacks a claim, or the claim has another value.
+    Claim(String),
+    /// It lacks a scope.
+    Scope(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(why) => write!(f, "it is no token: {why:?}"),
+            Self::Issuer => f.write_str("no [[issuer]] of the file has issued it"),
+            Self::Algorithm(algorithm) => write!(f, "its issuer may not sign with {}", algorithm.name()),
+            Self::UnknownKey => f.write_str("its issuer has no such key"),
+            Self::NoKeys => f.write_str("its issuer's keys are not to be had"),
+            Self::Signature => f.write_str("the signature is not its issuer's"),
+            Self::Type => f.write_str("it is no access token"),
+            Self::Audience => f.write_str("it is for somebody else"),
+            Self::Expired => f.write_str("it has ended, or does not say when it does"),
+            Self::NotYet => f.write_str("it does not count yet"),
+            Self::Subject => f.write_str("it speaks for nobody"),
+            Self::Claim(name) => write!(f, "its claim `{name}` is not what the file asks for"),
+            Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
+        }
+    }
+}
+
+/// Verifies what `token` says, as one of `issuer`'s.
+///
+/// # Errors
+/// Why it is not believed.
+pub fn verify(
+    token: Unverified<'_>,
+    issuer: &TrustedIssuer,
+    keys: &JwkSet,
+    now: Timestamp,
+) -> Result<AccessToken, Refused> {
+    if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
+        return Err(Refused::Issuer);
+    }
+    if !issuer.algorithms.iter().any(|name| name == token.algorithm.name()) {
+        return Err(Refused::Algorithm(token.algorithm));
+    }
+    let kid = token.kid.as_deref();
+    if !keys.knows(kid) {
+        return Err(Refused::UnknownKey);
+    }
+    if !keys.verifies(kid, token.algorithm, token.message, &token.signature) {
+        return Err(Refused::Signature);
+    }
+    let Unverified { typ, claims, .. } = token;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    // An id token is for the client that asked for it, and opens nothing. RFC 9068, section 2.1 has a type for access
+    // tokens; others are told by what only id tokens say (OpenID Connect Core 1.0, sections 2 and 3.3.2.11).
+    let typed = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+    let of_id_tokens = ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name));
+    match (typed, text("token_use")) {
+        (_, Some(usage)) if usage != "access" => return Err(Refused::Type),
+        (Some("at+jwt"), _) => {}
+        (None | Some("jwt"), _) if !of_id_tokens => {}
+        _ => return Err(Refused::Type),
+    }
+    // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
+    // audience claim."
+    let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
+    let for_us = match claims.get("aud") {
+        Some(Value::String(audience)) => ours(audience),
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).any(ours),
+        // Cognito's access tokens have none, and name their client.
+        None => text("client_id").is_some_and(ours),
+        Some(_) => false,
+    };
+    if !for_us {
+        return Err(Refused::Audience);
+    }
+    // Sections 4.1.4 and 4.1.5.
+    let expires_at = moment(claims.get("exp")).ok_or(Refused::Expired)?;
+    if now >= expires_at.plus(SKEW) {
+        return Err(Refused::Expired);
+    }
+    for name in ["nbf", "iat"] {
+        let Some(value) = claims.get(name) else { continue };
+        if moment(Some(value)).is_none_or(|at| now.plus(SKEW) < at) {
+            return Err(Refused::NotYet);
+        }
+    }
+    let subject = text("sub").or(text("client_id")).filter(|subject| !subject.is_empty());
+    let subject =
+        subject.filter(|subject| !subject.chars().any(char::is_control)).ok_or(Refused::Subject)?.to_owned();
+    if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
+        return Err(Refused::Claim(name.clone()));
+    }
+    let scopes = scopes(&claims);
+    if let Some(lacking) = issuer.scopes.iter().find(|scope| !scopes.contains(scope)) {
+        return Err(Refused::Scope(lacking.clone()));
+    }
+    Ok(AccessToken { subject, expires_at, scopes, claims })
+}
+
+/// A NumericDate (RFC 7519, section 2): seconds, with a fraction or without.
+fn moment(value: Option<&Value>) -> Option<Timestamp> {
+    let seconds = value?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+    Some(Timestamp::from_millis((seconds * 1000.0) as i64))
+}
+
+fn has(value: Option<&Value>, wanted: &str) -> bool {
+    match value {
+        Some(Value::String(text)) => text == wanted,
+        Some(Value::Array(all)) => all.iter().any(|value| value.as_str() == Some(wanted)),
+        Some(Value::Bool(truth)) => wanted == if *truth { "true" } else { "false" },
+        Some(Value::Number(number)) => {
+            wanted.parse().is_ok_and(|wanted: serde_json::Number| wanted == *number)
+        }
+        _ => false,
+    }
+}
+
+/// RFC 9068, section 2.2.3: `scope`, separated by spaces; some say it in `scp`, some as a list.
+fn scopes(claims: &Map<String, Value>) -> Vec<String> {
+    let told = claims.get("scope").or_else(|| claims.get("scp"));
+    match told {
+        Some(Value::String(text)) => {
+            text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+        }
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}

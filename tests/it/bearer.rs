@@ -1,0 +1,516 @@
+//! API clients, who bring tokens of other issuers.
+
+use crate::roles::allows;
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::OpenIdProvider;
+use crate::support::upstream::{Seen, Upstream};
+use crate::support::visitor::{Visitor, is};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
+};
+use axum::Router;
+use axum::extract::{Request, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A private key, and the algorithm that it signs with.
+struct Key {
+    algorithm: &'static str,
+    kid: String,
+    pair: Pair,
+}
+
+enum Pair {
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    Ec(EcdsaKeyPair, &'static str),
+    Ed(Ed25519KeyPair),
+}
+
+impl Key {
+    fn new(algorithm: &'static str, kid: &str) -> Self {
+        let rsa = |encoding| Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap(), encoding);
+        let ec = |of, curve| Pair::Ec(EcdsaKeyPair::generate(of).unwrap(), curve);
+        let pair = match algorithm {
+            "RS256" => rsa(&signature::RSA_PKCS1_SHA256),
+            "RS384" => rsa(&signature::RSA_PKCS1_SHA384),
+            "RS512" => rsa(&signature::RSA_PKCS1_SHA512),
+            "PS256" => rsa(&signature::RSA_PSS_SHA256),
+            "PS384" => rsa(&signature::RSA_PSS_SHA384),
+            "PS512" => rsa(&signature::RSA_PSS_SHA512),
+            "ES256" => ec(&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
+            "ES384" => ec(&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
+            "ES512" => ec(&ECDSA_P521_SHA512_FIXED_SIGNING, "P-521"),
+            "EdDSA" => Pair::Ed(Ed25519KeyPair::generate().unwrap()),
+            other => panic!("{other}"),
+        };
+        Self { algorithm, kid: kid.to_owned(), pair }
+    }
+
+    fn jwk(&self) -> Value {
+        let mut jwk = match &self.pair {
+            Pair::Rsa(pair, _) => {
+                let key = pair.public_key();
+                let (n, e) = (key.modulus(), key.exponent());
+                json!({"kty": "RSA", "n": b64(n.big_endian_without_leading_zero()), "e": b64(e.big_endian_without_leading_zero())})
+            }
+            Pair::Ec(pair, curve) => {
+                let point = &pair.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
+            }
+            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(pair.public_key())}),
+        };
+        jwk["kid"] = self.kid.as_str().into();
+        jwk["alg"] = self.algorithm.into();
+        jwk["use"] = "sig".into();
+        jwk
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Pair::Ec(pair, _) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Pair::Ed(pair) => pair.sign(message).as_ref().to_vec(),
+        }
+    }
+
+    /// A token with this header beside `alg` and `kid`, and these claims as they are written.
+    fn token(&self, header: &Value, claims: &str) -> String {
+        let mut all = json!({"alg": self.algorithm, "kid": self.kid, "typ": "JWT"});
+        for (name, value) in header.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        let message = format!("{}.{}", b64(all.to_string()), b64(claims));
+        let signature = self.sign(message.as_bytes());
+        format!("{message}.{}", b64(signature))
+    }
+}
+
+/// What an issuer publishes.
+#[derive(Default)]
+struct Published {
+    keys: Vec<Value>,
+    /// How often the keys were fetched.
+    fetched: usize,
+    /// Whether the document is where OAuth 2.0 has it, and not where OpenID Connect has it.
+    oauth: bool,
+    down: bool,
+}
+
+/// An issuer of access tokens.
+struct Issuer {
+    port: u16,
+    key: Key,
+    published: Arc<Mutex<Published>>,
+}
+
+impl Issuer {
+    async fn start(algorithm: &'static str) -> Self {
+        let key = Key::new(algorithm, "one");
+        let published = Arc::new(Mutex::new(Published { keys: vec![key.jwk()], ..Published::default() }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = Router::new().fallback(publish).with_state((port, published.clone()));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { port, key, published }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn toml(&self, more: &str) -> String {
+        format!(
+            "[[issuer]]\nname = \"api\"\nurl = \"{}\"\naudience = [\"photos-api\", \"other\"]\n{more}\n",
+            self.url()
+        )
+    }
+
+    /// The claims of a good token, with these in their place or beside them; null takes one out.
+    fn claims(&self, other: &Value) -> Value {
+        let mut claims =
+            json!({"iss": self.url(), "sub": "ann", "aud": "photos-api", "iat": now(), "exp": now() + 300});
+        for (name, value) in other.as_object().into_iter().flatten() {
+            match value {
+                Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+                value => claims[name] = value.clone(),
+            }
+        }
+        claims
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        self.key.token(&Value::Null, &self.claims(claims).to_string())
+    }
+}
+
+async fn publish(
+    State((port, published)): State<(u16, Arc<Mutex<Published>>)>,
+    request: Request,
+) -> (axum::http::StatusCode, axum::Json<Value>) {
+    use axum::http::StatusCode;
+    let mut published = published.lock().unwrap();
+    let issuer = format!("http://127.0.0.1:{port}");
+    let metadata = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")});
+    match (request.uri().path(), published.oauth) {
+        _ if published.down => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(Value::Null)),
+        ("/keys", _) => {
+            published.fetched += 1;
+            (StatusCode::OK, axum::Json(json!({"keys": published.keys})))
+        }
+        ("/.well-known/openid-configuration", false) | ("/.well-known/oauth-authorization-server", true) => {
+            (StatusCode::OK, axum::Json(metadata))
+        }
+        _ => (StatusCode::NOT_FOUND, axum::Json(Value::Null)),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+/// A deployment that takes `issuer`'s tokens.
+async fn deployment(issuer: &Issuer, of_issuer: &str, of_route: &str) -> (Narthex, Upstream) {
+    let upstream = Upstream::start().await;
+    let narthex = NarthexBuilder::new()
+        .tables(&issuer.toml(of_issuer))
+        .route("app", upstream.port, &format!("bearer = true\n{of_route}"))
+        .start();
+    (narthex, upstream)
+}
+
+async fn bring(narthex: &Narthex, token: &str) -> reqwest::Response {
+    let client = Visitor::new(narthex).client;
+    client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_every_algorithm_open_the_door_and_the_app_is_told_whose_they_are() {
+    for algorithm in
+        ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+    {
+        let issuer = Issuer::start(algorithm).await;
+        let (narthex, upstream) = deployment(&issuer, "", "").await;
+        let claims =
+            json!({"email": "ann@api.example", "email_verified": true, "groups": ["staff"], "scope": "a b"});
+        let answer = bring(&narthex, &issuer.token(&claims)).await;
+        is(&answer, 200);
+        let seen = upstream.seen().pop().unwrap();
+        let told = seen.claims();
+        assert_eq!(
+            told["identities"],
+            json!([{"providerName": "api", "userId": "ann", "issuer": issuer.url()}])
+        );
+        assert_eq!(told["email"], "ann@api.example");
+        assert_eq!(told["cognito:groups"], json!(["staff"]));
+        assert!(told.get("sid").is_none());
+        // Another issuer's people are not ours, whatever they are called.
+        assert_ne!(told["sub"], "ann");
+        assert!(seen.all("authorization").is_empty(), "the token stays with us");
+        // Seen before, it is the same person's.
+        is(&bring(&narthex, &issuer.token(&claims)).await, 200);
+        assert_eq!(upstream.seen().pop().unwrap().claims()["sub"], told["sub"]);
+        assert_eq!(issuer.published.lock().unwrap().fetched, 1, "{algorithm}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_it() {
+    let (issuer, other) = (Issuer::start("RS256").await, Issuer::start("RS256").await);
+    let (narthex, upstream) = deployment(
+        &issuer,
+        "algorithms = [\"RS256\"]\nscopes = [\"photos\"]\n[issuer.claims]\ntenant = \"red\"",
+        "",
+    )
+    .await;
+    let good = json!({"scope": "photos more", "tenant": "red"});
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        issuer.token(&claims)
+    };
+    let claims = issuer.claims(&good).to_string();
+    let header = |header: Value| issuer.key.token(&header, &claims);
+    let unsigned = |header: Value, signature: &[u8]| {
+        format!("{}.{}.{}", b64(header.to_string()), b64(&claims), b64(signature))
+    };
+    let sound = header(json!({}));
+    is(&bring(&narthex, &sound).await, 200);
+    let passed = upstream.seen().len();
+
+    // The public key, taken for a secret.
+    let secret = issuer.key.jwk()["n"].as_str().unwrap().to_owned();
+    let confused = {
+        let message = format!("{}.{}", b64(json!({"alg": "HS256", "kid": "one"}).to_string()), b64(&claims));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+        format!("{message}.{}", b64(aws_lc_rs::hmac::sign(&key, message.as_bytes())))
+    };
+    let foreign = Key::new("RS256", "one");
+    let twice = claims.replacen('{', "{\"sub\":\"root\",", 1);
+    let (head, signature) = (sound.split('.').next().unwrap(), sound.rsplit('.').next().unwrap());
+    let whole = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let short = &whole[..whole.len() - 3];
+    let cases = [
+        ("alg none", unsigned(json!({"alg": "none"}), b""), "Algorithm"),
+        ("alg None with a signature", unsigned(json!({"alg": "NONE", "kid": "one"}), b"x"), "Algorithm"),
+        ("a public key as a secret", confused, "Algorithm"),
+        ("a key by jku", foreign.token(&json!({"jku": other.url() + "/keys"}), &claims), "the signature"),
+        ("a key by x5u", foreign.token(&json!({"x5u": other.url() + "/keys"}), &claims), "the signature"),
+        ("an embedded key", foreign.token(&json!({"jwk": foreign.jwk()}), &claims), "the signature"),
+        ("another algorithm of the same key", header(json!({"alg": "RS512"})), "may not sign with RS512"),
+        ("another issuer's key", other.key.token(&json!({}), &claims), "the signature"),
+        ("a key that nobody has", header(json!({"kid": "two"})), "no such key"),
+        ("another issuer", with("iss", json!(other.url())), "no [[issuer]]"),
+        ("an issuer with a slash more", with("iss", json!(issuer.url() + "/")), "no [[issuer]]"),
+        ("another audience", with("aud", json!("mail-api")), "somebody else"),
+        ("audiences without ours", with("aud", json!(["mail-api", 7])), "somebody else"),
+        ("no audience", with("aud", Value::Null), "somebody else"),
+        ("no end", with("exp", Value::Null), "has ended"),
+        ("an end in words", with("exp", json!("tomorrow")), "has ended"),
+        ("past its end", with("exp", json!(now() - 70)), "has ended"),
+        ("not yet", with("nbf", json!(now() + 120)), "does not count yet"),
+        ("made in the future", with("iat", json!(now() + 120)), "does not count yet"),
+        ("an id token by its nonce", with("nonce", json!("n")), "no access token"),
+        ("an id token by its use", with("token_use", json!("id")), "no access token"),
+        ("a logout token", header(json!({"typ": "logout+jwt"})), "no access token"),
+        ("no subject", with("sub", Value::Null), "speaks for nobody"),
+        ("another tenant", with("tenant", json!("blue")), "its claim `tenant`"),
+        ("a scope that only begins so", with("scope", json!("photos.read")), "lacks the scope `photos`"),
+        ("claims twice", issuer.key.token(&json!({}), &twice), "Claims"),
+        ("something critical", header(json!({"crit": ["b64"], "b64": false})), "Critical"),
+        (
+            "claims exchanged",
+            format!("{head}.{}.{signature}", b64(claims.replace("ann", "root"))),
+            "the signature",
+        ),
+        (
+            "a signature cut short",
+            format!("{}.{}", &sound[..sound.rfind('.').unwrap()], b64(short)),
+            "the signature",
+        ),
+        ("no signature", sound[..sound.rfind('.').unwrap() + 1].to_owned(), "the signature"),
+        ("two parts", sound[..sound.rfind('.').unwrap()].to_owned(), "Form"),
+        ("padding", format!("{sound}="), "Form"),
+        ("oversized", with("more", json!("x".repeat(8000))), "TooLong"),
+        ("garbage", "garbage".to_owned(), "Form"),
+        ("nothing", String::new(), "Form"),
+    ];
+    for (name, token, check) in &cases {
+        let answer = bring(&narthex, token).await;
+        is(&answer, 401);
+        let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+        assert_eq!(challenge, "Bearer realm=\"narthex\", error=\"invalid_token\"", "{name}");
+        let refused = narthex.audit("request_refused");
+        let reason = refused.last().unwrap()["reason"].as_str().unwrap();
+        assert!(reason.contains(check), "{name}: {reason}");
+    }
+    assert_eq!(upstream.seen().len(), passed);
+    // A minute is forgiven, as clocks differ.
+    is(&bring(&narthex, &with("exp", json!(now() - 30))).await, 200);
+    is(&bring(&narthex, &with("nbf", json!(now() + 30))).await, 200);
+    is(&bring(&narthex, &header(json!({"typ": "at+jwt"}))).await, 200);
+    // Nothing of a token is told to the log.
+    assert!(!narthex.log().contains(&sound[..40]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() {
+    let issuer = Issuer::start("ES256").await;
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let corp = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&corp.toml("\"anyone\""))
+        .tables(&issuer.toml(""))
+        .route("app", upstream.port, "bearer = true\nscopes = [\"photos\"]\naccess_token = true")
+        .route("app", upstream.port, "path = \"/open\"\naccess = \"public\"")
+        .start();
+    let url = |path: &str| format!("{}{path}", narthex.origin("app"));
+    let good = issuer.token(&json!({"scope": "photos"}));
+
+    // Elsewhere it passes untouched.
+    let client = Visitor::new(&narthex).client;
+    let open: Seen =
+        client.get(url("/open")).bearer_auth("theirs").send().await.unwrap().json().await.unwrap();
+    assert_eq!(open.one("authorization"), "Bearer theirs");
+    assert!(open.all("x-amzn-oidc-data").is_empty());
+
+    // Without one a program is told which would help, and a browser is sent to sign in.
+    let stranger = Visitor::new(&narthex);
+    let told = stranger.program(Method::GET, &url("/")).await;
+    is(&told, 401);
+    assert_eq!(told.headers()["www-authenticate"], "Bearer realm=\"narthex\"");
+    is(&stranger.get(&url("/")).await, 303);
+    // One that is not good is never sent anywhere.
+    let sent = client.get(url("/")).bearer_auth("bad").header("accept", "text/html").send().await.unwrap();
+    is(&sent, 401);
+    // Nor is one for want of a scope.
+    let poor =
+        client.get(url("/")).bearer_auth(issuer.token(&json!({"scope": "mail"}))).send().await.unwrap();
+    is(&poor, 403);
+    let challenge = "Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"photos\"";
+    assert_eq!(poor.headers()["www-authenticate"], challenge);
+
+    // Where the route says so, the app gets it, by our own name.
+    let seen: Seen = client.get(url("/")).bearer_auth(&good).send().await.unwrap().json().await.unwrap();
+    assert_eq!(seen.one("x-amzn-oidc-accesstoken"), good);
+    // With a session beside it, it is not plain whom the request speaks for.
+    let alice = Visitor::new(&narthex);
+    is(&alice.land(&url("/"), "alice").await, 200);
+    is(&alice.client.get(url("/")).bearer_auth(&good).send().await.unwrap(), 400);
+    let two = client.get(url("/")).bearer_auth(&good).bearer_auth(&good).send().await.unwrap();
+    is(&two, 400);
+
+    // A browser asks without credentials before it sends them.
+    let preflight = client.request(Method::OPTIONS, url("/")).header("origin", "https://spa.example.com");
+    is(&preflight.header("access-control-request-method", "GET").send().await.unwrap(), 200);
+    let asked = upstream.seen().pop().unwrap();
+    assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
+    is(&client.request(Method::OPTIONS, url("/")).send().await.unwrap(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new_ones_are_found() {
+    let issuer = Issuer::start("ES256").await;
+    issuer.published.lock().unwrap().oauth = true;
+    let (narthex, _upstream) = deployment(&issuer, "", "").await;
+    is(&bring(&narthex, &issuer.token(&json!({}))).await, 200);
+    // The fetch before counts: whoever makes a key up within ten seconds gets nothing fetched.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let made_up = (0..50).map(|kid| {
+        let token = issuer
+            .key
+            .token(&json!({"kid": format!("made up {kid}")}), &issuer.claims(&json!({})).to_string());
+        let narthex = &narthex;
+        async move { bring(narthex, &token).await.status().as_u16() }
+    });
+    assert_eq!(futures_util::future::join_all(made_up).await, vec![401; 50]);
+    assert_eq!(issuer.published.lock().unwrap().fetched, 2);
+
+    // A new key counts once it may be asked for again, and the old one is gone with the set.
+    let new = Key::new("ES256", "two");
+    issuer.published.lock().unwrap().keys = vec![new.jwk()];
+    let token = new.token(&json!({}), &issuer.claims(&json!({})).to_string());
+    let begun = std::time::Instant::now();
+    while bring(&narthex, &token).await.status() != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(13), "the new key does not count");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    is(&bring(&narthex, &issuer.token(&json!({"jti": "another"}))).await, 401);
+    // An issuer that is down keeps the keys that it had.
+    issuer.published.lock().unwrap().down = true;
+    let later = new.token(&json!({}), &issuer.claims(&json!({"jti": "later"})).to_string());
+    is(&bring(&narthex, &later).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
+    let issuer = Issuer::start("EdDSA").await;
+    let upstream = Upstream::start().await;
+    let roles = "[[role]]\nname = \"writer\"\npolicies = [\"writer.json\"]\n[[identity_pool]]\nname = \"main\"\n\
+                 [identity_pool.principal_tags]\nteam = \"team\"\n\
+                 [[identity_pool.role_mapping]]\nprovider = \"api\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
+                 rules = [{ claim = \"client_id\", match = \"Equals\", value = \"robot\", role = \"writer\" }]\n";
+    let keys = json!({"keys": [issuer.key.jwk()]}).to_string();
+    let narthex = NarthexBuilder::new()
+        .file("writer.json", allows(&["*/teams/${aws:PrincipalTag/team}/*"]).to_string())
+        .file("keys.json", keys)
+        .tables(&issuer.toml("jwks = \"keys.json\""))
+        .tables(roles)
+        .route("app", upstream.port, "bearer = true\nname = \"photos\"\naccess = \"policy\"")
+        .start();
+    let client = Visitor::new(&narthex).client;
+    let status = async |token: &str, path: &str| {
+        let url = format!("{}{path}", narthex.origin("app"));
+        client.post(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let robot = issuer.token(&json!({"client_id": "robot", "team": "red"}));
+    assert_eq!(status(&robot, "/teams/red/notes").await, 200);
+    let told = upstream.seen().pop().unwrap().claims();
+    assert_eq!(told["role"], "arn:aws:iam::123456789012:role/writer");
+    assert_eq!(told["tags"], json!({"team": "red"}));
+    // The verdict on one path serves no other.
+    assert_eq!(status(&robot, "/teams/blue/notes").await, 403);
+    assert_eq!(
+        status(&issuer.token(&json!({"client_id": "person", "team": "red"})), "/teams/red/x").await,
+        403
+    );
+    assert_eq!(issuer.published.lock().unwrap().fetched, 0, "its keys are in the file");
+    std::fs::write(narthex.folder().join("writer.json"), allows(&["GET/none"]).to_string()).unwrap();
+    crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
+    assert_eq!(status(&robot, "/teams/red/notes").await, 403);
+    // Keys that are exchanged in the file count at once, for tokens that were believed before, too.
+    let other = Key::new("EdDSA", "one");
+    std::fs::write(narthex.folder().join("writer.json"), allows(&["*"]).to_string()).unwrap();
+    std::fs::write(narthex.folder().join("keys.json"), json!({"keys": [other.jwk()]}).to_string()).unwrap();
+    let begun = std::time::Instant::now();
+    while status(&robot, "/x").await != 401 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the old key counts on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_its_token() {
+    let issuer = Issuer::start("ES256").await;
+    let port = crate::streams::app().await;
+    let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
+    // It has ended, and is forgiven that for a minute.
+    let token = issuer.token(&json!({"exp": now() - 55}));
+    let mut socket =
+        crate::streams::open_socket_with(&narthex, "authorization", &format!("Bearer {token}")).await;
+    assert!(crate::streams::echoes(&mut socket, "one").await);
+    let begun = std::time::Instant::now();
+    while crate::streams::echoes(&mut socket, "two").await {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it outlives its token");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(narthex.audit("stream_ended")[0]["reason"], "its token is over");
+}
+
+#[test]
+fn what_is_wrong_about_issuers_is_told() {
+    let good = "public_url = \"https://auth.example.com\"\n[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n\
+                [[route]]\nhost = \"app.example.com\"\nupstream = \"http://127.0.0.1:1\"\nbearer = true\n";
+    let read = |text: &str| {
+        narthex::config::Config::parse(text, "narthex.toml", std::path::Path::new("/tmp"), &|_| None)
+    };
+    assert!(read(good).is_ok(), "{}", read(good).unwrap_err());
+    for (from, to, message) in [
+        ("audience = \"api\"\n", "", "`audience` is missing in [[issuer]]"),
+        ("https://idp.example.com", "http://idp.example.com", "is not https"),
+        ("https://idp.example.com", "https://idp.example.com/?x", "has a query or a fragment"),
+        (
+            "audience = \"api\"",
+            "audience = \"api\"\nalgorithms = \"HS256\"",
+            "`algorithms` cannot be \"HS256\"",
+        ),
+        ("audience = \"api\"", "audience = \"api\"\njwks = \"http://idp.example.com/keys\"", "is not https"),
+        ("audience = \"api\"", "audience = \"api\"\njwks = \"absent.json\"", "cannot read"),
+        ("bearer = true", "scopes = \"a\"", "`scopes` are those of bearer tokens"),
+        (
+            "[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n",
+            "",
+            "no token could be good for route",
+        ),
+    ] {
+        let told = read(&good.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(told.contains(message), "{message}:\n{told}");
+    }
+}
