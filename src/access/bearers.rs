@@ -24,6 +24,8 @@ pub struct Bearer(Arc<Live>);
 
 struct Live {
     of: Arc<IssuerKeys>,
+    /// The digest of the keys that verified it.
+    keys: [u8; 32],
     token: AccessToken,
     user: User,
     methods: Vec<String>,
@@ -108,7 +110,9 @@ impl Bearers {
         let now = self.clock.now();
         if let Some(bearer) = self.known.get(token).await {
             let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
-            if trusted && now < bearer.token().expires_at {
+            // A key that is gone from its issuer's set has signed for nobody.
+            let same_keys = bearer.0.of.are(&bearer.0.keys);
+            if trusted && same_keys && now < bearer.token().expires_at {
                 return Ok(bearer);
             }
             self.known.invalidate(token).await;
@@ -120,20 +124,20 @@ impl Bearers {
         let of =
             issuers.iter().find(|known| Some(known.issuer().url.as_str()) == named).ok_or(Refused::Issuer)?;
         let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
-        let verified = match verify(unverified, of.issuer(), &keys, now) {
+        let (verified, keys) = match verify(unverified, of.issuer(), &keys, now) {
             Err(Refused::UnknownKey) => {
                 let keys = of.after_unknown_key().await.map_err(|_| Refused::NoKeys)?;
-                verify(read()?, of.issuer(), &keys, now)
+                (verify(read()?, of.issuer(), &keys, now), keys)
             }
-            verified => verified,
+            verified => (verified, keys),
         };
-        let bearer = self.speaks(of, verified?);
+        let bearer = self.speaks(of, verified?, keys.digest);
         self.known.insert(token.into(), bearer.clone()).await;
         Ok(bearer)
     }
 
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
-    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken) -> Bearer {
+    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32]) -> Bearer {
         let issuer = of.issuer();
         let list = |name: &str| match token.claims.get(name) {
             Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -166,6 +170,14 @@ impl Bearers {
         let verified_at = self.clock.now();
         let user = new_user(id, "", &account, verified_at);
         let methods = list("amr");
-        Bearer(Arc::new(Live { of: of.clone(), token, user, methods, verified_at, kept: Kept::default() }))
+        Bearer(Arc::new(Live {
+            of: of.clone(),
+            keys,
+            token,
+            user,
+            methods,
+            verified_at,
+            kept: Kept::default(),
+        }))
     }
 }

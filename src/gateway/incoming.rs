@@ -10,7 +10,7 @@ use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
-    HeaderMap, ORIGIN, UPGRADE,
+    HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue, Method};
 use pingora_proxy::Session;
@@ -278,7 +278,8 @@ pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
 pub fn is_preflight(session: &Session) -> bool {
     let header = session.req_header();
     let has = |name| header.headers.contains_key(name);
-    header.method == Method::OPTIONS && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
+    let bare = !has(AUTHORIZATION) && !has(COOKIE) && !has(CONTENT_LENGTH) && !has(TRANSFER_ENCODING);
+    header.method == Method::OPTIONS && bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change

@@ -83,7 +83,8 @@ pub async fn pass(
 ) -> Result<Passed, Stop> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
     // Fetch, section 4.8: a preflight has no credentials, and what it is told is the app's to say.
-    if route.config.bearer && incoming::is_preflight(session) {
+    let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
+    if route.config.bearer && incoming::is_preflight(session) && requested.method_override().is_none() {
         let permit = policy::evaluate(Question::Public);
         let permit =
             permit.map_err(|_| Stop::from(Failure::internal().answer(&incoming.visitor(session))))?;
@@ -94,7 +95,6 @@ pub async fn pass(
 
     let (permit, principal, assumed, guest_cookie) = match (&route.rule, presented) {
         (Rule::Policy(judged), presented) => {
-            let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
             if let Some(name) = requested.method_override() {
                 incoming.refused(&format!("`{name}` says another method than the request"));
                 return Err(Failure::bad_request().answer(&incoming.visitor(session)).into());

@@ -1,7 +1,7 @@
 //! Other people's keys: a JWK Set (RFC 7517, section 5), read into keys that verify.
 
 use super::algorithm::{Algorithm, Family};
-use crate::base::unb64;
+use crate::base::{sha256, unb64};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::ParsedPublicKey;
@@ -11,8 +11,11 @@ use serde::Deserialize;
 const MOST: usize = 100;
 
 /// Keys that verify.
-#[derive(Default)]
-pub struct JwkSet(Vec<VerifyingKey>);
+pub struct JwkSet {
+    keys: Vec<VerifyingKey>,
+    /// SHA-256 of the set as it was read: two of the same are the same.
+    pub digest: [u8; 32],
+}
 
 /// A public key.
 struct VerifyingKey {
@@ -54,13 +57,13 @@ impl JwkSet {
         if keys.is_empty() {
             Err("it holds no key that verifies signatures".to_owned())
         } else {
-            Ok(Self(keys))
+            Ok(Self { keys, digest: sha256(json) })
         }
     }
 
     /// Whether a key of this name is known; without a name, whether any is.
     pub fn knows(&self, kid: Option<&str>) -> bool {
-        self.0.iter().any(|key| kid.is_none() || key.kid.as_deref() == kid)
+        self.keys.iter().any(|key| kid.is_none() || key.kid.as_deref() == kid)
     }
 
     /// Whether `signature` is one of `message` by the key called `kid`, or by any where none is named.
@@ -71,7 +74,7 @@ impl JwkSet {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let named = self.0.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
+        let named = self.keys.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
         let mut keys = named.flat_map(|key| &key.by_algorithm).filter(|(of, _)| *of == algorithm);
         keys.any(|(_, key)| key.verify_sig(message, signature).is_ok())
     }

@@ -39,6 +39,11 @@ impl IssuerKeys {
         &self.issuer
     }
 
+    /// Whether the keys that are known now are those of this digest.
+    pub fn are(&self, digest: &[u8; 32]) -> bool {
+        self.kept.now().is_some_and(|keys| keys.digest == *digest)
+    }
+
     /// The keys that are known, however old as far as they count; fetched only where there are none.
     ///
     /// # Errors

@@ -41,6 +41,11 @@ impl<D> Kept<D> {
         Self { provider, clock, known, fetching: Mutex::default() }
     }
 
+    /// The document that is there now, however old; nobody waits for it.
+    pub fn now(&self) -> Option<Arc<D>> {
+        self.known.load().document.as_ref().map(|(document, _)| document.clone())
+    }
+
     /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
     /// day, and nobody asks again for some seconds.
     pub async fn newer_than(

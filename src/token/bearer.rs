@@ -115,7 +115,7 @@ pub fn verify(
         Some(Value::String(audience)) => ours(audience),
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).any(ours),
         // Cognito's access tokens have none, and name their client.
-        None => text("client_id").is_some_and(ours),
+        None => text("token_use") == Some("access") && text("client_id").is_some_and(ours),
         Some(_) => false,
     };
     if !for_us {
@@ -132,9 +132,8 @@ pub fn verify(
             return Err(Refused::NotYet);
         }
     }
-    let subject = text("sub").or(text("client_id")).filter(|subject| !subject.is_empty());
-    let subject =
-        subject.filter(|subject| !subject.chars().any(char::is_control)).ok_or(Refused::Subject)?.to_owned();
+    let plain = |subject: &&str| !subject.is_empty() && !subject.chars().any(char::is_control);
+    let subject = text("sub").filter(plain).ok_or(Refused::Subject)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
         return Err(Refused::Claim(name.clone()));
     }

@@ -378,11 +378,24 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     is(&two, 400);
 
     // A browser asks without credentials before it sends them.
-    let preflight = client.request(Method::OPTIONS, url("/")).header("origin", "https://spa.example.com");
-    is(&preflight.header("access-control-request-method", "GET").send().await.unwrap(), 200);
+    let ask = |headers: &[(&'static str, &'static str)]| {
+        let request = Visitor::new(&narthex).client.request(Method::OPTIONS, url("/"));
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send()
+    };
+    let preflight = [("origin", "https://spa.example.com"), ("access-control-request-method", "GET")];
+    is(&ask(&preflight).await.unwrap(), 200);
     let asked = upstream.seen().pop().unwrap();
     assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
-    is(&client.request(Method::OPTIONS, url("/")).send().await.unwrap(), 401);
+    is(&ask(&[]).await.unwrap(), 401);
+    // What a browser would not send with it makes it none.
+    for sly in [
+        ("x-http-method-override", "DELETE"),
+        ("cookie", "a=b"),
+        ("authorization", "Basic eDp5"),
+        ("content-length", "0"),
+    ] {
+        is(&ask(&[&preflight[..], &[sly]].concat()).await.unwrap(), 401);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,7 +403,8 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
     let issuer = Issuer::start("ES256").await;
     issuer.published.lock().unwrap().oauth = true;
     let (narthex, _upstream) = deployment(&issuer, "", "").await;
-    is(&bring(&narthex, &issuer.token(&json!({}))).await, 200);
+    let first = issuer.token(&json!({}));
+    is(&bring(&narthex, &first).await, 200);
     // The fetch before counts: whoever makes a key up within ten seconds gets nothing fetched.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let made_up = (0..50).map(|kid| {
@@ -413,6 +427,8 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     is(&bring(&narthex, &issuer.token(&json!({"jti": "another"}))).await, 401);
+    // So is what was believed by it, though it was remembered.
+    is(&bring(&narthex, &first).await, 401);
     // An issuer that is down keeps the keys that it had.
     issuer.published.lock().unwrap().down = true;
     let later = new.token(&json!({}), &issuer.claims(&json!({"jti": "later"})).to_string());
