@@ -278,7 +278,8 @@ pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
 pub fn is_preflight(session: &Session) -> bool {
     let header = session.req_header();
     let has = |name| header.headers.contains_key(name);
-    let bare = !has(AUTHORIZATION) && !has(COOKIE) && !has(CONTENT_LENGTH) && !has(TRANSFER_ENCODING);
+    let empty = header.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    let bare = empty && !has(TRANSFER_ENCODING) && !has(AUTHORIZATION) && !has(COOKIE);
     header.method == Method::OPTIONS && bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 

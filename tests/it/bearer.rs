@@ -388,12 +388,7 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
     is(&ask(&[]).await.unwrap(), 401);
     // What a browser would not send with it makes it none.
-    for sly in [
-        ("x-http-method-override", "DELETE"),
-        ("cookie", "a=b"),
-        ("authorization", "Basic eDp5"),
-        ("content-length", "0"),
-    ] {
+    for sly in [("x-http-method-override", "DELETE"), ("cookie", "a=b"), ("authorization", "Basic eDp5")] {
         is(&ask(&[&preflight[..], &[sly]].concat()).await.unwrap(), 401);
     }
 }
