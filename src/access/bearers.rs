@@ -1,7 +1,7 @@
 //! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
 
 use super::principal::Kept;
-use crate::base::{Clock, KeyRing, Timestamp, uuid_of};
+use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
 use crate::config::{Config, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};
 use crate::jose::Unverified;
@@ -14,9 +14,15 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// How many bytes of tokens are remembered, with what they say.
-const CAPACITY: u64 = 64 << 20;
-/// What a token takes beside its own text, about: what it says, read.
-const BESIDE: usize = 2;
+const CAPACITY: u64 = 256 << 20;
+/// What a token takes beside its own text: what it says, read twice, and the assertion that was made for it.
+const BESIDE: usize = 4096;
+/// How long one is remembered that nobody brings.
+const IDLE: Duration = Duration::from_secs(3600);
+/// The longest value of a claim that counts, as for providers'.
+const LONGEST_VALUE: usize = 2048;
+const LONGEST_GROUP: usize = 256;
+const MOST_GROUPS: usize = 1000;
 
 /// Whom a bearer token speaks for.
 #[derive(Clone)]
@@ -58,7 +64,7 @@ impl Bearer {
     pub fn auth_time(&self) -> Timestamp {
         let claims = &self.token().claims;
         let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
-        told.map_or(self.0.verified_at, Timestamp::from_seconds)
+        told.map_or(self.0.verified_at, |told| Timestamp::from_seconds(told).min(self.0.verified_at))
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -79,8 +85,9 @@ pub struct Bearers {
 impl Bearers {
     /// Tokens of the issuers that [`Bearers::apply`] will tell.
     pub fn new(ring: Arc<KeyRing>, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        let weigh = |token: &Arc<str>, _: &Bearer| u32::try_from(BESIDE * token.len()).unwrap_or(u32::MAX);
-        let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).build();
+        let weigh =
+            |token: &Arc<str>, _: &Bearer| u32::try_from(4 * token.len() + BESIDE).unwrap_or(u32::MAX);
+        let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE).build();
         Self { ring, outbound, clock, issuers: ArcSwap::default(), known }
     }
 
@@ -88,9 +95,12 @@ impl Bearers {
     pub fn apply(&self, config: &Config) {
         let old = self.issuers.load();
         let issuer = |issuer: &TrustedIssuer| {
-            let same = old.iter().find(|known| known.issuer() == issuer).cloned();
+            if let Some(same) = old.iter().find(|known| known.issuer() == issuer) {
+                return same.clone();
+            }
+            let keys = old.iter().find_map(|known| known.of(issuer));
             let new = || IssuerKeys::new(issuer.clone(), self.outbound.clone(), self.clock.clone());
-            same.unwrap_or_else(|| Arc::new(new()))
+            Arc::new(keys.unwrap_or_else(new))
         };
         self.issuers.store(Arc::new(config.issuers.iter().map(issuer).collect()));
     }
@@ -102,27 +112,49 @@ impl Bearers {
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
+    /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
+    pub async fn still(&self, token: &str) -> Option<Bearer> {
+        let now = self.clock.now();
+        if let Some(bearer) = self.remembered(token, now).await {
+            return Some(bearer);
+        }
+        let unverified = Unverified::read(token).ok()?;
+        let of = self.issuer_of(&unverified)?;
+        let keys = of.now()?;
+        Some(self.speaks(&of, verify(unverified, of.issuer(), &keys, now).ok()?, keys.digest))
+    }
+
+    /// What is remembered of `token`, where it counts.
+    async fn remembered(&self, token: &str, now: Timestamp) -> Option<Bearer> {
+        let bearer = self.known.get(token).await?;
+        let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
+        // A key that is gone from its issuer's set has signed for nobody.
+        let same_keys = bearer.0.of.are(&bearer.0.keys);
+        if trusted && same_keys && now < bearer.token().expires_at {
+            return Some(bearer);
+        }
+        self.known.invalidate(token).await;
+        None
+    }
+
+    /// The issuer that a token names.
+    fn issuer_of(&self, token: &Unverified<'_>) -> Option<Arc<IssuerKeys>> {
+        let named = token.claims.get("iss").and_then(Value::as_str);
+        self.issuers.load().iter().find(|known| Some(known.issuer().url.as_str()) == named).cloned()
+    }
+
     /// Whom `token` speaks for.
     ///
     /// # Errors
     /// Why it is not believed.
     pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
         let now = self.clock.now();
-        if let Some(bearer) = self.known.get(token).await {
-            let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
-            // A key that is gone from its issuer's set has signed for nobody.
-            let same_keys = bearer.0.of.are(&bearer.0.keys);
-            if trusted && same_keys && now < bearer.token().expires_at {
-                return Ok(bearer);
-            }
-            self.known.invalidate(token).await;
+        if let Some(bearer) = self.remembered(token, now).await {
+            return Ok(bearer);
         }
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
-        let issuers = self.issuers.load_full();
-        let named = unverified.claims.get("iss").and_then(Value::as_str);
-        let of =
-            issuers.iter().find(|known| Some(known.issuer().url.as_str()) == named).ok_or(Refused::Issuer)?;
+        let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
         let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
         let (verified, keys) = match verify(unverified, of.issuer(), &keys, now) {
             Err(Refused::UnknownKey) => {
@@ -139,19 +171,35 @@ impl Bearers {
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
     fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32]) -> Bearer {
         let issuer = of.issuer();
-        let list = |name: &str| match token.claims.get(name) {
-            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            _ => Vec::new(),
+        let plain = |text: &str, longest: usize| {
+            (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
+        };
+        let list = |name: &str| -> Vec<String> {
+            let all = match token.claims.get(name) {
+                Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+                Some(Value::String(one)) => vec![one.as_str()],
+                _ => Vec::new(),
+            };
+            let good = all.into_iter().filter(|text| plain(text, LONGEST_GROUP));
+            good.take(MOST_GROUPS).map(str::to_owned).collect()
         };
         let attribute = |(name, value): (&String, &Value)| match value {
-            Value::String(text) => Some((name.clone(), text.clone())),
+            Value::String(text) => plain(text, LONGEST_VALUE).then(|| (name.clone(), text.clone())),
             Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
             _ => None,
         };
-        let attributes: Attributes = token.claims.iter().filter_map(attribute).collect();
+        let mut attributes: Attributes = token.claims.iter().filter_map(attribute).collect();
+        if attributes.get("email").is_some_and(|email| !is_address(email)) {
+            attributes.remove("email");
+        }
         let groups = match list("cognito:groups") {
             none if none.is_empty() => list("groups"),
             groups => groups,
+        };
+        // When it was is a part of how it was: a token that was renewed since tells neither.
+        let methods = match token.claims.get("auth_time") {
+            Some(Value::Number(_)) => list("amr"),
+            _ => Vec::new(),
         };
         let account = FederatedAccount {
             identity: Identity {
@@ -169,7 +217,6 @@ impl Bearers {
         let id = uuid_of(self.ring.mac(&parts.concat()), 8);
         let verified_at = self.clock.now();
         let user = new_user(id, "", &account, verified_at);
-        let methods = list("amr");
         Bearer(Arc::new(Live {
             of: of.clone(),
             keys,
@@ -180,4 +227,12 @@ impl Bearers {
             kept: Kept::default(),
         }))
     }
+}
+
+/// Whether it is one address, and nothing that would pass for two.
+fn is_address(email: &str) -> bool {
+    email.split('@').count() == 2
+        && !email.starts_with('@')
+        && !email.ends_with('@')
+        && !email.contains([',', ' ', ';', '<', '>', '"'])
 }

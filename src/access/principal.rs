@@ -70,6 +70,7 @@ impl Principal {
                 groups: Groups::of(config, &bearer.issuer().name, &bearer.user().groups),
                 methods: bearer.methods(),
                 auth_time: bearer.auth_time(),
+                of_user_pool: false,
             }),
             Self::Guest(_) => None,
         }

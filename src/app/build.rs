@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, Parts, TlsStore};
 use crate::identity::Identities;
 use crate::jose::Algorithm;
 use crate::oauth::{self, Pool};
-use crate::provider::Outbound;
+use crate::provider::{Outbound, unusable_key_files};
 use crate::store::Store;
 use crate::token::KeyChain;
 use std::fmt;
@@ -68,6 +68,10 @@ impl App {
     /// # Errors
     /// Whatever keeps it from serving.
     pub async fn build(config: Config) -> Result<Self, Fatal> {
+        let unusable = unusable_key_files(&config);
+        if !unusable.is_empty() {
+            return Err(Fatal::new("an issuer's keys cannot be used", unusable.join("; ")));
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {

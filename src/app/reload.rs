@@ -5,6 +5,7 @@ use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Config, KeySource};
 use crate::gateway;
+use crate::provider::unusable_key_files;
 use crate::store::Change;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -92,6 +93,10 @@ async fn reload(app: &App, file: &Path) -> Result<Versions, String> {
     let unusable = gateway::unusable_authorities(&config);
     if !unusable.is_empty() {
         return Err(format!("an upstream's authority cannot be used: {}", unusable.join("; ")));
+    }
+    let unusable = unusable_key_files(&config);
+    if !unusable.is_empty() {
+        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")));
     }
     app.tls.reload(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();

@@ -63,7 +63,7 @@ impl TrustedIssuer {
             let choices: Vec<(&str, &str)> = ALGORITHMS.iter().map(|name| (*name, *name)).collect();
             item.one_or_more().iter().filter_map(|item| item.choice(&choices)).map(str::to_owned).collect()
         });
-        let scopes = table.get("scopes").map(|item| item.strings()).unwrap_or_default();
+        let scopes = table.get("scopes").map(|item| scopes(&item)).unwrap_or_default();
         let claims = table.get("claims").map(claims).unwrap_or_default();
         table.finish();
         Some(Self {
@@ -91,6 +91,18 @@ fn issuer_url(text: &str) -> Result<String, Wrong> {
         }
         () => Ok(text.to_owned()),
     }
+}
+
+/// RFC 6749, section 3.3: a scope is printable ASCII, without space, `"` and `\`.
+pub(super) fn scopes(item: &Item<'_>) -> Vec<String> {
+    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    let scope = |text: &str| match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err((format!("\"{text}\" is no scope"), "write each as a text of its own: [\"a\", \"b\"]".into()))
+        }
+    };
+    item.one_or_more().iter().filter_map(|item| item.parse(scope)).collect()
 }
 
 fn key_source(item: &Item<'_>) -> Option<KeySource> {

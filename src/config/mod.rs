@@ -31,7 +31,8 @@ pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use role::{Role, TextFile};
 pub use route::{
-    Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Route, SameSite, Scheme, Upstream,
+    Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Preflight, Route, SameSite,
+    Scheme, Upstream,
 };
 pub use saml::{MetadataSource, Saml};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};

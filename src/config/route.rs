@@ -1,5 +1,6 @@
 //! `[[route]]`: host and path to upstream, and who may pass.
 
+use super::issuer::scopes;
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
 use super::role::plain_name;
@@ -33,6 +34,10 @@ pub struct Route {
     pub identity_pool: Option<String>,
     /// Whether `Authorization: Bearer` is ours to judge.
     pub bearer: bool,
+    /// What becomes of a preflight of CORS, where bearer tokens are taken.
+    pub preflight: Preflight,
+    /// The origins whose scripts may read what is answered here.
+    pub cors_origins: Vec<String>,
     /// The scopes that a bearer token must have here.
     pub scopes: Vec<String>,
     /// What becomes of a request that speaks for nobody, where somebody is wanted.
@@ -85,6 +90,15 @@ pub enum SameSite {
     Lax,
     /// There, too.
     None,
+}
+
+/// What becomes of a preflight (Fetch, section 4.8), which has no credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preflight {
+    /// It is answered, by what the file says of its origin.
+    Answer,
+    /// It is passed on to the app, which answers it.
+    Pass,
 }
 
 /// What a path may hold.
@@ -201,9 +215,13 @@ impl Route {
             .get("same_site")
             .and_then(|item| item.choice(&[("lax", SameSite::Lax), ("none", SameSite::None)]));
         let groups = table.get("groups").map(|item| item.strings());
-        let scopes = table.get("scopes").map(|item| (item.strings(), item));
+        let scopes = table.get("scopes").map(|item| (scopes(&item), item));
         let flag = |key| table.get(key).and_then(|item| item.boolean());
         let (preserve_host, strip_prefix) = (flag("preserve_host"), flag("strip_prefix"));
+        let preflight = table
+            .get("preflight")
+            .and_then(|item| item.choice(&[("answer", Preflight::Answer), ("pass", Preflight::Pass)]));
+        let cors_origins = table.get("cors_origins").map(|item| origins(&item)).unwrap_or_default();
         let (access_token, bearer) = (flag("access_token"), flag("bearer").unwrap_or(false));
         if let (Some((_, item)), false) = (&scopes, bearer) {
             item.wrong("`scopes` are those of bearer tokens", "say bearer = true, or remove it");
@@ -232,6 +250,8 @@ impl Route {
             access: access.unwrap_or(Access::SignedIn),
             identity_pool,
             bearer,
+            preflight: preflight.unwrap_or(Preflight::Answer),
+            cors_origins,
             scopes: scopes.map(|(scopes, _)| scopes).unwrap_or_default(),
             on_unauthenticated_request: on_unauthenticated_request.unwrap_or(OnUnauthenticatedRequest::Auto),
             same_site: same_site.unwrap_or(SameSite::Lax),
@@ -281,6 +301,22 @@ fn identity_pool(table: &Table<'_>, under_policy: bool, known: &[String]) -> Opt
             None
         }
     }
+}
+
+/// Origins as browsers write them (RFC 6454, section 6.2).
+fn origins(item: &Item<'_>) -> Vec<String> {
+    let origin = |text: &str| {
+        let good = Url::parse(text)
+            .is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text);
+        match good {
+            true => Ok(text.to_owned()),
+            false => Err((
+                format!("\"{text}\" is no origin"),
+                "write scheme and host, and the port where it is not the scheme's: \"https://spa.example.com\"".into(),
+            )),
+        }
+    };
+    item.one_or_more().iter().filter_map(|item| item.parse(origin)).collect()
 }
 
 fn host(text: &str) -> Result<Host, Wrong> {

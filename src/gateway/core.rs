@@ -8,7 +8,7 @@ use super::stop::Stop;
 use super::streams::{Credential, LongRequest, Open, Streams};
 use super::table::{Place, Table};
 use super::under_policy::{self, Requested};
-use crate::access::{APP_COOKIE, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
+use crate::access::{APP_COOKIE, Bearer, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
 use crate::base::{Duration, Secret};
 use crate::broker::Attempts;
 use crate::catalogue::{Catalogue, IdentityPool, Route, Rule};
@@ -132,9 +132,9 @@ impl Gateway {
     /// store was silent too long, it may not either.
     async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.speaks_with {
-            Credential::Bearer(token) => match self.bearers.bearer(token.expose()).await {
-                Ok(bearer) => Principal::Bearer(bearer),
-                Err(_) => return Some("its token is over"),
+            Credential::Bearer(token) => match self.bearers.still(token.expose()).await {
+                Some(bearer) => Principal::Bearer(bearer),
+                None => return Some("its token is over"),
             },
             Credential::Guest(guest) => match self.guests.is_still(guest).await {
                 Ok(true) => Principal::Guest(guest.clone()),
@@ -150,6 +150,11 @@ impl Gateway {
         let Ok(path) = Path::parse(&request.path) else { return None };
         // A route that is gone leaves what it began alone.
         let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
+        if let Principal::Bearer(bearer) = &principal
+            && (!entry.route.config.bearer || lacking(bearer, &entry.route).is_some())
+        {
+            return Some("its token does not count here any more");
+        }
         let judged = match (&entry.route.rule, &principal) {
             (Rule::Policy(judged), _) => judged,
             (Rule::SignedIn, Principal::Guest(_)) => return Some("nobody is signed in"),
@@ -221,21 +226,24 @@ impl Gateway {
                 "a bearer token and a session's cookie come together",
             ));
         }
+        let challenge = |scopes: &[String]| {
+            format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
+        };
         let bearer = self.bearers.bearer(token).await.map_err(|refused| {
-            let failure = match refused {
+            let failure = match &refused {
+                // RFC 6750, section 3.1: it "requires higher privileges than provided".
+                Refused::Scope(scope) => {
+                    Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
+                }
                 Refused::NoKeys => Failure::unavailable(),
                 _ => Failure::invalid_token()
                     .with_challenge("Bearer realm=\"narthex\", error=\"invalid_token\""),
             };
             refuse(failure, &format!("the bearer token: {refused}"))
         })?;
-        let has = |scope: &String| bearer.token().scopes.contains(scope);
-        if let Some(lacking) = route.config.scopes.iter().find(|scope| !has(scope)) {
-            let scopes = route.config.scopes.join(" ");
-            let challenge =
-                format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{scopes}\"");
-            let failure = Failure::insufficient_scope().with_challenge(&challenge);
-            return Err(refuse(failure, &format!("the bearer token: {}", Refused::Scope(lacking.clone()))));
+        if let Some(scope) = lacking(&bearer, route) {
+            let failure = Failure::insufficient_scope().with_challenge(&challenge(&route.config.scopes));
+            return Err(refuse(failure, &format!("the bearer token: {}", Refused::Scope(scope.to_owned()))));
         }
         Ok(Some(Principal::Bearer(bearer)))
     }
@@ -273,6 +281,12 @@ impl Gateway {
         let (guest, cookie) = self.guests.welcome(host, catalogue.same_site(host), pool, region);
         Ok((Principal::Guest(guest), Some(cookie)))
     }
+}
+
+/// A scope that the route asks for, and the token lacks.
+fn lacking<'r>(bearer: &Bearer, route: &'r Route) -> Option<&'r str> {
+    let scopes = &bearer.token().scopes;
+    route.config.scopes.iter().find(|scope| !scopes.contains(scope)).map(String::as_str)
 }
 
 /// The store is needed, and does not do its part.

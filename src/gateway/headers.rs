@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use crate::identity::Person;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -159,8 +159,9 @@ pub fn set_identity(
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
     {
-        let token = authorization.to_str().ok().and_then(|text| text.split_once(' '));
-        let token = token.and_then(|(_, token)| HeaderValue::from_str(token.trim_start_matches(' ')).ok());
+        let token = authorization.to_str().ok().and_then(|text| text.split_once([' ', '\t']));
+        let token =
+            token.and_then(|(_, token)| HeaderValue::from_str(token.trim_start_matches([' ', '\t'])).ok());
         headers.extend(token.map(|mut token| {
             token.set_sensitive(true);
             (OIDC_ACCESS_TOKEN, token)
@@ -218,11 +219,12 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
 }
 
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id, and the cookie of a guest who is new.
+/// request's id, the cookie of a guest who is new, and what `cors` adds where the app says nothing of that.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
     incoming: &Incoming,
     guest_cookie: Option<&str>,
+    cors: impl FnOnce(&mut HeaderMap),
 ) -> Result<()> {
     let canonical = response.status.canonical_reason();
     let reason = response.get_reason_phrase().filter(|reason| Some(*reason) != canonical).map(str::to_owned);
@@ -247,6 +249,9 @@ pub fn rewrite_response(
         for name in ["cdn-cache-control", "surrogate-control", "expires"] {
             headers.remove(name);
         }
+    }
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        cors(headers);
     }
     headers.insert(REQUEST_ID, incoming.id_header());
     *response = parts.into();

@@ -265,10 +265,10 @@ pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
     let text = value.to_str().map_err(|_| ())?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let (scheme, token) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     match (scheme.eq_ignore_ascii_case("bearer"), next) {
         (_, Some(_)) => Err(()),
-        (true, None) => Ok(Some(token.trim_start_matches(' '))),
+        (true, None) => Ok(Some(token.trim_start_matches([' ', '\t']))),
         (false, None) => Ok(None),
     }
 }

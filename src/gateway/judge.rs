@@ -3,6 +3,7 @@
 
 use super::app_host;
 use super::core::Gateway;
+use super::cors;
 use super::incoming::{self, Incoming};
 use super::path::Path;
 use super::stop::Stop;
@@ -10,6 +11,7 @@ use super::table::{Entry, Place, Table};
 use super::under_policy::{self, Refusal, Requested};
 use crate::access::{Assertion, Principal};
 use crate::catalogue::Rule;
+use crate::config::Preflight;
 use crate::hosted::Failure;
 use crate::policy::{self, Denial, Permit, Question};
 use pingora_proxy::Session;
@@ -82,9 +84,12 @@ pub async fn pass(
     wanted: ForRoute<'_>,
 ) -> Result<Passed, Stop> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
-    // Fetch, section 4.8: a preflight has no credentials, and what it is told is the app's to say.
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
     if route.config.bearer && incoming::is_preflight(session) && requested.method_override().is_none() {
+        // The file says that the app answers it, whoever sends it.
+        let Preflight::Pass = route.config.preflight else {
+            return Err(cors::preflight(session, incoming, &route.config));
+        };
         let permit = policy::evaluate(Question::Public);
         let permit =
             permit.map_err(|_| Stop::from(Failure::internal().answer(&incoming.visitor(session))))?;

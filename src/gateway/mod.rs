@@ -8,6 +8,7 @@ mod bridge;
 mod buffered;
 mod connection;
 mod core;
+mod cors;
 mod forward_auth;
 mod framing;
 mod headers;

@@ -76,10 +76,9 @@ impl<'r> Path<'r> {
         plain.filter(|part| !part.is_empty()).collect()
     }
 
-    /// The segments as such a server would take them, for a request by `method`; none where every server reads it
-    /// as we do.
-    pub fn loose(&self, method: &str) -> Option<Vec<String>> {
-        if !self.foldable && !method.bytes().any(|b| b.is_ascii_lowercase()) {
+    /// The segments as such a server would take them; none where every server reads them as we do.
+    pub fn loose(&self) -> Option<Vec<String>> {
+        if !self.foldable {
             return None;
         }
         let mut segments = self.folded();

@@ -7,7 +7,7 @@ use super::stop::Stop;
 use super::streams::Open;
 use super::table::{Entry, Place, Table};
 use super::upstream::Exchange;
-use super::{app_host, bridge, connection, forward_auth, headers, metrics, outer, path};
+use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer, path};
 use crate::access::{Assertion, Principal};
 use crate::base::Duration;
 use crate::config::Upstream;
@@ -213,7 +213,10 @@ impl ProxyHttp for Door {
         if incoming::may_take_long(&response.headers) {
             forward.watch(&self.gateway, session);
         }
-        headers::rewrite_response(response, &forward.incoming, forward.guest_cookie.as_deref())
+        let (asked, route) = (&session.req_header().headers, &forward.entry.route.config);
+        headers::rewrite_response(response, &forward.incoming, forward.guest_cookie.as_deref(), |told| {
+            cors::allow(told, asked, route);
+        })
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.

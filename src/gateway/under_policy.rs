@@ -61,7 +61,7 @@ pub fn judge<'a>(
 ) -> Result<Permit, Refusal<'a>> {
     let method = requested.incoming.method.as_str();
     let resource = judged.resource_of(method, &requested.path.segments);
-    let loose = requested.path.loose(method).map(|segments| judged.resource_of(method, &segments));
+    let loose = requested.path.loose().map(|segments| judged.resource_of(method, &segments));
     let loose = loose.as_deref().unwrap_or(&resource);
     let context = requested.context(assumed, now);
     let asked =

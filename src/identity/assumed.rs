@@ -60,10 +60,11 @@ impl Assumed {
         let user_pool =
             || format!("cognito-idp.{}.amazonaws.com/{}", catalogue.config.region, catalogue.pool.id);
         let (amr, subject) = match person {
-            Some(person) => (
-                vec!["authenticated".to_owned(), person.provider.to_owned(), user_pool()],
-                person.user.id.as_str(),
-            ),
+            Some(person) => {
+                let by = ["authenticated".to_owned(), person.provider.to_owned()];
+                let pool = person.of_user_pool.then(user_pool);
+                (by.into_iter().chain(pool).collect(), person.user.id.as_str())
+            }
             None => (vec!["unauthenticated".to_owned()], identity_id.as_str()),
         };
         let tag = |(name, claim): (&String, &String)| {

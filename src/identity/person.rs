@@ -18,6 +18,8 @@ pub struct Person<'a> {
     pub methods: &'a [String],
     /// When.
     pub auth_time: Timestamp,
+    /// Whether it is a user of the user pool; whom another issuer's token speaks for is none.
+    pub of_user_pool: bool,
 }
 
 impl<'a> Person<'a> {
@@ -29,6 +31,7 @@ impl<'a> Person<'a> {
             groups: Groups::of(config, &session.provider, &user.groups),
             methods: &session.amr,
             auth_time: session.auth_time,
+            of_user_pool: true,
         }
     }
 

@@ -48,17 +48,15 @@ impl JwkSet {
     /// Reads a JWK Set. RFC 7517, section 5: implementations "SHOULD ignore JWKs within a JWK Set that use "kty" values
     /// that are not understood", or that cannot be used.
     ///
+    /// One without a key is a set, too: its issuer has withdrawn them all.
+    ///
     /// # Errors
-    /// Where it is none, or holds no key that verifies anything.
+    /// Where it is none.
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let set: Set = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
         let keys = set.keys.into_iter().take(MOST).filter_map(|key| serde_json::from_value(key).ok());
         let keys: Vec<_> = keys.filter_map(|jwk: Jwk| VerifyingKey::read(&jwk)).collect();
-        if keys.is_empty() {
-            Err("it holds no key that verifies signatures".to_owned())
-        } else {
-            Ok(Self { keys, digest: sha256(json) })
-        }
+        Ok(Self { keys, digest: sha256(json) })
     }
 
     /// Whether a key of this name is known; without a name, whether any is.

@@ -1,9 +1,9 @@
 //! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
 
-use super::kept::{Kept, MIN_INTERVAL};
+use super::kept::{Kept, MAX_STALE, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
 use crate::base::{Clock, Duration};
-use crate::config::{KeySource, TrustedIssuer, is_safe};
+use crate::config::{Config, KeySource, TrustedIssuer, is_safe};
 use crate::jose::JwkSet;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use url::Url;
 
 /// When to fetch the keys again, however good they look.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// How long keys count that cannot be fetched again.
-const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long all that it takes to fetch them may take: less than whoever waits for them is made to wait for.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// An issuer's keys.
 pub struct IssuerKeys {
     issuer: TrustedIssuer,
     outbound: Outbound,
-    kept: Kept<JwkSet>,
+    kept: Arc<Kept<JwkSet>>,
 }
 
 /// What is read of an issuer's metadata.
@@ -28,10 +28,34 @@ struct Metadata {
     jwks_uri: Url,
 }
 
+/// The key files of `config` that hold no keys, a line each.
+pub fn unusable_key_files(config: &Config) -> Vec<String> {
+    let read = |issuer: &TrustedIssuer| match &issuer.keys {
+        KeySource::File(file) => {
+            let why = JwkSet::read(file.text.as_bytes()).err()?;
+            Some(format!("{}: {why}", file.path.display()))
+        }
+        KeySource::Metadata | KeySource::Url(_) => None,
+    };
+    config.issuers.iter().filter_map(read).collect()
+}
+
 impl IssuerKeys {
     /// Nothing is known yet of the keys of `issuer`.
     pub fn new(issuer: TrustedIssuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Kept::new(issuer.name.clone(), clock), issuer, outbound }
+        Self { kept: Arc::new(Kept::new(issuer.name.clone(), clock)), issuer, outbound }
+    }
+
+    /// The same keys, where `issuer` says the same of where they are.
+    pub fn of(&self, issuer: &TrustedIssuer) -> Option<Self> {
+        let same = self.issuer.url == issuer.url && self.issuer.keys == issuer.keys;
+        let (outbound, kept) = (self.outbound.clone(), self.kept.clone());
+        same.then(|| Self { issuer: issuer.clone(), outbound, kept })
+    }
+
+    /// The keys that are known now, without waiting for any.
+    pub fn now(&self) -> Option<Arc<JwkSet>> {
+        self.kept.now()
     }
 
     /// Whose they are.
@@ -70,6 +94,12 @@ impl IssuerKeys {
     }
 
     async fn fetch(&self) -> Result<JwkSet, ProviderError> {
+        let late =
+            |_| ProviderError::Unavailable(format!("its keys did not come within {} s", DEADLINE.as_secs()));
+        tokio::time::timeout(DEADLINE, self.fetch_all()).await.map_err(late)?
+    }
+
+    async fn fetch_all(&self) -> Result<JwkSet, ProviderError> {
         let json = match &self.issuer.keys {
             KeySource::File(file) => file.text.clone().into_bytes(),
             KeySource::Url(url) => self.get(url).await?,
@@ -90,15 +120,17 @@ impl IssuerKeys {
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
         ] {
             let address = Url::parse(&address).map_err(|error| unavailable(error.to_string()))?;
-            let json = match self.get(&address).await {
-                Ok(json) => json,
+            let read = |json: Vec<u8>| {
+                serde_json::from_slice(&json)
+                    .map_err(|error| unavailable(format!("its metadata cannot be read: {error}")))
+            };
+            let metadata: Metadata = match self.get(&address).await.and_then(read) {
+                Ok(metadata) => metadata,
                 Err(error) => {
                     failed.get_or_insert(error);
                     continue;
                 }
             };
-            let metadata: Metadata = serde_json::from_slice(&json)
-                .map_err(|error| unavailable(format!("its metadata cannot be read: {error}")))?;
             // RFC 8414, section 3.3: it "MUST be identical to the authorization server's issuer identifier value".
             if metadata.issuer != self.issuer.url {
                 let (told, expected) = (metadata.issuer, &self.issuer.url);

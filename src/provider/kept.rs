@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// How long a document counts that cannot be fetched again.
-const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 /// How often an unknown key, or a provider that is down, may make us fetch.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -41,9 +41,9 @@ impl<D> Kept<D> {
         Self { provider, clock, known, fetching: Mutex::default() }
     }
 
-    /// The document that is there now, however old; nobody waits for it.
+    /// The document that is there now, as long as one counts; nobody waits for it.
     pub fn now(&self) -> Option<Arc<D>> {
-        self.known.load().document.as_ref().map(|(document, _)| document.clone())
+        self.known.load().within(MAX_STALE, self.clock.now())
     }
 
     /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
@@ -67,7 +67,10 @@ impl<D> Kept<D> {
         {
             return stale.ok_or_else(|| error.clone());
         }
-        match fetch.await {
+        let fetched = fetch.await;
+        // What was asked for long ago was answered just now: whoever waited meanwhile need not ask again.
+        let now = self.clock.now();
+        match fetched {
             Ok(document) => {
                 let document = Arc::new(document);
                 self.known.store(Arc::new(Known { document: Some((document.clone(), now)), failed: None }));

@@ -15,7 +15,7 @@ pub mod saml;
 
 pub use backchannel::LogoutToken;
 pub use claims::{claim, tell_verified};
-pub use issuer_keys::IssuerKeys;
+pub use issuer_keys::{IssuerKeys, unusable_key_files};
 pub use outbound::{Outbound, OutboundError};
 
 use crate::base::{Clock, Entropy, Timestamp};

@@ -98,15 +98,8 @@ pub fn verify(
     }
     let Unverified { typ, claims, .. } = token;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    // An id token is for the client that asked for it, and opens nothing. RFC 9068, section 2.1 has a type for access
-    // tokens; others are told by what only id tokens say (OpenID Connect Core 1.0, sections 2 and 3.3.2.11).
-    let typed = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-    let of_id_tokens = ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name));
-    match (typed, text("token_use")) {
-        (_, Some(usage)) if usage != "access" => return Err(Refused::Type),
-        (Some("at+jwt"), _) => {}
-        (None | Some("jwt"), _) if !of_id_tokens => {}
-        _ => return Err(Refused::Type),
+    if !is_access_token(typ.as_deref(), &claims) {
+        return Err(Refused::Type);
     }
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
     // audience claim."
@@ -132,7 +125,8 @@ pub fn verify(
             return Err(Refused::NotYet);
         }
     }
-    let plain = |subject: &&str| !subject.is_empty() && !subject.chars().any(char::is_control);
+    // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
+    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && !subject.chars().any(char::is_control);
     let subject = text("sub").filter(plain).ok_or(Refused::Subject)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
         return Err(Refused::Claim(name.clone()));
@@ -142,6 +136,27 @@ pub fn verify(
         return Err(Refused::Scope(lacking.clone()));
     }
     Ok(AccessToken { subject, expires_at, scopes, claims })
+}
+
+/// Whether this is a token for an API. An id token is for the client that asked for it, a logout token for its session,
+/// and neither opens anything; but few issuers say which is which as RFC 9068, section 2.1 has it.
+fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
+    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+    match (typ, text("token_use"), text("typ")) {
+        // Cognito's word, and Keycloak's.
+        (_, Some(usage), _) => usage == "access",
+        (_, _, Some(kind)) => kind.eq_ignore_ascii_case("bearer"),
+        (Some("at+jwt"), ..) => true,
+        // What only the others say (OpenID Connect Core 1.0, sections 2 and 3.3.2.11; Back-Channel Logout 1.0, section
+        // 2.4), and what only these do.
+        (None | Some("jwt"), ..) => {
+            !has(&["nonce", "at_hash", "c_hash", "s_hash", "events"])
+                && has(&["scope", "scp", "client_id", "appid", "roles"])
+        }
+        _ => false,
+    }
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds, with a fraction or without.

@@ -144,8 +144,7 @@ impl Issuer {
 
     /// The claims of a good token, with these in their place or beside them; null takes one out.
     fn claims(&self, other: &Value) -> Value {
-        let mut claims =
-            json!({"iss": self.url(), "sub": "ann", "aud": "photos-api", "iat": now(), "exp": now() + 300});
+        let mut claims = json!({"iss": self.url(), "sub": "ann", "aud": "photos-api", "client_id": "spa", "iat": now(), "exp": now() + 300});
         for (name, value) in other.as_object().into_iter().flatten() {
             match value {
                 Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
@@ -288,10 +287,11 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("made in the future", with("iat", json!(now() + 120)), "does not count yet"),
         ("an id token by its nonce", with("nonce", json!("n")), "no access token"),
         ("an id token by its use", with("token_use", json!("id")), "no access token"),
+        ("a logout token by what it says", with("events", json!({})), "no access token"),
+        ("an id token by Keycloak's word", with("typ", json!("ID")), "no access token"),
         ("a logout token", header(json!({"typ": "logout+jwt"})), "no access token"),
         ("no subject", with("sub", Value::Null), "speaks for nobody"),
         ("another tenant", with("tenant", json!("blue")), "its claim `tenant`"),
-        ("a scope that only begins so", with("scope", json!("photos.read")), "lacks the scope `photos`"),
         ("claims twice", issuer.key.token(&json!({}), &twice), "Claims"),
         ("something critical", header(json!({"crit": ["b64"], "b64": false})), "Critical"),
         (
@@ -307,6 +307,7 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("no signature", sound[..sound.rfind('.').unwrap() + 1].to_owned(), "the signature"),
         ("two parts", sound[..sound.rfind('.').unwrap()].to_owned(), "Form"),
         ("padding", format!("{sound}="), "Form"),
+        ("a subject without end", with("sub", json!("x".repeat(256))), "speaks for nobody"),
         ("oversized", with("more", json!("x".repeat(8000))), "TooLong"),
         ("garbage", "garbage".to_owned(), "Form"),
         ("nothing", String::new(), "Form"),
@@ -321,6 +322,15 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         assert!(reason.contains(check), "{name}: {reason}");
     }
     assert_eq!(upstream.seen().len(), passed);
+    // What lacks a scope is sound, and not enough.
+    let poor = bring(&narthex, &with("scope", json!("photos.read"))).await;
+    is(&poor, 403);
+    let challenge = "Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"photos\"";
+    assert_eq!(poor.headers()["www-authenticate"], challenge);
+    // One that says nothing that only access tokens say is none.
+    let bare = json!({"scope": null, "client_id": null, "tenant": "red"});
+    is(&bring(&narthex, &issuer.token(&bare)).await, 401);
+    is(&bring(&narthex, &with("typ", json!("Bearer"))).await, 200);
     // A minute is forgiven, as clocks differ.
     is(&bring(&narthex, &with("exp", json!(now() - 30))).await, 200);
     is(&bring(&narthex, &with("nbf", json!(now() + 30))).await, 200);
@@ -338,7 +348,8 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     let narthex = builder
         .tables(&corp.toml("\"anyone\""))
         .tables(&issuer.toml(""))
-        .route("app", upstream.port, "bearer = true\nscopes = [\"photos\"]\naccess_token = true")
+        .route("app", upstream.port, "bearer = true\nscopes = [\"photos\"]\naccess_token = true\ncors_origins = [\"https://spa.example.com\"]")
+        .route("app", upstream.port, "path = \"/own\"\nbearer = true\npreflight = \"pass\"")
         .route("app", upstream.port, "path = \"/open\"\naccess = \"public\"")
         .start();
     let url = |path: &str| format!("{}{path}", narthex.origin("app"));
@@ -383,14 +394,35 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send()
     };
     let preflight = [("origin", "https://spa.example.com"), ("access-control-request-method", "GET")];
-    is(&ask(&preflight).await.unwrap(), 200);
-    let asked = upstream.seen().pop().unwrap();
-    assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
+    let passed = upstream.seen().len();
+    let told = ask(&preflight).await.unwrap();
+    is(&told, 204);
+    let header = |answer: &reqwest::Response, name: &str| {
+        answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(header(&told, "access-control-allow-origin").as_deref(), Some("https://spa.example.com"));
+    assert_eq!(header(&told, "access-control-allow-methods").as_deref(), Some("GET"));
+    let other = [("origin", "https://evil.example.com"), ("access-control-request-method", "GET")];
+    let told = ask(&other).await.unwrap();
+    is(&told, 204);
+    assert_eq!(header(&told, "access-control-allow-origin"), None);
+    assert_eq!(upstream.seen().len(), passed, "the app is not asked");
+    let spa = Visitor::new(&narthex).client.get(url("/")).bearer_auth(&good);
+    let read = spa.header("origin", "https://spa.example.com").send().await.unwrap();
+    is(&read, 200);
+    assert_eq!(header(&read, "access-control-allow-origin").as_deref(), Some("https://spa.example.com"));
+    assert_eq!(header(&read, "vary").as_deref(), Some("Origin"));
     is(&ask(&[]).await.unwrap(), 401);
     // What a browser would not send with it makes it none.
     for sly in [("x-http-method-override", "DELETE"), ("cookie", "a=b"), ("authorization", "Basic eDp5")] {
         is(&ask(&[&preflight[..], &[sly]].concat()).await.unwrap(), 401);
     }
+    // An app that answers by itself is asked, without an identity.
+    let own = Visitor::new(&narthex).client.request(Method::OPTIONS, url("/own"));
+    let own = preflight.iter().fold(own, |request, (name, value)| request.header(*name, *value));
+    is(&own.send().await.unwrap(), 200);
+    let asked = upstream.seen().pop().unwrap();
+    assert!(asked.method == "OPTIONS" && asked.all("x-amzn-oidc-data").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -515,6 +547,8 @@ fn what_is_wrong_about_issuers_is_told() {
         ("audience = \"api\"", "audience = \"api\"\njwks = \"http://idp.example.com/keys\"", "is not https"),
         ("audience = \"api\"", "audience = \"api\"\njwks = \"absent.json\"", "cannot read"),
         ("bearer = true", "scopes = \"a\"", "`scopes` are those of bearer tokens"),
+        ("bearer = true", "bearer = true\nscopes = \"a b\"", "\"a b\" is no scope"),
+        ("bearer = true", "bearer = true\ncors_origins = \"https://spa.example.com/\"", "is no origin"),
         (
             "[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n",
             "",

@@ -130,7 +130,7 @@ fn by_policy(
     explained.tags = assumed.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
 
     let resource = judged.resource_of(method.as_str(), &path.segments);
-    let loose = path.loose(method.as_str()).map(|segments| judged.resource_of(method.as_str(), &segments));
+    let loose = path.loose().map(|segments| judged.resource_of(method.as_str(), &segments));
     let context = told.over(&assumed);
     let asked = Asked {
         action: INVOKE,

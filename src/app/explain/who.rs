@@ -63,6 +63,7 @@ impl Who {
             groups: Groups::of(config, &self.provider, &self.user.groups),
             methods: &self.methods,
             auth_time: self.auth_time,
+            of_user_pool: true,
         }
     }
 }
