@@ -1,6 +1,6 @@
 //! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
 
-use super::principal::Kept;
+use super::kept::Kept;
 use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
 use crate::config::{Config, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};

@@ -2,7 +2,7 @@
 //! nothing is written for whoever comes by.
 
 use super::cookie::{GUEST_COOKIE, set_for};
-use super::principal::Kept;
+use super::kept::Kept;
 use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, Token, b64, unb64};
 use crate::catalogue::IdentityPool;
 use crate::config::{Host, SameSite};

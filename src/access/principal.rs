@@ -1,15 +1,14 @@
 //! Who a request speaks for.
 
-use super::assertion::Minted;
 use super::bearers::Bearer;
 use super::guests::Guest;
+use super::kept::{Kept, OfPool};
 use super::sessions::SignedIn;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::Config;
 use crate::identity::{Assumed, Groups, Identities, NoRole, Person, choose};
 use crate::model::User;
 use crate::store::StoreError;
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// Who a request speaks for, where it speaks for somebody.
@@ -21,16 +20,6 @@ pub enum Principal {
     Bearer(Bearer),
     /// Who has neither, and an identity all the same.
     Guest(Guest),
-}
-
-/// What a principal is given in an identity pool.
-type OfPool = (Arc<IdentityPool>, Result<Arc<Assumed>, NoRole>);
-
-/// What is worked out once for a principal, and kept with it.
-#[derive(Default)]
-pub(super) struct Kept {
-    pub(super) minted: ArcSwap<Vec<Minted>>,
-    assumed: ArcSwap<Vec<OfPool>>,
 }
 
 impl Principal {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Renewals;
-use super::principal::Kept;
+use super::kept::Kept;
 
 /// How many cookies are remembered.
 const CAPACITY: u64 = 200_000;

@@ -2,6 +2,7 @@
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
 mod client;
+mod header_template;
 mod identity_pool;
 mod issuer;
 mod mistake;
@@ -15,9 +16,11 @@ mod role;
 mod route;
 mod saml;
 mod server;
+mod upstream;
 mod user_pool;
 
 pub use client::{Client, ClientSecret, SignedSecret};
+pub use header_template::{HeaderTemplate, Piece};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
 };
@@ -30,12 +33,10 @@ pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES, is_safe};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use role::{Role, TextFile};
-pub use route::{
-    Access, HeaderTemplate, OnUnauthenticatedRequest, PathHandling, Piece, Preflight, Route, SameSite,
-    Scheme, Upstream,
-};
+pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite};
 pub use saml::{MetadataSource, Saml};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
+pub use upstream::{Scheme, Upstream};
 pub use user_pool::{Group, UserPool};
 
 use reader::{Source, Table};

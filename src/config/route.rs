@@ -1,12 +1,12 @@
 //! `[[route]]`: host and path to upstream, and who may pass.
 
+use super::header_template::{HeaderTemplate, header_templates};
 use super::issuer::scopes;
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
 use super::role::plain_name;
+use super::upstream::Upstream;
 use crate::base::Duration;
-use http::HeaderName;
-use std::fmt;
 use std::path::PathBuf;
 use url::Url;
 
@@ -110,67 +110,6 @@ pub enum PathHandling {
     Opaque,
 }
 
-/// How to speak to an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// Plain HTTP/1.1.
-    Http,
-    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3): what gRPC servers speak.
-    H2c,
-    /// TLS, HTTP/1.1 or HTTP/2.
-    Https,
-}
-
-/// One server that requests go to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// How to speak to it.
-    pub scheme: Scheme,
-    /// Its name, or its address (IPv6 in brackets).
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// `host:port`, without the port where it is the scheme's own (RFC 9110, section 7.2).
-    pub fn authority(&self) -> String {
-        match (self.scheme, self.port) {
-            (Scheme::Http | Scheme::H2c, 80) | (Scheme::Https, 443) => self.host.clone(),
-            (_, port) => format!("{}:{port}", self.host),
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::H2c => "h2c",
-            Scheme::Https => "https",
-        };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
-    }
-}
-
-/// A header for the upstream, made from claims.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderTemplate {
-    /// The header's name.
-    pub name: HeaderName,
-    /// Its value, piece by piece.
-    pub value: Vec<Piece>,
-}
-
-/// A piece of a header's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// Stands as it is.
-    Text(String),
-    /// `${claim}`: the value of this claim, or nothing.
-    Claim(String),
-}
-
 impl Route {
     pub(super) fn read(table: &Table<'_>, identity_pools: &[String]) -> Option<Self> {
         let host = table
@@ -187,7 +126,7 @@ impl Route {
             ),
         };
         let upstreams: Vec<Upstream> = item.as_ref().map_or_else(Vec::new, |item| {
-            item.one_or_more().iter().filter_map(|item| item.parse(upstream)).collect()
+            item.one_or_more().iter().filter_map(|item| item.parse(Upstream::parse)).collect()
         });
         let access = table.get("access").and_then(|item| {
             item.choice(&[
@@ -231,7 +170,7 @@ impl Route {
             item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
         });
         let timeout = table.get("timeout").and_then(|item| item.duration());
-        let headers = table.get("headers").map(headers).unwrap_or_default();
+        let headers = table.get("headers").map(header_templates).unwrap_or_default();
         table.finish();
 
         let (host, path) = (host?, path?);
@@ -351,77 +290,4 @@ fn path(text: &str) -> Result<Vec<String>, Wrong> {
         return Err(wrong("is Narthex's own"));
     }
     Ok(segments)
-}
-
-fn upstream(text: &str) -> Result<Upstream, Wrong> {
-    let wrong = |why: &str| (format!("\"{text}\" {why}"), "write it like \"http://127.0.0.1:3000\"".into());
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-    let scheme = match url.scheme() {
-        "http" => Scheme::Http,
-        "h2c" => Scheme::H2c,
-        "https" => Scheme::Https,
-        _ => return Err(wrong("is neither http, https nor h2c")),
-    };
-    if !matches!(url.path(), "" | "/")
-        || url.query().is_some()
-        || url.fragment().is_some()
-        || !url.username().is_empty()
-    {
-        return Err(wrong("carries more than scheme, host and port"));
-    }
-    let host = url.host_str().ok_or_else(|| wrong("names no host"))?.to_owned();
-    let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
-    Ok(Upstream { scheme, host, port })
-}
-
-fn headers(item: Item<'_>) -> Vec<HeaderTemplate> {
-    let Some(table) = item.table("[route.headers]") else { return Vec::new() };
-    let header = |item: Item<'_>| {
-        let Ok(name) = HeaderName::from_bytes(item.key.as_bytes()) else {
-            item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
-            return None;
-        };
-        const OWN: [&str; 9] = [
-            "host",
-            "connection",
-            "content-length",
-            "transfer-encoding",
-            "upgrade",
-            "te",
-            "trailer",
-            "cookie",
-            "keep-alive",
-        ];
-        if OWN.contains(&name.as_str()) {
-            item.wrong(format!("`{}` belongs to HTTP itself", item.key), "choose another header");
-            return None;
-        }
-        item.parse(template).map(|value| HeaderTemplate { name, value })
-    };
-    table.all().into_iter().filter_map(header).collect()
-}
-
-fn template(text: &str) -> Result<Vec<Piece>, Wrong> {
-    let wrong =
-        |why: &str| (format!("\"{text}\" {why}"), "write text and claims such as \"${email}\"".into());
-    if text.chars().any(char::is_control) {
-        return Err(wrong("holds a control character"));
-    }
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        if at > 0 {
-            pieces.push(Piece::Text(rest[..at].to_owned()));
-        }
-        let (claim, after) = rest[at + 2..].split_once('}').ok_or_else(|| wrong("has a ${ without its }"))?;
-        if claim.is_empty() {
-            return Err(wrong("has an empty ${}"));
-        }
-        pieces.push(Piece::Claim(claim.to_owned()));
-        rest = after;
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.to_owned()));
-    }
-    Ok(pieces)
 }

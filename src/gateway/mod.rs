@@ -28,6 +28,7 @@ mod table;
 mod tls;
 mod under_policy;
 mod upstream;
+mod watch;
 
 pub use core::{Gateway, Parts};
 pub use incoming::Face;

@@ -162,3 +162,12 @@ pub struct Asked<'a> {
     /// What is known beside.
     pub context: &'a dyn Context,
 }
+
+/// A context in which nothing is known.
+pub(super) struct Nothing;
+
+impl Context for Nothing {
+    fn values(&self, _: &Key) -> Values<'_> {
+        Values::Absent
+    }
+}

@@ -1,7 +1,7 @@
 //! What is probably a mistake in a statement that is well-formed.
 
 use super::arn::Arn;
-use super::context::{Asked, Context, Key, Values};
+use super::context::{Asked, Key, Nothing};
 use super::pattern::{Case, Matched};
 use super::statement::{Effect, Statement};
 
@@ -45,13 +45,4 @@ pub fn lint(statement: &Statement, actions: &[&str], fills: &dyn Fn(&Key) -> boo
     }
     odd.dedup();
     odd
-}
-
-/// A context in which nothing is known.
-pub(super) struct Nothing;
-
-impl Context for Nothing {
-    fn values(&self, _: &Key) -> Values<'_> {
-        Values::Absent
-    }
 }

@@ -2,8 +2,7 @@
 
 use super::arn::Arn;
 use super::condition::{Condition, Unmet};
-use super::context::{Asked, Key};
-use super::lint::Nothing;
+use super::context::{Asked, Key, Nothing};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use serde::Deserialize;
 use std::sync::Arc;

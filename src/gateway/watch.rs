@@ -1,0 +1,96 @@
+//! Watching over requests that go on for long: each is judged again and again, as a new one would be.
+
+use super::core::{Gateway, lacking, scope_of};
+use super::incoming::{self, Incoming};
+use super::outer;
+use super::path::Path;
+use super::streams::{Credential, LongRequest, Open};
+use super::table::{Place, Table};
+use super::under_policy::{self, Requested};
+use crate::access::{APP_COOKIE, Principal, find};
+use crate::base::Secret;
+use crate::catalogue::Rule;
+use http::header::{REFERER, USER_AGENT};
+use pingora_proxy::Session;
+
+impl Gateway {
+    /// Ends the requests that may not go on.
+    pub async fn end_streams(&self) {
+        let table = self.table();
+        for some in self.streams.all() {
+            let judged = some.iter().map(|(_, request)| self.over(&table, request));
+            let judged = futures_util::future::join_all(judged).await;
+            for ((id, _), why) in some.iter().zip(judged) {
+                why.into_iter().for_each(|why| self.streams.end(*id, why));
+            }
+        }
+    }
+
+    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be known, since the
+    /// store was silent too long, it may not either.
+    async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
+        let principal = match &request.speaks_with {
+            Credential::Bearer(token) => match self.bearers.still(token.expose()).await {
+                Some(bearer) => Principal::Bearer(bearer),
+                None => return Some("its token is over"),
+            },
+            Credential::Guest(guest) => match self.guests.is_still(guest).await {
+                Ok(true) => Principal::Guest(guest.clone()),
+                _ => return Some("its guest is none any more"),
+            },
+            Credential::Session { cookie, scope, id } => {
+                match self.pool.sessions.still(cookie, scope).await {
+                    Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
+                    _ => return Some("its session is over"),
+                }
+            }
+        };
+        let Ok(path) = Path::parse(&request.path) else { return None };
+        // A route that is gone leaves what it began alone.
+        let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
+        if let Principal::Bearer(bearer) = &principal
+            && (!entry.route.config.bearer || lacking(bearer, &entry.route).is_some())
+        {
+            return Some("its token does not count here any more");
+        }
+        let judged = match (&entry.route.rule, &principal) {
+            (Rule::Policy(judged), _) => judged,
+            (Rule::SignedIn, Principal::Guest(_)) => return Some("nobody is signed in"),
+            (Rule::SignedIn | Rule::Public, _) => return None,
+        };
+        let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
+        let now = self.pool.clock.now();
+        match principal.assume(&self.identities, &table.catalogue, &judged.identity_pool).await {
+            Ok(Ok(assumed)) if under_policy::judge(judged, &assumed, &requested, now).is_ok() => None,
+            _ => Some("its principal may not have it any more"),
+        }
+    }
+
+    /// Watches over a request that may go on for long, as long as the answer lives.
+    pub(super) fn watch(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        principal: &Principal,
+    ) -> Option<Open> {
+        let speaks_with = match principal {
+            Principal::Guest(guest) => Credential::Guest(guest.clone()),
+            Principal::Bearer(_) => Credential::Bearer(Secret::new(incoming::bearer(session).ok()??)),
+            Principal::SignedIn(who) => Credential::Session {
+                cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
+                scope: scope_of(incoming),
+                id: who.session().id.clone(),
+            },
+        };
+        let path = incoming::path_part(incoming::target(session)?).to_owned();
+        let header = &session.req_header().headers;
+        let kept = [USER_AGENT, REFERER]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), header.get(name)?.clone())));
+        let headers = kept.collect();
+        let request = LongRequest { speaks_with, incoming: incoming.clone(), path, headers };
+        let (open, end) = self.streams.watch(request);
+        outer::end_when(end);
+        Some(open)
+    }
+}
