@@ -10,7 +10,7 @@ use crate::provider::{IssuerKeys, Outbound};
 use crate::token::{AccessToken, Refused, verify};
 use arc_swap::ArcSwap;
 use moka::future::Cache;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// How many bytes of tokens are remembered, with what they say.
@@ -171,62 +171,69 @@ impl Bearers {
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
     fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32]) -> Bearer {
         let issuer = of.issuer();
-        let plain = |text: &str, longest: usize| {
-            (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
-        };
-        let list = |name: &str| -> Vec<String> {
-            let all = match token.claims.get(name) {
-                Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
-                Some(Value::String(one)) => vec![one.as_str()],
-                _ => Vec::new(),
-            };
-            let good = all.into_iter().filter(|text| plain(text, LONGEST_GROUP));
-            good.take(MOST_GROUPS).map(str::to_owned).collect()
-        };
-        let attribute = |(name, value): (&String, &Value)| match value {
-            Value::String(text) => plain(text, LONGEST_VALUE).then(|| (name.clone(), text.clone())),
-            Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
-            _ => None,
-        };
-        let mut attributes: Attributes = token.claims.iter().filter_map(attribute).collect();
-        if attributes.get("email").is_some_and(|email| !is_address(email)) {
-            attributes.remove("email");
-        }
-        let groups = match list("cognito:groups") {
-            none if none.is_empty() => list("groups"),
-            groups => groups,
-        };
-        // When it was is a part of how it was: a token that was renewed since tells neither.
-        let methods = match token.claims.get("auth_time") {
-            Some(Value::Number(_)) => list("amr"),
-            _ => Vec::new(),
-        };
-        let account = FederatedAccount {
-            identity: Identity {
-                issuer: issuer.url.clone(),
-                subject: token.subject.clone(),
-                provider: issuer.name.clone(),
-                saml: false,
-            },
-            attributes,
-            groups,
-            told_once: &[],
-        };
         let parts: [&[u8]; 4] =
             [b"subject of an issuer", issuer.url.as_bytes(), b"\0", token.subject.as_bytes()];
         let id = uuid_of(self.ring.mac(&parts.concat()), 8);
         let verified_at = self.clock.now();
-        let user = new_user(id, "", &account, verified_at);
-        Bearer(Arc::new(Live {
-            of: of.clone(),
-            keys,
-            token,
-            user,
-            methods,
-            verified_at,
-            kept: Kept::default(),
-        }))
+        let user = user_of(issuer, &token.subject, &token.claims, id, verified_at);
+        let methods = methods(&token.claims);
+        let kept = Kept::default();
+        Bearer(Arc::new(Live { of: of.clone(), keys, token, user, methods, verified_at, kept }))
     }
+}
+
+/// Whom a token's claims speak for, in the form of a user with this `sub`.
+pub fn user_of(
+    issuer: &TrustedIssuer,
+    subject: &str,
+    claims: &Map<String, Value>,
+    id: String,
+    now: Timestamp,
+) -> User {
+    let attribute = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => is_plain(text, LONGEST_VALUE).then(|| (name.clone(), text.clone())),
+        Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
+        _ => None,
+    };
+    let mut attributes: Attributes = claims.iter().filter_map(attribute).collect();
+    if attributes.get("email").is_some_and(|email| !is_address(email)) {
+        attributes.remove("email");
+    }
+    let groups = match list(claims, "cognito:groups") {
+        none if none.is_empty() => list(claims, "groups"),
+        groups => groups,
+    };
+    let identity = Identity {
+        issuer: issuer.url.clone(),
+        subject: subject.to_owned(),
+        provider: issuer.name.clone(),
+        saml: false,
+    };
+    new_user(id, "", &FederatedAccount { identity, attributes, groups, told_once: &[] }, now)
+}
+
+/// How the person of a token was authenticated (RFC 8176). When it was is a part of that: a token that was renewed since
+/// tells neither.
+pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
+    match claims.get("auth_time") {
+        Some(Value::Number(_)) => list(claims, "amr"),
+        _ => Vec::new(),
+    }
+}
+
+/// The texts of a claim that may have several.
+fn list(claims: &Map<String, Value>, name: &str) -> Vec<String> {
+    let all = match claims.get(name) {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(one)) => vec![one.as_str()],
+        _ => Vec::new(),
+    };
+    let good = all.into_iter().filter(|text| is_plain(text, LONGEST_GROUP));
+    good.take(MOST_GROUPS).map(str::to_owned).collect()
+}
+
+fn is_plain(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Whether it is one address, and nothing that would pass for two.

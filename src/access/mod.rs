@@ -13,7 +13,7 @@ mod sessions;
 mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
-pub use bearers::{Bearer, Bearers};
+pub use bearers::{Bearer, Bearers, methods, user_of};
 pub use cookie::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set,
     set_for, sets_ours, strip,

@@ -488,6 +488,20 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
     let told = upstream.seen().pop().unwrap().claims();
     assert_eq!(told["role"], "arn:aws:iam::123456789012:role/writer");
     assert_eq!(told["tags"], json!({"team": "red"}));
+    // What it would be can be explained beforehand.
+    std::fs::write(narthex.folder().join("robot.jwt"), &robot).unwrap();
+    let url = format!("{}/teams/red/notes", narthex.origin("app"));
+    let explained = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args(["explain", "--json", "--token", "robot.jwt", "POST", &url])
+        .current_dir(narthex.folder())
+        .output()
+        .unwrap();
+    let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(
+        (&explained["decision"], &explained["role"]),
+        (&json!("allowed"), &told["role"]),
+        "{explained:#}"
+    );
     // The verdict on one path serves no other.
     assert_eq!(status(&robot, "/teams/blue/notes").await, 403);
     assert_eq!(

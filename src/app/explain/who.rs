@@ -2,12 +2,13 @@
 
 use super::super::build::Fatal;
 use super::super::users;
+use crate::access::{methods, user_of};
 use crate::base::{
     Clock as _, KeyRing, MasterKey, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid,
 };
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool, Ids};
-use crate::config::{Config, Issuer, Kind, Oidc, Provider};
+use crate::config::{Config, Issuer, Kind, Oidc, Provider, TrustedIssuer};
 use crate::directory;
 use crate::identity::{Groups, Person};
 use crate::model::{ProviderTokens, Session, User};
@@ -49,6 +50,7 @@ pub struct Who {
     pub provider: String,
     methods: Vec<String>,
     auth_time: Timestamp,
+    of_user_pool: bool,
     /// What else is worth knowing.
     pub notes: Vec<String>,
     /// Why they cannot come at all.
@@ -63,7 +65,7 @@ impl Who {
             groups: Groups::of(config, &self.provider, &self.user.groups),
             methods: &self.methods,
             auth_time: self.auth_time,
-            of_user_pool: true,
+            of_user_pool: self.of_user_pool,
         }
     }
 }
@@ -164,7 +166,7 @@ impl Scene {
                 (Vec::new(), SystemClock.now())
             }
         };
-        let who = Who { user, provider, methods, auth_time, notes, barred };
+        let who = Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred };
         Ok(Self { catalogue, who: Some(who), identities })
     }
 
@@ -225,6 +227,11 @@ impl Sought {
 
 /// Whoever a provider says this of, taken over as at a sign-in.
 fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&str>) -> Result<Who, String> {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let by_token = config.issuers.iter().find(|known| Some(known.url.as_str()) == issuer);
+    if let (Some(issuer), None) = (by_token, provider) {
+        return by_bearer_token(issuer, &claims);
+    }
     let provider = provider_of(config, &claims, provider)?;
     if let Some(preset) = provider.preset {
         tell_verified(&mut claims, preset.quirks.verified);
@@ -254,7 +261,24 @@ fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&
     let barred = broker::allowed(&provider.allow, &account).err();
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", &account, now);
-    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, notes, barred })
+    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, of_user_pool: true, notes, barred })
+}
+
+/// Whoever brings a bearer token of `issuer` that says this.
+fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Result<Who, String> {
+    let subject =
+        claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
+    let now = SystemClock.now();
+    let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+    Ok(Who {
+        user: user_of(issuer, subject, claims, uuid(&SystemEntropy), now),
+        provider: issuer.name.clone(),
+        methods: methods(claims),
+        auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
+        of_user_pool: false,
+        notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
+        barred: None,
+    })
 }
 
 /// The issuer of a provider that has one.
