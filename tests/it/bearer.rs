@@ -232,6 +232,7 @@ async fn tokens_of_every_algorithm_open_the_door_and_the_app_is_told_whose_they_
 #[tokio::test(flavor = "multi_thread")]
 async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_it() {
     let (issuer, other) = (Issuer::start("RS256").await, Issuer::start("RS256").await);
+    issuer.published.lock().unwrap().keys.push(Key::new("RS256", "two").jwk());
     let (narthex, upstream) = deployment(
         &issuer,
         "algorithms = [\"RS256\"]\nscopes = [\"photos\"]\n[issuer.claims]\ntenant = \"red\"",
@@ -274,7 +275,8 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("an embedded key", foreign.token(&json!({"jwk": foreign.jwk()}), &claims), "the signature"),
         ("another algorithm of the same key", header(json!({"alg": "RS512"})), "may not sign with RS512"),
         ("another issuer's key", other.key.token(&json!({}), &claims), "the signature"),
-        ("a key that nobody has", header(json!({"kid": "two"})), "no such key"),
+        ("a key that nobody has", header(json!({"kid": "three"})), "no such key"),
+        ("another key of its issuer than it names", header(json!({"kid": "two"})), "the signature"),
         ("another issuer", with("iss", json!(other.url())), "no [[issuer]]"),
         ("an issuer with a slash more", with("iss", json!(issuer.url() + "/")), "no [[issuer]]"),
         ("another audience", with("aud", json!("mail-api")), "somebody else"),
