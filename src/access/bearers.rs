@@ -5,7 +5,7 @@ use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
 use crate::config::{Config, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};
 use crate::jose::Unverified;
-use crate::model::{Attributes, Identity, User};
+use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
 use crate::provider::{IssuerKeys, Outbound};
 use crate::token::{AccessToken, Refused, verify};
 use arc_swap::ArcSwap;
@@ -19,10 +19,6 @@ const CAPACITY: u64 = 256 << 20;
 const BESIDE: usize = 4096;
 /// How long one is remembered that nobody brings.
 const IDLE: Duration = Duration::from_secs(3600);
-/// The longest value of a claim that counts, as for providers'.
-const LONGEST_VALUE: usize = 2048;
-const LONGEST_GROUP: usize = 256;
-const MOST_GROUPS: usize = 1000;
 
 /// Whom a bearer token speaks for.
 #[derive(Clone)]
@@ -191,7 +187,7 @@ pub fn user_of(
     now: Timestamp,
 ) -> User {
     let attribute = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => is_plain(text, LONGEST_VALUE).then(|| (name.clone(), text.clone())),
+        Value::String(text) => is_plain(text, LONGEST_ATTRIBUTE).then(|| (name.clone(), text.clone())),
         Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
         _ => None,
     };
@@ -234,12 +230,4 @@ fn list(claims: &Map<String, Value>, name: &str) -> Vec<String> {
 
 fn is_plain(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
-/// Whether it is one address, and nothing that would pass for two.
-fn is_address(email: &str) -> bool {
-    email.split('@').count() == 2
-        && !email.starts_with('@')
-        && !email.ends_with('@')
-        && !email.contains([',', ' ', ';', '<', '>', '"'])
 }

@@ -2,14 +2,9 @@
 
 use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
-use crate::model::{Attributes, Identity, User};
+use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
-
-/// Cognito's own bound on an attribute's value.
-const LONGEST_VALUE: usize = 2048;
-const LONGEST_GROUP: usize = 256;
-const MOST_GROUPS: usize = 1000;
 
 /// The pool's view of what a provider says of a person.
 ///
@@ -28,7 +23,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         .chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
     {
         let Some(value) = claim(attribute).and_then(text) else { continue };
-        if value.len() > LONGEST_VALUE || value.chars().any(char::is_control) {
+        if value.len() > LONGEST_ATTRIBUTE || value.chars().any(char::is_control) {
             return Err(format!("the claim for `{attribute}` is too long or holds control characters"));
         }
         if !value.is_empty() {
@@ -36,8 +31,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         }
     }
     if let Some(email) = attributes.get("email") {
-        let good = email.split('@').count() == 2 && !email.contains([',', ' ', ';', '<', '>', '"']);
-        if !good || email.starts_with('@') || email.ends_with('@') {
+        if !is_address(email) {
             return Err("the e-mail address is not one".to_owned());
         }
         // An address counts only where someone who can know says that it is the person's. What

@@ -29,13 +29,22 @@ pub fn preflight(session: &Session, incoming: &Incoming, route: &Route) -> Stop 
     hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
-/// Lets the scripts of an origin that the file names read an answer; answers whether it is one.
-pub fn allow(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
+/// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.
+pub fn allow_unless_told(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        allow(headers, asked, route);
+    }
+}
+
+/// The same whatever was said; answers whether it is such an origin.
+fn allow(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
     if route.cors_origins.is_empty() {
         return false;
     }
     // Fetch, section 3.2.5: what depends on the origin is no other origin's to be served from a cache.
-    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if !headers.get_all(VARY).iter().any(|told| told == "Origin") {
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
     let named =
         |origin: &&HeaderValue| route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
     let Some(origin) = asked.get(ORIGIN).filter(named) else { return false };

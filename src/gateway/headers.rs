@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use crate::identity::Person;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -219,7 +219,7 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
 }
 
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id, the cookie of a guest who is new, and what `cors` adds where the app says nothing of that.
+/// request's id, the cookie of a guest who is new, and what `cors` adds.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
     incoming: &Incoming,
@@ -250,9 +250,7 @@ pub fn rewrite_response(
             headers.remove(name);
         }
     }
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        cors(headers);
-    }
+    cors(headers);
     headers.insert(REQUEST_ID, incoming.id_header());
     *response = parts.into();
     match reason {

@@ -76,8 +76,12 @@ impl Door {
             return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
         }
         let wanted = ForRoute { entry: &entry, path: &path, target };
-        let Passed { permit, identity, guest_cookie } =
-            judge::pass(gateway, session, &table, &incoming, wanted).await?;
+        let passed = judge::pass(gateway, session, &table, &incoming, wanted).await;
+        let Passed { permit, identity, guest_cookie } = passed.map_err(|stop| {
+            // A script must be able to read why it was refused.
+            let asked = &session.req_header().headers;
+            stop.changed(|told| cors::allow_unless_told(told, asked, &entry.route.config))
+        })?;
         let mut forward = Forward {
             permit,
             table: table.clone(),
@@ -215,7 +219,7 @@ impl ProxyHttp for Door {
         }
         let (asked, route) = (&session.req_header().headers, &forward.entry.route.config);
         headers::rewrite_response(response, &forward.incoming, forward.guest_cookie.as_deref(), |told| {
-            cors::allow(told, asked, route);
+            cors::allow_unless_told(told, asked, route);
         })
     }
 

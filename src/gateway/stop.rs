@@ -1,6 +1,7 @@
 //! A request that goes no further: the answer it gets.
 
 use crate::hosted::Answer;
+use http::HeaderMap;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -23,6 +24,12 @@ impl Stop {
     /// The same, with the connection closed after it: what follows on it cannot be trusted.
     pub fn closing(mut self) -> Self {
         self.close = true;
+        self
+    }
+
+    /// The same, with what `change` makes of its headers.
+    pub fn changed(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
+        change(self.answer.headers_mut());
         self
     }
 

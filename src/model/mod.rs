@@ -9,4 +9,6 @@ mod user;
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
-pub use user::{Attributes, Identity, Profile, User};
+pub use user::{
+    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Profile, User, is_address,
+};

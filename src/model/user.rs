@@ -7,6 +7,21 @@ use std::collections::BTreeMap;
 /// A user's attributes by name: `email`, `name`, `custom:department`.
 pub type Attributes = BTreeMap<String, String>;
 
+/// Cognito's own bound on an attribute's value.
+pub const LONGEST_ATTRIBUTE: usize = 2048;
+/// The longest name of a group that is taken over.
+pub const LONGEST_GROUP: usize = 256;
+/// How many groups are.
+pub const MOST_GROUPS: usize = 1000;
+
+/// Whether it is one e-mail address, and nothing that would pass for two.
+pub fn is_address(email: &str) -> bool {
+    email.split('@').count() == 2
+        && !email.starts_with('@')
+        && !email.ends_with('@')
+        && !email.contains([',', ' ', ';', '<', '>', '"'])
+}
+
 /// A user of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

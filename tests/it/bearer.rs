@@ -414,6 +414,16 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     is(&read, 200);
     assert_eq!(header(&read, "access-control-allow-origin").as_deref(), Some("https://spa.example.com"));
     assert_eq!(header(&read, "vary").as_deref(), Some("Origin"));
+    // So it may read why it was refused.
+    for (token, status) in [("bad".to_owned(), 401), (issuer.token(&json!({"scope": "mail"})), 403)] {
+        let spa = Visitor::new(&narthex).client.get(url("/")).bearer_auth(token);
+        let refused = spa.header("origin", "https://spa.example.com").send().await.unwrap();
+        is(&refused, status);
+        assert_eq!(
+            header(&refused, "access-control-allow-origin").as_deref(),
+            Some("https://spa.example.com")
+        );
+    }
     is(&ask(&[]).await.unwrap(), 401);
     // What a browser would not send with it makes it none.
     for sly in [("x-http-method-override", "DELETE"), ("cookie", "a=b"), ("authorization", "Basic eDp5")] {
