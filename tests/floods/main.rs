@@ -20,6 +20,8 @@ use support::visitor::{Visitor, is};
 
 /// What the process may hold while it is attacked.
 const MEMORY: usize = 400 << 20;
+/// How many seconds a flood of frames takes: a hundredth of the requests then is not a matter of one moment.
+const ATTACK: &str = "15";
 /// Requests a second of the others.
 const RATE: usize = 150;
 
@@ -75,10 +77,11 @@ impl Scene {
 /// Held by whoever measures how long others wait, and by whoever makes the machine busy.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// An attacker. It has machines of its own, so it must not take the processor from whom it attacks here.
+/// An attacker. It has machines of its own, so it must not take the processor from whom it attacks here: it runs when
+/// nobody else would (SCHED_IDLE). One that is only nice keeps the processor for milliseconds from whoever wakes.
 fn attacker(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("nice");
-    command.args(["-n", "19"]).arg(program);
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(program);
     command
 }
 
@@ -112,7 +115,7 @@ async fn others_go_on_while_attackers_wear_it_out() {
         scene
             .bear(mode, async {
                 let mut command = attacker(parties().join("venv/bin/python"));
-                command.arg(parties().join("h2-floods.py")).args([&port, "app.localhost", mode, "6"]);
+                command.arg(parties().join("h2-floods.py")).args([&port, "app.localhost", mode, ATTACK]);
                 let said = run(command).await;
                 println!("{mode}: frames, connections ended: {said}");
                 assert!(!said.is_empty(), "{mode}: the attacker fell");
