@@ -78,7 +78,7 @@ impl Scene {
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// An attacker. It has machines of its own, so it must not take the processor from whom it attacks here: it runs when
-/// nobody else would (SCHED_IDLE). One that is only nice keeps the processor for milliseconds from whoever wakes.
+/// nobody else would (SCHED_IDLE). One that is only nice may keep the processor for a while from whoever wakes.
 fn attacker(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("chrt");
     command.args(["--idle", "0"]).arg(program);
