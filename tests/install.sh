@@ -23,6 +23,8 @@ ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang.so* /opt/homebrew/opt/l
 case "$1" in
 test)
   need chromedriver "chromium chromium-driver" "chromium chromedriver" chromedriver
+  need curl curl curl curl
+  need jq jq jq jq
   need node nodejs nodejs node
   need npm npm npm node
   need python3 "python3 python3-venv" python3 python3

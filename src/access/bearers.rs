@@ -2,12 +2,13 @@
 
 use super::kept::Kept;
 use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
-use crate::config::{Config, TrustedIssuer};
+use crate::catalogue::Catalogue;
+use crate::config::{KeySource, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};
 use crate::jose::Unverified;
 use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
 use crate::provider::{IssuerKeys, Outbound};
-use crate::token::{AccessToken, Refused, verify};
+use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, verify};
 use arc_swap::ArcSwap;
 use moka::future::Cache;
 use serde_json::{Map, Value};
@@ -29,6 +30,8 @@ struct Live {
     /// The digest of the keys that verified it.
     keys: [u8; 32],
     token: AccessToken,
+    /// The `jti`, where the token is the user pool's own: by it one is revoked.
+    own: Option<String>,
     user: User,
     methods: Vec<String>,
     verified_at: Timestamp,
@@ -73,23 +76,31 @@ pub struct Bearers {
     ring: Arc<KeyRing>,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
+    own: Arc<AccessTokens>,
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// By the whole token: whoever finds an entry has shown all of it.
     known: Cache<Arc<str>, Bearer>,
 }
 
 impl Bearers {
-    /// Tokens of the issuers that [`Bearers::apply`] will tell.
-    pub fn new(ring: Arc<KeyRing>, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+    /// Tokens of the issuers that [`Bearers::apply`] will tell, and of the user pool, which issues `own`.
+    pub fn new(
+        ring: Arc<KeyRing>,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        own: Arc<AccessTokens>,
+    ) -> Self {
         let weigh =
             |token: &Arc<str>, _: &Bearer| u32::try_from(4 * token.len() + BESIDE).unwrap_or(u32::MAX);
         let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE).build();
-        Self { ring, outbound, clock, issuers: ArcSwap::default(), known }
+        Self { ring, outbound, clock, own, issuers: ArcSwap::default(), known }
     }
 
-    /// Takes over the issuers of `config`; one that did not change keeps its keys, and its tokens count on.
-    pub fn apply(&self, config: &Config) {
+    /// Takes over the issuers of `catalogue`, the user pool among them; one that did not change keeps its keys, and its
+    /// tokens count on.
+    pub fn apply(&self, catalogue: &Catalogue) {
         let old = self.issuers.load();
+        let own = self.own.as_issuer(catalogue);
         let issuer = |issuer: &TrustedIssuer| {
             if let Some(same) = old.iter().find(|known| known.issuer() == issuer) {
                 return same.clone();
@@ -98,7 +109,8 @@ impl Bearers {
             let new = || IssuerKeys::new(issuer.clone(), self.outbound.clone(), self.clock.clone());
             Arc::new(keys.unwrap_or_else(new))
         };
-        self.issuers.store(Arc::new(config.issuers.iter().map(issuer).collect()));
+        let issuers = own.iter().chain(&catalogue.config.issuers).map(issuer).collect();
+        self.issuers.store(Arc::new(issuers));
     }
 
     /// Fetches keys that are old, each beside the others.
@@ -111,13 +123,26 @@ impl Bearers {
     /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
-        if let Some(bearer) = self.remembered(token, now).await {
-            return Some(bearer);
+        let bearer = match self.remembered(token, now).await {
+            Some(bearer) => bearer,
+            None => {
+                let unverified = Unverified::read(token).ok()?;
+                let of = self.issuer_of(&unverified)?;
+                let keys = of.now()?;
+                self.speaks(&of, verify(unverified, of.issuer(), &keys, now).ok()?, keys.digest)
+            }
+        };
+        self.not_revoked(bearer, now).ok()
+    }
+
+    /// A token of the user pool counts unless it was revoked.
+    fn not_revoked(&self, bearer: Bearer, now: Timestamp) -> Result<Bearer, Refused> {
+        let Some(jti) = &bearer.0.own else { return Ok(bearer) };
+        match self.own.revocations.judge(jti, now) {
+            Ok(()) => Ok(bearer),
+            Err(NotCounted::Revoked) => Err(Refused::Revoked),
+            Err(NotCounted::Unheard) => Err(Refused::Unheard),
         }
-        let unverified = Unverified::read(token).ok()?;
-        let of = self.issuer_of(&unverified)?;
-        let keys = of.now()?;
-        Some(self.speaks(&of, verify(unverified, of.issuer(), &keys, now).ok()?, keys.digest))
     }
 
     /// What is remembered of `token`, where it counts.
@@ -146,7 +171,7 @@ impl Bearers {
     pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
         let now = self.clock.now();
         if let Some(bearer) = self.remembered(token, now).await {
-            return Ok(bearer);
+            return self.not_revoked(bearer, now);
         }
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
@@ -160,21 +185,33 @@ impl Bearers {
             verified => (verified, keys),
         };
         let bearer = self.speaks(of, verified?, keys.digest);
+        let bearer = self.not_revoked(bearer, now)?;
         self.known.insert(token.into(), bearer.clone()).await;
         Ok(bearer)
     }
 
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
+    /// A program of the user pool is its own subject.
     fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32]) -> Bearer {
         let issuer = of.issuer();
-        let parts: [&[u8]; 4] =
-            [b"subject of an issuer", issuer.url.as_bytes(), b"\0", token.subject.as_bytes()];
-        let id = uuid_of(self.ring.mac(&parts.concat()), 8);
+        let own = match issuer.keys {
+            // One that cannot be named cannot be revoked, and none of ours is such.
+            KeySource::Own(_) => Some(token.text("jti").unwrap_or_default().to_owned()),
+            _ => None,
+        };
+        let id = match own {
+            Some(_) => token.subject.clone(),
+            None => {
+                let parts: [&[u8]; 4] =
+                    [b"subject of an issuer", issuer.url.as_bytes(), b"\0", token.subject.as_bytes()];
+                uuid_of(self.ring.mac(&parts.concat()), 8)
+            }
+        };
         let verified_at = self.clock.now();
         let user = user_of(issuer, &token.subject, &token.claims, id, verified_at);
         let methods = methods(&token.claims);
         let kept = Kept::default();
-        Bearer(Arc::new(Live { of: of.clone(), keys, token, user, methods, verified_at, kept }))
+        Bearer(Arc::new(Live { of: of.clone(), keys, token, own, user, methods, verified_at, kept }))
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64};
 use crate::catalogue::Current;
 use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
-use crate::store::{Change, Found, Store, StoreError};
+use crate::store::{Change, Found, SILENCE, Store, StoreError};
 use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -19,9 +19,6 @@ const CAPACITY: u64 = 200_000;
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// How often the store is asked about a session that memory knows.
 const CONFIRM_EVERY: Duration = Duration::from_secs(300);
-/// How long sessions in memory count after the store was last heard of: a sign-out on another node
-/// could go unheard for this long, and no longer.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Who has a session.
 #[derive(Clone)]
@@ -373,6 +370,7 @@ impl Sessions {
             let key = match change {
                 Change::Session(id) => session_key(id),
                 Change::User(id) => user_key(id),
+                Change::Token(_) => continue,
                 Change::Everything => {
                     let lives = index.drain().flat_map(|(_, lives)| lives);
                     lives

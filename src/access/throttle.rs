@@ -1,36 +1,35 @@
-//! How often one address may fail: a number at once, and then one in every so often.
+//! How often one may fail: a number of times at once, and then one in every so often.
 
 use crate::base::{Clock, Duration, Timestamp};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many addresses are remembered. One that fails while so many others do is let off.
+/// How many are remembered. One that fails while so many others do is let off.
 const CAPACITY: usize = 100_000;
 
-/// Failures by address (the generic cell rate algorithm of ITU-T I.371).
-pub struct Throttle {
+/// Failures by who failed, commonly a [`network`] (the generic cell rate algorithm of ITU-T I.371).
+pub struct Throttle<Who> {
     clock: Arc<dyn Clock>,
     every: Duration,
     burst: u32,
-    /// For each address, when all its failures will be forgotten.
-    paid_off: Mutex<HashMap<IpAddr, Timestamp>>,
+    /// For each, when all its failures will be forgotten.
+    paid_off: Mutex<HashMap<Who, Timestamp>>,
 }
 
-impl Throttle {
-    /// Lets an address fail `burst` times at once, and then once in `every`.
+impl<Who: Eq + Hash> Throttle<Who> {
+    /// Lets each fail `burst` times at once, and then once in `every`.
     pub fn new(clock: Arc<dyn Clock>, burst: u32, every: Duration) -> Self {
         Self { clock, every, burst, paid_off: Mutex::default() }
     }
 
-    /// Whether `address` may try again.
+    /// Whether `who` may try again; nobody knows who may not, where it is nobody.
     ///
     /// # Errors
     /// How long it has to wait.
-    pub fn allows(&self, address: Option<IpAddr>) -> Result<(), Duration> {
-        let Some(paid_off) = address.and_then(|address| self.lock().get(&network(address)).copied()) else {
-            return Ok(());
-        };
+    pub fn allows(&self, who: Option<&Who>) -> Result<(), Duration> {
+        let Some(paid_off) = who.and_then(|who| self.lock().get(who).copied()) else { return Ok(()) };
         let owed = paid_off.since(self.clock.now());
         match (owed + self.every).saturating_sub(self.every * self.burst) {
             Duration::ZERO => Ok(()),
@@ -38,22 +37,22 @@ impl Throttle {
         }
     }
 
-    /// Notes that `address` failed.
-    pub fn failed(&self, address: Option<IpAddr>) {
-        let Some(address) = address.map(network) else { return };
+    /// Notes that `who` failed.
+    pub fn failed(&self, who: Option<Who>) {
+        let Some(who) = who else { return };
         let now = self.clock.now();
         let mut paid_off = self.lock();
-        if paid_off.len() >= CAPACITY && !paid_off.contains_key(&address) {
+        if paid_off.len() >= CAPACITY && !paid_off.contains_key(&who) {
             paid_off.retain(|_, at| *at > now);
             if paid_off.len() >= CAPACITY {
                 return;
             }
         }
-        let at = paid_off.entry(address).or_insert(now);
+        let at = paid_off.entry(who).or_insert(now);
         *at = (*at).max(now).plus(self.every);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Who, Timestamp>> {
         // What this lock guards is whole after every statement.
         self.paid_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,16 +78,17 @@ mod tests {
     fn an_address_fails_some_times_at_once_and_then_one_in_every_so_often() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000)));
         let throttle = Throttle::new(clock.clone(), 3, Duration::from_secs(10));
-        let address = |text: &str| Some(text.parse().unwrap());
+        let address = |text: &str| network(text.parse().unwrap());
+        let allows = |text: &str| throttle.allows(Some(&address(text)));
         for _ in 0..3 {
-            assert_eq!(throttle.allows(address("2001:db8::1")), Ok(()));
-            throttle.failed(address("2001:db8::1"));
+            assert_eq!(allows("2001:db8::1"), Ok(()));
+            throttle.failed(Some(address("2001:db8::1")));
         }
-        assert_eq!(throttle.allows(address("2001:db8::2")), Err(Duration::from_secs(10)));
-        assert_eq!(throttle.allows(address("192.0.2.1")), Ok(()));
+        assert_eq!(allows("2001:db8::2"), Err(Duration::from_secs(10)));
+        assert_eq!(allows("192.0.2.1"), Ok(()));
         clock.advance(Duration::from_secs(10));
-        assert_eq!(throttle.allows(address("2001:db8::1")), Ok(()));
-        throttle.failed(address("2001:db8::1"));
-        assert_eq!(throttle.allows(address("2001:db8::1")), Err(Duration::from_secs(10)));
+        assert_eq!(allows("2001:db8::1"), Ok(()));
+        throttle.failed(Some(address("2001:db8::1")));
+        assert_eq!(allows("2001:db8::1"), Err(Duration::from_secs(10)));
     }
 }

@@ -12,7 +12,7 @@ use crate::jose::Algorithm;
 use crate::oauth::{self, Pool};
 use crate::provider::{Outbound, unusable_key_files};
 use crate::store::Store;
-use crate::token::KeyChain;
+use crate::token::{AccessTokens, KeyChain};
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,6 +104,14 @@ impl App {
                 .await
                 .map_err(|error| Fatal::new("the signing keys", error))?;
         let keys = Arc::new(keys);
+        let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone())
+            .await
+            .map_err(|error| Fatal::new("the tokens that were revoked", error))?;
+        access_tokens
+            .apply(&current.load())
+            .await
+            .map_err(|error| Fatal::new("the keys of access tokens", error))?;
+        let access_tokens = Arc::new(access_tokens);
         let broker = Arc::new(broker);
         let renewals = Renewals::new(broker.clone(), current.clone());
         let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone(), renewals);
@@ -113,7 +121,9 @@ impl App {
             sessions: Arc::new(sessions),
             store: store.clone(),
             keys: keys.clone(),
+            access_tokens: access_tokens.clone(),
             failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            client_failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
@@ -123,7 +133,7 @@ impl App {
         let gateway = Gateway::new(Parts {
             identities,
             guests,
-            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone()),
+            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone(), access_tokens),
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, clock.clone(), entropy.clone()),

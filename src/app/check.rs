@@ -1,5 +1,6 @@
 //! `narthex check`: the file, the certificates, the providers, and what to register where.
 
+use super::at_rest;
 use super::build::Fatal;
 use super::lint;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
@@ -8,6 +9,7 @@ use crate::config::{self, Config, Kind, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
 use crate::provider::{self, IssuerKeys, Outbound};
+use crate::store::StoreError;
 use std::path::Path;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
@@ -43,8 +45,11 @@ impl Report {
 /// Where something would keep people from signing in.
 pub async fn check(file: &Path) -> Result<(), Fatal> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
-    let catalogue = Catalogue::of(config.clone(), Ids::unknown(&config), 0)
-        .map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))?;
+    let (store, unreachable) = match at_rest::store(&config).await {
+        Ok(store) => (store, None),
+        Err(error) => (None, Some(error)),
+    };
+    let catalogue = at_rest::catalogue(config.clone(), store.as_ref()).await?;
     let mut report = Report::default();
     println!("{}", file.display());
     report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
@@ -75,6 +80,7 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
             println!("    {what:<26} {address}");
         }
     }
+    programs(&catalogue, unreachable.as_ref());
     println!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
     for route in catalogue.routes() {
         println!("  {}", route.config.name);
@@ -84,6 +90,33 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     match report.problems {
         0 => Ok(()),
         count => Err(Fatal::new("narthex check", format!("{count} problem(s), told above"))),
+    }
+}
+
+/// What programs that get tokens need to know.
+fn programs(catalogue: &Catalogue, unreachable: Option<&StoreError>) {
+    if catalogue.config.user_pool.clients.is_empty() {
+        return;
+    }
+    let url = &catalogue.config.public_url;
+    println!("programs that get tokens");
+    println!("  token endpoint   {}", url.join("/oauth2/token"));
+    let mut unknown = false;
+    let mut line = |what: &str, id: &str| {
+        let known = !Ids::is_unknown(id);
+        unknown |= !known;
+        println!("  {what:<16} {}", if known { id } else { "not made yet" });
+    };
+    line("issuer", &catalogue.pool.issuer);
+    let mut clients: Vec<_> = catalogue.pool.clients().collect();
+    clients.sort_by(|a, b| a.name.cmp(&b.name));
+    clients.iter().for_each(|client| line(&client.name, &client.id));
+    match (unknown, unreachable) {
+        (true, Some(error)) => {
+            println!("  what is not made yet may be in the store, which cannot be looked at: {error}")
+        }
+        (true, None) => println!("  what is not made yet is made at the first start, and stays"),
+        (false, _) => {}
     }
 }
 

@@ -33,6 +33,9 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
                 Ok(news) => {
                     app.pool.sessions.hear(&news);
                     app.pool.sessions.heard(now);
+                    if let Err(error) = app.pool.access_tokens.revocations.hear(&news, now).await {
+                        tracing::warn!(%error, "which tokens were revoked cannot be read");
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "other nodes cannot be heard"),
             }
@@ -65,6 +68,9 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
         if let Err(error) = app.pool.keys.turn().await {
             tracing::error!(%error, "the signing keys could not be turned");
+        }
+        if let Err(error) = app.pool.access_tokens.turn().await {
+            tracing::error!(%error, "the keys of access tokens could not be turned");
         }
     });
     every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });

@@ -1,6 +1,7 @@
 //! The program: commands, assembly, reload, housekeeping, telemetry, and the demo.
 
 mod admin;
+mod at_rest;
 mod build;
 mod check;
 mod commands;

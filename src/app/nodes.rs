@@ -2,9 +2,10 @@
 
 use super::build::App;
 use crate::base::{Duration, b64, uuid};
-use crate::config::Config;
+use crate::config::{Config, KeySource};
 use crate::store::{Node, StoreError};
 use prometheus::{IntGauge, register_int_gauge};
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// How long a node counts that says nothing more.
@@ -69,13 +70,27 @@ impl Presence {
 /// What tells one file from another, in what all nodes must agree on: listeners and files' places may
 /// differ. Under the deployment's key, since secrets go into it.
 fn digest(app: &App, config: &Config) -> String {
-    let Config { public_url, region, account_id, session, providers, routes, .. } = config;
-    let mut routes = routes.clone();
+    let Config { public_url, region, account_id, session, user_pool, roles, .. } = config;
+    let Config { identity_pools, providers, issuers, routes, .. } = config;
+    let (mut routes, mut issuers) = (routes.clone(), issuers.clone());
     for route in &mut routes {
         route.upstream_ca = None;
     }
-    let mut text = format!("node {public_url} {region} {account_id} {session:?} {providers:?} {routes:?}");
-    for secret in providers.iter().filter_map(|provider| provider.client()?.private()) {
+    for issuer in &mut issuers {
+        if let KeySource::File(file) = &mut issuer.keys {
+            file.path = PathBuf::new();
+        }
+    }
+    let mut text = format!(
+        "node {public_url} {region} {account_id} {session:?} {user_pool:?} {providers:?} {issuers:?} \
+         {identity_pools:?} {routes:?}"
+    );
+    for role in roles {
+        text.push_str(&role.name);
+        text.extend(role.files().map(|file| file.text.as_str()));
+    }
+    let of_providers = providers.iter().filter_map(|provider| provider.client()?.private());
+    for secret in of_providers.chain(user_pool.clients.iter().flat_map(|client| &client.secrets)) {
         text.push_str(secret.expose());
     }
     b64(&app.ring.mac(text.as_bytes())[..9])

@@ -33,7 +33,7 @@ fn named(config: &Config) -> Versions {
     let policies = config.roles.iter().flat_map(config::Role::files).map(|file| &file.path);
     let keys = config.issuers.iter().filter_map(|issuer| match &issuer.keys {
         KeySource::File(file) => Some(&file.path),
-        KeySource::Metadata | KeySource::Url(_) => None,
+        KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) => None,
     });
     let files = certificates.chain(authorities).chain(policies).chain(keys);
     files.map(|path| (path.clone(), version(path))).collect()
@@ -111,6 +111,11 @@ async fn reload(app: &App, file: &Path) -> Result<Versions, String> {
         .apply(&catalogue)
         .await
         .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
+    app.pool
+        .access_tokens
+        .apply(&catalogue)
+        .await
+        .map_err(|error| format!("the keys of access tokens cannot be had: {error}"))?;
     let config = &catalogue.config;
     if config.listen.https != old.config.listen.https
         || config.listen.http != old.config.listen.http

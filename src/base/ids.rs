@@ -95,20 +95,32 @@ pub fn uuid_of(bytes: [u8; 16], version: u8) -> String {
     out
 }
 
+const DIGITS_AND_LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
 /// A user pool's id in Cognito's form, `<region>_<9 alphanumerics>`: SDKs check the shape.
 pub fn pool_id(region: &str, entropy: &dyn Entropy) -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut id = format!("{region}_");
-    let full = id.len() + 9;
-    while id.len() < full {
+    format!("{region}_{}", random_text(DIGITS_AND_LETTERS, 9, entropy))
+}
+
+/// An app client's id in Cognito's form: 26 digits and small letters.
+pub fn client_id(entropy: &dyn Entropy) -> String {
+    random_text(&DIGITS_AND_LETTERS[..36], 26, entropy)
+}
+
+/// So many characters of `alphabet`, each as likely as any other.
+fn random_text(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> String {
+    // Beyond the largest multiple in a byte the first letters would be likelier.
+    let fair = 256 / alphabet.len() * alphabet.len();
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
         let mut byte = [0u8];
         entropy.fill(&mut byte);
-        // 248 is the largest multiple of 62 in a byte: beyond it the first letters would be likelier.
-        if byte[0] < 248 {
-            id.push(char::from(ALPHABET[usize::from(byte[0]) % 62]));
+        let byte = usize::from(byte[0]);
+        if byte < fair {
+            text.push(char::from(alphabet[byte % alphabet.len()]));
         }
     }
-    id
+    text
 }
 
 #[cfg(test)]
@@ -137,5 +149,8 @@ mod tests {
         assert_eq!(region, "eu-west-1");
         assert_eq!(rest.len(), 9);
         assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let client = client_id(&SystemEntropy);
+        assert_eq!(client.len(), 26);
+        assert!(client.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
     }
 }

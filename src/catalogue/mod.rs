@@ -2,41 +2,53 @@
 //! one immutable snapshot behind one atomic pointer. Whoever answers a request takes the snapshot
 //! once and judges by it alone.
 
+mod pool;
 mod roles;
 mod route;
 
+pub use pool::{AppClient, Pool};
 pub use roles::{BadPolicies, INVOKE, IdentityPool, Role, Roles, Rule, UnderPolicy};
 pub use route::Route;
 
-use crate::base::{Entropy, pool_id, uuid};
-use crate::config::{Config, Host, SameSite};
+use crate::base::{Entropy, client_id, pool_id, uuid};
+use crate::config::{self, Config, Host, SameSite};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
-/// A user pool: the directory, the broker of outside providers, and the issuer of codes.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// `<region>_<9 alphanumerics>`.
-    pub id: String,
-    /// The client id of the gateway, which is an app client of its own pool.
-    pub gateway_client: String,
-}
-
 /// What the store has fixed of a deployment.
 #[derive(Clone, Debug)]
 pub struct Ids {
-    /// The user pool.
-    pub pool: Pool,
+    /// The user pool's id.
+    pub pool: String,
+    /// The client id of the gateway.
+    pub gateway_client: String,
+    /// Those of the app clients, in the order of the file.
+    pub clients: Vec<String>,
     /// The ids of the identity pools, in the order of the file.
     pub identity_pools: Vec<String>,
 }
 
+/// What the ids end with that are not known.
+const UNKNOWN: &str = "unknown";
+
 impl Ids {
+    /// Whether this is the id of something that has none yet.
+    pub fn is_unknown(id: &str) -> bool {
+        id.ends_with(UNKNOWN)
+    }
+
     /// The ids of a deployment whose store is not asked.
     pub fn unknown(config: &Config) -> Self {
-        let pool = Pool { id: format!("{}_unknown", config.region), gateway_client: "unknown".to_owned() };
-        Self { pool, identity_pools: vec![format!("{}:unknown", config.region); config.identity_pools.len()] }
+        let client = |client: &config::AppClient| {
+            client.id.clone().unwrap_or_else(|| format!("{}_{UNKNOWN}", client.name))
+        };
+        Self {
+            pool: format!("{}_{UNKNOWN}", config.region),
+            gateway_client: UNKNOWN.to_owned(),
+            clients: config.user_pool.clients.iter().map(client).collect(),
+            identity_pools: vec![format!("{}:{UNKNOWN}", config.region); config.identity_pools.len()],
+        }
     }
 
     /// Those of the ids that `store` has fixed already: nothing is fixed by looking.
@@ -47,10 +59,15 @@ impl Ids {
         let mut ids = Self::unknown(config);
         let name = &config.user_pool.name;
         if let Some(id) = store.fact(&format!("pool/{name}")).await? {
-            ids.pool.id = id;
+            ids.pool = id;
         }
         if let Some(client) = store.fact(&format!("pool/{name}/gateway")).await? {
-            ids.pool.gateway_client = client;
+            ids.gateway_client = client;
+        }
+        for (client, id) in config.user_pool.clients.iter().zip(&mut ids.clients) {
+            if let (None, Some(fixed)) = (&client.id, store.fact(&client_fact(name, &client.name)).await?) {
+                *id = fixed;
+            }
         }
         for (pool, id) in config.identity_pools.iter().zip(&mut ids.identity_pools) {
             if let Some(fixed) = store.fact(&format!("identity_pool/{}", pool.name)).await? {
@@ -74,6 +91,10 @@ pub struct Catalogue {
     /// Who is given which.
     pub identity_pools: Vec<Arc<IdentityPool>>,
     routes: Vec<Arc<Route>>,
+}
+
+fn client_fact(pool: &str, client: &str) -> String {
+    format!("pool/{pool}/client/{client}")
 }
 
 /// Why there is no catalogue.
@@ -111,14 +132,21 @@ impl Catalogue {
             store.fixed(&name, &candidate).await.map_err(BuildError::Store)
         };
         let name = &config.user_pool.name;
-        let id = fixed(format!("pool/{name}"), pool_id(&config.region, entropy)).await?;
-        let gateway_client = fixed(format!("pool/{name}/gateway"), uuid(entropy)).await?;
+        let pool = fixed(format!("pool/{name}"), pool_id(&config.region, entropy)).await?;
+        let gateway_client = fixed(format!("pool/{name}/gateway"), client_id(entropy)).await?;
+        let mut clients = Vec::new();
+        for client in &config.user_pool.clients {
+            clients.push(match &client.id {
+                Some(id) => id.clone(),
+                None => fixed(client_fact(name, &client.name), client_id(entropy)).await?,
+            });
+        }
         let mut identity_pools = Vec::new();
         for pool in &config.identity_pools {
             let candidate = format!("{}:{}", config.region, uuid(entropy));
             identity_pools.push(fixed(format!("identity_pool/{}", pool.name), candidate).await?);
         }
-        let ids = Ids { pool: Pool { id, gateway_client }, identity_pools };
+        let ids = Ids { pool, gateway_client, clients, identity_pools };
         Self::of(config, ids, generation).map_err(BuildError::Policies)
     }
 
@@ -128,6 +156,7 @@ impl Catalogue {
     /// Where a policy is wrong.
     pub fn of(config: Config, ids: Ids, generation: u64) -> Result<Self, BadPolicies> {
         let roles = Roles::compile(&config)?;
+        let user_pool = Pool::new(&config, ids.pool, ids.gateway_client, ids.clients);
         let pool = |(config, id): (&crate::config::IdentityPool, String)| {
             Arc::new(IdentityPool { id, config: config.clone() })
         };
@@ -137,7 +166,7 @@ impl Catalogue {
             Arc::new(Route::new(&config, route.clone(), rule))
         };
         let routes = config.routes.iter().map(route).collect();
-        Ok(Self { generation, config: Arc::new(config), pool: ids.pool, roles, identity_pools, routes })
+        Ok(Self { generation, config: Arc::new(config), pool: user_pool, roles, identity_pools, routes })
     }
 
     /// Every route.

@@ -38,6 +38,8 @@ pub enum KeySource {
     Url(Url),
     /// A JWK Set in this file.
     File(TextFile),
+    /// This JWK Set: the issuer is our own user pool.
+    Own(String),
 }
 
 impl TrustedIssuer {
@@ -94,9 +96,13 @@ fn issuer_url(text: &str) -> Result<String, Wrong> {
 }
 
 /// RFC 6749, section 3.3: a scope is printable ASCII, without space, `"` and `\`.
+pub(super) fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+}
+
+/// Scopes, each a text of its own.
 pub(super) fn scopes(item: &Item<'_>) -> Vec<String> {
-    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
-    let scope = |text: &str| match !text.is_empty() && text.bytes().all(plain) {
+    let scope = |text: &str| match is_scope(text) {
         true => Ok(text.to_owned()),
         false => {
             Err((format!("\"{text}\" is no scope"), "write each as a text of its own: [\"a\", \"b\"]".into()))

@@ -1,6 +1,7 @@
 //! The TOML file, read into checked plain data. Whatever this room returns is sound: later rooms
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
+mod app_client;
 mod client;
 mod header_template;
 mod identity_pool;
@@ -19,6 +20,7 @@ mod server;
 mod upstream;
 mod user_pool;
 
+pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, SignedSecret};
 pub use header_template::{HeaderTemplate, Piece};
 pub use identity_pool::{
@@ -191,6 +193,15 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         }
         provider_names.push(issuer.name.clone());
     }
+    if user_pool.issues_access_tokens() {
+        if provider_names.contains(&user_pool.name) {
+            table.wrong(
+                format!("the user pool and an issuer or a provider are named \"{}\"", user_pool.name),
+                "give the pool a name of its own: role mappings tell its programs by it",
+            );
+        }
+        provider_names.push(user_pool.name.clone());
+    }
     let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &provider_names);
     let identity_pools = unique(tables("identity_pool", "[[identity_pool]]"), identity_pool, |pool| {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
@@ -222,10 +233,10 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
             pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
         };
         let open = route.access == Access::Public || identity_pools.iter().any(guests);
-        if route.bearer && issuers.is_empty() {
+        if route.bearer && issuers.is_empty() && !user_pool.issues_access_tokens() {
             table.wrong(
                 format!("no token could be good for route \"{}\"", route.name),
-                "add an [[issuer]], or remove `bearer`",
+                "add an [[issuer]] or a [[user_pool.client]] that may get tokens, or remove `bearer`",
             );
         }
         if !open && providers.is_empty() && !route.bearer {

@@ -1,5 +1,6 @@
-//! `[[user_pool]]`: the directory, and the groups that bear roles.
+//! `[[user_pool]]`: the directory, the groups that bear roles, and the programs that get tokens.
 
+use super::app_client::{AppClient, ResourceServer};
 use super::reader::Table;
 use super::role::plain_name;
 
@@ -10,7 +11,16 @@ pub struct UserPool {
     pub name: String,
     /// Its groups.
     pub groups: Vec<Group>,
+    /// What its access tokens are signed with: the algorithm's name in JOSE.
+    pub signing_algorithm: &'static str,
+    /// The APIs that its access tokens are for.
+    pub resource_servers: Vec<ResourceServer>,
+    /// The programs that are registered.
+    pub clients: Vec<AppClient>,
 }
+
+/// What tokens are signed with: Cognito's own, and the two that cost less.
+const SIGNING: [(&str, &str); 3] = [("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA")];
 
 /// A group of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +35,13 @@ pub struct Group {
 
 impl Default for UserPool {
     fn default() -> Self {
-        Self { name: "default".to_owned(), groups: Vec::new() }
+        Self {
+            name: "default".to_owned(),
+            groups: Vec::new(),
+            signing_algorithm: "RS256",
+            resource_servers: Vec::new(),
+            clients: Vec::new(),
+        }
     }
 }
 
@@ -38,8 +54,43 @@ impl UserPool {
             |table| Group::read(table, roles),
             |group| (group.name.clone(), format!("two groups are named \"{}\"", group.name)),
         );
+        let signing_algorithm = table.get("signing_algorithm").and_then(|item| item.choice(&SIGNING));
+        let tables = |key, name: &str| table.get(key).map(|item| item.tables(name)).unwrap_or_default();
+        let resource_servers = super::unique(
+            tables("resource_server", "[[user_pool.resource_server]]"),
+            ResourceServer::read,
+            |server| {
+                (server.identifier.clone(), format!("two resource servers are \"{}\"", server.identifier))
+            },
+        );
+        let clients = super::unique(
+            tables("client", "[[user_pool.client]]"),
+            |table| AppClient::read(table, &resource_servers),
+            |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
+        );
+        for (at, client) in clients.iter().enumerate() {
+            let same = |other: &AppClient| client.id.is_some() && other.id == client.id;
+            if clients[..at].iter().any(same) {
+                table.wrong(
+                    format!("two app clients have the id of \"{}\"", client.name),
+                    "give each an id of its own, or none: then it gets one",
+                );
+            }
+        }
         table.finish();
-        Self { name: name.unwrap_or_else(|| Self::default().name), groups }
+        let default = Self::default();
+        Self {
+            name: name.unwrap_or(default.name),
+            groups,
+            signing_algorithm: signing_algorithm.unwrap_or(default.signing_algorithm),
+            resource_servers,
+            clients,
+        }
+    }
+
+    /// Whether any program may get access tokens of it.
+    pub fn issues_access_tokens(&self) -> bool {
+        self.clients.iter().any(|client| !client.allowed_oauth_flows.is_empty())
     }
 
     /// Its group of this name.

@@ -6,7 +6,7 @@ use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
 use super::landings::Landings;
 use super::stop::Stop;
-use crate::access::{APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear, find, set, set_for};
+use crate::access::{APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear, find, network, set, set_for};
 use crate::base::Token;
 use crate::broker::{ATTEMPT_LIFETIME, Ended};
 use crate::catalogue::{Catalogue, IdentityPool};
@@ -210,7 +210,7 @@ async fn callback(
     };
 
     let failures = &gateway.pool.failures;
-    if failures.allows(incoming.client).is_err() {
+    if failures.allows(incoming.client.map(network).as_ref()).is_err() {
         return Err(stop(Failure::too_many_failures()));
     }
     let guest = find(cookies(session), GUEST_COOKIE);
@@ -219,7 +219,7 @@ async fn callback(
         .await
         .map_err(|error| unavailable(&incoming.visitor(session), &error))?
         .map_err(|error| {
-            failures.failed(incoming.client);
+            failures.failed(incoming.client.map(network));
             refuse(Failure::attempt_lost(), &format!("the code: {error:?}"))
         })?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;

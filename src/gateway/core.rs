@@ -85,7 +85,7 @@ impl Gateway {
     /// Takes over the catalogue that counts now, once its upstreams have addresses.
     pub async fn apply(&self) {
         let catalogue = self.pool.current.load();
-        self.bearers.apply(&catalogue.config);
+        self.bearers.apply(&catalogue);
         let table = Table::build(catalogue, Some(&self.table.load()));
         // Side by side and not for long: one name that is not found must not hold up what else has changed.
         let without = table.entries().filter(|entry| entry.group.count() == 0);
@@ -107,8 +107,9 @@ impl Gateway {
         format!("{:016x}", self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// Fetches again what verifies bearer tokens, where it is old.
+    /// Fetches again what verifies bearer tokens, where it is old; our own keys may have turned.
     pub async fn refresh_issuers(&self) {
+        self.bearers.apply(&self.table().catalogue);
         self.bearers.refresh().await;
     }
 
@@ -151,7 +152,7 @@ impl Gateway {
                 Refused::Scope(scope) => {
                     Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
                 }
-                Refused::NoKeys => Failure::unavailable(),
+                Refused::NoKeys | Refused::Unheard => Failure::unavailable(),
                 _ => Failure::invalid_token()
                     .with_challenge("Bearer realm=\"narthex\", error=\"invalid_token\""),
             };

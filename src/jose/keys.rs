@@ -1,11 +1,18 @@
 //! A signing key and its public forms.
 
 use super::Algorithm;
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use crate::base::b64;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::Engine as _;
-use jsonwebtoken::EncodingKey;
-use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyAlgorithm,
+    KeyOperations, OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters,
+};
 use zeroize::Zeroizing;
 
 /// Why a key was not made, read or used.
@@ -13,8 +20,8 @@ use zeroize::Zeroizing;
 pub struct KeyError(String);
 
 impl KeyError {
-    pub(super) fn signing(error: jsonwebtoken::errors::Error) -> Self {
-        Self(format!("signing failed: {error}"))
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
     }
 }
 
@@ -30,9 +37,16 @@ impl std::error::Error for KeyError {}
 pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
-    private: EncodingKey,
+    /// Read once: that costs as much as a signature.
+    pair: Pair,
     jwk: Jwk,
     pem: String,
+}
+
+enum Pair {
+    Rsa(Box<RsaKeyPair>),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
 }
 
 impl SigningKey {
@@ -41,12 +55,21 @@ impl SigningKey {
     /// # Errors
     /// Where the generator fails.
     pub fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let failed = |_| KeyError("no key could be generated".into());
+        let failed = |_| KeyError::new("no key could be generated");
+        let bytes = |der: &[u8]| Zeroizing::new(der.to_vec());
         match algorithm {
+            Algorithm::Rs256 => {
+                let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
+                Ok(bytes(der.as_ref()))
+            }
             Algorithm::Es256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
-                let der = pair.to_pkcs8v1().map_err(failed)?;
-                Ok(Zeroizing::new(der.as_ref().to_vec()))
+                Ok(bytes(pair.to_pkcs8v1().map_err(failed)?.as_ref()))
+            }
+            Algorithm::EdDsa => {
+                let pair = Ed25519KeyPair::generate().map_err(failed)?;
+                Ok(bytes(pair.to_pkcs8().map_err(failed)?.as_ref()))
             }
             other => Err(KeyError(format!("nothing is signed with {}", other.name()))),
         }
@@ -58,19 +81,26 @@ impl SigningKey {
     /// Where `pkcs8` is no key of `algorithm`.
     pub fn read(kid: &str, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = |_| KeyError(format!("key {kid} cannot be read"));
-        if algorithm != Algorithm::Es256 {
-            return Err(KeyError(format!("nothing is signed with {}", algorithm.name())));
-        }
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(rejected)?;
-        let der = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
-            .map_err(|_| KeyError(format!("key {kid} has no public form")))?;
-        let private = EncodingKey::from_ec_der(pkcs8);
-        let mut jwk =
-            Jwk::from_encoding_key(&private, jsonwebtoken::Algorithm::ES256).map_err(KeyError::signing)?;
-        jwk.common.key_id = Some(kid.to_owned());
-        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        jwk.common.key_operations = Some(vec![KeyOperations::Verify]);
-        Ok(Self { kid: kid.to_owned(), algorithm, private, jwk, pem: pem(der.as_ref()) })
+        let pair = match algorithm {
+            Algorithm::Rs256 => Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?)),
+            Algorithm::Es256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8);
+                Pair::Ec(pair.map_err(rejected)?)
+            }
+            Algorithm::EdDsa => Pair::Ed(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?),
+            other => return Err(KeyError(format!("nothing is signed with {}", other.name()))),
+        };
+        let (parameters, key_algorithm) = pair.parameters();
+        let common = CommonParameters {
+            key_id: Some(kid.to_owned()),
+            key_algorithm: Some(key_algorithm),
+            public_key_use: Some(PublicKeyUse::Signature),
+            key_operations: Some(vec![KeyOperations::Verify]),
+            ..CommonParameters::default()
+        };
+        let jwk = Jwk { common, algorithm: parameters };
+        let pem = pem(pair.public_der(kid)?.as_ref());
+        Ok(Self { kid: kid.to_owned(), algorithm, pair, jwk, pem })
     }
 
     /// The key's id, as tokens and key sets carry it.
@@ -93,13 +123,67 @@ impl SigningKey {
         &self.pem
     }
 
-    /// The same in the words of the library that signs.
+    /// The same in the words of the library that writes headers.
     pub fn jose_algorithm(&self) -> jsonwebtoken::Algorithm {
-        jsonwebtoken::Algorithm::ES256
+        match self.pair {
+            Pair::Rsa(_) => jsonwebtoken::Algorithm::RS256,
+            Pair::Ec(_) => jsonwebtoken::Algorithm::ES256,
+            Pair::Ed(_) => jsonwebtoken::Algorithm::EdDSA,
+        }
     }
 
-    pub(super) fn private(&self) -> &EncodingKey {
-        &self.private
+    /// The signature of `message`, as JWS has it (RFC 7518, section 3).
+    ///
+    /// # Errors
+    /// Where the key does not sign.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let failed = |_| KeyError(format!("key {} does not sign", self.kid));
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(failed)?;
+                Ok(signature)
+            }
+            Pair::Ec(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
+            Pair::Ed(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
+        }
+    }
+}
+
+impl Pair {
+    fn parameters(&self) -> (AlgorithmParameters, KeyAlgorithm) {
+        match self {
+            Self::Rsa(pair) => {
+                let key = pair.public_key();
+                let n = b64(key.modulus().big_endian_without_leading_zero());
+                let e = b64(key.exponent().big_endian_without_leading_zero());
+                let parameters = RSAKeyParameters { n, e, ..RSAKeyParameters::default() };
+                (AlgorithmParameters::RSA(parameters), KeyAlgorithm::RS256)
+            }
+            Self::Ec(pair) => {
+                // SEC 1, section 2.3.3: an uncompressed point is 4, x, y.
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                let (curve, x, y) = (EllipticCurve::P256, b64(x), b64(y));
+                let parameters =
+                    EllipticCurveKeyParameters { curve, x, y, ..EllipticCurveKeyParameters::default() };
+                (AlgorithmParameters::EllipticCurve(parameters), KeyAlgorithm::ES256)
+            }
+            Self::Ed(pair) => {
+                let (curve, x) = (EllipticCurve::Ed25519, b64(pair.public_key()));
+                let parameters = OctetKeyPairParameters { curve, x, ..OctetKeyPairParameters::default() };
+                (AlgorithmParameters::OctetKeyPair(parameters), KeyAlgorithm::EdDSA)
+            }
+        }
+    }
+
+    fn public_der(&self, kid: &str) -> Result<PublicKeyX509Der<'static>, KeyError> {
+        let der = match self {
+            Self::Rsa(pair) => pair.public_key().as_der(),
+            Self::Ec(pair) => pair.public_key().as_der(),
+            Self::Ed(pair) => pair.public_key().as_der(),
+        };
+        der.map_err(|_| KeyError(format!("key {kid} has no public form")))
     }
 }
 

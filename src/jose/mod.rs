@@ -11,6 +11,7 @@ pub use jwk_set::JwkSet;
 pub use jws::{LONGEST, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 
+use crate::base::b64;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,5 +29,13 @@ pub fn sign(key: &SigningKey, extra: &[(&str, Value)], claims: &impl Serialize) 
             _ => header.extras.insert(*name, value),
         }
     }
-    jsonwebtoken::encode(&header, claims, key.private()).map_err(KeyError::signing)
+    // RFC 7515, section 7.1. The library that writes the header reads the key anew for each signature.
+    let json = |error: serde_json::Error| KeyError::new(error.to_string());
+    let mut token = b64(serde_json::to_vec(&header).map_err(json)?);
+    token.push('.');
+    token.push_str(&b64(serde_json::to_vec(claims).map_err(json)?));
+    let signature = key.sign(token.as_bytes())?;
+    token.push('.');
+    token.push_str(&b64(signature));
+    Ok(token)
 }

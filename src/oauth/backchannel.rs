@@ -1,12 +1,12 @@
 //! `/oauth2/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0, section 2.5): a
 //! provider says that sessions are over.
 
+use super::error::OAuthError;
 use super::logout::ended_by_provider;
 use super::{Handled, Pool, Reply, RequestInfo, Shared, form, unavailable};
 use crate::broker::LoginError;
-use crate::hosted::{Answer, Failure, body};
+use crate::hosted::{Answer, Failure};
 use axum::extract::{Path, State};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 pub(super) async fn post(
@@ -29,7 +29,8 @@ async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Han
             reason,
             detail,
         );
-        Ok(error(detail))
+        // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
+        Ok(OAuthError::invalid_request(detail).answer())
     };
     // "the HTTP POST request uses application/x-www-form-urlencoded encoding"
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
@@ -49,10 +50,4 @@ async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Han
     ended_by_provider(pool, info, provider, &ended);
     // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; nobody to sign out is success.
     Ok(Answer::default())
-}
-
-/// "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
-fn error(description: &str) -> Answer {
-    let text = serde_json::json!({ "error": "invalid_request", "error_description": description });
-    body(StatusCode::BAD_REQUEST, "application/json", text.to_string())
 }

@@ -1,7 +1,7 @@
 //! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, form, metrics, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, set};
+use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, network, set};
 use crate::base::Duration;
 use crate::broker::{LoginError, Returned};
 use crate::catalogue::Catalogue;
@@ -69,7 +69,7 @@ pub(super) fn not_too_often(
     catalogue: &Catalogue,
     provider: &str,
 ) -> Result<(), Failure> {
-    pool.failures.allows(info.client).map_err(|_| {
+    pool.failures.allows(info.client.map(network).as_ref()).map_err(|_| {
         metrics::login(provider_label(catalogue, provider), "too_many_failures");
         Failure::too_many_failures()
     })
@@ -95,7 +95,7 @@ pub(super) fn refused(
             | LoginError::Provider(ProviderError::Unavailable(_))
     );
     if !free && counts {
-        pool.failures.failed(info.client);
+        pool.failures.failed(info.client.map(network));
     }
     // A name that is no provider's is the visitor's own word, of which there is no end.
     if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {

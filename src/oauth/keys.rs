@@ -1,29 +1,76 @@
-//! The public keys, as a key set (RFC 7517, section 5) and as PEM.
+//! The public keys of assertions, as a key set (RFC 7517, section 5) and as PEM; and what the user pool publishes of
+//! itself as an authorization server (RFC 8414).
 
-use super::{Reply, Shared};
+use super::{Handled, Pool, Reply, Shared};
+use crate::config::OAuthFlow;
 use crate::hosted::{Answer, Failure, body};
 use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
-use http::header::CACHE_CONTROL;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
-use jsonwebtoken::jwk::JwkSet;
 
 pub(super) async fn jwks(State(pool): Shared) -> Reply {
-    let set = JwkSet { keys: pool.keys.current().published.iter().map(|key| key.jwk().clone()).collect() };
-    let text = serde_json::to_string(&set).map_err(|_| Failure::internal());
-    Reply(text.map(|text| cached(body(StatusCode::OK, "application/json", text))))
+    Reply(Ok(public("application/json", pool.keys.current().jwk_set.clone())))
 }
 
 pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
     let keys = pool.keys.current();
     let key = keys.published.iter().find(|key| key.kid() == kid).ok_or_else(Failure::not_found);
-    Reply(key.map(|key| cached(body(StatusCode::OK, "application/x-pem-file", key.pem().to_owned()))))
+    Reply(key.map(|key| public("application/x-pem-file", key.pem().to_owned())))
 }
 
-fn cached(mut answer: Answer) -> Answer {
-    let text = format!("public, max-age={}", KEY_SET_CACHE.as_secs());
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        answer.headers_mut().insert(CACHE_CONTROL, value);
+pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Reply {
+    Reply(of_pool(&pool, &id, |pool| {
+        let keys = pool.access_tokens.keys();
+        keys.map_or_else(|| r#"{"keys":[]}"#.to_owned(), |keys| keys.jwk_set.clone())
+    }))
+}
+
+/// The metadata of the user pool. It tells only of what works: until people's tokens are issued to outside clients,
+/// there is no place to send them to.
+pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Reply {
+    Reply(of_pool(&pool, &id, |pool| {
+        let catalogue = pool.current.load();
+        let (url, issuer) = (&catalogue.config.public_url, &catalogue.pool.issuer);
+        let mut clients = catalogue.pool.clients();
+        let grants: &[&str] = match clients.any(|client| client.may(OAuthFlow::ClientCredentials)) {
+            true => &["client_credentials"],
+            false => &[],
+        };
+        let servers = &catalogue.config.user_pool.resource_servers;
+        let scopes: Vec<&String> = servers.iter().flat_map(|server| &server.scopes).collect();
+        let how = ["client_secret_basic", "client_secret_post"];
+        let metadata = serde_json::json!({
+            "issuer": issuer,
+            "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+            "token_endpoint": url.join("/oauth2/token"),
+            "token_endpoint_auth_methods_supported": how,
+            "revocation_endpoint": url.join("/oauth2/revoke"),
+            "revocation_endpoint_auth_methods_supported": how,
+            "introspection_endpoint": url.join("/oauth2/introspect"),
+            "introspection_endpoint_auth_methods_supported": how,
+            "grant_types_supported": grants,
+            "response_types_supported": [],
+            "scopes_supported": scopes,
+        });
+        metadata.to_string()
+    }))
+}
+
+fn of_pool(pool: &Pool, id: &str, text: impl FnOnce(&Pool) -> String) -> Handled {
+    match pool.current.load().pool.id == id {
+        true => Ok(public("application/json", text(pool))),
+        false => Err(Failure::not_found()),
+    }
+}
+
+/// What anybody may read, any site's scripts among them.
+fn public(content_type: &'static str, text: String) -> Answer {
+    let mut answer = body(StatusCode::OK, content_type, text);
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={}", KEY_SET_CACHE.as_secs())) {
+        headers.insert(CACHE_CONTROL, value);
     }
     answer
 }

@@ -1,16 +1,19 @@
-//! The pool's protocol face: authorize, the providers' callbacks, logout, key sets, and the home
+//! The pool's protocol face: authorize, the providers' callbacks, logout, what programs call, key sets, and the home
 //! page. Handlers say what was asked of which room and answer in a word; failures become pages or
 //! JSON in one place, [`answer`].
 
 mod authorize;
 mod backchannel;
 mod callback;
+mod client;
+mod error;
 mod keys;
 mod logout;
 mod metrics;
 mod request;
 mod saml;
 mod sessions;
+mod token;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
 pub use logout::{after_sign_out, end_session};
@@ -23,12 +26,13 @@ use crate::catalogue::{Catalogue, Current};
 use crate::hosted::{self, Answer, App, Failure, HomePage, Visitor};
 use crate::model::CookieScope;
 use crate::store::{Store, StoreError};
-use crate::token::KeyChain;
+use crate::token::{AccessTokens, KeyChain};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tower_service::Service as _;
 
@@ -44,8 +48,12 @@ pub struct Pool {
     pub store: Store,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
+    /// The access tokens that it issues.
+    pub access_tokens: Arc<AccessTokens>,
     /// Sign-ins that failed, by address.
-    pub failures: Throttle,
+    pub failures: Throttle<IpAddr>,
+    /// Attempts to pass for an app client that failed, by address and client.
+    pub client_failures: Throttle<(IpAddr, String)>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -76,6 +84,14 @@ pub fn router(pool: Arc<Pool>) -> Router {
         .route("/sessions", get(sessions::get).post(sessions::post))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/public-keys/{kid}", get(keys::pem))
+        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/revoke", post(token::revoke))
+        .route("/oauth2/introspect", post(token::introspect))
+        .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
+        // OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.1: where the issuer has a path, clients of the
+        // one look behind it, clients of the other before.
+        .route("/{pool_id}/.well-known/openid-configuration", get(keys::metadata))
+        .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
         .fallback(|| async { Reply(Err(Failure::not_found())) })
         .method_not_allowed_fallback(|| async { Reply(Err(Failure::not_found())) })
         .with_state(pool)

@@ -35,7 +35,7 @@ pub fn unusable_key_files(config: &Config) -> Vec<String> {
             let why = JwkSet::read(file.text.as_bytes()).err()?;
             Some(format!("{}: {why}", file.path.display()))
         }
-        KeySource::Metadata | KeySource::Url(_) => None,
+        KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) => None,
     };
     config.issuers.iter().filter_map(read).collect()
 }
@@ -102,6 +102,7 @@ impl IssuerKeys {
     async fn fetch_all(&self) -> Result<JwkSet, ProviderError> {
         let json = match &self.issuer.keys {
             KeySource::File(file) => file.text.clone().into_bytes(),
+            KeySource::Own(text) => text.clone().into_bytes(),
             KeySource::Url(url) => self.get(url).await?,
             KeySource::Metadata => self.get(&self.metadata().await?.jwks_uri).await?,
         };

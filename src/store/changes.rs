@@ -13,6 +13,8 @@ pub enum Change {
     Session(String),
     /// The user with this `sub` changed.
     User(String),
+    /// The access token with this `jti` was revoked.
+    Token(String),
     /// More may have changed than can be told: nothing that is remembered counts.
     Everything,
 }
@@ -22,6 +24,7 @@ impl Change {
         match self {
             Self::Session(id) => ("session", id),
             Self::User(id) => ("user", id),
+            Self::Token(jti) => ("token", jti),
             Self::Everything => ("everything", ""),
         }
     }
@@ -31,6 +34,7 @@ impl Change {
         match kind {
             "session" => Self::Session(subject),
             "user" => Self::User(subject),
+            "token" => Self::Token(subject),
             _ => Self::Everything,
         }
     }
@@ -42,6 +46,10 @@ const OVERLAP: Duration = Duration::from_secs(60);
 
 /// How long changes are kept; a node that was away for longer cannot know what it missed.
 pub(super) const KEPT: Duration = Duration::from_secs(3600);
+
+/// How long what is in memory counts after the store was last heard of: a sign-out or a revocation on another node
+/// could go unheard for this long, and no longer.
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// One node's place in the feed.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "saml", include_str!("migrations/0003_saml.sql")),
     (4, "accounts", include_str!("migrations/0004_accounts.sql")),
     (5, "identities", include_str!("migrations/0005_identities.sql")),
+    (6, "revoked tokens", include_str!("migrations/0006_revoked_tokens.sql")),
 ];
 
 const TRIES: u32 = 10;

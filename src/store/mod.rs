@@ -12,11 +12,12 @@ mod nodes;
 mod once;
 mod provider_tokens;
 mod purge;
+mod revoked_tokens;
 mod sessions;
 mod settings;
 mod users;
 
-pub use changes::{Change, Feed};
+pub use changes::{Change, Feed, SILENCE};
 pub use codes::Redemption;
 pub use keys::StoredKey;
 pub use nodes::Node;

@@ -15,7 +15,7 @@ impl Store {
     /// Where the store does not answer.
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
         // Each statement with the moment before which rows are over; cookies go with their sessions.
-        let tables: [(&'static str, Timestamp); 9] = [
+        let tables: [(&'static str, Timestamp); 10] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now),
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(REMEMBER)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(REMEMBER)),
@@ -23,6 +23,7 @@ impl Store {
             ("DELETE FROM used_logout_tokens WHERE expires_at < $1", now),
             ("DELETE FROM used_assertions WHERE expires_at < $1", now),
             ("DELETE FROM judged_logins WHERE expires_at < $1", now),
+            ("DELETE FROM revoked_tokens WHERE expires_at < $1", now.minus(REMEMBER)),
             ("DELETE FROM nodes WHERE seen_at < $1", now.minus(KEPT)),
             ("DELETE FROM changes WHERE made_at < $1", now.minus(KEPT)),
         ];

@@ -1,4 +1,4 @@
-//! Access tokens of other issuers: whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
+//! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
 
 use crate::base::{Duration, Timestamp};
 use crate::config::TrustedIssuer;
@@ -20,6 +20,13 @@ pub struct AccessToken {
     pub scopes: Vec<String>,
     /// Everything it says.
     pub claims: Map<String, Value>,
+}
+
+impl AccessToken {
+    /// The text of a claim.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
+    }
 }
 
 /// Why a token is not believed.
@@ -51,6 +58,10 @@ pub enum Refused {
     Claim(String),
     /// It lacks a scope.
     Scope(String),
+    /// It was revoked.
+    Revoked,
+    /// Whether it was revoked is not known: the store was silent for too long.
+    Unheard,
 }
 
 impl fmt::Display for Refused {
@@ -69,6 +80,8 @@ impl fmt::Display for Refused {
             Self::Subject => f.write_str("it speaks for nobody"),
             Self::Claim(name) => write!(f, "its claim `{name}` is not what the file asks for"),
             Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
+            Self::Revoked => f.write_str("it was revoked"),
+            Self::Unheard => f.write_str("whether it was revoked is not known: the store is silent"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! without asking each other.
 
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
-use crate::jose::{Algorithm, KeyError, SigningKey};
+use crate::jose::{Algorithm, JwkSet, KeyError, SigningKey};
 use crate::store::{Store, StoreError, StoredKey};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -52,11 +52,15 @@ pub struct KeySet {
     pub signing: Arc<SigningKey>,
     /// All that verifiers may meet, the newest first.
     pub published: Vec<Arc<SigningKey>>,
+    /// The public halves as a JWK Set (RFC 7517, section 5).
+    pub jwk_set: String,
+    /// The same, to verify with.
+    pub verifying: JwkSet,
 }
 
 /// The signing keys of one purpose.
 pub struct KeyChain {
-    purpose: &'static str,
+    purpose: String,
     algorithm: Algorithm,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -70,13 +74,14 @@ impl KeyChain {
     /// # Errors
     /// Where the store does not answer, or a key cannot be read.
     pub async fn open(
-        purpose: &'static str,
+        purpose: &str,
         algorithm: Algorithm,
         store: Store,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, KeyChainError> {
         let set = turn(purpose, algorithm, &store, clock.now(), &*entropy).await?;
+        let purpose = purpose.to_owned();
         Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
     }
 
@@ -90,14 +95,14 @@ impl KeyChain {
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
     pub async fn turn(&self) -> Result<(), KeyChainError> {
-        let set = turn(self.purpose, self.algorithm, &self.store, self.clock.now(), &*self.entropy).await?;
+        let set = turn(&self.purpose, self.algorithm, &self.store, self.clock.now(), &*self.entropy).await?;
         self.current.store(Arc::new(set));
         Ok(())
     }
 }
 
 async fn turn(
-    purpose: &'static str,
+    purpose: &str,
     algorithm: Algorithm,
     store: &Store,
     now: Timestamp,
@@ -105,7 +110,13 @@ async fn turn(
 ) -> Result<KeySet, KeyChainError> {
     let mut keys = store.signing_keys(purpose).await?;
     let newest = keys.last();
-    if newest.is_none_or(|key| now >= key.created_at.plus(ROTATE)) {
+    let is_due = |key: &StoredKey| {
+        // Another algorithm is taken up by the next key, and one key at a time: nodes with different files would
+        // make one after another.
+        let signs = signing_index(&keys, now) + 1 == keys.len();
+        now >= key.created_at.plus(ROTATE) || (signs && key.algorithm != algorithm.name())
+    };
+    if newest.is_none_or(is_due) {
         let key = StoredKey {
             purpose: purpose.to_owned(),
             generation: newest.map_or(1, |key| key.generation + 1),
@@ -124,7 +135,8 @@ async fn turn(
         let generation = keys[oldest].generation;
         store
             .transaction(|tx| {
-                Box::pin(async move { tx.remove_signing_keys_before(purpose, generation).await })
+                let purpose = purpose.to_owned();
+                Box::pin(async move { tx.remove_signing_keys_before(&purpose, generation).await })
             })
             .await?;
     }
@@ -135,7 +147,10 @@ async fn turn(
     let mut published = keys.iter().skip(oldest).map(read).collect::<Result<Vec<_>, _>>()?;
     let signing = published.get(signing - oldest).cloned().ok_or(KeyChainError::Absent)?;
     published.reverse();
-    Ok(KeySet { signing, published })
+    let jwks: Vec<_> = published.iter().map(|key| key.jwk()).collect();
+    let jwk_set = serde_json::json!({ "keys": jwks }).to_string();
+    let verifying = JwkSet::read(jwk_set.as_bytes()).map_err(|_| KeyChainError::Absent)?;
+    Ok(KeySet { signing, published, jwk_set, verifying })
 }
 
 /// The newest key that was published long enough; the oldest one where none was.

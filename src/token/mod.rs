@@ -1,10 +1,14 @@
-//! What the pool issues and redeems: authorization codes, and the signing keys with their lives; and access tokens of
-//! others, verified.
+//! What the pool issues and redeems: authorization codes, access tokens, and the signing keys with their lives; and
+//! whose access tokens are believed.
 
+mod access_tokens;
 mod bearer;
 mod codes;
 mod keys;
+mod revocations;
 
+pub use access_tokens::{AccessTokens, IssueError};
 pub use bearer::{AccessToken, Refused, verify};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
+pub use revocations::{NotCounted, Revocations};

@@ -51,7 +51,7 @@ fn the_readme_shows_what_is_really_said() {
 fn the_files_of_the_readme_are_good() {
     let environment = |name: &str| match name {
         "NARTHEX_MASTER_KEY" => Some("A".repeat(43)),
-        _ => Some("secret".to_owned()),
+        _ => Some("a secret of some length".to_owned()),
     };
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("corp");

@@ -20,6 +20,7 @@ mod nodes;
 mod over_time;
 mod policies;
 mod policies_beside;
+mod programs;
 mod reload;
 mod roles;
 mod saml;

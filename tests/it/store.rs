@@ -2,8 +2,8 @@
 
 use crate::support::parties::Postgres;
 use narthex::base::{
-    Duration, Entropy as _, KeyRing, ManualClock, MasterKey, OpenError, Secret, SystemEntropy, Timestamp,
-    Token, uuid,
+    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, OpenError, Secret, SystemEntropy,
+    Timestamp, Token, uuid,
 };
 use narthex::catalogue::IdentityPool;
 use narthex::config::{SessionLimits, StoreUrl};
@@ -12,7 +12,7 @@ use narthex::identity::{Identities, Merged, merge_guest};
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
 use narthex::store::{Change, Feed, Once, Store};
-use narthex::token::{self, CodeError, Grant, KeyChain};
+use narthex::token::{self, CodeError, Grant, KeyChain, NotCounted, Revocations};
 use std::sync::Arc;
 
 const LIMITS: SessionLimits =
@@ -68,6 +68,8 @@ on_both_engines! {
     another_master_key_is_told
     private_keys_are_sealed_and_agreed_on
     keys_are_published_before_they_sign_and_after
+    another_algorithm_is_taken_up_as_a_new_key_is
+    revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence
     a_user_is_found_by_issuer_and_subject_alone
     a_session_is_found_by_its_cookies_until_it_ends
     a_browser_has_one_session
@@ -438,6 +440,70 @@ async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
     assert_eq!(hours(1).await, (second.clone(), vec![second.clone(), first.clone()]), "it signs after a day");
     assert_eq!(hours(23).await.1.len(), 2, "the old one stays published while anything it signed may live");
     assert_eq!(hours(1).await, (second.clone(), vec![second]));
+}
+
+async fn another_algorithm_is_taken_up_as_a_new_key_is(engine: Engine) {
+    let store = engine.open().await;
+    let clock = Arc::new(ManualClock::new(now()));
+    let open =
+        |algorithm| KeyChain::open("test", algorithm, store.clone(), clock.clone(), Arc::new(SystemEntropy));
+    let names = |chain: &KeyChain| {
+        let keys = chain.current();
+        let published: Vec<_> = keys.published.iter().map(|key| key.algorithm().name()).collect();
+        (keys.signing.algorithm().name(), published)
+    };
+    assert_eq!(names(&open(Algorithm::Rs256).await.unwrap()), ("RS256", vec!["RS256"]));
+    let chain = open(Algorithm::EdDsa).await.unwrap();
+    assert_eq!(names(&chain), ("RS256", vec!["EdDSA", "RS256"]), "it is published first");
+    // A node with another file makes none before that one signs.
+    assert_eq!(names(&open(Algorithm::Es256).await.unwrap()), ("RS256", vec!["EdDSA", "RS256"]));
+    clock.advance(Duration::from_secs(24 * 3600));
+    chain.turn().await.unwrap();
+    assert_eq!(names(&chain), ("EdDSA", vec!["EdDSA", "RS256"]));
+}
+
+async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(engine: Engine) {
+    let store = engine.open().await;
+    let clock = Arc::new(ManualClock::new(now()));
+    let revoke = async |jti: &str| {
+        let until = now().plus(Duration::from_secs(600));
+        store
+            .transaction(|tx| {
+                let jti = jti.to_owned();
+                Box::pin(async move { tx.revoke_token(&jti, until, now(), &SystemEntropy).await })
+            })
+            .await
+            .unwrap();
+    };
+    revoke("before").await;
+    let known = Revocations::open(store.clone(), clock.clone()).await.unwrap();
+    let judge = |jti: &str| known.judge(jti, clock.now()).err();
+    assert_eq!((judge("before"), judge("good")), (Some(NotCounted::Revoked), None));
+    let mut feed = Feed::default();
+    feed.news(&store, now()).await.unwrap();
+    revoke("heard").await;
+    revoke("heard").await;
+    let news = feed.news(&store, now()).await.unwrap();
+    assert_eq!(news, [Change::Token("heard".into())], "it is told once");
+    known.hear(&news, now()).await.unwrap();
+    assert_eq!((judge("heard"), judge("before")), (Some(NotCounted::Revoked), Some(NotCounted::Revoked)));
+    // What was missed is read again.
+    revoke("missed").await;
+    assert_eq!(judge("missed"), None);
+    known.hear(&[Change::Everything], now()).await.unwrap();
+    assert_eq!(judge("missed"), Some(NotCounted::Revoked));
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(judge("good"), None);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!((judge("good"), judge("heard")), (Some(NotCounted::Unheard), Some(NotCounted::Revoked)));
+    known.hear(&[], clock.now()).await.unwrap();
+    assert_eq!(judge("good"), None);
+    // After their end they are forgotten.
+    let limits = LIMITS;
+    let later = now().plus(Duration::from_secs(601 + 3600));
+    assert!(store.is_revoked("heard").await.unwrap());
+    store.purge(limits, later).await.unwrap();
+    assert!(!store.is_revoked("heard").await.unwrap());
 }
 
 async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine: Engine) {

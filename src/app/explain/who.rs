@@ -1,14 +1,13 @@
 //! Whose request it is: a user of the store, or whoever would come with some claims.
 
+use super::super::at_rest;
 use super::super::build::Fatal;
 use super::super::users;
 use crate::access::{methods, user_of};
-use crate::base::{
-    Clock as _, KeyRing, MasterKey, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid,
-};
+use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid};
 use crate::broker;
-use crate::catalogue::{Catalogue, IdentityPool, Ids};
-use crate::config::{Config, Issuer, Kind, Oidc, Provider, TrustedIssuer};
+use crate::catalogue::{Catalogue, IdentityPool};
+use crate::config::{Config, Issuer, KeySource, Kind, Oidc, Provider, TrustedIssuer};
 use crate::directory;
 use crate::identity::{Groups, Person};
 use crate::model::{ProviderTokens, Session, User};
@@ -75,7 +74,7 @@ impl Scene {
         let wrong = |why: String| Fatal::new("narthex explain", why);
         let (claims, own) = match &named {
             Named::User(who) => {
-                let store = Store::look(&config.store.url, any_ring()).await.map_err(failed)?;
+                let store = at_rest::store(&config).await.map_err(failed)?;
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
@@ -86,14 +85,14 @@ impl Scene {
                 (Some(claims), own)
             }
         };
-        let store = Store::look(&config.store.url, any_ring()).await.map_err(failed)?;
+        let store = at_rest::store(&config).await.map_err(failed)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
             return Self::of_store(config, store, sought, provider).await;
         }
-        let who = claims.map(|claims| come_with(&config, claims, provider)).transpose().map_err(wrong)?;
-        let catalogue = catalogue(config, store.as_ref()).await?;
+        let catalogue = at_rest::catalogue(config, store.as_ref()).await?;
+        let who = claims.map(|claims| come_with(&catalogue, claims, provider)).transpose().map_err(wrong)?;
         Ok(Self { catalogue, who, identities: HashMap::new() })
     }
 
@@ -105,7 +104,7 @@ impl Scene {
         provider: Option<&str>,
     ) -> Result<Self, Fatal> {
         let wrong = |why: String| Fatal::new("narthex explain", why);
-        let catalogue = catalogue(config, store.as_ref()).await?;
+        let catalogue = at_rest::catalogue(config, store.as_ref()).await?;
         let Some(store) = store else {
             return Err(wrong("there is no store yet: nobody has signed in".to_owned()));
         };
@@ -181,20 +180,6 @@ fn failed(error: StoreError) -> Fatal {
     Fatal::new("the store", error)
 }
 
-/// Nothing that is looked at here is sealed.
-fn any_ring() -> Arc<KeyRing> {
-    Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
-}
-
-async fn catalogue(config: Config, store: Option<&Store>) -> Result<Arc<Catalogue>, Fatal> {
-    let ids = match store {
-        Some(store) => Ids::look(&config, store).await.map_err(failed)?,
-        None => Ids::unknown(&config),
-    };
-    let catalogue = Catalogue::of(config, ids, 0);
-    catalogue.map(Arc::new).map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))
-}
-
 /// Who is sought in the store.
 enum Sought {
     User(String),
@@ -226,9 +211,15 @@ impl Sought {
 }
 
 /// Whoever a provider says this of, taken over as at a sign-in.
-fn come_with(config: &Config, mut claims: Map<String, Value>, provider: Option<&str>) -> Result<Who, String> {
+fn come_with(
+    catalogue: &Catalogue,
+    mut claims: Map<String, Value>,
+    provider: Option<&str>,
+) -> Result<Who, String> {
+    let config = &*catalogue.config;
     let issuer = claims.get("iss").and_then(Value::as_str);
-    let by_token = config.issuers.iter().find(|known| Some(known.url.as_str()) == issuer);
+    let own = catalogue.pool.as_issuer(config, String::new(), Vec::new());
+    let by_token = config.issuers.iter().chain([&own]).find(|known| Some(known.url.as_str()) == issuer);
     if let (Some(issuer), None) = (by_token, provider) {
         return by_bearer_token(issuer, &claims);
     }
@@ -270,6 +261,13 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
     let now = SystemClock.now();
     let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+    let barred = match (&issuer.keys, claims.get("client_id").and_then(Value::as_str)) {
+        (KeySource::Own(_), Some(client)) if issuer.audiences.iter().any(|known| known == client) => None,
+        (KeySource::Own(_), client) => {
+            Some(format!("no app client of the file that may get tokens is `{}`", client.unwrap_or_default()))
+        }
+        _ => None,
+    };
     Ok(Who {
         user: user_of(issuer, subject, claims, uuid(&SystemEntropy), now),
         provider: issuer.name.clone(),
@@ -277,7 +275,7 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
         of_user_pool: false,
         notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
-        barred: None,
+        barred,
     })
 }
 

@@ -1,0 +1,152 @@
+//! Which program a request is of (RFC 6749, section 2.3), at the endpoints that programs call.
+
+use super::error::{OAuthError, Refusal};
+use super::{Form, Handled, Pool, RequestInfo, form, metrics};
+use crate::access::network;
+use crate::catalogue::{AppClient, Catalogue};
+use crate::hosted::Answer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
+use std::sync::Arc;
+
+/// How much is told to the log of a client id that is nobody's.
+const LONGEST_TOLD: usize = 128;
+
+/// A request of a program that has proven who it is.
+pub(super) struct Proven<'a> {
+    pub catalogue: &'a Catalogue,
+    pub client: Arc<AppClient>,
+    form: Form,
+}
+
+impl Proven<'_> {
+    /// A parameter. RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were omitted from
+    /// the request."
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.form.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that must be there.
+    pub fn must(&self, name: &str) -> Result<&str, OAuthError> {
+        self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
+    }
+}
+
+/// Answers a request of a program: `handle` is asked once it has proven who it is.
+pub(super) async fn answer(
+    pool: &Pool,
+    info: &RequestInfo,
+    endpoint: &'static str,
+    body: &[u8],
+    handle: impl AsyncFnOnce(Proven<'_>) -> Result<Answer, Refusal>,
+) -> Handled {
+    let catalogue = pool.current.load();
+    let answered = match prove(pool, info, &catalogue, body) {
+        Ok((client, form)) => handle(Proven { catalogue: &catalogue, client, form }).await,
+        Err(error) => Err(error.into()),
+    };
+    let (mut answer, result) = match answered {
+        Ok(answer) => (answer, "success"),
+        Err(Refusal::Error(error)) => (error.answer(), error.code),
+        Err(Refusal::Failure(failure)) => {
+            metrics::oauth(endpoint, failure.code);
+            return Err(failure);
+        }
+    };
+    metrics::oauth(endpoint, result);
+    // RFC 6749, section 5.1, beside `Cache-Control: no-store`, which all answers have.
+    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(answer)
+}
+
+/// The app client that the request is of.
+fn prove(
+    pool: &Pool,
+    info: &RequestInfo,
+    catalogue: &Catalogue,
+    body: &[u8],
+) -> Result<(Arc<AppClient>, Form), OAuthError> {
+    let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    if !encoding.starts_with("application/x-www-form-urlencoded") {
+        return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = std::str::from_utf8(body).ok().and_then(form);
+    let form = form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
+    let presented = presented(info, &form)?;
+    let refused = |id: &str, reason: &str| {
+        tracing::warn!(
+            target: "audit",
+            event = "client_authentication_failed",
+            request_id = info.request_id,
+            client = info.client(),
+            client_id = id.chars().take(LONGEST_TOLD).collect::<String>(),
+            reason,
+        );
+    };
+    let known = presented.iter().find_map(|(id, _)| catalogue.pool.client(id));
+    let Some(client) = known else {
+        refused(presented.first().map_or("", |(id, _)| id), "there is no such client");
+        return Err(not_proven());
+    };
+    // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute force attacks". By
+    // address and client, so that nobody shuts out a neighbour.
+    let from = info.client.map(|address| (network(address), client.id.clone()));
+    if let Err(wait) = pool.client_failures.allows(from.as_ref()) {
+        refused(&client.id, "too many failures");
+        let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
+        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) });
+    }
+    let proven = presented.iter().any(|(id, secret)| *id == client.id && client.is_proven_by(secret));
+    if !proven {
+        pool.client_failures.failed(from);
+        refused(&client.id, "the secret is wrong");
+        return Err(not_proven());
+    }
+    Ok((client.clone(), form))
+}
+
+fn not_proven() -> OAuthError {
+    OAuthError::new("invalid_client", "there is no such client, or that is not its secret")
+}
+
+/// The client id and secret that a request brings, in each way that they may be meant.
+fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
+    let parameter = |name: &str| form.get(name).cloned();
+    let Some(header) = info.header(AUTHORIZATION.as_str()) else {
+        return match (parameter("client_id"), parameter("client_secret")) {
+            (Some(id), Some(secret)) => Ok(vec![(id, secret)]),
+            _ => Err(OAuthError::new(
+                "invalid_client",
+                "prove who you are: by HTTP Basic, or by client_id and client_secret in the body",
+            )),
+        };
+    };
+    // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
+    if form.contains_key("client_secret") {
+        return Err(OAuthError::invalid_request(
+            "the client's secret comes twice: in a header and in the body",
+        ));
+    }
+    let malformed = || OAuthError::new("invalid_client", "the Authorization header is not HTTP Basic's");
+    let (scheme, credentials) = header.split_once(' ').ok_or_else(malformed)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(malformed());
+    }
+    let plain = STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let plain = plain.ok_or_else(malformed)?;
+    let (id, secret) = plain.split_once(':').ok_or_else(malformed)?;
+    // Section 2.3.1 has both "encoded using the "application/x-www-form-urlencoded" encoding algorithm" first; many
+    // programs do not, and the secrets that chance makes hold a `+` or a `/`.
+    let presented = vec![(id.to_owned(), secret.to_owned()), (form_decoded(id), form_decoded(secret))];
+    if parameter("client_id").is_some_and(|told| presented.iter().all(|(id, _)| *id != told)) {
+        return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
+    }
+    Ok(presented)
+}
+
+fn form_decoded(text: &str) -> String {
+    let decoded = url::form_urlencoded::parse(text.as_bytes());
+    decoded.map(|(name, _)| name.into_owned()).next().unwrap_or_default()
+}

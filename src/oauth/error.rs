@@ -1,0 +1,70 @@
+//! What an OAuth endpoint that programs call answers instead (RFC 6749, section 5.2).
+
+use crate::base::Duration;
+use crate::hosted::{Answer, Failure, body};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+/// An error of the protocol.
+#[derive(Debug)]
+pub struct OAuthError {
+    /// The code, as the registry has it.
+    pub code: &'static str,
+    /// What is wrong, for whoever writes the program.
+    pub description: String,
+    /// When it may try again, where it tried too often.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a request of a program comes to beside its answer.
+#[derive(Debug)]
+pub enum Refusal {
+    /// An error of the protocol.
+    Error(OAuthError),
+    /// A fault.
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<OAuthError> for Refusal {
+    fn from(error: OAuthError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl OAuthError {
+    /// The error with this code.
+    pub fn new(code: &'static str, description: impl Into<String>) -> Self {
+        Self { code, description: description.into(), retry_after: None }
+    }
+
+    /// `invalid_request`: the request is malformed.
+    pub fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new("invalid_request", description)
+    }
+
+    /// Its answer.
+    pub fn answer(&self) -> Answer {
+        let text = serde_json::json!({ "error": self.code, "error_description": self.description });
+        let status = match (self.code, self.retry_after) {
+            (_, Some(_)) => StatusCode::TOO_MANY_REQUESTS,
+            ("invalid_client", None) => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let mut answer = body(status, "application/json", text.to_string());
+        let headers = answer.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code and include the
+            // "WWW-Authenticate" response header field"
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"narthex\""));
+        }
+        let seconds = self.retry_after.map(|wait| wait.as_secs().max(1));
+        headers.extend(seconds.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
+        answer
+    }
+}

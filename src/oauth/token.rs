@@ -1,0 +1,146 @@
+//! `/oauth2/token`, `/oauth2/revoke` (RFC 7009) and `/oauth2/introspect` (RFC 7662): what programs call.
+
+use super::client::{self, Proven};
+use super::error::{OAuthError, Refusal};
+use super::{Pool, Reply, RequestInfo, Shared, unavailable};
+use crate::base::Duration;
+use crate::catalogue::AppClient;
+use crate::config::OAuthFlow;
+use crate::hosted::{Answer, Failure, body};
+use crate::store::StoreError;
+use crate::token::AccessToken;
+use axum::body::Bytes;
+use axum::extract::State;
+use http::StatusCode;
+
+/// How long a revoked token is remembered after its end: clocks differ.
+const AFTER: Duration = Duration::from_secs(3600);
+
+pub(super) async fn token(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
+    let issue = async |request: Proven<'_>| issue(&pool, &info, &request);
+    Reply(client::answer(&pool, &info, "token", &body, issue).await)
+}
+
+pub(super) async fn revoke(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
+    let revoke = async |request: Proven<'_>| revoke_token(&pool, &info, &request).await;
+    Reply(client::answer(&pool, &info, "revoke", &body, revoke).await)
+}
+
+pub(super) async fn introspect(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
+    let tell = async |request: Proven<'_>| tell(&pool, &info, &request).await;
+    Reply(client::answer(&pool, &info, "introspect", &body, tell).await)
+}
+
+/// Issues an access token. It reads nothing but memory.
+fn issue(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
+    let grant = request.must("grant_type")?;
+    if grant != "client_credentials" {
+        let why = "the only grant_type here is client_credentials";
+        return Err(OAuthError::new("unsupported_grant_type", why).into());
+    }
+    let client = &*request.client;
+    if !client.may(OAuthFlow::ClientCredentials) {
+        let why = "this client may not use that grant: its allowed_oauth_flows do not name it";
+        return Err(OAuthError::new("unauthorized_client", why).into());
+    }
+    let scopes = granted(client, request.parameter("scope"))?;
+    let now = pool.clock.now();
+    let token = pool.access_tokens.issue(request.catalogue, client, &scopes, now).map_err(|error| {
+        tracing::error!(request_id = info.request_id, %error, "no access token was issued");
+        Failure::internal()
+    })?;
+    let answer = serde_json::json!({
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": client.access_token_validity.as_secs(),
+        "scope": scopes.join(" "),
+    });
+    Ok(body(StatusCode::OK, "application/json", answer.to_string()))
+}
+
+/// What a client gets that asks for `asked`, or does not say: then all that it may have. RFC 6749, section 3.3: "the
+/// authorization server MUST either process the request using a pre-defined default value or fail the request".
+fn granted<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
+    let allowed = &client.allowed_oauth_scopes;
+    let Some(asked) = asked else { return Ok(allowed.iter().map(String::as_str).collect()) };
+    let mut granted = Vec::new();
+    for scope in asked.split(' ').filter(|scope| !scope.is_empty()) {
+        let Some(known) = allowed.iter().find(|known| *known == scope) else {
+            return Err(OAuthError::new(
+                "invalid_scope",
+                "this client may not have a scope that it asks for",
+            ));
+        };
+        if !granted.contains(&known.as_str()) {
+            granted.push(known.as_str());
+        }
+    }
+    if granted.is_empty() {
+        return Err(OAuthError::new("invalid_scope", "`scope` names none"));
+    }
+    Ok(granted)
+}
+
+/// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token has been revoked
+/// successfully or if the client submitted an invalid token."
+async fn revoke_token(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
+    let Some(token) = known(pool, request)? else { return Ok(Answer::default()) };
+    // Section 2.1: it "verifies whether the token was issued to the client making the revocation request. If this
+    // validation fails, the request is refused and the client is informed of the error".
+    if token.text("client_id") != Some(&request.client.id) {
+        let why = "the token was issued to another client, which must revoke it";
+        return Err(OAuthError::new("unauthorized_client", why).into());
+    }
+    let jti = token.text("jti").unwrap_or_default();
+    let (now, until, entropy) = (pool.clock.now(), token.expires_at.plus(AFTER), &*pool.entropy);
+    let failed = |error: StoreError| unavailable(info, &error);
+    pool.store
+        .transaction(|tx| Box::pin(async move { tx.revoke_token(jti, until, now, entropy).await }))
+        .await
+        .map_err(failed)?;
+    tracing::info!(
+        target: "audit",
+        event = "token_revoked",
+        request_id = info.request_id,
+        client = info.client(),
+        client_id = request.client.id,
+        jti,
+    );
+    Ok(Answer::default())
+}
+
+/// RFC 7662, section 2.2: of a token that is not active it "SHOULD NOT include any additional information".
+async fn tell(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
+    let told = match known(pool, request)? {
+        Some(token) => {
+            let revoked = pool.store.is_revoked(token.text("jti").unwrap_or_default()).await;
+            match revoked.map_err(|error| unavailable(info, &error))? {
+                true => inactive(),
+                false => active(&token),
+            }
+        }
+        None => inactive(),
+    };
+    Ok(body(StatusCode::OK, "application/json", told.to_string()))
+}
+
+fn inactive() -> serde_json::Value {
+    serde_json::json!({ "active": false })
+}
+
+fn active(token: &AccessToken) -> serde_json::Value {
+    let mut told = serde_json::json!({ "active": true, "token_type": "Bearer" });
+    for name in ["scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"] {
+        if let Some(value) = token.claims.get(name) {
+            told[name] = value.clone();
+        }
+    }
+    told
+}
+
+/// What the token of the request says, where it is one of ours and counts. `token_type_hint` tells nothing that the
+/// token does not say (RFC 7009, section 2.1: it is "a hint", which "the authorization server MAY ignore").
+fn known(pool: &Pool, request: &Proven<'_>) -> Result<Option<AccessToken>, Refusal> {
+    let token = request.must("token")?;
+    Ok(pool.access_tokens.verify(request.catalogue, token, pool.clock.now()).ok())
+}

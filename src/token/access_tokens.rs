@@ -1,0 +1,160 @@
+//! The access tokens of the user pool: issued, verified by whoever has its key set, and revoked.
+
+use super::bearer::{AccessToken, Refused, verify};
+use super::keys::{KeyChain, KeyChainError, KeySet};
+use super::revocations::Revocations;
+use crate::base::{Clock, Entropy, Timestamp, uuid};
+use crate::catalogue::{AppClient, Catalogue};
+use crate::config::TrustedIssuer;
+use crate::jose::{self, Algorithm, KeyError, Unverified};
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwapOption;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Issues the access tokens of the user pool.
+pub struct AccessTokens {
+    /// Which of them were revoked.
+    pub revocations: Revocations,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// There are keys once a program may get tokens.
+    keys: ArcSwapOption<Keys>,
+}
+
+/// The keys of one pool that sign with one algorithm.
+struct Keys {
+    pool: String,
+    algorithm: &'static str,
+    chain: KeyChain,
+}
+
+/// Why no token was issued.
+#[derive(Debug)]
+pub enum IssueError {
+    /// There is no key: nobody may get tokens.
+    NoKey,
+    /// The key did not sign.
+    Key(KeyError),
+}
+
+impl std::fmt::Display for IssueError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoKey => f.write_str("the user pool has no key to sign with"),
+            Self::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The claims of a token that speaks for a program, as Cognito has them.
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    token_use: &'static str,
+    scope: &'a str,
+    auth_time: i64,
+    iss: &'a str,
+    exp: i64,
+    iat: i64,
+    version: u8,
+    jti: String,
+    client_id: &'a str,
+}
+
+impl AccessTokens {
+    /// Nobody gets tokens until [`AccessTokens::apply`] says who.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn open(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let revocations = Revocations::open(store.clone(), clock.clone()).await?;
+        Ok(Self { revocations, store, clock, entropy, keys: ArcSwapOption::empty() })
+    }
+
+    /// Sees to it that there are keys for what `catalogue` says.
+    ///
+    /// # Errors
+    /// Where there are none to be had; those from before stay.
+    pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), KeyChainError> {
+        let (pool, algorithm) = (&catalogue.pool.id, catalogue.config.user_pool.signing_algorithm);
+        let same = |keys: &Keys| keys.pool == *pool && keys.algorithm == algorithm;
+        if !catalogue.config.user_pool.issues_access_tokens() || self.keys.load().as_deref().is_some_and(same)
+        {
+            return Ok(());
+        }
+        let signs = Algorithm::from_name(algorithm).ok_or(KeyChainError::Absent)?;
+        let purpose = format!("user_pool/{pool}/access_token");
+        let (store, clock, entropy) = (self.store.clone(), self.clock.clone(), self.entropy.clone());
+        let chain = KeyChain::open(&purpose, signs, store, clock, entropy).await?;
+        self.keys.store(Some(Arc::new(Keys { pool: pool.clone(), algorithm, chain })));
+        Ok(())
+    }
+
+    /// Lets the keys' lives go on.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the keys stay as they are.
+    pub async fn turn(&self) -> Result<(), KeyChainError> {
+        match &*self.keys.load() {
+            Some(keys) => keys.chain.turn().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The keys as they stand now.
+    pub fn keys(&self) -> Option<Arc<KeySet>> {
+        self.keys.load().as_ref().map(|keys| keys.chain.current())
+    }
+
+    /// The user pool as an issuer whose tokens are believed, once it has keys.
+    pub fn as_issuer(&self, catalogue: &Catalogue) -> Option<TrustedIssuer> {
+        let keys = self.keys()?;
+        let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
+        Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
+    }
+
+    /// What `token` says, where it is one of the user pool's and counts: introspection and revocation ask so. Whether
+    /// it was revoked is the store's to say, which knows before any node has heard.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn verify(&self, catalogue: &Catalogue, token: &str, now: Timestamp) -> Result<AccessToken, Refused> {
+        let (Some(keys), Some(issuer)) = (self.keys(), self.as_issuer(catalogue)) else {
+            return Err(Refused::NoKeys);
+        };
+        verify(Unverified::read(token).map_err(Refused::Malformed)?, &issuer, &keys.verifying, now)
+    }
+
+    /// A token that speaks for `client` itself (RFC 6749, section 4.4), good for `scopes`.
+    ///
+    /// # Errors
+    /// Where it is not signed.
+    pub fn issue(
+        &self,
+        catalogue: &Catalogue,
+        client: &AppClient,
+        scopes: &[&str],
+        now: Timestamp,
+    ) -> Result<String, IssueError> {
+        let keys = self.keys().ok_or(IssueError::NoKey)?;
+        let claims = Claims {
+            sub: &client.id,
+            token_use: "access",
+            scope: &scopes.join(" "),
+            auth_time: now.seconds(),
+            iss: &catalogue.pool.issuer,
+            exp: now.plus(client.access_token_validity).seconds(),
+            iat: now.seconds(),
+            version: 2,
+            jti: uuid(&*self.entropy),
+            client_id: &client.id,
+        };
+        jose::sign(&keys.signing, &[], &claims).map_err(IssueError::Key)
+    }
+}
