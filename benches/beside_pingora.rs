@@ -18,7 +18,7 @@ use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,11 +70,19 @@ struct Proxy {
     command: Vec<String>,
     environment: Vec<(&'static str, String)>,
     requests: Vec<Vec<u8>>,
+    /// Where its store is, and as it was at first.
+    store: Option<(PathBuf, Vec<u8>)>,
 }
 
 impl Proxy {
-    /// Starts it behind `wrapper`, and waits until it answers.
+    /// Starts it behind `wrapper`, with its store as it was at first, and waits until it answers.
     fn start(&self, wrapper: &[&str]) -> (Child, u32) {
+        if let Some((file, bytes)) = &self.store {
+            for more in ["-wal", "-shm"] {
+                drop(std::fs::remove_file(file.with_file_name(format!("narthex.db{more}"))));
+            }
+            std::fs::write(file, bytes).unwrap();
+        }
         let mut words = wrapper.iter().map(ToString::to_string).chain(self.command.iter().cloned());
         let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
@@ -101,7 +109,9 @@ fn narthex(name: &'static str, folder: &Path, upstream: u16, route: &str, tables
         other[0], other[1]
     );
     std::fs::write(folder.join("narthex.toml"), &text).unwrap();
+    let (requests, store) = (requests(&text, folder), folder.join("narthex.db"));
     Proxy {
+        store: Some((store.clone(), std::fs::read(store).unwrap())),
         name,
         port: plain,
         command: vec![
@@ -111,7 +121,7 @@ fn narthex(name: &'static str, folder: &Path, upstream: u16, route: &str, tables
             folder.join("narthex.toml").display().to_string(),
         ],
         environment: vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())],
-        requests: requests(&text, folder),
+        requests,
     }
 }
 
@@ -152,6 +162,7 @@ fn compare() {
         command: vec![std::env::current_exe().unwrap().display().to_string()],
         environment: vec![(ROLE, format!("bare {bare_port} {upstream}"))],
         requests: plain.requests.clone(),
+        store: None,
     };
     let all = [&bare, &plain, &policy];
 
@@ -207,6 +218,8 @@ fn instructions(proxy: &Proxy) -> u64 {
         let (mut child, pid) = proxy.start(&["valgrind", "--tool=callgrind", &file]);
         // Every session is met once before the count, as the caches of a running gateway have met it.
         load(proxy.port, requests, requests.len(), 1);
+        // So is the last use of each written down, which comes once a minute.
+        std::thread::sleep(Duration::from_secs(6));
         load(proxy.port, requests, count, 1);
         // Bare pingora stops at once only when it is interrupted.
         signal(pid, "INT");
@@ -332,7 +345,8 @@ fn requests(text: &str, folder: &Path) -> Vec<Vec<u8>> {
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
         let pool = catalogue.pool.id.clone();
         let identity_pools: Vec<_> = catalogue.identity_pools.iter().map(|pool| pool.id.clone()).collect();
-        let now: Timestamp = narthex::base::Clock::now(&SystemClock);
+        // Not used for some time, so that the first use of each is written down, before anything is counted.
+        let now: Timestamp = narthex::base::Clock::now(&SystemClock).minus(Duration::from_secs(120));
         let mut requests = Vec::new();
         for person in 0..SESSIONS {
             let (scope, token) = (CookieScope::App("app.example.com".into()), Token::random(&SystemEntropy));

@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
-use crate::catalogue::Catalogue;
+use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};
 use crate::jose::Unverified;
@@ -10,9 +10,10 @@ use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_
 use crate::provider::{IssuerKeys, Outbound};
 use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, verify};
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use moka::future::Cache;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes of tokens are remembered, with what they say.
 const CAPACITY: u64 = 256 << 20;
@@ -78,8 +79,10 @@ pub struct Bearers {
     clock: Arc<dyn Clock>,
     own: Arc<AccessTokens>,
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
+    /// Held while they are exchanged, so that an older catalogue never comes after a newer one.
+    applying: Mutex<()>,
     /// By the whole token: whoever finds an entry has shown all of it.
-    known: Cache<Arc<str>, Bearer>,
+    known: Cache<Arc<str>, Bearer, RandomState>,
 }
 
 impl Bearers {
@@ -92,15 +95,17 @@ impl Bearers {
     ) -> Self {
         let weigh =
             |token: &Arc<str>, _: &Bearer| u32::try_from(4 * token.len() + BESIDE).unwrap_or(u32::MAX);
-        let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE).build();
-        Self { ring, outbound, clock, own, issuers: ArcSwap::default(), known }
+        let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE);
+        let known = known.build_with_hasher(RandomState::default());
+        Self { ring, outbound, clock, own, issuers: ArcSwap::default(), applying: Mutex::default(), known }
     }
 
-    /// Takes over the issuers of `catalogue`, the user pool among them; one that did not change keeps its keys, and its
-    /// tokens count on.
-    pub fn apply(&self, catalogue: &Catalogue) {
-        let old = self.issuers.load();
-        let own = self.own.as_issuer(catalogue);
+    /// Takes over the issuers of the catalogue that counts now, the user pool among them; one that did not change keeps
+    /// its keys, and its tokens count on.
+    pub fn apply(&self, current: &Current) {
+        let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let (catalogue, old) = (current.load(), self.issuers.load());
+        let own = self.own.as_issuer(&catalogue);
         let issuer = |issuer: &TrustedIssuer| {
             if let Some(same) = old.iter().find(|known| known.issuer() == issuer) {
                 return same.clone();
@@ -173,6 +178,11 @@ impl Bearers {
         if let Some(bearer) = self.remembered(token, now).await {
             return self.not_revoked(bearer, now);
         }
+        Box::pin(self.verified(token, now)).await
+    }
+
+    /// The same for a token that was not seen before.
+    async fn verified(&self, token: &str, now: Timestamp) -> Result<Bearer, Refused> {
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
         let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;

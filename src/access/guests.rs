@@ -106,7 +106,7 @@ impl Guests {
             let is_a_guests = self.identities.is_a_guests(&id).await?;
             Ok(is_a_guests.then(|| Guest::new(id.clone(), now)))
         };
-        let known = self.known.try_get_with(id.clone(), look_up).await;
+        let known = Box::pin(self.known.try_get_with(id.clone(), look_up)).await;
         known.map_err(|error: Arc<StoreError>| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))
     }
 

@@ -95,7 +95,7 @@ impl Principal {
             Err(none) => return Ok(Err(none)),
         };
         let identity_id = match self {
-            Self::SignedIn(who) => identities.of_user(pool, &config.region, &who.user().id).await?,
+            Self::SignedIn(who) => Box::pin(identities.of_user(pool, &config.region, &who.user().id)).await?,
             Self::Bearer(bearer) => identities.of_token(pool, &config.region, &bearer.user().id),
             Self::Guest(guest) => guest.identity_id().to_owned(),
         };

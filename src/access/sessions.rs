@@ -5,6 +5,7 @@ use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64
 use crate::catalogue::Current;
 use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
 use crate::store::{Change, Found, SILENCE, Store, StoreError};
+use foldhash::fast::RandomState;
 use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -73,7 +74,7 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     catalogue: Arc<Current>,
     /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
-    known: Cache<[u8; 32], Known>,
+    known: Cache<[u8; 32], Known, RandomState>,
     index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
     changes: AtomicU64,
     heard_at: AtomicI64,
@@ -97,7 +98,7 @@ impl Sessions {
             ring,
             clock,
             catalogue,
-            known: Cache::new(CAPACITY),
+            known: Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default()),
             index: Mutex::default(),
             changes: AtomicU64::new(0),
             heard_at,
@@ -183,7 +184,7 @@ impl Sessions {
                 self.renew_meanwhile(principal);
                 Ok(true)
             }
-            Freshness::Expired => self.renew(principal).await.map(|()| false),
+            Freshness::Expired => Box::pin(self.renew(principal)).await.map(|()| false),
             // It counts no more, and the reading of it says so.
             Freshness::Lost => Ok(false),
         }
@@ -234,7 +235,8 @@ impl Sessions {
             None if unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
         }
-        match self.read(&token).await? {
+        // Boxed, as all that is seldom needed: each request carries room for whatever it may have to wait for.
+        match Box::pin(self.read(&token)).await? {
             Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
             Some(live) => {
                 if self.is_over(&live, now) {
@@ -370,7 +372,7 @@ impl Sessions {
             let key = match change {
                 Change::Session(id) => session_key(id),
                 Change::User(id) => user_key(id),
-                Change::Token(_) => continue,
+                Change::Token(..) => continue,
                 Change::Everything => {
                     let lives = index.drain().flat_map(|(_, lives)| lives);
                     lives

@@ -1,4 +1,4 @@
-//! How often one may fail: a number of times at once, and then one in every so often.
+//! How often one may do something, such as fail: a number of times at once, and then one in every so often.
 
 use crate::base::{Clock, Duration, Timestamp};
 use std::collections::HashMap;
@@ -6,20 +6,20 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many are remembered. One that fails while so many others do is let off.
+/// How many are remembered. One that comes while so many others do is let off.
 const CAPACITY: usize = 100_000;
 
-/// Failures by who failed, commonly a [`network`] (the generic cell rate algorithm of ITU-T I.371).
+/// What is counted against whom, commonly a [`network`] (the generic cell rate algorithm of ITU-T I.371).
 pub struct Throttle<Who> {
     clock: Arc<dyn Clock>,
     every: Duration,
     burst: u32,
-    /// For each, when all its failures will be forgotten.
+    /// For each, when all that is counted against it will be forgotten.
     paid_off: Mutex<HashMap<Who, Timestamp>>,
 }
 
 impl<Who: Eq + Hash> Throttle<Who> {
-    /// Lets each fail `burst` times at once, and then once in `every`.
+    /// Lets each do it `burst` times at once, and then once in `every`.
     pub fn new(clock: Arc<dyn Clock>, burst: u32, every: Duration) -> Self {
         Self { clock, every, burst, paid_off: Mutex::default() }
     }
@@ -37,8 +37,8 @@ impl<Who: Eq + Hash> Throttle<Who> {
         }
     }
 
-    /// Notes that `who` failed.
-    pub fn failed(&self, who: Option<Who>) {
+    /// Counts one more against `who`.
+    pub fn count(&self, who: Option<Who>) {
         let Some(who) = who else { return };
         let now = self.clock.now();
         let mut paid_off = self.lock();
@@ -82,13 +82,13 @@ mod tests {
         let allows = |text: &str| throttle.allows(Some(&address(text)));
         for _ in 0..3 {
             assert_eq!(allows("2001:db8::1"), Ok(()));
-            throttle.failed(Some(address("2001:db8::1")));
+            throttle.count(Some(address("2001:db8::1")));
         }
         assert_eq!(allows("2001:db8::2"), Err(Duration::from_secs(10)));
         assert_eq!(allows("192.0.2.1"), Ok(()));
         clock.advance(Duration::from_secs(10));
         assert_eq!(allows("2001:db8::1"), Ok(()));
-        throttle.failed(Some(address("2001:db8::1")));
+        throttle.count(Some(address("2001:db8::1")));
         assert_eq!(allows("2001:db8::1"), Err(Duration::from_secs(10)));
     }
 }

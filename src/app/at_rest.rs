@@ -14,12 +14,16 @@ pub async fn store(config: &Config) -> Result<Option<Store>, StoreError> {
     Store::look(&config.store.url, ring).await
 }
 
-/// The catalogue, with the ids that `store` has fixed.
-pub async fn catalogue(config: Config, store: Option<&Store>) -> Result<Arc<Catalogue>, Fatal> {
-    let ids = match store {
-        Some(store) => Ids::look(&config, store).await.map_err(|error| Fatal::new("the store", error))?,
-        None => Ids::unknown(&config),
-    };
+/// The ids that the store has fixed, as far as there is one.
+pub async fn ids(config: &Config, store: Option<&Store>) -> Result<Ids, StoreError> {
+    match store {
+        Some(store) => Ids::look(config, store).await,
+        None => Ok(Ids::unknown(config)),
+    }
+}
+
+/// The catalogue, with these ids.
+pub fn catalogue(config: Config, ids: Ids) -> Result<Arc<Catalogue>, Fatal> {
     let catalogue = Catalogue::of(config, ids, 0);
     catalogue.map(Arc::new).map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))
 }

@@ -21,6 +21,14 @@ const FAILURES: u32 = 30;
 /// And then one in every so often.
 const FAILURE_EVERY: Duration = Duration::from_secs(3);
 
+/// The same for the secrets of one app client: a program that was forgotten when they changed tries again and again, and
+/// must not shut out those beside it. What keeps a secret from being guessed is its length.
+const CLIENT_FAILURES: u32 = 300;
+const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
+/// How many tokens one app client may revoke at once, and then one in every so often.
+const REVOCATIONS: u32 = 10_000;
+const REVOCATION_EVERY: Duration = Duration::from_millis(20);
+
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
 pub struct Fatal(String);
@@ -123,7 +131,8 @@ impl App {
             keys: keys.clone(),
             access_tokens: access_tokens.clone(),
             failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
-            client_failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            client_failures: Throttle::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
+            client_revocations: Throttle::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });

@@ -5,7 +5,7 @@ use super::build::Fatal;
 use super::lint;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp};
 use crate::catalogue::{Catalogue, Ids};
-use crate::config::{self, Config, Kind, TlsCertificate};
+use crate::config::{self, Access, Config, Kind, Route, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
 use crate::provider::{self, IssuerKeys, Outbound};
@@ -45,17 +45,26 @@ impl Report {
 /// Where something would keep people from signing in.
 pub async fn check(file: &Path) -> Result<(), Fatal> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
-    let (store, unreachable) = match at_rest::store(&config).await {
-        Ok(store) => (store, None),
-        Err(error) => (None, Some(error)),
+    // A deployment that was never started has no store, or one without tables.
+    let looked = async { at_rest::ids(&config, at_rest::store(&config).await?.as_ref()).await };
+    let (ids, unreachable) = match looked.await {
+        Ok(ids) => (ids, None),
+        Err(error) => (Ids::unknown(&config), Some(error)),
     };
-    let catalogue = at_rest::catalogue(config.clone(), store.as_ref()).await?;
+    let catalogue = at_rest::catalogue(config.clone(), ids)?;
     let mut report = Report::default();
     println!("{}", file.display());
     report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
     if let Some(route) = config.routes.iter().find(|route| route.host == *config.public_url.host()) {
         report.warn(format!(
             "the sign-in pages share the origin of \"{}\": a script of that app can act on them; give them a host of their own where you can",
+            route.name
+        ));
+    }
+    for route in open_to_programs(&config) {
+        report.warn(format!(
+            "route \"{}\": every program that gets a token of the user pool may pass: name the `scopes` that it needs, or \
+             let a policy judge",
             route.name
         ));
     }
@@ -91,6 +100,13 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
         0 => Ok(()),
         count => Err(Fatal::new("narthex check", format!("{count} problem(s), told above"))),
     }
+}
+
+/// The routes that any token of the user pool opens, whatever it was meant for.
+fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
+    let open = |route: &&Route| route.bearer && route.access == Access::SignedIn && route.scopes.is_empty();
+    let issues = config.user_pool.issues_access_tokens();
+    config.routes.iter().filter(move |_| issues).filter(open)
 }
 
 /// What programs that get tokens need to know.

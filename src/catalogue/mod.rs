@@ -14,6 +14,7 @@ use crate::base::{Entropy, client_id, pool_id, uuid};
 use crate::config::{self, Config, Host, SameSite};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What the store has fixed of a deployment.
@@ -36,6 +37,12 @@ impl Ids {
     /// Whether this is the id of something that has none yet.
     pub fn is_unknown(id: &str) -> bool {
         id.ends_with(UNKNOWN)
+    }
+
+    /// An id that two app clients have.
+    fn twice(&self) -> Option<&str> {
+        let mut seen = HashSet::from([self.gateway_client.as_str()]);
+        self.clients.iter().map(String::as_str).find(|id| !seen.insert(id))
     }
 
     /// The ids of a deployment whose store is not asked.
@@ -102,6 +109,8 @@ fn client_fact(pool: &str, client: &str) -> String {
 pub enum BuildError {
     /// Policies cannot be used.
     Policies(BadPolicies),
+    /// Two app clients have this id.
+    SameId(String),
     /// The store did not answer.
     Store(StoreError),
 }
@@ -110,6 +119,11 @@ impl std::fmt::Display for BuildError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Policies(error) => write!(f, "policies cannot be used\n{error}"),
+            Self::SameId(id) => write!(
+                f,
+                "two app clients have the id `{id}`: one was made for the other before\n  mend: give one of them an id of \
+                 its own in the file"
+            ),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -147,6 +161,9 @@ impl Catalogue {
             identity_pools.push(fixed(format!("identity_pool/{}", pool.name), candidate).await?);
         }
         let ids = Ids { pool, gateway_client, clients, identity_pools };
+        if let Some(id) = ids.twice() {
+            return Err(BuildError::SameId(id.to_owned()));
+        }
         Self::of(config, ids, generation).map_err(BuildError::Policies)
     }
 

@@ -183,6 +183,16 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let issuers = unique(tables("issuer", "[[issuer]]"), TrustedIssuer::read, |issuer| {
         (issuer.url.clone(), format!("two issuers are {}", issuer.url))
     });
+    for issuer in &issuers {
+        let of_ours =
+            |url: &PublicUrl| issuer.url == url.to_string() || issuer.url.starts_with(&url.join("/"));
+        if public_url.as_ref().is_some_and(of_ours) {
+            table.wrong(
+                format!("the issuer {} is this deployment itself", issuer.url),
+                "remove it: the user pool's own access tokens are believed without it",
+            );
+        }
+    }
     let mut provider_names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
     for issuer in &issuers {
         if provider_names.contains(&issuer.name) {

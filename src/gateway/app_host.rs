@@ -219,7 +219,7 @@ async fn callback(
         .await
         .map_err(|error| unavailable(&incoming.visitor(session), &error))?
         .map_err(|error| {
-            failures.failed(incoming.client.map(network));
+            failures.count(incoming.client.map(network));
             refuse(Failure::attempt_lost(), &format!("the code: {error:?}"))
         })?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;

@@ -7,8 +7,8 @@ use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
@@ -29,6 +29,29 @@ pub struct Connection {
     pub told: Option<Told>,
     /// What it may send.
     pub credit: Arc<Credit>,
+    /// When it has been idle for too long.
+    pub idle: Alarm,
+}
+
+/// One timer for all that is waited for on a connection, one thing after another: to make one for each request costs
+/// more than most of what is done for it.
+#[derive(Debug, Default)]
+pub struct Alarm(Mutex<Option<Pin<Box<Sleep>>>>);
+
+impl Alarm {
+    /// Ready at `deadline`, or somewhat later; never, while another waits for it. Deadlines follow one another in time.
+    pub fn poll(&self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(mut sleep) = self.0.try_lock() else { return Poll::Pending };
+        let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            // It was set for something that has come since.
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
 }
 
 impl Connection {
@@ -40,7 +63,12 @@ impl Connection {
 
     /// The connection that a request came by.
     pub fn of(session: &Session) -> Option<&Self> {
-        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Self::in_digest(session.digest()?.proxy_digest.as_ref()?)
+    }
+
+    /// The connection in the form in which pingora carries it.
+    pub fn in_digest(digest: &ProxyDigest) -> Option<&Self> {
+        digest.user_data.as_ref()?.downcast_ref()
     }
 }
 

@@ -7,13 +7,14 @@ use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, Piece, Upstream};
 use crate::identity::Person;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
 const OIDC_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-amzn-oidc-accesstoken");
@@ -52,6 +53,10 @@ impl Reserved {
 
     /// Whether a client's header `name` would pass for one of ours.
     fn holds(&self, name: &str) -> bool {
+        // Most headers are told by their first letter: the names that every client sends begin with others than ours.
+        if self.0.is_empty() && !matches!(name.as_bytes().first(), Some(b'f' | b'p' | b's' | b'x')) {
+            return false;
+        }
         let name = plain(name);
         OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || OURS.contains(&&*name)
@@ -136,10 +141,35 @@ pub fn set_request(
     headers.insert(FORWARDED_PROTO, HTTPS);
     headers.insert(FORWARDED_HOST, route.authority.clone());
     if let Some(client) = incoming.client {
-        let address = HeaderValue::try_from(client.to_canonical().to_string());
-        headers.insert(FORWARDED_FOR, address.map_err(|_| no_value("an address is no header value"))?);
+        let address = address(client).map_err(|_| no_value("an address is no header value"))?;
+        headers.insert(FORWARDED_FOR, address);
     }
     Ok(())
+}
+
+/// An address as a header's value; the common ones by hand, since the formatter is dear.
+fn address(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
+    let IpAddr::V4(v4) = address.to_canonical() else {
+        return HeaderValue::try_from(address.to_canonical().to_string());
+    };
+    let (mut text, mut length) = ([0; 15], 0);
+    let mut put = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in v4.octets().into_iter().enumerate() {
+        if at > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text[..length])
 }
 
 /// Says in a request, or to a proxy that asks about one, who it speaks for.

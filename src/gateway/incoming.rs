@@ -44,6 +44,8 @@ pub struct Incoming {
     pub secure: bool,
     /// The method.
     pub method: Method,
+    /// How it goes on.
+    pub exchange: Exchange,
     /// Whether a trusted proxy sent it.
     pub behind: bool,
     /// The client's address.
@@ -123,6 +125,7 @@ impl Incoming {
             host,
             secure,
             method: header.method.clone(),
+            exchange: exchange(session),
             behind,
             client: forwarded.or(peer),
             client_is_known: forwarded.is_some() || !behind,
@@ -158,6 +161,7 @@ impl Incoming {
             request_id: self.request_id.clone(),
             host,
             method,
+            exchange: self.exchange,
             secure: true,
             behind: true,
             client: self.client,
@@ -296,7 +300,7 @@ fn is_websocket(session: &Session) -> bool {
 
 /// How the request goes on by its nature: a WebSocket, an event stream (HTML, section 9.2.2: clients
 /// say that they accept one) and a gRPC call may be silent for long.
-pub fn exchange(session: &Session) -> Exchange {
+fn exchange(session: &Session) -> Exchange {
     let headers = &session.req_header().headers;
     match () {
         () if is_websocket(session) => Exchange::WebSocket,

@@ -107,7 +107,7 @@ pub async fn pass(
             let (principal, cookie) = match presented {
                 Some(principal) => (principal, None),
                 None if judged.identity_pool.config.guest_role.is_none() => return Err(sign_in()),
-                None => gateway.guest(session, incoming, catalogue, &judged.identity_pool).await?,
+                None => Box::pin(gateway.guest(session, incoming, catalogue, &judged.identity_pool)).await?,
             };
             let now = gateway.pool.clock.now();
             let refuse = |refusal: &Refusal<'_>| match &principal {

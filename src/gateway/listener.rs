@@ -2,7 +2,7 @@
 
 use super::admission::Place;
 use super::buffered::Buffered;
-use super::connection::{Connection, Credit};
+use super::connection::{Alarm, Connection, Credit};
 use super::core::Gateway;
 use super::incoming::Face;
 use super::metrics;
@@ -126,7 +126,9 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     let arrived = arrive(&mut stream, place, &catalogue.config.listen).await;
                     let Some((_place, told)) = arrived else { return };
                     let credit = Credit::new();
-                    if let Some(digest) = (Connection { told, credit: credit.clone() }).into_digest() {
+                    if let Some(digest) =
+                        (Connection { told, credit: credit.clone(), idle: Alarm::default() }).into_digest()
+                    {
                         stream.set_proxy_digest(digest);
                     }
                     // A connection must not keep a catalogue of long ago.

@@ -1,12 +1,14 @@
 //! What ends a request from outside of pingora's proxy, which looks at a request only when bytes move:
 //! a head that does not come to its end, and a session that is over while its stream lies idle.
 
+use super::connection::Connection;
 use super::proxy::Door;
 use crate::base::Duration;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use pingora_timeout::fast_timeout::fast_sleep;
@@ -16,11 +18,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// How long a connection may stand idle between requests.
+/// How long a connection may stand between requests: until the next one's head is there in whole.
 pub const IDLE: Duration = Duration::from_secs(75);
-/// How long a request's head may take: the first one's from the connection's beginning, which the listener
-/// sees to, a later one's from the longest that the connection may have been idle.
+/// How long the first request's head may take, from the connection's beginning, which the listener sees to.
 pub const HEAD: Duration = Duration::from_secs(15);
 /// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast upload
 /// over a long way.
@@ -109,18 +111,31 @@ impl Current {
 /// When what is waited for must have come.
 struct Deadline {
     wait: Wait,
+    /// For the head, by the connection's own timer.
+    digest: Option<Arc<ProxyDigest>>,
+    head: Option<Instant>,
     sleep: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 impl Deadline {
+    fn new(session: &ServerSession) -> Self {
+        let digest = session.digest().and_then(|digest| digest.proxy_digest.clone());
+        Self { wait: Wait::Nothing, digest, head: None, sleep: None }
+    }
+
     fn poll(&mut self, wait: Wait, cx: &mut Context<'_>) -> Poll<()> {
         if self.wait != wait {
             self.wait = wait;
             self.sleep = match wait {
-                Wait::Head => Some(Box::pin(fast_sleep(IDLE + HEAD))),
                 Wait::Answer(time) => Some(Box::pin(fast_sleep(time))),
-                Wait::Nothing => None,
+                Wait::Head | Wait::Nothing => None,
             };
+            self.head = (wait == Wait::Head).then(|| Instant::now() + IDLE);
+        }
+        let connection = || self.digest.as_deref().and_then(Connection::in_digest);
+        if let Some(deadline) = self.head {
+            // Every connection of ours has one; without, nothing is waited for.
+            return connection().map_or(Poll::Ready(()), |connection| connection.idle.poll(deadline, cx));
         }
         let Some(sleep) = &mut self.sleep else { return Poll::Pending };
         let over = sleep.as_mut().poll(cx);
@@ -138,9 +153,9 @@ impl HttpServerApp for Outer {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let mut deadline = Deadline::new(&session);
         // Boxed by the trait: from here on only a pointer moves, and not the session, which is large.
         let mut work = self.proxy.process_new_http(session, shutdown);
-        let mut deadline = Deadline { wait: Wait::Nothing, sleep: None };
         let watched = poll_fn(|cx| {
             if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
                 return Poll::Ready(reusable);

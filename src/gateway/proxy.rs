@@ -57,7 +57,7 @@ impl Door {
         let table = gateway.table();
         let incoming = Incoming::read(session, self.face, &table.catalogue, gateway.request_id())?;
         if forward_auth::asks(session, &incoming) {
-            return Err(forward_auth::answer(gateway, session, &table, &incoming).await);
+            return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
         }
         if !incoming.secure {
             return Err(to_https(session, &table, &incoming));
@@ -67,9 +67,13 @@ impl Door {
         let entry = match place {
             Place::Route(entry) => entry.clone(),
             Place::Own(name) => {
-                return Err(app_host::answer(gateway, session, &table.catalogue, &incoming, name).await);
+                let own = app_host::answer(gateway, session, &table.catalogue, &incoming, name);
+                return Err(Box::pin(own).await);
             }
-            Place::Pool => return Err(bridge::to_pool(gateway, session, &table.catalogue, &incoming).await),
+            Place::Pool => {
+                let answer = bridge::to_pool(gateway, session, &table.catalogue, &incoming);
+                return Err(Box::pin(answer).await);
+            }
         };
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
@@ -94,9 +98,13 @@ impl Door {
             begun: Instant::now(),
             open: None,
         };
-        let exchange = incoming::exchange(session);
+        let exchange = forward.incoming.exchange;
         if matches!(exchange, Exchange::EventStream | Exchange::WebSocket) {
             outer::answer_within(forward.entry.route.config.timeout);
+        }
+        if exchange != Exchange::Plain {
+            // A stream may be silent.
+            session.set_read_timeout(None);
         }
         let long_body = !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
         if long_body || exchange != Exchange::Plain {
@@ -144,10 +152,10 @@ impl ProxyHttp for Door {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let forward = permitted(ctx)?;
         let (peer, upstream) =
-            forward.entry.group.next(&forward.permit, incoming::exchange(session)).ok_or_else(|| {
+            forward.entry.group.next(&forward.permit, forward.incoming.exchange).ok_or_else(|| {
                 Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
             })?;
         forward.upstream = Some(upstream);
@@ -313,17 +321,15 @@ const WRITE: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// pingora waits for a client for ever unless it is told otherwise. A stream may be silent.
+/// pingora waits for a client for ever unless it is told otherwise.
 fn set_deadlines(session: &mut Session) {
+    // How long it may be idle is seen to from outside, where a head that does not come to its end is, too.
     if session.get_keepalive().is_some() {
-        session.set_keepalive(Some(outer::IDLE.as_secs()));
+        session.set_keepalive(Some(0));
     }
     session.set_total_drain_timeout(Some(DRAIN));
     // It runs only while there is something to be read.
     session.set_write_timeout(Some(WRITE));
-    if incoming::exchange(session) != Exchange::Plain {
-        session.set_read_timeout(None);
-    }
 }
 
 /// What lets this request go on. Without it, nothing is forwarded.

@@ -16,6 +16,8 @@ pub struct Entry {
     pub group: Arc<Group>,
     /// The route's path, as servers see it that do not tell case.
     folded: Vec<String>,
+    /// Whether a route of its host has capital letters in its path.
+    beside_capitals: bool,
 }
 
 /// What a request is for.
@@ -51,7 +53,12 @@ impl Table {
                 .filter(|group| group.serves(&route.config))
                 .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
             let folded = route.config.path.iter().map(|segment| segment.to_lowercase()).collect();
-            let entry = Arc::new(Entry { route: route.clone(), group, folded });
+            let capitals = |route: &Arc<Route>| {
+                route.config.path.iter().any(|segment| segment.to_lowercase() != *segment)
+            };
+            let beside = |other: &&Arc<Route>| other.config.host == route.config.host;
+            let beside_capitals = catalogue.routes().filter(beside).any(capitals);
+            let entry = Arc::new(Entry { route: route.clone(), group, folded, beside_capitals });
             by_host.entry(route.config.host.clone()).or_default().push(entry);
         }
         for entries in by_host.values_mut() {
@@ -75,11 +82,11 @@ impl Table {
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
     /// `found`: one that drops what follows a semicolon, folds case, or joins slashes.
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &Entry) -> bool {
-        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
         // A path that all servers read alike may still be another route's, whose own path has capital letters.
-        if !path.foldable && !entries.iter().any(|entry| entry.folded != entry.route.config.path) {
+        if !path.foldable && !found.beside_capitals {
             return false;
         }
+        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
         let folded = path.folded();
         let below = |entry: &&Arc<Entry>| {
             let own = &entry.folded;

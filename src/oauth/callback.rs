@@ -95,7 +95,7 @@ pub(super) fn refused(
             | LoginError::Provider(ProviderError::Unavailable(_))
     );
     if !free && counts {
-        pool.failures.failed(info.client.map(network));
+        pool.failures.count(info.client.map(network));
     }
     // A name that is no provider's is the visitor's own word, of which there is no end.
     if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {

@@ -22,10 +22,9 @@ pub(super) struct Proven<'a> {
 }
 
 impl Proven<'_> {
-    /// A parameter. RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were omitted from
-    /// the request."
+    /// A parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.form.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.form.get(name).map(String::as_str)
     }
 
     /// A parameter that must be there.
@@ -73,7 +72,10 @@ fn prove(
         return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
     }
     let form = std::str::from_utf8(body).ok().and_then(form);
-    let form = form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
+    let mut form =
+        form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
+    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were omitted from the request."
+    form.retain(|_, value| !value.is_empty());
     let presented = presented(info, &form)?;
     let refused = |id: &str, reason: &str| {
         tracing::warn!(
@@ -100,7 +102,7 @@ fn prove(
     }
     let proven = presented.iter().any(|(id, secret)| *id == client.id && client.is_proven_by(secret));
     if !proven {
-        pool.client_failures.failed(from);
+        pool.client_failures.count(from);
         refused(&client.id, "the secret is wrong");
         return Err(not_proven());
     }

@@ -8,6 +8,7 @@ use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
 pub(super) async fn jwks(State(pool): Shared) -> Reply {
     Reply(Ok(public("application/json", pool.keys.current().jwk_set.clone())))
@@ -21,8 +22,9 @@ pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
 
 pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
-        let keys = pool.access_tokens.keys();
-        keys.map_or_else(|| r#"{"keys":[]}"#.to_owned(), |keys| keys.jwk_set.clone())
+        // Caches must not keep that there are none: some may be made the next moment.
+        let keys = pool.access_tokens.keys().ok_or_else(Failure::not_found)?;
+        Ok(keys.jwk_set.clone())
     }))
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Rep
         let servers = &catalogue.config.user_pool.resource_servers;
         let scopes: Vec<&String> = servers.iter().flat_map(|server| &server.scopes).collect();
         let how = ["client_secret_basic", "client_secret_post"];
-        let metadata = serde_json::json!({
+        let mut metadata = json!({
             "issuer": issuer,
             "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
             "token_endpoint": url.join("/oauth2/token"),
@@ -49,17 +51,21 @@ pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Rep
             "revocation_endpoint_auth_methods_supported": how,
             "introspection_endpoint": url.join("/oauth2/introspect"),
             "introspection_endpoint_auth_methods_supported": how,
-            "grant_types_supported": grants,
             "response_types_supported": [],
-            "scopes_supported": scopes,
         });
-        metadata.to_string()
+        // RFC 8414, section 3.2: "Claims with zero elements MUST be omitted from the response." The one above is REQUIRED.
+        for (name, all) in [("grant_types_supported", json!(grants)), ("scopes_supported", json!(scopes))] {
+            if all.as_array().is_some_and(|all| !all.is_empty()) {
+                metadata[name] = all;
+            }
+        }
+        Ok(metadata.to_string())
     }))
 }
 
-fn of_pool(pool: &Pool, id: &str, text: impl FnOnce(&Pool) -> String) -> Handled {
+fn of_pool(pool: &Pool, id: &str, text: impl FnOnce(&Pool) -> Result<String, Failure>) -> Handled {
     match pool.current.load().pool.id == id {
-        true => Ok(public("application/json", text(pool))),
+        true => Ok(public("application/json", text(pool)?)),
         false => Err(Failure::not_found()),
     }
 }

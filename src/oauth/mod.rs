@@ -54,6 +54,8 @@ pub struct Pool {
     pub failures: Throttle<IpAddr>,
     /// Attempts to pass for an app client that failed, by address and client.
     pub client_failures: Throttle<(IpAddr, String)>,
+    /// Tokens that were revoked, by client: each takes room on every node.
+    pub client_revocations: Throttle<String>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

@@ -8,7 +8,7 @@ use crate::catalogue::AppClient;
 use crate::config::OAuthFlow;
 use crate::hosted::{Answer, Failure, body};
 use crate::store::StoreError;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, Refused};
 use axum::body::Bytes;
 use axum::extract::State;
 use http::StatusCode;
@@ -84,15 +84,29 @@ fn granted<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str
 /// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token has been revoked
 /// successfully or if the client submitted an invalid token."
 async fn revoke_token(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
-    let Some(token) = known(pool, request)? else { return Ok(Answer::default()) };
+    let token = match pool.access_tokens.revocable(request.catalogue, request.must("token")?) {
+        Ok(token) => token,
+        // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still
+        // exists and may retry after a reasonable delay."
+        Err(Refused::NoKeys) => return Err(Failure::unavailable().into()),
+        Err(_) => return Ok(Answer::default()),
+    };
     // Section 2.1: it "verifies whether the token was issued to the client making the revocation request. If this
     // validation fails, the request is refused and the client is informed of the error".
-    if token.text("client_id") != Some(&request.client.id) {
+    if token.client_id != request.client.id {
         let why = "the token was issued to another client, which must revoke it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
-    let jti = token.text("jti").unwrap_or_default();
     let (now, until, entropy) = (pool.clock.now(), token.expires_at.plus(AFTER), &*pool.entropy);
+    if now >= until {
+        return Ok(Answer::default());
+    }
+    if let Err(wait) = pool.client_revocations.allows(Some(&request.client.id)) {
+        let why = format!("too many revocations: wait {} s", wait.as_secs().max(1));
+        return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
+    }
+    pool.client_revocations.count(Some(request.client.id.clone()));
+    let jti = &*token.jti;
     let failed = |error: StoreError| unavailable(info, &error);
     pool.store
         .transaction(|tx| Box::pin(async move { tx.revoke_token(jti, until, now, entropy).await }))
@@ -139,7 +153,7 @@ fn active(token: &AccessToken) -> serde_json::Value {
 }
 
 /// What the token of the request says, where it is one of ours and counts. `token_type_hint` tells nothing that the
-/// token does not say (RFC 7009, section 2.1: it is "a hint", which "the authorization server MAY ignore").
+/// token does not say (RFC 7662, section 2.1: the server "MAY ignore this parameter").
 fn known(pool: &Pool, request: &Proven<'_>) -> Result<Option<AccessToken>, Refusal> {
     let token = request.must("token")?;
     Ok(pool.access_tokens.verify(request.catalogue, token, pool.clock.now()).ok())

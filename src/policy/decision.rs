@@ -9,6 +9,8 @@ use std::sync::Arc;
 /// The statements of some policies, those that deny before those that allow.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
+    /// The action that all of them are about, where they were chosen by it.
+    action: Option<Box<str>>,
     denies: Vec<Arc<Statement>>,
     allows: Vec<Arc<Statement>>,
 }
@@ -29,7 +31,7 @@ impl Statements {
     pub fn of<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Self {
         let all = documents.into_iter().flat_map(|document| document.statements.iter().cloned());
         let (denies, allows) = all.partition(|statement| statement.effect == Effect::Deny);
-        Self { denies, allows }
+        Self { action: None, denies, allows }
     }
 
     /// Those of them that a request for `action` to a resource that begins with `prefix` may meet.
@@ -37,7 +39,7 @@ impl Statements {
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
         let kept = |list: &[Arc<Statement>]| list.iter().filter(may).cloned().collect();
-        Self { denies: kept(&self.denies), allows: kept(&self.allows) }
+        Self { action: Some(action.into()), denies: kept(&self.denies), allows: kept(&self.allows) }
     }
 
     /// Every statement.
@@ -47,7 +49,11 @@ impl Statements {
 
     /// Judges `asked`.
     pub fn judge(&self, asked: &Asked<'_>) -> Verdict<'_> {
-        let met = |statement: &&Arc<Statement>| statement.met(asked).is_ok();
+        let acts = self.action.as_deref() == Some(asked.action);
+        let met = |statement: &&Arc<Statement>| match acts {
+            true => statement.met_by_action(asked).is_ok(),
+            false => statement.met(asked).is_ok(),
+        };
         if let Some(statement) = self.denies.iter().find(met) {
             return Verdict::Denied(statement);
         }

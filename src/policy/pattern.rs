@@ -12,6 +12,8 @@ use std::fmt;
 pub struct Pattern {
     /// What stands between the `*`s: there is one more of these than of those.
     parts: Box<[Part]>,
+    /// Whether there is a variable in it.
+    varies: bool,
     /// The pattern as it was written.
     written: Box<str>,
 }
@@ -108,12 +110,15 @@ impl Pattern {
         }
         flush(&mut plain, &mut pieces);
         parts.push(pieces.into_boxed_slice());
-        Ok(Self { parts: parts.into(), written: text.into() })
+        let varies = parts.iter().flatten().any(|piece| matches!(piece, Piece::Variable(_)));
+        Ok(Self { parts: parts.into(), varies, written: text.into() })
     }
 
     /// Whether `text` matches, its variables filled from `context`.
     pub fn matches<'p>(&'p self, text: &str, case: Case, context: &dyn Context) -> Matched<'p> {
-        if let Some(unfilled) = self.variables().find(|variable| variable.fill(context, |_| ()).is_none()) {
+        if self.varies
+            && let Some(unfilled) = self.variables().find(|variable| variable.fill(context, |_| ()).is_none())
+        {
             return Matched::Unfilled(&unfilled.key);
         }
         let matcher = Matcher { text, case, context };
@@ -129,6 +134,14 @@ impl Pattern {
             Piece::Variable(variable) => Some(variable),
             Piece::Text(_) | Piece::Any => None,
         })
+    }
+
+    /// Whether `text` begins as all begin that match, case counting. What variables are filled with is not asked.
+    pub fn may_match(&self, text: &str) -> bool {
+        match self.parts.first().and_then(|part| part.first()) {
+            Some(Piece::Text(first)) => text.as_bytes().starts_with(first.as_bytes()),
+            _ => true,
+        }
     }
 
     /// Whether some text that begins with `prefix` may match.
@@ -245,9 +258,23 @@ impl Matcher<'_> {
     /// Where `part` ends if it stands at `at` or at the next place behind it where it fits.
     fn find(&self, part: &[Piece], at: usize) -> Option<usize> {
         let rest = &self.text[at..];
-        if let (Some(Piece::Text(text)), Case::Counts) = (part.first(), self.case) {
-            let places = memchr::memmem::find_iter(rest.as_bytes(), text.as_bytes());
+        if let (Some(Piece::Text(text)), Case::Ignored) = (part.first(), self.case)
+            && let Some(first) = text.bytes().next()
+        {
+            let (small, large) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+            let places = memchr::memchr2_iter(small, large, rest.as_bytes());
             return places.map(|place| at + place).find_map(|place| self.forward(part, place));
+        }
+        if let (Some(Piece::Text(text)), Case::Counts) = (part.first(), self.case) {
+            // One search after another, and not an iterator: to make one costs more than most paths are long.
+            let (bytes, mut from) = (rest.as_bytes(), 0);
+            while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text.as_bytes()) {
+                if let Some(after) = self.forward(part, at + from + place) {
+                    return Some(after);
+                }
+                from += place + 1;
+            }
+            return None;
         }
         let places = rest.char_indices().map(|(place, _)| at + place).chain([self.text.len()]);
         places.into_iter().find_map(|place| self.forward(part, place))

@@ -123,6 +123,15 @@ impl Statement {
             Matched::Yes => {}
             Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
         }
+        self.met_by_action(asked)
+    }
+
+    /// The same, where it is known to be about the action.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn met_by_action(&self, asked: &Asked<'_>) -> Result<(), Miss<'_>> {
+        let denies = self.effect == Effect::Deny;
         match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
             None | Some(Matched::Yes) => {}
             Some(Matched::No) => return Err(Miss::Resource),
@@ -233,6 +242,10 @@ impl Element {
     fn matches<'p>(&'p self, text: &str, case: Case, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
         let mut unfilled = None;
         for (pattern, arn) in self.patterns.iter().zip(&self.arns) {
+            // Most statements of a policy are about something else, and their first letters tell.
+            if !self.not && case == Case::Counts && !pattern.may_match(text) {
+                continue;
+            }
             let matched = match arn {
                 Some(arn) => arn.matches(text, asked.context),
                 None => pattern.matches(text, case, asked.context),

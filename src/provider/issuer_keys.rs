@@ -41,9 +41,14 @@ pub fn unusable_key_files(config: &Config) -> Vec<String> {
 }
 
 impl IssuerKeys {
-    /// Nothing is known yet of the keys of `issuer`.
+    /// Nothing is known yet of the keys of `issuer`, unless they are at hand.
     pub fn new(issuer: TrustedIssuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Arc::new(Kept::new(issuer.name.clone(), clock)), issuer, outbound }
+        let at_hand = match &issuer.keys {
+            KeySource::File(file) => JwkSet::read(file.text.as_bytes()).ok(),
+            KeySource::Own(text) => JwkSet::read(text.as_bytes()).ok(),
+            KeySource::Url(_) | KeySource::Metadata => None,
+        };
+        Self { kept: Arc::new(Kept::new(issuer.name.clone(), at_hand, clock)), issuer, outbound }
     }
 
     /// The same keys, where `issuer` says the same of where they are.

@@ -35,9 +35,10 @@ impl<D> Known<D> {
 }
 
 impl<D> Kept<D> {
-    /// Nothing is known of `provider` yet.
-    pub fn new(provider: String, clock: Arc<dyn Clock>) -> Self {
-        let known = ArcSwap::from_pointee(Known { document: None, failed: None });
+    /// Nothing is known of `provider` yet but `document`, where it is there.
+    pub fn new(provider: String, document: Option<D>, clock: Arc<dyn Clock>) -> Self {
+        let document = document.map(|document| (Arc::new(document), clock.now()));
+        let known = ArcSwap::from_pointee(Known { document, failed: None });
         Self { provider, clock, known, fetching: Mutex::default() }
     }
 

@@ -83,7 +83,7 @@ pub struct Metadata {
 
 impl Metadata {
     pub fn new(issuer: Issuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Kept::new(issuer.location(), clock), issuer, outbound }
+        Self { kept: Kept::new(issuer.location(), None, clock), issuer, outbound }
     }
 
     /// The metadata, fetched if it is not known or old.

@@ -4,6 +4,7 @@ use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Something that other nodes must hear of.
@@ -13,19 +14,19 @@ pub enum Change {
     Session(String),
     /// The user with this `sub` changed.
     User(String),
-    /// The access token with this `jti` was revoked.
-    Token(String),
+    /// The access token with this `jti` was revoked, which need not be remembered from this moment.
+    Token(String, Timestamp),
     /// More may have changed than can be told: nothing that is remembered counts.
     Everything,
 }
 
 impl Change {
-    fn columns(&self) -> (&'static str, &str) {
+    fn columns(&self) -> (&'static str, Cow<'_, str>) {
         match self {
-            Self::Session(id) => ("session", id),
-            Self::User(id) => ("user", id),
-            Self::Token(jti) => ("token", jti),
-            Self::Everything => ("everything", ""),
+            Self::Session(id) => ("session", id.into()),
+            Self::User(id) => ("user", id.into()),
+            Self::Token(jti, over) => ("token", format!("{} {jti}", over.millis()).into()),
+            Self::Everything => ("everything", "".into()),
         }
     }
 
@@ -34,7 +35,10 @@ impl Change {
         match kind {
             "session" => Self::Session(subject),
             "user" => Self::User(subject),
-            "token" => Self::Token(subject),
+            "token" => match subject.split_once(' ').map(|(over, jti)| (over.parse(), jti)) {
+                Some((Ok(over), jti)) => Self::Token(jti.to_owned(), Timestamp::from_millis(over)),
+                _ => Self::Everything,
+            },
             _ => Self::Everything,
         }
     }
@@ -109,7 +113,7 @@ impl Tx<'_> {
         sqlx::query("INSERT INTO changes (id, kind, subject, made_at) VALUES ($1, $2, $3, $4)")
             .bind(uuid(entropy))
             .bind(kind)
-            .bind(subject)
+            .bind(&*subject)
             .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;

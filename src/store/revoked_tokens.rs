@@ -48,16 +48,14 @@ impl Tx<'_> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
-        let done = sqlx::query(
+        sqlx::query(
             "INSERT INTO revoked_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING",
         )
         .bind(jti)
         .bind(expires_at.millis())
         .execute(&mut *self.inner)
         .await?;
-        if done.rows_affected() == 1 {
-            self.tell(&Change::Token(jti.to_owned()), now, entropy).await?;
-        }
-        Ok(())
+        // Told each time: a node may have missed the last one.
+        self.tell(&Change::Token(jti.to_owned(), expires_at), now, entropy).await
     }
 }

@@ -1,6 +1,6 @@
 //! The access tokens of the user pool: issued, verified by whoever has its key set, and revoked.
 
-use super::bearer::{AccessToken, Refused, verify};
+use super::bearer::{AccessToken, Refused, authentic, moment, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
 use super::revocations::Revocations;
 use crate::base::{Clock, Entropy, Timestamp, uuid};
@@ -10,6 +10,7 @@ use crate::jose::{self, Algorithm, KeyError, Unverified};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Issues the access tokens of the user pool.
@@ -28,6 +29,17 @@ struct Keys {
     pool: String,
     algorithm: &'static str,
     chain: KeyChain,
+}
+
+/// A token of the user pool, as far as it can be revoked.
+#[derive(Clone, Debug)]
+pub struct Revocable {
+    /// Whom it was issued to.
+    pub client_id: String,
+    /// By what it is named.
+    pub jti: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
 }
 
 /// Why no token was issued.
@@ -119,16 +131,32 @@ impl AccessTokens {
         Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
     }
 
-    /// What `token` says, where it is one of the user pool's and counts: introspection and revocation ask so. Whether
-    /// it was revoked is the store's to say, which knows before any node has heard.
+    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is the store's to say,
+    /// which knows before any node has heard.
     ///
     /// # Errors
     /// Why it does not count.
     pub fn verify(&self, catalogue: &Catalogue, token: &str, now: Timestamp) -> Result<AccessToken, Refused> {
-        let (Some(keys), Some(issuer)) = (self.keys(), self.as_issuer(catalogue)) else {
-            return Err(Refused::NoKeys);
-        };
+        let (keys, issuer) = (self.keys().ok_or(Refused::NoKeys)?, self.as_issuer(catalogue));
+        let issuer = issuer.ok_or(Refused::NoKeys)?;
         verify(Unverified::read(token).map_err(Refused::Malformed)?, &issuer, &keys.verifying, now)
+    }
+
+    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count just now: a clock that
+    /// is behind, or a file that is about to change, may let it count the next moment.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn revocable(&self, catalogue: &Catalogue, token: &str) -> Result<Revocable, Refused> {
+        let (keys, issuer) = (self.keys().ok_or(Refused::NoKeys)?, self.as_issuer(catalogue));
+        let issuer = issuer.ok_or(Refused::NoKeys)?;
+        let token = Unverified::read(token).map_err(Refused::Malformed)?;
+        authentic(&token, &issuer, &keys.verifying)?;
+        let text = |name: &str| token.claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (Some(client_id), Some(jti)) = (text("client_id"), text("jti")) else {
+            return Err(Refused::Subject);
+        };
+        Ok(Revocable { client_id, jti, expires_at: moment(token.claims.get("exp")).ok_or(Refused::Expired)? })
     }
 
     /// A token that speaks for `client` itself (RFC 6749, section 4.4), good for `scopes`.

@@ -96,19 +96,7 @@ pub fn verify(
     keys: &JwkSet,
     now: Timestamp,
 ) -> Result<AccessToken, Refused> {
-    if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
-        return Err(Refused::Issuer);
-    }
-    if !issuer.algorithms.iter().any(|name| name == token.algorithm.name()) {
-        return Err(Refused::Algorithm(token.algorithm));
-    }
-    let kid = token.kid.as_deref();
-    if !keys.knows(kid) {
-        return Err(Refused::UnknownKey);
-    }
-    if !keys.verifies(kid, token.algorithm, token.message, &token.signature) {
-        return Err(Refused::Signature);
-    }
+    authentic(&token, issuer, keys)?;
     let Unverified { typ, claims, .. } = token;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if !is_access_token(typ.as_deref(), &claims) {
@@ -151,6 +139,28 @@ pub fn verify(
     Ok(AccessToken { subject, expires_at, scopes, claims })
 }
 
+/// Whether `issuer` has signed `token`, whatever it says.
+pub(super) fn authentic(
+    token: &Unverified<'_>,
+    issuer: &TrustedIssuer,
+    keys: &JwkSet,
+) -> Result<(), Refused> {
+    if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
+        return Err(Refused::Issuer);
+    }
+    if !issuer.algorithms.iter().any(|name| name == token.algorithm.name()) {
+        return Err(Refused::Algorithm(token.algorithm));
+    }
+    let kid = token.kid.as_deref();
+    if !keys.knows(kid) {
+        return Err(Refused::UnknownKey);
+    }
+    match keys.verifies(kid, token.algorithm, token.message, &token.signature) {
+        true => Ok(()),
+        false => Err(Refused::Signature),
+    }
+}
+
 /// Whether this is a token for an API. An id token is for the client that asked for it, a logout token for its session,
 /// and neither opens anything; but few issuers say which is which as RFC 9068, section 2.1 has it.
 fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
@@ -173,7 +183,7 @@ fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds, with a fraction or without.
-fn moment(value: Option<&Value>) -> Option<Timestamp> {
+pub(super) fn moment(value: Option<&Value>) -> Option<Timestamp> {
     let seconds = value?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Some(Timestamp::from_millis((seconds * 1000.0) as i64))
@@ -192,7 +202,7 @@ fn has(value: Option<&Value>, wanted: &str) -> bool {
 }
 
 /// RFC 9068, section 2.2.3: `scope`, separated by spaces; some say it in `scp`, some as a list.
-fn scopes(claims: &Map<String, Value>) -> Vec<String> {
+pub fn scopes(claims: &Map<String, Value>) -> Vec<String> {
     let told = claims.get("scope").or_else(|| claims.get("scp"));
     match told {
         Some(Value::String(text)) => {

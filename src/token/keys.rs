@@ -14,8 +14,9 @@ pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
 const PENDING: Duration = Duration::from_secs(24 * 3600);
 /// How long a key signs before the next one is made.
 const ROTATE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a key stays published after its last signature: longer than anything it signed lives.
-const RETIRED: Duration = Duration::from_secs(24 * 3600);
+/// How long a key stays published after its last signature: longer than anything it signed lives, which is a day at
+/// most, from the last node's last look at the keys.
+const RETIRED: Duration = Duration::from_secs(26 * 3600);
 
 /// Why there is no key.
 #[derive(Debug)]
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_key_stays_published_for_a_day() {
+    fn a_retired_key_stays_published_for_longer_than_a_day() {
         let now = Timestamp::from_seconds(1_800_000_000);
         let oldest = |ages: &[u64]| {
             let keys = keys(ages, now);
@@ -198,7 +199,7 @@ mod tests {
         };
         assert_eq!(oldest(&[0]), 0);
         assert_eq!(oldest(&[744, 24]), 0);
-        assert_eq!(oldest(&[767, 47]), 0);
-        assert_eq!(oldest(&[768, 48]), 1);
+        assert_eq!(oldest(&[769, 49]), 0);
+        assert_eq!(oldest(&[770, 50]), 1);
     }
 }

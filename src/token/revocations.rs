@@ -1,23 +1,27 @@
 //! Which access tokens of the user pool were revoked (RFC 7009), as far as this node has heard.
 
-use crate::base::{Clock, Duration, Timestamp};
+use crate::base::{Clock, Duration, Timestamp, sha256};
 use crate::store::{Change, Result, SILENCE, Store};
-use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// How long a revoked token is remembered whose end is not known: longer than any counts.
-const LONGEST: Duration = Duration::from_secs(2 * 86400);
+/// How often all of them are read again: a node whose clock is wrong may have told of one in a part of the feed at
+/// which nobody looks any more.
+const READ_AGAIN: Duration = Duration::from_secs(300);
 
 /// Revoked tokens.
 pub struct Revocations {
     store: Store,
     clock: Arc<dyn Clock>,
-    /// By `jti`, with the moment from which they need not be remembered. Most deployments have none: then a token is
-    /// judged without looking for it.
-    known: ArcSwap<HashMap<String, Timestamp>>,
+    /// By the digest of the `jti`, with the moment from which they need not be remembered.
+    known: RwLock<HashMap<u128, Timestamp>>,
+    /// How many these are. Most deployments have none: then a token is judged without looking for it.
+    count: AtomicUsize,
     heard_at: AtomicI64,
+    read_at: AtomicI64,
+    /// Whether something was missed that only reading all of them again can tell.
+    missed: AtomicBool,
 }
 
 /// Why it is not known to count.
@@ -36,9 +40,17 @@ impl Revocations {
     /// Where the store does not answer.
     pub async fn open(store: Store, clock: Arc<dyn Clock>) -> Result<Self> {
         let now = clock.now();
-        let known = store.revoked_tokens(now).await?.into_iter().collect();
-        let heard_at = AtomicI64::new(now.millis());
-        Ok(Self { store, clock, known: ArcSwap::from_pointee(known), heard_at })
+        let revocations = Self {
+            store,
+            clock,
+            known: RwLock::default(),
+            count: AtomicUsize::new(0),
+            heard_at: AtomicI64::new(now.millis()),
+            read_at: AtomicI64::new(now.millis()),
+            missed: AtomicBool::new(true),
+        };
+        revocations.hear(&[], now).await?;
+        Ok(revocations)
     }
 
     /// Whether the token with this `jti` still counts.
@@ -46,8 +58,7 @@ impl Revocations {
     /// # Errors
     /// Why that is not known, or not so.
     pub fn judge(&self, jti: &str, now: Timestamp) -> std::result::Result<(), NotCounted> {
-        let known = self.known.load();
-        if !known.is_empty() && known.contains_key(jti) {
+        if self.count.load(Ordering::Acquire) > 0 && self.read().contains_key(&key(jti)) {
             return Err(NotCounted::Revoked);
         }
         match now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
@@ -59,27 +70,53 @@ impl Revocations {
     /// Takes over what `changes` speak of; `at` is the moment before which everything has been heard of then.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer: then nothing counts as heard.
+    /// Where the store is needed and does not answer: then nothing counts as heard, now or the next time, until it does.
     pub async fn hear(&self, changes: &[Change], at: Timestamp) -> Result<()> {
         let now = self.clock.now();
-        let revoked: Vec<_> = if changes.contains(&Change::Everything) {
-            self.store.revoked_tokens(now).await?
-        } else {
-            let token = |change: &Change| match change {
-                Change::Token(jti) => Some((jti.clone(), now.plus(LONGEST))),
-                _ => None,
-            };
-            changes.iter().filter_map(token).collect()
+        if changes.contains(&Change::Everything) {
+            self.missed.store(true, Ordering::Release);
+        }
+        let token = |change: &Change| match change {
+            Change::Token(jti, over) => Some((key(jti), *over)),
+            _ => None,
         };
-        if !revoked.is_empty() {
-            // All that came at once is one new map: a second of mass revocation costs one copy.
-            let known = self.known.load();
-            let still = known.iter().filter(|(_, over)| **over > now);
-            let mut next: HashMap<_, _> = still.map(|(jti, over)| (jti.clone(), *over)).collect();
-            next.extend(revoked);
-            self.known.store(Arc::new(next));
+        self.remember(changes.iter().filter_map(token), now);
+        let age = now.millis() - self.read_at.load(Ordering::Acquire);
+        if self.missed.load(Ordering::Acquire) || age >= READ_AGAIN.as_millis() as i64 {
+            let all = self.store.revoked_tokens(now).await?;
+            self.remember(all.into_iter().map(|(jti, over)| (key(&jti), over)), now);
+            let mut known = self.write();
+            known.retain(|_, over| *over > now);
+            self.count.store(known.len(), Ordering::Release);
+            drop(known);
+            self.read_at.store(now.millis(), Ordering::Release);
+            self.missed.store(false, Ordering::Release);
         }
         self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
         Ok(())
     }
+
+    fn remember(&self, revoked: impl Iterator<Item = (u128, Timestamp)>, now: Timestamp) {
+        let mut revoked = revoked.filter(|(_, over)| *over > now).peekable();
+        if revoked.peek().is_some() {
+            let mut known = self.write();
+            known.extend(revoked);
+            self.count.store(known.len(), Ordering::Release);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<u128, Timestamp>> {
+        // What this lock guards is whole after every statement.
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<u128, Timestamp>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a fixed length, however long the `jti` is: mass revocation takes little room.
+fn key(jti: &str) -> u128 {
+    let [high @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = sha256(jti);
+    u128::from_be_bytes(high)
 }

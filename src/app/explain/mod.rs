@@ -90,6 +90,18 @@ fn judge(
     explained: &mut Explained,
 ) {
     explained.route = Some(route.config.name.clone());
+    if let Some(scopes) = scene.who.as_ref().and_then(|who| who.scopes.as_ref()) {
+        let lacking = route.config.scopes.iter().find(|scope| !scopes.contains(scope));
+        match (route.config.bearer, lacking) {
+            (false, _) => {
+                return explained.stopped("the route takes no bearer tokens: it does not look at it".into());
+            }
+            (true, Some(scope)) => {
+                return explained.stopped(format!("the token lacks the scope `{scope}` of the route: 403"));
+            }
+            (true, None) => {}
+        }
+    }
     match &route.rule {
         Rule::Public => explained.passes("public", "anyone may pass"),
         Rule::SignedIn if scene.who.is_some() => {

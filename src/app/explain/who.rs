@@ -13,6 +13,7 @@ use crate::identity::{Groups, Person};
 use crate::model::{ProviderTokens, Session, User};
 use crate::provider::{ExternalIdentity, tell_verified};
 use crate::store::{Store, StoreError};
+use crate::token::scopes;
 
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ pub struct Who {
     pub notes: Vec<String>,
     /// Why they cannot come at all.
     pub barred: Option<String>,
+    /// What they may be used for, where it is a bearer token that they come with.
+    pub scopes: Option<Vec<String>>,
 }
 
 impl Who {
@@ -91,7 +94,8 @@ impl Scene {
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
             return Self::of_store(config, store, sought, provider).await;
         }
-        let catalogue = at_rest::catalogue(config, store.as_ref()).await?;
+        let ids = at_rest::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let catalogue = at_rest::catalogue(config, ids)?;
         let who = claims.map(|claims| come_with(&catalogue, claims, provider)).transpose().map_err(wrong)?;
         Ok(Self { catalogue, who, identities: HashMap::new() })
     }
@@ -104,7 +108,8 @@ impl Scene {
         provider: Option<&str>,
     ) -> Result<Self, Fatal> {
         let wrong = |why: String| Fatal::new("narthex explain", why);
-        let catalogue = at_rest::catalogue(config, store.as_ref()).await?;
+        let ids = at_rest::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let catalogue = at_rest::catalogue(config, ids)?;
         let Some(store) = store else {
             return Err(wrong("there is no store yet: nobody has signed in".to_owned()));
         };
@@ -165,7 +170,7 @@ impl Scene {
                 (Vec::new(), SystemClock.now())
             }
         };
-        let who = Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred };
+        let who = Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred, scopes: None };
         Ok(Self { catalogue, who: Some(who), identities })
     }
 
@@ -219,7 +224,7 @@ fn come_with(
     let config = &*catalogue.config;
     let issuer = claims.get("iss").and_then(Value::as_str);
     let own = catalogue.pool.as_issuer(config, String::new(), Vec::new());
-    let by_token = config.issuers.iter().chain([&own]).find(|known| Some(known.url.as_str()) == issuer);
+    let by_token = [&own].into_iter().chain(&config.issuers).find(|known| Some(known.url.as_str()) == issuer);
     if let (Some(issuer), None) = (by_token, provider) {
         return by_bearer_token(issuer, &claims);
     }
@@ -252,7 +257,8 @@ fn come_with(
     let barred = broker::allowed(&provider.allow, &account).err();
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", &account, now);
-    Ok(Who { user, provider: provider.name.clone(), methods, auth_time, of_user_pool: true, notes, barred })
+    let provider = provider.name.clone();
+    Ok(Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred, scopes: None })
 }
 
 /// Whoever brings a bearer token of `issuer` that says this.
@@ -261,6 +267,10 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
     let now = SystemClock.now();
     let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+    let id = match issuer.keys {
+        KeySource::Own(_) => subject.to_owned(),
+        _ => uuid(&SystemEntropy),
+    };
     let barred = match (&issuer.keys, claims.get("client_id").and_then(Value::as_str)) {
         (KeySource::Own(_), Some(client)) if issuer.audiences.iter().any(|known| known == client) => None,
         (KeySource::Own(_), client) => {
@@ -269,13 +279,14 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         _ => None,
     };
     Ok(Who {
-        user: user_of(issuer, subject, claims, uuid(&SystemEntropy), now),
+        user: user_of(issuer, subject, claims, id, now),
         provider: issuer.name.clone(),
         methods: methods(claims),
         auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
         of_user_pool: false,
         notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
         barred,
+        scopes: Some(scopes(claims)),
     })
 }
 

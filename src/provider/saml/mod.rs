@@ -101,7 +101,7 @@ impl Saml {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let kept = Kept::new(settings.metadata.to_string(), clock.clone());
+        let kept = Kept::new(settings.metadata.to_string(), None, clock.clone());
         let written = ArcSwapOption::empty();
         Self { settings, own, kept, written, outbound, clock, entropy }
     }
