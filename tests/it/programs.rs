@@ -234,9 +234,13 @@ async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
         let url = format!("{}/oauth2/token", narthex.origin("auth"));
         who.client.post(url).form(&[GRANT]).basic_auth(id, Some(secret)).send().await.unwrap()
     };
-    for _ in 0..300 {
-        is(&ask(&guesser, "reporter", "guessed").await, 401);
+    // Some are forgiven meanwhile: five a second.
+    let mut guessed = 0;
+    while ask(&guesser, "reporter", "guessed").await.status() == 401 {
+        guessed += 1;
+        assert!(guessed < 1000, "it may go on guessing");
     }
+    assert!(guessed >= 300, "{guessed}");
     // Now even the right one is not looked at, for a while.
     let waits = ask(&guesser, "reporter", NEXT).await;
     is(&waits, 429);
@@ -246,7 +250,8 @@ async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
     is(&ask(&guesser, &told(&narthex, "reader"), NEXT).await, 200);
     let reasons: Vec<Value> =
         narthex.audit("client_authentication_failed").iter().map(|line| line["reason"].clone()).collect();
-    assert_eq!((reasons.len(), &reasons[300]), (301, &json!("too many failures")));
+    assert_eq!(reasons.iter().filter(|reason| **reason == "the secret is wrong").count(), guessed);
+    assert_eq!(reasons.last().unwrap(), "too many failures");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,7 +399,8 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
             true => text.replace("bearer = true", more),
             false => text.replace("bearer = true", &format!("bearer = true\n{more}")),
         };
-        std::fs::write(&file, text).unwrap();
+        let provider = crate::support::parties::provider_toml("corp", 1, "\"anyone\"");
+        std::fs::write(&file, text + &provider).unwrap();
         let url = format!("{}/reports/1", narthex.origin("app"));
         let told = Command::new(env!("CARGO_BIN_EXE_narthex"))
             .args(["explain", "--config", "other.toml", "--token", "reporter.jwt", "POST", &url])

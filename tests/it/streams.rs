@@ -375,7 +375,7 @@ async fn a_head_that_does_not_come_to_its_end_is_given_up() {
     };
     let (first, later) = tokio::join!(trickle(0), trickle(1));
     assert!((10..20).contains(&first), "{first} s");
-    assert!((80..100).contains(&later), "{later} s");
+    assert!((70..85).contains(&later), "{later} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,165 @@
+//! What it costs to let a request through whose session or token is known, judged by policy and asserted to the app:
+//! beside proxies that look at nothing (bare pingora, nginx) and proxies that verify tokens (HAProxy, Envoy), which
+//! assert nothing. The same requests, the same upstream, the same core, in one run; `make bench` writes down what came
+//! out.
+//!
+//! Instructions per request come from callgrind, as the difference of two runs of different length, and do not swing;
+//! CPU per request swings, so that it comes as median and range of several rounds in turn, and ratios are those of one
+//! round.
+
+mod load;
+mod measure;
+mod proxies;
+mod tokens;
+
+use measure::{Measured, Spread, in_turn, instructions, once};
+use narthex::jose::{self, Algorithm, Jws, JwkSet, SigningKey};
+use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use tokens::{Issuer, with_tokens};
+
+/// How many tokens there are, and sessions.
+const TOKENS: usize = 10_000;
+const SESSIONS: usize = 2_000;
+const ROUNDS: usize = 7;
+const REQUESTS_A_ROUND: usize = 24_000;
+/// The same where no token is to come twice: each costs a signature beforehand.
+const NEW_A_ROUND: usize = 2_000;
+
+const UNDER_POLICY: &str = "access = \"policy\"\nbearer = true";
+
+fn main() {
+    if let Some(("bare", ports)) = std::env::var(ROLE).ok().as_deref().and_then(|role| role.split_once(' ')) {
+        return proxies::be_bare(ports);
+    }
+    let issuer = Issuer::new();
+    let upstream = load::upstream();
+    let tokens: Vec<String> = (0..TOKENS).map(|person| issuer.token(person)).collect();
+    let with_tokens = with_tokens(&tokens);
+    let signed_in = Told { name: "narthex, a session", route: "", tables: "" };
+    let session = Told { name: "narthex, a session, under policy", route: UNDER_POLICY, tables: ROLES };
+    let token = Told { name: "narthex, a token, under policy", route: UNDER_POLICY, tables: ROLES };
+    let signed_in = narthex(&signed_in, upstream, &issuer, people(SESSIONS));
+    let session = narthex(&session, upstream, &issuer, people(SESSIONS));
+    let token = narthex(&token, upstream, &issuer, |_, _| with_tokens.clone());
+    let bare_with_session = bare(upstream, session.requests.clone());
+    let bare_with_token = bare(upstream, with_tokens.clone());
+    let nginx = nginx(upstream, with_tokens.clone());
+    let haproxy = haproxy(upstream, &issuer, with_tokens.clone());
+    let cached = envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, &issuer, with_tokens.clone());
+    let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, &issuer, with_tokens);
+
+    let mut report = String::from("# The token path\n\n");
+    writeln!(
+        report,
+        "{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens (RS256) or {SESSIONS} \
+         sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of {REQUESTS_A_ROUND} requests in \
+         turn, over 8 connections without TLS. HAProxy and Envoy assert nothing to the app.\n",
+        machine()
+    )
+    .unwrap();
+
+    let counted = [&bare_with_session, &signed_in, &session, &bare_with_token, &token].map(instructions);
+    writeln!(report, "## Instructions a request (callgrind, user space, one worker)\n").unwrap();
+    writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|").unwrap();
+    let names = ["bare pingora, a session", signed_in.name, session.name, "bare pingora, a token", token.name];
+    for (at, (name, count)) in names.iter().zip(counted).enumerate() {
+        let beside = counted[if at < 3 { 0 } else { 3 }];
+        writeln!(report, "| {name} | {count} | {:.3} |", count as f64 / beside as f64).unwrap();
+    }
+
+    let known = [&bare_with_token, &nginx, &token, &session, &haproxy, &cached, &uncached];
+    let measured = in_turn(&known, ROUNDS, REQUESTS_A_ROUND, false);
+    table(&mut report, "CPU a request, known tokens and sessions", &known, &measured);
+    let [of_bare, _, of_token, of_session, of_haproxy, of_cached, _] = &measured[..] else { unreachable!() };
+    writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+    for (what, one) in [("a token", of_token), ("a session", of_session)] {
+        for (beside, other) in [
+            ("bare pingora", of_bare),
+            ("Envoy, cached, rbac", of_cached),
+            ("HAProxy, jwt_verify", of_haproxy),
+        ] {
+            writeln!(report, "- narthex, {what}, to {beside}: {}", ratio(&one.to(other, |round| round.cpu))).unwrap();
+        }
+    }
+
+    // Each token comes once: signing them beforehand is the dearest part of all this.
+    let all: Vec<String> = (0..1 + (ROUNDS + 1) * NEW_A_ROUND).map(|n| issuer.token(TOKENS + n)).collect();
+    let new = tokens::with_tokens(&all);
+    let told = Told { name: "narthex, a token never seen", route: UNDER_POLICY, tables: ROLES };
+    let unseen = narthex(&told, upstream, &issuer, |_, _| new.clone());
+    let beside = bare(upstream, new.clone());
+    let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, &issuer, new);
+    let never_seen = [&beside, &unseen, &uncached];
+    let measured = in_turn(&never_seen, ROUNDS, NEW_A_ROUND, true);
+    table(&mut report, "CPU a request, tokens never seen", &never_seen, &measured);
+    let (verification, signature) = (verification(&issuer, &all[0]), signature());
+    let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+    writeln!(
+        report,
+        "\nA verification takes {verification:.1} µs, an assertion's signature {signature:.1} µs. Bare pingora with both: \
+         {:.1} µs; narthex takes {:.1} µs more. To Envoy: {}.",
+        cpu(0) + verification + signature,
+        cpu(1) - cpu(0) - verification - signature,
+        ratio(&measured[1].to(&measured[2], |round| round.cpu))
+    )
+    .unwrap();
+    println!("{report}");
+    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md"), report).unwrap();
+}
+
+fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measured]) {
+    writeln!(report, "\n## {title}\n").unwrap();
+    writeln!(
+        report,
+        "| | µs: median (range) | requests a second | p50, p99, p99.9 in µs | MiB at the end |\n|---|---|---|---|---|"
+    )
+    .unwrap();
+    for (proxy, measured) in proxies.iter().zip(measured) {
+        let (cpu, rate) = (measured.of(|round| round.cpu), measured.of(|round| round.rate));
+        let [half, one, tenth] = [0, 1, 2].map(|at| measured.of(|round| round.latency[at]).median);
+        writeln!(
+            report,
+            "| {} | {:.1} ({:.1} to {:.1}) | {:.0} | {half:.0}, {one:.0}, {tenth:.0} | {:.0} |",
+            proxy.name,
+            cpu.median,
+            cpu.low,
+            cpu.high,
+            rate.median,
+            measured.memory as f64 / f64::from(1 << 20)
+        )
+        .unwrap();
+    }
+}
+
+fn ratio(of: &Spread) -> String {
+    format!("{:.2} ({:.2} to {:.2})", of.median, of.low, of.high)
+}
+
+/// Microseconds of one verification of a token.
+fn verification(issuer: &Issuer, token: &str) -> f64 {
+    let keys = JwkSet::read(issuer.jwks().to_string().as_bytes()).unwrap();
+    let jws = Jws::read(token).unwrap();
+    once(|| {
+        assert!(keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature));
+    })
+}
+
+/// Microseconds of one signature of an assertion.
+fn signature() -> f64 {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let key = SigningKey::read("one", Algorithm::Es256, &key).unwrap();
+    let claims = serde_json::json!({"sub": "person"});
+    once(|| drop(jose::sign(&key, &[], &claims).unwrap()))
+}
+
+fn machine() -> String {
+    let read = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let cpu = read("sh", &["-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2"]);
+    format!("{} · {} · {}", read("date", &["+%Y-%m-%d"]), read("uname", &["-sm"]), cpu.trim())
+}

@@ -1,0 +1,156 @@
+//! What a request costs a proxy.
+
+use super::load::load;
+use super::proxies::Proxy;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONNECTIONS: usize = 8;
+const SHORT: usize = 1_000;
+const LONG: usize = 4_000;
+/// How many of the requests are sent under callgrind, where each costs fifty times as much.
+const FEW: usize = 1_000;
+
+/// What a proxy was measured to cost in one round.
+#[derive(Clone, Copy)]
+pub struct Round {
+    /// Microseconds of CPU a request.
+    pub cpu: f64,
+    /// Requests a second.
+    pub rate: f64,
+    /// How long half, all but one in a hundred and all but one in a thousand took, in microseconds.
+    pub latency: [f64; 3],
+}
+
+/// What a proxy was measured to cost.
+pub struct Measured {
+    pub rounds: Vec<Round>,
+    /// What it holds in memory at the end, in bytes.
+    pub memory: u64,
+}
+
+impl Measured {
+    /// The median of something over the rounds, with the least and the most.
+    pub fn of(&self, what: impl Fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(what))
+    }
+
+    /// The same of its ratio to another's in the same round.
+    pub fn to(&self, other: &Self, what: impl Fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(one, other)| what(one) / what(other)))
+    }
+}
+
+/// A median, and between what it lies.
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        Self { low: values[0], median: values[values.len() / 2], high: values[values.len() - 1] }
+    }
+}
+
+/// User-space instructions of one request: what a longer run took more than a shorter one.
+pub fn instructions(proxy: &Proxy) -> u64 {
+    let few = &proxy.requests[..FEW.min(proxy.requests.len())];
+    let run = |count: usize| {
+        let out = tempfile::NamedTempFile::new().unwrap();
+        // For whoever wants to see where the instructions go: callgrind_annotate reads it.
+        let kept = std::env::var("NARTHEX_BENCH_PROFILE").map_or_else(
+            |_| out.path().display().to_string(),
+            |file| format!("{file}.{}.{count}", proxy.port),
+        );
+        let file = format!("--callgrind-out-file={kept}");
+        let mut running = proxy.start(&["valgrind", "--tool=callgrind", &file]);
+        // All are met once before the count, as the caches of a running gateway have met them.
+        load(proxy.port, few, 0, few.len(), 1);
+        // So is the last use of each session written down, which comes once a minute.
+        std::thread::sleep(Duration::from_secs(6));
+        load(proxy.port, few, 0, count, 1);
+        // Bare pingora stops at once only when it is interrupted.
+        signal(running.pid, "INT");
+        let mut said = String::new();
+        running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        running.child.wait().unwrap();
+        let total = said.lines().rev().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind's sum");
+        total.trim().parse::<u64>().unwrap()
+    };
+    (run(LONG) - run(SHORT)) / (LONG - SHORT) as u64
+}
+
+/// What each proxy costs: in turn on one core, the load and the upstream on the other. `requests` a round; where each
+/// is to be `new`, no round sends one that another has sent.
+pub fn in_turn(proxies: &[&Proxy], rounds: usize, requests: usize, new: bool) -> Vec<Measured> {
+    run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
+    let mut running: Vec<_> = proxies.iter().map(|proxy| proxy.start(&["taskset", "-c", "0"])).collect();
+    let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
+    for round in 0..=rounds {
+        for (i, proxy) in proxies.iter().enumerate() {
+            let from = if new { 1 + round * requests } else { 0 };
+            // Round 0 warms up: every token and session is met.
+            let count = if round == 0 && !new { proxy.requests.len().max(requests) } else { requests };
+            let (before, begun) = (cpu_time(running[i].pid), Instant::now());
+            let mut times = load(proxy.port, &proxy.requests, from, count, CONNECTIONS);
+            let (used, seconds) = (cpu_time(running[i].pid) - before, begun.elapsed().as_secs_f64());
+            if round == 0 {
+                continue;
+            }
+            times.sort_unstable();
+            let quantile = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
+            measured[i].rounds.push(Round {
+                cpu: used.as_secs_f64() * 1e6 / count as f64,
+                rate: count as f64 / seconds,
+                latency: [quantile(0.5), quantile(0.99), quantile(0.999)],
+            });
+        }
+    }
+    for (measured, running) in measured.iter_mut().zip(&mut running) {
+        measured.memory = memory(running.pid);
+        signal(running.pid, "INT");
+        running.child.wait().unwrap();
+    }
+    measured
+}
+
+/// What all threads of a process have had of the processors so far.
+fn cpu_time(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanoseconds = tasks.filter_map(|task| {
+        let told = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        told.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// What a process holds in memory (RSS).
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+/// Microseconds that `work` takes, once, on one thread: the median of several.
+pub fn once(mut work: impl FnMut()) -> f64 {
+    let mut one = || {
+        let begun = Instant::now();
+        (0..500).for_each(|_| work());
+        begun.elapsed().as_secs_f64() * 1e6 / 500.0
+    };
+    one();
+    Spread::of((0..9).map(|_| one())).median
+}
+
+fn signal(pid: u32, name: &str) {
+    run(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]));
+}
+
+fn run(command: &mut Command) {
+    assert!(command.stdout(Stdio::null()).status().unwrap().success(), "{command:?}");
+}

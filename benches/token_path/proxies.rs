@@ -1,0 +1,273 @@
+//! The proxies that are compared, each with what it is told.
+
+use super::load::load;
+use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
+use pingora_core::server::Server;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+use std::fmt::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// By this a process of ours learns that it is the bare proxy.
+pub const ROLE: &str = "NARTHEX_BENCH_ROLE";
+/// How many routes the requests go to.
+pub const ROUTES: usize = 50;
+
+/// A proxy under test.
+pub struct Proxy {
+    pub name: &'static str,
+    pub port: u16,
+    /// What is sent to it, in turn.
+    pub requests: Vec<Vec<u8>>,
+    command: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    /// Where its store is, and as it was at first.
+    store: Option<(PathBuf, Vec<u8>)>,
+    folder: tempfile::TempDir,
+}
+
+/// One that runs.
+pub struct Running {
+    pub child: Child,
+    pub pid: u32,
+}
+
+impl Proxy {
+    fn new(name: &'static str, requests: Vec<Vec<u8>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { name, port: free_port(), requests, command: Vec::new(), environment: Vec::new(), store: None, folder }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+
+    /// Starts it behind `wrapper`, with its store as it was at first, and waits until it answers.
+    pub fn start(&self, wrapper: &[&str]) -> Running {
+        if let Some((file, bytes)) = &self.store {
+            for more in ["-wal", "-shm"] {
+                drop(std::fs::remove_file(file.with_file_name(format!("narthex.db{more}"))));
+            }
+            std::fs::write(file, bytes).unwrap();
+        }
+        let mut words = wrapper.iter().map(ToString::to_string).chain(self.command.iter().cloned());
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{} does not answer", self.name);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        load(self.port, &self.requests, 0, 1, 1);
+        let pid = child.id();
+        Running { child, pid }
+    }
+}
+
+/// The proxy that everything is measured against: it connects, and does nothing else.
+struct Bare(u16);
+
+#[async_trait::async_trait]
+impl ProxyHttp for Bare {
+    type CTX = ();
+    fn new_ctx(&self) {}
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_error::Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(("127.0.0.1", self.0), false, String::new())))
+    }
+}
+
+/// What a process of ours does that is the bare proxy.
+pub fn be_bare(ports: &str) {
+    let (listen, upstream) = ports.split_once(' ').unwrap();
+    let conf = ServerConf { threads: 1, ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let mut service = http_proxy_service(&server.configuration, Bare(upstream.parse().unwrap()));
+    service.add_tcp(&format!("127.0.0.1:{listen}"));
+    server.add_service(service);
+    server.run_forever();
+}
+
+/// Bare pingora, which looks at nothing.
+pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = Proxy::new("bare pingora", requests);
+    proxy.command = vec![std::env::current_exe().unwrap().display().to_string()];
+    proxy.environment = vec![(ROLE, format!("bare {} {upstream}", proxy.port))];
+    proxy
+}
+
+/// nginx, which looks at nothing.
+pub fn nginx(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = Proxy::new("nginx", requests);
+    let folder = proxy.folder.path().display();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr error;\n\
+         events {{ worker_connections 1024; }}\nhttp {{\n access_log off;\n\
+         client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;\n\
+         uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;\n keepalive_requests 10000000;\n\
+         upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 10000000; }}\n\
+         server {{ listen 127.0.0.1:{port};\n  location / {{ proxy_pass http://app; proxy_http_version 1.1;\n\
+         proxy_set_header Connection \"\"; proxy_set_header Host $host; }} }}\n}}\n",
+        port = proxy.port
+    );
+    let file = proxy.file("nginx.conf", &config);
+    proxy.command = vec!["nginx".into(), "-c".into(), file];
+    proxy
+}
+
+/// HAProxy, which verifies each token (`jwt_verify`), its issuer, audience and end, and routes by path.
+pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = Proxy::new("HAProxy, jwt_verify", requests);
+    let key = proxy.file("key.pem", &issuer.pem());
+    let config = format!(
+        "global\n nbthread 1\n maxconn 1000\ndefaults\n mode http\n timeout connect 5s\n timeout client 60s\n\
+         timeout server 60s\n timeout http-keep-alive 60s\nfrontend f\n bind 127.0.0.1:{port}\n\
+         http-request set-var(txn.token) http_auth_bearer\n\
+         http-request set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')\n\
+         http-request set-var(txn.iss) var(txn.token),jwt_payload_query('$.iss')\n\
+         http-request set-var(txn.aud) var(txn.token),jwt_payload_query('$.aud')\n\
+         http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')\n\
+         http-request set-var(txn.now) date()\n\
+         http-request deny unless {{ var(txn.alg) -m str RS256 }}\n\
+         http-request deny unless {{ var(txn.iss) -m str {ISSUER} }}\n\
+         http-request deny unless {{ var(txn.aud) -m str {AUDIENCE} }}\n\
+         http-request deny if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}\n\
+         http-request deny unless {{ var(txn.token),jwt_verify(txn.alg,\"{key}\") -m int 1 }}\n\
+         http-request deny unless {{ path_beg /photos/2026/ }} METH_GET\n\
+         default_backend b\nbackend b\n http-reuse always\n server s 127.0.0.1:{upstream}\n",
+        port = proxy.port
+    );
+    let file = proxy.file("haproxy.cfg", &config);
+    proxy.command = vec!["haproxy".into(), "-f".into(), file, "-db".into()];
+    proxy
+}
+
+/// Envoy, which verifies tokens (`jwt_authn`), remembering so many, and judges by `rbac`.
+pub fn envoy(name: &'static str, remembers: usize, upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = Proxy::new(name, requests);
+    let mut provider = serde_json::json!({
+        "issuer": ISSUER, "audiences": [AUDIENCE], "payload_in_metadata": "claims",
+        "local_jwks": {"inline_string": issuer.jwks().to_string()}});
+    if remembers > 0 {
+        provider["jwt_cache_config"] = serde_json::json!({"jwt_cache_size": remembers, "jwt_max_token_size": 8192});
+    }
+    let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.filters.http.{name}");
+    let address = |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    // Ten permissions, as the policy has ten statements; the last is the one that allows.
+    let claim = serde_json::json!({"metadata": {
+        "filter": "envoy.filters.http.jwt_authn", "path": [{"key": "claims"}, {"key": "email"}],
+        "value": {"string_match": {"suffix": "@example.com"}}}});
+    let prefix = |prefix: &str| {
+        serde_json::json!({"and_rules": {"rules": [
+            {"header": {"name": ":method", "string_match": {"exact": "GET"}}},
+            {"url_path": {"path": {"prefix": prefix}}}]}})
+    };
+    let mut permissions: Vec<_> = (0..9).map(|area| prefix(&format!("/area{area}/"))).collect();
+    permissions.push(prefix("/photos/2026/"));
+    let config = serde_json::json!({"static_resources": {
+        "listeners": [{"address": address(proxy.port), "filter_chains": [{"filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "in", "route_config": {"virtual_hosts": [{
+                    "name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app"}}]}]},
+                "http_filters": [
+                    {"name": "envoy.filters.http.jwt_authn", "typed_config": {
+                        "@type": typed("jwt_authn.v3.JwtAuthentication"), "providers": {"idp": provider},
+                        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "idp"}}]}},
+                    {"name": "envoy.filters.http.rbac", "typed_config": {
+                        "@type": typed("rbac.v3.RBAC"), "rules": {"action": "ALLOW", "policies": {
+                            "readers": {"permissions": permissions, "principals": [claim]}}}}},
+                    {"name": "envoy.filters.http.router", "typed_config": {"@type": typed("router.v3.Router")}}]}}]}]}],
+        "clusters": [{"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}]}});
+    let file = proxy.file("envoy.json", &config.to_string());
+    let program = std::env::var("NARTHEX_ENVOY").unwrap_or_else(|_| "envoy".into());
+    let words = [&program, "-c", &file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"];
+    proxy.command = words.map(ToString::to_string).to_vec();
+    proxy
+}
+
+/// What a Narthex is told beside its routes.
+pub struct Told {
+    pub name: &'static str,
+    /// What each route says.
+    pub route: &'static str,
+    /// Other tables.
+    pub tables: &'static str,
+}
+
+/// A Narthex with fifty routes, to which `requests` go, made for its file.
+pub fn narthex(told: &Told, upstream: u16, issuer: &Issuer, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = Proxy::new(told.name, Vec::new());
+    let mut text = format!(
+        "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\n\
+         admin = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n[[provider]]\ntype = \"oidc\"\n\
+         issuer = \"http://127.0.0.1:1\"\nclient_id = \"x\"\nallow = \"anyone\"\n[[issuer]]\nname = \"api\"\n\
+         url = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"jwks.json\"\n{}",
+        free_port(),
+        proxy.port,
+        free_port(),
+        told.tables
+    );
+    for route in 0..ROUTES {
+        writeln!(
+            text,
+            "[[route]]\nname = \"app{route}\"\nhost = \"app{route}.example.com\"\n\
+             upstream = \"http://127.0.0.1:{upstream}\"\n{}",
+            told.route
+        )
+        .unwrap();
+    }
+    proxy.file("jwks.json", &issuer.jwks().to_string());
+    proxy.file("policy.json", &statements());
+    let file = proxy.file("narthex.toml", &text);
+    proxy.requests = requests(&text, proxy.folder.path());
+    let store = proxy.folder.path().join("narthex.db");
+    proxy.store = std::fs::read(&store).ok().map(|bytes| (store, bytes));
+    proxy.command = [env!("CARGO_BIN_EXE_narthex"), "run", "--config", &file].map(str::to_owned).to_vec();
+    proxy.environment = vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())];
+    proxy
+}
+
+/// The role of all who come, and where they get it.
+pub const ROLES: &str = "[[role]]\nname = \"reader\"\npolicies = [\"policy.json\"]\n\
+                         [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"reader\"\n\
+                         [identity_pool.principal_tags]\nmail = \"email\"\n";
+
+/// Ten statements for each route: one that denies, eight that allow something else, and the one that allows what is
+/// asked for.
+fn statements() -> String {
+    let mut statements = Vec::new();
+    for route in 0..ROUTES {
+        let arn = |what: &str| format!("arn:aws:execute-api:us-east-1:123456789012:app{route}/$default/{what}");
+        let invoke = "execute-api:Invoke";
+        statements.push(serde_json::json!({
+            "Effect": "Deny", "Action": invoke, "Resource": arn("*/admin/*"),
+            "Condition": {"StringNotEquals": {"aws:PrincipalTag/mail": "root@example.com"}}}));
+        statements.extend((0..8).map(|area| {
+            let own = format!("GET/area{area}/${{cognito-identity.amazonaws.com:sub}}/*");
+            serde_json::json!({"Effect": "Allow", "Action": invoke, "Resource": arn(&own)})
+        }));
+        statements.push(serde_json::json!({
+            "Effect": "Allow", "Action": invoke, "Resource": arn("GET/photos/${aws:PrincipalTag/year, '2026'}/*"),
+            "Condition": {"StringLike": {"aws:PrincipalTag/mail": "*@example.com"}}}));
+    }
+    serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+/// Requests of so many signed-in people.
+pub fn people(count: usize) -> impl FnOnce(&str, &Path) -> Vec<Vec<u8>> {
+    move |text, folder| tokens::with_sessions(text, folder, count)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
