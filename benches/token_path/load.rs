@@ -32,7 +32,8 @@ pub fn load(port: u16, requests: &[Vec<u8>], from: usize, count: usize, connecti
         times
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..connections).map(|connection| scope.spawn(move || each(connection))).collect();
+        let running: Vec<_> =
+            (0..connections).map(|connection| scope.spawn(move || each(connection))).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
 }

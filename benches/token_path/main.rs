@@ -12,13 +12,13 @@ mod measure;
 mod proxies;
 mod tokens;
 
-use measure::{Measured, Spread, in_turn, instructions, once};
-use narthex::jose::{self, Algorithm, Jws, JwkSet, SigningKey};
+use measure::{FEW, LONG, Measured, Spread, in_turn, instructions, once};
+use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
 use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
-use tokens::{Issuer, with_tokens};
+use tokens::Issuer;
 
 /// How many tokens there are, and sessions.
 const TOKENS: usize = 10_000;
@@ -34,80 +34,123 @@ fn main() {
     if let Some(("bare", ports)) = std::env::var(ROLE).ok().as_deref().and_then(|role| role.split_once(' ')) {
         return proxies::be_bare(ports);
     }
-    let issuer = Issuer::new();
-    let upstream = load::upstream();
-    let tokens: Vec<String> = (0..TOKENS).map(|person| issuer.token(person)).collect();
-    let with_tokens = with_tokens(&tokens);
-    let signed_in = Told { name: "narthex, a session", route: "", tables: "" };
-    let session = Told { name: "narthex, a session, under policy", route: UNDER_POLICY, tables: ROLES };
-    let token = Told { name: "narthex, a token, under policy", route: UNDER_POLICY, tables: ROLES };
-    let signed_in = narthex(&signed_in, upstream, &issuer, people(SESSIONS));
-    let session = narthex(&session, upstream, &issuer, people(SESSIONS));
-    let token = narthex(&token, upstream, &issuer, |_, _| with_tokens.clone());
-    let bare_with_session = bare(upstream, session.requests.clone());
-    let bare_with_token = bare(upstream, with_tokens.clone());
-    let nginx = nginx(upstream, with_tokens.clone());
-    let haproxy = haproxy(upstream, &issuer, with_tokens.clone());
-    let cached = envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, &issuer, with_tokens.clone());
-    let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, &issuer, with_tokens);
-
-    let mut report = String::from("# The token path\n\n");
-    writeln!(
-        report,
-        "{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens (RS256) or {SESSIONS} \
-         sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of {REQUESTS_A_ROUND} requests in \
-         turn, over 8 connections without TLS. HAProxy and Envoy assert nothing to the app.\n",
+    // `cargo bench --bench token_path -- known` measures one part, and writes nothing down.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
+    let scene = Scene { issuer: Issuer::new(), upstream: load::upstream() };
+    let mut report = format!(
+        "# The token path\n\n{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens \
+         (RS256) or {SESSIONS} sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of \
+         {REQUESTS_A_ROUND} requests in turn, over 8 connections without TLS. HAProxy and Envoy assert nothing to the \
+         app.\n",
         machine()
-    )
-    .unwrap();
+    );
+    if wanted("instructions") {
+        scene.instructions(&mut report);
+    }
+    if wanted("known") {
+        scene.known(&mut report);
+    }
+    if wanted("unseen") {
+        scene.unseen(&mut report);
+    }
+    println!("{report}");
+    if parts.is_empty() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md"), report).unwrap();
+    }
+}
 
-    let counted = [&bare_with_session, &signed_in, &session, &bare_with_token, &token].map(instructions);
-    writeln!(report, "## Instructions a request (callgrind, user space, one worker)\n").unwrap();
-    writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|").unwrap();
-    let names = ["bare pingora, a session", signed_in.name, session.name, "bare pingora, a token", token.name];
-    for (at, (name, count)) in names.iter().zip(counted).enumerate() {
-        let beside = counted[if at < 3 { 0 } else { 3 }];
-        writeln!(report, "| {name} | {count} | {:.3} |", count as f64 / beside as f64).unwrap();
+/// An issuer, and an app.
+struct Scene {
+    issuer: Issuer,
+    upstream: u16,
+}
+
+impl Scene {
+    fn narthex(&self, name: &'static str, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
+        narthex(&Told { name, route: UNDER_POLICY, tables: ROLES }, self.upstream, &self.issuer, requests)
     }
 
-    let known = [&bare_with_token, &nginx, &token, &session, &haproxy, &cached, &uncached];
-    let measured = in_turn(&known, ROUNDS, REQUESTS_A_ROUND, false);
-    table(&mut report, "CPU a request, known tokens and sessions", &known, &measured);
-    let [of_bare, _, of_token, of_session, of_haproxy, of_cached, _] = &measured[..] else { unreachable!() };
-    writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
-    for (what, one) in [("a token", of_token), ("a session", of_session)] {
-        for (beside, other) in [
-            ("bare pingora", of_bare),
-            ("Envoy, cached, rbac", of_cached),
-            ("HAProxy, jwt_verify", of_haproxy),
-        ] {
-            writeln!(report, "- narthex, {what}, to {beside}: {}", ratio(&one.to(other, |round| round.cpu))).unwrap();
+    /// Requests with so many tokens of which `first` is the first.
+    fn tokens(&self, first: usize, count: usize) -> Vec<Vec<u8>> {
+        let tokens: Vec<String> = (first..first + count).map(|person| self.issuer.token(person)).collect();
+        tokens::with_tokens(&tokens)
+    }
+
+    fn instructions(&self, report: &mut String) {
+        let told = Told { name: "narthex, a session", route: "", tables: "" };
+        let signed_in = narthex(&told, self.upstream, &self.issuer, people(SESSIONS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let with_tokens = self.tokens(0, TOKENS);
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let beside_session = bare(self.upstream, session.requests.clone());
+        let beside_token = bare(self.upstream, with_tokens);
+        let new = self.tokens(TOKENS, FEW + LONG);
+        let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
+        let known = [&beside_session, &signed_in, &session, &beside_token, &token];
+        let mut counted = known.map(|proxy| instructions(proxy, false)).to_vec();
+        counted.push(instructions(&unseen, true));
+        writeln!(report, "## Instructions a request (callgrind, user space, one worker)\n").unwrap();
+        writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
+            .unwrap();
+        let names = ["bare pingora, a session", signed_in.name, session.name, "bare pingora, a token"];
+        let names = names.into_iter().chain([token.name, unseen.name]);
+        for (at, (name, count)) in names.zip(&counted).enumerate() {
+            let beside = counted[if at < 3 { 0 } else { 3 }];
+            writeln!(report, "| {name} | {count} | {:.3} |", *count as f64 / beside as f64).unwrap();
         }
     }
 
-    // Each token comes once: signing them beforehand is the dearest part of all this.
-    let all: Vec<String> = (0..1 + (ROUNDS + 1) * NEW_A_ROUND).map(|n| issuer.token(TOKENS + n)).collect();
-    let new = tokens::with_tokens(&all);
-    let told = Told { name: "narthex, a token never seen", route: UNDER_POLICY, tables: ROLES };
-    let unseen = narthex(&told, upstream, &issuer, |_, _| new.clone());
-    let beside = bare(upstream, new.clone());
-    let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, &issuer, new);
-    let never_seen = [&beside, &unseen, &uncached];
-    let measured = in_turn(&never_seen, ROUNDS, NEW_A_ROUND, true);
-    table(&mut report, "CPU a request, tokens never seen", &never_seen, &measured);
-    let (verification, signature) = (verification(&issuer, &all[0]), signature());
-    let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
-    writeln!(
-        report,
-        "\nA verification takes {verification:.1} µs, an assertion's signature {signature:.1} µs. Bare pingora with both: \
-         {:.1} µs; narthex takes {:.1} µs more. To Envoy: {}.",
-        cpu(0) + verification + signature,
-        cpu(1) - cpu(0) - verification - signature,
-        ratio(&measured[1].to(&measured[2], |round| round.cpu))
-    )
-    .unwrap();
-    println!("{report}");
-    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md"), report).unwrap();
+    fn known(&self, report: &mut String) {
+        let (upstream, issuer, with_tokens) = (self.upstream, &self.issuer, self.tokens(0, TOKENS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(upstream, with_tokens.clone());
+        let nginx = nginx(upstream, with_tokens.clone());
+        let haproxy = haproxy(upstream, issuer, with_tokens.clone());
+        let cached =
+            envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens.clone());
+        let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, issuer, with_tokens);
+        let all = [&bare, &nginx, &token, &session, &haproxy, &cached, &uncached];
+        let measured = in_turn(&all, ROUNDS, REQUESTS_A_ROUND, false);
+        table(report, "CPU a request, known tokens and sessions", &all, &measured);
+        let [of_bare, _, of_token, of_session, of_haproxy, of_cached, _] = &measured[..] else {
+            unreachable!()
+        };
+        writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+        for (what, one) in [("a token", of_token), ("a session", of_session)] {
+            for (beside, other) in [
+                ("bare pingora", of_bare),
+                ("Envoy, cached, rbac", of_cached),
+                ("HAProxy, jwt_verify", of_haproxy),
+            ] {
+                let ratio = ratio(&one.to(other, |round| round.cpu));
+                writeln!(report, "- narthex, {what}, to {beside}: {ratio}").unwrap();
+            }
+        }
+    }
+
+    fn unseen(&self, report: &mut String) {
+        // Each token comes once: signing them beforehand is the dearest part of all this.
+        let new = self.tokens(TOKENS, 1 + (ROUNDS + 1) * NEW_A_ROUND);
+        let unseen = self.narthex("narthex, a token never seen", |_, _| new.clone());
+        let beside = bare(self.upstream, new.clone());
+        let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.upstream, &self.issuer, new);
+        let all = [&beside, &unseen, &uncached];
+        let measured = in_turn(&all, ROUNDS, NEW_A_ROUND, true);
+        table(report, "CPU a request, tokens never seen", &all, &measured);
+        let (verification, signature) = (verification(&self.issuer), signature());
+        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        writeln!(
+            report,
+            "\nA verification takes {verification:.1} µs, an assertion's signature {signature:.1} µs. Bare pingora with \
+             both: {:.1} µs; narthex takes {:.1} µs more. To Envoy: {}.",
+            cpu(0) + verification + signature,
+            cpu(1) - cpu(0) - verification - signature,
+            ratio(&measured[1].to(&measured[2], |round| round.cpu))
+        )
+        .unwrap();
+    }
 }
 
 fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measured]) {
@@ -139,9 +182,10 @@ fn ratio(of: &Spread) -> String {
 }
 
 /// Microseconds of one verification of a token.
-fn verification(issuer: &Issuer, token: &str) -> f64 {
+fn verification(issuer: &Issuer) -> f64 {
     let keys = JwkSet::read(issuer.jwks().to_string().as_bytes()).unwrap();
-    let jws = Jws::read(token).unwrap();
+    let token = issuer.token(0);
+    let jws = Jws::read(&token).unwrap();
     once(|| {
         assert!(keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature));
     })

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 8;
 const SHORT: usize = 1_000;
-const LONG: usize = 4_000;
+pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
-const FEW: usize = 1_000;
+pub const FEW: usize = 1_000;
 
 /// What a proxy was measured to cost in one round.
 #[derive(Clone, Copy)]
@@ -57,8 +57,9 @@ impl Spread {
     }
 }
 
-/// User-space instructions of one request: what a longer run took more than a shorter one.
-pub fn instructions(proxy: &Proxy) -> u64 {
+/// User-space instructions of one request: what a longer run took more than a shorter one. Of requests that are to be
+/// `new`, none is sent twice.
+pub fn instructions(proxy: &Proxy, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
@@ -73,13 +74,17 @@ pub fn instructions(proxy: &Proxy) -> u64 {
         load(proxy.port, few, 0, few.len(), 1);
         // So is the last use of each session written down, which comes once a minute.
         std::thread::sleep(Duration::from_secs(6));
-        load(proxy.port, few, 0, count, 1);
+        match new {
+            true => load(proxy.port, &proxy.requests, few.len(), count, 1),
+            false => load(proxy.port, few, 0, count, 1),
+        };
         // Bare pingora stops at once only when it is interrupted.
         signal(running.pid, "INT");
         let mut said = String::new();
         running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         running.child.wait().unwrap();
-        let total = said.lines().rev().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind's sum");
+        let total =
+            said.lines().rev().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind's sum");
         total.trim().parse::<u64>().unwrap()
     };
     (run(LONG) - run(SHORT)) / (LONG - SHORT) as u64

@@ -39,7 +39,15 @@ pub struct Running {
 impl Proxy {
     fn new(name: &'static str, requests: Vec<Vec<u8>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { name, port: free_port(), requests, command: Vec::new(), environment: Vec::new(), store: None, folder }
+        Self {
+            name,
+            port: free_port(),
+            requests,
+            command: Vec::new(),
+            environment: Vec::new(),
+            store: None,
+            folder,
+        }
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -150,16 +158,24 @@ pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy 
 }
 
 /// Envoy, which verifies tokens (`jwt_authn`), remembering so many, and judges by `rbac`.
-pub fn envoy(name: &'static str, remembers: usize, upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
+pub fn envoy(
+    name: &'static str,
+    remembers: usize,
+    upstream: u16,
+    issuer: &Issuer,
+    requests: Vec<Vec<u8>>,
+) -> Proxy {
     let mut proxy = Proxy::new(name, requests);
     let mut provider = serde_json::json!({
         "issuer": ISSUER, "audiences": [AUDIENCE], "payload_in_metadata": "claims",
         "local_jwks": {"inline_string": issuer.jwks().to_string()}});
     if remembers > 0 {
-        provider["jwt_cache_config"] = serde_json::json!({"jwt_cache_size": remembers, "jwt_max_token_size": 8192});
+        provider["jwt_cache_config"] =
+            serde_json::json!({"jwt_cache_size": remembers, "jwt_max_token_size": 8192});
     }
     let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.filters.http.{name}");
-    let address = |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let address =
+        |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
     // Ten permissions, as the policy has ten statements; the last is the one that allows.
     let claim = serde_json::json!({"metadata": {
         "filter": "envoy.filters.http.jwt_authn", "path": [{"key": "claims"}, {"key": "email"}],
@@ -190,7 +206,8 @@ pub fn envoy(name: &'static str, remembers: usize, upstream: u16, issuer: &Issue
             {"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}]}});
     let file = proxy.file("envoy.json", &config.to_string());
     let program = std::env::var("NARTHEX_ENVOY").unwrap_or_else(|_| "envoy".into());
-    let words = [&program, "-c", &file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"];
+    let words =
+        [&program, "-c", &file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"];
     proxy.command = words.map(ToString::to_string).to_vec();
     proxy
 }
@@ -205,7 +222,12 @@ pub struct Told {
 }
 
 /// A Narthex with fifty routes, to which `requests` go, made for its file.
-pub fn narthex(told: &Told, upstream: u16, issuer: &Issuer, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
+pub fn narthex(
+    told: &Told,
+    upstream: u16,
+    issuer: &Issuer,
+    requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>,
+) -> Proxy {
     let mut proxy = Proxy::new(told.name, Vec::new());
     let mut text = format!(
         "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\n\
@@ -247,7 +269,8 @@ pub const ROLES: &str = "[[role]]\nname = \"reader\"\npolicies = [\"policy.json\
 fn statements() -> String {
     let mut statements = Vec::new();
     for route in 0..ROUTES {
-        let arn = |what: &str| format!("arn:aws:execute-api:us-east-1:123456789012:app{route}/$default/{what}");
+        let arn =
+            |what: &str| format!("arn:aws:execute-api:us-east-1:123456789012:app{route}/$default/{what}");
         let invoke = "execute-api:Invoke";
         statements.push(serde_json::json!({
             "Effect": "Deny", "Action": invoke, "Resource": arn("*/admin/*"),

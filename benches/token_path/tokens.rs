@@ -42,7 +42,8 @@ impl Issuer {
         use base64::Engine as _;
         let der: PublicKeyX509Der<'_> = self.0.public_key().as_der().unwrap();
         let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
@@ -113,11 +114,19 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
                             let id = format!("us-east-1:{}", narthex::base::uuid(&SystemEntropy));
                             tx.fix_identity(identity_pool, &user.id, &id, now).await?;
                         }
-                        let session =
-                            directory::begin_session(tx, &user, authentication, None, limits, now, &SystemEntropy);
+                        let session = directory::begin_session(
+                            tx,
+                            &user,
+                            authentication,
+                            None,
+                            limits,
+                            now,
+                            &SystemEntropy,
+                        );
                         let (session_id, scope) = (session.await?.id, scope.clone());
                         let hash = token.hash();
-                        tx.add_session_cookie(&SessionCookie { hash, session_id, scope, created_at: now }).await
+                        tx.add_session_cookie(&SessionCookie { hash, session_id, scope, created_at: now })
+                            .await
                     })
                 })
                 .await
