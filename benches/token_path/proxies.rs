@@ -36,6 +36,14 @@ pub struct Running {
     pub pid: u32,
 }
 
+impl Drop for Running {
+    /// None outlives a comparison that fails.
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 impl Proxy {
     fn new(name: &'static str, requests: Vec<Vec<u8>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -68,14 +76,14 @@ impl Proxy {
         let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let running = Running { pid: child.id(), child };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(120), "{} does not answer", self.name);
             std::thread::sleep(Duration::from_millis(50));
         }
         load(self.port, &self.requests, 0, 1, 1);
-        let pid = child.id();
-        Running { child, pid }
+        running
     }
 }
 

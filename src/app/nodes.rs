@@ -22,6 +22,8 @@ pub struct Presence {
     name: String,
     /// The differences that were told already.
     told: Mutex<Vec<(String, String)>>,
+    /// By what it judges, of the catalogue of this generation.
+    digest: Mutex<(u64, String)>,
 }
 
 impl Presence {
@@ -30,13 +32,28 @@ impl Presence {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let address = app.pool.current.load().config.listen.https;
         let name = format!("{} {address}", machine.trim());
-        Self { id: uuid(&*app.entropy), name: name.trim().to_owned(), told: Mutex::default() }
+        Self {
+            id: uuid(&*app.entropy),
+            name: name.trim().to_owned(),
+            told: Mutex::default(),
+            digest: Mutex::default(),
+        }
+    }
+
+    /// By what this node judges. It is worked out once for each catalogue: files of policies are long.
+    fn digest(&self, app: &App) -> String {
+        let catalogue = app.pool.current.load();
+        let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != catalogue.generation {
+            *known = (catalogue.generation, digest(app, &catalogue.config));
+        }
+        known.1.clone()
     }
 
     /// Says what this node judges by, and warns of others that judge by something else.
     pub async fn tell(&self, app: &App) -> Result<(), StoreError> {
         let now = app.clock.now();
-        let catalogue = digest(app, &app.pool.current.load().config);
+        let catalogue = self.digest(app);
         let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
         app.pool.store.note_node(&Node { id, name, version, catalogue: catalogue.clone() }, now).await?;
         let others = app.pool.store.nodes(now.minus(GONE)).await?;
