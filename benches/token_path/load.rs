@@ -24,7 +24,7 @@ pub fn load(port: u16, requests: &[Vec<u8>], from: usize, count: usize, connecti
                 assert!(read > 0, "the proxy closed the connection");
                 length += read;
                 let head = buffer[..length].windows(4).position(|window| window == b"\r\n\r\n");
-                wanted = wanted.or(head.map(|at| at + 4 + 13));
+                wanted = wanted.or(head.map(|at| at + 4 + content_length(&buffer[..at])));
             }
             times.push(begun.elapsed());
             assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
@@ -36,6 +36,13 @@ pub fn load(port: u16, requests: &[Vec<u8>], from: usize, count: usize, connecti
             (0..connections).map(|connection| scope.spawn(move || each(connection))).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+fn content_length(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"\ncontent-length: ";
+    let at = head.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME)).unwrap();
+    let digits = head[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }
 
 /// An app that answers at once.

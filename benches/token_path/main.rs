@@ -14,11 +14,11 @@ mod tokens;
 
 use measure::{FEW, LONG, Measured, Spread, in_turn, instructions, once};
 use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
-use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people};
+use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
-use tokens::Issuer;
+use tokens::{Issuer, for_a_token, for_the_keys};
 
 /// How many tokens there are, and sessions.
 const TOKENS: usize = 10_000;
@@ -27,6 +27,8 @@ const ROUNDS: usize = 7;
 const REQUESTS_A_ROUND: usize = 24_000;
 /// The same where no token is to come twice: each costs a signature beforehand.
 const NEW_A_ROUND: usize = 2_000;
+/// The same where each costs a signature.
+const ISSUED_A_ROUND: usize = 4_000;
 
 const UNDER_POLICY: &str = "access = \"policy\"\nbearer = true";
 
@@ -54,6 +56,9 @@ fn main() {
     if wanted("unseen") {
         scene.unseen(&mut report);
     }
+    if wanted("issued") {
+        scene.issued(&mut report);
+    }
     println!("{report}");
     if parts.is_empty() {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md"), report).unwrap();
@@ -68,7 +73,12 @@ struct Scene {
 
 impl Scene {
     fn narthex(&self, name: &'static str, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
-        narthex(&Told { name, route: UNDER_POLICY, tables: ROLES }, self.upstream, &self.issuer, requests)
+        narthex(
+            &Told { name, route: UNDER_POLICY, tables: ROLES.to_owned() },
+            self.upstream,
+            &self.issuer,
+            requests,
+        )
     }
 
     /// Requests with so many tokens of which `first` is the first.
@@ -78,7 +88,7 @@ impl Scene {
     }
 
     fn instructions(&self, report: &mut String) {
-        let told = Told { name: "narthex, a session", route: "", tables: "" };
+        let told = Told { name: "narthex, a session", route: "", tables: String::new() };
         let signed_in = narthex(&told, self.upstream, &self.issuer, people(SESSIONS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let with_tokens = self.tokens(0, TOKENS);
@@ -139,7 +149,7 @@ impl Scene {
         let all = [&beside, &unseen, &uncached];
         let measured = in_turn(&all, ROUNDS, NEW_A_ROUND, true);
         table(report, "CPU a request, tokens never seen", &all, &measured);
-        let (verification, signature) = (verification(&self.issuer), signature());
+        let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
         let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
         writeln!(
             report,
@@ -150,6 +160,33 @@ impl Scene {
             ratio(&measured[1].to(&measured[2], |round| round.cpu))
         )
         .unwrap();
+    }
+}
+
+impl Scene {
+    /// What it costs to issue a token of the user pool, by `client_credentials`.
+    fn issued(&self, report: &mut String) {
+        let with = |name, algorithm: Algorithm, request: Vec<u8>| {
+            let told = Told { name, route: "", tables: user_pool(algorithm.name()) };
+            narthex(&told, self.upstream, &self.issuer, |_, _| vec![request])
+        };
+        let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+        let names = ["/oauth2/token, RS256", "/oauth2/token, ES256", "/oauth2/token, EdDSA"];
+        let mut all = vec![with("the key set, by the same way", Algorithm::Es256, for_the_keys())];
+        all.extend(
+            names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
+        );
+        let all: Vec<&Proxy> = all.iter().collect();
+        let measured = in_turn(&all, ROUNDS, ISSUED_A_ROUND, false);
+        table(report, "CPU a request, tokens issued", &all, &measured);
+        writeln!(report, "\nBeside the key set and a signature each token takes:\n").unwrap();
+        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        for (at, algorithm) in algorithms.into_iter().enumerate() {
+            let signature = signature(algorithm);
+            let more = cpu(at + 1) - cpu(0) - signature;
+            let name = algorithm.name();
+            writeln!(report, "- {name}: {more:.1} µs more; a signature takes {signature:.1} µs").unwrap();
+        }
     }
 }
 
@@ -191,10 +228,10 @@ fn verification(issuer: &Issuer) -> f64 {
     })
 }
 
-/// Microseconds of one signature of an assertion.
-fn signature() -> f64 {
-    let key = SigningKey::generate(Algorithm::Es256).unwrap();
-    let key = SigningKey::read("one", Algorithm::Es256, &key).unwrap();
+/// Microseconds of one signature of a token.
+fn signature(algorithm: Algorithm) -> f64 {
+    let key = SigningKey::generate(algorithm).unwrap();
+    let key = SigningKey::read("one", algorithm, &key).unwrap();
     let claims = serde_json::json!({"sub": "person"});
     once(|| drop(jose::sign(&key, &[], &claims).unwrap()))
 }

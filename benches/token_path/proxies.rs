@@ -226,7 +226,7 @@ pub struct Told {
     /// What each route says.
     pub route: &'static str,
     /// Other tables.
-    pub tables: &'static str,
+    pub tables: String,
 }
 
 /// A Narthex with fifty routes, to which `requests` go, made for its file.
@@ -265,6 +265,16 @@ pub fn narthex(
     proxy.command = [env!("CARGO_BIN_EXE_narthex"), "run", "--config", &file].map(str::to_owned).to_vec();
     proxy.environment = vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())];
     proxy
+}
+
+/// A user pool whose tokens are signed so, with a program that may get some.
+pub fn user_pool(algorithm: &str) -> String {
+    format!(
+        "[[user_pool]]\nsigning_algorithm = \"{algorithm}\"\n[[user_pool.resource_server]]\nidentifier = \"photos\"\n\
+         scopes = [\"read\"]\n[[user_pool.client]]\nname = \"reporter\"\nid = \"reporter\"\nsecret = \"{}\"\n\
+         allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\"]\n",
+        tokens::SECRET
+    )
 }
 
 /// The role of all who come, and where they get it.

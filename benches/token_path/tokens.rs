@@ -74,6 +74,29 @@ fn request(number: usize, route: usize, whose: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The secret of the program that gets tokens of the user pool.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A request for a token of the user pool.
+pub fn for_a_token() -> Vec<u8> {
+    use base64::Engine as _;
+    let credentials = base64::engine::general_purpose::STANDARD.encode(format!("reporter:{SECRET}"));
+    let body = "grant_type=client_credentials";
+    format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: auth.example.com\r\nX-Forwarded-Proto: https\r\n\
+         Authorization: Basic {credentials}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// A request for something that is there already, by the same way.
+pub fn for_the_keys() -> Vec<u8> {
+    b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: auth.example.com\r\nX-Forwarded-Proto: https\r\n\r\n"
+        .to_vec()
+}
+
 /// A request with each of these tokens, one route after the other.
 pub fn with_tokens<'t>(tokens: impl IntoIterator<Item = &'t String>) -> Vec<Vec<u8>> {
     let one = |(number, token): (usize, &String)| {
