@@ -39,6 +39,23 @@ pub fn readme(section: &str, kind: &str) -> String {
     section.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned()
 }
 
+/// What is said of the file `text`, if anything is wrong about it.
+pub fn told_of(text: &str) -> Option<String> {
+    let read = narthex::config::Config::parse(text, "narthex.toml", Path::new("/tmp"), &|_| None);
+    read.err().map(|mistakes| mistakes.to_string())
+}
+
+/// Shows that each exchange of something in a file that is good is told as a mistake: from what, to what, and what is
+/// said.
+pub fn each_is_told(good: &str, mistakes: &[(&str, &str, &str)]) {
+    assert_eq!(told_of(good), None);
+    for (from, to, message) in mistakes {
+        assert!(good.contains(from), "{from}");
+        let told = told_of(&good.replacen(from, to, 1)).unwrap_or_else(|| panic!("{to} is taken"));
+        assert!(told.contains(message), "{message}:\n{told}");
+    }
+}
+
 #[test]
 fn the_readme_shows_what_is_really_said() {
     let folder = tempfile::tempdir().unwrap();

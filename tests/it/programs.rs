@@ -1,6 +1,6 @@
 //! Programs that get access tokens of the user pool by their own credentials.
 
-use crate::check::readme;
+use crate::check::{each_is_told, readme, told_of};
 use crate::roles::allows;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;
@@ -494,43 +494,38 @@ fn what_is_wrong_about_programs_is_told() {
          upstream = \"http://127.0.0.1:1\"\nbearer = true\n",
         pool("RS256")
     );
-    let read = |text: &str| {
-        narthex::config::Config::parse(text, "narthex.toml", std::path::Path::new("/tmp"), &|_| None)
-    };
-    assert!(read(&good).is_ok(), "{}", read(&good).unwrap_err());
     let secret = format!("secret = [\"{SECRET}\", \"{NEXT}\"]");
     let none = good.replace("allowed_oauth_flows = [\"client_credentials\"]\n", "");
-    for (from, to, message) in [
-        ("\"RS256\"", "\"HS256\"", "`signing_algorithm` cannot be \"HS256\""),
-        ("identifier = \"photos\"", "identifier = \"my photos\"", "\"my photos\" is no identifier"),
-        ("[\"read\", \"write\"]", "[\"read\", \"a/b\"]", "\"a/b\" is no scope's name"),
-        ("[\"read\", \"write\"]", "[\"read\"]", "no resource server has the scope \"photos/write\""),
-        (&secret, "secret = \"short\"", "the secret is shorter than 22 characters"),
-        (&secret, &format!("secret = [\"{NEXT}\", \"{NEXT}\", \"{NEXT}\"]"), "`secret` has 3 secrets"),
-        (&secret, "", "`secret` is missing in [[user_pool.client]]"),
-        ("id = \"reporter\"", "id = \"a b\"", "\"a b\" is no client id"),
-        ("id = \"reporter\"", "id = \"api\"", "two app clients have the id of \"api\""),
-        ("name = \"reader\"", "name = \"api\"", "two app clients are named \"api\""),
-        ("\"30m\"", "\"2d\"", "`access_token_validity` is out of bounds"),
-        ("\"30m\"", "\"1m\"", "`access_token_validity` is out of bounds"),
-        ("[\"client_credentials\"]", "[\"code\"]", "`allowed_oauth_flows` cannot be \"code\""),
-        ("allowed_oauth_scopes = [\"photos/read\"]\n", "", "needs `allowed_oauth_scopes`"),
-        (
-            "[[route]]",
-            "[[issuer]]\nname = \"people\"\nurl = \"https://idp.example.com\"\naudience = \"a\"\n[[route]]",
-            "the user pool and an issuer or a provider are named \"people\"",
-        ),
-        (
-            "[[route]]",
-            "[[issuer]]\nurl = \"https://auth.example.com/us-east-1_abc\"\naudience = \"a\"\n[[route]]",
-            "is this deployment itself",
-        ),
-    ] {
-        assert!(good.contains(from), "{from}");
-        let told = read(&good.replacen(from, to, 1)).unwrap_err().to_string();
-        assert!(told.contains(message), "{message}:\n{told}");
-    }
-    let told = read(&none).unwrap_err().to_string();
+    each_is_told(
+        &good,
+        &[
+            ("\"RS256\"", "\"HS256\"", "`signing_algorithm` cannot be \"HS256\""),
+            ("identifier = \"photos\"", "identifier = \"my photos\"", "\"my photos\" is no identifier"),
+            ("[\"read\", \"write\"]", "[\"read\", \"a/b\"]", "\"a/b\" is no scope's name"),
+            ("[\"read\", \"write\"]", "[\"read\"]", "no resource server has the scope \"photos/write\""),
+            (&secret, "secret = \"short\"", "the secret is shorter than 22 characters"),
+            (&secret, &format!("secret = [\"{NEXT}\", \"{NEXT}\", \"{NEXT}\"]"), "`secret` has 3 secrets"),
+            (&secret, "", "`secret` is missing in [[user_pool.client]]"),
+            ("id = \"reporter\"", "id = \"a b\"", "\"a b\" is no client id"),
+            ("id = \"reporter\"", "id = \"api\"", "two app clients have the id of \"api\""),
+            ("name = \"reader\"", "name = \"api\"", "two app clients are named \"api\""),
+            ("\"30m\"", "\"2d\"", "`access_token_validity` is out of bounds"),
+            ("\"30m\"", "\"1m\"", "`access_token_validity` is out of bounds"),
+            ("[\"client_credentials\"]", "[\"code\"]", "`allowed_oauth_flows` cannot be \"code\""),
+            ("allowed_oauth_scopes = [\"photos/read\"]\n", "", "needs `allowed_oauth_scopes`"),
+            (
+                "[[route]]",
+                "[[issuer]]\nname = \"people\"\nurl = \"https://idp.example.com\"\naudience = \"a\"\n[[route]]",
+                "the user pool and an issuer or a provider are named \"people\"",
+            ),
+            (
+                "[[route]]",
+                "[[issuer]]\nurl = \"https://auth.example.com/us-east-1_abc\"\naudience = \"a\"\n[[route]]",
+                "is this deployment itself",
+            ),
+        ],
+    );
+    let told = told_of(&none).unwrap();
     assert!(told.contains("are of no use to a client that may get no token"), "{told}");
     assert!(told.contains("no token could be good for route"), "{told}");
 }
