@@ -1,41 +1,150 @@
-//! Requests in turn over some connections, each answer read and timed.
+//! Requests in turn over some connections, each answer read and timed; and the app that they are for.
+//!
+//! Both are one thread that never sleeps: a proxy would be charged for waking whoever waits for it, the more the less
+//! there is for them to do, which is to say the slower it is.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What the upstream answers.
-pub const ANSWER: &[u8] =
+/// What the app answers.
+const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
+/// How long anybody is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends `count` of `requests` in turn, beginning with the one at `from`, over as many connections; answers how long
-/// each took.
-pub fn load(port: u16, requests: &[Vec<u8>], from: usize, count: usize, connections: usize) -> Vec<Duration> {
-    let each = |connection: usize| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (mut buffer, mut times) = ([0; 4096], Vec::with_capacity(count / connections));
-        for i in 0..count / connections {
-            let begun = Instant::now();
-            stream.write_all(&requests[(from + i * connections + connection) % requests.len()]).unwrap();
-            let (mut length, mut wanted) = (0, None);
-            while wanted.is_none_or(|wanted| length < wanted) {
-                let read = stream.read(&mut buffer[length..]).unwrap();
-                assert!(read > 0, "the proxy closed the connection");
-                length += read;
-                let head = buffer[..length].windows(4).position(|window| window == b"\r\n\r\n");
-                wanted = wanted.or(head.map(|at| at + 4 + content_length(&buffer[..at])));
-            }
-            times.push(begun.elapsed());
-            assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
+/// The load, and the app that answers it at once, as long as there is load.
+pub struct Load {
+    listener: TcpListener,
+    accepted: RefCell<Vec<Pipe>>,
+}
+
+/// A connection, and what has come over it since the last message ended.
+struct Pipe {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+/// A connection to a proxy, with the request that is under way.
+struct Client {
+    pipe: Pipe,
+    begun: Instant,
+    /// How long the answer is, once its head is there.
+    wanted: Option<usize>,
+}
+
+impl Load {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener, accepted: RefCell::default() }
+    }
+
+    /// Where the app listens.
+    pub fn upstream(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
+    /// Sends `count` of `requests` in turn, beginning with the one at `from`, over as many connections; answers how long
+    /// each took.
+    pub fn run(
+        &self,
+        port: u16,
+        requests: &[Vec<u8>],
+        from: usize,
+        count: usize,
+        connections: usize,
+    ) -> Vec<Duration> {
+        let mut unsent = (from..from + count).map(|at| &requests[at % requests.len()]);
+        let mut times = Vec::with_capacity(count);
+        let client = |request: &Vec<u8>| Client::new(port, request);
+        let mut clients: Vec<Client> = unsent.by_ref().take(connections).map(client).collect();
+        let mut last = Instant::now();
+        while !clients.is_empty() {
+            clients.retain_mut(|client| {
+                let Some(time) = client.answered() else { return true };
+                times.push(time);
+                last = client.begun + time;
+                unsent.next().map(|request| client.send(request)).is_some()
+            });
+            self.answer();
+            assert!(last.elapsed() < PATIENCE, "the proxy does not answer");
         }
         times
-    };
-    std::thread::scope(|scope| {
-        let running: Vec<_> =
-            (0..connections).map(|connection| scope.spawn(move || each(connection))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
+    }
+
+    /// Answers every request that has come to the app.
+    fn answer(&self) {
+        let mut accepted = self.accepted.borrow_mut();
+        if let Ok((stream, _)) = self.listener.accept() {
+            accepted.push(Pipe::new(stream));
+        }
+        accepted.retain_mut(|pipe| {
+            let open = pipe.read();
+            if open && pipe.arrived().ends_with(b"\r\n\r\n") {
+                pipe.length = 0;
+                return pipe.stream.write_all(ANSWER).is_ok();
+            }
+            open
+        });
+    }
+}
+
+impl Pipe {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self { stream, buffer: vec![0; 16384], length: 0 }
+    }
+
+    /// What has come of the message.
+    fn arrived(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+
+    /// Reads what there is; answers whether the connection is open.
+    fn read(&mut self) -> bool {
+        match self.stream.read(&mut self.buffer[self.length..]) {
+            Ok(0) => false,
+            Ok(read) => {
+                self.length += read;
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+impl Client {
+    fn new(port: u16, request: &[u8]) -> Self {
+        let pipe = Pipe::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        let mut client = Self { pipe, begun: Instant::now(), wanted: None };
+        client.send(request);
+        client
+    }
+
+    fn send(&mut self, request: &[u8]) {
+        (self.pipe.length, self.wanted, self.begun) = (0, None, Instant::now());
+        self.pipe.stream.write_all(request).unwrap();
+    }
+
+    /// How long the request took, once its answer is there.
+    fn answered(&mut self) -> Option<Duration> {
+        let before = self.pipe.length;
+        assert!(self.pipe.read(), "the proxy closed the connection");
+        let arrived = self.pipe.arrived();
+        if arrived.len() == before {
+            return None;
+        }
+        let head = || arrived.windows(4).position(|window| window == b"\r\n\r\n");
+        self.wanted = self.wanted.or_else(|| head().map(|at| at + 4 + content_length(&arrived[..at])));
+        self.wanted.filter(|wanted| arrived.len() >= *wanted)?;
+        let time = self.begun.elapsed();
+        assert!(arrived.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(arrived));
+        Some(time)
+    }
 }
 
 fn content_length(head: &[u8]) -> usize {
@@ -43,29 +152,4 @@ fn content_length(head: &[u8]) -> usize {
     let at = head.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME)).unwrap();
     let digits = head[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
-}
-
-/// An app that answers at once.
-pub fn upstream() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_nodelay(true).unwrap();
-            std::thread::spawn(move || {
-                let (mut buffer, mut length) = ([0; 16384], 0);
-                while let Ok(read @ 1..) = stream.read(&mut buffer[length..]) {
-                    length += read;
-                    if buffer[..length].ends_with(b"\r\n\r\n") {
-                        length = 0;
-                        if stream.write_all(ANSWER).is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    port
 }

@@ -12,6 +12,7 @@ mod measure;
 mod proxies;
 mod tokens;
 
+use load::Load;
 use measure::{FEW, LONG, Measured, Spread, in_turn, instructions, once};
 use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
 use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
@@ -39,7 +40,7 @@ fn main() {
     // `cargo bench --bench token_path -- known` measures one part, and writes nothing down.
     let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
-    let scene = Scene { issuer: Issuer::new(), upstream: load::upstream() };
+    let scene = Scene { issuer: Issuer::new(), load: Load::new() };
     let mut report = format!(
         "# The token path\n\n{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens \
          (RS256) or {SESSIONS} sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of \
@@ -47,6 +48,9 @@ fn main() {
          app.\n",
         machine()
     );
+    if parts.iter().any(|word| word == "beside") {
+        scene.beside(&mut report);
+    }
     if wanted("instructions") {
         scene.instructions(&mut report);
     }
@@ -65,17 +69,17 @@ fn main() {
     }
 }
 
-/// An issuer, and an app.
+/// An issuer, and what the requests come from and go to.
 struct Scene {
     issuer: Issuer,
-    upstream: u16,
+    load: Load,
 }
 
 impl Scene {
     fn narthex(&self, name: &'static str, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
         narthex(
             &Told { name, route: UNDER_POLICY, tables: ROLES.to_owned() },
-            self.upstream,
+            self.load.upstream(),
             &self.issuer,
             requests,
         )
@@ -89,17 +93,17 @@ impl Scene {
 
     fn instructions(&self, report: &mut String) {
         let told = Told { name: "narthex, a session", route: "", tables: String::new() };
-        let signed_in = narthex(&told, self.upstream, &self.issuer, people(SESSIONS));
+        let signed_in = narthex(&told, self.load.upstream(), &self.issuer, people(SESSIONS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let with_tokens = self.tokens(0, TOKENS);
         let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
-        let beside_session = bare(self.upstream, session.requests.clone());
-        let beside_token = bare(self.upstream, with_tokens);
+        let beside_session = bare(self.load.upstream(), session.requests.clone());
+        let beside_token = bare(self.load.upstream(), with_tokens);
         let new = self.tokens(TOKENS, FEW + LONG);
         let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
         let known = [&beside_session, &signed_in, &session, &beside_token, &token];
-        let mut counted = known.map(|proxy| instructions(proxy, false)).to_vec();
-        counted.push(instructions(&unseen, true));
+        let mut counted = known.map(|proxy| instructions(&self.load, proxy, false)).to_vec();
+        counted.push(instructions(&self.load, &unseen, true));
         writeln!(report, "## Instructions a request (callgrind, user space, one worker)\n").unwrap();
         writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
             .unwrap();
@@ -111,8 +115,20 @@ impl Scene {
         }
     }
 
+    /// What is looked at first after each change: a known token beside bare pingora.
+    fn beside(&self, report: &mut String) {
+        let with_tokens = self.tokens(0, TOKENS);
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(self.load.upstream(), with_tokens);
+        let all = [&bare, &token];
+        let measured = in_turn(&self.load, &all, ROUNDS, REQUESTS_A_ROUND, false);
+        table(report, "CPU a request, a known token", &all, &measured);
+        let ratio = ratio(&measured[1].to(&measured[0], |round| round.cpu));
+        writeln!(report, "\nnarthex to bare pingora in the same round: {ratio}").unwrap();
+    }
+
     fn known(&self, report: &mut String) {
-        let (upstream, issuer, with_tokens) = (self.upstream, &self.issuer, self.tokens(0, TOKENS));
+        let (upstream, issuer, with_tokens) = (self.load.upstream(), &self.issuer, self.tokens(0, TOKENS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
         let bare = bare(upstream, with_tokens.clone());
@@ -122,7 +138,7 @@ impl Scene {
             envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens.clone());
         let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, issuer, with_tokens);
         let all = [&bare, &nginx, &token, &session, &haproxy, &cached, &uncached];
-        let measured = in_turn(&all, ROUNDS, REQUESTS_A_ROUND, false);
+        let measured = in_turn(&self.load, &all, ROUNDS, REQUESTS_A_ROUND, false);
         table(report, "CPU a request, known tokens and sessions", &all, &measured);
         let [of_bare, _, of_token, of_session, of_haproxy, of_cached, _] = &measured[..] else {
             unreachable!()
@@ -144,10 +160,10 @@ impl Scene {
         // Each token comes once: signing them beforehand is the dearest part of all this.
         let new = self.tokens(TOKENS, 1 + (ROUNDS + 1) * NEW_A_ROUND);
         let unseen = self.narthex("narthex, a token never seen", |_, _| new.clone());
-        let beside = bare(self.upstream, new.clone());
-        let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.upstream, &self.issuer, new);
+        let beside = bare(self.load.upstream(), new.clone());
+        let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.load.upstream(), &self.issuer, new);
         let all = [&beside, &unseen, &uncached];
-        let measured = in_turn(&all, ROUNDS, NEW_A_ROUND, true);
+        let measured = in_turn(&self.load, &all, ROUNDS, NEW_A_ROUND, true);
         table(report, "CPU a request, tokens never seen", &all, &measured);
         let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
         let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
@@ -168,7 +184,7 @@ impl Scene {
     fn issued(&self, report: &mut String) {
         let with = |name, algorithm: Algorithm, request: Vec<u8>| {
             let told = Told { name, route: "", tables: user_pool(algorithm.name()) };
-            narthex(&told, self.upstream, &self.issuer, |_, _| vec![request])
+            narthex(&told, self.load.upstream(), &self.issuer, |_, _| vec![request])
         };
         let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
         let names = ["/oauth2/token, RS256", "/oauth2/token, ES256", "/oauth2/token, EdDSA"];
@@ -177,7 +193,7 @@ impl Scene {
             names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
         );
         let all: Vec<&Proxy> = all.iter().collect();
-        let measured = in_turn(&all, ROUNDS, ISSUED_A_ROUND, false);
+        let measured = in_turn(&self.load, &all, ROUNDS, ISSUED_A_ROUND, false);
         table(report, "CPU a request, tokens issued", &all, &measured);
         writeln!(report, "\nBeside the key set and a signature each token takes:\n").unwrap();
         let cpu = |at: usize| measured[at].of(|round| round.cpu).median;

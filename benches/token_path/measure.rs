@@ -1,6 +1,6 @@
 //! What a request costs a proxy.
 
-use super::load::load;
+use super::load::Load;
 use super::proxies::Proxy;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -59,7 +59,7 @@ impl Spread {
 
 /// User-space instructions of one request: what a longer run took more than a shorter one. Of requests that are to be
 /// `new`, none is sent twice.
-pub fn instructions(proxy: &Proxy, new: bool) -> u64 {
+pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
@@ -69,14 +69,14 @@ pub fn instructions(proxy: &Proxy, new: bool) -> u64 {
             |file| format!("{file}.{}.{count}", proxy.port),
         );
         let file = format!("--callgrind-out-file={kept}");
-        let mut running = proxy.start(&["valgrind", "--tool=callgrind", &file]);
+        let mut running = proxy.start(load, &["valgrind", "--tool=callgrind", &file]);
         // All are met once before the count, as the caches of a running gateway have met them.
-        load(proxy.port, few, 0, few.len(), 1);
+        load.run(proxy.port, few, 0, few.len(), 1);
         // So is the last use of each session written down, which comes once a minute.
         std::thread::sleep(Duration::from_secs(6));
         match new {
-            true => load(proxy.port, &proxy.requests, few.len(), count, 1),
-            false => load(proxy.port, few, 0, count, 1),
+            true => load.run(proxy.port, &proxy.requests, few.len(), count, 1),
+            false => load.run(proxy.port, few, 0, count, 1),
         };
         // Bare pingora stops at once only when it is interrupted.
         signal(running.pid, "INT");
@@ -92,9 +92,15 @@ pub fn instructions(proxy: &Proxy, new: bool) -> u64 {
 
 /// What each proxy costs: in turn on one core, the load and the upstream on the other. `requests` a round; where each
 /// is to be `new`, no round sends one that another has sent.
-pub fn in_turn(proxies: &[&Proxy], rounds: usize, requests: usize, new: bool) -> Vec<Measured> {
+pub fn in_turn(
+    load: &Load,
+    proxies: &[&Proxy],
+    rounds: usize,
+    requests: usize,
+    new: bool,
+) -> Vec<Measured> {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
-    let mut running: Vec<_> = proxies.iter().map(|proxy| proxy.start(&["taskset", "-c", "0"])).collect();
+    let mut running: Vec<_> = proxies.iter().map(|proxy| proxy.start(load, &["taskset", "-c", "0"])).collect();
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
     for round in 0..=rounds {
         for (i, proxy) in proxies.iter().enumerate() {
@@ -102,7 +108,7 @@ pub fn in_turn(proxies: &[&Proxy], rounds: usize, requests: usize, new: bool) ->
             // Round 0 warms up: every token and session is met.
             let count = if round == 0 && !new { proxy.requests.len().max(requests) } else { requests };
             let (before, begun) = (cpu_time(running[i].pid), Instant::now());
-            let mut times = load(proxy.port, &proxy.requests, from, count, CONNECTIONS);
+            let mut times = load.run(proxy.port, &proxy.requests, from, count, CONNECTIONS);
             let (used, seconds) = (cpu_time(running[i].pid) - before, begun.elapsed().as_secs_f64());
             if round == 0 {
                 continue;

@@ -1,6 +1,6 @@
 //! The proxies that are compared, each with what it is told.
 
-use super::load::load;
+use super::load::Load;
 use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
@@ -65,7 +65,7 @@ impl Proxy {
     }
 
     /// Starts it behind `wrapper`, with its store as it was at first, and waits until it answers.
-    pub fn start(&self, wrapper: &[&str]) -> Running {
+    pub fn start(&self, load: &Load, wrapper: &[&str]) -> Running {
         if let Some((file, bytes)) = &self.store {
             for more in ["-wal", "-shm"] {
                 drop(std::fs::remove_file(file.with_file_name(format!("narthex.db{more}"))));
@@ -82,7 +82,7 @@ impl Proxy {
             assert!(begun.elapsed() < Duration::from_secs(120), "{} does not answer", self.name);
             std::thread::sleep(Duration::from_millis(50));
         }
-        load(self.port, &self.requests, 0, 1, 1);
+        load.run(self.port, &self.requests, 0, 1, 1);
         running
     }
 }
