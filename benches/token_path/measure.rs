@@ -91,7 +91,10 @@ pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
 }
 
 /// What each proxy costs: in turn on one core, the load and the upstream on the other. `requests` a round; where each
-/// is to be `new`, no round sends one that another has sent.
+/// is to be `new`, as many are sent beforehand, and none twice.
+///
+/// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
+/// more.
 pub fn in_turn(
     load: &Load,
     proxies: &[&Proxy],
@@ -100,32 +103,27 @@ pub fn in_turn(
     new: bool,
 ) -> Vec<Measured> {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
-    let mut running: Vec<_> = proxies.iter().map(|proxy| proxy.start(load, &["taskset", "-c", "0"])).collect();
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
-    for round in 0..=rounds {
-        for (i, proxy) in proxies.iter().enumerate() {
-            let from = if new { 1 + round * requests } else { 0 };
-            // Round 0 warms up: every token and session is met.
-            let count = if round == 0 && !new { proxy.requests.len().max(requests) } else { requests };
-            let (before, begun) = (cpu_time(running[i].pid), Instant::now());
-            let mut times = load.run(proxy.port, &proxy.requests, from, count, CONNECTIONS);
-            let (used, seconds) = (cpu_time(running[i].pid) - before, begun.elapsed().as_secs_f64());
-            if round == 0 {
-                continue;
-            }
+    for _ in 0..rounds {
+        for (proxy, measured) in proxies.iter().zip(&mut measured) {
+            let mut running = proxy.start(load, &["taskset", "-c", "0"]);
+            // Every token and session is met; of new ones, as many as make a proxy warm.
+            let (first, met) = if new { (1, requests) } else { (0, proxy.requests.len().max(requests)) };
+            load.run(proxy.port, &proxy.requests, first, met, CONNECTIONS);
+            let (before, begun) = (cpu_time(running.pid), Instant::now());
+            let mut times = load.run(proxy.port, &proxy.requests, first + met, requests, CONNECTIONS);
+            let (used, seconds) = (cpu_time(running.pid) - before, begun.elapsed().as_secs_f64());
             times.sort_unstable();
             let quantile = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
-            measured[i].rounds.push(Round {
-                cpu: used.as_secs_f64() * 1e6 / count as f64,
-                rate: count as f64 / seconds,
+            measured.rounds.push(Round {
+                cpu: used.as_secs_f64() * 1e6 / requests as f64,
+                rate: requests as f64 / seconds,
                 latency: [quantile(0.5), quantile(0.99), quantile(0.999)],
             });
+            measured.memory = memory(running.pid);
+            signal(running.pid, "INT");
+            running.child.wait().unwrap();
         }
-    }
-    for (measured, running) in measured.iter_mut().zip(&mut running) {
-        measured.memory = memory(running.pid);
-        signal(running.pid, "INT");
-        running.child.wait().unwrap();
     }
     measured
 }
