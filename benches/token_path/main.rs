@@ -115,11 +115,23 @@ impl Scene {
         }
     }
 
-    /// What is looked at first after each change: a known token beside bare pingora.
+    /// What is looked at first after each change: a known token beside bare pingora. With `NARTHEX_BENCH_PROFILE` each
+    /// goes under callgrind, whose files `callgrind_annotate` reads.
     fn beside(&self, report: &mut String) {
         let with_tokens = self.tokens(0, TOKENS);
         let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
         let bare = bare(self.load.upstream(), with_tokens);
+        if measure::profile().is_some() {
+            for proxy in [&bare, &token] {
+                println!(
+                    "{}: port {}, {} instructions",
+                    proxy.name,
+                    proxy.port,
+                    instructions(&self.load, proxy, false)
+                );
+            }
+            return;
+        }
         let all = [&bare, &token];
         let measured = in_turn(&self.load, &all, ROUNDS, REQUESTS_A_ROUND, false);
         table(report, "CPU a request, a known token", &all, &measured);

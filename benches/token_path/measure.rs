@@ -57,19 +57,28 @@ impl Spread {
     }
 }
 
+/// Where profiles are to be kept, for whoever wants to see where instructions and cache misses come from.
+pub fn profile() -> Option<String> {
+    std::env::var("NARTHEX_BENCH_PROFILE").ok()
+}
+
 /// User-space instructions of one request: what a longer run took more than a shorter one. Of requests that are to be
 /// `new`, none is sent twice.
 pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
-        // For whoever wants to see where the instructions go: callgrind_annotate reads it.
-        let kept = std::env::var("NARTHEX_BENCH_PROFILE").map_or_else(
-            |_| out.path().display().to_string(),
-            |file| format!("{file}.{}.{count}", proxy.port),
-        );
+        let kept = match profile() {
+            Some(file) => format!("{file}.{}.{count}", proxy.port),
+            None => out.path().display().to_string(),
+        };
         let file = format!("--callgrind-out-file={kept}");
-        let mut running = proxy.start(load, &["valgrind", "--tool=callgrind", &file]);
+        let mut words = vec!["valgrind", "--tool=callgrind", &file];
+        if profile().is_some() {
+            // What misses a cache of this size comes from the memory, or from where others evict it.
+            words.extend(["--cache-sim=yes", "--LL=1048576,16,64"]);
+        }
+        let mut running = proxy.start(load, &words);
         // All are met once before the count, as the caches of a running gateway have met them.
         load.run(proxy.port, few, 0, few.len(), 1);
         // So is the last use of each session written down, which comes once a minute.
@@ -85,7 +94,8 @@ pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
         running.child.wait().unwrap();
         let total =
             said.lines().rev().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind's sum");
-        total.trim().parse::<u64>().unwrap()
+        let first = total.split_whitespace().next().unwrap();
+        first.parse::<u64>().unwrap()
     };
     (run(LONG) - run(SHORT)) / (LONG - SHORT) as u64
 }
@@ -95,13 +105,7 @@ pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
 ///
 /// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
 /// more.
-pub fn in_turn(
-    load: &Load,
-    proxies: &[&Proxy],
-    rounds: usize,
-    requests: usize,
-    new: bool,
-) -> Vec<Measured> {
+pub fn in_turn(load: &Load, proxies: &[&Proxy], rounds: usize, requests: usize, new: bool) -> Vec<Measured> {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
     for _ in 0..rounds {

@@ -172,7 +172,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
             provider: "oidc".into(),
             saml: false,
         },
-        attributes: [("email".into(), email), ("email_verified".into(), "true".into())].into(),
+        attributes: [("email", email.as_str()), ("email_verified", "true")].into_iter().collect(),
         groups: vec!["staff".into(), "engineering".into()],
         told_once: &[],
     };

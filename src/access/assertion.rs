@@ -1,13 +1,15 @@
 //! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
 
 use super::Principal;
-use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
+use super::kept::Few;
+use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
 use crate::identity::{Assumed, Person};
 use crate::jose::{self, KeyError};
 use crate::model::{Identity, User};
 use crate::policy::Permit;
 use crate::token::KeyChain;
+use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,7 +60,6 @@ impl std::error::Error for MintError {}
 /// Makes assertions.
 pub struct Minter {
     keys: Arc<KeyChain>,
-    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -118,8 +119,8 @@ struct LinkedIdentity<'a> {
 
 impl Minter {
     /// Signs with the keys of `keys`.
-    pub fn new(keys: Arc<KeyChain>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { keys, clock, entropy }
+    pub fn new(keys: Arc<KeyChain>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { keys, entropy }
     }
 
     /// The assertion of `principal` for `route`. One is kept with the session for half its life; it
@@ -134,8 +135,8 @@ impl Minter {
         assumed: Option<&Assumed>,
         catalogue: &Catalogue,
         route: &Arc<Route>,
+        now: Timestamp,
     ) -> Result<Assertion, MintError> {
-        let now = self.clock.now();
         let kept = principal.kept().minted.load();
         let good = |minted: &&Minted| Arc::ptr_eq(&minted.route, route) && now < minted.renew_at;
         if let Some(minted) = kept.iter().find(good) {
@@ -143,7 +144,7 @@ impl Minter {
         }
         let assertion = self.sign(principal, assumed, catalogue, route, now)?;
         principal.kept().minted.rcu(|kept| {
-            let mut next: Vec<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
+            let mut next: Few<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
             let renew_at = now.plus(LIFETIME / 2);
             next.push(Minted { route: route.clone(), renew_at, assertion: assertion.clone() });
             next
@@ -172,7 +173,7 @@ impl Minter {
             assumed: assumed.map(|assumed| AssumedClaims {
                 identity_id: &assumed.identity_id,
                 role: &assumed.role.arn,
-                tags: assumed.tags.iter().map(|tag| (tag.name.as_str(), tag.value.as_str())).collect(),
+                tags: assumed.tags.iter().map(|tag| (&*tag.name, &*tag.value)).collect(),
             }),
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
@@ -184,9 +185,12 @@ impl Minter {
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
-        let mut data = HeaderValue::from_str(&token).map_err(|_| MintError::Header)?;
+        // Both in one piece of memory: they are sent together, ever again.
+        let end = token.len();
+        let both = Bytes::from((token + principal.subject()).into_bytes().into_boxed_slice());
+        let header = |range| HeaderValue::from_maybe_shared(range).map_err(|_| MintError::Header);
+        let (mut data, identity) = (header(both.slice(..end))?, header(both.slice(end..))?);
         data.set_sensitive(true);
-        let identity = HeaderValue::from_str(principal.subject()).map_err(|_| MintError::Header)?;
         Ok(Assertion { data, identity })
     }
 }
@@ -205,7 +209,7 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
         username: &user.username,
         email: user.email(),
         email_verified: user.email().map(|_| user.email_verified()),
-        name: user.attributes.get("name").map(String::as_str),
+        name: user.attributes.get("name"),
         groups: those_that_fit(person.groups.told, user, route),
         identities: user.identities.iter().map(linked).collect(),
     }

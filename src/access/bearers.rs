@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes of tokens are remembered, with what they say.
 const CAPACITY: u64 = 256 << 20;
-/// What a token takes beside its own text: what it says, read twice, and the assertion that was made for it.
-const BESIDE: usize = 4096;
+/// What a token takes beside its own text: whom it speaks for, and the assertion that was made for it.
+const BESIDE: usize = 2048;
 /// How long one is remembered that nobody brings.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -30,19 +30,20 @@ struct Live {
     of: Arc<IssuerKeys>,
     /// The digest of the keys that verified it.
     keys: [u8; 32],
-    token: AccessToken,
+    expires_at: Timestamp,
+    scopes: Box<[String]>,
     /// The `jti`, where the token is the user pool's own: by it one is revoked.
     own: Option<String>,
     user: User,
     methods: Vec<String>,
-    verified_at: Timestamp,
+    auth_time: Timestamp,
     kept: Kept,
 }
 
 impl Bearer {
-    /// What the token says.
-    pub fn token(&self) -> &AccessToken {
-        &self.0.token
+    /// What the token may be used for.
+    pub fn scopes(&self) -> &[String] {
+        &self.0.scopes
     }
 
     /// Who has issued it.
@@ -62,9 +63,7 @@ impl Bearer {
 
     /// When its person was authenticated, or else when it was issued, as far as it says.
     pub fn auth_time(&self) -> Timestamp {
-        let claims = &self.token().claims;
-        let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
-        told.map_or(self.0.verified_at, |told| Timestamp::from_seconds(told).min(self.0.verified_at))
+        self.0.auth_time
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -156,7 +155,7 @@ impl Bearers {
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
         // A key that is gone from its issuer's set has signed for nobody.
         let same_keys = bearer.0.of.are(&bearer.0.keys);
-        if trusted && same_keys && now < bearer.token().expires_at {
+        if trusted && same_keys && now < bearer.0.expires_at {
             return Some(bearer);
         }
         self.known.invalidate(token).await;
@@ -217,11 +216,21 @@ impl Bearers {
                 uuid_of(self.ring.mac(&parts.concat()), 8)
             }
         };
-        let verified_at = self.clock.now();
-        let user = user_of(issuer, &token.subject, &token.claims, id, verified_at);
-        let methods = methods(&token.claims);
-        let kept = Kept::default();
-        Bearer(Arc::new(Live { of: of.clone(), keys, token, own, user, methods, verified_at, kept }))
+        let AccessToken { subject, expires_at, scopes, claims } = token;
+        let now = self.clock.now();
+        let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+        let live = Live {
+            user: user_of(issuer, &subject, &claims, id, now),
+            methods: methods(&claims),
+            auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
+            scopes: scopes.into(),
+            of: of.clone(),
+            keys,
+            expires_at,
+            own,
+            kept: Kept::default(),
+        };
+        Bearer(Arc::new(live))
     }
 }
 

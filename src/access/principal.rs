@@ -2,7 +2,7 @@
 
 use super::bearers::Bearer;
 use super::guests::Guest;
-use super::kept::{Kept, OfPool};
+use super::kept::{Few, Kept, OfPool};
 use super::sessions::SignedIn;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::Config;
@@ -103,7 +103,7 @@ impl Principal {
         kept.rcu(|kept| {
             let current =
                 |(of, _): &&OfPool| catalogue.identity_pools.iter().any(|pool| Arc::ptr_eq(pool, of));
-            let mut next: Vec<_> = kept.iter().filter(current).cloned().collect();
+            let mut next: Few<_> = kept.iter().filter(current).cloned().collect();
             next.push((pool.clone(), assumed.clone()));
             next
         });

@@ -145,7 +145,7 @@ impl App {
             bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone(), access_tokens),
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
-            minter: Minter::new(keys, clock.clone(), entropy.clone()),
+            minter: Minter::new(keys, entropy.clone()),
             attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
         gateway.apply().await;

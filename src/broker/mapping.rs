@@ -15,7 +15,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         let name = config.attributes.get(attribute).map_or(attribute, String::as_str);
         provider::claim(&external.claims, name)
     };
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     let mapped =
         config.attributes.keys().map(String::as_str).filter(|name| !STANDARD_ATTRIBUTES.contains(name));
     for attribute in STANDARD_ATTRIBUTES
@@ -27,7 +27,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
             return Err(format!("the claim for `{attribute}` is too long or holds control characters"));
         }
         if !value.is_empty() {
-            attributes.insert(attribute.to_owned(), value);
+            attributes.set(attribute, &value);
         }
     }
     if let Some(email) = attributes.get("email") {
@@ -40,7 +40,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         let other = config.attributes.get("email").is_some_and(|claim| claim != "email");
         let of_it = !other || config.attributes.contains_key("email_verified");
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
-        attributes.insert("email_verified".to_owned(), (said || config.trust_email).to_string());
+        attributes.set("email_verified", if said || config.trust_email { "true" } else { "false" });
     }
     let groups = match claim("groups") {
         Some(Value::Array(groups)) => groups.iter().filter_map(text).collect(),
@@ -69,8 +69,8 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
 pub fn complete(config: &Provider, account: &FederatedAccount, known: Option<User>) -> Result<(), String> {
     let known = known.map(|known| known.seen_by(&config.name).attributes).unwrap_or_default();
     let lacks = |name: &&String| {
-        let before = account.told_once.contains(&name.as_str()) && known.contains_key(name.as_str());
-        !account.attributes.contains_key(name.as_str()) && !before
+        let before = account.told_once.contains(&name.as_str()) && known.contains(name);
+        !account.attributes.contains(name) && !before
     };
     match config.required_attributes.iter().find(lacks) {
         Some(name) => Err(format!("`{name}` is required of everybody, and the provider does not tell it")),
@@ -91,7 +91,7 @@ fn text(value: &Value) -> Option<String> {
 /// # Errors
 /// Who it is that it does not name, for the log.
 pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
-    let email = account.attributes.get("email").map(String::as_str);
+    let email = account.attributes.get("email");
     let verified = account.attributes.get("email_verified").is_some_and(|value| value == "true");
     if allow.names(email.filter(|_| verified), &account.groups) {
         return Ok(());
@@ -166,7 +166,7 @@ mod tests {
         );
         let claims = json!({"cn": "Ann", "name": "other", "dept": 7, "roles": ["a", "b"], "email": "ann@corp.example"});
         let account = account(&config, &external(claims)).unwrap();
-        let get = |name: &str| account.attributes.get(name).map(String::as_str);
+        let get = |name: &str| account.attributes.get(name);
         assert_eq!(get("name"), Some("Ann"));
         assert_eq!(get("custom:department"), Some("7"));
         assert_eq!(get("email_verified"), Some("false"));

@@ -7,7 +7,7 @@ mod roles;
 mod route;
 
 pub use pool::{AppClient, Pool};
-pub use roles::{BadPolicies, INVOKE, IdentityPool, Role, Roles, Rule, UnderPolicy};
+pub use roles::{BadPolicies, INVOKE, IdentityPool, PrincipalTag, Role, Roles, Rule, UnderPolicy};
 pub use route::Route;
 
 use crate::base::{Entropy, client_id, pool_id, uuid};
@@ -175,7 +175,7 @@ impl Catalogue {
         let roles = Roles::compile(&config)?;
         let user_pool = Pool::new(&config, ids.pool, ids.gateway_client, ids.clients);
         let pool = |(config, id): (&crate::config::IdentityPool, String)| {
-            Arc::new(IdentityPool { id, config: config.clone() })
+            Arc::new(IdentityPool::new(id, config.clone()))
         };
         let identity_pools: Vec<_> = config.identity_pools.iter().zip(ids.identity_pools).map(pool).collect();
         let route = |route: &crate::config::Route| {

@@ -30,6 +30,31 @@ pub struct IdentityPool {
     pub id: String,
     /// What the file says.
     pub config: config::IdentityPool,
+    /// The principal tags that it gives.
+    pub tags: Vec<PrincipalTag>,
+}
+
+/// A principal tag that an identity pool gives (Amazon Cognito Developer Guide, "Using attributes for access control").
+#[derive(Clone, Debug)]
+pub struct PrincipalTag {
+    /// Its name, as the file has it.
+    pub name: Arc<str>,
+    /// The same in small letters: policies do not tell case.
+    pub key: Arc<str>,
+    /// The claim that fills it.
+    pub claim: String,
+}
+
+impl IdentityPool {
+    /// The identity pool that the file describes, with this id.
+    pub fn new(id: String, config: config::IdentityPool) -> Self {
+        let tag = |(name, claim): (&String, &String)| PrincipalTag {
+            name: name.as_str().into(),
+            key: name.to_lowercase().into(),
+            claim: claim.clone(),
+        };
+        Self { id, tags: config.principal_tags.iter().map(tag).collect(), config }
+    }
 }
 
 /// Every role of a deployment.

@@ -40,8 +40,8 @@ pub async fn upsert(
         let (mut attributes, known) =
             (attributes.clone(), user.clone().seen_by(&identity.provider).attributes);
         for name in *told_once {
-            if let (false, Some(known)) = (attributes.contains_key(*name), known.get(*name)) {
-                attributes.insert((*name).to_owned(), known.clone());
+            if let (false, Some(known)) = (attributes.contains(name), known.get(name)) {
+                attributes.set(name, known);
             }
         }
         if user.refresh(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {

@@ -6,7 +6,8 @@ use futures_util::task::AtomicWaker;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -100,10 +101,12 @@ impl Credit {
 
     /// Ready if nothing has been of use within `time`; never, if something was.
     pub async fn unused_for(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-        if self.used.load(Ordering::Relaxed) {
-            std::future::pending().await
-        }
+        let mut sleep = pin!(tokio::time::sleep(time));
+        poll_fn(|cx| match self.used.load(Ordering::Relaxed) {
+            true => Poll::Pending,
+            false => sleep.as_mut().poll(cx),
+        })
+        .await;
     }
 
     fn earn(&self, bytes: usize) {

@@ -208,7 +208,7 @@ fn hex_digit(nibble: u8) -> char {
 
 /// A scope that the route asks for, and the token lacks.
 pub(super) fn lacking<'r>(bearer: &Bearer, route: &'r Route) -> Option<&'r str> {
-    let scopes = &bearer.token().scopes;
+    let scopes = bearer.scopes();
     route.config.scopes.iter().find(|scope| !scopes.contains(scope)).map(String::as_str)
 }
 

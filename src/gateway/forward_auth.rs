@@ -79,13 +79,12 @@ async fn judged(
     let passed = judge::pass(gateway, session, table, &asked, wanted).await?;
 
     let mut answer = Answer::default();
-    let now = gateway.pool.clock.now();
     let told = headers::set_identity(
         answer.headers_mut(),
         &entry.route,
         passed.identity.as_ref(),
         &table.catalogue,
-        now,
+        asked.received,
     );
     told.map_err(|error| {
         tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");

@@ -19,8 +19,10 @@ use std::net::IpAddr;
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
 const OIDC_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-amzn-oidc-accesstoken");
 const OIDC_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-oidc-identity");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// By whom a request was forwarded, as proxies tell it.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// By which scheme it came to them.
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");

@@ -3,8 +3,10 @@
 
 use super::connection::Connection;
 use super::framing;
+use super::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use super::stop::Stop;
 use super::upstream::Exchange;
+use crate::base::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
@@ -36,6 +38,8 @@ pub enum Face {
 /// What the conductor needs of a request beside its path.
 #[derive(Clone, Debug)]
 pub struct Incoming {
+    /// When it came.
+    pub received: Timestamp,
     /// The request's id, as log lines and answers carry it.
     pub request_id: String,
     /// The host it wants, in the one spelling.
@@ -68,6 +72,7 @@ impl Incoming {
         face: Face,
         catalogue: &Catalogue,
         request_id: String,
+        received: Timestamp,
     ) -> Result<Self, Stop> {
         let header = session.req_header();
         let refuse = |failure: Failure, why: &str| {
@@ -109,7 +114,7 @@ impl Incoming {
             (Face::Tls, _) => true,
             (Face::Plain, Some(told)) => told.tls,
             (Face::Plain, None) => {
-                let proto = header.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+                let proto = header.headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
                 behind && proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
             }
         };
@@ -121,6 +126,7 @@ impl Incoming {
             .flat_map(|tls| &tls.hosts)
             .any(|pattern| pattern.matches(host.as_str()));
         Ok(Self {
+            received,
             request_id,
             host,
             secure,
@@ -158,6 +164,7 @@ impl Incoming {
         on_unauthenticated: Option<OnUnauthenticatedRequest>,
     ) -> Self {
         Self {
+            received: self.received,
             request_id: self.request_id.clone(),
             host,
             method,
@@ -214,7 +221,7 @@ fn authority(session: &Session) -> Option<&str> {
 /// The address that the nearest proxy which is not trusted saw: reading all lines from the right, the
 /// first that is no trusted proxy.
 fn client_of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
+    let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     let mut client = None;
     for line in lines.into_iter().rev() {
         for text in line.to_str().ok()?.rsplit(',') {

@@ -109,7 +109,7 @@ pub async fn pass(
                 None if judged.identity_pool.config.guest_role.is_none() => return Err(sign_in()),
                 None => Box::pin(gateway.guest(session, incoming, catalogue, &judged.identity_pool)).await?,
             };
-            let now = gateway.pool.clock.now();
+            let now = incoming.received;
             let refuse = |refusal: &Refusal<'_>| match &principal {
                 Principal::SignedIn(_) | Principal::Bearer(_) => {
                     under_policy::refuse(session, judged, &requested, &principal, refusal, now)
@@ -139,7 +139,8 @@ pub async fn pass(
         }
     };
     let mint = |principal: Principal| -> Result<_, Stop> {
-        let minted = gateway.minter.mint(&permit, &principal, assumed.as_deref(), catalogue, route);
+        let minted =
+            gateway.minter.mint(&permit, &principal, assumed.as_deref(), catalogue, route, incoming.received);
         let assertion = minted.map_err(|error| {
             tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
             Stop::from(Failure::internal().answer(&incoming.visitor(session)))

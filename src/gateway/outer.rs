@@ -148,15 +148,20 @@ impl Deadline {
 
 #[async_trait]
 impl HttpServerApp for Outer {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    // In the form that the attribute gives an `async fn`, which would take the session along in a future of its own: it is
+    // large, and moves once for this.
+    fn process_new_http<'this, 'watch, 'all>(
+        self: &'this Arc<Self>,
         session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'watch ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'all>>
+    where
+        'this: 'all,
+        'watch: 'all,
+    {
         let mut deadline = Deadline::new(&session);
-        // Boxed by the trait: from here on only a pointer moves, and not the session, which is large.
         let mut work = self.proxy.process_new_http(session, shutdown);
-        let watched = poll_fn(|cx| {
+        let watched = poll_fn(move |cx| {
             if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
                 return Poll::Ready(reusable);
             }
@@ -165,7 +170,7 @@ impl HttpServerApp for Outer {
                 _ => Poll::Ready(None),
             })
         });
-        CURRENT.scope(Current::default(), watched).await
+        Box::pin(CURRENT.scope(Current::default(), watched))
     }
 
     fn h2_options(&self) -> Option<H2Options> {

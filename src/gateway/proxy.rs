@@ -15,6 +15,7 @@ use crate::hosted::{self, Failure};
 use crate::policy::Permit;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -45,6 +46,8 @@ pub struct Forward {
     upstream: Option<Arc<Upstream>>,
     tries: usize,
     begun: Instant,
+    /// In how many pieces its bodies have come.
+    pieces: usize,
     /// That it is watched over, where it may go on for long.
     open: Option<Open>,
 }
@@ -55,7 +58,13 @@ impl Door {
     async fn conduct(&self, session: &mut Session) -> Result<Forward, Stop> {
         let gateway = &*self.gateway;
         let table = gateway.table();
-        let incoming = Incoming::read(session, self.face, &table.catalogue, gateway.request_id())?;
+        let incoming = Incoming::read(
+            session,
+            self.face,
+            &table.catalogue,
+            gateway.request_id(),
+            gateway.pool.clock.now(),
+        )?;
         if forward_auth::asks(session, &incoming) {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
         }
@@ -95,6 +104,7 @@ impl Door {
             incoming,
             upstream: None,
             tries: 0,
+            pieces: 0,
             begun: Instant::now(),
             open: None,
         };
@@ -124,7 +134,9 @@ impl Forward {
 
     /// The same for what was short by its words, and is not.
     fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
-        if self.open.is_none() && self.begun.elapsed() > LONG {
+        self.pieces += 1;
+        // The clock is not asked about the few pieces that nearly all messages come in.
+        if self.open.is_none() && self.pieces > FEW && self.begun.elapsed() > LONG {
             self.watch(gateway, session);
         }
     }
@@ -138,6 +150,9 @@ impl ProxyHttp for Door {
     fn new_ctx(&self) -> Self::CTX {
         None
     }
+
+    /// None: compression is the upstream's or the client's, and a module of it would be asked about every piece.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         outer::head_was_read();
@@ -169,7 +184,7 @@ impl ProxyHttp for Door {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         let Forward { table, entry, identity, incoming, upstream: server, .. } = permitted(ctx)?;
-        let (route, now) = (&entry.route, self.gateway.pool.clock.now());
+        let (route, now) = (&entry.route, incoming.received);
         headers::rewrite_request(upstream, |parts| {
             headers::strip_request(&mut parts.headers, &table.reserved)?;
             headers::set_request(&mut parts.headers, route, incoming, server.as_deref())?;
@@ -314,6 +329,8 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
+/// In so many pieces a request and its answer come that are short, and no more.
+const FEW: usize = 4;
 /// A message that was to be short and goes on for this long is watched as a long one is.
 const LONG: Duration = Duration::from_secs(5);
 /// How long a client may take to read what it is sent.

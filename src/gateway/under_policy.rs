@@ -14,7 +14,6 @@ use crate::identity::{Assumed, NoRole, RequestContext};
 use crate::model::User;
 use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question};
 use http::HeaderMap;
-use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -96,14 +95,12 @@ impl Requested<'_> {
     }
 
     fn context<'c>(&'c self, assumed: &'c Assumed, now: Timestamp) -> RequestContext<'c> {
-        let header = |name| self.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         RequestContext {
             assumed,
             now,
             source_ip: self.incoming.source_ip(),
             secure: self.incoming.secure,
-            user_agent: header(USER_AGENT),
-            referer: header(REFERER),
+            headers: self.headers,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Chosen, NoRole, Person, Reason};
 use crate::base::Timestamp;
-use crate::catalogue::{Catalogue, IdentityPool, Role};
+use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, Role};
 use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub struct Assumed {
     /// Why it is this one.
     pub reason: Reason,
     /// The principal's tags.
-    pub tags: Vec<Tag>,
+    pub tags: Box<[Tag]>,
     /// `authenticated` or `unauthenticated`, and by what.
-    amr: Vec<String>,
+    amr: Box<[String]>,
     /// The role's name and the user's `sub`, or the guest's identity.
     user_id: String,
     username: Option<String>,
@@ -37,11 +37,11 @@ pub struct Assumed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Its name, as the file has it.
-    pub name: String,
-    /// The same in small letters: policies do not tell case.
-    key: Box<str>,
+    pub name: Arc<str>,
+    /// The same in small letters.
+    key: Arc<str>,
     /// Its value.
-    pub value: String,
+    pub value: Box<str>,
 }
 
 impl Assumed {
@@ -65,14 +65,14 @@ impl Assumed {
                 let pool = person.of_user_pool.then(user_pool);
                 (by.into_iter().chain(pool).collect(), person.user.id.as_str())
             }
-            None => (vec!["unauthenticated".to_owned()], identity_id.as_str()),
+            None => (["unauthenticated".to_owned()].into(), identity_id.as_str()),
         };
-        let tag = |(name, claim): (&String, &String)| {
-            let value = person?.claim(claim).first().copied()?.to_owned();
-            Some(Tag { name: name.clone(), key: name.to_lowercase().into(), value })
+        let tag = |tag: &PrincipalTag| {
+            let value = person?.claim(&tag.claim).first().copied()?.into();
+            Some(Tag { name: tag.name.clone(), key: tag.key.clone(), value })
         };
         let assumed = Self {
-            tags: identity_pool.config.principal_tags.iter().filter_map(tag).collect(),
+            tags: identity_pool.tags.iter().filter_map(tag).collect(),
             amr,
             user_id: format!("{}:{subject}", role.name),
             username: person.map(|person| person.user.username.clone()),
@@ -127,7 +127,7 @@ impl Context for Assumed {
                 Values::One(Value::Bool(self.multi_factor_at().is_some()))
             }
             Key::PrincipalTag(name) => {
-                let tag = self.tags.iter().find(|tag| tag.key == *name);
+                let tag = self.tags.iter().find(|tag| *tag.key == **name);
                 tag.map_or(Values::Absent, |tag| Values::One(Value::Text(&tag.value)))
             }
             _ => Values::Absent,

@@ -3,6 +3,8 @@
 use super::Assumed;
 use crate::base::Timestamp;
 use crate::policy::{Context, Key, Known, Value, Values};
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
 /// A request, with whom it speaks for.
@@ -16,10 +18,14 @@ pub struct RequestContext<'a> {
     pub source_ip: Option<IpAddr>,
     /// Whether by TLS.
     pub secure: bool,
-    /// Its `User-Agent`.
-    pub user_agent: Option<&'a str>,
-    /// Its `Referer`.
-    pub referer: Option<&'a str>,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> RequestContext<'a> {
+    fn header(&self, name: HeaderName) -> Option<Value<'a>> {
+        self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Value::Text)
+    }
 }
 
 impl Context for RequestContext<'_> {
@@ -30,8 +36,8 @@ impl Context for RequestContext<'_> {
             Known::CurrentTime => Some(Value::Time(self.now)),
             Known::EpochTime => Some(Value::Number(self.now.seconds())),
             Known::SecureTransport => Some(Value::Bool(self.secure)),
-            Known::UserAgent => self.user_agent.map(Value::Text),
-            Known::Referer => self.referer.map(Value::Text),
+            Known::UserAgent => self.header(USER_AGENT),
+            Known::Referer => self.header(REFERER),
             Known::MultiFactorAuthAge => {
                 let since = |at: Timestamp| Value::Number(self.now.seconds() - at.seconds());
                 self.assumed.multi_factor_at().map(since)

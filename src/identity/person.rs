@@ -39,12 +39,12 @@ impl<'a> Person<'a> {
     /// verified is none.
     pub fn claim(&self, name: &str) -> Vec<&'a str> {
         let one = match name {
-            "sub" => Some(&self.user.id),
-            "username" | "cognito:username" => Some(&self.user.username),
+            "sub" => Some(self.user.id.as_str()),
+            "username" | "cognito:username" => Some(self.user.username.as_str()),
             "groups" | "cognito:groups" => return self.groups.told.clone(),
             "email" if !self.user.email_verified() => None,
             attribute => self.user.attributes.get(attribute),
         };
-        one.into_iter().map(String::as_str).collect()
+        one.into_iter().collect()
     }
 }

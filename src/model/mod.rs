@@ -1,14 +1,14 @@
 //! Plain state and its changes: who the users are and what sessions they have. Nothing here reads
 //! a clock, a file or a database.
 
+mod attributes;
 mod grant;
 mod provider_tokens;
 mod session;
 mod user;
 
+pub use attributes::Attributes;
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
-pub use user::{
-    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Profile, User, is_address,
-};
+pub use user::{Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Profile, User, is_address};

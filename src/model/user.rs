@@ -1,11 +1,9 @@
 //! A user of a pool.
 
+use super::Attributes;
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A user's attributes by name: `email`, `name`, `custom:department`.
-pub type Attributes = BTreeMap<String, String>;
 
 /// Cognito's own bound on an attribute's value.
 pub const LONGEST_ATTRIBUTE: usize = 2048;
@@ -76,7 +74,7 @@ pub struct Identity {
 impl User {
     /// The e-mail address, if one is known.
     pub fn email(&self) -> Option<&str> {
-        self.attributes.get("email").map(String::as_str)
+        self.attributes.get("email")
     }
 
     /// Whether the e-mail address was verified by someone who can know.

@@ -9,10 +9,59 @@ use std::sync::Arc;
 /// The statements of some policies, those that deny before those that allow.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
-    /// The action that all of them are about, where they were chosen by it.
-    action: Option<Box<str>>,
+    narrowed: Option<Narrowed>,
     denies: Vec<Arc<Statement>>,
     allows: Vec<Arc<Statement>>,
+}
+
+/// By what some of the statements were chosen.
+#[derive(Clone, Debug)]
+struct Narrowed {
+    /// The action that all of them are about.
+    action: Box<str>,
+    /// What the resources begin with of which they are asked.
+    prefix: Box<str>,
+    /// How resources go on behind that which meet the statements that allow, one for each. Most are about something
+    /// else, and this tells without a look at them.
+    leads: Box<[Lead]>,
+}
+
+/// Letters that a text begins with: sixteen of them, or those where the mask is set.
+#[derive(Clone, Copy, Debug)]
+struct Lead {
+    mask: u128,
+    letters: u128,
+}
+
+impl Lead {
+    fn of(text: &str) -> Self {
+        Self {
+            mask: first_letters(&[0xff; 16][..text.len().min(16)]),
+            letters: first_letters(text.as_bytes()),
+        }
+    }
+}
+
+/// The first sixteen bytes, with zeros behind where there are fewer.
+fn first_letters(text: &[u8]) -> u128 {
+    let mut letters = [0; 16];
+    let known = text.len().min(16);
+    letters[..known].copy_from_slice(&text[..known]);
+    u128::from_le_bytes(letters)
+}
+
+impl Narrowed {
+    /// The allowing statements that `asked` may meet; `None` where they were not chosen for such as it.
+    fn likely<'s>(
+        &self,
+        asked: &Asked<'_>,
+        allows: &'s [Arc<Statement>],
+    ) -> Option<impl Iterator<Item = &'s Statement>> {
+        let rest = asked.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *asked.action)?;
+        let letters = first_letters(rest.as_bytes());
+        let leads = self.leads.iter().map(move |lead| letters & lead.mask == lead.letters);
+        Some(leads.zip(allows).filter_map(|(likely, statement)| likely.then_some(&**statement)))
+    }
 }
 
 /// What becomes of a request.
@@ -31,15 +80,18 @@ impl Statements {
     pub fn of<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Self {
         let all = documents.into_iter().flat_map(|document| document.statements.iter().cloned());
         let (denies, allows) = all.partition(|statement| statement.effect == Effect::Deny);
-        Self { action: None, denies, allows }
+        Self { narrowed: None, denies, allows }
     }
 
     /// Those of them that a request for `action` to a resource that begins with `prefix` may meet.
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
-        let kept = |list: &[Arc<Statement>]| list.iter().filter(may).cloned().collect();
-        Self { action: Some(action.into()), denies: kept(&self.denies), allows: kept(&self.allows) }
+        let kept = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
+        let (denies, allows) = (kept(&self.denies), kept(&self.allows));
+        let leads = allows.iter().map(|statement| Lead::of(statement.lead(prefix))).collect();
+        let narrowed = Some(Narrowed { action: action.into(), prefix: prefix.into(), leads });
+        Self { narrowed, denies, allows }
     }
 
     /// Every statement.
@@ -49,15 +101,22 @@ impl Statements {
 
     /// Judges `asked`.
     pub fn judge(&self, asked: &Asked<'_>) -> Verdict<'_> {
-        let acts = self.action.as_deref() == Some(asked.action);
-        let met = |statement: &&Arc<Statement>| match acts {
-            true => statement.met_by_action(asked).is_ok(),
-            false => statement.met(asked).is_ok(),
+        let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(asked, &self.allows));
+        let (denied, allowed) = match likely {
+            Some(mut likely) => {
+                let met = |statement: &&Statement| statement.met_by_action(asked).is_ok();
+                (self.denies.iter().map(|statement| &**statement).find(met), likely.find(met))
+            }
+            None => {
+                let met = |statement: &&Arc<Statement>| statement.met(asked).is_ok();
+                (self.denies.iter().find(met).map(|of| &**of), self.allows.iter().find(met).map(|of| &**of))
+            }
         };
-        if let Some(statement) = self.denies.iter().find(met) {
-            return Verdict::Denied(statement);
+        match (denied, allowed) {
+            (Some(statement), _) => Verdict::Denied(statement),
+            (None, Some(statement)) => Verdict::Allowed(statement),
+            (None, None) => Verdict::NotAllowed,
         }
-        self.allows.iter().find(met).map_or(Verdict::NotAllowed, |statement| Verdict::Allowed(statement))
     }
 }
 

@@ -138,9 +138,14 @@ impl Pattern {
 
     /// Whether `text` begins as all begin that match, case counting. What variables are filled with is not asked.
     pub fn may_match(&self, text: &str) -> bool {
+        text.as_bytes().starts_with(self.lead().as_bytes())
+    }
+
+    /// What all texts begin with that match, case counting.
+    pub fn lead(&self) -> &str {
         match self.parts.first().and_then(|part| part.first()) {
-            Some(Piece::Text(first)) => text.as_bytes().starts_with(first.as_bytes()),
-            _ => true,
+            Some(Piece::Text(first)) => first,
+            _ => "",
         }
     }
 

@@ -163,6 +163,18 @@ impl Statement {
         acts && self.resource.as_ref().is_none_or(concerns)
     }
 
+    /// How all resources go on that begin with `prefix` and meet it, if that can be told. It can where it allows: what
+    /// denies is meant in every spelling.
+    pub(super) fn lead(&self, prefix: &str) -> &str {
+        let Some(element) = self.resource.as_ref().filter(|of| self.effect == Effect::Allow && !of.not)
+        else {
+            return "";
+        };
+        let likely = element.patterns.iter().filter(|pattern| pattern.may_begin_with(prefix));
+        let lead = |pattern| Pattern::lead(pattern).get(prefix.len()..).unwrap_or_default();
+        likely.map(lead).reduce(common).unwrap_or_default()
+    }
+
     /// How people find it: the file, the line, and its Sid where it has one.
     pub fn place(&self) -> String {
         let sid = self.sid.as_ref().map_or_else(String::new, |sid| format!(" ({sid})"));
@@ -190,6 +202,12 @@ impl Statement {
         let (_, resources) = self.resources();
         resources.flat_map(Pattern::variables).chain(self.conditions.iter().flat_map(Condition::variables))
     }
+}
+
+/// What two texts both begin with.
+fn common<'a>(one: &'a str, other: &str) -> &'a str {
+    let same = one.char_indices().zip(other.chars()).take_while(|((_, a), b)| a == b);
+    &one[..same.map(|((at, letter), _)| at + letter.len_utf8()).last().unwrap_or(0)]
 }
 
 impl Element {

@@ -74,11 +74,7 @@ impl Scene {
                 provider: "corp".into(),
                 saml: false,
             },
-            attributes: [
-                ("email".to_owned(), email.to_owned()),
-                ("email_verified".to_owned(), "true".to_owned()),
-            ]
-            .into(),
+            attributes: [("email", email), ("email_verified", "true")].into_iter().collect(),
             groups: vec![],
             told_once: &[],
         };

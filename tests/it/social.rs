@@ -209,8 +209,8 @@ impl Scene {
         let answer = self.sign_in(self.stand_in.documented.name).await;
         assert_eq!(answer.status(), 200, "{:?}", self.narthex.audit("login_failed"));
         let mut claims = self.upstream.seen().last().unwrap().claims();
-        for (name, value) in self.narthex.attributes(claims["sub"].as_str().unwrap()).await {
-            if claims.get(&name).is_none() {
+        for (name, value) in self.narthex.attributes(claims["sub"].as_str().unwrap()).await.iter() {
+            if claims.get(name).is_none() {
                 claims[name] = value.into();
             }
         }

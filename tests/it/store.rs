@@ -92,7 +92,7 @@ fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
             provider: "corp".into(),
             saml: false,
         },
-        attributes: [("email".to_owned(), email.to_owned())].into(),
+        attributes: [("email", email)].into_iter().collect(),
         groups: vec!["staff".into()],
         told_once: &[],
     }
@@ -519,7 +519,7 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("r.json"), "{}").unwrap();
     let config = narthex::config::Config::parse(toml, "f", folder.path(), &|_| None).unwrap();
-    let pool = |id: &str| IdentityPool { id: id.to_owned(), config: config.identity_pools[0].clone() };
+    let pool = |id: &str| IdentityPool::new(id.to_owned(), config.identity_pools[0].clone());
     let (one, other) = (pool("us-east-1:one"), pool("us-east-1:other"));
     let clock = Arc::new(ManualClock::new(now()));
     let identities = Arc::new(Identities::new(store.clone(), ring(), clock, Arc::new(SystemEntropy)));

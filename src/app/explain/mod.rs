@@ -139,7 +139,7 @@ fn by_policy(
         Err(none) => return explained.refused("implicitDeny", none.to_string()),
     };
     explained.identity_id = Some(assumed.identity_id.clone());
-    explained.tags = assumed.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
+    explained.tags = assumed.tags.iter().map(|tag| (tag.name.to_string(), tag.value.to_string())).collect();
 
     let resource = judged.resource_of(method.as_str(), &path.segments);
     let loose = path.loose().map(|segments| judged.resource_of(method.as_str(), &segments));
@@ -212,12 +212,14 @@ fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &UnderPolicy) -> Ve
 /// What is known of the request beside who makes it.
 struct Told {
     now: Timestamp,
+    /// None: what would be in them is given by key.
+    headers: http::HeaderMap,
     given: Vec<(Key, Vec<String>)>,
 }
 
 impl Told {
     fn of(context: &[(String, String)]) -> Result<Self, String> {
-        let mut told = Self { now: SystemClock.now(), given: Vec::new() };
+        let mut told = Self { now: SystemClock.now(), headers: http::HeaderMap::new(), given: Vec::new() };
         for (name, value) in context {
             let key = Key::named(name);
             if matches!(key, Key::Other(_)) {
@@ -243,14 +245,8 @@ impl Told {
     }
 
     fn over<'a>(&'a self, assumed: &'a Assumed) -> Over<'a> {
-        let request = RequestContext {
-            assumed,
-            now: self.now,
-            source_ip: None,
-            secure: true,
-            user_agent: None,
-            referer: None,
-        };
+        let request =
+            RequestContext { assumed, now: self.now, source_ip: None, secure: true, headers: &self.headers };
         Over { request, given: &self.given }
     }
 }
