@@ -24,6 +24,7 @@
 //! | [`hosted`] | the pages people see |
 //! | [`oauth`] | the pool's protocol face: authorize, callbacks, logout, key sets |
 //! | [`gateway`] | listeners, TLS, routes, the conductor, upstreams, the bridge to the pages |
+//! | [`load`] | the load tester |
 //! | [`app`] | the program: commands, assembly, reload, housekeeping, the demo |
 //!
 //! # A request, walked
@@ -78,6 +79,7 @@ pub mod gateway;
 pub mod hosted;
 pub mod identity;
 pub mod jose;
+pub mod load;
 pub mod model;
 pub mod oauth;
 pub mod policy;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "base",
     "config",
     "jose",
@@ -23,6 +23,7 @@ const ROOMS: [&str; 16] = [
     "hosted",
     "oauth",
     "gateway",
+    "load",
 ];
 /// On top of all of them.
 const TOP: &str = "app";

@@ -1,7 +1,7 @@
 //! The command line.
 
 use super::explain::{self, Arguments, Named};
-use super::{check, run, users};
+use super::{check, load, run, users};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +62,9 @@ enum Command {
         /// The address, as it stands in the browser
         url: String,
     },
+    /// Loads a server at growing rates, and tells how much it bears
+    #[command(after_help = load::HELP)]
+    Load(Box<load::Arguments>),
     /// What an administrator does with users
     #[command(subcommand)]
     Users(Users),
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
                 let who = who.into();
                 explain::explain(Arguments { config, who, provider, context, method, url, json }).await
             }
+            Command::Load(arguments) => load::load(*arguments).await,
             Command::Users(Users::Link { destination, source, config }) => {
                 users::link(&config, &destination, &source).await
             }

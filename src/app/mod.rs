@@ -10,6 +10,7 @@ mod explain;
 mod handover;
 mod housekeeping;
 mod lint;
+mod load;
 mod master_key;
 mod nodes;
 mod reload;

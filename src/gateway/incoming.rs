@@ -275,8 +275,10 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| ())?;
-    let (scheme, token) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    // Not `to_str`, which looks at one letter after another: a token has many.
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
+    let end = memchr::memchr2(b' ', b'\t', text.as_bytes()).unwrap_or(text.len());
+    let (scheme, token) = text.split_at(end);
     match (scheme.eq_ignore_ascii_case("bearer"), next) {
         (_, Some(_)) => Err(()),
         (true, None) => Ok(Some(token.trim_start_matches([' ', '\t']))),

@@ -40,12 +40,10 @@ impl<'r> Path<'r> {
     /// Where servers could disagree on what it names.
     pub fn parse(raw: &'r str) -> Result<Self, BadPath> {
         let rest = raw.strip_prefix('/').ok_or(BadPath::Form)?;
-        let mut segments = Vec::with_capacity(8);
-        if is_plain(raw.as_bytes()) {
-            segments.extend(rest.split('/').map(Cow::Borrowed));
+        if let Some(segments) = plain_segments(rest) {
             return Ok(Self { segments, opaque: false, foldable: false });
         }
-        let mut opaque = false;
+        let (mut segments, mut opaque) = (Vec::new(), false);
         for segment in rest.split('/') {
             let decoded = decode(segment)?;
             if decoded.contains('\\') {
@@ -116,18 +114,24 @@ fn without_prefix(raw: &str, count: usize) -> &str {
     rest
 }
 
-/// Whether every server reads these bytes alike: nothing is encoded, no segment is empty or begins
-/// with a dot, and there are neither parameters nor capital letters.
-fn is_plain(raw: &[u8]) -> bool {
-    let mut previous = 0;
-    for &byte in raw {
-        let odd = matches!(byte, b'%' | b'\\' | b';' | 0 | b'A'..=b'Z' | 0x80..);
-        if odd || (previous == b'/' && matches!(byte, b'/' | b'.')) {
-            return false;
+/// The segments of a path that every server reads alike: nothing is encoded, no segment but the last is empty, none
+/// begins with a dot, and there are neither parameters nor capital letters. `rest` stands behind the first slash.
+fn plain_segments(rest: &str) -> Option<Vec<Cow<'_, str>>> {
+    let (mut segments, mut begin, mut previous) = (Vec::with_capacity(8), 0, b'/');
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            b'%' | b'\\' | b';' | 0 | b'A'..=b'Z' | 0x80.. => return None,
+            b'/' | b'.' if previous == b'/' => return None,
+            b'/' => {
+                segments.push(Cow::Borrowed(&rest[begin..at]));
+                begin = at + 1;
+            }
+            _ => {}
         }
         previous = byte;
     }
-    true
+    segments.push(Cow::Borrowed(&rest[begin..]));
+    Some(segments)
 }
 
 fn decode(segment: &str) -> Result<Cow<'_, str>, BadPath> {

@@ -15,6 +15,7 @@ mod gateway;
 mod hostile;
 mod hostile_saml;
 mod linking;
+mod load;
 mod lying_provider;
 mod nodes;
 mod over_time;

@@ -1,0 +1,254 @@
+//! The load tester: what a gateway bears on its token path, and from which rate on it bears no more.
+//!
+//! It measures from outside, as a client does, and knows nothing of the gateway but its address.
+
+mod client;
+mod report;
+mod step;
+mod tokens;
+
+pub use report::{Report, Row};
+pub use tokens::{Claims, Issuer, Mix, Program, Source};
+
+pub use client::Reach;
+
+use client::{Connection, Server};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use step::{Pace, Requests, Step};
+use tokens::{Kind, authorization};
+use url::Url;
+
+/// How often the live line changes.
+const LIVE: Duration = Duration::from_millis(500);
+/// What between two steps lets the target come to rest.
+const REST: Duration = Duration::from_millis(300);
+/// By how much the rate grows until it is too high.
+const GROWTH: f64 = 1.5;
+/// How close to one another a rate that was borne and one that was not are brought.
+const CLOSE: f64 = 1.04;
+/// The share of a rate that must be answered in its time for it to be borne.
+const BORNE: f64 = 0.97;
+/// The share of requests that may fail.
+const FAILURES: f64 = 0.01;
+
+/// Why a load test did not come about.
+#[derive(Debug)]
+pub struct NotLoaded(String);
+
+impl NotLoaded {
+    fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotLoaded {}
+
+/// What is loaded, and how.
+pub struct Plan {
+    /// The addresses, in turn; all of one server.
+    pub targets: Vec<Url>,
+    /// How it is found.
+    pub reach: Reach,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
+    /// Headers of every request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How many connections there are.
+    pub connections: usize,
+    /// How many requests each carries side by side, by HTTP/2.
+    pub streams: usize,
+    /// The first rate, in requests a second.
+    pub rate: f64,
+    /// The highest.
+    pub until: f64,
+    /// How long each rate is kept up.
+    pub step_time: Duration,
+    /// Where tokens come from, where there are any.
+    pub tokens: Option<Source>,
+    /// How many people come again and again.
+    pub users: usize,
+    /// How many requests bring which token.
+    pub mix: Mix,
+}
+
+/// Whoever watches.
+pub type Live<'a> = dyn Fn(&str, bool) + Sync + 'a;
+
+/// Tokens as requests bring them.
+struct Tokens {
+    known: Vec<HeaderValue>,
+    bad: Vec<HeaderValue>,
+}
+
+/// Loads what `plan` says; `live` is told a line now and then, and whether it is the last one of its rate.
+///
+/// # Errors
+/// Where it is not to be loaded, cannot be reached, or turns the first tokens away.
+pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
+    let first = plan.targets.first().ok_or_else(|| NotLoaded::new("there is nothing to load"))?;
+    let origin = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
+    if plan.targets.iter().any(|target| origin(target) != origin(first)) {
+        return Err(NotLoaded::new("the addresses are of several servers: load one after the other"));
+    }
+    let server = Arc::new(Server::find(first, &plan.reach, plan.http2).await?);
+    let tokens = match &plan.tokens {
+        Some(source) => Some(Tokens::get(source, plan.users).await?),
+        None => None,
+    };
+    let tokens = Arc::new(tokens);
+    meet(plan, &server, &tokens).await?;
+
+    let mut connections = Vec::new();
+    let mut report = Report::new(plan, server.address());
+    let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
+    loop {
+        let pace = Pace { rate, time: plan.step_time };
+        let requests = requests(plan, &tokens, pace).await?;
+        while connections.len() < plan.connections {
+            connections.push(server.connect().await?);
+        }
+        let row = step(plan, &server, &requests, &mut connections, pace, live).await?;
+        match row.borne {
+            true => borne = Some(rate),
+            false => too_high = Some(rate),
+        }
+        let is_open = row.let_in > 0;
+        report.rows.push(row);
+        if is_open {
+            // How fast it is does not matter any more.
+            break;
+        }
+        rate = match (borne, too_high) {
+            (Some(borne), None) if borne >= plan.until => break,
+            (Some(borne), None) => (borne * GROWTH).min(plan.until),
+            (Some(borne), Some(high)) if high / borne <= CLOSE => break,
+            (Some(borne), Some(high)) => (borne * high).sqrt(),
+            // Even the first was too much: lower, until one is borne or nothing is left.
+            (None, Some(high)) if high <= 1.0 => break,
+            (None, _) => rate / 4.0,
+        };
+        tokio::time::sleep(REST).await;
+    }
+    report.finish();
+    Ok(report)
+}
+
+impl Tokens {
+    async fn get(source: &Source, users: usize) -> Result<Self, NotLoaded> {
+        let values = |tokens: Vec<String>| -> Result<_, NotLoaded> {
+            tokens.iter().map(|token| authorization(token)).collect()
+        };
+        Ok(Self { known: values(source.tokens(users.max(1)).await?)?, bad: values(source.bad().await?)? })
+    }
+}
+
+/// Sends every known token once, so that all are known; whoever is turned away now would be turned away throughout.
+async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), NotLoaded> {
+    let known = tokens.as_ref().map_or(&[][..], |tokens| &tokens.known);
+    let mut connection = server.connect().await?;
+    for number in 0..known.len().max(plan.targets.len()) {
+        let mut request = client::request(&plan.targets[number % plan.targets.len()], plan.http2)?;
+        request.headers_mut().extend(plan.headers.iter().cloned());
+        if !known.is_empty() {
+            request.headers_mut().insert(AUTHORIZATION, known[number % known.len()].clone());
+        }
+        let status = connection.send(request).await?;
+        if status.is_success() {
+            continue;
+        }
+        let mend = match &plan.tokens {
+            Some(Source::Issuer(issuer)) => format!(
+                "\n  mend: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
+                 and its route says bearer = true",
+                issuer.configuration()
+            ),
+            _ => String::new(),
+        };
+        let target = &plan.targets[number % plan.targets.len()];
+        return Err(NotLoaded::new(format!("{target} answered {status} before there was any load{mend}")));
+    }
+    Ok(())
+}
+
+/// What makes the requests of a step. Tokens that were never seen are made before it begins.
+async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Result<Arc<Requests>, NotLoaded> {
+    let (mix, count) = (plan.mix, pace.count());
+    let unseen = match &plan.tokens {
+        Some(source) => {
+            let count = (0..count).filter(|number| mix.kind(*number) == Kind::Unseen).count();
+            let all = source.tokens(count).await?;
+            all.iter().map(|token| authorization(token)).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
+    let mut plain = Vec::new();
+    for target in &plan.targets {
+        let mut request = client::request(target, plan.http2)?;
+        request.headers_mut().extend(plan.headers.iter().cloned());
+        plain.push(request);
+    }
+    let (tokens, next) = (tokens.clone(), std::sync::atomic::AtomicUsize::new(0));
+    Ok(Arc::new(move |number| {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let mut request = plain[place % plain.len()].clone();
+        let Some(tokens) = &*tokens else { return (Kind::Known, request) };
+        let kind = mix.kind(number);
+        let token = match kind {
+            Kind::Known => &tokens.known[place % tokens.known.len()],
+            Kind::Bad => &tokens.bad[place % tokens.bad.len()],
+            Kind::Unseen => {
+                // As many as were counted above.
+                &unseen[next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % unseen.len()]
+            }
+        };
+        request.headers_mut().insert(AUTHORIZATION, token.clone());
+        (kind, request)
+    }))
+}
+
+/// Keeps one rate up for its time, and tells how it goes.
+async fn step(
+    plan: &Plan,
+    server: &Arc<Server>,
+    requests: &Arc<Requests>,
+    connections: &mut Vec<Connection>,
+    pace: Pace,
+    live: &Live<'_>,
+) -> Result<Row, NotLoaded> {
+    let step = Step::new(pace)?;
+    let telling = async {
+        let mut before = (0, Duration::ZERO);
+        loop {
+            tokio::time::sleep(LIVE).await;
+            let (tally, now) = (step.tally(), step.elapsed());
+            let seconds = (now - before.1).as_secs_f64();
+            live(&report::live_line(pace.rate, &tally, (tally.ended() - before.0) as f64 / seconds), false);
+            before = (tally.ended(), now);
+        }
+    };
+    let running = step.run(server, requests, std::mem::take(connections), plan.streams);
+    tokio::select! {
+        left = running => *connections = left,
+        never = telling => never,
+    }
+    let row = Row::of(pace.rate, pace.count(), &step.tally());
+    live(&row.line(), true);
+    Ok(row)
+}
+
+impl Row {
+    /// A rate is borne where nearly all of it is answered in its time, as it must be.
+    fn is_borne(offered: f64, achieved: f64, failed: f64) -> bool {
+        achieved >= BORNE * offered && failed <= FAILURES
+    }
+}

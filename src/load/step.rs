@@ -1,0 +1,237 @@
+//! One rate, for a while: requests at fixed times, whatever became of those before.
+//!
+//! What each took is counted from when it was to be sent, and not from when a connection was free for it: a server that
+//! stalls would otherwise be asked less just then, and its stall be counted once (coordinated omission).
+
+use super::NotLoaded;
+use super::client::{Connection, Server};
+use super::tokens::Kind;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// The longest time that is told apart, in microseconds.
+const LONGEST: u64 = 120_000_000;
+/// How long a connection is not tried again that has failed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The rate of a step, and how long it is kept up.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Requests a second.
+    pub rate: f64,
+    /// For how long.
+    pub time: Duration,
+}
+
+impl Pace {
+    /// How many requests that makes.
+    pub fn count(self) -> u64 {
+        (self.rate * self.time.as_secs_f64()).round().max(1.0) as u64
+    }
+
+    /// When the request of this number is to be sent, from the beginning.
+    fn due(self, number: u64) -> Duration {
+        Duration::from_secs_f64(number as f64 / self.rate)
+    }
+}
+
+/// What was measured so far.
+#[derive(Clone)]
+pub struct Tally {
+    /// How long requests took from when they were due, in microseconds.
+    pub due: Histogram<u64>,
+    /// How long they took from when they were sent.
+    pub sent: Histogram<u64>,
+    /// Requests that were answered as they must be.
+    pub good: u64,
+    /// Tokens that are not to be believed, and were: that is worse than any failure.
+    pub let_in: u64,
+    /// What else came, and how often.
+    pub failures: BTreeMap<String, u64>,
+    /// When the last answer came, from the beginning.
+    pub last: Duration,
+}
+
+impl Tally {
+    fn new() -> Result<Self, NotLoaded> {
+        let histogram =
+            || Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| NotLoaded::new(error.to_string()));
+        let (due, sent) = (histogram()?, histogram()?);
+        Ok(Self { due, sent, good: 0, let_in: 0, failures: BTreeMap::new(), last: Duration::ZERO })
+    }
+
+    /// How many requests came to an end.
+    pub fn ended(&self) -> u64 {
+        self.good + self.failed()
+    }
+
+    /// How many of them failed.
+    pub fn failed(&self) -> u64 {
+        self.let_in + self.failures.values().sum::<u64>()
+    }
+
+    fn count(&mut self, kind: Kind, answer: Result<StatusCode, NotLoaded>, due: Duration, sent: Duration) {
+        // Histograms take what is longer for the longest.
+        self.due.saturating_record(micros(due));
+        self.sent.saturating_record(micros(sent));
+        let failure = match (kind, answer) {
+            (Kind::Bad, Ok(StatusCode::UNAUTHORIZED)) => None,
+            (Kind::Bad, Ok(status)) if !status.is_client_error() && !status.is_server_error() => {
+                self.let_in += 1;
+                return;
+            }
+            (Kind::Known | Kind::Unseen, Ok(status)) if status.is_success() => None,
+            (_, Ok(status)) => Some(format!("answered {}", status.as_u16())),
+            (_, Err(error)) => Some(error.to_string()),
+        };
+        match failure {
+            None => self.good += 1,
+            Some(failure) => *self.failures.entry(failure).or_default() += 1,
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A step that is under way.
+pub struct Step {
+    pace: Pace,
+    begun: Instant,
+    /// As many as are due and nobody has taken.
+    due: Semaphore,
+    next: AtomicU64,
+    tally: Mutex<Tally>,
+}
+
+/// Makes the request of a number.
+pub type Requests = dyn Fn(u64) -> (Kind, Request<Empty<Bytes>>) + Send + Sync;
+
+impl Step {
+    /// A step of this pace.
+    ///
+    /// # Errors
+    /// Where nothing can be measured.
+    pub fn new(pace: Pace) -> Result<Arc<Self>, NotLoaded> {
+        let (due, next, tally) = (Semaphore::new(0), AtomicU64::new(0), Mutex::new(Tally::new()?));
+        Ok(Arc::new(Self { pace, begun: Instant::now(), due, next, tally }))
+    }
+
+    /// What was measured so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long it has been going on.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Sends all requests over `connections`, each with so many `streams` where it takes several side by side; those
+    /// that are not answered as long again after the last was due are given up.
+    pub async fn run(
+        self: &Arc<Self>,
+        server: &Arc<Server>,
+        requests: &Arc<Requests>,
+        connections: Vec<Connection>,
+        streams: usize,
+    ) -> Vec<Connection> {
+        let mut senders = JoinSet::new();
+        for connection in connections {
+            let mut others = Vec::new();
+            while others.len() + 1 < streams
+                && let Some(other) = connection.beside()
+            {
+                others.push(other);
+            }
+            for (at, connection) in others.into_iter().chain([connection]).enumerate() {
+                let (step, server, requests) = (self.clone(), server.clone(), requests.clone());
+                let first = at == 0;
+                senders
+                    .spawn(async move { step.send(&server, &*requests, connection).await.filter(|_| first) });
+            }
+        }
+        let clock = self.clone();
+        // A thread of its own: the runtime's timers are not exact enough, and the load must not hold it up.
+        let ticking = std::thread::spawn(move || clock.tick());
+        let mut left = Vec::new();
+        let all = async {
+            while let Some(sender) = senders.join_next().await {
+                left.extend(sender.ok().flatten());
+            }
+        };
+        drop(tokio::time::timeout(2 * self.pace.time + PAUSE, all).await);
+        self.due.close();
+        drop(ticking.join());
+        left
+    }
+
+    /// Lets requests go when they are due.
+    fn tick(&self) {
+        let count = self.pace.count();
+        let mut given = 0;
+        while given < count && !self.due.is_closed() {
+            let due = (self.begun.elapsed().as_secs_f64() * self.pace.rate).floor() as u64 + 1;
+            let due = due.min(count);
+            if due > given {
+                self.due.add_permits(usize::try_from(due - given).unwrap_or(usize::MAX >> 3));
+                given = due;
+            }
+            let wait = self.pace.due(given).saturating_sub(self.begun.elapsed());
+            // Not longer than it takes somebody to see that it is over.
+            std::thread::sleep(wait.min(Duration::from_millis(50)));
+        }
+        // Nothing more comes: whoever still waits for some sees that its number is too high.
+        self.due.add_permits(Semaphore::MAX_PERMITS >> 2);
+    }
+
+    fn count(&self, kind: Kind, answer: Result<StatusCode, NotLoaded>, due: Duration, sent: Duration) {
+        let end = self.begun.elapsed();
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.count(kind, answer, due, sent);
+        tally.last = tally.last.max(end);
+    }
+
+    /// Sends what is due, one after another, as long as there is something; answers with the connection, if it is of
+    /// use.
+    async fn send(&self, server: &Server, requests: &Requests, connection: Connection) -> Option<Connection> {
+        let mut connection = Some(connection);
+        while let Ok(permit) = self.due.acquire().await {
+            permit.forget();
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.pace.count() {
+                break;
+            }
+            let (kind, request) = requests(number);
+            let sent = Instant::now();
+            let answer = match &mut connection {
+                Some(open) => open.send(request).await,
+                None => match server.connect().await {
+                    Ok(mut open) => {
+                        let answer = open.send(request).await;
+                        connection = Some(open);
+                        answer
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let broken = answer.is_err();
+            let end = self.begun.elapsed();
+            self.count(kind, answer, end.saturating_sub(self.pace.due(number)), sent.elapsed());
+            if broken {
+                connection = None;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        connection
+    }
+}

@@ -1,0 +1,280 @@
+//! The tokens that requests bring: of people who come again, of people who were never seen, and some that must not open
+//! anything.
+
+use super::{NotLoaded, Reach, client};
+use crate::base::{Clock as _, Duration, Secret, SystemClock, b64};
+use crate::jose::{self, Algorithm, SigningKey};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use url::Url;
+
+/// How long a token counts: longer than a load test takes.
+const LIFETIME: Duration = Duration::from_secs(6 * 3600);
+/// How many tokens are asked for side by side.
+const AT_ONCE: usize = 16;
+/// What the private key and the key set are called in their folder.
+const KEY: &str = "key.der";
+const JWKS: &str = "jwks.json";
+
+/// An issuer that exists for load tests: the file of the Narthex under test trusts it by name.
+pub struct Issuer {
+    folder: PathBuf,
+    key: SigningKey,
+    claims: Claims,
+    /// How many people were made up so far.
+    people: AtomicU64,
+}
+
+/// What its tokens say.
+pub struct Claims {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// `scope`.
+    pub scope: String,
+}
+
+/// A program that gets its tokens by `client_credentials` (RFC 6749, section 4.4).
+pub struct Program {
+    endpoint: Url,
+    id: String,
+    secret: Secret,
+    /// Empty, where it asks for all that it may have.
+    scope: String,
+    http: reqwest::Client,
+}
+
+/// Where tokens come from.
+pub enum Source {
+    /// They are signed here.
+    Issuer(Issuer),
+    /// The deployment under test issues them.
+    Program(Program),
+}
+
+impl Source {
+    /// So many tokens that nobody has seen.
+    ///
+    /// # Errors
+    /// Where there are none to be had.
+    pub async fn tokens(&self, count: usize) -> Result<Vec<String>, NotLoaded> {
+        match self {
+            Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect(),
+            Self::Program(program) => {
+                let all = futures_util::stream::iter((0..count).map(|_| program.token()));
+                all.buffer_unordered(AT_ONCE).try_collect().await
+            }
+        }
+    }
+
+    /// Tokens that open nothing: each is wrong in its own way.
+    ///
+    /// # Errors
+    /// Where a good one is needed, and not to be had.
+    pub async fn bad(&self) -> Result<Vec<String>, NotLoaded> {
+        match self {
+            Self::Issuer(issuer) => issuer.bad(),
+            Self::Program(program) => Ok(spoilt(&program.token().await?).into()),
+        }
+    }
+}
+
+impl Program {
+    /// A program that reaches its endpoint as the load reaches the server, wherever that is.
+    ///
+    /// # Errors
+    /// Where it cannot be found, is not to be loaded, or its authorities cannot be read.
+    pub async fn new(
+        endpoint: Url,
+        id: String,
+        secret: Secret,
+        scope: String,
+        reach: &Reach,
+    ) -> Result<Self, NotLoaded> {
+        let mut http = reqwest::Client::builder().timeout(client::PATIENCE).no_proxy();
+        let address = reach.find(&endpoint).await?;
+        if let Some(host) = endpoint.host_str() {
+            http = http.resolve(host, address);
+        }
+        if let Some(file) = &reach.cacert {
+            let wrong = |why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
+            let pem = tokio::fs::read(file).await.map_err(|error| wrong(&error))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))?;
+            http = http.tls_certs_only(roots);
+        }
+        let http = http.build().map_err(|error| NotLoaded::new(client::why(&error)))?;
+        Ok(Self { endpoint, id, secret, scope, http })
+    }
+
+    async fn token(&self) -> Result<String, NotLoaded> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            access_token: String,
+        }
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        if !self.scope.is_empty() {
+            form.append_pair("scope", &self.scope);
+        }
+        let failed = |why: String| NotLoaded::new(format!("{}: {why}", self.endpoint));
+        let request = self.http.post(self.endpoint.clone()).basic_auth(&self.id, Some(self.secret.expose()));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
+        let answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| failed(client::why(&error)))?;
+        if !status.is_success() {
+            let told = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            return Err(failed(format!("it answered {status}: {told}")));
+        }
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+        Ok(answer.access_token)
+    }
+}
+
+/// What a good token becomes in the wrong hands: its signature cut off, of somebody else's letters, or none at all.
+fn spoilt(good: &str) -> [String; 4] {
+    let (rest, signature) = good.rsplit_once('.').unwrap_or((good, ""));
+    let claims = rest.split_once('.').map_or("", |(_, claims)| claims);
+    [
+        good[..good.len() - 8.min(signature.len())].to_owned(),
+        format!("{rest}.{}", "A".repeat(signature.len())),
+        format!("{}.{claims}.", b64(r#"{"alg":"none","typ":"at+jwt"}"#)),
+        "no-token".to_owned(),
+    ]
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody's who comes again and again.
+    Known,
+    /// Somebody's who was never seen.
+    Unseen,
+    /// One that is not to be believed.
+    Bad,
+}
+
+/// How many in a hundred requests bring which token.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// Tokens that were never seen.
+    pub unseen: f64,
+    /// Tokens that are not to be believed.
+    pub bad: f64,
+}
+
+impl Mix {
+    /// What the request of this number brings; each kind is spread evenly over all of them.
+    pub fn kind(self, number: u64) -> Kind {
+        // Multiples of the golden ratio fill the interval most evenly.
+        let place = (number as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
+        match place {
+            place if place < self.bad => Kind::Bad,
+            place if place < self.bad + self.unseen => Kind::Unseen,
+            _ => Kind::Known,
+        }
+    }
+}
+
+impl Issuer {
+    /// The issuer whose key is in `folder`, made where there is none.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read or written.
+    pub fn in_folder(folder: &Path, claims: Claims) -> Result<Self, NotLoaded> {
+        let wrong =
+            |file: &Path, why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
+        let (key_file, jwks_file) = (folder.join(KEY), folder.join(JWKS));
+        if !key_file.exists() {
+            std::fs::create_dir_all(folder).map_err(|error| wrong(folder, &error))?;
+            let der = SigningKey::generate(Algorithm::Es256).map_err(|error| wrong(&key_file, &error))?;
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&key_file)
+                .map_err(|error| wrong(&key_file, &error))?;
+            file.write_all(&der).map_err(|error| wrong(&key_file, &error))?;
+        }
+        let der = std::fs::read(&key_file).map_err(|error| wrong(&key_file, &error))?;
+        let key =
+            SigningKey::read("load", Algorithm::Es256, &der).map_err(|error| wrong(&key_file, &error))?;
+        let jwks = serde_json::json!({"keys": [key.jwk()]}).to_string();
+        // Written only where it says something else: the Narthex under test watches the file.
+        if std::fs::read_to_string(&jwks_file).is_ok_and(|known| known != jwks) || !jwks_file.exists() {
+            std::fs::write(&jwks_file, jwks).map_err(|error| wrong(&jwks_file, &error))?;
+        }
+        Ok(Self { folder: folder.to_owned(), key, claims, people: AtomicU64::new(0) })
+    }
+
+    /// What the file of the Narthex under test must say for these tokens to count.
+    pub fn configuration(&self) -> String {
+        let jwks = self.folder.join(JWKS);
+        let jwks = jwks.canonicalize().unwrap_or(jwks);
+        format!(
+            "[[issuer]]\nname = \"load\"\nurl = \"{}\"\naudience = \"{}\"\njwks = \"{}\"\n",
+            self.claims.issuer,
+            self.claims.audience,
+            jwks.display()
+        )
+    }
+
+    /// A token of somebody who was never seen.
+    fn token(&self) -> Result<String, NotLoaded> {
+        let person = self.people.fetch_add(1, Ordering::Relaxed);
+        self.sign(&self.key, person, &self.claims.audience, LIFETIME)
+    }
+
+    fn bad(&self) -> Result<Vec<String>, NotLoaded> {
+        let audience = &self.claims.audience;
+        let failed = |error: jose::KeyError| NotLoaded::new(error.to_string());
+        let stranger = SigningKey::generate(Algorithm::Es256).map_err(failed)?;
+        let stranger = SigningKey::read("load", Algorithm::Es256, &stranger).map_err(failed)?;
+        let good = self.sign(&self.key, 0, audience, LIFETIME)?;
+        let own = [
+            self.sign(&stranger, 0, audience, LIFETIME)?,
+            self.sign(&self.key, 0, audience, Duration::ZERO)?,
+            self.sign(&self.key, 0, "somebody-else", LIFETIME)?,
+        ];
+        Ok(own.into_iter().chain(spoilt(&good)).collect())
+    }
+
+    fn sign(
+        &self,
+        key: &SigningKey,
+        person: u64,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<String, NotLoaded> {
+        // One that has ended, ended long enough ago for any clock.
+        let now = SystemClock.now().seconds() - if lifetime.is_zero() { 3600 } else { 0 };
+        let exp = now + i64::try_from(lifetime.as_secs()).unwrap_or(0);
+        let claims = serde_json::json!({
+            "iss": self.claims.issuer, "aud": audience, "sub": format!("person{person}"),
+            "client_id": "narthex-load", "scope": self.claims.scope, "iat": now, "exp": exp,
+            "jti": format!("{now}.{person}"), "email": format!("person{person}@example.com"),
+            "email_verified": true,
+        });
+        // RFC 9068, section 2.1.
+        jose::sign(key, &[("typ", "at+jwt".into())], &claims)
+            .map_err(|error| NotLoaded::new(error.to_string()))
+    }
+}
+
+/// `Authorization` with a token (RFC 6750, section 2.1).
+///
+/// # Errors
+/// Where it is no text for a header.
+pub fn authorization(token: &str) -> Result<HeaderValue, NotLoaded> {
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value = value.map_err(|_| NotLoaded::new("a token is no header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,191 @@
+//! `narthex load`: what it measures is so.
+
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use serde_json::Value;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
+
+/// An app that answers each request after the one before, and takes so long for each; once, as long as it is told.
+struct Paced {
+    port: u16,
+    free_at: Arc<Mutex<Instant>>,
+}
+
+impl Paced {
+    async fn start(each: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let free_at = Arc::new(Mutex::new(Instant::now()));
+        let of_all = free_at.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(answer(stream, of_all.clone(), each));
+            }
+        });
+        Self { port, free_at }
+    }
+
+    /// Nothing is answered for so long.
+    fn stall(&self, time: Duration) {
+        *self.free_at.lock().unwrap() += time;
+    }
+}
+
+async fn answer(mut stream: TcpStream, free_at: Arc<Mutex<Instant>>, each: Duration) {
+    let mut head = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(read @ 1..) => head.extend_from_slice(&piece[..read]),
+            _ => return,
+        }
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        head.clear();
+        let ready = {
+            let mut free_at = free_at.lock().unwrap();
+            *free_at = (*free_at).max(Instant::now()) + each;
+            *free_at
+        };
+        tokio::time::sleep_until(ready.into()).await;
+        if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs `narthex load`, in the folder of `narthex`.
+async fn load(narthex: &Narthex, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+    command.arg("load").current_dir(narthex.folder()).env("NARTHEX_LOAD_CLIENT_SECRET", SECRET);
+    command.args(["--cacert", "certs/local-authority.pem", "--json"]).args(arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    let told = || String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told()))
+}
+
+fn told(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
+    let upstream = Paced::start(Duration::from_micros(2500)).await;
+    let narthex = NarthexBuilder::new()
+        .tables("[[issuer]]\nname = \"other\"\nurl = \"https://idp.example.com\"\naudience = \"x\"\n")
+        .route("app", upstream.port, "bearer = true")
+        .start();
+    let url = format!("{}/photos/1", narthex.origin("app"));
+    let tokens = ["--issuer", "load", "--users", "100", "--unseen", "5", "--bad", "5"];
+    // Nobody trusts its tokens yet, and it says what the file must say for that.
+    let first = told(&load(&narthex, &[&tokens[..], &[&url]].concat()).await);
+    let (_, block) = first.split_once("says\n\n").unwrap_or_else(|| panic!("{first}"));
+    let (block, rest) = block.split_once("\n\n").unwrap();
+    assert!(rest.contains("bearer = true"), "{first}");
+    narthex.edit(|text| text + "\n" + block + "\n");
+    narthex.wait_for_log("\"event\":\"reload\"");
+
+    let steps = ["--rate", "100", "--until", "3000", "--step-time", "2", "--report", "load.html"];
+    let report = report(&load(&narthex, &[&tokens[..], &steps, &[&url]].concat()).await);
+    let knee = report["knee"].as_f64().unwrap();
+    assert!(
+        (360.0..=440.0).contains(&knee),
+        "an upstream that bears 400 a second was found to bear {knee}: {report}"
+    );
+    assert_eq!(report["found"], true, "{report}");
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["let_in"] == 0), "{report}");
+    let borne = rows.iter().filter(|row| row["borne"] == true);
+    borne.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
+    let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
+    assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_counts_for_all_that_were_due_in_it() {
+    let upstream = Paced::start(Duration::from_micros(100)).await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let url = format!("{}/", narthex.origin("app"));
+    let stalls = async {
+        // In the middle of the step, wherever that is: the program starts in much less than a second.
+        tokio::time::sleep(Duration::from_millis(2000)).await;
+        upstream.stall(Duration::from_millis(1500));
+    };
+    let steps = ["--rate", "200", "--until", "200", "--step-time", "4", "--connections", "1", &url];
+    let (output, ()) = tokio::join!(load(&narthex, &steps), stalls);
+    let report = report(&output);
+    let row = &report["rows"][0];
+    // One connection waits once; three of eight seconds' requests were due meanwhile, or had to wait behind those.
+    assert!(row["p90"].as_u64().unwrap() > 500_000, "{report}");
+    assert!(row["p99_sent"].as_u64().unwrap() < 100_000, "{report}");
+    assert!(row["max"].as_u64().unwrap() > 1_300_000, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
+    let upstream = Paced::start(Duration::from_micros(10)).await;
+    let pool = format!(
+        "[[user_pool]]\nname = \"people\"\n[[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\"]\n\
+         [[user_pool.client]]\nname = \"load\"\nid = \"load\"\nsecret = \"{SECRET}\"\n\
+         allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\"]\n"
+    );
+    let narthex = NarthexBuilder::new()
+        .tables(&pool)
+        .route("app", upstream.port, "bearer = true\nscopes = [\"photos/read\"]")
+        .route("open", upstream.port, "access = \"public\"\nbearer = false")
+        .start();
+    let endpoint = format!("{}/oauth2/token", narthex.origin("auth"));
+    let client = ["--client-id", "load", "--token-endpoint", &endpoint, "--scope", "photos/read"];
+    let pace = ["--rate", "100", "--until", "100", "--step-time", "1", "--users", "20"];
+    let mix = ["--unseen", "20", "--bad", "20"];
+    for more in [&["--http2", "--connections", "2"][..], &["--connections", "8"]] {
+        let url = format!("{}/photos/1", narthex.origin("app"));
+        let report = report(&load(&narthex, &[&client[..], &pace, &mix, more, &[&url]].concat()).await);
+        let row = &report["rows"][0];
+        assert_eq!(
+            (&row["good"], &row["let_in"], &row["borne"]),
+            (&100.into(), &0.into(), &true.into()),
+            "{report}"
+        );
+    }
+    // A door that opens to whoever comes is told as what it is.
+    let url = format!("{}/", narthex.origin("open"));
+    let told = told(&load(&narthex, &[&client[..], &pace, &mix, &[&url]].concat()).await);
+    assert!(told.contains(" requests passed with tokens that must open nothing"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_this_machine_is_loaded_unless_it_is_said() {
+    let upstream = Paced::start(Duration::from_micros(10)).await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let own = format!("{}/", narthex.origin("app"));
+    let elsewhere = ["--connect-to", "192.0.2.1:443"];
+    let endpoint = ["--client-id", "load", "--token-endpoint", "https://192.0.2.1/oauth2/token"];
+    for arguments in
+        [&["https://192.0.2.1/"][..], &[&elsewhere[..], &[&own]].concat(), &[&endpoint[..], &[&own]].concat()]
+    {
+        let told = told(&load(&narthex, arguments).await);
+        assert!(told.contains("is not this machine") && told.contains("--i-own-this-host"), "{told}");
+    }
+    // Of what is wrong with its words, too, it says how to mend it.
+    for (arguments, mend) in [
+        (&["--bad", "1", &own][..], "say where they come from"),
+        (&["--rate", "0", &own], "it lies between 1 and 1000000"),
+        (&["ftp://localhost/"], "write it like https://app.example.com/"),
+        (&[&own, "https://localhost:1/"], "of several servers"),
+    ] {
+        let told = told(&load(&narthex, arguments).await);
+        assert!(told.contains(mend), "{told}");
+    }
+}
