@@ -174,7 +174,7 @@ async fn plan(arguments: Arguments) -> Result<Plan, Fatal> {
     let tokens = match (arguments.issuer, arguments.client_id, arguments.token_endpoint) {
         (Some(folder), _, _) => {
             let claims = Claims { issuer: arguments.issuer_url, audience: arguments.audience, scope };
-            Some(Source::Issuer(Issuer::in_folder(&folder, claims).map_err(fatal)?))
+            Some(Source::Issuer(Box::new(Issuer::in_folder(&folder, claims).map_err(fatal)?)))
         }
         (None, Some(id), Some(endpoint)) => {
             let secret = std::env::var(SECRET)

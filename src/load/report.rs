@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 /// A plot's size, in the units of its drawing, and what its axes' numbers take of that.
 const SIZE: (f64, f64) = (720.0, 300.0);
 const MARGIN: (f64, f64) = (64.0, 28.0);
+/// The height of a line's name.
+const NAME: f64 = 14.0;
 
 /// What one rate came to. Times are in microseconds, counted from when a request was due.
 #[derive(Clone, Debug, Serialize)]
@@ -263,7 +265,23 @@ struct Axis {
     length: f64,
 }
 
+/// The step of the numbers of an axis up to `most`: a round one.
+fn round_step(most: f64) -> f64 {
+    let tenth = 10_f64.powf((most / 5.0).log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|times| times * tenth)
+        .into_iter()
+        .find(|step| *step >= most / 5.0)
+        .unwrap_or(most)
+}
+
 impl Axis {
+    /// One that begins at nothing, and ends at a round number.
+    fn up_to(most: f64, length: f64) -> Self {
+        let step = round_step(most);
+        Self { from: 0.0, to: (most / step).ceil() * step, decades: false, length }
+    }
+
     fn place(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.decades { value.max(self.from).log10() } else { value };
         self.length * (scale(value) - scale(self.from)) / (scale(self.to) - scale(self.from))
@@ -279,7 +297,8 @@ impl Axis {
             }
             return numbers;
         }
-        (0..=5).map(|fifth| self.from + (self.to - self.from) * f64::from(fifth) / 5.0).collect()
+        let step = round_step(self.to);
+        (0..).map(|at| f64::from(at) * step).take_while(|number| *number <= self.to * 1.001).collect()
     }
 }
 
@@ -294,7 +313,7 @@ impl Plot {
         let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(1e-3, f64::max);
         let least = all().map(|point| point.1).fold(f64::INFINITY, f64::min).max(1e-3);
         let (width, height) = (SIZE.0 - 2.0 * MARGIN.0, SIZE.1 - 2.0 * MARGIN.1);
-        let across = Axis { from: 0.0, to: most(|point| point.0), decades: false, length: width };
+        let across = Axis::up_to(most(|point| point.0), width);
         let up = match decades {
             true => Axis {
                 from: 10_f64.powf(least.log10().floor()),
@@ -302,7 +321,7 @@ impl Plot {
                 decades,
                 length: height,
             },
-            false => Axis { from: 0.0, to: most(|point| point.1), decades, length: height },
+            false => Axis::up_to(most(|point| point.1), height),
         };
         let x = |value| MARGIN.0 + across.place(value);
         let y = |value| SIZE.1 - MARGIN.1 - up.place(value);
@@ -315,16 +334,20 @@ impl Plot {
             let end = points.last().map_or((0.0, 0.0), |(rate, value)| (x(*rate), y(*value)));
             Line { name, points: text, end }
         };
+        let mut drawn: Vec<Line> = lines.iter().map(line).collect();
+        // Lines that end together have names below one another.
+        let mut order: Vec<usize> = (0..drawn.len()).collect();
+        order.sort_by(|one, other| drawn[*one].end.1.total_cmp(&drawn[*other].end.1));
+        let mut free = 0.0;
+        for at in order {
+            let end = &mut drawn[at].end.1;
+            *end = end.max(free);
+            free = *end + NAME;
+        }
         let numbers = |axis: &Axis, place: &dyn Fn(f64) -> f64| {
             axis.numbers().into_iter().map(|number| (place(number), short(number))).collect()
         };
-        Self {
-            title,
-            lines: lines.iter().map(line).collect(),
-            across: numbers(&across, &x),
-            up: numbers(&up, &y),
-            knee: knee.map(x),
-        }
+        Self { title, lines: drawn, across: numbers(&across, &x), up: numbers(&up, &y), knee: knee.map(x) }
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Program {
 /// Where tokens come from.
 pub enum Source {
     /// They are signed here.
-    Issuer(Issuer),
+    Issuer(Box<Issuer>),
     /// The deployment under test issues them.
     Program(Program),
 }
