@@ -275,8 +275,9 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
-    // Not `to_str`, which looks at one letter after another: a token has many.
-    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
+    // Not `to_str`, which looks at one letter after another: a token has many. One with other letters than it may have
+    // is none.
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ())?;
     let end = memchr::memchr2(b' ', b'\t', text.as_bytes()).unwrap_or(text.len());
     let (scheme, token) = text.split_at(end);
     match (scheme.eq_ignore_ascii_case("bearer"), next) {
@@ -290,10 +291,13 @@ pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
 /// credentials.
 pub fn is_preflight(session: &Session) -> bool {
     let header = session.req_header();
+    if header.method != Method::OPTIONS {
+        return false;
+    }
     let has = |name| header.headers.contains_key(name);
     let empty = header.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
     let bare = empty && !has(TRANSFER_ENCODING) && !has(AUTHORIZATION) && !has(COOKIE);
-    header.method == Method::OPTIONS && bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
+    bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change

@@ -161,6 +161,14 @@ impl Connection {
         }
     }
 
+    /// Whether the server has ended it, as servers do after so many requests or so long.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
     /// Sends a request, and reads its answer to the end.
     ///
     /// # Errors

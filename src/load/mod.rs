@@ -32,6 +32,8 @@ const GROWTH: f64 = 1.5;
 const CLOSE: f64 = 1.04;
 /// The share of a rate that must be answered in its time for it to be borne.
 const BORNE: f64 = 0.97;
+/// How many tokens are made for one step that were never seen.
+const MOST_UNSEEN: f64 = 1e6;
 /// The share of requests that may fail.
 const FAILURES: f64 = 0.01;
 
@@ -99,6 +101,14 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
     let origin = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
     if plan.targets.iter().any(|target| origin(target) != origin(first)) {
         return Err(NotLoaded::new("the addresses are of several servers: load one after the other"));
+    }
+    let unseen = plan.until * plan.step_time.as_secs_f64() * plan.mix.unseen / 100.0;
+    if unseen > MOST_UNSEEN {
+        return Err(NotLoaded::new(format!(
+            "{} requests a second would bring {unseen:.0} tokens that were never seen, and {MOST_UNSEEN:.0} are made \
+             beforehand at most\n  mend: lower --unseen, --until or --step-time",
+            plan.until
+        )));
     }
     let server = Arc::new(Server::find(first, &plan.reach, plan.http2).await?);
     let tokens = match &plan.tokens {

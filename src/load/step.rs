@@ -213,7 +213,7 @@ impl Step {
             }
             let (kind, request) = requests(number);
             let sent = Instant::now();
-            let answer = match &mut connection {
+            let answer = match connection.as_mut().filter(|open| !open.is_over()) {
                 Some(open) => open.send(request).await,
                 None => match server.connect().await {
                     Ok(mut open) => {

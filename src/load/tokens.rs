@@ -98,6 +98,8 @@ impl Program {
         reach: &Reach,
     ) -> Result<Self, NotLoaded> {
         let mut http = reqwest::Client::builder().timeout(client::PATIENCE).no_proxy();
+        // It would lead elsewhere.
+        http = http.redirect(reqwest::redirect::Policy::none());
         let address = reach.find(&endpoint).await?;
         if let Some(host) = endpoint.host_str() {
             http = http.resolve(host, address);

@@ -1,5 +1,6 @@
 //! `narthex load`: what it measures is so.
 
+use crate::check::readme;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -69,6 +70,20 @@ async fn load(narthex: &Narthex, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
+/// What a line of the README ends with, with fewer requests and for this deployment.
+async fn by_hand(narthex: &Narthex, line: &str) -> String {
+    let program = format!("{} load --cacert certs/local-authority.pem", env!("CARGO_BIN_EXE_narthex"));
+    let few = "--rate 50 --step-time 0.5 --users 10 --until 50";
+    let line = line.replace("--until 20000 ", "").replace("narthex load", &format!("{program} {few}"));
+    let line = line.replace("https://photos.example.com", &narthex.origin("app"));
+    let line = line.replace("https://auth.example.com", &narthex.origin("auth"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).current_dir(narthex.folder()).env("REPORTER_SECRET", SECRET);
+    let output = tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().last().unwrap_or_default().to_owned()
+}
+
 fn report(output: &Output) -> Value {
     let told = || String::from_utf8_lossy(&output.stderr).into_owned();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told()))
@@ -108,6 +123,12 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     assert!(rows.iter().all(|row| row["let_in"] == 0), "{report}");
     let borne = rows.iter().filter(|row| row["borne"] == true);
     borne.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
+    for line in readme("## How much it bears", "sh").lines() {
+        assert_eq!(
+            by_hand(&narthex, line).await,
+            "It bore 50 requests a second, and more was not asked for."
+        );
+    }
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
     assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
 }
@@ -137,7 +158,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
     let upstream = Paced::start(Duration::from_micros(10)).await;
     let pool = format!(
         "[[user_pool]]\nname = \"people\"\n[[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\"]\n\
-         [[user_pool.client]]\nname = \"load\"\nid = \"load\"\nsecret = \"{SECRET}\"\n\
+         [[user_pool.client]]\nname = \"reporter\"\nid = \"reporter\"\nsecret = \"{SECRET}\"\n\
          allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\"]\n"
     );
     let narthex = NarthexBuilder::new()
@@ -146,7 +167,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
         .route("open", upstream.port, "access = \"public\"\nbearer = false")
         .start();
     let endpoint = format!("{}/oauth2/token", narthex.origin("auth"));
-    let client = ["--client-id", "load", "--token-endpoint", &endpoint, "--scope", "photos/read"];
+    let client = ["--client-id", "reporter", "--token-endpoint", &endpoint, "--scope", "photos/read"];
     let pace = ["--rate", "100", "--until", "100", "--step-time", "1", "--users", "20"];
     let mix = ["--unseen", "20", "--bad", "20"];
     for more in [&["--http2", "--connections", "2"][..], &["--connections", "8"]] {
@@ -159,6 +180,8 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
             "{report}"
         );
     }
+    let line = readme("as any program does", "sh");
+    assert_eq!(by_hand(&narthex, &line).await, "It bore 50 requests a second, and more was not asked for.");
     // A door that opens to whoever comes is told as what it is.
     let url = format!("{}/", narthex.origin("open"));
     let told = told(&load(&narthex, &[&client[..], &pace, &mix, &[&url]].concat()).await);
@@ -182,6 +205,10 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
     for (arguments, mend) in [
         (&["--bad", "1", &own][..], "say where they come from"),
         (&["--rate", "0", &own], "it lies between 1 and 1000000"),
+        (
+            &["--issuer", "load", "--unseen", "100", "--rate", "1000000", "--step-time", "3600", &own],
+            "lower --unseen",
+        ),
         (&["ftp://localhost/"], "write it like https://app.example.com/"),
         (&[&own, "https://localhost:1/"], "of several servers"),
     ] {
