@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
@@ -75,6 +76,32 @@ fn host(url: &Url) -> Result<&str, NotLoaded> {
 pub enum Connection {
     Http1(http1::SendRequest<Empty<Bytes>>),
     Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+/// The place of one connection: whoever sends on it takes it, and opens it where it is not open.
+#[derive(Default)]
+pub struct Line(Mutex<Option<Connection>>);
+
+impl Line {
+    /// The connection, for one request.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub async fn take(&self, server: &Server) -> Result<Connection, NotLoaded> {
+        // Held while it is opened, so that those who send side by side open one and not one each.
+        let mut place = self.0.lock().await;
+        let connection = match place.take().filter(|open| !open.is_over()) {
+            Some(open) => open,
+            None => server.connect().await?,
+        };
+        *place = connection.beside();
+        Ok(connection)
+    }
+
+    /// Leaves the connection for the next request.
+    pub async fn put_back(&self, connection: Connection) {
+        self.0.lock().await.get_or_insert(connection);
+    }
 }
 
 impl Server {

@@ -3,6 +3,7 @@
 //! It measures from outside, as a client does, and knows nothing of the gateway but its address.
 
 mod client;
+mod page;
 mod report;
 mod step;
 mod tokens;
@@ -12,7 +13,7 @@ pub use tokens::{Claims, Issuer, Mix, Program, Source};
 
 pub use client::Reach;
 
-use client::{Connection, Server};
+use client::{Line, Server};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use std::fmt;
@@ -118,16 +119,16 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
     let tokens = Arc::new(tokens);
     meet(plan, &server, &tokens).await?;
 
-    let mut connections = Vec::new();
+    let lines: Vec<Arc<Line>> = (0..plan.connections).map(|_| Arc::default()).collect();
     let mut report = Report::new(plan, server.address());
     let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
         let pace = Pace { rate, time: plan.step_time };
         let requests = requests(plan, &tokens, pace).await?;
-        while connections.len() < plan.connections {
-            connections.push(server.connect().await?);
+        for line in &lines {
+            line.put_back(line.take(&server).await?).await;
         }
-        let row = step(plan, &server, &requests, &mut connections, pace, live).await?;
+        let row = step(plan, &server, &requests, &lines, pace, live).await?;
         match row.borne {
             true => borne = Some(rate),
             false => too_high = Some(rate),
@@ -231,7 +232,7 @@ async fn step(
     plan: &Plan,
     server: &Arc<Server>,
     requests: &Arc<Requests>,
-    connections: &mut Vec<Connection>,
+    lines: &[Arc<Line>],
     pace: Pace,
     live: &Live<'_>,
 ) -> Result<Row, NotLoaded> {
@@ -246,9 +247,10 @@ async fn step(
             before = (tally.ended(), now);
         }
     };
-    let running = step.run(server, requests, std::mem::take(connections), plan.streams);
+    // By HTTP/1.1 a connection takes one request at a time.
+    let streams = if plan.http2 { plan.streams } else { 1 };
     tokio::select! {
-        left = running => *connections = left,
+        () = step.run(server, requests, lines, streams) => {}
         never = telling => never,
     }
     let row = Row::of(pace.rate, pace.count(), &step.tally());

@@ -1,17 +1,10 @@
-//! What came of a load test: a line while it goes on, a table, a page with plots, JSON.
+//! What came of a load test: a line while it goes on, a table, JSON.
 
+use super::Plan;
 use super::step::Tally;
-use super::{NotLoaded, Plan};
-use askama::Template;
 use serde::Serialize;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
-
-/// A plot's size, in the units of its drawing, and what its axes' numbers take of that.
-const SIZE: (f64, f64) = (720.0, 300.0);
-const MARGIN: (f64, f64) = (64.0, 28.0);
-/// The height of a line's name.
-const NAME: f64 = 14.0;
 
 /// What one rate came to. Times are in microseconds, counted from when a request was due.
 #[derive(Clone, Debug, Serialize)]
@@ -160,30 +153,6 @@ impl Report {
             (None, _) => "It bore none of these rates.".to_owned(),
         }
     }
-
-    /// A page that shows it, on its own.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn html(&self) -> Result<String, NotLoaded> {
-        let mut rows = self.rows.clone();
-        rows.sort_by(|one, other| one.offered.total_cmp(&other.offered));
-        let line = |name: &'static str, of: &dyn Fn(&Row) -> f64| {
-            (name, rows.iter().map(|row| (row.offered, of(row))).collect::<Vec<_>>())
-        };
-        let latencies = [
-            line("p50", &|row| row.p50 as f64 / 1000.0),
-            line("p99", &|row| row.p99 as f64 / 1000.0),
-            line("p99.9", &|row| row.p999 as f64 / 1000.0),
-        ];
-        let rates = [line("asked", &|row| row.offered), line("answered", &|row| row.achieved)];
-        let plots = vec![
-            Plot::new("How long requests take, in milliseconds, at each rate", &latencies, true, self.knee),
-            Plot::new("How many are answered, a second", &rates, false, self.knee),
-        ];
-        let page = Page { report: self, rows: &rows, plots };
-        page.render().map_err(|error| NotLoaded::new(error.to_string()))
-    }
 }
 
 /// The table.
@@ -227,136 +196,5 @@ fn time(micros: u64) -> String {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
         _ => format!("{:.2} s", micros as f64 / 1e6),
-    }
-}
-
-#[derive(Template)]
-#[template(path = "load.html")]
-struct Page<'a> {
-    report: &'a Report,
-    rows: &'a [Row],
-    plots: Vec<Plot>,
-}
-
-/// A drawing of some lines over one axis of rates.
-struct Plot {
-    title: &'static str,
-    lines: Vec<Line>,
-    /// Where a number stands, and what it says.
-    across: Vec<(f64, String)>,
-    up: Vec<(f64, String)>,
-    /// Where the knee is.
-    knee: Option<f64>,
-}
-
-struct Line {
-    name: &'static str,
-    /// For a `polyline`.
-    points: String,
-    /// Where its name stands.
-    end: (f64, f64),
-}
-
-/// An axis: what it goes up to, and whether each step is ten times the last.
-struct Axis {
-    from: f64,
-    to: f64,
-    decades: bool,
-    length: f64,
-}
-
-/// The step of the numbers of an axis up to `most`: a round one.
-fn round_step(most: f64) -> f64 {
-    let tenth = 10_f64.powf((most / 5.0).log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .map(|times| times * tenth)
-        .into_iter()
-        .find(|step| *step >= most / 5.0)
-        .unwrap_or(most)
-}
-
-impl Axis {
-    /// One that begins at nothing, and ends at a round number.
-    fn up_to(most: f64, length: f64) -> Self {
-        let step = round_step(most);
-        Self { from: 0.0, to: (most / step).ceil() * step, decades: false, length }
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        let scale = |value: f64| if self.decades { value.max(self.from).log10() } else { value };
-        self.length * (scale(value) - scale(self.from)) / (scale(self.to) - scale(self.from))
-    }
-
-    fn numbers(&self) -> Vec<f64> {
-        if self.decades {
-            let mut numbers = vec![self.from];
-            while let Some(last) = numbers.last()
-                && last * 10.0 <= self.to * 1.001
-            {
-                numbers.push(last * 10.0);
-            }
-            return numbers;
-        }
-        let step = round_step(self.to);
-        (0..).map(|at| f64::from(at) * step).take_while(|number| *number <= self.to * 1.001).collect()
-    }
-}
-
-impl Plot {
-    fn new(
-        title: &'static str,
-        lines: &[(&'static str, Vec<(f64, f64)>)],
-        decades: bool,
-        knee: Option<f64>,
-    ) -> Self {
-        let all = || lines.iter().flat_map(|(_, points)| points);
-        let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(1e-3, f64::max);
-        let least = all().map(|point| point.1).fold(f64::INFINITY, f64::min).max(1e-3);
-        let (width, height) = (SIZE.0 - 2.0 * MARGIN.0, SIZE.1 - 2.0 * MARGIN.1);
-        let across = Axis::up_to(most(|point| point.0), width);
-        let up = match decades {
-            true => Axis {
-                from: 10_f64.powf(least.log10().floor()),
-                to: 10_f64.powf((most(|point| point.1) * 1.01).log10().ceil()),
-                decades,
-                length: height,
-            },
-            false => Axis::up_to(most(|point| point.1), height),
-        };
-        let x = |value| MARGIN.0 + across.place(value);
-        let y = |value| SIZE.1 - MARGIN.1 - up.place(value);
-        let line = |(name, points): &(&'static str, Vec<(f64, f64)>)| {
-            let mut text = String::new();
-            for (rate, value) in points {
-                // Writing to a text does not fail.
-                _ = write!(text, "{:.1},{:.1} ", x(*rate), y(*value));
-            }
-            let end = points.last().map_or((0.0, 0.0), |(rate, value)| (x(*rate), y(*value)));
-            Line { name, points: text, end }
-        };
-        let mut drawn: Vec<Line> = lines.iter().map(line).collect();
-        // Lines that end together have names below one another.
-        let mut order: Vec<usize> = (0..drawn.len()).collect();
-        order.sort_by(|one, other| drawn[*one].end.1.total_cmp(&drawn[*other].end.1));
-        let mut free = 0.0;
-        for at in order {
-            let end = &mut drawn[at].end.1;
-            *end = end.max(free);
-            free = *end + NAME;
-        }
-        let numbers = |axis: &Axis, place: &dyn Fn(f64) -> f64| {
-            axis.numbers().into_iter().map(|number| (place(number), short(number))).collect()
-        };
-        Self { title, lines: drawn, across: numbers(&across, &x), up: numbers(&up, &y), knee: knee.map(x) }
-    }
-}
-
-/// A number on an axis.
-fn short(number: f64) -> String {
-    match number {
-        number if number >= 10_000.0 => format!("{:.0}k", number / 1000.0),
-        number if number >= 1000.0 => format!("{:.1}k", number / 1000.0),
-        number if number >= 10.0 || number == 0.0 => format!("{number:.0}"),
-        number => format!("{number}"),
     }
 }

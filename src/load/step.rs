@@ -4,7 +4,7 @@
 //! stalls would otherwise be asked less just then, and its stall be counted once (coordinated omission).
 
 use super::NotLoaded;
-use super::client::{Connection, Server};
+use super::client::{Line, Server};
 use super::tokens::Kind;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -136,43 +136,28 @@ impl Step {
         self.begun.elapsed()
     }
 
-    /// Sends all requests over `connections`, each with so many `streams` where it takes several side by side; those
-    /// that are not answered as long again after the last was due are given up.
+    /// Sends all requests over `lines`, so many side by side on each; those that are not answered as long again after the
+    /// last was due are given up.
     pub async fn run(
         self: &Arc<Self>,
         server: &Arc<Server>,
         requests: &Arc<Requests>,
-        connections: Vec<Connection>,
+        lines: &[Arc<Line>],
         streams: usize,
-    ) -> Vec<Connection> {
+    ) {
         let mut senders = JoinSet::new();
-        for connection in connections {
-            let mut others = Vec::new();
-            while others.len() + 1 < streams
-                && let Some(other) = connection.beside()
-            {
-                others.push(other);
-            }
-            for (at, connection) in others.into_iter().chain([connection]).enumerate() {
-                let (step, server, requests) = (self.clone(), server.clone(), requests.clone());
-                let first = at == 0;
-                senders
-                    .spawn(async move { step.send(&server, &*requests, connection).await.filter(|_| first) });
-            }
+        for line in lines.iter().flat_map(|line| std::iter::repeat_n(line, streams)) {
+            let (step, server, requests, line) =
+                (self.clone(), server.clone(), requests.clone(), line.clone());
+            senders.spawn(async move { step.send(&server, &*requests, &line).await });
         }
         let clock = self.clone();
         // A thread of its own: the runtime's timers are not exact enough, and the load must not hold it up.
         let ticking = std::thread::spawn(move || clock.tick());
-        let mut left = Vec::new();
-        let all = async {
-            while let Some(sender) = senders.join_next().await {
-                left.extend(sender.ok().flatten());
-            }
-        };
+        let all = async { while senders.join_next().await.is_some() {} };
         drop(tokio::time::timeout(2 * self.pace.time + PAUSE, all).await);
         self.due.close();
         drop(ticking.join());
-        left
     }
 
     /// Lets requests go when they are due.
@@ -194,17 +179,16 @@ impl Step {
         self.due.add_permits(Semaphore::MAX_PERMITS >> 2);
     }
 
-    fn count(&self, kind: Kind, answer: Result<StatusCode, NotLoaded>, due: Duration, sent: Duration) {
+    /// Notes what became of a request that took so long once it was sent, and was sent so late.
+    fn count(&self, kind: Kind, answer: Result<StatusCode, NotLoaded>, late: Duration, took: Duration) {
         let end = self.begun.elapsed();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.count(kind, answer, due, sent);
+        tally.count(kind, answer, late + took, took);
         tally.last = tally.last.max(end);
     }
 
-    /// Sends what is due, one after another, as long as there is something; answers with the connection, if it is of
-    /// use.
-    async fn send(&self, server: &Server, requests: &Requests, connection: Connection) -> Option<Connection> {
-        let mut connection = Some(connection);
+    /// Sends what is due, one after another, as long as there is something.
+    async fn send(&self, server: &Server, requests: &Requests, line: &Line) {
         while let Ok(permit) = self.due.acquire().await {
             permit.forget();
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -213,25 +197,23 @@ impl Step {
             }
             let (kind, request) = requests(number);
             let sent = Instant::now();
-            let answer = match connection.as_mut().filter(|open| !open.is_over()) {
-                Some(open) => open.send(request).await,
-                None => match server.connect().await {
-                    Ok(mut open) => {
-                        let answer = open.send(request).await;
-                        connection = Some(open);
-                        answer
+            let answer = match line.take(server).await {
+                Ok(mut connection) => {
+                    let answer = connection.send(request).await;
+                    // One that has failed is of no more use.
+                    if answer.is_ok() {
+                        line.put_back(connection).await;
                     }
-                    Err(error) => Err(error),
-                },
+                    answer
+                }
+                Err(error) => Err(error),
             };
             let broken = answer.is_err();
-            let end = self.begun.elapsed();
-            self.count(kind, answer, end.saturating_sub(self.pace.due(number)), sent.elapsed());
+            let late = sent.saturating_duration_since(self.begun + self.pace.due(number));
+            self.count(kind, answer, late, sent.elapsed());
             if broken {
-                connection = None;
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        connection
     }
 }
