@@ -44,7 +44,8 @@ fn main() {
     let mut report = format!(
         "# The token path\n\n{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens \
          (RS256) or {SESSIONS} sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of \
-         {REQUESTS_A_ROUND} requests in turn, over 8 connections without TLS, by a load that never sleeps. HAProxy and Envoy assert nothing to the \
+         {REQUESTS_A_ROUND} requests in turn, over 8 connections without TLS, by a load \
+         that never sleeps; each round is a process of its own. HAProxy and Envoy assert nothing to the \
          app.\n",
         machine()
     );

@@ -123,14 +123,15 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     assert!(rows.iter().all(|row| row["let_in"] == 0), "{report}");
     let borne = rows.iter().filter(|row| row["borne"] == true);
     borne.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
+    let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
+    assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
+
     for line in readme("## How much it bears", "sh").lines() {
         assert_eq!(
             by_hand(&narthex, line).await,
             "It bore 50 requests a second, and more was not asked for."
         );
     }
-    let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
-    assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
