@@ -253,7 +253,7 @@ async fn step(
         () = step.run(server, requests, lines, streams) => {}
         never = telling => never,
     }
-    let row = Row::of(pace.rate, pace.count(), &step.tally());
+    let row = Row::of(pace, &step.tally());
     live(&row.line(), true);
     Ok(row)
 }

@@ -1,7 +1,7 @@
 //! What came of a load test: a line while it goes on, a table, JSON.
 
 use super::Plan;
-use super::step::Tally;
+use super::step::{Pace, Tally};
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -56,10 +56,12 @@ pub struct Report {
 }
 
 impl Row {
-    /// What `tally` says of `count` requests at the rate `offered`.
-    pub(super) fn of(offered: f64, count: u64, tally: &Tally) -> Self {
+    /// What `tally` says of the requests of `pace`.
+    pub(super) fn of(pace: Pace, tally: &Tally) -> Self {
+        let (offered, count) = (pace.rate, pace.count());
         let lost = count - tally.ended();
-        let achieved = tally.ended() as f64 / tally.last.as_secs_f64().max(count as f64 / offered);
+        let most = tally.ended().min(pace.most()) as f64;
+        let achieved = most / tally.last.as_secs_f64().max(most / offered);
         let failed = (tally.failed() + lost) as f64 / count as f64;
         let mut failures: Vec<(String, u64)> =
             tally.failures.iter().map(|(what, count)| (what.clone(), *count)).collect();

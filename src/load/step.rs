@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 /// The longest time that is told apart, in microseconds.
 const LONGEST: u64 = 120_000_000;
+/// The share of requests by which a rate is judged.
+const MOST: f64 = 0.99;
 /// How long a connection is not tried again that has failed.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,6 +37,11 @@ impl Pace {
     /// How many requests that makes.
     pub fn count(self) -> u64 {
         (self.rate * self.time.as_secs_f64()).round().max(1.0) as u64
+    }
+
+    /// All but the few latest of them.
+    pub fn most(self) -> u64 {
+        (self.count() as f64 * MOST).ceil() as u64
     }
 
     /// When the request of this number is to be sent, from the beginning.
@@ -56,7 +63,7 @@ pub struct Tally {
     pub let_in: u64,
     /// What else came, and how often.
     pub failures: BTreeMap<String, u64>,
-    /// When the last answer came, from the beginning.
+    /// When the last answer came of all but the few latest, from the beginning: a straggler says nothing of the rate.
     pub last: Duration,
 }
 
@@ -184,7 +191,9 @@ impl Step {
         let end = self.begun.elapsed();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.count(kind, answer, late + took, took);
-        tally.last = tally.last.max(end);
+        if tally.ended() <= self.pace.most() {
+            tally.last = end;
+        }
     }
 
     /// Sends what is due, one after another, as long as there is something.
