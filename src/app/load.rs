@@ -84,7 +84,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ID", requires = "token_endpoint")]
     client_id: Option<String>,
     /// Where it gets them
-    #[arg(long, value_name = "URL", value_parser = address)]
+    #[arg(long, value_name = "URL", value_parser = address, requires = "client_id")]
     token_endpoint: Option<Url>,
     /// Writes a page with plots
     #[arg(long, value_name = "FILE")]

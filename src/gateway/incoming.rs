@@ -275,9 +275,9 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
-    // Not `to_str`, which looks at one letter after another: a token has many. One with other letters than it may have
-    // is none.
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ())?;
+    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
+    // hide a token from us.
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
     let end = memchr::memchr2(b' ', b'\t', text.as_bytes()).unwrap_or(text.len());
     let (scheme, token) = text.split_at(end);
     match (scheme.eq_ignore_ascii_case("bearer"), next) {

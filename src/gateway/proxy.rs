@@ -330,7 +330,7 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
 }
 
 /// In so many pieces a request and its answer come that are short, and no more.
-const FEW: usize = 4;
+const FEW: usize = 2;
 /// A message that was to be short and goes on for this long is watched as a long one is.
 const LONG: Duration = Duration::from_secs(5);
 /// How long a client may take to read what it is sent.

@@ -98,6 +98,11 @@ impl Line {
         Ok(connection)
     }
 
+    /// Has the next request open another: this one does not answer.
+    pub async fn give_up(&self) {
+        *self.0.lock().await = None;
+    }
+
     /// Leaves the connection for the next request.
     pub async fn put_back(&self, connection: Connection) {
         self.0.lock().await.get_or_insert(connection);

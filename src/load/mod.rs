@@ -124,10 +124,22 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
     let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
         let pace = Pace { rate, time: plan.step_time };
-        let requests = requests(plan, &tokens, pace).await?;
-        for line in &lines {
-            line.put_back(line.take(&server).await?).await;
-        }
+        let ready = async {
+            let requests = requests(plan, &tokens, pace).await?;
+            for line in &lines {
+                line.put_back(line.take(&server).await?).await;
+            }
+            Ok(requests)
+        };
+        let requests = match ready.await {
+            Ok(requests) => requests,
+            Err(error) if report.rows.is_empty() => return Err(error),
+            // It may have broken down under the last rate: what was measured is told all the same.
+            Err(error) => {
+                report.ended = Some(error.to_string());
+                break;
+            }
+        };
         let row = step(plan, &server, &requests, &lines, pace, live).await?;
         match row.borne {
             true => borne = Some(rate),
@@ -166,14 +178,18 @@ impl Tokens {
 /// Sends every known token once, so that all are known; whoever is turned away now would be turned away throughout.
 async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), NotLoaded> {
     let known = tokens.as_ref().map_or(&[][..], |tokens| &tokens.known);
-    let mut connection = server.connect().await?;
+    let line = Line::default();
     for number in 0..known.len().max(plan.targets.len()) {
         let mut request = client::request(&plan.targets[number % plan.targets.len()], plan.http2)?;
-        request.headers_mut().extend(plan.headers.iter().cloned());
+        for (name, value) in &plan.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
         if !known.is_empty() {
             request.headers_mut().insert(AUTHORIZATION, known[number % known.len()].clone());
         }
+        let mut connection = line.take(server).await?;
         let status = connection.send(request).await?;
+        line.put_back(connection).await;
         if status.is_success() {
             continue;
         }
@@ -205,7 +221,9 @@ async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Resu
     let mut plain = Vec::new();
     for target in &plan.targets {
         let mut request = client::request(target, plan.http2)?;
-        request.headers_mut().extend(plan.headers.iter().cloned());
+        for (name, value) in &plan.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
         plain.push(request);
     }
     let (tokens, next) = (tokens.clone(), std::sync::atomic::AtomicUsize::new(0));

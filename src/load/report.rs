@@ -53,6 +53,8 @@ pub struct Report {
     pub knee: Option<f64>,
     /// Whether a higher one was tried, and was not.
     pub found: bool,
+    /// Why it came to an end before all was known, if it did.
+    pub ended: Option<String>,
 }
 
 impl Row {
@@ -61,14 +63,18 @@ impl Row {
         let (offered, count) = (pace.rate, pace.count());
         let lost = count - tally.ended();
         let most = tally.ended().min(pace.most()) as f64;
-        let achieved = most / tally.last.as_secs_f64().max(most / offered);
+        let achieved = if most > 0.0 { most / tally.last.as_secs_f64().max(most / offered) } else { 0.0 };
+        // Whoever was given up had waited for so long at least.
+        let (mut times, waited) =
+            (tally.due.clone(), u64::try_from(pace.time.as_micros()).unwrap_or(u64::MAX));
+        times.saturating_record_n(waited, lost);
         let failed = (tally.failed() + lost) as f64 / count as f64;
         let mut failures: Vec<(String, u64)> =
             tally.failures.iter().map(|(what, count)| (what.clone(), *count)).collect();
         if lost > 0 {
             failures.push(("given up".to_owned(), lost));
         }
-        let due = |quantile| tally.due.value_at_quantile(quantile);
+        let due = |quantile| times.value_at_quantile(quantile);
         Self {
             offered,
             achieved,
@@ -80,7 +86,7 @@ impl Row {
             p90: due(0.9),
             p99: due(0.99),
             p999: due(0.999),
-            max: tally.due.max(),
+            max: times.max(),
             p99_sent: tally.sent.value_at_quantile(0.99),
             borne: Self::is_borne(offered, achieved, failed),
         }
@@ -130,7 +136,7 @@ impl Report {
             plan.step_time.as_secs_f64()
         );
         let targets = plan.targets.iter().map(ToString::to_string).collect();
-        Self { targets, address, how, rows: Vec::new(), knee: None, found: false }
+        Self { targets, address, how, rows: Vec::new(), knee: None, found: false, ended: None }
     }
 
     /// Works out what all rates say together.
@@ -187,6 +193,9 @@ impl fmt::Display for Report {
         }
         if self.let_in() > 0 {
             writeln!(f, "\n{} requests passed with tokens that must open nothing.", self.let_in())?;
+        }
+        if let Some(why) = &self.ended {
+            writeln!(f, "\nNo further rate could be tried: {why}")?;
         }
         write!(f, "\n{}", self.verdict())
     }

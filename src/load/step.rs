@@ -209,9 +209,9 @@ impl Step {
             let answer = match line.take(server).await {
                 Ok(mut connection) => {
                     let answer = connection.send(request).await;
-                    // One that has failed is of no more use.
-                    if answer.is_ok() {
-                        line.put_back(connection).await;
+                    match &answer {
+                        Ok(_) => line.put_back(connection).await,
+                        Err(_) => line.give_up().await,
                     }
                     answer
                 }

@@ -101,8 +101,10 @@ impl Program {
         // It would lead elsewhere.
         http = http.redirect(reqwest::redirect::Policy::none());
         let address = reach.find(&endpoint).await?;
-        if let Some(host) = endpoint.host_str() {
-            http = http.resolve(host, address);
+        match endpoint.host() {
+            Some(url::Host::Domain(name)) => http = http.resolve(name, address),
+            // An address is not looked up, wherever connections are to go: it is where they go.
+            _ => drop(Reach { connect_to: None, ..reach.clone() }.find(&endpoint).await?),
         }
         if let Some(file) = &reach.cacert {
             let wrong = |why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
@@ -135,7 +137,13 @@ impl Program {
             return Err(failed(format!("it answered {status}: {told}")));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        Ok(answer.access_token)
+        let token = answer.access_token;
+        // RFC 7515, section 7.1: three parts, none of them empty.
+        let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
+        match parts == 3 && token.matches('.').count() == 2 {
+            true => Ok(token),
+            false => Err(failed("what it issued is no JWS".to_owned())),
+        }
     }
 }
 

@@ -157,8 +157,14 @@ impl Statement {
         let asked = Asked { action, resource: "", loose: None, principal: None, context: &Nothing };
         // Actions hold no variables, so that nothing more need be known.
         let acts = self.action.matches(action, Case::Ignored, &asked, false) == Matched::Yes;
+        // What denies is meant in every spelling.
+        let loose = (self.effect == Effect::Deny).then(|| prefix.to_lowercase());
         let concerns = |element: &Element| {
-            element.not || element.patterns.iter().any(|pattern| pattern.may_begin_with(prefix))
+            element.not
+                || element.patterns.iter().any(|pattern| pattern.may_begin_with(prefix))
+                || loose
+                    .as_ref()
+                    .is_some_and(|loose| element.loose.iter().any(|pattern| pattern.may_begin_with(loose)))
         };
         acts && self.resource.as_ref().is_none_or(concerns)
     }

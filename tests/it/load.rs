@@ -196,9 +196,13 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
     let own = format!("{}/", narthex.origin("app"));
     let elsewhere = ["--connect-to", "192.0.2.1:443"];
     let endpoint = ["--client-id", "load", "--token-endpoint", "https://192.0.2.1/oauth2/token"];
-    for arguments in
-        [&["https://192.0.2.1/"][..], &[&elsewhere[..], &[&own]].concat(), &[&endpoint[..], &[&own]].concat()]
-    {
+    let here = ["--connect-to", "127.0.0.1:9"];
+    for arguments in [
+        &["https://192.0.2.1/"][..],
+        &[&elsewhere[..], &[&own]].concat(),
+        &[&endpoint[..], &[&own]].concat(),
+        &[&here[..], &endpoint, &[&own]].concat(),
+    ] {
         let told = told(&load(&narthex, arguments).await);
         assert!(told.contains("is not this machine") && told.contains("--i-own-this-host"), "{told}");
     }

@@ -74,6 +74,25 @@ pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) ->
 }
 
 #[test]
+fn what_denies_is_not_left_out_for_its_spelling() {
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::Bucket/Key*"},
+        {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let context = Known::default();
+    let asked = Asked {
+        action: ACTION,
+        resource: RESOURCE,
+        loose: Some(RESOURCE),
+        principal: None,
+        context: &context,
+    };
+    for prefix in ["", "arn:aws:s3:::bucket/"] {
+        let narrowed = grants(&policy).narrowed(ACTION, prefix);
+        assert!(matches!(narrowed.judge(&asked), Verdict::Denied(_)), "narrowed to {prefix:?}");
+    }
+}
+
+#[test]
 fn every_operator_holds_as_its_rule_says() {
     let rules: Json = serde_json::from_str(include_str!("../policy/operators.json")).unwrap();
     let mut count = 0;
