@@ -57,7 +57,17 @@ impl Scene {
     }
 
     /// Lets `attack` run, and judges by what it did to the others and to memory.
-    async fn bear(&self, name: &str, attack: impl Future<Output = ()>) {
+    ///
+    /// Where others wait too long, all of it is done once more: an attack does it again, and a machine that stood still
+    /// for a moment does not.
+    async fn bear<Attack: Future<Output = ()>>(&self, name: &str, attack: impl Fn() -> Attack) {
+        if !self.bears(name, attack()).await {
+            assert!(self.bears(name, attack()).await, "{name}: others wait too long, twice");
+        }
+    }
+
+    /// Whether others wait no longer than they may; whatever else comes of `attack` is judged at once.
+    async fn bears(&self, name: &str, attack: impl Future<Output = ()>) -> bool {
         let before = self.others(tokio::time::sleep(Duration::from_secs(5))).await;
         let during = self.others(attack).await;
         let (calm, p99) = (before.percentile(0.99), during.percentile(0.99));
@@ -69,8 +79,7 @@ impl Scene {
         assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
         assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
         // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
-        let bound = (calm * 2).max(Duration::from_millis(15));
-        assert!(p99 <= bound, "{name}: p99 {p99:?}, {calm:?} without");
+        p99 <= (calm * 2).max(Duration::from_millis(15))
     }
 }
 
@@ -103,7 +112,7 @@ async fn others_go_on_while_attackers_wear_it_out() {
         ("slow reading", &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "3"]),
     ] {
         scene
-            .bear(name, async {
+            .bear(name, || async {
                 let mut command = attacker("slowhttptest");
                 command.args(mode).args(["-c", "700", "-r", "150", "-l", "12", "-p", "3", "-u", &url]);
                 run(command).await;
@@ -113,7 +122,7 @@ async fn others_go_on_while_attackers_wear_it_out() {
     for mode in ["rapid-reset", "continuation", "empty-data", "settings", "ping", "header-bomb", "no-window"]
     {
         scene
-            .bear(mode, async {
+            .bear(mode, || async {
                 let mut command = attacker(parties().join("venv/bin/python"));
                 command.arg(parties().join("h2-floods.py")).args([&port, "app.localhost", mode, ATTACK]);
                 let said = run(command).await;
