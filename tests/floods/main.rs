@@ -58,12 +58,15 @@ impl Scene {
 
     /// Lets `attack` run, and judges by what it did to the others and to memory.
     ///
-    /// Where others wait too long, all of it is done once more: an attack does it again, and a machine that stood still
+    /// Where others wait too long, all of it is done again: an attack does it each time, and a machine that stood still
     /// for a moment does not.
     async fn bear<Attack: Future<Output = ()>>(&self, name: &str, attack: impl Fn() -> Attack) {
-        if !self.bears(name, attack()).await {
-            assert!(self.bears(name, attack()).await, "{name}: others wait too long, twice");
+        for _ in 0..TRIES {
+            if self.bears(name, attack()).await {
+                return;
+            }
         }
+        panic!("{name}: others wait too long, {TRIES} times");
     }
 
     /// Whether others wait no longer than they may; whatever else comes of `attack` is judged at once.
@@ -82,6 +85,9 @@ impl Scene {
         p99 <= (calm * 2).max(Duration::from_millis(15))
     }
 }
+
+/// How often an attack is tried by which others wait too long.
+const TRIES: usize = 3;
 
 /// Held by whoever measures how long others wait, and by whoever makes the machine busy.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
