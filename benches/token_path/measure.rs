@@ -1,6 +1,6 @@
 //! What a request costs a proxy.
 
-use super::load::Load;
+use super::load::{Load, Way};
 use super::proxies::Proxy;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -11,6 +11,9 @@ const SHORT: usize = 1_000;
 pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
 pub const FEW: usize = 1_000;
+
+/// Within what the last use of each session is written down, which comes once a minute.
+const WRITTEN_DOWN: Duration = Duration::from_secs(6);
 
 /// What a proxy was measured to cost in one round.
 #[derive(Clone, Copy)]
@@ -64,7 +67,7 @@ pub fn profile() -> Option<String> {
 
 /// User-space instructions of one request: what a longer run took more than a shorter one. Of requests that are to be
 /// `new`, none is sent twice.
-pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
+pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
     let run = |count: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
@@ -80,12 +83,11 @@ pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
         }
         let mut running = proxy.start(load, &words);
         // All are met once before the count, as the caches of a running gateway have met them.
-        load.run(proxy.port, few, 0, few.len(), 1);
-        // So is the last use of each session written down, which comes once a minute.
-        std::thread::sleep(Duration::from_secs(6));
+        load.run(proxy, way, few, (0, few.len()), 1);
+        std::thread::sleep(WRITTEN_DOWN);
         match new {
-            true => load.run(proxy.port, &proxy.requests, few.len(), count, 1),
-            false => load.run(proxy.port, few, 0, count, 1),
+            true => load.run(proxy, way, &proxy.requests, (few.len(), count), 1),
+            false => load.run(proxy, way, few, (0, count), 1),
         };
         // Bare pingora stops at once only when it is interrupted.
         signal(running.pid, "INT");
@@ -105,17 +107,29 @@ pub fn instructions(load: &Load, proxy: &Proxy, new: bool) -> u64 {
 ///
 /// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
 /// more.
-pub fn in_turn(load: &Load, proxies: &[&Proxy], rounds: usize, requests: usize, new: bool) -> Vec<Measured> {
+pub fn in_turn(
+    load: &Load,
+    proxies: &[&Proxy],
+    way: Way,
+    (rounds, requests): (usize, usize),
+    new: bool,
+) -> Vec<Measured> {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for (proxy, measured) in proxies.iter().zip(&mut measured) {
+            eprint!("\r\x1b[2K{} of {rounds}: {}", round + 1, proxy.name);
             let mut running = proxy.start(load, &["taskset", "-c", "0"]);
             // Every token and session is met; of new ones, as many as make a proxy warm.
-            let (first, met) = if new { (1, requests) } else { (0, proxy.requests.len().max(requests)) };
-            load.run(proxy.port, &proxy.requests, first, met, CONNECTIONS);
+            let all = running.requests(proxy);
+            let (first, met) = if new { (1, requests) } else { (0, all.len().max(requests)) };
+            load.run(proxy, way, all, (first, met), CONNECTIONS);
+            if proxy.store_size() > 0 {
+                // Until the last use of each session is written down, which comes once a minute.
+                std::thread::sleep(WRITTEN_DOWN);
+            }
             let (before, begun) = (cpu_time(running.pid), Instant::now());
-            let mut times = load.run(proxy.port, &proxy.requests, first + met, requests, CONNECTIONS);
+            let mut times = load.run(proxy, way, all, (first + met, requests), CONNECTIONS);
             let (used, seconds) = (cpu_time(running.pid) - before, begun.elapsed().as_secs_f64());
             times.sort_unstable();
             let quantile = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
@@ -129,6 +143,7 @@ pub fn in_turn(load: &Load, proxies: &[&Proxy], rounds: usize, requests: usize, 
             running.child.wait().unwrap();
         }
     }
+    eprintln!();
     measured
 }
 

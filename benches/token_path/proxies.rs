@@ -1,12 +1,15 @@
 //! The proxies that are compared, each with what it is told.
 
-use super::load::Load;
+use super::load::{Load, Way};
+use super::tls::IDENTITY;
 use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
+use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,9 +24,13 @@ pub const ROUTES: usize = 50;
 pub struct Proxy {
     pub name: &'static str,
     pub port: u16,
+    /// Where it speaks TLS.
+    pub tls_port: u16,
     /// What is sent to it, in turn.
     pub requests: Vec<Vec<u8>>,
-    command: Vec<String>,
+    pub command: Vec<String>,
+    /// Where people must sign in at each process anew: makes the requests of those who have.
+    pub signs_in: Option<Box<dyn Fn() -> Vec<Vec<u8>>>>,
     environment: Vec<(&'static str, String)>,
     /// Where its store is, and as it was at first.
     store: Option<(PathBuf, Vec<u8>)>,
@@ -34,6 +41,15 @@ pub struct Proxy {
 pub struct Running {
     pub child: Child,
     pub pid: u32,
+    /// What is sent to this process alone.
+    own: Option<Vec<Vec<u8>>>,
+}
+
+impl Running {
+    /// What is sent to it, in turn.
+    pub fn requests<'a>(&'a self, proxy: &'a Proxy) -> &'a [Vec<u8>] {
+        self.own.as_ref().unwrap_or(&proxy.requests)
+    }
 }
 
 impl Drop for Running {
@@ -45,23 +61,44 @@ impl Drop for Running {
 }
 
 impl Proxy {
-    fn new(name: &'static str, requests: Vec<Vec<u8>>) -> Self {
+    pub fn new(name: &'static str, requests: Vec<Vec<u8>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
             name,
             port: free_port(),
+            tls_port: free_port(),
             requests,
             command: Vec::new(),
+            signs_in: None,
             environment: Vec::new(),
             store: None,
             folder,
         }
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    /// Its certificate and its key, each in a file.
+    fn identity(&self) -> [String; 2] {
+        [
+            self.file("tls.pem", &IDENTITY.cert.pem()),
+            self.file("tls.key", &IDENTITY.signing_key.serialize_pem()),
+        ]
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file of its own, and answers where.
+    pub fn file(&self, name: &str, text: &str) -> String {
         let file = self.folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
+    }
+
+    /// How many bytes its store has at first.
+    pub fn store_size(&self) -> usize {
+        self.store.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
     /// Starts it behind `wrapper`, with its store as it was at first, and waits until it answers.
@@ -76,13 +113,19 @@ impl Proxy {
         let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let running = Running { pid: child.id(), child };
+        let mut running = Running { pid: child.id(), child, own: None };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(120), "{} does not answer", self.name);
+            if running.child.try_wait().unwrap().is_some() {
+                let mut said = String::new();
+                running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("{} ended: {said}", self.name);
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        load.run(self.port, &self.requests, 0, 1, 1);
+        running.own = self.signs_in.as_ref().map(|sign_in| sign_in());
+        load.run(self, Way::Plain, running.requests(self), (0, 1), 1);
         running
     }
 }
@@ -101,12 +144,18 @@ impl ProxyHttp for Bare {
 
 /// What a process of ours does that is the bare proxy.
 pub fn be_bare(ports: &str) {
-    let (listen, upstream) = ports.split_once(' ').unwrap();
+    // It does not choose between the two that are linked here.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+    let words: Vec<&str> = ports.split(' ').collect();
+    let [listen, tls, upstream, cert, key] = words[..] else { unreachable!() };
     let conf = ServerConf { threads: 1, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare(upstream.parse().unwrap()));
     service.add_tcp(&format!("127.0.0.1:{listen}"));
+    let mut settings = TlsSettings::intermediate(cert, key).unwrap();
+    settings.enable_h2();
+    service.add_tls_with_settings(&format!("127.0.0.1:{tls}"), None, settings);
     server.add_service(service);
     server.run_forever();
 }
@@ -115,7 +164,9 @@ pub fn be_bare(ports: &str) {
 pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("bare pingora", requests);
     proxy.command = vec![std::env::current_exe().unwrap().display().to_string()];
-    proxy.environment = vec![(ROLE, format!("bare {} {upstream}", proxy.port))];
+    let [cert, key] = proxy.identity();
+    let told = format!("bare {} {} {upstream} {cert} {key}", proxy.port, proxy.tls_port);
+    proxy.environment = vec![(ROLE, told)];
     proxy
 }
 
@@ -123,15 +174,18 @@ pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
 pub fn nginx(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("nginx", requests);
     let folder = proxy.folder.path().display();
+    let [cert, key] = proxy.identity();
     let config = format!(
         "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr error;\n\
          events {{ worker_connections 1024; }}\nhttp {{\n access_log off;\n\
          client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;\n\
          uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;\n keepalive_requests 10000000;\n\
          upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 10000000; }}\n\
-         server {{ listen 127.0.0.1:{port};\n  location / {{ proxy_pass http://app; proxy_http_version 1.1;\n\
+         ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; ssl_session_tickets on;\n\
+         server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{tls} ssl http2;\n  location / {{ proxy_pass http://app; proxy_http_version 1.1;\n\
          proxy_set_header Connection \"\"; proxy_set_header Host $host; }} }}\n}}\n",
-        port = proxy.port
+        port = proxy.port,
+        tls = proxy.tls_port
     );
     let file = proxy.file("nginx.conf", &config);
     proxy.command = vec!["nginx".into(), "-c".into(), file];
@@ -142,9 +196,10 @@ pub fn nginx(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
 pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("HAProxy, jwt_verify", requests);
     let key = proxy.file("key.pem", &issuer.pem());
+    let both = proxy.file("both.pem", &[IDENTITY.cert.pem(), IDENTITY.signing_key.serialize_pem()].concat());
     let config = format!(
         "global\n nbthread 1\n maxconn 1000\ndefaults\n mode http\n timeout connect 5s\n timeout client 60s\n\
-         timeout server 60s\n timeout http-keep-alive 60s\nfrontend f\n bind 127.0.0.1:{port}\n\
+         timeout server 60s\n timeout http-keep-alive 60s\nfrontend f\n bind 127.0.0.1:{port}\n bind 127.0.0.1:{tls} ssl crt {both} alpn h2,http/1.1\n\
          http-request set-var(txn.token) http_auth_bearer\n\
          http-request set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')\n\
          http-request set-var(txn.iss) var(txn.token),jwt_payload_query('$.iss')\n\
@@ -158,7 +213,8 @@ pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy 
          http-request deny unless {{ var(txn.token),jwt_verify(txn.alg,\"{key}\") -m int 1 }}\n\
          http-request deny unless {{ path_beg /photos/2026/ }} METH_GET\n\
          default_backend b\nbackend b\n http-reuse always\n server s 127.0.0.1:{upstream}\n",
-        port = proxy.port
+        port = proxy.port,
+        tls = proxy.tls_port
     );
     let file = proxy.file("haproxy.cfg", &config);
     proxy.command = vec!["haproxy".into(), "-f".into(), file, "-db".into()];
@@ -195,8 +251,7 @@ pub fn envoy(
     };
     let mut permissions: Vec<_> = (0..9).map(|area| prefix(&format!("/area{area}/"))).collect();
     permissions.push(prefix("/photos/2026/"));
-    let config = serde_json::json!({"static_resources": {
-        "listeners": [{"address": address(proxy.port), "filter_chains": [{"filters": [{
+    let filters = serde_json::json!([{
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -209,7 +264,16 @@ pub fn envoy(
                     {"name": "envoy.filters.http.rbac", "typed_config": {
                         "@type": typed("rbac.v3.RBAC"), "rules": {"action": "ALLOW", "policies": {
                             "readers": {"permissions": permissions, "principals": [claim]}}}}},
-                    {"name": "envoy.filters.http.router", "typed_config": {"@type": typed("router.v3.Router")}}]}}]}]}],
+                    {"name": "envoy.filters.http.router", "typed_config": {"@type": typed("router.v3.Router")}}]}}]);
+    let [cert, key] = proxy.identity();
+    let tls = serde_json::json!({"name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [
+            {"certificate_chain": {"filename": cert}, "private_key": {"filename": key}}]}}});
+    let config = serde_json::json!({"static_resources": {
+        "listeners": [
+            {"address": address(proxy.port), "filter_chains": [{"filters": filters}]},
+            {"address": address(proxy.tls_port), "filter_chains": [{"filters": filters, "transport_socket": tls}]}],
         "clusters": [{"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": [
             {"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}]}});
     let file = proxy.file("envoy.json", &config.to_string());
@@ -239,10 +303,11 @@ pub fn narthex(
     let mut proxy = Proxy::new(told.name, Vec::new());
     let mut text = format!(
         "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\n\
-         admin = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n[[provider]]\ntype = \"oidc\"\n\
+         admin = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n[[tls]]\n\
+         hosts = [\"*.example.com\"]\ncert = \"tls.pem\"\nkey = \"tls.key\"\n[[provider]]\ntype = \"oidc\"\n\
          issuer = \"http://127.0.0.1:1\"\nclient_id = \"x\"\nallow = \"anyone\"\n[[issuer]]\nname = \"api\"\n\
          url = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"jwks.json\"\n{}",
-        free_port(),
+        proxy.tls_port,
         proxy.port,
         free_port(),
         told.tables
@@ -256,6 +321,7 @@ pub fn narthex(
         )
         .unwrap();
     }
+    proxy.identity();
     proxy.file("jwks.json", &issuer.jwks().to_string());
     proxy.file("policy.json", &statements());
     let file = proxy.file("narthex.toml", &text);

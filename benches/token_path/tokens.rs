@@ -47,15 +47,29 @@ impl Issuer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
+    /// The ID token of the person of this number.
+    pub fn id_token(&self, person: usize, nonce: &str) -> String {
+        let now = SystemClock.now().seconds();
+        let claims = serde_json::json!({
+            "iss": ISSUER, "sub": format!("person{person}"), "aud": AUDIENCE, "nonce": nonce, "iat": now,
+            "exp": now + 6 * 3600, "email": format!("person{person}@example.com"), "email_verified": true,
+        });
+        self.sign("JWT", &claims)
+    }
+
     /// The token of the person of this number.
     pub fn token(&self, person: usize) -> String {
         let now = SystemClock.now().seconds();
-        let header = serde_json::json!({"alg": "RS256", "kid": "one", "typ": "at+jwt"});
         let claims = serde_json::json!({
             "iss": ISSUER, "sub": format!("person{person}"), "aud": AUDIENCE, "client_id": "spa",
             "scope": "photos openid", "iat": now, "exp": now + 6 * 3600, "jti": format!("token{person}"),
             "email": format!("person{person}@example.com"), "email_verified": true,
         });
+        self.sign("at+jwt", &claims)
+    }
+
+    fn sign(&self, typ: &str, claims: &serde_json::Value) -> String {
+        let header = serde_json::json!({"alg": "RS256", "kid": "one", "typ": typ});
         let message = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
@@ -103,6 +117,11 @@ pub fn with_tokens<'t>(tokens: impl IntoIterator<Item = &'t String>) -> Vec<Vec<
         request(number, number % ROUTES, &format!("Authorization: Bearer {token}"))
     };
     tokens.into_iter().enumerate().map(one).collect()
+}
+
+/// A request of the person of this number, with the cookie of a session of another proxy.
+pub fn with_cookie(person: usize, cookie: &str) -> Vec<u8> {
+    request(person, person % ROUTES, &format!("Cookie: theme=dark; {cookie}"))
 }
 
 /// A request of each of so many signed-in people, whose sessions are put into the store of the file `text` beforehand.

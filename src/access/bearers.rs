@@ -13,11 +13,12 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::future::Cache;
 use serde_json::{Map, Value};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many bytes of tokens are remembered, with what they say.
-const CAPACITY: u64 = 256 << 20;
-/// What a token takes beside its own text: whom it speaks for, and the assertion that was made for it.
+/// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
+const CAPACITY: u64 = 512 << 20;
+/// What is remembered of a token whatever it says: its claims come to it twice, here and in the assertion.
 const BESIDE: usize = 2048;
 /// How long one is remembered that nobody brings.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -34,6 +35,8 @@ struct Live {
     scopes: Box<[String]>,
     /// The `jti`, where the token is the user pool's own: by it one is revoked.
     own: Option<String>,
+    /// What it takes of the memory, about, in bytes.
+    weight: u32,
     user: User,
     methods: Vec<String>,
     auth_time: Timestamp,
@@ -80,8 +83,30 @@ pub struct Bearers {
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// Held while they are exchanged, so that an older catalogue never comes after a newer one.
     applying: Mutex<()>,
-    /// By the whole token: whoever finds an entry has shown all of it.
-    known: Cache<Arc<str>, Bearer, RandomState>,
+    known: Cache<Seen, Bearer, RandomState>,
+    hasher: RandomState,
+}
+
+/// A token that was verified, by what only those have who have the token: the end of its signature, 192 bits of it. What
+/// stands before is known by a digest that is keyed by chance, so that other claims with the same signature are found
+/// nowhere; and were they found, then by who has the token all the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    end: [u8; 32],
+    digest: u64,
+}
+
+impl Seen {
+    /// How `token` is remembered; not at all where it is too short to be one.
+    fn of(token: &str, hasher: &RandomState) -> Option<Self> {
+        Some(Self { end: *token.as_bytes().last_chunk()?, digest: hasher.hash_one(token) })
+    }
+}
+
+impl Hash for Seen {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.digest);
+    }
 }
 
 impl Bearers {
@@ -92,11 +117,20 @@ impl Bearers {
         clock: Arc<dyn Clock>,
         own: Arc<AccessTokens>,
     ) -> Self {
-        let weigh =
-            |token: &Arc<str>, _: &Bearer| u32::try_from(4 * token.len() + BESIDE).unwrap_or(u32::MAX);
+        let weigh = |_: &Seen, bearer: &Bearer| bearer.0.weight;
         let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE);
         let known = known.build_with_hasher(RandomState::default());
-        Self { ring, outbound, clock, own, issuers: ArcSwap::default(), applying: Mutex::default(), known }
+        let hasher = RandomState::default();
+        Self {
+            ring,
+            outbound,
+            clock,
+            own,
+            issuers: ArcSwap::default(),
+            applying: Mutex::default(),
+            known,
+            hasher,
+        }
     }
 
     /// Takes over the issuers of the catalogue that counts now, the user pool among them; one that did not change keeps
@@ -127,13 +161,15 @@ impl Bearers {
     /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
-        let bearer = match self.remembered(token, now).await {
+        let seen = Seen::of(token, &self.hasher);
+        let bearer = match self.remembered(seen, now).await {
             Some(bearer) => bearer,
             None => {
                 let unverified = Unverified::read(token).ok()?;
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
-                self.speaks(&of, verify(unverified, of.issuer(), &keys, now).ok()?, keys.digest)
+                let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
+                self.speaks(&of, verified, keys.digest, token.len())
             }
         };
         self.not_revoked(bearer, now).ok()
@@ -149,16 +185,17 @@ impl Bearers {
         }
     }
 
-    /// What is remembered of `token`, where it counts.
-    async fn remembered(&self, token: &str, now: Timestamp) -> Option<Bearer> {
-        let bearer = self.known.get(token).await?;
+    /// Whom a token speaks for that was seen before, where it counts.
+    async fn remembered(&self, seen: Option<Seen>, now: Timestamp) -> Option<Bearer> {
+        let seen = seen?;
+        let bearer = self.known.get(&seen).await?;
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
         // A key that is gone from its issuer's set has signed for nobody.
         let same_keys = bearer.0.of.are(&bearer.0.keys);
         if trusted && same_keys && now < bearer.0.expires_at {
             return Some(bearer);
         }
-        self.known.invalidate(token).await;
+        self.known.invalidate(&seen).await;
         None
     }
 
@@ -174,14 +211,15 @@ impl Bearers {
     /// Why it is not believed.
     pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
         let now = self.clock.now();
-        if let Some(bearer) = self.remembered(token, now).await {
+        let seen = Seen::of(token, &self.hasher);
+        if let Some(bearer) = self.remembered(seen, now).await {
             return self.not_revoked(bearer, now);
         }
-        Box::pin(self.verified(token, now)).await
+        Box::pin(self.verified(token, seen, now)).await
     }
 
     /// The same for a token that was not seen before.
-    async fn verified(&self, token: &str, now: Timestamp) -> Result<Bearer, Refused> {
+    async fn verified(&self, token: &str, seen: Option<Seen>, now: Timestamp) -> Result<Bearer, Refused> {
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
         let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
@@ -193,15 +231,17 @@ impl Bearers {
             }
             verified => (verified, keys),
         };
-        let bearer = self.speaks(of, verified?, keys.digest);
+        let bearer = self.speaks(of, verified?, keys.digest, token.len());
         let bearer = self.not_revoked(bearer, now)?;
-        self.known.insert(token.into(), bearer.clone()).await;
+        if let Some(seen) = seen {
+            self.known.insert(seen, bearer.clone()).await;
+        }
         Ok(bearer)
     }
 
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
     /// A program of the user pool is its own subject.
-    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32]) -> Bearer {
+    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32], length: usize) -> Bearer {
         let issuer = of.issuer();
         let own = match issuer.keys {
             // One that cannot be named cannot be revoked, and none of ours is such.
@@ -228,6 +268,7 @@ impl Bearers {
             keys,
             expires_at,
             own,
+            weight: u32::try_from(2 * length + BESIDE).unwrap_or(u32::MAX),
             kept: Kept::default(),
         };
         Bearer(Arc::new(live))

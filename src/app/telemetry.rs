@@ -8,10 +8,9 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-///
 /// What pingora calls errors of its connections is mostly browsers that went away; what failed of a
 /// request is told by the gateway, with the request's id.
-const DEFAULT: &str = "info,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
+const DEFAULT: &str = "info,pingora_core=error,pingora_core::apps=off,pingora_core::connectors=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Begins to log.
 pub fn start() {

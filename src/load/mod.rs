@@ -13,14 +13,16 @@ pub use tokens::{Claims, Issuer, Mix, Program, Source};
 
 pub use client::Reach;
 
+use arc_swap::ArcSwap;
 use client::{Line, Server};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use step::{Pace, Requests, Step};
-use tokens::{Kind, authorization};
+use tokens::Kind;
 use url::Url;
 
 /// How often the live line changes.
@@ -89,7 +91,9 @@ pub type Live<'a> = dyn Fn(&str, bool) + Sync + 'a;
 
 /// Tokens as requests bring them.
 struct Tokens {
-    known: Vec<HeaderValue>,
+    known: ArcSwap<Vec<HeaderValue>>,
+    /// How long all of them count, from when they were got.
+    lifetime: Duration,
     bad: Vec<HeaderValue>,
 }
 
@@ -118,16 +122,28 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
     };
     let tokens = Arc::new(tokens);
     meet(plan, &server, &tokens).await?;
+    tokio::select! {
+        report = climb(plan, &server, &tokens, live) => report,
+        never = keep_fresh(plan, &tokens) => match never {},
+    }
+}
 
+/// Tries one rate after another, until it is known which is borne and which is not.
+async fn climb(
+    plan: &Plan,
+    server: &Arc<Server>,
+    tokens: &Arc<Option<Tokens>>,
+    live: &Live<'_>,
+) -> Result<Report, NotLoaded> {
     let lines: Vec<Arc<Line>> = (0..plan.connections).map(|_| Arc::default()).collect();
     let mut report = Report::new(plan, server.address());
     let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
         let pace = Pace { rate, time: plan.step_time };
         let ready = async {
-            let requests = requests(plan, &tokens, pace).await?;
+            let requests = requests(plan, tokens, pace).await?;
             for line in &lines {
-                line.put_back(line.take(&server).await?).await;
+                line.put_back(line.take(server).await?).await;
             }
             Ok(requests)
         };
@@ -140,7 +156,7 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
                 break;
             }
         };
-        let row = step(plan, &server, &requests, &lines, pace, live).await?;
+        let row = step(plan, server, &requests, &lines, pace, live).await?;
         match row.borne {
             true => borne = Some(rate),
             false => too_high = Some(rate),
@@ -168,16 +184,32 @@ pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
 
 impl Tokens {
     async fn get(source: &Source, users: usize) -> Result<Self, NotLoaded> {
-        let values = |tokens: Vec<String>| -> Result<_, NotLoaded> {
-            tokens.iter().map(|token| authorization(token)).collect()
-        };
-        Ok(Self { known: values(source.tokens(users.max(1)).await?)?, bad: values(source.bad().await?)? })
+        let (known, lifetime) = source.tokens(users.max(1)).await?;
+        Ok(Self { known: ArcSwap::from_pointee(known), lifetime, bad: source.bad().await? })
+    }
+}
+
+/// Gets the known tokens anew before they end, as any client does.
+async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
+    let (Some(source), Some(tokens)) = (&plan.tokens, tokens) else { return std::future::pending().await };
+    let mut wait = tokens.lifetime / 2;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = match source.tokens(plan.users.max(1)).await {
+            Ok((known, lifetime)) => {
+                tokens.known.store(Arc::new(known));
+                lifetime / 2
+            }
+            // Should it go on so, requests will tell.
+            Err(_) => tokens.lifetime / 10,
+        }
+        .max(REST);
     }
 }
 
 /// Sends every known token once, so that all are known; whoever is turned away now would be turned away throughout.
 async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), NotLoaded> {
-    let known = tokens.as_ref().map_or(&[][..], |tokens| &tokens.known);
+    let known = tokens.as_ref().map_or_else(Arc::default, |tokens| tokens.known.load_full());
     let line = Line::default();
     for number in 0..known.len().max(plan.targets.len()) {
         let mut request = client::request(&plan.targets[number % plan.targets.len()], plan.http2)?;
@@ -213,8 +245,16 @@ async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Resu
     let unseen = match &plan.tokens {
         Some(source) => {
             let count = (0..count).filter(|number| mix.kind(*number) == Kind::Unseen).count();
-            let all = source.tokens(count).await?;
-            all.iter().map(|token| authorization(token)).collect::<Result<_, _>>()?
+            let (all, lifetime) = source.tokens(count).await?;
+            // Some are brought as long after the step as it takes itself.
+            if count > 0 && lifetime < 2 * pace.time {
+                return Err(NotLoaded::new(format!(
+                    "tokens count for {} s, and those that were never seen are got before a step\n  mend: a \
+                     --step-time of half as long at most",
+                    lifetime.as_secs()
+                )));
+            }
+            all
         }
         None => Vec::new(),
     };
@@ -232,8 +272,9 @@ async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Resu
         let mut request = plain[place % plain.len()].clone();
         let Some(tokens) = &*tokens else { return (Kind::Known, request) };
         let kind = mix.kind(number);
+        let known = tokens.known.load();
         let token = match kind {
-            Kind::Known => &tokens.known[place % tokens.known.len()],
+            Kind::Known => &known[place % known.len()],
             Kind::Bad => &tokens.bad[place % tokens.bad.len()],
             Kind::Unseen => {
                 // As many as were counted above.

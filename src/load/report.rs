@@ -67,7 +67,9 @@ impl Row {
         // Whoever was given up had waited for so long at least.
         let (mut times, waited) =
             (tally.due.clone(), u64::try_from(pace.time.as_micros()).unwrap_or(u64::MAX));
-        times.saturating_record_n(waited, lost);
+        if lost > 0 {
+            times.saturating_record_n(waited, lost);
+        }
         let failed = (tally.failed() + lost) as f64 / count as f64;
         let mut failures: Vec<(String, u64)> =
             tally.failures.iter().map(|(what, count)| (what.clone(), *count)).collect();

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use url::Url;
 
-/// How long a token counts: longer than a load test takes.
+/// How long a token counts that is made here, and any whose issuer says nothing of it.
 const LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// How many tokens are asked for side by side.
 const AT_ONCE: usize = 16;
+/// How long the answer with a token may be, in bytes.
+const LONGEST_ANSWER: usize = 1 << 18;
 /// What the private key and the key set are called in their folder.
 const KEY: &str = "key.der";
 const JWKS: &str = "jwks.json";
@@ -50,6 +52,12 @@ pub struct Program {
     http: reqwest::Client,
 }
 
+/// A token, and how long it counts from now on.
+struct Issued {
+    token: String,
+    lifetime: Duration,
+}
+
 /// Where tokens come from.
 pub enum Source {
     /// They are signed here.
@@ -59,29 +67,33 @@ pub enum Source {
 }
 
 impl Source {
-    /// So many tokens that nobody has seen.
+    /// So many tokens that nobody has seen, and how long all of them count.
     ///
     /// # Errors
     /// Where there are none to be had.
-    pub async fn tokens(&self, count: usize) -> Result<Vec<String>, NotLoaded> {
-        match self {
-            Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect(),
+    pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Duration), NotLoaded> {
+        let all: Vec<Issued> = match self {
+            Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect::<Result<_, _>>()?,
             Self::Program(program) => {
                 let all = futures_util::stream::iter((0..count).map(|_| program.token()));
-                all.buffer_unordered(AT_ONCE).try_collect().await
+                all.buffer_unordered(AT_ONCE).try_collect().await?
             }
-        }
+        };
+        let lifetime = all.iter().map(|issued| issued.lifetime).min().unwrap_or(LIFETIME);
+        let all: Result<_, _> = all.iter().map(|issued| authorization(&issued.token)).collect();
+        Ok((all?, lifetime))
     }
 
     /// Tokens that open nothing: each is wrong in its own way.
     ///
     /// # Errors
     /// Where a good one is needed, and not to be had.
-    pub async fn bad(&self) -> Result<Vec<String>, NotLoaded> {
-        match self {
-            Self::Issuer(issuer) => issuer.bad(),
-            Self::Program(program) => Ok(spoilt(&program.token().await?).into()),
-        }
+    pub async fn bad(&self) -> Result<Vec<HeaderValue>, NotLoaded> {
+        let all = match self {
+            Self::Issuer(issuer) => issuer.bad()?,
+            Self::Program(program) => spoilt(&program.token().await?.token).into(),
+        };
+        all.iter().map(|token| authorization(token)).collect()
     }
 }
 
@@ -116,10 +128,12 @@ impl Program {
         Ok(Self { endpoint, id, secret, scope, http })
     }
 
-    async fn token(&self) -> Result<String, NotLoaded> {
+    async fn token(&self) -> Result<Issued, NotLoaded> {
         #[derive(serde::Deserialize)]
         struct Answer {
             access_token: String,
+            // RFC 6749, section 5.1: "RECOMMENDED".
+            expires_in: Option<u64>,
         }
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
@@ -129,19 +143,25 @@ impl Program {
         let failed = |why: String| NotLoaded::new(format!("{}: {why}", self.endpoint));
         let request = self.http.post(self.endpoint.clone()).basic_auth(&self.id, Some(self.secret.expose()));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
-        let answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(|error| failed(client::why(&error)))?;
+        let mut answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
+        let (status, mut body) = (answer.status(), Vec::new());
+        while let Some(piece) = answer.chunk().await.map_err(|error| failed(client::why(&error)))? {
+            body.extend_from_slice(&piece);
+            if body.len() > LONGEST_ANSWER {
+                return Err(failed("its answer is too long to be a token's".to_owned()));
+            }
+        }
         if !status.is_success() {
             let told = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
             return Err(failed(format!("it answered {status}: {told}")));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        let token = answer.access_token;
+        let (token, lifetime) =
+            (answer.access_token, answer.expires_in.map_or(LIFETIME, Duration::from_secs).min(LIFETIME));
         // RFC 7515, section 7.1: three parts, none of them empty.
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {
-            true => Ok(token),
+            true => Ok(Issued { token, lifetime }),
             false => Err(failed("what it issued is no JWS".to_owned())),
         }
     }
@@ -237,9 +257,10 @@ impl Issuer {
     }
 
     /// A token of somebody who was never seen.
-    fn token(&self) -> Result<String, NotLoaded> {
+    fn token(&self) -> Result<Issued, NotLoaded> {
         let person = self.people.fetch_add(1, Ordering::Relaxed);
-        self.sign(&self.key, person, &self.claims.audience, LIFETIME)
+        let token = self.sign(&self.key, person, &self.claims.audience, LIFETIME)?;
+        Ok(Issued { token, lifetime: LIFETIME })
     }
 
     fn bad(&self) -> Result<Vec<String>, NotLoaded> {
@@ -282,7 +303,7 @@ impl Issuer {
 ///
 /// # Errors
 /// Where it is no text for a header.
-pub fn authorization(token: &str) -> Result<HeaderValue, NotLoaded> {
+fn authorization(token: &str) -> Result<HeaderValue, NotLoaded> {
     let value = HeaderValue::try_from(format!("Bearer {token}"));
     let mut value = value.map_err(|_| NotLoaded::new("a token is no header value"))?;
     value.set_sensitive(true);

@@ -3,7 +3,9 @@
 use crate::check::readme;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,6 +17,7 @@ const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 struct Paced {
     port: u16,
     free_at: Arc<Mutex<Instant>>,
+    answered: Arc<AtomicU64>,
 }
 
 impl Paced {
@@ -22,14 +25,15 @@ impl Paced {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let free_at = Arc::new(Mutex::new(Instant::now()));
-        let of_all = free_at.clone();
+        let answered = Arc::default();
+        let of_all = (free_at.clone(), Arc::clone(&answered));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(answer(stream, of_all.clone(), each));
             }
         });
-        Self { port, free_at }
+        Self { port, free_at, answered }
     }
 
     /// Nothing is answered for so long.
@@ -38,7 +42,11 @@ impl Paced {
     }
 }
 
-async fn answer(mut stream: TcpStream, free_at: Arc<Mutex<Instant>>, each: Duration) {
+async fn answer(
+    mut stream: TcpStream,
+    (free_at, answered): (Arc<Mutex<Instant>>, Arc<AtomicU64>),
+    each: Duration,
+) {
     let mut head = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -56,6 +64,7 @@ async fn answer(mut stream: TcpStream, free_at: Arc<Mutex<Instant>>, each: Durat
             *free_at
         };
         tokio::time::sleep_until(ready.into()).await;
+        answered.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.is_err() {
             return;
         }
@@ -140,8 +149,10 @@ async fn a_stall_counts_for_all_that_were_due_in_it() {
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
     let url = format!("{}/", narthex.origin("app"));
     let stalls = async {
-        // In the middle of the step, wherever that is: the program starts in much less than a second.
-        tokio::time::sleep(Duration::from_millis(2000)).await;
+        // In the middle of the step, whenever that is.
+        while upstream.answered.load(Ordering::Relaxed) < 60 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         upstream.stall(Duration::from_millis(1500));
     };
     let steps = ["--rate", "50", "--until", "50", "--step-time", "4", "--connections", "1", &url];
@@ -218,6 +229,80 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
         (&[&own, "https://localhost:1/"], "of several servers"),
     ] {
         let told = told(&load(&narthex, arguments).await);
+        assert!(told.contains(mend), "{told}");
+    }
+}
+
+/// A server that issues tokens which count for a second, and is the app, too: it notes who came.
+struct Brief {
+    port: u16,
+    /// How many tokens there were so far.
+    issued: Arc<AtomicU64>,
+    /// Those that were brought, by their numbers.
+    brought: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl Brief {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let this = Self { port, issued: Arc::default(), brought: Arc::default() };
+        let (issued, brought) = (this.issued.clone(), this.brought.clone());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (issued, brought) = (issued.clone(), brought.clone());
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 4096];
+                    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                        let head = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                        let body = if head.starts_with("POST /long ") {
+                            "x".repeat(1 << 20)
+                        } else if head.starts_with("POST ") {
+                            let number = issued.fetch_add(1, Ordering::Relaxed);
+                            format!(
+                                r#"{{"access_token":"a.b.{number}","token_type":"Bearer","expires_in":1}}"#
+                            )
+                        } else {
+                            let token = head.lines().find_map(|line| line.split("Bearer a.b.").nth(1));
+                            brought.lock().unwrap().insert(token.unwrap().parse().unwrap());
+                            "ok".to_owned()
+                        };
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                        if stream.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        this
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_got_anew_before_they_end_and_what_is_too_long_is_none() {
+    let server = Brief::start().await;
+    let narthex = NarthexBuilder::new().route("app", server.port, "access = \"public\"").start();
+    let (app, root) =
+        (format!("http://localhost:{}/", server.port), format!("http://127.0.0.1:{}", server.port));
+    let endpoint = format!("{root}/token");
+    let client = ["--client-id", "reporter", "--users", "3", "--rate", "40", "--until", "40"];
+    let steps = ["--token-endpoint", &endpoint, "--step-time", "3", &app];
+    let report = report(&load(&narthex, &[&client[..], &steps].concat()).await);
+    assert_eq!(report["rows"][0]["good"], 120, "{report}");
+    // Nothing took nearly as long as the step: nothing was given up.
+    assert!(report["rows"][0]["max"].as_u64().unwrap() < 3_000_000, "{report}");
+    let (issued, last) =
+        (server.issued.load(Ordering::Relaxed), *server.brought.lock().unwrap().last().unwrap());
+    assert!(issued >= 9 && last >= 6, "{issued} tokens were issued, and the last that came was {last}");
+    let long = format!("{root}/long");
+    for (more, mend) in [
+        (&["--unseen", "10", "--token-endpoint", &endpoint, &app][..], "a --step-time of half as long"),
+        (&["--token-endpoint", &long, &app], "too long to be a token's"),
+    ] {
+        let told = told(&load(&narthex, &[&client[..], more].concat()).await);
         assert!(told.contains(mend), "{told}");
     }
 }
