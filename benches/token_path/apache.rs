@@ -7,8 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use url::Url;
 
-const MODULES: [&str; 8] =
-    ["mpm_event", "authn_core", "authz_core", "authz_user", "unixd", "proxy", "proxy_http", "auth_openidc"];
+const MODULES: [&str; 7] =
+    ["mpm_event", "authn_core", "authz_core", "authz_user", "proxy", "proxy_http", "auth_openidc"];
 
 /// Apache, which finds each session in memory, judges by a claim, and tells the app the claims in headers.
 pub fn apache(upstream: u16, issuer: Arc<Issuer>, people: usize) -> Proxy {
@@ -22,11 +22,9 @@ pub fn apache(upstream: u16, issuer: Arc<Issuer>, people: usize) -> Proxy {
         "{modules}ServerRoot {folder}\nServerName app.example.com\nPidFile {folder}/pid\nListen 127.0.0.1:{port}\n\
          ErrorLog {folder}/error\nLogLevel error\nStartServers 1\nThreadsPerChild 25\nMaxRequestWorkers 25\n\
          KeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\nProxyPreserveHost On\n\
-         OIDCProviderIssuer {ISSUER}\nOIDCProviderAuthorizationEndpoint https://idp.example.com/authorize\n\
-         OIDCProviderTokenEndpoint http://127.0.0.1:{provider}/token\n\
-         OIDCProviderTokenEndpointAuth client_secret_post\nOIDCProviderJwksUri http://127.0.0.1:{provider}/jwks\n\
+         OIDCProviderMetadataURL http://127.0.0.1:{provider}/\nOIDCProviderTokenEndpointAuth client_secret_post\n\
          OIDCClientID {AUDIENCE}\nOIDCClientSecret secret\nOIDCCryptoPassphrase 0123456789abcdef\n\
-         OIDCRedirectURI /callback\nOIDCSessionType server-cache\nOIDCCacheType shm\nOIDCCacheShmMax {most}\n\
+         OIDCRedirectURI /callback\nOIDCCookieDomain example.com\nOIDCSessionType server-cache\nOIDCCacheType shm\nOIDCCacheShmMax {most}\n\
          OIDCSessionMaxDuration 0\nProxyPass / http://127.0.0.1:{upstream}/ keepalive=On\n\
          <Location />\n AuthType openid-connect\n Require valid-user\n</Location>\n{areas}\
          <Location /photos/2026/>\n AuthType openid-connect\n Require claim email~@example\\.com$\n</Location>\n",
@@ -78,8 +76,9 @@ impl Head {
 
 fn get(port: u16, path: &str, cookies: &str) -> Head {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: app.example.com\r\n{cookies}Connection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: app.example.com\r\nAccept: text/html\r\n{cookies}Connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -94,13 +93,13 @@ fn provider(issuer: Arc<Issuer>) -> u16 {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             // One that goes away has what it wanted.
-            drop(stream.and_then(|stream| provide(stream, &issuer)));
+            drop(stream.and_then(|stream| provide(stream, port, &issuer)));
         }
     });
     port
 }
 
-fn provide(stream: TcpStream, issuer: &Issuer) -> std::io::Result<()> {
+fn provide(stream: TcpStream, port: u16, issuer: &Issuer) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let (mut first, mut length) = (String::new(), 0);
     reader.read_line(&mut first)?;
@@ -123,8 +122,13 @@ fn provide(stream: TcpStream, issuer: &Issuer) -> std::io::Result<()> {
         let (person, nonce) = code.split_once('~').unwrap();
         let token = issuer.id_token(person.parse().unwrap(), nonce);
         serde_json::json!({"access_token": "a", "token_type": "Bearer", "expires_in": 3600, "id_token": token})
-    } else {
+    } else if first.starts_with("GET /jwks") {
         issuer.jwks()
+    } else {
+        serde_json::json!({
+            "issuer": ISSUER, "authorization_endpoint": "https://idp.example.com/authorize",
+            "token_endpoint": format!("http://127.0.0.1:{port}/token"),
+            "jwks_uri": format!("http://127.0.0.1:{port}/jwks")})
     };
     let answer = answer.to_string();
     let head = format!(

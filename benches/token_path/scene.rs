@@ -1,0 +1,321 @@
+//! What is measured: who is asked, with what, and how it is told.
+
+use super::apache;
+use super::load::{Load, Way};
+use super::measure::{self, FEW, LONG, Measured, Spread, in_turn, instructions, once};
+use super::proxies::{Proxy, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
+use super::tls::Over;
+use super::tokens::{self, Issuer, for_a_token, for_the_keys};
+use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many tokens there are, and sessions.
+const TOKENS: usize = 10_000;
+const SESSIONS: usize = 2_000;
+/// The same, as many as a large deployment has at a time, and so few that the processor's caches hold them all.
+const MANY: usize = 100_000;
+const FEW_LIVE: usize = 100;
+/// How many times each is measured.
+pub const ROUNDS: usize = 7;
+const REQUESTS_A_ROUND: usize = 24_000;
+/// The same where no token is to come twice: each costs a signature beforehand.
+const NEW_A_ROUND: usize = 4_000;
+/// The same where each is a handshake.
+const HANDSHAKES_A_ROUND: usize = 4_000;
+/// The same where each costs a signature.
+const ISSUED_A_ROUND: usize = 4_000;
+
+const UNDER_POLICY: &str = "access = \"policy\"\nbearer = true";
+
+/// An issuer, and what the requests come from and go to.
+pub struct Scene {
+    issuer: Arc<Issuer>,
+    load: Load,
+    rounds: usize,
+}
+
+impl Scene {
+    /// One in which each is measured so many times.
+    pub fn new(rounds: usize) -> Self {
+        Self { issuer: Arc::new(Issuer::new()), load: Load::new(), rounds }
+    }
+
+    /// What is done, in a sentence or two.
+    pub fn description(&self) -> String {
+        format!(
+            "One worker on one core, load and upstream on the other; {TOKENS} tokens (RS256) or {SESSIONS} sessions, in \
+             turn over {ROUTES} routes of ten statements each; {} rounds in turn, over 8 connections, by a load that never \
+             sleeps; each round is a process of its own. HAProxy and Envoy assert nothing to the app.",
+            self.rounds
+        )
+    }
+
+    fn narthex(&self, name: &'static str, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
+        narthex(
+            &Told { name, route: UNDER_POLICY, tables: ROLES.to_owned() },
+            self.load.upstream(),
+            &self.issuer,
+            requests,
+        )
+    }
+
+    /// Requests with so many tokens of which `first` is the first.
+    fn tokens(&self, first: usize, count: usize) -> Vec<Vec<u8>> {
+        let tokens: Vec<String> = (first..first + count).map(|person| self.issuer.token(person)).collect();
+        tokens::with_tokens(&tokens)
+    }
+
+    pub fn instructions(&self, report: &mut String) {
+        let told = Told { name: "narthex, a session", route: "", tables: String::new() };
+        let signed_in = narthex(&told, self.load.upstream(), &self.issuer, people(SESSIONS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let with_tokens = self.tokens(0, TOKENS);
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let beside_session = bare(self.load.upstream(), session.requests.clone());
+        let beside_token = bare(self.load.upstream(), with_tokens);
+        let new = self.tokens(TOKENS, FEW + LONG);
+        let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
+        let known = [&beside_session, &signed_in, &session, &beside_token, &token];
+        let mut counted = known.map(|proxy| instructions(&self.load, proxy, Way::Plain, false)).to_vec();
+        counted.push(instructions(&self.load, &unseen, Way::Plain, true));
+        writeln!(report, "\nCounted by callgrind, in user space.\n").unwrap();
+        writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
+            .unwrap();
+        let names = ["bare pingora, a session", signed_in.name, session.name, "bare pingora, a token"];
+        let names = names.into_iter().chain([token.name, unseen.name]);
+        for (at, (name, count)) in names.zip(&counted).enumerate() {
+            let beside = counted[if at < 3 { 0 } else { 3 }];
+            writeln!(report, "| {name} | {count} | {:.3} |", *count as f64 / beside as f64).unwrap();
+        }
+    }
+
+    /// What is looked at first after each change: a known token beside bare pingora. With `NARTHEX_BENCH_PROFILE` each
+    /// goes under callgrind, whose files `callgrind_annotate` reads.
+    pub fn beside(&self, report: &mut String) {
+        let with_tokens = self.tokens(0, TOKENS);
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(self.load.upstream(), with_tokens);
+        if measure::profile().is_some() {
+            for proxy in [&bare, &token] {
+                println!(
+                    "{}: port {}, {} instructions",
+                    proxy.name,
+                    proxy.port,
+                    instructions(&self.load, proxy, Way::Plain, false)
+                );
+            }
+            return;
+        }
+        let all = [&bare, &token];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
+        table(report, "CPU a request, a known token", &all, &measured);
+        let ratio = ratio(&measured[1].to(&measured[0], |round| round.cpu));
+        writeln!(report, "\nnarthex to bare pingora in the same round: {ratio}").unwrap();
+    }
+
+    pub fn known(&self, report: &mut String) {
+        let (upstream, issuer, with_tokens) = (self.load.upstream(), &self.issuer, self.tokens(0, TOKENS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(upstream, with_tokens.clone());
+        let nginx = nginx(upstream, with_tokens.clone());
+        let haproxy = haproxy(upstream, issuer, with_tokens.clone());
+        let cached =
+            envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens.clone());
+        let uncached = envoy("Envoy, jwt_authn, rbac", 0, upstream, issuer, with_tokens);
+        let apache = apache::apache(upstream, self.issuer.clone(), SESSIONS);
+        let all = [&bare, &nginx, &token, &session, &haproxy, &cached, &uncached, &apache];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
+        table(report, "CPU a request, known tokens and sessions", &all, &measured);
+        ratios(report, &all, &measured, [2, 3], &[0, 5, 4, 7]);
+    }
+
+    pub fn unseen(&self, report: &mut String) {
+        // Each token comes once: signing them beforehand is the dearest part of all this.
+        let new = self.tokens(TOKENS, 1 + 2 * NEW_A_ROUND);
+        let unseen = self.narthex("narthex, a token never seen", |_, _| new.clone());
+        let beside = bare(self.load.upstream(), new.clone());
+        let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.load.upstream(), &self.issuer, new);
+        let all = [&beside, &unseen, &uncached];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, NEW_A_ROUND), true);
+        table(report, "CPU a request, tokens never seen", &all, &measured);
+        let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
+        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        writeln!(
+            report,
+            "\nA verification takes {verification:.1} µs, an assertion's signature {signature:.1} µs. Bare pingora with \
+             both: {:.1} µs; narthex takes {:.1} µs more. To Envoy: {}.",
+            cpu(0) + verification + signature,
+            cpu(1) - cpu(0) - verification - signature,
+            ratio(&measured[1].to(&measured[2], |round| round.cpu))
+        )
+        .unwrap();
+    }
+}
+
+impl Scene {
+    /// Handshakes, and known tokens and sessions over TLS.
+    pub fn tls(&self, report: &mut String) {
+        let (upstream, issuer, with_tokens) = (self.load.upstream(), &self.issuer, self.tokens(0, TOKENS));
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
+        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
+        let bare = bare(upstream, with_tokens.clone());
+        let nginx = nginx(upstream, with_tokens.clone());
+        let haproxy = haproxy(upstream, issuer, with_tokens.clone());
+        let envoy = envoy("Envoy, jwt_authn cached, rbac", 2 * TOKENS, upstream, issuer, with_tokens);
+        for (title, over) in [
+            ("CPU a connection, full handshakes (TLS 1.3, ECDSA P-256, X25519)", Over::Handshake),
+            ("CPU a connection, resumed by ticket", Over::Resumption),
+        ] {
+            // Envoy sends tickets only with an answer.
+            let all = [&bare, &nginx, &haproxy, &token];
+            let measured =
+                in_turn(&self.load, &all, Way::Tls(over), (self.rounds, HANDSHAKES_A_ROUND), false);
+            table(report, title, &all, &measured);
+            writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+            for (beside, other) in all.iter().zip(&measured).take(3) {
+                let ratio = ratio(&measured[3].to(other, |round| round.cpu));
+                writeln!(report, "- narthex to {}: {ratio}", beside.name).unwrap();
+            }
+        }
+        for (title, over) in [
+            ("CPU a request over TLS, HTTP/1.1", Over::Http1),
+            ("CPU a request over TLS, HTTP/2, four streams a connection", Over::Http2),
+        ] {
+            let all = [&bare, &nginx, &token, &session, &haproxy, &envoy];
+            let way = Way::Tls(over);
+            let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
+            table(report, title, &all, &measured);
+            ratios(report, &all, &measured, [2, 3], &[0, 5, 4]);
+            let counted = [&bare, &token].map(|proxy| instructions(&self.load, proxy, way, false));
+            writeln!(
+                report,
+                "- instructions a request: bare pingora {}, narthex, a token, {}: {:.3}",
+                counted[0],
+                counted[1],
+                counted[1] as f64 / counted[0] as f64
+            )
+            .unwrap();
+        }
+    }
+
+    /// What it costs to issue a token of the user pool, by `client_credentials`.
+    pub fn issued(&self, report: &mut String) {
+        let with = |name, algorithm: Algorithm, request: Vec<u8>| {
+            let told = Told { name, route: "", tables: user_pool(algorithm.name()) };
+            narthex(&told, self.load.upstream(), &self.issuer, |_, _| vec![request])
+        };
+        let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+        let names = ["/oauth2/token, RS256", "/oauth2/token, ES256", "/oauth2/token, EdDSA"];
+        let mut all = vec![with("the key set, by the same way", Algorithm::Es256, for_the_keys())];
+        all.extend(
+            names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
+        );
+        let all: Vec<&Proxy> = all.iter().collect();
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, ISSUED_A_ROUND), false);
+        table(report, "CPU a request, tokens issued", &all, &measured);
+        writeln!(report, "\nBeside the key set and a signature each token takes:\n").unwrap();
+        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        for (at, algorithm) in algorithms.into_iter().enumerate() {
+            let signature = signature(algorithm);
+            let more = cpu(at + 1) - cpu(0) - signature;
+            let name = algorithm.name();
+            writeln!(report, "- {name}: {more:.1} µs more; a signature takes {signature:.1} µs").unwrap();
+        }
+    }
+}
+
+impl Scene {
+    /// What it costs that there are many tokens and sessions, in memory and in time.
+    pub fn live(&self, report: &mut String) {
+        let tokens = self.tokens(0, MANY);
+        let token_length = self.issuer.token(0).len() as f64;
+        let few_tokens = self.narthex("100 tokens", |_, _| tokens[..FEW_LIVE].to_vec());
+        let many_tokens = self.narthex("100,000 tokens", |_, _| tokens);
+        let few_sessions = self.narthex("100 sessions", people(FEW_LIVE));
+        let many_sessions = self.narthex("100,000 sessions", people(MANY));
+        let session_length = many_sessions.store_size() as f64 / MANY as f64;
+        let all = [&few_tokens, &many_tokens, &few_sessions, &many_sessions];
+        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
+        table(report, "CPU a request, many live tokens and sessions", &all, &measured);
+        writeln!(report).unwrap();
+        for (what, at, serialised) in [("token", 0, token_length), ("session", 2, session_length)] {
+            let assertion = self.load.assertion(all[at]) as f64;
+            let grown = (measured[at + 1].memory - measured[at].memory) as f64 / (MANY - FEW_LIVE) as f64;
+            let ratio = ratio(&measured[at + 1].to(&measured[at], |round| round.cpu));
+            writeln!(
+                report,
+                "- a {what}: {serialised:.0} bytes as it is {}, {assertion:.0} its assertion; {grown:.0} bytes of memory \
+                 each, {:.2} of both together. To the CPU of {FEW_LIVE}: {ratio}",
+                if at == 0 { "brought" } else { "in the store" },
+                grown / (serialised + assertion),
+            )
+            .unwrap();
+        }
+    }
+}
+
+fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measured]) {
+    writeln!(report, "\n## {title}\n").unwrap();
+    writeln!(
+        report,
+        "| | µs: median (range) | requests a second | p50, p99, p99.9 in µs | MiB at the end |\n|---|---|---|---|---|"
+    )
+    .unwrap();
+    for (proxy, measured) in proxies.iter().zip(measured) {
+        let (cpu, rate) = (measured.of(|round| round.cpu), measured.of(|round| round.rate));
+        let [half, one, tenth] = [0, 1, 2].map(|at| measured.of(|round| round.latency[at]).median);
+        writeln!(
+            report,
+            "| {} | {:.1} ({:.1} to {:.1}) | {:.0} | {half:.0}, {one:.0}, {tenth:.0} | {:.0} |",
+            proxy.name,
+            cpu.median,
+            cpu.low,
+            cpu.high,
+            rate.median,
+            measured.memory as f64 / f64::from(1 << 20)
+        )
+        .unwrap();
+    }
+}
+
+/// What each of `ours` takes of the CPU of each of `others`.
+fn ratios(
+    report: &mut String,
+    proxies: &[&Proxy],
+    measured: &[Measured],
+    ours: [usize; 2],
+    others: &[usize],
+) {
+    writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
+    for one in ours {
+        for other in others {
+            let ratio = ratio(&measured[one].to(&measured[*other], |round| round.cpu));
+            writeln!(report, "- {} to {}: {ratio}", proxies[one].name, proxies[*other].name).unwrap();
+        }
+    }
+}
+
+fn ratio(of: &Spread) -> String {
+    format!("{:.2} ({:.2} to {:.2})", of.median, of.low, of.high)
+}
+
+/// Microseconds of one verification of a token.
+fn verification(issuer: &Issuer) -> f64 {
+    let keys = JwkSet::read(issuer.jwks().to_string().as_bytes()).unwrap();
+    let token = issuer.token(0);
+    let jws = Jws::read(&token).unwrap();
+    once(|| {
+        assert!(keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature));
+    })
+}
+
+/// Microseconds of one signature of a token.
+fn signature(algorithm: Algorithm) -> f64 {
+    let key = SigningKey::generate(algorithm).unwrap();
+    let key = SigningKey::read("one", algorithm, &key).unwrap();
+    let claims = serde_json::json!({"sub": "person"});
+    once(|| drop(jose::sign(&key, &[], &claims).unwrap()))
+}
