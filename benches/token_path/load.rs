@@ -5,7 +5,7 @@
 
 use super::proxies::Proxy;
 use super::tls::{self, Over};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// What the app answers.
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
+/// How often nothing may have come over a connection before it is looked at seldom.
+const MOST_IDLE: u32 = 20_000;
+/// Every how many times that is.
+const SELDOM: u32 = 16;
 /// How long anybody is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,8 @@ pub enum Way {
 pub struct Load {
     listener: TcpListener,
     accepted: RefCell<Vec<Pipe>>,
+    /// How often the app has looked for requests.
+    looks: Cell<u32>,
 }
 
 /// A connection, and what has come over it since the last message ended.
@@ -36,6 +42,8 @@ struct Pipe {
     stream: TcpStream,
     buffer: Vec<u8>,
     length: usize,
+    /// How often it was looked at since anything came.
+    idle: u32,
 }
 
 /// A connection to a proxy, with the request that is under way.
@@ -50,7 +58,7 @@ impl Load {
     pub fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        Self { listener, accepted: RefCell::default() }
+        Self { listener, accepted: RefCell::default(), looks: Cell::default() }
     }
 
     /// Where the app listens.
@@ -113,17 +121,19 @@ impl Load {
     /// Answers every request that has come to the app.
     pub fn answer(&self) {
         let mut accepted = self.accepted.borrow_mut();
+        let look = self.looks.get().wrapping_add(1);
+        self.looks.set(look);
+        if look % SELDOM != 0 {
+            // Connections of proxies whose turn it is not are not looked at each time.
+            for pipe in accepted.iter_mut().filter(|pipe| pipe.idle < MOST_IDLE) {
+                pipe.respond();
+            }
+            return;
+        }
         if let Ok((stream, _)) = self.listener.accept() {
             accepted.push(Pipe::new(stream));
         }
-        accepted.retain_mut(|pipe| {
-            let open = pipe.read();
-            if open && pipe.arrived().ends_with(b"\r\n\r\n") {
-                pipe.length = 0;
-                return pipe.stream.write_all(ANSWER).is_ok();
-            }
-            open
-        });
+        accepted.retain_mut(Pipe::respond);
     }
 }
 
@@ -131,7 +141,19 @@ impl Pipe {
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_nonblocking(true).unwrap();
-        Self { stream, buffer: vec![0; 16384], length: 0 }
+        Self { stream, buffer: vec![0; 16384], length: 0, idle: 0 }
+    }
+
+    /// Answers the request that has come, if one has; tells whether the connection is open.
+    fn respond(&mut self) -> bool {
+        let before = self.length;
+        let open = self.read();
+        self.idle = if self.length == before { self.idle.saturating_add(1) } else { 0 };
+        if open && self.arrived().ends_with(b"\r\n\r\n") {
+            self.length = 0;
+            return self.stream.write_all(ANSWER).is_ok();
+        }
+        open
     }
 
     /// What has come of the message.

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 8;
+/// In how many turns the requests of a round are sent.
+const TURNS: usize = 8;
 const SHORT: usize = 1_000;
 pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
@@ -106,7 +108,7 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
 /// is to be `new`, as many are sent beforehand, and none twice.
 ///
 /// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
-/// more.
+/// more. Within a round they take turns, so that a machine that is slow for a while is slow for all.
 pub fn in_turn(
     load: &Load,
     proxies: &[&Proxy],
@@ -117,27 +119,33 @@ pub fn in_turn(
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
     for round in 0..rounds {
-        for (proxy, measured) in proxies.iter().zip(&mut measured) {
+        let mut all = Vec::new();
+        for proxy in proxies {
             eprint!("\r\x1b[2K{} of {rounds}: {}", round + 1, proxy.name);
-            let mut running = proxy.start(load, &["taskset", "-c", "0"]);
+            let running = proxy.start(load, &["taskset", "-c", "0"]);
             // Every token and session is met; of new ones, as many as make a proxy warm.
-            let all = running.requests(proxy);
-            let (first, met) = if new { (1, requests) } else { (0, all.len().max(requests)) };
-            load.run(proxy, way, all, (first, met), CONNECTIONS);
-            if proxy.store_size() > 0 {
-                // Until the last use of each session is written down, which comes once a minute.
-                std::thread::sleep(WRITTEN_DOWN);
+            let count = running.requests(proxy).len();
+            let (first, met) = if new { (1, requests) } else { (0, count.max(requests)) };
+            load.run(proxy, way, running.requests(proxy), (first, met), CONNECTIONS);
+            all.push((*proxy, running, first + met, Sum::default()));
+        }
+        if proxies.iter().any(|proxy| proxy.store_size() > 0) {
+            // Until the last use of each session is written down, which comes once a minute.
+            std::thread::sleep(WRITTEN_DOWN);
+        }
+        eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
+        let a_turn = requests / TURNS;
+        for turn in 0..TURNS {
+            for (proxy, running, first, sum) in &mut all {
+                let (before, begun) = (cpu_time(running.pid), Instant::now());
+                let range = (*first + turn * a_turn, a_turn);
+                sum.times.extend(load.run(proxy, way, running.requests(proxy), range, CONNECTIONS));
+                sum.cpu += cpu_time(running.pid) - before;
+                sum.wall += begun.elapsed();
             }
-            let (before, begun) = (cpu_time(running.pid), Instant::now());
-            let mut times = load.run(proxy, way, all, (first + met, requests), CONNECTIONS);
-            let (used, seconds) = (cpu_time(running.pid) - before, begun.elapsed().as_secs_f64());
-            times.sort_unstable();
-            let quantile = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
-            measured.rounds.push(Round {
-                cpu: used.as_secs_f64() * 1e6 / requests as f64,
-                rate: requests as f64 / seconds,
-                latency: [quantile(0.5), quantile(0.99), quantile(0.999)],
-            });
+        }
+        for ((_, mut running, _, sum), measured) in all.into_iter().zip(&mut measured) {
+            measured.rounds.push(sum.round());
             measured.memory = memory(running.pid);
             signal(running.pid, "INT");
             running.child.wait().unwrap();
@@ -145,6 +153,27 @@ pub fn in_turn(
     }
     eprintln!();
     measured
+}
+
+/// What came together in the turns of a round.
+#[derive(Default)]
+struct Sum {
+    cpu: Duration,
+    wall: Duration,
+    times: Vec<Duration>,
+}
+
+impl Sum {
+    fn round(mut self) -> Round {
+        self.times.sort_unstable();
+        let count = self.times.len() as f64;
+        let quantile = |part: f64| self.times[(count * part) as usize].as_secs_f64() * 1e6;
+        Round {
+            cpu: self.cpu.as_secs_f64() * 1e6 / count,
+            rate: count / self.wall.as_secs_f64(),
+            latency: [quantile(0.5), quantile(0.99), quantile(0.999)],
+        }
+    }
 }
 
 /// What all threads of a process have had of the processors so far.

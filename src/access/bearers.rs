@@ -11,7 +11,7 @@ use crate::provider::{IssuerKeys, Outbound};
 use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, verify};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use moka::future::Cache;
+use moka::sync::Cache;
 use serde_json::{Map, Value};
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -162,7 +162,7 @@ impl Bearers {
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
         let seen = Seen::of(token, &self.hasher);
-        let bearer = match self.remembered(seen, now).await {
+        let bearer = match self.remembered(seen, now) {
             Some(bearer) => bearer,
             None => {
                 let unverified = Unverified::read(token).ok()?;
@@ -186,16 +186,16 @@ impl Bearers {
     }
 
     /// Whom a token speaks for that was seen before, where it counts.
-    async fn remembered(&self, seen: Option<Seen>, now: Timestamp) -> Option<Bearer> {
+    fn remembered(&self, seen: Option<Seen>, now: Timestamp) -> Option<Bearer> {
         let seen = seen?;
-        let bearer = self.known.get(&seen).await?;
+        let bearer = self.known.get(&seen)?;
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
         // A key that is gone from its issuer's set has signed for nobody.
         let same_keys = bearer.0.of.are(&bearer.0.keys);
         if trusted && same_keys && now < bearer.0.expires_at {
             return Some(bearer);
         }
-        self.known.invalidate(&seen).await;
+        self.known.invalidate(&seen);
         None
     }
 
@@ -212,7 +212,7 @@ impl Bearers {
     pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
         let now = self.clock.now();
         let seen = Seen::of(token, &self.hasher);
-        if let Some(bearer) = self.remembered(seen, now).await {
+        if let Some(bearer) = self.remembered(seen, now) {
             return self.not_revoked(bearer, now);
         }
         Box::pin(self.verified(token, seen, now)).await
@@ -234,7 +234,7 @@ impl Bearers {
         let bearer = self.speaks(of, verified?, keys.digest, token.len());
         let bearer = self.not_revoked(bearer, now)?;
         if let Some(seen) = seen {
-            self.known.insert(seen, bearer.clone()).await;
+            self.known.insert(seen, bearer.clone());
         }
         Ok(bearer)
     }
