@@ -123,7 +123,7 @@ impl Load {
         let mut accepted = self.accepted.borrow_mut();
         let look = self.looks.get().wrapping_add(1);
         self.looks.set(look);
-        if look % SELDOM != 0 {
+        if !look.is_multiple_of(SELDOM) {
             // Connections of proxies whose turn it is not are not looked at each time.
             for pipe in accepted.iter_mut().filter(|pipe| pipe.idle < MOST_IDLE) {
                 pipe.respond();

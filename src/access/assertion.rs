@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// How long an assertion counts.
 const LIFETIME: Duration = Duration::from_secs(300);
+/// How many assertions are kept with a principal: whoever goes to more apps at a time costs signatures, and no memory.
+const MOST_KEPT: usize = 16;
 /// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
 const GROUPS: usize = 3072;
 
@@ -145,6 +147,9 @@ impl Minter {
         let assertion = self.sign(principal, assumed, catalogue, route, now)?;
         principal.kept().minted.rcu(|kept| {
             let mut next: Few<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
+            if next.len() == MOST_KEPT {
+                next.remove(0);
+            }
             let renew_at = now.plus(LIFETIME / 2);
             next.push(Minted { route: route.clone(), renew_at, assertion: assertion.clone() });
             next

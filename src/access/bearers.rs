@@ -1,7 +1,7 @@
 //! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
 
 use super::kept::Kept;
-use crate::base::{Clock, Duration, KeyRing, Timestamp, uuid_of};
+use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
 use crate::directory::{FederatedAccount, new_user};
@@ -13,13 +13,14 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use serde_json::{Map, Value};
-use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
 const CAPACITY: u64 = 512 << 20;
 /// What is remembered of a token whatever it says: its claims come to it twice, here and in the assertion.
 const BESIDE: usize = 2048;
+/// The same of each scope, attribute and group, however short it is.
+const A_TEXT: usize = 64;
 /// How long one is remembered that nobody brings.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -83,30 +84,9 @@ pub struct Bearers {
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// Held while they are exchanged, so that an older catalogue never comes after a newer one.
     applying: Mutex<()>,
-    known: Cache<Seen, Bearer, RandomState>,
-    hasher: RandomState,
-}
-
-/// A token that was verified, by what only those have who have the token: the end of its signature, 192 bits of it. What
-/// stands before is known by a digest that is keyed by chance, so that other claims with the same signature are found
-/// nowhere; and were they found, then by who has the token all the same.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    end: [u8; 32],
-    digest: u64,
-}
-
-impl Seen {
-    /// How `token` is remembered; not at all where it is too short to be one.
-    fn of(token: &str, hasher: &RandomState) -> Option<Self> {
-        Some(Self { end: *token.as_bytes().last_chunk()?, digest: hasher.hash_one(token) })
-    }
-}
-
-impl Hash for Seen {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.digest);
-    }
+    /// By all of the token: what an app is handed with a request is what was verified, to the letter.
+    known: Cache<Fingerprint, Bearer, RandomState>,
+    fingerprints: Fingerprints,
 }
 
 impl Bearers {
@@ -116,11 +96,12 @@ impl Bearers {
         outbound: Outbound,
         clock: Arc<dyn Clock>,
         own: Arc<AccessTokens>,
+        entropy: &dyn Entropy,
     ) -> Self {
-        let weigh = |_: &Seen, bearer: &Bearer| bearer.0.weight;
+        let weigh = |_: &Fingerprint, bearer: &Bearer| bearer.0.weight;
         let known = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE);
         let known = known.build_with_hasher(RandomState::default());
-        let hasher = RandomState::default();
+        let fingerprints = Fingerprints::new(entropy);
         Self {
             ring,
             outbound,
@@ -129,7 +110,7 @@ impl Bearers {
             issuers: ArcSwap::default(),
             applying: Mutex::default(),
             known,
-            hasher,
+            fingerprints,
         }
     }
 
@@ -158,10 +139,15 @@ impl Bearers {
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
+    /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would have to otherwise.
+    pub fn forget(&self) {
+        self.known.run_pending_tasks();
+    }
+
     /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
-        let seen = Seen::of(token, &self.hasher);
+        let seen = self.fingerprints.of(token);
         let bearer = match self.remembered(seen, now) {
             Some(bearer) => bearer,
             None => {
@@ -186,8 +172,7 @@ impl Bearers {
     }
 
     /// Whom a token speaks for that was seen before, where it counts.
-    fn remembered(&self, seen: Option<Seen>, now: Timestamp) -> Option<Bearer> {
-        let seen = seen?;
+    fn remembered(&self, seen: Fingerprint, now: Timestamp) -> Option<Bearer> {
         let bearer = self.known.get(&seen)?;
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
         // A key that is gone from its issuer's set has signed for nobody.
@@ -211,7 +196,7 @@ impl Bearers {
     /// Why it is not believed.
     pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
         let now = self.clock.now();
-        let seen = Seen::of(token, &self.hasher);
+        let seen = self.fingerprints.of(token);
         if let Some(bearer) = self.remembered(seen, now) {
             return self.not_revoked(bearer, now);
         }
@@ -219,7 +204,7 @@ impl Bearers {
     }
 
     /// The same for a token that was not seen before.
-    async fn verified(&self, token: &str, seen: Option<Seen>, now: Timestamp) -> Result<Bearer, Refused> {
+    async fn verified(&self, token: &str, seen: Fingerprint, now: Timestamp) -> Result<Bearer, Refused> {
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
         let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
@@ -233,9 +218,7 @@ impl Bearers {
         };
         let bearer = self.speaks(of, verified?, keys.digest, token.len());
         let bearer = self.not_revoked(bearer, now)?;
-        if let Some(seen) = seen {
-            self.known.insert(seen, bearer.clone());
-        }
+        self.known.insert(seen, bearer.clone());
         Ok(bearer)
     }
 
@@ -259,8 +242,10 @@ impl Bearers {
         let AccessToken { subject, expires_at, scopes, claims } = token;
         let now = self.clock.now();
         let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
+        let user = user_of(issuer, &subject, &claims, id, now);
+        let texts = scopes.len() + user.attributes.iter().count() + user.groups.len();
         let live = Live {
-            user: user_of(issuer, &subject, &claims, id, now),
+            user,
             methods: methods(&claims),
             auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
             scopes: scopes.into(),
@@ -268,7 +253,7 @@ impl Bearers {
             keys,
             expires_at,
             own,
-            weight: u32::try_from(2 * length + BESIDE).unwrap_or(u32::MAX),
+            weight: u32::try_from(2 * length + BESIDE + A_TEXT * texts).unwrap_or(u32::MAX),
             kept: Kept::default(),
         };
         Bearer(Arc::new(live))

@@ -142,7 +142,7 @@ impl App {
         let gateway = Gateway::new(Parts {
             identities,
             guests,
-            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone(), access_tokens),
+            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone(), access_tokens, &*entropy),
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, entropy.clone()),

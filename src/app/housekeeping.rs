@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 const LISTEN: Duration = Duration::from_secs(1);
 const WRITE_DOWN: Duration = Duration::from_secs(5);
+const FORGET: Duration = Duration::from_secs(5);
 const END_STREAMS: Duration = Duration::from_secs(1);
 const TELL_NODES: Duration = Duration::from_secs(5);
 const PURGE: Duration = Duration::from_secs(600);
@@ -45,6 +46,10 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         if let Err(error) = app.pool.sessions.write_down().await {
             tracing::warn!(%error, "the sessions' last use could not be written down");
         }
+    });
+    every(&mut tasks, FORGET, &app, &shutdown, |app| async move {
+        // One that fails has said so itself.
+        drop(tokio::task::spawn_blocking(move || app.gateway.forget_tokens()).await);
     });
     every(&mut tasks, END_STREAMS, &app, &shutdown, |app| async move { app.gateway.end_streams().await });
     every(&mut tasks, PURGE, &app, &shutdown, |app| async move {

@@ -115,6 +115,11 @@ impl Gateway {
         self.bearers.refresh().await;
     }
 
+    /// Forgets tokens that nobody brought for long; takes long where there are many of them.
+    pub fn forget_tokens(&self) {
+        self.bearers.forget();
+    }
+
     /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.
     ///
     /// # Errors

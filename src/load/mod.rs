@@ -20,7 +20,7 @@ use http::{HeaderName, HeaderValue};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use step::{Pace, Requests, Step};
 use tokens::Kind;
 use url::Url;
@@ -92,8 +92,8 @@ pub type Live<'a> = dyn Fn(&str, bool) + Sync + 'a;
 /// Tokens as requests bring them.
 struct Tokens {
     known: ArcSwap<Vec<HeaderValue>>,
-    /// How long all of them count, from when they were got.
-    lifetime: Duration,
+    /// Until when all of them count.
+    end: Instant,
     bad: Vec<HeaderValue>,
 }
 
@@ -184,26 +184,23 @@ async fn climb(
 
 impl Tokens {
     async fn get(source: &Source, users: usize) -> Result<Self, NotLoaded> {
-        let (known, lifetime) = source.tokens(users.max(1)).await?;
-        Ok(Self { known: ArcSwap::from_pointee(known), lifetime, bad: source.bad().await? })
+        let (known, end) = source.tokens(users.max(1)).await?;
+        Ok(Self { known: ArcSwap::from_pointee(known), end, bad: source.bad().await? })
     }
 }
 
 /// Gets the known tokens anew before they end, as any client does.
 async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     let (Some(source), Some(tokens)) = (&plan.tokens, tokens) else { return std::future::pending().await };
-    let mut wait = tokens.lifetime / 2;
+    let mut end = tokens.end;
     loop {
-        tokio::time::sleep(wait).await;
-        wait = match source.tokens(plan.users.max(1)).await {
-            Ok((known, lifetime)) => {
-                tokens.known.store(Arc::new(known));
-                lifetime / 2
-            }
-            // Should it go on so, requests will tell.
-            Err(_) => tokens.lifetime / 10,
+        // Should it never come to new ones, requests will tell.
+        let wait = end.saturating_duration_since(Instant::now()) / 2;
+        tokio::time::sleep(wait.max(REST)).await;
+        if let Ok((known, until)) = source.tokens(plan.users.max(1)).await {
+            tokens.known.store(Arc::new(known));
+            end = until;
         }
-        .max(REST);
     }
 }
 
@@ -245,13 +242,14 @@ async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Resu
     let unseen = match &plan.tokens {
         Some(source) => {
             let count = (0..count).filter(|number| mix.kind(*number) == Kind::Unseen).count();
-            let (all, lifetime) = source.tokens(count).await?;
+            let (all, end) = source.tokens(count).await?;
+            let left = end.saturating_duration_since(Instant::now());
             // Some are brought as long after the step as it takes itself.
-            if count > 0 && lifetime < 2 * pace.time {
+            if count > 0 && left < 2 * pace.time {
                 return Err(NotLoaded::new(format!(
-                    "tokens count for {} s, and those that were never seen are got before a step\n  mend: a \
+                    "tokens count for {} s more, and those that were never seen are got before a step\n  mend: a \
                      --step-time of half as long at most",
-                    lifetime.as_secs()
+                    left.as_secs()
                 )));
             }
             all

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use url::Url;
 
 /// How long a token counts that is made here, and any whose issuer says nothing of it.
@@ -52,10 +53,10 @@ pub struct Program {
     http: reqwest::Client,
 }
 
-/// A token, and how long it counts from now on.
+/// A token, and until when it counts.
 struct Issued {
     token: String,
-    lifetime: Duration,
+    ends: Instant,
 }
 
 /// Where tokens come from.
@@ -67,11 +68,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// So many tokens that nobody has seen, and how long all of them count.
+    /// So many tokens that nobody has seen, and until when all of them count.
     ///
     /// # Errors
     /// Where there are none to be had.
-    pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Duration), NotLoaded> {
+    pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Instant), NotLoaded> {
         let all: Vec<Issued> = match self {
             Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect::<Result<_, _>>()?,
             Self::Program(program) => {
@@ -79,9 +80,9 @@ impl Source {
                 all.buffer_unordered(AT_ONCE).try_collect().await?
             }
         };
-        let lifetime = all.iter().map(|issued| issued.lifetime).min().unwrap_or(LIFETIME);
+        let ends = all.iter().map(|issued| issued.ends).min().unwrap_or_else(|| Instant::now() + LIFETIME);
         let all: Result<_, _> = all.iter().map(|issued| authorization(&issued.token)).collect();
-        Ok((all?, lifetime))
+        Ok((all?, ends))
     }
 
     /// Tokens that open nothing: each is wrong in its own way.
@@ -132,8 +133,8 @@ impl Program {
         #[derive(serde::Deserialize)]
         struct Answer {
             access_token: String,
-            // RFC 6749, section 5.1: "RECOMMENDED".
-            expires_in: Option<u64>,
+            // RFC 6749, section 5.1: "RECOMMENDED". Some write it as a text.
+            expires_in: Option<serde_json::Value>,
         }
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
@@ -156,12 +157,16 @@ impl Program {
             return Err(failed(format!("it answered {status}: {told}")));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        let (token, lifetime) =
-            (answer.access_token, answer.expires_in.map_or(LIFETIME, Duration::from_secs).min(LIFETIME));
+        let seconds = answer.expires_in.and_then(|seconds| match seconds {
+            serde_json::Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        });
+        let lifetime = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME);
+        let (token, got) = (answer.access_token, Instant::now());
         // RFC 7515, section 7.1: three parts, none of them empty.
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {
-            true => Ok(Issued { token, lifetime }),
+            true => Ok(Issued { token, ends: got + lifetime }),
             false => Err(failed("what it issued is no JWS".to_owned())),
         }
     }
@@ -260,7 +265,7 @@ impl Issuer {
     fn token(&self) -> Result<Issued, NotLoaded> {
         let person = self.people.fetch_add(1, Ordering::Relaxed);
         let token = self.sign(&self.key, person, &self.claims.audience, LIFETIME)?;
-        Ok(Issued { token, lifetime: LIFETIME })
+        Ok(Issued { token, ends: Instant::now() + LIFETIME })
     }
 
     fn bad(&self) -> Result<Vec<String>, NotLoaded> {

@@ -303,6 +303,15 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
             "the signature",
         ),
         (
+            "a signature that ends as the good one does",
+            format!(
+                "{}.{}",
+                &sound[..sound.rfind('.').unwrap()],
+                b64([&[whole[0] ^ 1], &whole[1..]].concat())
+            ),
+            "the signature",
+        ),
+        (
             "a signature cut short",
             format!("{}.{}", &sound[..sound.rfind('.').unwrap()], b64(short)),
             "the signature",
