@@ -172,7 +172,8 @@ impl Bearers {
     }
 
     /// Whom a token speaks for that was seen before, where it counts.
-    fn remembered(&self, seen: Fingerprint, now: Timestamp) -> Option<Bearer> {
+    fn remembered(&self, seen: Option<Fingerprint>, now: Timestamp) -> Option<Bearer> {
+        let seen = seen?;
         let bearer = self.known.get(&seen)?;
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
         // A key that is gone from its issuer's set has signed for nobody.
@@ -204,7 +205,12 @@ impl Bearers {
     }
 
     /// The same for a token that was not seen before.
-    async fn verified(&self, token: &str, seen: Fingerprint, now: Timestamp) -> Result<Bearer, Refused> {
+    async fn verified(
+        &self,
+        token: &str,
+        seen: Option<Fingerprint>,
+        now: Timestamp,
+    ) -> Result<Bearer, Refused> {
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
         let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
@@ -218,7 +224,9 @@ impl Bearers {
         };
         let bearer = self.speaks(of, verified?, keys.digest, token.len());
         let bearer = self.not_revoked(bearer, now)?;
-        self.known.insert(seen, bearer.clone());
+        if let Some(seen) = seen {
+            self.known.insert(seen, bearer.clone());
+        }
         Ok(bearer)
     }
 
