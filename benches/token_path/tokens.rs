@@ -173,7 +173,7 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
                 })
                 .await
                 .unwrap();
-            let cookie = cookie_text(&ring, token, scope);
+            let cookie = cookie_text(&ring, token, scope.borrowed());
             requests.push(request(person, route, &format!("Cookie: theme=dark; __Host-narthex={cookie}")));
         }
         store.close().await;

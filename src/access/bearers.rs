@@ -191,12 +191,11 @@ impl Bearers {
         self.issuers.load().iter().find(|known| Some(known.issuer().url.as_str()) == named).cloned()
     }
 
-    /// Whom `token` speaks for.
+    /// Whom `token` speaks for `now`.
     ///
     /// # Errors
     /// Why it is not believed.
-    pub async fn bearer(&self, token: &str) -> Result<Bearer, Refused> {
-        let now = self.clock.now();
+    pub async fn bearer(&self, token: &str, now: Timestamp) -> Result<Bearer, Refused> {
         let seen = self.fingerprints.of(token);
         if let Some(bearer) = self.remembered(seen, now) {
             return self.not_revoked(bearer, now);

@@ -108,26 +108,28 @@ impl Sessions {
     }
 
     /// The text of the cookie that holds `token`.
-    pub fn cookie(&self, token: &Token, scope: &CookieScope) -> String {
+    pub fn cookie(&self, token: &Token, scope: CookieScope<&str>) -> String {
         cookie_text(&self.ring, token, scope)
     }
 
-    /// The principal that a cookie's text stands for, if any. Asking counts as use of the session.
+    /// The principal that a cookie's text stands for `now`, if any. Asking counts as use of the session.
     ///
     /// # Errors
     /// Where the store is needed and does not answer, or has been silent too long.
     pub async fn principal(
         self: &Arc<Self>,
         text: &str,
-        scope: &CookieScope,
+        scope: CookieScope<&str>,
+        now: Timestamp,
     ) -> Result<Option<SignedIn>, StoreError> {
-        let principal = match self.known_principal(text, scope).await? {
-            Some(principal) if self.renewed(&principal).await? => Some(principal),
-            Some(_) => self.known_principal(text, scope).await?,
+        let principal = match self.known_principal(text, scope, now).await? {
+            Some(principal) if self.renewed(&principal, now).await? => Some(principal),
+            // The provider may have taken its time.
+            Some(_) => self.known_principal(text, scope, self.clock.now()).await?,
             None => None,
         };
         if let Some(principal) = &principal {
-            self.touch(principal);
+            self.touch(principal, now);
         }
         Ok(principal)
     }
@@ -140,12 +142,13 @@ impl Sessions {
     pub async fn still(
         self: &Arc<Self>,
         text: &str,
-        scope: &CookieScope,
+        scope: CookieScope<&str>,
     ) -> Result<Option<SignedIn>, StoreError> {
-        let principal = self.known_principal(text, scope).await?;
+        let now = self.clock.now();
+        let principal = self.known_principal(text, scope, now).await?;
         if let Some(principal) = &principal
             && let Some((times, _)) = &principal.0.tokens
-            && matches!(times.freshness(self.clock.now()), Freshness::Due | Freshness::Expired)
+            && matches!(times.freshness(now), Freshness::Due | Freshness::Expired)
         {
             self.renew_meanwhile(principal);
         }
@@ -175,10 +178,10 @@ impl Sessions {
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
-    async fn renewed(self: &Arc<Self>, principal: &SignedIn) -> Result<bool, StoreError> {
+    async fn renewed(self: &Arc<Self>, principal: &SignedIn, now: Timestamp) -> Result<bool, StoreError> {
         let live = &principal.0;
         let Some((times, _)) = &live.tokens else { return Ok(true) };
-        match times.freshness(self.clock.now()) {
+        match times.freshness(now) {
             Freshness::Fresh => Ok(true),
             Freshness::Due => {
                 self.renew_meanwhile(principal);
@@ -220,11 +223,11 @@ impl Sessions {
     async fn known_principal(
         self: &Arc<Self>,
         text: &str,
-        scope: &CookieScope,
+        scope: CookieScope<&str>,
+        now: Timestamp,
     ) -> Result<Option<SignedIn>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
-        let now = self.clock.now();
         match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
             Some(Some(live)) if self.counts(&live, now) => {
@@ -255,9 +258,9 @@ impl Sessions {
         !live.session.stands(live.session.last_seen_at, idle, now)
     }
 
-    /// Notes that the session is used now.
-    pub fn touch(&self, principal: &SignedIn) {
-        let (live, now) = (&principal.0, self.clock.now());
+    /// Notes that the session is used `now`.
+    pub fn touch(&self, principal: &SignedIn, now: Timestamp) {
+        let live = &principal.0;
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
         let noted = live.noted.load(Ordering::Relaxed);
         let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
@@ -297,10 +300,10 @@ impl Sessions {
     fn speak(
         &self,
         live: Arc<Live>,
-        scope: &CookieScope,
+        scope: CookieScope<&str>,
         now: Timestamp,
     ) -> Result<Option<SignedIn>, StoreError> {
-        if live.scope != *scope {
+        if live.scope.borrowed() != scope {
             return Ok(None);
         }
         if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
@@ -418,11 +421,11 @@ impl Sessions {
 
 /// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that garbage
 /// and cookies of another host never reach the store.
-pub fn cookie_text(ring: &KeyRing, token: &Token, scope: &CookieScope) -> String {
+pub fn cookie_text(ring: &KeyRing, token: &Token, scope: CookieScope<&str>) -> String {
     format!("{}.{}", token.text(), b64(ring.mac(&mac_input(token, scope))))
 }
 
-fn mac_input(token: &Token, scope: &CookieScope) -> Vec<u8> {
+fn mac_input(token: &Token, scope: CookieScope<&str>) -> Vec<u8> {
     [&token.bytes()[..], scope.text().as_bytes()].concat()
 }
 

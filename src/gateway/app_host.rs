@@ -223,7 +223,7 @@ async fn callback(
             refuse(Failure::attempt_lost(), &format!("the code: {error:?}"))
         })?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
-    let value = gateway.pool.sessions.cookie(&token, &scope_of(incoming));
+    let value = gateway.pool.sessions.cookie(&token, scope_of(incoming));
     let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
     set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
     let now = gateway.pool.clock.now();
@@ -284,7 +284,7 @@ async fn redeem(
                 tx.add_session_cookie(&SessionCookie {
                     hash: token.hash(),
                     session_id: session.id.clone(),
-                    scope: scope_of(incoming),
+                    scope: scope_of(incoming).owned(),
                     created_at: now,
                 })
                 .await?;

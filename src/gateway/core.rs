@@ -153,7 +153,7 @@ impl Gateway {
         let challenge = |scopes: &[String]| {
             format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
         };
-        let bearer = self.bearers.bearer(token).await.map_err(|refused| {
+        let bearer = self.bearers.bearer(token, incoming.received).await.map_err(|refused| {
             let failure = match &refused {
                 // RFC 6750, section 3.1: it "requires higher privileges than provided".
                 Refused::Scope(scope) => {
@@ -181,7 +181,7 @@ impl Gateway {
         let Some(cookie) = find(incoming::cookies(session), APP_COOKIE) else { return Ok(None) };
         self.pool
             .sessions
-            .principal(cookie, &scope_of(incoming))
+            .principal(cookie, scope_of(incoming), incoming.received)
             .await
             .map_err(|error| unavailable(&incoming.visitor(session), &error))
     }
@@ -224,6 +224,6 @@ pub(super) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
 }
 
 /// Where the session cookies of this request's host count.
-pub(super) fn scope_of(incoming: &Incoming) -> CookieScope {
-    CookieScope::App(incoming.host.to_string())
+pub(super) fn scope_of(incoming: &Incoming) -> CookieScope<&str> {
+    CookieScope::App(incoming.host.as_str())
 }

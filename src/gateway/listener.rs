@@ -4,6 +4,7 @@ use super::admission::Place;
 use super::buffered::Buffered;
 use super::connection::{Alarm, Connection, Credit};
 use super::core::Gateway;
+use super::direct::{self, Direct};
 use super::incoming::Face;
 use super::metrics;
 use super::outer::{self, Outer};
@@ -32,6 +33,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(8);
 /// How long they may go on after another process has taken over: whatever was begun ends by itself.
 const LONG_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How many connections to upstreams are kept for the next request.
+const POOLED: usize = 512;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -102,8 +105,13 @@ pub enum Ending {
 /// within the grace.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
     let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
-    let conf = ServerConf { max_retries: 4, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(Door { gateway: gateway.clone(), face }, Arc::new(conf));
+    let conf = ServerConf {
+        max_retries: direct::TRIES,
+        upstream_keepalive_pool_size: POOLED,
+        ..ServerConf::default()
+    };
+    let door = Door { gateway: gateway.clone(), face, direct: Direct::new(POOLED) };
+    let mut proxy = HttpProxy::new(door, Arc::new(conf));
     proxy.handle_init_modules();
     let proxy = Arc::new(Outer::new(proxy));
     let tls = listener.tls.map(Arc::new);
@@ -145,6 +153,8 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                         }
                     };
                     tokio::select! {
+                        // Each wake is for the work.
+                        biased;
                         () = work => {}
                         // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
                         () = credit.unused_for(outer::HEAD) => {}

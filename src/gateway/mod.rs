@@ -9,6 +9,8 @@ mod buffered;
 mod connection;
 mod core;
 mod cors;
+mod direct;
+mod forward;
 mod forward_auth;
 mod framing;
 mod headers;

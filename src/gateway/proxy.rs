@@ -1,27 +1,26 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
 use super::core::Gateway;
+use super::direct::{self, Direct};
+use super::forward::Forward;
 use super::incoming::{self, Face, Incoming};
-use super::judge::{self, ForRoute, Passed, Placed};
+use super::judge::{self, ForRoute, Placed};
 use super::stop::Stop;
-use super::streams::Open;
-use super::table::{Entry, Place, Table};
+use super::table::{Place, Table};
 use super::upstream::Exchange;
-use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer, path};
-use crate::access::{Assertion, Principal};
+use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer};
+use crate::access::Principal;
 use crate::base::Duration;
-use crate::config::Upstream;
 use crate::hosted::{self, Failure};
-use crate::policy::Permit;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::StatusCode;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The gateway as one listener's proxy.
 pub struct Door {
@@ -29,27 +28,8 @@ pub struct Door {
     pub gateway: Arc<Gateway>,
     /// What kind of listener it is.
     pub face: Face,
-}
-
-/// A request that may go on.
-pub struct Forward {
-    /// What lets it.
-    permit: Permit,
-    /// The table that the request was judged by.
-    table: Arc<Table>,
-    entry: Arc<Entry>,
-    identity: Option<(Principal, Assertion)>,
-    /// The cookie by which a guest who is new is known again.
-    guest_cookie: Option<String>,
-    incoming: Incoming,
-    /// The server that was chosen.
-    upstream: Option<Arc<Upstream>>,
-    tries: usize,
-    begun: Instant,
-    /// In how many pieces its bodies have come.
-    pieces: usize,
-    /// That it is watched over, where it may go on for long.
-    open: Option<Open>,
+    /// What sends most requests on.
+    pub direct: Direct,
 }
 
 impl Door {
@@ -90,25 +70,13 @@ impl Door {
         }
         let wanted = ForRoute { entry: &entry, path: &path, target };
         let passed = judge::pass(gateway, session, &table, &incoming, wanted).await;
-        let Passed { permit, identity, guest_cookie } = passed.map_err(|stop| {
+        let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
             stop.changed(|told| cors::allow_unless_told(told, asked, &entry.route.config))
         })?;
-        let mut forward = Forward {
-            permit,
-            table: table.clone(),
-            entry,
-            identity,
-            guest_cookie,
-            incoming,
-            upstream: None,
-            tries: 0,
-            pieces: 0,
-            begun: Instant::now(),
-            open: None,
-        };
-        let exchange = forward.incoming.exchange;
+        let mut forward = Forward::new(passed, table.clone(), entry, incoming);
+        let exchange = forward.exchange();
         if matches!(exchange, Exchange::EventStream | Exchange::WebSocket) {
             outer::answer_within(forward.entry.route.config.timeout);
         }
@@ -121,24 +89,6 @@ impl Door {
             forward.watch(gateway, session);
         }
         Ok(forward)
-    }
-}
-
-impl Forward {
-    /// Lets the request end with the session that it speaks with.
-    fn watch(&mut self, gateway: &Gateway, session: &Session) {
-        if let (None, Some((principal, _))) = (&self.open, &self.identity) {
-            self.open = gateway.watch(session, &self.incoming, principal);
-        }
-    }
-
-    /// The same for what was short by its words, and is not.
-    fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
-        self.pieces += 1;
-        // The clock is not asked about the few pieces that nearly all messages come in.
-        if self.open.is_none() && self.pieces > FEW && self.begun.elapsed() > LONG {
-            self.watch(gateway, session);
-        }
     }
 }
 
@@ -167,14 +117,17 @@ impl ProxyHttp for Door {
         }
     }
 
+    /// Whether it is left to pingora.
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        if !direct::serves(session, permitted(ctx)?) {
+            return Ok(true);
+        }
+        self.direct.exchange(self, session, ctx).await.map(|()| false)
+    }
+
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let forward = permitted(ctx)?;
-        let (peer, upstream) =
-            forward.entry.group.next(&forward.permit, forward.incoming.exchange).ok_or_else(|| {
-                Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
-            })?;
-        forward.upstream = Some(upstream);
-        Ok(peer)
+        Ok(Box::new(forward.next_server()?.peer(forward.exchange())))
     }
 
     async fn upstream_request_filter(
@@ -183,21 +136,10 @@ impl ProxyHttp for Door {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let Forward { table, entry, identity, incoming, upstream: server, .. } = permitted(ctx)?;
-        let (route, now) = (&entry.route, incoming.received);
-        headers::rewrite_request(upstream, |parts| {
-            headers::strip_request(&mut parts.headers, &table.reserved)?;
-            headers::set_request(&mut parts.headers, route, incoming, server.as_deref())?;
-            headers::set_identity(&mut parts.headers, route, identity.as_ref(), &table.catalogue, now)?;
-            if route.config.strip_prefix {
-                parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
-                    .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
-            }
-            Ok(())
-        })
+        let forward = permitted(ctx)?;
+        headers::rewrite_request(upstream, |parts| forward.rewrite(parts))
     }
 
-    /// What a person sends on a stream is use of the session; that a stream is open is not.
     async fn request_body_filter(
         &self,
         session: &mut Session,
@@ -205,13 +147,10 @@ impl ProxyHttp for Door {
         _end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
         let forward = permitted(ctx)?;
-        forward.watch_if_long(&self.gateway, session);
-        if let (Some(_), Forward { open: Some(_), identity: Some((Principal::SignedIn(who), _)), .. }) =
-            (body, forward)
-        {
-            self.gateway.pool.sessions.touch(who);
+        forward.piece_came(&self.gateway, session, body.as_ref());
+        if body.is_some() {
+            forward.is_used(&self.gateway);
         }
         Ok(())
     }
@@ -224,8 +163,7 @@ impl ProxyHttp for Door {
         _end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        connection::is_of_use(session, body.as_ref().map_or(0, Bytes::len));
-        permitted(ctx)?.watch_if_long(&self.gateway, session);
+        permitted(ctx)?.piece_came(&self.gateway, session, body.as_ref());
         Ok(None)
     }
 
@@ -235,15 +173,7 @@ impl ProxyHttp for Door {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        outer::answer_begins();
-        let forward = permitted(ctx)?;
-        if incoming::may_take_long(&response.headers) {
-            forward.watch(&self.gateway, session);
-        }
-        let (asked, route) = (&session.req_header().headers, &forward.entry.route.config);
-        headers::rewrite_response(response, &forward.incoming, forward.guest_cookie.as_deref(), |told| {
-            cors::allow_unless_told(told, asked, route);
-        })
+        permitted(ctx)?.answer_begins(&self.gateway, session, response)
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
@@ -300,7 +230,7 @@ impl ProxyHttp for Door {
                 target: "narthex::request",
                 request_id = forward.incoming.request_id,
                 route = forward.entry.route.config.name,
-                sub = forward.identity.as_ref().map(|(principal, _)| principal.subject()),
+                sub = forward.principal().map(Principal::subject),
                 status,
                 error = error.map(tracing::field::display),
             );
@@ -324,15 +254,11 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     };
     let mut answer = hosted::Answer::default();
     // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
-    *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     answer.headers_mut().insert(http::header::LOCATION, location);
     hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
-/// In so many pieces a request and its answer come that are short, and no more.
-const FEW: usize = 2;
-/// A message that was to be short and goes on for this long is watched as a long one is.
-const LONG: Duration = Duration::from_secs(5);
 /// How long a client may take to read what it is sent.
 const WRITE: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
@@ -350,6 +276,6 @@ fn set_deadlines(session: &mut Session) {
 }
 
 /// What lets this request go on. Without it, nothing is forwarded.
-fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
+pub fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
     ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
 }

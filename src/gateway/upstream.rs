@@ -59,16 +59,45 @@ pub struct Group {
     ca: Option<Arc<[WrappedX509]>>,
     timeout: Duration,
     backends: Backends,
-    servers: ArcSwap<Vec<Server>>,
+    servers: ArcSwap<Vec<Arc<Server>>>,
     turn: AtomicUsize,
 }
 
 /// An address that requests go to.
-struct Server {
+pub struct Server {
     upstream: Arc<Upstream>,
     backend: Backend,
+    plain: HttpPeer,
     /// Whether it answered when it was last tried.
     answers: AtomicBool,
+}
+
+impl Server {
+    /// What the file says of it.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The peer of plain exchanges.
+    pub fn plain(&self) -> &HttpPeer {
+        &self.plain
+    }
+
+    /// The peer of exchanges of this kind. One that may be silent has no limit but the connection's own life.
+    pub fn peer(&self, exchange: Exchange) -> HttpPeer {
+        let mut peer = self.plain.clone();
+        if exchange != Exchange::Plain {
+            (peer.options.read_timeout, peer.options.write_timeout) = (None, None);
+        }
+        if exchange == Exchange::WebSocket {
+            peer.options.alpn = ALPN::H1;
+            peer.options.custom_l4 = Some(Arc::new(Patient));
+            // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
+            peer.options.idle_timeout = Some(Duration::from_secs(1));
+            peer.group_key ^= u64::MAX;
+        }
+        peer
+    }
 }
 
 /// Finds the addresses of upstreams by name, again and again: names move.
@@ -139,7 +168,8 @@ impl Group {
         let server = |backend: &Backend| {
             let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
             let answers = AtomicBool::new(self.backends.ready(backend));
-            Some(Server { upstream, backend: backend.clone(), answers })
+            let plain = self.peer(&upstream, backend);
+            Some(Arc::new(Server { upstream, backend: backend.clone(), plain, answers }))
         };
         self.servers.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
     }
@@ -152,39 +182,34 @@ impl Group {
         }
     }
 
-    /// The next upstream in turn; any of them, where all seem dead: a wrong suspicion must not shut
-    /// an app out. Only a permitted request has an upstream. An exchange that may be silent has no
-    /// limit but the connection's own life.
-    pub fn next(&self, _permit: &Permit, exchange: Exchange) -> Option<(Box<HttpPeer>, Arc<Upstream>)> {
+    /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut an app out. Only a
+    /// permitted request has a server.
+    pub fn next(&self, _permit: &Permit) -> Option<Arc<Server>> {
         let servers = self.servers.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..servers.len()).map(|step| &servers[turn.wrapping_add(step) % servers.len()]);
-        let server =
-            in_turn().find(|server| server.answers.load(Ordering::Relaxed)).or_else(|| in_turn().next())?;
-        let scheme = server.upstream.scheme;
-        let tls = scheme == Scheme::Https;
+        let answering = in_turn().find(|server| server.answers.load(Ordering::Relaxed));
+        answering.or_else(|| in_turn().next()).cloned()
+    }
+
+    /// The peer of plain exchanges with this server.
+    fn peer(&self, upstream: &Upstream, backend: &Backend) -> HttpPeer {
+        let tls = upstream.scheme == Scheme::Https;
         // Without a name pingora would verify nothing, so an address stands for itself.
-        let name = if tls { server.upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
-        let mut peer = Box::new(HttpPeer::new(server.backend.addr.clone(), tls, name));
+        let name = if tls { upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
+        let mut peer = HttpPeer::new(backend.addr.clone(), tls, name);
         let options = &mut peer.options;
         options.connection_timeout = Some(CONNECT);
         options.total_connection_timeout = Some(CONNECT_WITH_TLS);
         options.idle_timeout = Some(IDLE);
+        options.read_timeout = Some(self.timeout);
+        options.write_timeout = Some(self.timeout);
         options.tcp_keepalive = Some(ALIVE);
         options.max_h2_streams = STREAMS;
-        if exchange == Exchange::Plain {
-            options.read_timeout = Some(self.timeout);
-            options.write_timeout = Some(self.timeout);
-        }
-        if exchange == Exchange::WebSocket {
-            options.custom_l4 = Some(Arc::new(Patient));
-            // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
-            options.idle_timeout = Some(Duration::from_secs(1));
-        }
-        options.alpn = match (scheme, exchange) {
-            (_, Exchange::WebSocket) | (Scheme::Http, _) => ALPN::H1,
-            (Scheme::H2c, _) => ALPN::H2,
-            (Scheme::Https, _) => ALPN::H2H1,
+        options.alpn = match upstream.scheme {
+            Scheme::Http => ALPN::H1,
+            Scheme::H2c => ALPN::H2,
+            Scheme::Https => ALPN::H2H1,
         };
         if tls {
             options.ca = self.ca.clone();
@@ -195,10 +220,12 @@ impl Group {
                 .as_ref()
                 .map_or(0, |pem| u64::from_be_bytes(sha256(pem)[..8].try_into().unwrap_or_default()));
         }
-        if exchange == Exchange::WebSocket {
-            peer.group_key ^= u64::MAX;
-        }
-        Some((peer, server.upstream.clone()))
+        peer
+    }
+
+    /// Whether every server of it speaks HTTP/1.1, and no other.
+    pub fn speaks_http1(&self) -> bool {
+        self.upstreams.iter().all(|upstream| upstream.scheme == Scheme::Http)
     }
 
     /// How many addresses there are, which bounds how often connecting is tried.

@@ -39,7 +39,7 @@ impl Gateway {
                 _ => return Some("its guest is none any more"),
             },
             Credential::Session { cookie, scope, id } => {
-                match self.pool.sessions.still(cookie, scope).await {
+                match self.pool.sessions.still(cookie, scope.borrowed()).await {
                     Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
                     _ => return Some("its session is over"),
                 }
@@ -78,7 +78,7 @@ impl Gateway {
             Principal::Bearer(_) => Credential::Bearer(Secret::new(incoming::bearer(session).ok()??)),
             Principal::SignedIn(who) => Credential::Session {
                 cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
-                scope: scope_of(incoming),
+                scope: scope_of(incoming).owned(),
                 id: who.session().id.clone(),
             },
         };

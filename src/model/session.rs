@@ -40,20 +40,36 @@ impl Session {
 }
 
 /// Where a session cookie counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CookieScope {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieScope<Name = String> {
     /// At the pool's own pages.
     Pool,
     /// At one app host.
-    App(String),
+    App(Name),
 }
 
-impl CookieScope {
+impl<Name: AsRef<str>> CookieScope<Name> {
     /// The text that the store keeps, and that the cookie's MAC covers.
     pub fn text(&self) -> &str {
         match self {
             Self::Pool => "",
-            Self::App(host) => host,
+            Self::App(host) => host.as_ref(),
+        }
+    }
+
+    /// The same, with the name where it is.
+    pub fn borrowed(&self) -> CookieScope<&str> {
+        match self {
+            Self::Pool => CookieScope::Pool,
+            Self::App(host) => CookieScope::App(host.as_ref()),
+        }
+    }
+
+    /// The same, with a name of its own.
+    pub fn owned(&self) -> CookieScope {
+        match self {
+            Self::Pool => CookieScope::Pool,
+            Self::App(host) => CookieScope::App(host.as_ref().to_owned()),
         }
     }
 }

@@ -156,7 +156,7 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         Some(request) => authorize::grant(pool, &catalogue, info, request, &finished.session).await?,
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
-    let cookie = pool.sessions.cookie(&finished.token, &CookieScope::Pool);
+    let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
     set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
     set_cookie(&mut answer, &set(PROVIDER_COOKIE, provider, Some(REMEMBER)))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;

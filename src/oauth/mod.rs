@@ -134,7 +134,8 @@ impl axum::response::IntoResponse for Reply {
 /// The principal whose pool cookie the request carries.
 async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
     let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    pool.sessions.principal(cookie, &CookieScope::Pool).await.map_err(|error| unavailable(info, &error))
+    let principal = pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.now()).await;
+    principal.map_err(|error| unavailable(info, &error))
 }
 
 fn unavailable(info: &RequestInfo, error: &StoreError) -> Failure {

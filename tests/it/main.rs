@@ -10,6 +10,7 @@ mod beside;
 mod browser;
 mod check;
 mod crash;
+mod direct;
 mod explain;
 mod gateway;
 mod hostile;

@@ -115,7 +115,12 @@ impl Scene {
             })
             .await
             .unwrap();
-        (id, self.sessions.cookie(&token, &app()))
+        (id, self.sessions.cookie(&token, app().borrowed()))
+    }
+
+    /// Whom `cookie` stands for now, as one node sees it.
+    async fn who(&self, node: &Arc<Sessions>, cookie: &str) -> Option<SignedIn> {
+        node.principal(cookie, app().borrowed(), self.clock.now()).await.unwrap()
     }
 
     async fn end(&self, id: &str) {
@@ -139,36 +144,32 @@ fn app() -> CookieScope {
     CookieScope::App("app.example.com".into())
 }
 
-async fn who(sessions: &Arc<Sessions>, cookie: &str) -> Option<SignedIn> {
-    sessions.principal(cookie, &app()).await.unwrap()
-}
-
 #[tokio::test]
 async fn a_session_ends_after_idleness_and_after_its_age_on_the_warm_path_too() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
     for _ in 0..4 {
-        assert!(who(&scene.sessions, &cookie).await.is_some());
+        assert!(scene.who(&scene.sessions, &cookie).await.is_some());
         scene.pass(59, &[]);
     }
-    assert!(who(&scene.sessions, &cookie).await.is_some(), "busy, and not five hours old");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "busy, and not five hours old");
     scene.pass(59, &[]);
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.pass(6, &[]);
-    assert!(who(&scene.sessions, &cookie).await.is_none(), "five hours old");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "five hours old");
 
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.pass(61, &[]);
-    assert!(who(&scene.sessions, &cookie).await.is_none(), "idle for an hour");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "idle for an hour");
     // It does not come back by being asked for again.
-    assert!(who(&scene.sessions, &cookie).await.is_none());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none());
 
     // Nor does its cookie cost a read for ever, though the store keeps it for a while.
     scene.pass(2, &[]);
-    assert!(who(&scene.sessions, &cookie).await.is_none());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none());
     scene.store.close().await;
-    assert!(who(&scene.sessions, &cookie).await.is_none());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none());
 }
 
 #[tokio::test]
@@ -176,13 +177,16 @@ async fn a_session_that_is_busy_on_another_node_is_not_idle_here() {
     let scene = Scene::set().await;
     let other = scene.node();
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     for _ in 0..2 {
         scene.pass(50, &[&other]);
-        assert!(who(&other, &cookie).await.is_some());
+        assert!(scene.who(&other, &cookie).await.is_some());
         other.write_down().await.unwrap();
     }
-    assert!(who(&scene.sessions, &cookie).await.is_some(), "the other node wrote down when it was last used");
+    assert!(
+        scene.who(&scene.sessions, &cookie).await.is_some(),
+        "the other node wrote down when it was last used"
+    );
 }
 
 #[tokio::test]
@@ -191,29 +195,29 @@ async fn a_session_that_another_node_ended_is_over_as_soon_as_that_is_heard() {
     let other = scene.node();
     let (id, cookie) = scene.sign_in("ann@example.com").await;
     let mut feed = Feed::default();
-    assert!(who(&other, &cookie).await.is_some());
+    assert!(scene.who(&other, &cookie).await.is_some());
     scene.end(&id).await;
     let news = feed.news(&scene.store, scene.clock.now()).await.unwrap();
     assert!(news.contains(&Change::Session(id)));
     other.hear(&news);
-    assert!(who(&other, &cookie).await.is_none());
+    assert!(scene.who(&other, &cookie).await.is_none());
 }
 
 #[tokio::test]
 async fn a_session_that_a_node_with_a_wrong_clock_ended_is_over_within_minutes() {
     let scene = Scene::set().await;
     let (id, cookie) = scene.sign_in("ann@example.com").await;
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     // By its clock it is an hour ago, where nobody looks for news any more.
     let (id, long_ago) = (&id, scene.clock.now().minus(Duration::from_secs(3600)));
     let end = scene
         .store
         .transaction(|tx| Box::pin(async move { tx.end_session(id, long_ago, &SystemEntropy).await }));
     assert!(end.await.unwrap());
-    assert!(who(&scene.sessions, &cookie).await.is_some(), "nothing tells of it");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "nothing tells of it");
     scene.pass(6, &[&scene.sessions]);
     let begun = std::time::Instant::now();
-    while who(&scene.sessions, &cookie).await.is_some() {
+    while scene.who(&scene.sessions, &cookie).await.is_some() {
         assert!(begun.elapsed().as_secs() < 10, "it goes on for ever");
         tokio::task::yield_now().await;
     }
@@ -223,16 +227,16 @@ async fn a_session_that_a_node_with_a_wrong_clock_ended_is_over_within_minutes()
 async fn sessions_in_memory_are_refused_after_a_minute_of_silence() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.clock.advance(Duration::from_secs(60));
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.clock.advance(Duration::from_secs(1));
     assert!(
-        scene.sessions.principal(&cookie, &app()).await.is_err(),
+        scene.sessions.principal(&cookie, app().borrowed(), scene.clock.now()).await.is_err(),
         "a sign-out elsewhere may have gone unheard"
     );
     scene.sessions.heard(scene.clock.now());
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
 }
 
 #[tokio::test]
@@ -242,14 +246,15 @@ async fn a_cookie_counts_where_it_was_set_and_only_unaltered() {
     let (token, mac) = cookie.split_once('.').unwrap();
     let other = Token::random(&SystemEntropy).text();
     for bad in [token.to_owned(), format!("{token}."), format!("{other}.{mac}"), format!(".{mac}")] {
-        assert!(who(&scene.sessions, &bad).await.is_none(), "{bad}");
+        assert!(scene.who(&scene.sessions, &bad).await.is_none(), "{bad}");
     }
     // Cold and warm: what memory knows must not make the scope superfluous.
     for _ in 0..2 {
-        for scope in [CookieScope::Pool, CookieScope::App("other.example.com".into())] {
-            assert!(scene.sessions.principal(&cookie, &scope).await.unwrap().is_none());
+        for scope in [CookieScope::Pool, CookieScope::App("other.example.com")] {
+            let principal = scene.sessions.principal(&cookie, scope, scene.clock.now());
+            assert!(principal.await.unwrap().is_none());
         }
-        assert!(who(&scene.sessions, &cookie).await.is_some());
+        assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     }
 }
 
@@ -257,28 +262,28 @@ async fn a_cookie_counts_where_it_was_set_and_only_unaltered() {
 async fn a_changed_user_is_seen_by_the_next_request() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    let before = who(&scene.sessions, &cookie).await.unwrap();
+    let before = scene.who(&scene.sessions, &cookie).await.unwrap();
     let mut user = before.user().clone();
     user.enabled = false;
     let user = &user;
     scene.store.transaction(|tx| Box::pin(async move { tx.save_user(user).await })).await.unwrap();
     scene.sessions.hear(&[Change::User(user.id.clone())]);
-    assert!(who(&scene.sessions, &cookie).await.is_none(), "a disabled user has no session");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "a disabled user has no session");
 }
 
 #[tokio::test]
 async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    assert!(who(&scene.sessions, &cookie).await.is_some());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     for file in
         [FILE.replace("example.com\"] }", "other.example\"] }"), FILE.replace("\"corp\"", "\"other\"")]
     {
         let node = scene.node();
         let config = Config::parse(&file, "test", scene._folder.path(), &|_| None).unwrap();
         scene.current.replace(Catalogue::build(config, &scene.store, &SystemEntropy, 2).await.unwrap());
-        assert!(who(&node, &cookie).await.is_none(), "{file}");
+        assert!(scene.who(&node, &cookie).await.is_none(), "{file}");
         scene.sessions.hear(&[Change::Everything]);
-        assert!(who(&scene.sessions, &cookie).await.is_none(), "{file}");
+        assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "{file}");
     }
 }

@@ -255,6 +255,35 @@ async fn a_short_body_that_comes_in_drops_does_not_outlive_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_answer_that_comes_in_drops_does_not_outlive_its_session() {
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        if !head(&mut stream).await.starts_with("GET /drops") {
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
+            return;
+        }
+        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n").await;
+        while say(&mut stream, "a").await {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    let (narthex, _provider) = deployment(port, "").await;
+    let visitor = signed_in(&narthex, "alice").await;
+    let cookie = cookies(&visitor, &format!("{}/drops", narthex.origin("app")));
+    let mut stream = tls(&narthex, "app", false).await;
+    let request = format!("GET /drops HTTP/1.1\r\nHost: app.localhost\r\nCookie: {cookie}\r\n\r\n");
+    assert!(say(&mut stream, &request).await);
+    sign_out(&narthex, &visitor).await;
+    let begun = Instant::now();
+    drop(stream.read_to_end(&mut Vec::new()).await);
+    assert!(begun.elapsed() < Duration::from_secs(20), "all of it went through");
+    assert_eq!(narthex.audit("stream_ended").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     let port = upstream(|mut stream| async move {
         if speaks(&stream).await {

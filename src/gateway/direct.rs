@@ -1,0 +1,188 @@
+//! A request without a body and its answer, one step after the other.
+//!
+//! pingora's proxy lets both directions of a request run at once, in two halves that tell each other what they have read.
+//! Where no body is to be sent, half of that is for nothing; and most requests have none. So these are sent on here, over
+//! pingora's connections, and everything else is left to pingora: bodies, streams, upgrades, HTTP/2 to upstreams, and
+//! whatever names fields that concern a connection.
+
+use super::forward::Forward;
+use super::proxy::{Door, permitted};
+use super::upstream::Exchange;
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode};
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::v1::Connector;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v1::client::HttpSession as Upstream;
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{ProxyHttp, Session};
+use tokio::task::unconstrained;
+
+/// How often a request is sent at most, where servers cannot be reached or have given up a connection.
+pub const TRIES: usize = 4;
+/// How many pieces of an answer are handed on together, where they are there.
+const TOGETHER: usize = 4;
+/// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside `Connection` itself.
+const HOP_BY_HOP: [&str; 10] = [
+    "close",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Sends such requests on.
+pub struct Direct {
+    connector: Connector,
+}
+
+/// Whether the request is one that can be sent on here.
+pub fn serves(session: &mut Session, forward: &Forward) -> bool {
+    let head = session.req_header();
+    forward.exchange() == Exchange::Plain
+        && forward.speaks_http1()
+        && concerns_no_connection(&head.headers)
+        && session.is_body_empty()
+}
+
+/// Whether nothing is said of the connection, but that it may stay or end.
+fn concerns_no_connection(headers: &HeaderMap) -> bool {
+    let plain = |option: &[u8]| {
+        let option = option.trim_ascii();
+        option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+    };
+    headers.keys().all(|name| !HOP_BY_HOP.contains(&name.as_str()))
+        && headers
+            .get_all(CONNECTION)
+            .iter()
+            .all(|options| options.as_bytes().split(|b| *b == b',').all(plain))
+}
+
+impl Direct {
+    /// At most `connections` are kept for the next request.
+    pub fn new(connections: usize) -> Self {
+        Self { connector: Connector::new(Some(ConnectorOptions::new(connections))) }
+    }
+
+    /// Sends the request on, and the answer back.
+    ///
+    /// # Errors
+    /// Where no server can be reached, or one of the three gives up on the way.
+    pub async fn exchange(
+        &self,
+        door: &Door,
+        session: &mut Session,
+        ctx: &mut <Door as ProxyHttp>::CTX,
+    ) -> Result<()> {
+        // That it has no body is told like the end of one.
+        permitted(ctx)?.piece_came(&door.gateway, session, None);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let server = permitted(ctx)?.next_server()?;
+            let peer = server.plain();
+            let error = match self.connector.get_http_session(peer).await {
+                Ok((mut upstream, reused)) => {
+                    let answered = answer(door, session, &mut upstream, peer, permitted(ctx)?).await;
+                    match answered {
+                        Ok(()) => {
+                            self.connector.release_http_session(upstream, peer, peer.idle_timeout()).await;
+                            return Ok(());
+                        }
+                        Err(error) => door.error_while_proxy(peer, session, error, ctx, reused),
+                    }
+                }
+                Err(error) => door.fail_to_connect(session, peer, ctx, error.into_up()),
+            };
+            if tries == TRIES || !error.retry() || session.response_written().is_some() {
+                return Err(error);
+            }
+        }
+    }
+}
+
+async fn answer(
+    door: &Door,
+    session: &mut Session,
+    upstream: &mut Upstream,
+    peer: &HttpPeer,
+    forward: &mut Forward,
+) -> Result<()> {
+    (upstream.read_timeout, upstream.write_timeout) = (peer.options.read_timeout, peer.options.write_timeout);
+    let asked = session.req_header();
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = asked.method.clone();
+    parts.uri = asked.uri.clone();
+    parts.headers = asked.headers.clone();
+    parts.headers.remove(CONNECTION);
+    forward.rewrite(&mut parts)?;
+    upstream.write_request_header(Box::new(parts.into())).await.map_err(Error::into_up)?;
+    upstream.finish_body().await.map_err(Error::into_up)?;
+
+    let (mut begun, mut written) = (false, false);
+    while !written {
+        let mut piece = tokio::select! {
+            // A client that is gone is asked for last: what is there is handed on.
+            biased;
+            piece = upstream.read_response_task() => Some(piece),
+            gone = session.downstream_session.read_body_or_idle(true) => {
+                gone.map_err(Error::into_down)?;
+                return Error::e_explain(ErrorType::InternalError, "a body that was not there");
+            }
+        };
+        let mut pieces = Vec::with_capacity(2);
+        while let Some(read) = piece.take() {
+            let read = read.unwrap_or_else(|mut error| {
+                // A request has reached its server of which something was heard.
+                if begun {
+                    error.set_retry(false);
+                }
+                HttpTask::Failed(error.into_up())
+            });
+            begun = true;
+            let last = read.is_end();
+            pieces.push(filtered(door, session, forward, read)?);
+            if !last && pieces.len() < TOGETHER {
+                piece = unconstrained(upstream.read_response_task()).now_or_never();
+            }
+        }
+        written = session.downstream_session.response_duplex_vec(pieces).await?;
+    }
+    session.downstream_session.finish_body().await.map_err(Error::into_down)?;
+    Ok(())
+}
+
+/// A piece of the answer as it is handed on.
+fn filtered(door: &Door, session: &Session, forward: &mut Forward, mut piece: HttpTask) -> Result<HttpTask> {
+    match &mut piece {
+        HttpTask::Header(head, end) => {
+            delimit(&session.req_header().method, head, *end)?;
+            forward.answer_begins(&door.gateway, session, head)?;
+        }
+        HttpTask::Body(body, _) => forward.piece_came(&door.gateway, session, body.as_ref()),
+        _ => {}
+    }
+    Ok(piece)
+}
+
+/// An answer that ends with its connection gets an end of its own: the client's connection goes on.
+fn delimit(method: &Method, head: &mut ResponseHeader, ended: bool) -> Result<()> {
+    // RFC 9112, section 6.3.
+    let none = *method == Method::HEAD
+        || head.status.is_informational()
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let told = |name| head.headers.contains_key(name);
+    if none || ended || told(TRANSFER_ENCODING) || told(CONTENT_LENGTH) {
+        return Ok(());
+    }
+    head.set_version(http::Version::HTTP_11);
+    head.insert_header(TRANSFER_ENCODING, "chunked")
+}

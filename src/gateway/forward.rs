@@ -1,0 +1,146 @@
+//! A request that may go on: what its server is to see of it, and what becomes of the answer.
+
+use super::core::Gateway;
+use super::incoming::{self, Incoming};
+use super::judge::Passed;
+use super::streams::Open;
+use super::table::{Entry, Table};
+use super::upstream::{Exchange, Server};
+use super::{connection, cors, headers, outer, path};
+use crate::access::Principal;
+use crate::base::Duration;
+use bytes::Bytes;
+use http::StatusCode;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::sync::Arc;
+
+/// In so many pieces a request and its answer come that are short, and no more.
+const FEW: usize = 2;
+/// A message that was to be short and goes on for this long is watched as a long one is.
+const LONG: Duration = Duration::from_secs(5);
+
+/// A request that may go on.
+pub struct Forward {
+    /// Its route, and the servers of that.
+    pub entry: Arc<Entry>,
+    /// Its head, as it was read.
+    pub incoming: Incoming,
+    /// How often connecting to a server has failed.
+    pub tries: usize,
+    passed: Passed,
+    /// The table that the request was judged by.
+    table: Arc<Table>,
+    /// The server that was chosen.
+    server: Option<Arc<Server>>,
+    /// In how many pieces its bodies have come.
+    pieces: usize,
+    /// That it is watched over, where it may go on for long.
+    open: Option<Open>,
+}
+
+impl Forward {
+    /// A request that has passed.
+    pub fn new(passed: Passed, table: Arc<Table>, entry: Arc<Entry>, incoming: Incoming) -> Self {
+        Self { entry, incoming, tries: 0, passed, table, server: None, pieces: 0, open: None }
+    }
+
+    /// Who it speaks for, where that is somebody.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.passed.identity.as_ref().map(|(principal, _)| principal)
+    }
+
+    /// How the request goes on.
+    pub fn exchange(&self) -> Exchange {
+        self.incoming.exchange
+    }
+
+    /// Whether every server that it may go to speaks HTTP/1.1, and no other.
+    pub fn speaks_http1(&self) -> bool {
+        self.entry.group.speaks_http1()
+    }
+
+    /// The server that it goes to next.
+    pub fn next_server(&mut self) -> Result<Arc<Server>> {
+        let server = self.entry.group.next(&self.passed.permit).ok_or_else(|| {
+            Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
+        })?;
+        self.server = Some(server.clone());
+        Ok(server)
+    }
+
+    /// Makes its head what the server is to see.
+    pub fn rewrite(&self, parts: &mut http::request::Parts) -> Result<()> {
+        let Self { table, entry, incoming, server, .. } = self;
+        let server = server.as_deref().map(Server::upstream);
+        let (route, now) = (&entry.route, incoming.received);
+        headers::strip_request(&mut parts.headers, &table.reserved)?;
+        headers::set_request(&mut parts.headers, route, incoming, server)?;
+        headers::set_identity(
+            &mut parts.headers,
+            route,
+            self.passed.identity.as_ref(),
+            &table.catalogue,
+            now,
+        )?;
+        if route.config.strip_prefix {
+            parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
+                .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the answer's head what the client is to see.
+    pub fn answer_begins(
+        &mut self,
+        gateway: &Gateway,
+        session: &Session,
+        response: &mut ResponseHeader,
+    ) -> Result<()> {
+        outer::answer_begins();
+        // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody asked for one.
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && self.incoming.exchange != Exchange::WebSocket
+        {
+            let error = Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that was not asked for");
+            return Err(error.into_up());
+        }
+        if incoming::may_take_long(&response.headers) {
+            self.watch(gateway, session);
+        }
+        let (asked, route) = (&session.req_header().headers, &self.entry.route.config);
+        headers::rewrite_response(response, &self.incoming, self.passed.guest_cookie.as_deref(), |told| {
+            cors::allow_unless_told(told, asked, route);
+        })
+    }
+
+    /// Notes that a piece of a body came, of the request's or the answer's.
+    pub fn piece_came(&mut self, gateway: &Gateway, session: &Session, piece: Option<&Bytes>) {
+        connection::is_of_use(session, piece.map_or(0, Bytes::len));
+        self.watch_if_long(gateway, session);
+    }
+
+    /// Notes that a person sends something: on a stream that is use of the session; that it is open is not.
+    pub fn is_used(&self, gateway: &Gateway) {
+        if let (Some(_), Some(Principal::SignedIn(who))) = (&self.open, self.principal()) {
+            gateway.pool.sessions.touch(who, gateway.pool.clock.now());
+        }
+    }
+
+    /// Lets the request end with the session that it speaks with.
+    pub fn watch(&mut self, gateway: &Gateway, session: &Session) {
+        if let (None, Some(principal)) = (&self.open, self.principal()) {
+            self.open = gateway.watch(session, &self.incoming, principal);
+        }
+    }
+
+    /// The same for what was short by its words, and is not.
+    fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
+        self.pieces += 1;
+        // The clock is not asked about the few pieces that nearly all messages come in.
+        let lasts = || gateway.pool.clock.now().since(self.incoming.received) > LONG;
+        if self.open.is_none() && self.pieces > FEW && lasts() {
+            self.watch(gateway, session);
+        }
+    }
+}
