@@ -150,9 +150,12 @@ async fn a_stall_counts_for_all_that_were_due_in_it() {
     let url = format!("{}/", narthex.origin("app"));
     let stalls = async {
         // In the middle of the step, whenever that is.
-        while upstream.answered.load(Ordering::Relaxed) < 60 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let middle = async {
+            while upstream.answered.load(Ordering::Relaxed) < 60 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), middle).await.expect("sixty answers");
         upstream.stall(Duration::from_millis(1500));
     };
     let steps = ["--rate", "50", "--until", "50", "--step-time", "4", "--connections", "1", &url];
