@@ -7,7 +7,7 @@ use crate::support::visitor::{Visitor, is};
 use reqwest::Method;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt as _;
 
 /// By this a request is left to pingora, and nothing else comes of it.
@@ -279,5 +279,7 @@ async fn a_client_that_is_gone_is_waited_for_by_no_app() {
     wait_until("the app is asked", || begun.load(Ordering::SeqCst) == 1);
     assert_eq!(ended.load(Ordering::SeqCst), 0);
     drop(client);
+    let gone = Instant::now();
     wait_until("the app is let go", || ended.load(Ordering::SeqCst) == 1);
+    assert!(gone.elapsed() < Duration::from_secs(20), "it was let go when its own time was over");
 }
