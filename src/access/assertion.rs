@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// How long an assertion counts.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -34,7 +34,8 @@ pub struct Assertion {
 /// An assertion that is kept with its session.
 #[derive(Clone)]
 pub(super) struct Minted {
-    route: Arc<Route>,
+    /// A principal outlives many catalogues, and holds none of their routes.
+    route: Weak<Route>,
     renew_at: Timestamp,
     assertion: Assertion,
 }
@@ -140,7 +141,7 @@ impl Minter {
         now: Timestamp,
     ) -> Result<Assertion, MintError> {
         let kept = principal.kept().minted.load();
-        let good = |minted: &&Minted| Arc::ptr_eq(&minted.route, route) && now < minted.renew_at;
+        let good = |minted: &&Minted| minted.route.as_ptr() == Arc::as_ptr(route) && now < minted.renew_at;
         if let Some(minted) = kept.iter().find(good) {
             return Ok(minted.assertion.clone());
         }
@@ -151,7 +152,7 @@ impl Minter {
                 next.remove(0);
             }
             let renew_at = now.plus(LIFETIME / 2);
-            next.push(Minted { route: route.clone(), renew_at, assertion: assertion.clone() });
+            next.push(Minted { route: Arc::downgrade(route), renew_at, assertion: assertion.clone() });
             next
         });
         Ok(assertion)

@@ -85,7 +85,7 @@ impl Principal {
         pool: &Arc<IdentityPool>,
     ) -> Result<Result<Arc<Assumed>, NoRole>, StoreError> {
         let kept = &self.kept().assumed;
-        if let Some((_, assumed)) = kept.load().iter().find(|(of, _)| Arc::ptr_eq(of, pool)) {
+        if let Some((_, assumed)) = kept.load().iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(pool)) {
             return Ok(assumed.clone());
         }
         let config = &catalogue.config;
@@ -101,10 +101,11 @@ impl Principal {
         };
         let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()).map(Arc::new);
         kept.rcu(|kept| {
-            let current =
-                |(of, _): &&OfPool| catalogue.identity_pools.iter().any(|pool| Arc::ptr_eq(pool, of));
+            let current = |(of, _): &&OfPool| {
+                catalogue.identity_pools.iter().any(|pool| Arc::as_ptr(pool) == of.as_ptr())
+            };
             let mut next: Few<_> = kept.iter().filter(current).cloned().collect();
-            next.push((pool.clone(), assumed.clone()));
+            next.push((Arc::downgrade(pool), assumed.clone()));
             next
         });
         Ok(assumed)

@@ -24,7 +24,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<String> {
     for role in catalogue.roles.iter() {
         let givers: Vec<_> = pools.iter().filter(|pool| gives(catalogue, pool, role)).collect();
         if givers.is_empty() {
-            odd.push(format!("role {}: nobody gets it: no [[identity_pool]] gives it", role.name));
+            odd.push(format!("role {}: nobody gets it: no [[identity_pool]] gives it", role.id.name));
         }
         let fills = |key: &Key| givers.is_empty() || givers.iter().any(|pool| fills(pool, role, key));
         statements(catalogue, role, &fills, &mut odd);
@@ -34,7 +34,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<String> {
                 |key: &Key| fills(key) && !matches!(key, Key::Known(known) if OF_REQUESTS.contains(known));
             let found = policy::lint(statement, &[ASSUME], &known);
             odd.extend(
-                found.into_iter().map(|line| format!("{}, role {}: {line}", statement.place(), role.name)),
+                found.into_iter().map(|line| format!("{}, role {}: {line}", statement.place(), role.id.name)),
             );
         }
     }
@@ -43,7 +43,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<String> {
         let allows =
             |grants: &Grants| grants.policies.iter().any(|statement| statement.effect == Effect::Allow);
         let given = catalogue.roles.iter().filter(|role| gives(catalogue, &judged.identity_pool, role));
-        if !given.into_iter().filter_map(|role| judged.grants(role)).any(allows) {
+        if !given.into_iter().filter_map(|role| judged.grants(&role.id)).any(allows) {
             odd.push(format!(
                 "route {}: nobody may reach it: no role that the identity pool {} gives has a statement that allows {}*",
                 route.config.name,
@@ -60,14 +60,14 @@ fn statements(catalogue: &Catalogue, role: &Role, fills: &dyn Fn(&Key) -> bool, 
     for statement in all {
         let place = statement.place();
         let found = policy::lint(statement, &[INVOKE], fills);
-        odd.extend(found.into_iter().map(|line| format!("{place}, role {}: {line}", role.name)));
+        odd.extend(found.into_iter().map(|line| format!("{place}, role {}: {line}", role.id.name)));
         let mut routes = catalogue.routes().filter_map(|route| route.rule.judged()).peekable();
         let about = |prefix: String| statement.may_be_met(INVOKE, &prefix);
         let reaches = routes.any(|judged| about(judged.resource_of("", &[] as &[&str])));
         if statement.may_be_met(INVOKE, "") && !reaches {
             odd.push(format!(
                 "{place}, role {}: it can never be met: it is about no route under policy",
-                role.name
+                role.id.name
             ));
         }
     }
@@ -78,18 +78,18 @@ fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
     let by_groups = pool.config.role_mappings.iter().any(|mapping| mapping.by == MappingType::Token);
     let borne = || {
         let groups = &catalogue.config.user_pool.groups;
-        groups.iter().any(|group| group.role.as_deref() == Some(role.name.as_str()))
+        groups.iter().any(|group| group.role.as_deref() == Some(role.id.name.as_str()))
     };
-    pool.config.roles().any(|name| *name == role.name) || (by_groups && borne())
+    pool.config.roles().any(|name| *name == role.id.name) || (by_groups && borne())
 }
 
 /// Whether a request with `role` from `pool` may have `key`.
 fn fills(pool: &IdentityPool, role: &Role, key: &Key) -> bool {
-    let guests = pool.config.guest_role.as_deref() == Some(role.name.as_str());
-    let others = pool.config.authenticated_role.as_deref() == Some(role.name.as_str())
+    let guests = pool.config.guest_role.as_deref() == Some(role.id.name.as_str());
+    let others = pool.config.authenticated_role.as_deref() == Some(role.id.name.as_str())
         || !guests
         || pool.config.role_mappings.iter().any(|mapping| match &mapping.by {
-            MappingType::Rules(rules) => rules.iter().any(|rule| rule.role == role.name),
+            MappingType::Rules(rules) => rules.iter().any(|rule| rule.role == role.id.name),
             MappingType::Token => false,
         });
     match key {

@@ -7,7 +7,7 @@ mod roles;
 mod route;
 
 pub use pool::{AppClient, Pool};
-pub use roles::{BadPolicies, INVOKE, IdentityPool, PrincipalTag, Role, Roles, Rule, UnderPolicy};
+pub use roles::{BadPolicies, INVOKE, IdentityPool, PrincipalTag, Role, RoleId, Roles, Rule, UnderPolicy};
 pub use route::Route;
 
 use crate::base::{Entropy, client_id, pool_id, uuid};

@@ -8,15 +8,23 @@ use std::sync::Arc;
 /// The action by which a request through the gateway is judged, as API Gateway names it.
 pub const INVOKE: &str = "execute-api:Invoke";
 
-/// A role with its policies.
+/// What a role is known by. Whoever is remembered with a role holds this of it, and not its policies: those go when the
+/// file changes.
 #[derive(Debug)]
-pub struct Role {
+pub struct RoleId {
     /// Its place among the roles.
-    pub(super) index: usize,
+    index: usize,
     /// Its name.
     pub name: String,
     /// Its ARN.
     pub arn: String,
+}
+
+/// A role with its policies.
+#[derive(Debug)]
+pub struct Role {
+    /// What it is known by.
+    pub id: Arc<RoleId>,
     /// What those may do who are given it.
     pub grants: Grants,
     /// Who may be given it; anyone, where that is not said.
@@ -27,7 +35,7 @@ pub struct Role {
 #[derive(Debug)]
 pub struct IdentityPool {
     /// `{region}:{uuid}`.
-    pub id: String,
+    pub id: Arc<str>,
     /// What the file says.
     pub config: config::IdentityPool,
     /// The principal tags that it gives.
@@ -53,7 +61,7 @@ impl IdentityPool {
             key: name.to_lowercase().into(),
             claim: claim.clone(),
         };
-        Self { id, tags: config.principal_tags.iter().map(tag).collect(), config }
+        Self { id: id.into(), tags: config.principal_tags.iter().map(tag).collect(), config }
     }
 }
 
@@ -98,9 +106,11 @@ impl Roles {
             let boundary = role.permissions_boundary.as_ref().map(|file| parse(file, Purpose::Identity));
             let trust = role.assume_role_policy.as_ref().map(|file| parse(file, Purpose::Trust));
             roles.push(Arc::new(Role {
-                index,
-                name: role.name.clone(),
-                arn: format!("arn:aws:iam::{}:role/{}", config.account_id, role.name),
+                id: Arc::new(RoleId {
+                    index,
+                    name: role.name.clone(),
+                    arn: format!("arn:aws:iam::{}:role/{}", config.account_id, role.name),
+                }),
                 grants: Grants {
                     policies: Statements::of(&policies),
                     bounds: boundary.into_iter().map(|document| Statements::of(&document)).collect(),
@@ -113,7 +123,7 @@ impl Roles {
 
     /// The role of this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Role>> {
-        self.0.iter().find(|role| role.name == name)
+        self.0.iter().find(|role| role.id.name == name)
     }
 
     /// Each of them.
@@ -195,7 +205,7 @@ impl UnderPolicy {
     }
 
     /// What `role` may do here: those of its statements that may concern this route.
-    pub fn grants(&self, role: &Role) -> Option<&Grants> {
+    pub fn grants(&self, role: &RoleId) -> Option<&Grants> {
         self.grants.get(role.index)
     }
 }

@@ -1,8 +1,8 @@
 //! A role that was given: what it was given to, and what policies may ask of that.
 
-use super::{Chosen, NoRole, Person, Reason};
+use super::{Chosen, NoRole, Person};
 use crate::base::Timestamp;
-use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, Role};
+use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, RoleId};
 use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
 use std::sync::Arc;
 
@@ -14,14 +14,12 @@ const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.c
 /// A principal's standing in an identity pool: its identity, its role, its tags.
 #[derive(Debug)]
 pub struct Assumed {
-    /// The identity pool.
-    pub identity_pool: Arc<IdentityPool>,
+    /// The identity pool's id.
+    identity_pool: Arc<str>,
     /// The identity, `{region}:{uuid}`.
     pub identity_id: String,
     /// The role.
-    pub role: Arc<Role>,
-    /// Why it is this one.
-    pub reason: Reason,
+    pub role: Arc<RoleId>,
     /// The principal's tags.
     pub tags: Box<[Tag]>,
     /// `authenticated` or `unauthenticated`, and by what.
@@ -51,12 +49,12 @@ impl Assumed {
     /// Where the role's own policy does not let them have it.
     pub fn new(
         catalogue: &Catalogue,
-        identity_pool: &Arc<IdentityPool>,
+        identity_pool: &IdentityPool,
         chosen: Chosen,
         identity_id: String,
         person: Option<&Person<'_>>,
     ) -> Result<Self, NoRole> {
-        let Chosen { role, reason } = chosen;
+        let role = chosen.role;
         let user_pool =
             || format!("cognito-idp.{}.amazonaws.com/{}", catalogue.config.region, catalogue.pool.id);
         let (amr, subject) = match person {
@@ -74,15 +72,14 @@ impl Assumed {
         let assumed = Self {
             tags: identity_pool.tags.iter().filter_map(tag).collect(),
             amr,
-            user_id: format!("{}:{subject}", role.name),
+            user_id: format!("{}:{subject}", role.id.name),
             username: person.map(|person| person.user.username.clone()),
             // RFC 8176, section 2: "mfa: Multiple-factor authentication".
             authenticated: person
                 .map(|person| (person.auth_time, person.methods.iter().any(|method| method == "mfa"))),
-            identity_pool: identity_pool.clone(),
+            identity_pool: identity_pool.id.clone(),
             identity_id,
-            role,
-            reason,
+            role: role.id.clone(),
         };
         let asked = Asked {
             action: ASSUME,
@@ -91,11 +88,8 @@ impl Assumed {
             principal: Some(IDENTITY_POOLS),
             context: &assumed,
         };
-        let trusted = assumed
-            .role
-            .trust
-            .as_ref()
-            .is_none_or(|trust| matches!(trust.judge(&asked), Verdict::Allowed(_)));
+        let trusted =
+            role.trust.as_ref().is_none_or(|trust| matches!(trust.judge(&asked), Verdict::Allowed(_)));
         match trusted {
             true => Ok(assumed),
             false => Err(NoRole::Untrusted(assumed.role.name.clone())),
@@ -112,7 +106,7 @@ impl Assumed {
 impl Context for Assumed {
     fn values(&self, key: &Key) -> Values<'_> {
         match key {
-            Key::Known(Known::IdentityAud) => Values::One(Value::Text(&self.identity_pool.id)),
+            Key::Known(Known::IdentityAud) => Values::One(Value::Text(&self.identity_pool)),
             Key::Known(Known::IdentitySub) => Values::One(Value::Text(&self.identity_id)),
             Key::Known(Known::IdentityAmr) => Values::Many(&self.amr),
             Key::Known(Known::PrincipalArn) => Values::One(Value::Text(&self.role.arn)),

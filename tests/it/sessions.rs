@@ -1,14 +1,18 @@
 //! Sessions over time. The clock is the test's own, so nothing waits.
 
-use narthex::access::{Renewals, Sessions, SignedIn};
+use narthex::access::{Minter, Principal, Renewals, Sessions, SignedIn};
 use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp, Token};
 use narthex::broker::Broker;
 use narthex::catalogue::{Catalogue, Current};
 use narthex::config::Config;
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
+use narthex::identity::Identities;
+use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, SessionCookie};
+use narthex::policy::{self, Question};
 use narthex::provider::Outbound;
 use narthex::store::{Change, Feed, Store};
+use narthex::token::KeyChain;
 use std::sync::Arc;
 
 const FILE: &str = r#"
@@ -286,4 +290,55 @@ async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
         scene.sessions.hear(&[Change::Everything]);
         assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "{file}");
     }
+}
+
+/// Sessions and tokens are remembered for hours. A file that changes every minute would fill the memory with what it said.
+#[tokio::test]
+async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    std::fs::write(
+        scene._folder.path().join("all.json"),
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+    )
+    .unwrap();
+    let file = format!(
+        "{FILE}
+        [[role]]
+        name = \"reader\"
+        policies = [\"all.json\"]
+        [[identity_pool]]
+        name = \"main\"
+        authenticated_role = \"reader\"
+        [[route]]
+        name = \"photos\"
+        host = \"app.example.com\"
+        upstream = \"http://127.0.0.1:9\"
+        access = \"policy\""
+    );
+    let config = Config::parse(&file, "test", scene._folder.path(), &|_| None).unwrap();
+    let catalogue = Catalogue::build(config, &scene.store, &SystemEntropy, 2).await.unwrap();
+    let (store, clock, entropy) = (scene.store.clone(), scene.clock.clone(), Arc::new(SystemEntropy));
+    let keys =
+        KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone()).await;
+    let minter = Minter::new(Arc::new(keys.unwrap()), entropy.clone());
+    let identities = Identities::new(store, scene.ring.clone(), clock, entropy);
+
+    let who = Principal::SignedIn(scene.who(&scene.sessions, &cookie).await.unwrap());
+    let (pool, route) = (&catalogue.identity_pools[0], catalogue.routes().next().unwrap());
+    let assumed = who.assume(&identities, &catalogue, pool).await.unwrap().unwrap();
+    let permit = policy::evaluate(Question::Public).unwrap();
+    let minted = || minter.mint(&permit, &who, Some(&assumed), &catalogue, route, scene.clock.now()).unwrap();
+    assert!(minted().data == minted().data, "an assertion is kept");
+    let again = who.assume(&identities, &catalogue, pool).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&again, &assumed), "and so is a role");
+    let role = catalogue.roles.named(&assumed.role.name).unwrap();
+    let (pool, route, role) = (Arc::downgrade(pool), Arc::downgrade(route), Arc::downgrade(role));
+
+    drop((catalogue, assumed, again));
+    assert!(route.upgrade().is_none(), "a route");
+    assert!(pool.upgrade().is_none(), "an identity pool");
+    assert!(role.upgrade().is_none(), "a role with its policies");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "the session is remembered all the while");
+    drop(who);
 }

@@ -131,7 +131,7 @@ fn by_policy(
         Err(none) => return explained.refused("implicitDeny", none.to_string()),
     };
     let Chosen { role, reason } = chosen.clone();
-    explained.role = Some(role.arn.clone());
+    explained.role = Some(role.id.arn.clone());
     explained.reason = Some(reason.to_string());
     let identity_id = scene.identity_id(pool);
     let assumed = match Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()) {
@@ -154,7 +154,7 @@ fn by_policy(
     explained.context = seen(&context, &assumed, told);
     explained.statements = policy::explain(&role.grants, &asked).iter().map(Line::of).collect();
     let nothing = Grants::default();
-    match judged.grants(&role).unwrap_or(&nothing).judge(&asked) {
+    match judged.grants(&role.id).unwrap_or(&nothing).judge(&asked) {
         Verdict::Allowed(statement) => explained.passes("policy", &statement.place()),
         Verdict::Denied(statement) => explained.refused("explicitDeny", statement.place()),
         Verdict::NotAllowed => {
