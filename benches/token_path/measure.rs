@@ -3,7 +3,9 @@
 use super::load::{Load, Way};
 use super::proxies::Proxy;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 8;
@@ -55,7 +57,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         Self { low: values[0], median: values[values.len() / 2], high: values[values.len() - 1] }
@@ -109,15 +111,24 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
 ///
 /// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
 /// more. Within a round they take turns, so that a machine that is slow for a while is slow for all.
-pub fn in_turn(
+pub fn in_turn(load: &Load, proxies: &[&Proxy], way: Way, much: (usize, usize), new: bool) -> Vec<Measured> {
+    in_turn_with(load, (proxies, &[]), way, much, new).0
+}
+
+/// What is done again and again on the proxies' core, in their turns, while the load's core is as busy as with them.
+pub type Work<'a> = &'a (dyn Fn() + Sync);
+
+/// The same, and beside it the microseconds of CPU that each of some works takes once, in each round.
+pub fn in_turn_with(
     load: &Load,
-    proxies: &[&Proxy],
+    (proxies, works): (&[&Proxy], &[Work<'_>]),
     way: Way,
     (rounds, requests): (usize, usize),
     new: bool,
-) -> Vec<Measured> {
+) -> (Vec<Measured>, Vec<Vec<f64>>) {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
     let mut measured: Vec<_> = proxies.iter().map(|_| Measured { rounds: Vec::new(), memory: 0 }).collect();
+    let mut worked = vec![Vec::new(); works.len()];
     for round in 0..rounds {
         let mut all = Vec::new();
         for proxy in proxies {
@@ -135,6 +146,7 @@ pub fn in_turn(
         }
         eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
         let a_turn = requests / TURNS;
+        let mut taken = vec![Duration::ZERO; works.len()];
         for turn in 0..TURNS {
             for (proxy, running, first, sum) in &mut all {
                 let (before, begun) = (cpu_time(running.pid), Instant::now());
@@ -143,6 +155,12 @@ pub fn in_turn(
                 sum.cpu += cpu_time(running.pid) - before;
                 sum.wall += begun.elapsed();
             }
+            for (work, taken) in works.iter().zip(&mut taken) {
+                *taken += on_the_proxies_core(*work, a_turn);
+            }
+        }
+        for (taken, worked) in taken.into_iter().zip(&mut worked) {
+            worked.push(taken.as_secs_f64() * 1e6 / (a_turn * TURNS) as f64);
         }
         for ((_, mut running, _, sum), measured) in all.into_iter().zip(&mut measured) {
             measured.rounds.push(sum.round());
@@ -152,7 +170,30 @@ pub fn in_turn(
         }
     }
     eprintln!();
-    measured
+    (measured, worked)
+}
+
+/// What `count` times `work` take of a processor.
+fn on_the_proxies_core(work: Work<'_>, count: usize) -> Duration {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let thread = std::fs::read_link("/proc/thread-self").unwrap();
+            let id = thread.file_name().unwrap().to_str().unwrap().to_owned();
+            run(Command::new("taskset").args(["-pc", "0", &id]));
+            work();
+            let file = format!("/proc/{}/schedstat", thread.display());
+            let before = schedstat(Path::new(&file));
+            (0..count).for_each(|_| work());
+            let taken = schedstat(Path::new(&file)).zip(before).map(|(after, before)| after - before);
+            done.store(true, Ordering::Relaxed);
+            Duration::from_nanos(taken.unwrap())
+        });
+        while !done.load(Ordering::Relaxed) && !worker.is_finished() {
+            std::hint::black_box(narthex::base::sha256([0; 1024]));
+        }
+        worker.join().unwrap()
+    })
 }
 
 /// What came together in the turns of a round.
@@ -179,11 +220,13 @@ impl Sum {
 /// What all threads of a process have had of the processors so far.
 fn cpu_time(pid: u32) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let nanoseconds = tasks.filter_map(|task| {
-        let told = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        told.split(' ').next()?.parse::<u64>().ok()
-    });
+    let nanoseconds = tasks.filter_map(|task| schedstat(&task.ok()?.path().join("schedstat")));
     Duration::from_nanos(nanoseconds.sum())
+}
+
+/// What a thread has had of the processors so far, in nanoseconds.
+fn schedstat(file: &Path) -> Option<u64> {
+    std::fs::read_to_string(file).ok()?.split(' ').next()?.parse().ok()
 }
 
 /// What a process holds in memory (RSS).
@@ -191,17 +234,6 @@ fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
-}
-
-/// Microseconds that `work` takes, once, on one thread: the median of several.
-pub fn once(mut work: impl FnMut()) -> f64 {
-    let mut one = || {
-        let begun = Instant::now();
-        (0..500).for_each(|_| work());
-        begun.elapsed().as_secs_f64() * 1e6 / 500.0
-    };
-    one();
-    Spread::of((0..9).map(|_| one())).median
 }
 
 fn signal(pid: u32, name: &str) {

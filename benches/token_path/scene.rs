@@ -2,7 +2,7 @@
 
 use super::apache;
 use super::load::{Load, Way};
-use super::measure::{self, FEW, LONG, Measured, Spread, in_turn, instructions, once};
+use super::measure::{self, FEW, LONG, Measured, Spread, in_turn, in_turn_with, instructions};
 use super::proxies::{Proxy, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
 use super::tls::Over;
 use super::tokens::{self, Issuer, for_a_token, for_the_keys};
@@ -139,17 +139,24 @@ impl Scene {
         let beside = bare(self.load.upstream(), new.clone());
         let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.load.upstream(), &self.issuer, new);
         let all = [&beside, &unseen, &uncached];
-        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, NEW_A_ROUND), true);
-        table(report, "CPU a request, tokens never seen", &all, &measured);
         let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
-        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        let works: [measure::Work<'_>; 2] = [&verification, &signature];
+        let much = (self.rounds, NEW_A_ROUND);
+        let (measured, worked) = in_turn_with(&self.load, (&all, &works), Way::Plain, much, true);
+        table(report, "CPU a request, tokens never seen", &all, &measured);
+        let [bare, narthex, _] = &measured[..] else { unreachable!("three are measured") };
+        let both = |round: usize| bare.rounds[round].cpu + worked[0][round] + worked[1][round];
+        let median = |values: &[f64]| Spread::of(values.iter().copied()).median;
+        let rounds = 0..self.rounds;
         writeln!(
             report,
-            "\nA verification takes {verification:.1} µs, an assertion's signature {signature:.1} µs. Bare pingora with \
-             both: {:.1} µs; narthex takes {:.1} µs more. To Envoy: {}.",
-            cpu(0) + verification + signature,
-            cpu(1) - cpu(0) - verification - signature,
-            ratio(&measured[1].to(&measured[2], |round| round.cpu))
+            "\nA verification takes {:.1} µs, an assertion's signature {:.1} µs, on the same core in the same rounds. Bare \
+             pingora with both: {:.1} µs; narthex takes {} µs more. To Envoy: {}.",
+            median(&worked[0]),
+            median(&worked[1]),
+            Spread::of(rounds.clone().map(both)).median,
+            microseconds(&Spread::of(rounds.map(|round| narthex.rounds[round].cpu - both(round)))),
+            ratio(&narthex.to(&measured[2], |round| round.cpu))
         )
         .unwrap();
     }
@@ -214,15 +221,24 @@ impl Scene {
             names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
         );
         let all: Vec<&Proxy> = all.iter().collect();
-        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, ISSUED_A_ROUND), false);
+        let signatures = algorithms.map(signature);
+        let works: Vec<measure::Work<'_>> =
+            signatures.iter().map(|signature| signature as measure::Work<'_>).collect();
+        let much = (self.rounds, ISSUED_A_ROUND);
+        let (measured, worked) = in_turn_with(&self.load, (&all, &works), Way::Plain, much, false);
         table(report, "CPU a request, tokens issued", &all, &measured);
-        writeln!(report, "\nBeside the key set and a signature each token takes:\n").unwrap();
-        let cpu = |at: usize| measured[at].of(|round| round.cpu).median;
+        writeln!(
+            report,
+            "\nBeside the key set and a signature, on the same core in the same rounds, each token takes:\n"
+        )
+        .unwrap();
+        let cpu = |at: usize, round: usize| measured[at].rounds[round].cpu;
         for (at, algorithm) in algorithms.into_iter().enumerate() {
-            let signature = signature(algorithm);
-            let more = cpu(at + 1) - cpu(0) - signature;
-            let name = algorithm.name();
-            writeln!(report, "- {name}: {more:.1} µs more; a signature takes {signature:.1} µs").unwrap();
+            let more = |round: usize| cpu(at + 1, round) - cpu(0, round) - worked[at][round];
+            let more = microseconds(&Spread::of((0..self.rounds).map(more)));
+            let signature = microseconds(&Spread::of(worked[at].iter().copied()));
+            writeln!(report, "- {}: {more} µs more; a signature takes {signature} µs", algorithm.name())
+                .unwrap();
         }
     }
 }
@@ -302,20 +318,24 @@ fn ratio(of: &Spread) -> String {
     format!("{:.2} ({:.2} to {:.2})", of.median, of.low, of.high)
 }
 
-/// Microseconds of one verification of a token.
-fn verification(issuer: &Issuer) -> f64 {
+fn microseconds(of: &Spread) -> String {
+    format!("{:.1} ({:.1} to {:.1})", of.median, of.low, of.high)
+}
+
+/// One verification of a token.
+fn verification(issuer: &Issuer) -> impl Fn() + Sync + use<> {
     let keys = JwkSet::read(issuer.jwks().to_string().as_bytes()).unwrap();
     let token = issuer.token(0);
     let jws = Jws::read(&token).unwrap();
-    once(|| {
-        assert!(keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature));
-    })
+    let (kid, message, signature) = (jws.kid.clone(), jws.message.to_vec(), jws.signature.clone());
+    let algorithm = jws.algorithm;
+    move || assert!(keys.verifies(kid.as_deref(), algorithm, &message, &signature))
 }
 
-/// Microseconds of one signature of a token.
-fn signature(algorithm: Algorithm) -> f64 {
+/// One signature of a token.
+fn signature(algorithm: Algorithm) -> impl Fn() + Sync {
     let key = SigningKey::generate(algorithm).unwrap();
     let key = SigningKey::read("one", algorithm, &key).unwrap();
     let claims = serde_json::json!({"sub": "person"});
-    once(|| drop(jose::sign(&key, &[], &claims).unwrap()))
+    move || drop(jose::sign(&key, &[], &claims).unwrap())
 }

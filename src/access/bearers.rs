@@ -1,6 +1,7 @@
 //! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
 
 use super::kept::Kept;
+use super::recent::{Booked, Keyed, Recent};
 use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
@@ -29,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct Bearer(Arc<Live>);
 
 struct Live {
+    /// All of the token.
+    seen: Option<Fingerprint>,
+    booked: Booked,
     of: Arc<IssuerKeys>,
     /// The digest of the keys that verified it.
     keys: [u8; 32],
@@ -42,6 +46,18 @@ struct Live {
     methods: Vec<String>,
     auth_time: Timestamp,
     kept: Kept,
+}
+
+impl Keyed for Live {
+    type Key = Fingerprint;
+
+    fn is(&self, key: &Fingerprint) -> bool {
+        self.seen == Some(*key)
+    }
+
+    fn booked(&self) -> &Booked {
+        &self.booked
+    }
 }
 
 impl Bearer {
@@ -86,6 +102,7 @@ pub struct Bearers {
     applying: Mutex<()>,
     /// By all of the token: what an app is handed with a request is what was verified, to the letter.
     known: Cache<Fingerprint, Bearer, RandomState>,
+    recent: Recent<Live>,
     fingerprints: Fingerprints,
 }
 
@@ -110,6 +127,7 @@ impl Bearers {
             issuers: ArcSwap::default(),
             applying: Mutex::default(),
             known,
+            recent: Recent::new(),
             fingerprints,
         }
     }
@@ -155,7 +173,7 @@ impl Bearers {
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
                 let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-                self.speaks(&of, verified, keys.digest, token.len())
+                self.speaks(&of, verified, keys.digest, (seen, token.len()))
             }
         };
         self.not_revoked(bearer, now).ok()
@@ -174,15 +192,24 @@ impl Bearers {
     /// Whom a token speaks for that was seen before, where it counts.
     fn remembered(&self, seen: Option<Fingerprint>, now: Timestamp) -> Option<Bearer> {
         let seen = seen?;
+        // A stream may hold one that counts no more: the cache knows the one that was verified since.
+        if let Some(live) = self.recent.find(seen.hash(), &seen, now).filter(|live| self.counts(live, now)) {
+            return Some(Bearer(live));
+        }
         let bearer = self.known.get(&seen)?;
-        let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &bearer.0.of));
-        // A key that is gone from its issuer's set has signed for nobody.
-        let same_keys = bearer.0.of.are(&bearer.0.keys);
-        if trusted && same_keys && now < bearer.0.expires_at {
+        if self.counts(&bearer.0, now) {
+            self.recent.was_found(seen.hash(), &bearer.0, now);
             return Some(bearer);
         }
         self.known.invalidate(&seen);
         None
+    }
+
+    /// Whether what was verified once still is what it was.
+    fn counts(&self, live: &Live, now: Timestamp) -> bool {
+        let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &live.of));
+        // A key that is gone from its issuer's set has signed for nobody.
+        trusted && live.of.are(&live.keys, now) && now < live.expires_at
     }
 
     /// The issuer that a token names.
@@ -221,7 +248,7 @@ impl Bearers {
             }
             verified => (verified, keys),
         };
-        let bearer = self.speaks(of, verified?, keys.digest, token.len());
+        let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()));
         let bearer = self.not_revoked(bearer, now)?;
         if let Some(seen) = seen {
             self.known.insert(seen, bearer.clone());
@@ -231,7 +258,13 @@ impl Bearers {
 
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
     /// A program of the user pool is its own subject.
-    fn speaks(&self, of: &Arc<IssuerKeys>, token: AccessToken, keys: [u8; 32], length: usize) -> Bearer {
+    fn speaks(
+        &self,
+        of: &Arc<IssuerKeys>,
+        token: AccessToken,
+        keys: [u8; 32],
+        (seen, length): (Option<Fingerprint>, usize),
+    ) -> Bearer {
         let issuer = of.issuer();
         let own = match issuer.keys {
             // One that cannot be named cannot be revoked, and none of ours is such.
@@ -252,6 +285,8 @@ impl Bearers {
         let user = user_of(issuer, &subject, &claims, id, now);
         let texts = scopes.len() + user.attributes.iter().count() + user.groups.len();
         let live = Live {
+            seen,
+            booked: Booked::default(),
             user,
             methods: methods(&claims),
             auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),

@@ -8,6 +8,7 @@ mod cookie;
 mod guests;
 mod kept;
 mod principal;
+mod recent;
 mod renewals;
 mod sessions;
 mod throttle;

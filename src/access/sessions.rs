@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Renewals;
 use super::kept::Kept;
+use super::recent::{Booked, Keyed, Recent};
 
 /// How many cookies are remembered.
 const CAPACITY: u64 = 200_000;
@@ -27,6 +28,9 @@ pub struct SignedIn(Arc<Live>);
 
 /// A session in memory.
 struct Live {
+    /// The token of its cookie.
+    token: [u8; 32],
+    booked: Booked,
     session: Session,
     user: User,
     scope: CookieScope,
@@ -63,6 +67,19 @@ impl SignedIn {
     }
 }
 
+impl Keyed for Live {
+    type Key = [u8; 32];
+
+    fn is(&self, key: &[u8; 32]) -> bool {
+        // Two that share a place may differ in few letters.
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.token, key).is_ok()
+    }
+
+    fn booked(&self) -> &Booked {
+        &self.booked
+    }
+}
+
 /// What is known of a cookie. That one stands for nothing never changes: a cookie is set after it
 /// was stored, and an ended session does not come back.
 type Known = Option<Arc<Live>>;
@@ -75,6 +92,7 @@ pub struct Sessions {
     catalogue: Arc<Current>,
     /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
     known: Cache<[u8; 32], Known, RandomState>,
+    recent: Recent<Live>,
     index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
     changes: AtomicU64,
     heard_at: AtomicI64,
@@ -99,6 +117,7 @@ impl Sessions {
             clock,
             catalogue,
             known: Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default()),
+            recent: Recent::new(),
             index: Mutex::default(),
             changes: AtomicU64::new(0),
             heard_at,
@@ -228,7 +247,19 @@ impl Sessions {
     ) -> Result<Option<SignedIn>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
-        match self.known.get(token.bytes()).await {
+        let [first, second, ..] = *token.bytes();
+        let place = u16::from_ne_bytes([first, second]);
+        // A stream may hold one that counts no more: the cache knows the one that was read since.
+        let recent = self.recent.find(place, token.bytes(), now).filter(|live| self.counts(live, now));
+        let known = match recent {
+            Some(live) => Some(Some(live)),
+            None => self.known.get(token.bytes()).await.inspect(|known| {
+                if let Some(live) = known {
+                    self.recent.was_found(place, live, now);
+                }
+            }),
+        };
+        match known {
             Some(None) => return Ok(None),
             Some(Some(live)) if self.counts(&live, now) => {
                 self.confirm_meanwhile(&token, &live, now);
@@ -325,6 +356,8 @@ impl Sessions {
         }
         let seen = session.last_seen_at.millis();
         let live = Arc::new(Live {
+            token: *token.bytes(),
+            booked: Booked::default(),
             last_seen: AtomicI64::new(seen),
             noted: AtomicI64::new(seen),
             stale: AtomicBool::new(false),

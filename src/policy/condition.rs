@@ -8,6 +8,7 @@ use crate::base::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 /// A condition: an operator, a key, and the values that it is compared with.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ enum Quantifier {
 /// What a value is compared with; any of several is enough.
 #[derive(Clone, Debug)]
 enum Test {
-    Text(Vec<Pattern>, Case),
+    Text(SmallVec<[Pattern; 1]>, Case),
     Arn(Vec<Arn>),
     Number(Order, Vec<f64>),
     Date(Order, Vec<Timestamp>),

@@ -10,22 +10,25 @@ use std::fmt;
 /// A text with wildcards and variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// What stands between the `*`s: there is one more of these than of those.
-    parts: Box<[Part]>,
+    pieces: Box<[Piece]>,
+    /// The text of all pieces that are text, one behind the other: what is looked at for each request stands in two places
+    /// of the memory, however many pieces there are.
+    text: Box<str>,
     /// Whether there is a variable in it.
     varies: bool,
     /// The pattern as it was written.
     written: Box<str>,
 }
 
-type Part = Box<[Piece]>;
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    Text(Box<str>),
+    /// From where to where in the pattern's text.
+    Text(u32, u32),
     /// `?`: one character.
     Any,
-    Variable(Variable),
+    /// `*`: as many as there are.
+    Many,
+    Variable(Box<Variable>),
 }
 
 /// A policy variable.
@@ -72,46 +75,50 @@ impl Pattern {
     /// # Errors
     /// What is wrong with a variable in it.
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
-        let (mut parts, mut pieces, mut plain) = (Vec::new(), Vec::new(), String::new());
+        let (mut pieces, mut plain) = (Vec::new(), String::new());
         let mut rest = text;
-        let flush = |plain: &mut String, pieces: &mut Vec<Piece>| {
-            if !plain.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(plain).into()));
+        let place = |text: &str| u32::try_from(text.len()).map_err(|_| "it is too long".to_owned());
+        let mut flushed = 0;
+        let mut flush = |plain: &str, pieces: &mut Vec<Piece>| {
+            let end = place(plain)?;
+            if flushed < end {
+                pieces.push(Piece::Text(flushed, end));
             }
+            flushed = end;
+            Ok::<_, String>(())
         };
         while let Some(first) = rest.chars().next() {
             match first {
                 '$' if syntax.variables && rest.starts_with("${") => {
-                    let (piece, after) = variable(rest)?;
-                    match piece {
-                        Piece::Text(text) => plain.push_str(&text),
-                        piece => {
-                            flush(&mut plain, &mut pieces);
-                            pieces.push(piece);
+                    let (filled, after) = variable(rest)?;
+                    match filled {
+                        Filled::Always(letter) => plain.push_str(letter),
+                        Filled::By(variable) => {
+                            flush(&plain, &mut pieces)?;
+                            pieces.push(Piece::Variable(Box::new(variable)));
                         }
                     }
                     rest = after;
                     continue;
                 }
                 '*' if syntax.wildcards => {
-                    flush(&mut plain, &mut pieces);
+                    flush(&plain, &mut pieces)?;
                     // Several in a row are one.
-                    if parts.is_empty() || !pieces.is_empty() {
-                        parts.push(std::mem::take(&mut pieces).into_boxed_slice());
+                    if pieces.last() != Some(&Piece::Many) {
+                        pieces.push(Piece::Many);
                     }
                 }
                 '?' if syntax.wildcards => {
-                    flush(&mut plain, &mut pieces);
+                    flush(&plain, &mut pieces)?;
                     pieces.push(Piece::Any);
                 }
                 other => plain.push(other),
             }
             rest = &rest[first.len_utf8()..];
         }
-        flush(&mut plain, &mut pieces);
-        parts.push(pieces.into_boxed_slice());
-        let varies = parts.iter().flatten().any(|piece| matches!(piece, Piece::Variable(_)));
-        Ok(Self { parts: parts.into(), varies, written: text.into() })
+        flush(&plain, &mut pieces)?;
+        let varies = pieces.iter().any(|piece| matches!(piece, Piece::Variable(_)));
+        Ok(Self { pieces: pieces.into(), text: plain.into(), varies, written: text.into() })
     }
 
     /// Whether `text` matches, its variables filled from `context`.
@@ -121,8 +128,8 @@ impl Pattern {
         {
             return Matched::Unfilled(&unfilled.key);
         }
-        let matcher = Matcher { text, case, context };
-        match matcher.whole(&self.parts) {
+        let matcher = Matcher { pattern: self, text, case, context };
+        match matcher.whole() {
             true => Matched::Yes,
             false => Matched::No,
         }
@@ -130,10 +137,15 @@ impl Pattern {
 
     /// Its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.parts.iter().flat_map(|part| part.iter()).filter_map(|piece| match piece {
-            Piece::Variable(variable) => Some(variable),
-            Piece::Text(_) | Piece::Any => None,
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable(variable) => Some(&**variable),
+            Piece::Text(..) | Piece::Any | Piece::Many => None,
         })
+    }
+
+    /// The text of a piece of it.
+    fn part(&self, start: u32, end: u32) -> &str {
+        &self.text[start as usize..end as usize]
     }
 
     /// Whether `text` begins as all begin that match, case counting. What variables are filled with is not asked.
@@ -143,20 +155,19 @@ impl Pattern {
 
     /// What all texts begin with that match, case counting.
     pub fn lead(&self) -> &str {
-        match self.parts.first().and_then(|part| part.first()) {
-            Some(Piece::Text(first)) => first,
+        match *self.pieces {
+            [Piece::Text(start, end), ..] => self.part(start, end),
             _ => "",
         }
     }
 
     /// Whether some text that begins with `prefix` may match.
     pub fn may_begin_with(&self, prefix: &str) -> bool {
-        let Some(Piece::Text(text)) = self.parts.first().and_then(|part| part.first()) else { return true };
-        // Only the text before the first thing that may be anything is known.
-        let alone = self.parts.len() == 1 && self.parts[0].len() == 1;
-        match alone {
-            true => text.starts_with(prefix),
-            false => {
+        let text = self.lead();
+        match *self.pieces {
+            [Piece::Text(..)] => text.starts_with(prefix),
+            // Only the text before the first thing that may be anything is known.
+            _ => {
                 let known = text.len().min(prefix.len());
                 text.as_bytes()[..known] == prefix.as_bytes()[..known]
             }
@@ -170,15 +181,21 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// What fills a place in a pattern.
+enum Filled<'t> {
+    /// A character that would have a meaning otherwise.
+    Always(&'t str),
+    By(Variable),
+}
+
 /// The variable that `text` begins with, and what stands behind it.
-fn variable(text: &str) -> Result<(Piece, &str), String> {
+fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
     let Some(end) = text.find('}') else {
         return Err(format!("`{text}` begins a variable that does not end"));
     };
     let (inner, rest) = (text[2..end].trim(), &text[end + 1..]);
-    let literal = |text: &str| Ok((Piece::Text(text.into()), rest));
     match inner {
-        "*" | "?" | "$" => return literal(inner),
+        "*" | "?" | "$" => return Ok((Filled::Always(inner), rest)),
         "" => return Err("`${}` names no key".to_owned()),
         _ => {}
     }
@@ -195,7 +212,7 @@ fn variable(text: &str) -> Result<(Piece, &str), String> {
     if name.contains(char::is_whitespace) || name.contains(['$', '{', '\'']) {
         return Err(format!("`{name}` is no condition key"));
     }
-    Ok((Piece::Variable(Variable { key: Key::named(name), default }), rest))
+    Ok((Filled::By(Variable { key: Key::named(name), default }), rest))
 }
 
 impl Variable {
@@ -210,20 +227,21 @@ impl Variable {
 }
 
 struct Matcher<'a> {
+    pattern: &'a Pattern,
     text: &'a str,
     case: Case,
     context: &'a dyn Context,
 }
 
 impl Matcher<'_> {
-    /// The first part stands at the start, the last at the end, and each other one is taken where it first fits:
-    /// any later place would leave less for those behind it. So no place is tried twice.
-    fn whole(&self, parts: &[Part]) -> bool {
-        let [first, rest @ ..] = parts else { return false };
-        let Some(mut at) = self.forward(first, 0) else { return false };
-        let Some((last, middle)) = rest.split_last() else { return at == self.text.len() };
+    /// Of what stands between the `*`s, the first part stands at the start, the last at the end, and each other one is
+    /// taken where it first fits: any later place would leave less for those behind it. So no place is tried twice.
+    fn whole(&self) -> bool {
+        let mut parts = self.pattern.pieces.split(|piece| *piece == Piece::Many);
+        let Some(mut at) = self.forward(parts.next().unwrap_or_default(), 0) else { return false };
+        let Some(last) = parts.next_back() else { return at == self.text.len() };
         let Some(end) = self.backward(last, self.text.len()) else { return false };
-        for part in middle {
+        for part in parts {
             match self.find(part, at) {
                 Some(after) => at = after,
                 None => return false,
@@ -238,7 +256,8 @@ impl Matcher<'_> {
             let rest = &self.text[at..];
             at += match piece {
                 Piece::Any => rest.chars().next()?.len_utf8(),
-                Piece::Text(text) => self.begins(rest, text)?,
+                Piece::Many => 0,
+                Piece::Text(start, end) => self.begins(rest, self.pattern.part(*start, *end))?,
                 Piece::Variable(variable) => {
                     variable.fill(self.context, |text| self.begins(rest, text))??
                 }
@@ -253,7 +272,8 @@ impl Matcher<'_> {
             let rest = &self.text[..at];
             at -= match piece {
                 Piece::Any => rest.chars().next_back()?.len_utf8(),
-                Piece::Text(text) => self.ends(rest, text)?,
+                Piece::Many => 0,
+                Piece::Text(start, end) => self.ends(rest, self.pattern.part(*start, *end))?,
                 Piece::Variable(variable) => variable.fill(self.context, |text| self.ends(rest, text))??,
             };
         }
@@ -263,14 +283,18 @@ impl Matcher<'_> {
     /// Where `part` ends if it stands at `at` or at the next place behind it where it fits.
     fn find(&self, part: &[Piece], at: usize) -> Option<usize> {
         let rest = &self.text[at..];
-        if let (Some(Piece::Text(text)), Case::Ignored) = (part.first(), self.case)
+        let first = match part.first() {
+            Some(Piece::Text(start, end)) => Some(self.pattern.part(*start, *end)),
+            _ => None,
+        };
+        if let (Some(text), Case::Ignored) = (first, self.case)
             && let Some(first) = text.bytes().next()
         {
             let (small, large) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
             let places = memchr::memchr2_iter(small, large, rest.as_bytes());
             return places.map(|place| at + place).find_map(|place| self.forward(part, place));
         }
-        if let (Some(Piece::Text(text)), Case::Counts) = (part.first(), self.case) {
+        if let (Some(text), Case::Counts) = (first, self.case) {
             // One search after another, and not an iterator: to make one costs more than most paths are long.
             let (bytes, mut from) = (rest.as_bytes(), 0);
             while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text.as_bytes()) {

@@ -5,6 +5,7 @@ use super::condition::{Condition, Unmet};
 use super::context::{Asked, Key, Nothing};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use serde::Deserialize;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What a statement does to a request that meets it.
@@ -39,11 +40,18 @@ pub struct Statement {
 #[derive(Clone, Debug)]
 struct Element {
     not: bool,
-    patterns: Vec<Pattern>,
-    /// Those of the patterns that are judged part by part, in the place of each.
-    arns: Vec<Option<Box<Arn>>>,
+    /// Most have one, which stands where it is looked for.
+    alternatives: SmallVec<[Alternative; 1]>,
     /// The patterns in small letters.
-    loose: Vec<Pattern>,
+    loose: SmallVec<[Pattern; 1]>,
+}
+
+/// One of an element's patterns.
+#[derive(Clone, Debug)]
+struct Alternative {
+    pattern: Pattern,
+    /// Where it is judged part by part.
+    arn: Option<Box<Arn>>,
 }
 
 /// What a statement is made of.
@@ -161,7 +169,7 @@ impl Statement {
         let loose = (self.effect == Effect::Deny).then(|| prefix.to_lowercase());
         let concerns = |element: &Element| {
             element.not
-                || element.patterns.iter().any(|pattern| pattern.may_begin_with(prefix))
+                || element.patterns().any(|pattern| pattern.may_begin_with(prefix))
                 || loose
                     .as_ref()
                     .is_some_and(|loose| element.loose.iter().any(|pattern| pattern.may_begin_with(loose)))
@@ -176,7 +184,7 @@ impl Statement {
         else {
             return "";
         };
-        let likely = element.patterns.iter().filter(|pattern| pattern.may_begin_with(prefix));
+        let likely = element.patterns().filter(|pattern| pattern.may_begin_with(prefix));
         let lead = |pattern| Pattern::lead(pattern).get(prefix.len()..).unwrap_or_default();
         likely.map(lead).reduce(common).unwrap_or_default()
     }
@@ -194,13 +202,13 @@ impl Statement {
 
     /// Its actions as they were written, and whether it is about all others.
     pub fn actions(&self) -> (bool, impl Iterator<Item = &Pattern>) {
-        (self.action.not, self.action.patterns.iter())
+        (self.action.not, self.action.patterns())
     }
 
     /// Its resources, the same way.
     pub fn resources(&self) -> (bool, impl Iterator<Item = &Pattern>) {
         let element = self.resource.as_ref();
-        (element.is_some_and(|element| element.not), element.into_iter().flat_map(|of| of.patterns.iter()))
+        (element.is_some_and(|element| element.not), element.into_iter().flat_map(Element::patterns))
     }
 
     /// Every variable in it.
@@ -223,11 +231,17 @@ impl Element {
             return Err(format!("{name} names nothing"));
         }
         let syntax = Syntax { wildcards: true, variables };
-        let patterns: Result<_, _> = texts.iter().map(|text| Pattern::parse(text, syntax)).collect();
-        let patterns: Vec<Pattern> = patterns.map_err(|why| format!("{name}: {why}"))?;
+        let alternative =
+            |text: &String| Pattern::parse(text, syntax).map(|pattern| Alternative { pattern, arn: None });
+        let alternatives: Result<_, _> = texts.iter().map(alternative).collect();
+        let alternatives = alternatives.map_err(|why| format!("{name}: {why}"))?;
         let loose =
             texts.iter().filter_map(|text| Pattern::parse(&text.to_lowercase(), syntax).ok()).collect();
-        Ok(Self { not, arns: vec![None; patterns.len()], patterns, loose })
+        Ok(Self { not, alternatives, loose })
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.alternatives.iter().map(|one| &one.pattern)
     }
 
     /// The same, of resources that are allowed. Wildcards for the region or the account must match no more than
@@ -235,9 +249,10 @@ impl Element {
     /// the rest in it.
     fn part_by_part(mut self, variables: bool) -> Self {
         if !self.not {
-            let arn =
-                |pattern: &Pattern| Arn::parse(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
-            self.arns = self.patterns.iter().map(|pattern| arn(pattern).map(Box::new)).collect();
+            for Alternative { pattern, arn } in &mut self.alternatives {
+                let parts = Arn::parse(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
+                *arn = parts.map(Box::new);
+            }
         }
         self
     }
@@ -265,7 +280,7 @@ impl Element {
     /// does not match, and what denies does.
     fn matches<'p>(&'p self, text: &str, case: Case, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
         let mut unfilled = None;
-        for (pattern, arn) in self.patterns.iter().zip(&self.arns) {
+        for Alternative { pattern, arn } in &self.alternatives {
             // Most statements of a policy are about something else, and their first letters tell.
             if !self.not && case == Case::Counts && !pattern.may_match(text) {
                 continue;

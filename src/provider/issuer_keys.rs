@@ -2,7 +2,7 @@
 
 use super::kept::{Kept, MAX_STALE, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
-use crate::base::{Clock, Duration};
+use crate::base::{Clock, Duration, Timestamp};
 use crate::config::{Config, KeySource, TrustedIssuer, is_safe};
 use crate::jose::JwkSet;
 use serde::Deserialize;
@@ -68,9 +68,9 @@ impl IssuerKeys {
         &self.issuer
     }
 
-    /// Whether the keys that are known now are those of this digest.
-    pub fn are(&self, digest: &[u8; 32]) -> bool {
-        self.kept.now().is_some_and(|keys| keys.digest == *digest)
+    /// Whether the keys that count `now` are those of this digest.
+    pub fn are(&self, digest: &[u8; 32], now: Timestamp) -> bool {
+        self.kept.has(now, |keys| keys.digest == *digest)
     }
 
     /// The keys that are known, however old as far as they count; fetched only where there are none.

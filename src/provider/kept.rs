@@ -28,9 +28,9 @@ struct Known<D> {
 }
 
 impl<D> Known<D> {
-    fn within(&self, age: Duration, now: Timestamp) -> Option<Arc<D>> {
+    fn within(&self, age: Duration, now: Timestamp) -> Option<&Arc<D>> {
         let (document, fetched) = self.document.as_ref()?;
-        (now.since(*fetched) < age).then(|| document.clone())
+        (now.since(*fetched) < age).then_some(document)
     }
 }
 
@@ -44,7 +44,12 @@ impl<D> Kept<D> {
 
     /// The document that is there now, as long as one counts; nobody waits for it.
     pub fn now(&self) -> Option<Arc<D>> {
-        self.known.load().within(MAX_STALE, self.clock.now())
+        self.known.load().within(MAX_STALE, self.clock.now()).cloned()
+    }
+
+    /// Whether the document is there that counts `now`, and is such a one. Asked for each request.
+    pub fn has(&self, now: Timestamp, is: impl FnOnce(&D) -> bool) -> bool {
+        self.known.load().within(MAX_STALE, now).is_some_and(|document| is(document))
     }
 
     /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
@@ -55,14 +60,14 @@ impl<D> Kept<D> {
         fetch: impl Future<Output = Result<D, ProviderError>>,
     ) -> Result<Arc<D>, ProviderError> {
         if let Some(document) = self.known.load().within(age, self.clock.now()) {
-            return Ok(document);
+            return Ok(document.clone());
         }
         let _fetching = self.fetching.lock().await;
         let (known, now) = (self.known.load_full(), self.clock.now());
         if let Some(document) = known.within(age, now) {
-            return Ok(document);
+            return Ok(document.clone());
         }
-        let stale = known.within(MAX_STALE, now);
+        let stale = known.within(MAX_STALE, now).cloned();
         if let Some((error, at)) = &known.failed
             && now.since(*at) < MIN_INTERVAL
         {

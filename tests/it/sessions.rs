@@ -342,3 +342,20 @@ async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
     assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "the session is remembered all the while");
     drop(who);
 }
+
+/// A stream holds the session that it began with, also when the user has changed since. Requests beside it are about what
+/// was read since then, and read it once.
+#[tokio::test]
+async fn a_session_that_changed_is_read_once_whoever_still_holds_the_old_one() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    let held = scene.who(&scene.sessions, &cookie).await.unwrap();
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
+    scene.sessions.hear(&[Change::User(held.user().id.clone())]);
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "it is read again");
+    scene.store.close().await;
+    for _ in 0..3 {
+        assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "and remembered");
+    }
+    drop(held);
+}
