@@ -5,15 +5,18 @@
 //! What fills a variable is a literal: no wildcard in it counts.
 
 use super::context::{Context, Key};
+use smallvec::SmallVec;
 use std::fmt;
 
 /// A text with wildcards and variables.
+///
+/// What is looked at for each request stands here and not elsewhere in memory, where patterns are as long as most: one place
+/// that leads to the next is waited for, and two side by side are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    pieces: Box<[Piece]>,
-    /// The text of all pieces that are text, one behind the other: what is looked at for each request stands in two places
-    /// of the memory, however many pieces there are.
-    text: Box<str>,
+    pieces: SmallVec<[Piece; 4]>,
+    /// The text of all pieces that are text, one behind the other, in UTF-8.
+    text: SmallVec<[u8; 80]>,
     /// Whether there is a variable in it.
     varies: bool,
     /// The pattern as it was written.
@@ -75,11 +78,11 @@ impl Pattern {
     /// # Errors
     /// What is wrong with a variable in it.
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
-        let (mut pieces, mut plain) = (Vec::new(), String::new());
+        let (mut pieces, mut plain) = (SmallVec::new(), String::new());
         let mut rest = text;
         let place = |text: &str| u32::try_from(text.len()).map_err(|_| "it is too long".to_owned());
         let mut flushed = 0;
-        let mut flush = |plain: &str, pieces: &mut Vec<Piece>| {
+        let mut flush = |plain: &str, pieces: &mut SmallVec<[Piece; 4]>| {
             let end = place(plain)?;
             if flushed < end {
                 pieces.push(Piece::Text(flushed, end));
@@ -118,7 +121,7 @@ impl Pattern {
         }
         flush(&plain, &mut pieces)?;
         let varies = pieces.iter().any(|piece| matches!(piece, Piece::Variable(_)));
-        Ok(Self { pieces: pieces.into(), text: plain.into(), varies, written: text.into() })
+        Ok(Self { pieces, text: SmallVec::from_slice(plain.as_bytes()), varies, written: text.into() })
     }
 
     /// Whether `text` matches, its variables filled from `context`.
@@ -144,32 +147,37 @@ impl Pattern {
     }
 
     /// The text of a piece of it.
-    fn part(&self, start: u32, end: u32) -> &str {
+    fn part(&self, start: u32, end: u32) -> &[u8] {
         &self.text[start as usize..end as usize]
     }
 
     /// Whether `text` begins as all begin that match, case counting. What variables are filled with is not asked.
     pub fn may_match(&self, text: &str) -> bool {
-        text.as_bytes().starts_with(self.lead().as_bytes())
+        text.as_bytes().starts_with(self.first())
     }
 
     /// What all texts begin with that match, case counting.
     pub fn lead(&self) -> &str {
+        // It was a text, and was not divided.
+        std::str::from_utf8(self.first()).unwrap_or_default()
+    }
+
+    fn first(&self) -> &[u8] {
         match *self.pieces {
             [Piece::Text(start, end), ..] => self.part(start, end),
-            _ => "",
+            _ => &[],
         }
     }
 
     /// Whether some text that begins with `prefix` may match.
     pub fn may_begin_with(&self, prefix: &str) -> bool {
-        let text = self.lead();
+        let (text, prefix) = (self.first(), prefix.as_bytes());
         match *self.pieces {
             [Piece::Text(..)] => text.starts_with(prefix),
             // Only the text before the first thing that may be anything is known.
             _ => {
                 let known = text.len().min(prefix.len());
-                text.as_bytes()[..known] == prefix.as_bytes()[..known]
+                text[..known] == prefix[..known]
             }
         }
     }
@@ -259,7 +267,7 @@ impl Matcher<'_> {
                 Piece::Many => 0,
                 Piece::Text(start, end) => self.begins(rest, self.pattern.part(*start, *end))?,
                 Piece::Variable(variable) => {
-                    variable.fill(self.context, |text| self.begins(rest, text))??
+                    variable.fill(self.context, |text| self.begins(rest, text.as_bytes()))??
                 }
             };
         }
@@ -274,7 +282,9 @@ impl Matcher<'_> {
                 Piece::Any => rest.chars().next_back()?.len_utf8(),
                 Piece::Many => 0,
                 Piece::Text(start, end) => self.ends(rest, self.pattern.part(*start, *end))?,
-                Piece::Variable(variable) => variable.fill(self.context, |text| self.ends(rest, text))??,
+                Piece::Variable(variable) => {
+                    variable.fill(self.context, |text| self.ends(rest, text.as_bytes()))??
+                }
             };
         }
         Some(at)
@@ -288,7 +298,7 @@ impl Matcher<'_> {
             _ => None,
         };
         if let (Some(text), Case::Ignored) = (first, self.case)
-            && let Some(first) = text.bytes().next()
+            && let Some(first) = text.first()
         {
             let (small, large) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
             let places = memchr::memchr2_iter(small, large, rest.as_bytes());
@@ -297,7 +307,7 @@ impl Matcher<'_> {
         if let (Some(text), Case::Counts) = (first, self.case) {
             // One search after another, and not an iterator: to make one costs more than most paths are long.
             let (bytes, mut from) = (rest.as_bytes(), 0);
-            while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text.as_bytes()) {
+            while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text) {
                 if let Some(after) = self.forward(part, at + from + place) {
                     return Some(after);
                 }
@@ -309,20 +319,20 @@ impl Matcher<'_> {
         places.into_iter().find_map(|place| self.forward(part, place))
     }
 
-    fn begins(&self, text: &str, with: &str) -> Option<usize> {
+    fn begins(&self, text: &str, with: &[u8]) -> Option<usize> {
         let head = text.as_bytes().get(..with.len())?;
         self.same(head, with).then_some(with.len())
     }
 
-    fn ends(&self, text: &str, with: &str) -> Option<usize> {
+    fn ends(&self, text: &str, with: &[u8]) -> Option<usize> {
         let tail = text.as_bytes().get(text.len().checked_sub(with.len())?..)?;
         self.same(tail, with).then_some(with.len())
     }
 
-    fn same(&self, bytes: &[u8], text: &str) -> bool {
+    fn same(&self, bytes: &[u8], text: &[u8]) -> bool {
         match self.case {
-            Case::Counts => bytes == text.as_bytes(),
-            Case::Ignored => bytes.eq_ignore_ascii_case(text.as_bytes()),
+            Case::Counts => bytes == text,
+            Case::Ignored => bytes.eq_ignore_ascii_case(text),
         }
     }
 }

@@ -31,7 +31,8 @@ pub struct Statement {
     /// What it does.
     pub effect: Effect,
     principal: Option<(bool, Vec<(String, String)>)>,
-    action: Element,
+    /// Elsewhere, since a route's statements are all about one action.
+    action: Box<Element>,
     resource: Option<Element>,
     conditions: Vec<Condition>,
 }
@@ -112,7 +113,7 @@ impl Statement {
             line,
             effect,
             principal,
-            action: Element::new("Action", action, false)?,
+            action: Box::new(Element::new("Action", action, false)?),
             resource: resource.map(|element| match effect {
                 Effect::Allow => element.part_by_part(variables),
                 Effect::Deny => element,
