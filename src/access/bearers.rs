@@ -160,6 +160,7 @@ impl Bearers {
     /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would have to otherwise.
     pub fn forget(&self) {
         self.known.run_pending_tasks();
+        self.recent.forget();
     }
 
     /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
@@ -193,12 +194,12 @@ impl Bearers {
     fn remembered(&self, seen: Option<Fingerprint>, now: Timestamp) -> Option<Bearer> {
         let seen = seen?;
         // A stream may hold one that counts no more: the cache knows the one that was verified since.
-        if let Some(live) = self.recent.find(seen.hash(), &seen, now).filter(|live| self.counts(live, now)) {
+        if let Some(live) = self.recent.find(&seen, now).filter(|live| self.counts(live, now)) {
             return Some(Bearer(live));
         }
         let bearer = self.known.get(&seen)?;
         if self.counts(&bearer.0, now) {
-            self.recent.was_found(seen.hash(), &bearer.0, now);
+            self.recent.was_found(&seen, &bearer.0, now);
             return Some(bearer);
         }
         self.known.invalidate(&seen);

@@ -6,18 +6,22 @@
 
 use crate::base::{Duration, Timestamp};
 use arc_swap::ArcSwapWeak;
-use std::sync::atomic::{AtomicI64, Ordering};
+use foldhash::fast::RandomState;
+use std::hash::{BuildHasher as _, Hash};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// How many there is room for. Where two have the same place, the one that came last has it.
-const PLACES: usize = 1 << 16;
+/// How many there is room for: more than the caches remember, so that few have the place of another.
+const PLACES: usize = 1 << 18;
+/// In how many parts they are gone through for what may be given free: no request waits long behind one.
+const PARTS: usize = 64;
 /// How often the cache is asked for what is found here.
 const BOOKED_EVERY: Duration = Duration::from_secs(60);
 
 /// What can be found by a key.
 pub(super) trait Keyed {
     /// By what it is found.
-    type Key;
+    type Key: Hash;
 
     /// Whether it is found by `key`.
     fn is(&self, key: &Self::Key) -> bool;
@@ -30,25 +34,58 @@ pub(super) trait Keyed {
 #[derive(Default)]
 pub(super) struct Booked(AtomicI64);
 
+impl Booked {
+    fn is_due(&self, now: Timestamp) -> bool {
+        now.since(Timestamp::from_millis(self.0.load(Ordering::Relaxed))) >= BOOKED_EVERY
+    }
+}
+
 /// What was asked for lately.
-pub(super) struct Recent<T>(Box<[ArcSwapWeak<T>]>);
+pub(super) struct Recent<T> {
+    places: Box<[ArcSwapWeak<T>]>,
+    /// By chance, so that nobody can tell who shares a place.
+    hasher: RandomState,
+    /// The part that is next.
+    part: AtomicUsize,
+}
 
 impl<T: Keyed> Recent<T> {
     pub(super) fn new() -> Self {
-        Self((0..PLACES).map(|_| ArcSwapWeak::new(Weak::new())).collect())
+        let places = (0..PLACES).map(|_| ArcSwapWeak::new(Weak::new())).collect();
+        Self { places, hasher: RandomState::default(), part: AtomicUsize::new(0) }
     }
 
-    /// What `key` finds, unless the cache is to be asked `now`. By `hash` it has its place: few have the same.
-    pub(super) fn find(&self, hash: u16, key: &T::Key, now: Timestamp) -> Option<Arc<T>> {
-        let found = self.0[usize::from(hash)].load().upgrade()?;
-        let booked = Timestamp::from_millis(found.booked().0.load(Ordering::Relaxed));
-        (now.since(booked) < BOOKED_EVERY && found.is(key)).then_some(found)
+    fn place(&self, key: &T::Key) -> &ArcSwapWeak<T> {
+        let hash = self.hasher.hash_one(key);
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer places")]
+        &self.places[hash as usize % PLACES]
     }
 
-    /// Says that the cache was asked `now`, and had `found`.
-    pub(super) fn was_found(&self, hash: u16, found: &Arc<T>, now: Timestamp) {
-        found.booked().0.store(now.millis(), Ordering::Relaxed);
-        self.0[usize::from(hash)].store(Arc::downgrade(found));
+    /// What `key` finds, unless the cache is to be asked `now`.
+    pub(super) fn find(&self, key: &T::Key, now: Timestamp) -> Option<Arc<T>> {
+        let found = self.place(key).load().upgrade()?;
+        (found.is(key) && !found.booked().is_due(now)).then_some(found)
+    }
+
+    /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than to ask the cache: where
+    /// two share a place, each has it once a minute at most.
+    pub(super) fn was_found(&self, key: &T::Key, found: &Arc<T>, now: Timestamp) {
+        if found.booked().is_due(now) {
+            found.booked().0.store(now.millis(), Ordering::Relaxed);
+            self.place(key).store(Arc::downgrade(found));
+        }
+    }
+
+    /// Gives free what the cache has forgotten, a part of it each time: as long as somebody could ask whether it is there,
+    /// its memory is kept.
+    pub(super) fn forget(&self) {
+        let part = self.part.fetch_add(1, Ordering::Relaxed) % PARTS;
+        for place in self.places.iter().skip(part).step_by(PARTS) {
+            let known = place.load();
+            if known.strong_count() == 0 && !known.ptr_eq(&Weak::new()) {
+                place.compare_and_swap(&*known, Weak::new());
+            }
+        }
     }
 }
 
@@ -71,23 +108,45 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_found_by_its_key_for_a_minute_and_held_by_nothing() {
+    fn what_was_found_is_found_by_its_key_for_a_minute() {
         let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
         let ann = Arc::new(One("ann", Booked::default()));
-        assert!(recent.find(7, &"ann", now).is_none());
-        recent.was_found(7, &ann, now);
-        assert!(recent.find(7, &"ann", now).is_some());
-        assert!(recent.find(7, &"bob", now).is_none(), "another in the same place");
-        assert!(recent.find(8, &"ann", now).is_none(), "another place");
+        assert!(recent.find(&"ann", now).is_none());
+        recent.was_found(&"ann", &ann, now);
+        assert!(recent.find(&"ann", now).is_some());
+        assert!(recent.find(&"bob", now).is_none());
         let later = now.plus(BOOKED_EVERY);
-        assert!(recent.find(7, &"ann", later).is_none(), "the cache is to be asked");
-        recent.was_found(7, &ann, later);
-        assert!(recent.find(7, &"ann", later).is_some());
-        let bob = Arc::new(One("bob", Booked::default()));
-        recent.was_found(7, &bob, later);
-        assert!(recent.find(7, &"ann", later).is_none(), "the place is taken");
-        assert!(recent.find(7, &"bob", later).is_some());
-        drop(bob);
-        assert!(recent.find(7, &"bob", later).is_none(), "what the cache forgets is gone");
+        assert!(recent.find(&"ann", later).is_none(), "the cache is to be asked");
+        recent.was_found(&"ann", &ann, later);
+        assert!(recent.find(&"ann", later).is_some());
+    }
+
+    #[test]
+    fn of_two_that_share_a_place_each_is_itself_and_has_it_once_a_minute() {
+        let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
+        let [ann, bob] = ["ann", "bob"].map(|name| Arc::new(One(name, Booked::default())));
+        recent.was_found(&"ann", &ann, now);
+        // As if both had the same hash.
+        recent.was_found(&"ann", &bob, now);
+        assert!(recent.find(&"ann", now).is_none(), "the place is another's");
+        recent.was_found(&"ann", &ann, now.plus(BOOKED_EVERY / 2));
+        assert!(recent.find(&"ann", now.plus(BOOKED_EVERY / 2)).is_none(), "and stays so for a while");
+        recent.was_found(&"ann", &ann, now.plus(BOOKED_EVERY));
+        assert!(recent.find(&"ann", now.plus(BOOKED_EVERY)).is_some());
+    }
+
+    #[test]
+    fn nothing_is_held() {
+        let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
+        let ann = Arc::new(One("ann", Booked::default()));
+        recent.was_found(&"ann", &ann, now);
+        let known = Arc::downgrade(&ann);
+        (0..PARTS).for_each(|_| recent.forget());
+        assert!(recent.find(&"ann", now).is_some(), "what is remembered elsewhere stays");
+        drop(ann);
+        assert!(recent.find(&"ann", now).is_none());
+        assert!(recent.place(&"ann").load().ptr_eq(&known), "but its memory");
+        (0..PARTS).for_each(|_| recent.forget());
+        assert!(recent.place(&"ann").load().ptr_eq(&Weak::new()), "nor that");
     }
 }

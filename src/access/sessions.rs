@@ -247,15 +247,13 @@ impl Sessions {
     ) -> Result<Option<SignedIn>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
-        let [first, second, ..] = *token.bytes();
-        let place = u16::from_ne_bytes([first, second]);
         // A stream may hold one that counts no more: the cache knows the one that was read since.
-        let recent = self.recent.find(place, token.bytes(), now).filter(|live| self.counts(live, now));
+        let recent = self.recent.find(token.bytes(), now).filter(|live| self.counts(live, now));
         let known = match recent {
             Some(live) => Some(Some(live)),
             None => self.known.get(token.bytes()).await.inspect(|known| {
                 if let Some(live) = known {
-                    self.recent.was_found(place, live, now);
+                    self.recent.was_found(token.bytes(), live, now);
                 }
             }),
         };
@@ -426,6 +424,11 @@ impl Sessions {
     /// Notes that everything committed before `at` has been heard of.
     pub fn heard(&self, at: Timestamp) {
         self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
+    }
+
+    /// Gives free what memory has forgotten.
+    pub fn forget(&self) {
+        self.recent.forget();
     }
 
     /// Writes down when sessions were last used, and drops what nobody remembers any more.

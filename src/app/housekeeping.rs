@@ -49,7 +49,7 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     });
     every(&mut tasks, FORGET, &app, &shutdown, |app| async move {
         // One that fails has said so itself.
-        drop(tokio::task::spawn_blocking(move || app.gateway.forget_tokens()).await);
+        drop(tokio::task::spawn_blocking(move || app.gateway.forget()).await);
     });
     every(&mut tasks, END_STREAMS, &app, &shutdown, |app| async move { app.gateway.end_streams().await });
     every(&mut tasks, PURGE, &app, &shutdown, |app| async move {

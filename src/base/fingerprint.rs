@@ -14,14 +14,6 @@ pub struct Fingerprints(LessSafeKey);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 
-impl Fingerprint {
-    /// A few bits of it, as even as all of them: where it stands in a table.
-    pub fn hash(self) -> u16 {
-        let [first, second, ..] = self.0.to_ne_bytes();
-        u16::from_ne_bytes([first, second])
-    }
-}
-
 impl Fingerprints {
     /// By a key of its own.
     pub fn new(entropy: &dyn Entropy) -> Self {

@@ -115,9 +115,11 @@ impl Gateway {
         self.bearers.refresh().await;
     }
 
-    /// Forgets tokens that nobody brought for long; takes long where there are many of them.
-    pub fn forget_tokens(&self) {
+    /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes long where there are
+    /// many of them.
+    pub fn forget(&self) {
         self.bearers.forget();
+        self.pool.sessions.forget();
     }
 
     /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.

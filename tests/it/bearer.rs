@@ -466,6 +466,10 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
     assert_eq!(futures_util::future::join_all(made_up).await, vec![401; 50]);
     assert_eq!(issuer.published.lock().unwrap().fetched, 2);
 
+    // A token that is brought again and again is remembered in more than one place.
+    for _ in 0..3 {
+        is(&bring(&narthex, &first).await, 200);
+    }
     // A new key counts once it may be asked for again, and the old one is gone with the set.
     let new = Key::new("ES256", "two");
     issuer.published.lock().unwrap().keys = vec![new.jwk()];
