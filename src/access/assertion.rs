@@ -147,7 +147,9 @@ impl Minter {
         }
         let assertion = self.sign(principal, assumed, catalogue, route, now)?;
         principal.kept().minted.rcu(|kept| {
-            let mut next: Few<Minted> = kept.iter().filter(|minted| now < minted.renew_at).cloned().collect();
+            // Those of routes that are gone would be in the way of others, and nobody asks for them again.
+            let good = |minted: &&Minted| now < minted.renew_at && minted.route.strong_count() > 0;
+            let mut next: Few<Minted> = kept.iter().filter(good).cloned().collect();
             if next.len() == MOST_KEPT {
                 next.remove(0);
             }

@@ -122,6 +122,37 @@ impl Scene {
         (id, self.sessions.cookie(&token, app().borrowed()))
     }
 
+    /// A catalogue in which a role opens one route under policy.
+    async fn under_policy(&self) -> Catalogue {
+        std::fs::write(
+        self._folder.path().join("all.json"),
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+    )
+    .unwrap();
+        let file = format!(
+            "{FILE}
+        [[role]]
+        name = \"reader\"
+        policies = [\"all.json\"]
+        [[identity_pool]]
+        name = \"main\"
+        authenticated_role = \"reader\"
+        [[route]]
+        name = \"photos\"
+        host = \"app.example.com\"
+        upstream = \"http://127.0.0.1:9\"
+        access = \"policy\""
+        );
+        let config = Config::parse(&file, "test", self._folder.path(), &|_| None).unwrap();
+        Catalogue::build(config, &self.store, &SystemEntropy, 2).await.unwrap()
+    }
+
+    async fn minter(&self) -> Minter {
+        let (clock, entropy) = (self.clock.clone(), Arc::new(SystemEntropy));
+        let keys = KeyChain::open("assertion", Algorithm::Es256, self.store.clone(), clock, entropy.clone());
+        Minter::new(Arc::new(keys.await.unwrap()), entropy)
+    }
+
     /// Whom `cookie` stands for now, as one node sees it.
     async fn who(&self, node: &Arc<Sessions>, cookie: &str) -> Option<SignedIn> {
         node.principal(cookie, app().borrowed(), self.clock.now()).await.unwrap()
@@ -297,31 +328,8 @@ async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
 async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
-    std::fs::write(
-        scene._folder.path().join("all.json"),
-        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
-    )
-    .unwrap();
-    let file = format!(
-        "{FILE}
-        [[role]]
-        name = \"reader\"
-        policies = [\"all.json\"]
-        [[identity_pool]]
-        name = \"main\"
-        authenticated_role = \"reader\"
-        [[route]]
-        name = \"photos\"
-        host = \"app.example.com\"
-        upstream = \"http://127.0.0.1:9\"
-        access = \"policy\""
-    );
-    let config = Config::parse(&file, "test", scene._folder.path(), &|_| None).unwrap();
-    let catalogue = Catalogue::build(config, &scene.store, &SystemEntropy, 2).await.unwrap();
+    let (catalogue, minter) = (scene.under_policy().await, scene.minter().await);
     let (store, clock, entropy) = (scene.store.clone(), scene.clock.clone(), Arc::new(SystemEntropy));
-    let keys =
-        KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone()).await;
-    let minter = Minter::new(Arc::new(keys.unwrap()), entropy.clone());
     let identities = Identities::new(store, scene.ring.clone(), clock, entropy);
 
     let who = Principal::SignedIn(scene.who(&scene.sessions, &cookie).await.unwrap());
@@ -358,4 +366,23 @@ async fn a_session_that_changed_is_read_once_whoever_still_holds_the_old_one() {
         assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "and remembered");
     }
     drop(held);
+}
+
+#[tokio::test]
+async fn what_is_kept_for_routes_that_are_gone_is_in_nobodys_way() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    let (catalogue, minter) = (scene.under_policy().await, scene.minter().await);
+    let who = Principal::SignedIn(scene.who(&scene.sessions, &cookie).await.unwrap());
+    let minted = |catalogue: &Catalogue| {
+        let (permit, route) =
+            (policy::evaluate(Question::Public).unwrap(), catalogue.routes().next().unwrap());
+        minter.mint(&permit, &who, None, catalogue, route, scene.clock.now()).unwrap().data
+    };
+    let kept = minted(&catalogue);
+    // More of them than assertions are kept.
+    for _ in 0..20 {
+        minted(&scene.under_policy().await);
+    }
+    assert!(minted(&catalogue) == kept, "it is signed again though it is kept");
 }
