@@ -91,14 +91,16 @@ impl Scene {
         }
     }
 
-    /// What is looked at first after each change: a known token beside bare pingora. With `NARTHEX_BENCH_PROFILE` each
-    /// goes under callgrind, whose files `callgrind_annotate` reads.
+    /// What is looked at first after each change: a known token and a session beside bare pingora, with TLS and without.
+    /// With `NARTHEX_BENCH_PROFILE` each goes under callgrind, whose files `callgrind_annotate` reads.
     pub fn beside(&self, report: &mut String) {
         let with_tokens = self.tokens(0, TOKENS);
+        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
         let bare = bare(self.load.upstream(), with_tokens);
+        let all = [&bare, &token, &session];
         if measure::profile().is_some() {
-            for proxy in [&bare, &token] {
+            for proxy in all {
                 println!(
                     "{}: port {}, {} instructions",
                     proxy.name,
@@ -108,11 +110,15 @@ impl Scene {
             }
             return;
         }
-        let all = [&bare, &token];
-        let measured = in_turn(&self.load, &all, Way::Plain, (self.rounds, REQUESTS_A_ROUND), false);
-        table(report, "CPU a request, a known token", &all, &measured);
-        let ratio = ratio(&measured[1].to(&measured[0], |round| round.cpu));
-        writeln!(report, "\nnarthex to bare pingora in the same round: {ratio}").unwrap();
+        for (title, way) in [
+            ("CPU a request", Way::Plain),
+            ("CPU a request over TLS, HTTP/1.1", Way::Tls(Over::Http1)),
+            ("CPU a request over TLS, HTTP/2", Way::Tls(Over::Http2)),
+        ] {
+            let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
+            table(report, title, &all, &measured);
+            ratios(report, &all, &measured, [1, 2], &[0]);
+        }
     }
 
     pub fn known(&self, report: &mut String) {

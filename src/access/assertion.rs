@@ -5,7 +5,7 @@ use super::kept::Few;
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
 use crate::identity::{Assumed, Person};
-use crate::jose::{self, KeyError};
+use crate::jose::{self, KeyError, Said};
 use crate::model::{Identity, User};
 use crate::policy::Permit;
 use crate::token::KeyChain;
@@ -186,10 +186,10 @@ impl Minter {
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
         let header = [
-            ("iss", iss.as_str().into()),
-            ("signer", route.signer.as_str().into()),
-            ("client", catalogue.pool.gateway_client.as_str().into()),
-            ("exp", exp.into()),
+            ("iss", Said::Text(&iss)),
+            ("signer", Said::Text(&route.signer)),
+            ("client", Said::Text(&catalogue.pool.gateway_client)),
+            ("exp", Said::Number(exp)),
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;

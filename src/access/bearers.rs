@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
@@ -311,15 +312,8 @@ pub fn user_of(
     id: String,
     now: Timestamp,
 ) -> User {
-    let attribute = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => is_plain(text, LONGEST_ATTRIBUTE).then(|| (name.clone(), text.clone())),
-        Value::Bool(_) | Value::Number(_) => Some((name.clone(), value.to_string())),
-        _ => None,
-    };
-    let mut attributes: Attributes = claims.iter().filter_map(attribute).collect();
-    if attributes.get("email").is_some_and(|email| !is_address(email)) {
-        attributes.remove("email");
-    }
+    let good = |(name, value): &(&str, Cow<'_, str>)| *name != "email" || is_address(value);
+    let attributes: Attributes = claims.iter().filter_map(attribute).filter(good).collect();
     let groups = match list(claims, "cognito:groups") {
         none if none.is_empty() => list(claims, "groups"),
         groups => groups,
@@ -330,7 +324,17 @@ pub fn user_of(
         provider: issuer.name.clone(),
         saml: false,
     };
-    new_user(id, "", &FederatedAccount { identity, attributes, groups, told_once: &[] }, now)
+    new_user(id, "", FederatedAccount { identity, attributes, groups, told_once: &[] }, now)
+}
+
+/// A claim in the form of an attribute, where it has one.
+fn attribute<'c>((name, value): (&'c String, &'c Value)) -> Option<(&'c str, Cow<'c, str>)> {
+    let value = match value {
+        Value::String(text) if is_plain(text, LONGEST_ATTRIBUTE) => Cow::Borrowed(text.as_str()),
+        Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
+        _ => return None,
+    };
+    Some((name, value))
 }
 
 /// How the person of a token was authenticated (RFC 8176). When it was is a part of that: a token that was renewed since

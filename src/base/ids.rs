@@ -9,6 +9,11 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The same, put at the end of `text`.
+pub fn b64_onto(text: &mut String, bytes: impl AsRef<[u8]>) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
 /// Decodes base64url without padding; `None` for anything else.
 pub fn unb64(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
@@ -89,7 +94,7 @@ pub fn uuid_of(bytes: [u8; 16], version: u8) -> String {
             out.push('-');
         }
         for nibble in [byte >> 4, byte & 0x0f] {
-            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            out.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
         }
     }
     out

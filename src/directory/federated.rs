@@ -50,14 +50,14 @@ pub async fn upsert(
         }
         return Ok(user);
     }
-    let user = new_user(uuid(entropy), pool_id, account, now);
+    let user = new_user(uuid(entropy), pool_id, account.clone(), now);
     tx.add_user(&user).await?;
     Ok(user)
 }
 
 /// The user that `account` makes, with this `sub`.
-pub fn new_user(id: String, pool_id: &str, account: &FederatedAccount, now: Timestamp) -> User {
-    let FederatedAccount { identity, attributes, groups, .. } = account.clone();
+pub fn new_user(id: String, pool_id: &str, account: FederatedAccount, now: Timestamp) -> User {
+    let FederatedAccount { identity, attributes, groups, .. } = account;
     User {
         id,
         pool_id: pool_id.to_owned(),
@@ -77,8 +77,9 @@ pub fn new_user(id: String, pool_id: &str, account: &FederatedAccount, now: Time
 /// holds no `~`, the part behind it has a fixed length, and the subject is everything after that.
 /// The issuer is in it, so that a provider pointed elsewhere gives nobody another person's name.
 pub(super) fn username(identity: &Identity) -> String {
-    let issuer: String = sha256(&identity.issuer)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}~{issuer}_{}", identity.provider, identity.subject)
+    let [a, b, c, d, ..] = sha256(&identity.issuer);
+    let issuer = u32::from_be_bytes([a, b, c, d]);
+    format!("{}~{issuer:08x}_{}", identity.provider, identity.subject)
 }
 
 #[cfg(test)]

@@ -6,19 +6,20 @@
 //! whatever names fields that concern a connection.
 
 use super::forward::Forward;
+use super::idle::Idle;
 use super::proxy::{Door, permitted};
 use super::upstream::Exchange;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
-use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v1::Connector;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession as Upstream;
 use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{ProxyHttp, Session};
+use std::sync::Arc;
 use tokio::task::unconstrained;
 
 /// How often a request is sent at most, where servers cannot be reached or have given up a connection.
@@ -41,7 +42,8 @@ const HOP_BY_HOP: [&str; 10] = [
 
 /// Sends such requests on.
 pub struct Direct {
-    connector: Connector,
+    connector: TransportConnector,
+    idle: Idle,
 }
 
 /// Whether the request is one that can be sent on here.
@@ -67,9 +69,15 @@ fn concerns_no_connection(headers: &HeaderMap) -> bool {
 }
 
 impl Direct {
-    /// At most `connections` are kept for the next request.
+    /// At most about so many connections are kept for the next request.
     pub fn new(connections: usize) -> Self {
-        Self { connector: Connector::new(Some(ConnectorOptions::new(connections))) }
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { connector: TransportConnector::new(None), idle: Idle::new(connections, workers) }
+    }
+
+    /// Closes connections that are of no use any more, for ever.
+    pub async fn tidied(self: Arc<Self>) {
+        self.idle.tidied().await;
     }
 
     /// Sends the request on, and the answer back.
@@ -89,12 +97,23 @@ impl Direct {
             tries += 1;
             let server = permitted(ctx)?.next_server()?;
             let peer = server.plain();
-            let error = match self.connector.get_http_session(peer).await {
-                Ok((mut upstream, reused)) => {
+            let address = peer.address().as_inet().copied();
+            let kept = address.and_then(|address| self.idle.take(&address));
+            let reused = kept.is_some();
+            let stream = match kept {
+                Some(stream) => Ok(stream),
+                None => Box::pin(self.connector.new_stream(peer)).await,
+            };
+            let error = match stream {
+                Ok(stream) => {
+                    let mut upstream = Upstream::new_with_options(stream, peer);
                     let answered = answer(door, session, &mut upstream, peer, permitted(ctx)?).await;
                     match answered {
                         Ok(()) => {
-                            self.connector.release_http_session(upstream, peer, peer.idle_timeout()).await;
+                            upstream.respect_keepalive();
+                            if let (Some(stream), Some(address)) = (upstream.reuse().await, address) {
+                                self.idle.keep(address, stream);
+                            }
                             return Ok(());
                         }
                         Err(error) => door.error_while_proxy(peer, session, error, ctx, reused),

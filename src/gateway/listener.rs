@@ -110,7 +110,11 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
         upstream_keepalive_pool_size: POOLED,
         ..ServerConf::default()
     };
-    let door = Door { gateway: gateway.clone(), face, direct: Direct::new(POOLED) };
+    let direct = Arc::new(Direct::new(POOLED));
+    // It ends with the listener.
+    let mut tidying = JoinSet::new();
+    tidying.spawn(direct.clone().tidied());
+    let door = Door { gateway: gateway.clone(), face, direct };
     let mut proxy = HttpProxy::new(door, Arc::new(conf));
     proxy.handle_init_modules();
     let proxy = Arc::new(Outer::new(proxy));

@@ -14,6 +14,7 @@ mod forward;
 mod forward_auth;
 mod framing;
 mod headers;
+mod idle;
 mod incoming;
 mod judge;
 mod landings;

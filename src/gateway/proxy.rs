@@ -29,7 +29,7 @@ pub struct Door {
     /// What kind of listener it is.
     pub face: Face,
     /// What sends most requests on.
-    pub direct: Direct,
+    pub direct: Arc<Direct>,
 }
 
 impl Door {

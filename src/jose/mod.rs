@@ -11,31 +11,63 @@ pub use jwk_set::JwkSet;
 pub use jws::{Jws, LONGEST, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 
-use crate::base::b64;
-use serde::Serialize;
-use serde_json::Value;
+use crate::base::b64_onto;
+use serde::{Serialize, Serializer};
+
+/// How much room a token is given at first: most need less.
+const ROOM: usize = 2048;
+
+/// What the header of a token says of one thing.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Said<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A number.
+    Number(i64),
+}
+
+/// A JOSE header (RFC 7515, section 4).
+struct Header<'a> {
+    key: &'a SigningKey,
+    extra: &'a [(&'a str, Said<'a>)],
+}
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let typ =
+            self.extra.iter().find(|(name, _)| *name == "typ").map_or(Said::Text("JWT"), |(_, typ)| *typ);
+        let known = [
+            ("typ", typ),
+            ("alg", Said::Text(self.key.algorithm().name())),
+            ("kid", Said::Text(self.key.kid())),
+        ];
+        let extra = self.extra.iter().copied().filter(|(name, _)| *name != "typ");
+        serializer.collect_map(known.into_iter().chain(extra))
+    }
+}
 
 /// Signs `claims` under `key` as a compact JWS whose header carries `extra` besides `alg`, `kid` and
 /// `typ`, which is `JWT` unless `extra` says otherwise.
 ///
 /// # Errors
 /// [`KeyError`] where the key does not sign; it is never answered with an empty text.
-pub fn sign(key: &SigningKey, extra: &[(&str, Value)], claims: &impl Serialize) -> Result<String, KeyError> {
-    let mut header = jsonwebtoken::Header::new(key.jose_algorithm());
-    header.kid = Some(key.kid().to_owned());
-    for (name, value) in extra {
-        match (*name, value.as_str()) {
-            ("typ", Some(typ)) => header.typ = Some(typ.to_owned()),
-            _ => header.extras.insert(*name, value),
-        }
-    }
-    // RFC 7515, section 7.1. The library that writes the header reads the key anew for each signature.
-    let json = |error: serde_json::Error| KeyError::new(error.to_string());
-    let mut token = b64(serde_json::to_vec(&header).map_err(json)?);
+pub fn sign(
+    key: &SigningKey,
+    extra: &[(&str, Said<'_>)],
+    claims: &impl Serialize,
+) -> Result<String, KeyError> {
+    // RFC 7515, section 7.1. The library that is asked for the rest of JOSE reads the key anew for each signature.
+    let unwritten = |error: serde_json::Error| KeyError::new(error.to_string());
+    let (mut token, mut json) = (String::with_capacity(ROOM), Vec::with_capacity(ROOM / 2));
+    serde_json::to_writer(&mut json, &Header { key, extra }).map_err(unwritten)?;
+    b64_onto(&mut token, &json);
     token.push('.');
-    token.push_str(&b64(serde_json::to_vec(claims).map_err(json)?));
+    json.clear();
+    serde_json::to_writer(&mut json, claims).map_err(unwritten)?;
+    b64_onto(&mut token, &json);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
-    token.push_str(&b64(signature));
+    b64_onto(&mut token, signature);
     Ok(token)
 }

@@ -3,7 +3,7 @@
 
 use super::{NotLoaded, Reach, client};
 use crate::base::{Clock as _, Duration, Secret, SystemClock, b64};
-use crate::jose::{self, Algorithm, SigningKey};
+use crate::jose::{self, Algorithm, Said, SigningKey};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -299,7 +299,7 @@ impl Issuer {
             "email_verified": true,
         });
         // RFC 9068, section 2.1.
-        jose::sign(key, &[("typ", "at+jwt".into())], &claims)
+        jose::sign(key, &[("typ", Said::Text("at+jwt"))], &claims)
             .map_err(|error| NotLoaded::new(error.to_string()))
     }
 }

@@ -51,9 +51,19 @@ impl Attributes {
 /// Of two of one name, the last counts.
 impl<Name: AsRef<str> + Ord, Value: AsRef<str>> FromIterator<(Name, Value)> for Attributes {
     fn from_iter<All: IntoIterator<Item = (Name, Value)>>(all: All) -> Self {
-        let all: BTreeMap<Name, Value> = all.into_iter().collect();
-        let (mut text, mut ends) = (String::new(), Vec::new());
-        for part in all.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]) {
+        let mut all: Vec<(Name, Value)> = all.into_iter().collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|later, before| {
+            let same = later.0 == before.0;
+            if same {
+                std::mem::swap(later, before);
+            }
+            same
+        });
+        let parts = || all.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]);
+        let mut text = String::with_capacity(parts().map(str::len).sum());
+        let mut ends = Vec::with_capacity(2 * all.len());
+        for part in parts() {
             text.push_str(part);
             ends.push(u32::try_from(text.len()).expect("invariant: bounded far below"));
         }

@@ -141,7 +141,10 @@ fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, O
     let (id, secret) = plain.split_once(':').ok_or_else(malformed)?;
     // Section 2.3.1 has both "encoded using the "application/x-www-form-urlencoded" encoding algorithm" first; many
     // programs do not, and the secrets that chance makes hold a `+` or a `/`.
-    let presented = vec![(id.to_owned(), secret.to_owned()), (form_decoded(id), form_decoded(secret))];
+    let mut presented = vec![(id.to_owned(), secret.to_owned())];
+    if plain.contains(['%', '+']) {
+        presented.push((form_decoded(id), form_decoded(secret)));
+    }
     if parameter("client_id").is_some_and(|told| presented.iter().all(|(id, _)| *id != told)) {
         return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
     }

@@ -23,7 +23,7 @@ pub struct RequestInfo {
 }
 
 /// What the gateway puts into a request's extensions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The request's id.
     pub request_id: String,
@@ -92,12 +92,10 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let origin = parts.extensions.get::<Origin>();
-        Ok(Self {
-            request_id: origin.map_or_else(String::new, |origin| origin.request_id.clone()),
-            client: origin.and_then(|origin| origin.client),
-            headers: parts.headers.clone(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-        })
+        let origin = parts.extensions.remove();
+        let Origin { request_id, client } = origin.unwrap_or_default();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        // Nothing else asks for them: what a body is taken for is the handler's to say.
+        Ok(Self { request_id, client, headers: std::mem::take(&mut parts.headers), query })
     }
 }

@@ -12,9 +12,19 @@ use crate::token::{AccessToken, Refused};
 use axum::body::Bytes;
 use axum::extract::State;
 use http::StatusCode;
+use serde::Serialize;
 
 /// How long a revoked token is remembered after its end: clocks differ.
 const AFTER: Duration = Duration::from_secs(3600);
+
+/// What a client gets (RFC 6749, section 5.1).
+#[derive(Serialize)]
+struct Issued<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: &'a str,
+}
 
 pub(super) async fn token(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
     let issue = async |request: Proven<'_>| issue(&pool, &info, &request);
@@ -49,13 +59,14 @@ fn issue(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
         Failure::internal()
     })?;
-    let answer = serde_json::json!({
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": client.access_token_validity.as_secs(),
-        "scope": scopes.join(" "),
-    });
-    Ok(body(StatusCode::OK, "application/json", answer.to_string()))
+    let answer = Issued {
+        access_token: &token,
+        token_type: "Bearer",
+        expires_in: client.access_token_validity.as_secs(),
+        scope: &scopes.join(" "),
+    };
+    let answer = serde_json::to_vec(&answer).map_err(|_| Failure::internal())?;
+    Ok(body(StatusCode::OK, "application/json", answer))
 }
 
 /// What a client gets that asks for `asked`, or does not say: then all that it may have. RFC 6749, section 3.3: "the

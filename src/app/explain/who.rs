@@ -256,7 +256,7 @@ fn come_with(
     let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
     let barred = broker::allowed(&provider.allow, &account).err();
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
-    let user = directory::new_user(uuid(&SystemEntropy), "", &account, now);
+    let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
     let provider = provider.name.clone();
     Ok(Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred, scopes: None })
 }

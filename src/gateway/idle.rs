@@ -1,0 +1,210 @@
+//! Connections to servers that wait for the next request.
+//!
+//! pingora's pool gives each connection that waits a task of its own, with a timer, a lock and two channels, made anew
+//! for each request. Here nobody watches over one: whether it is still good is asked when it is wanted, and now and then.
+
+use crate::base::Duration;
+use foldhash::fast::RandomState;
+use futures_util::FutureExt as _;
+use pingora_core::protocols::Stream;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::io::AsyncReadExt as _;
+use tokio::task::unconstrained;
+
+/// How often those are closed that are of no use any more.
+const ROUND: Duration = Duration::from_secs(5);
+/// For how many rounds one is kept that nobody wants: up to 55 seconds.
+const ROUNDS: u32 = 11;
+
+/// Connections without TLS that wait, each for the next request to its server.
+pub struct Idle {
+    /// One for each worker, which takes its own first: whoever gives a connection back mostly wants the next, too.
+    shards: Box<[Mutex<Shard>]>,
+    /// How many a shard keeps at most.
+    most: usize,
+    round: AtomicU32,
+}
+
+#[derive(Default)]
+struct Shard {
+    by_server: HashMap<SocketAddr, Vec<Kept>, RandomState>,
+    count: usize,
+}
+
+struct Kept {
+    stream: Stream,
+    since: u32,
+}
+
+impl Idle {
+    /// At most about so many are kept, by so many workers.
+    pub fn new(most: usize, workers: usize) -> Self {
+        let workers = workers.max(1);
+        let shards = (0..workers).map(|_| Mutex::default()).collect();
+        Self { shards, most: most.div_ceil(workers), round: AtomicU32::new(0) }
+    }
+
+    /// A connection to `server` on which nothing has come since it was given back: neither its end, nor what would be
+    /// taken for the answer to the next request.
+    pub fn take(&self, server: &SocketAddr) -> Option<Stream> {
+        let (own, others) = self.shards();
+        let others = others.filter_map(|shard| shard.try_lock().ok());
+        std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.take(server))
+    }
+
+    /// Keeps a connection to `server` for the next request; closes it where enough are kept.
+    pub fn keep(&self, server: SocketAddr, stream: Stream) {
+        let since = self.round.load(Ordering::Relaxed);
+        let mut shard = lock(self.shards().0);
+        if shard.count < self.most {
+            shard.count += 1;
+            shard.by_server.entry(server).or_default().push(Kept { stream, since });
+        }
+    }
+
+    /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody wants.
+    pub async fn tidied(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            self.tidy();
+        }
+    }
+
+    fn tidy(&self) {
+        let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        for shard in &self.shards {
+            let Shard { by_server, count } = &mut *lock(shard);
+            by_server.retain(|_, kept| {
+                kept.retain_mut(|kept| {
+                    round.wrapping_sub(kept.since) < ROUNDS && is_silent(&mut kept.stream)
+                });
+                !kept.is_empty()
+            });
+            *count = by_server.values().map(Vec::len).sum();
+        }
+    }
+
+    /// This worker's shard, and those of the others.
+    fn shards(&self) -> (&Mutex<Shard>, impl Iterator<Item = &Mutex<Shard>>) {
+        static WORKERS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static WORKER: usize = WORKERS.fetch_add(1, Ordering::Relaxed));
+        let (before, from) = self.shards.split_at(WORKER.with(|worker| worker % self.shards.len()));
+        (&from[0], from[1..].iter().chain(before))
+    }
+}
+
+impl Shard {
+    /// The one that was given back last: it is the least likely to have been closed.
+    fn take(&mut self, server: &SocketAddr) -> Option<Stream> {
+        let kept = self.by_server.get_mut(server)?;
+        while let Some(Kept { mut stream, .. }) = kept.pop() {
+            self.count -= 1;
+            if is_silent(&mut stream) {
+                return Some(stream);
+            }
+        }
+        None
+    }
+}
+
+/// Whether nothing has come, not even the end.
+fn is_silent(stream: &mut Stream) -> bool {
+    unconstrained(stream.read(&mut [0])).now_or_never().is_none()
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pingora_core::protocols::l4::stream::Stream as L4Stream;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A connection, and the server's end of it.
+    async fn connected(listener: &TcpListener) -> (Stream, TcpStream) {
+        let address = listener.local_addr().unwrap();
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Box::new(L4Stream::from(ours.unwrap())), theirs.unwrap().0)
+    }
+
+    /// Until the runtime has heard what came.
+    async fn heard() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_taken_once_and_for_its_server_alone() {
+        let (one, other) = (
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let (server, another) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+        let idle = Idle::new(8, 2);
+        let ((stream, _theirs), (later, _theirs_too)) = (connected(&one).await, connected(&one).await);
+        let ids = [stream.id(), later.id()];
+        idle.keep(server, stream);
+        idle.keep(server, later);
+        assert!(idle.take(&another).is_none());
+        let taken = [idle.take(&server).unwrap(), idle.take(&server).unwrap()];
+        assert_eq!([taken[1].id(), taken[0].id()], ids, "the last one first");
+        assert!(idle.take(&server).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_another_worker_keeps_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let idle = Idle::new(8, 4);
+        for _ in 0..4 {
+            let (stream, theirs) = connected(&listener).await;
+            std::thread::scope(|scope| scope.spawn(|| idle.keep(server, stream)).join()).unwrap();
+            let taken = idle.take(&server).expect("whose worker it is does not matter");
+            std::thread::scope(|scope| scope.spawn(|| idle.keep(server, taken)).join()).unwrap();
+            drop(theirs);
+            heard().await;
+            assert!(idle.take(&server).is_none(), "its server has closed it");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_something_came_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let idle = Idle::new(8, 1);
+        let (stream, mut theirs) = connected(&listener).await;
+        idle.keep(server, stream);
+        theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        heard().await;
+        assert!(idle.take(&server).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_may_be_and_none_for_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let idle = Idle::new(2, 1);
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let (stream, theirs) = connected(&listener).await;
+            idle.keep(server, stream);
+            ends.push(theirs);
+        }
+        let mut read = [0];
+        assert_eq!(ends[2].read(&mut read).await.unwrap(), 0, "the third was closed");
+        (1..ROUNDS).for_each(|_| idle.tidy());
+        let taken = idle.take(&server).expect("it is young enough");
+        idle.keep(server, taken);
+        idle.tidy();
+        assert_eq!(ends[0].read(&mut read).await.unwrap(), 0, "the one that nobody wanted was closed");
+        assert!(idle.take(&server).is_some(), "the one that was used lately was not");
+        assert!(lock(&idle.shards[0]).by_server.values().all(Vec::is_empty));
+        idle.tidy();
+        assert!(lock(&idle.shards[0]).by_server.is_empty());
+    }
+}
