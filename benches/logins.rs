@@ -80,7 +80,7 @@ async fn token(State(provider): State<Arc<OpenId>>) -> Json<Value> {
         "iss": provider.issuer, "aud": "narthex", "sub": "alice", "nonce": *provider.nonce.lock().unwrap(),
         "iat": now, "exp": now + 300, "email": "alice@corp.example", "email_verified": true,
     });
-    let id_token = jose::sign(&provider.key, &[("typ", "JWT".into())], &claims).unwrap();
+    let id_token = jose::sign(&provider.key, &[], &claims).unwrap();
     provider.took.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
     Json(json!({ "access_token": "at", "token_type": "Bearer", "id_token": id_token }))
 }

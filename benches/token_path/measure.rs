@@ -134,9 +134,10 @@ pub fn in_turn_with(
         for proxy in proxies {
             eprint!("\r\x1b[2K{} of {rounds}: {}", round + 1, proxy.name);
             let running = proxy.start(load, &["taskset", "-c", "0"]);
-            // Every token and session is met; of new ones, as many as make a proxy warm.
+            // Every token and session is met twice, since what came once may never come again, and is not expected; of
+            // new ones, as many as make a proxy warm.
             let count = running.requests(proxy).len();
-            let (first, met) = if new { (1, requests) } else { (0, count.max(requests)) };
+            let (first, met) = if new { (1, requests) } else { (0, (2 * count).max(requests)) };
             load.run(proxy, way, running.requests(proxy), (first, met), CONNECTIONS);
             all.push((*proxy, running, first + met, Sum::default()));
         }

@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Bearer(Arc<Live>);
 
+/// What each request asks for stands together, and first.
+#[repr(C)]
 struct Live {
     /// All of the token.
     seen: Option<Fingerprint>,
@@ -38,15 +40,15 @@ struct Live {
     /// The digest of the keys that verified it.
     keys: [u8; 32],
     expires_at: Timestamp,
-    scopes: Box<[String]>,
+    kept: Kept,
     /// The `jti`, where the token is the user pool's own: by it one is revoked.
     own: Option<String>,
+    scopes: Box<[String]>,
     /// What it takes of the memory, about, in bytes.
     weight: u32,
     user: User,
     methods: Vec<String>,
     auth_time: Timestamp,
-    kept: Kept,
 }
 
 impl Keyed for Live {

@@ -6,6 +6,7 @@ mod assertion;
 mod bearers;
 mod cookie;
 mod guests;
+mod index;
 mod kept;
 mod principal;
 mod recent;

@@ -9,9 +9,10 @@ use foldhash::fast::RandomState;
 use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Renewals;
+use super::index::Index;
 use super::kept::Kept;
 use super::recent::{Booked, Keyed, Recent};
 
@@ -26,24 +27,26 @@ const CONFIRM_EVERY: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct SignedIn(Arc<Live>);
 
-/// A session in memory.
+/// A session in memory. What each request asks for stands together, and first: of a hundred thousand sessions, each
+/// comes from far away in memory.
+#[repr(C)]
 struct Live {
     /// The token of its cookie.
     token: [u8; 32],
     booked: Booked,
-    session: Session,
-    user: User,
-    scope: CookieScope,
     last_seen: AtomicI64,
     noted: AtomicI64,
-    stale: AtomicBool,
-    /// When the provider is to be asked again, and the access token that it granted.
-    tokens: Option<(RenewalTimes, Secret)>,
-    /// Whether somebody has begun to ask.
-    renewing: AtomicBool,
     /// When the store was last asked whether it stands, or is being asked.
     confirmed: AtomicI64,
+    stale: AtomicBool,
+    /// Whether somebody has begun to ask the provider.
+    renewing: AtomicBool,
+    scope: CookieScope,
     kept: Kept,
+    /// When the provider is to be asked again, and the access token that it granted.
+    tokens: Option<(RenewalTimes, Secret)>,
+    session: Session,
+    user: User,
 }
 
 impl SignedIn {
@@ -93,7 +96,8 @@ pub struct Sessions {
     /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
     known: Cache<[u8; 32], Known, RandomState>,
     recent: Recent<Live>,
-    index: Mutex<HashMap<String, Vec<Weak<Live>>>>,
+    /// By the words in which the store's changes speak of a session and of its user.
+    index: Index<Live>,
     changes: AtomicU64,
     heard_at: AtomicI64,
     /// Sessions whose last use is to be written down: one entry each, however long the store is away.
@@ -118,7 +122,7 @@ impl Sessions {
             catalogue,
             known: Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default()),
             recent: Recent::new(),
-            index: Mutex::default(),
+            index: Index::new(),
             changes: AtomicU64::new(0),
             heard_at,
             touched: Mutex::default(),
@@ -248,18 +252,14 @@ impl Sessions {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
         // A stream may hold one that counts no more: the cache knows the one that was read since.
-        let recent = self.recent.find(token.bytes(), now).filter(|live| self.counts(live, now));
-        let known = match recent {
-            Some(live) => Some(Some(live)),
-            None => self.known.get(token.bytes()).await.inspect(|known| {
-                if let Some(live) = known {
-                    self.recent.was_found(token.bytes(), live, now);
-                }
-            }),
-        };
-        match known {
+        if let Some(live) = self.recent.find(token.bytes(), now).filter(|live| self.counts(live, now)) {
+            self.confirm_meanwhile(&token, &live, now);
+            return self.speak(live, scope, now);
+        }
+        match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
             Some(Some(live)) if self.counts(&live, now) => {
+                self.recent.was_found(token.bytes(), &live, now);
                 self.confirm_meanwhile(&token, &live, now);
                 return self.speak(live, scope, now);
             }
@@ -367,11 +367,11 @@ impl Sessions {
             user,
             scope,
         });
-        let mut index = lock(&self.index);
-        for key in [session_key(&live.session.id), user_key(&live.user.id)] {
-            index.entry(key).or_default().push(Arc::downgrade(&live));
+        for name in [of_session(&live.session.id), of_user(&live.user.id)] {
+            self.index.add(name, &live);
         }
-        // A change that was heard while we read may speak of what we read.
+        // A change that was heard while we read may speak of what we read. Whoever hears one counts it first and looks
+        // into the index then: one of the two is seen.
         if self.changes.load(Ordering::Acquire) != changes {
             live.stale.store(true, Ordering::Release);
         }
@@ -400,24 +400,15 @@ impl Sessions {
         if changes.is_empty() {
             return;
         }
-        let mut index = lock(&self.index);
         self.changes.fetch_add(1, Ordering::AcqRel);
         for change in changes {
-            let key = match change {
-                Change::Session(id) => session_key(id),
-                Change::User(id) => user_key(id),
+            let concerned = match change {
+                Change::Session(id) => self.index.take(&of_session(id)),
+                Change::User(id) => self.index.take(&of_user(id)),
                 Change::Token(..) => continue,
-                Change::Everything => {
-                    let lives = index.drain().flat_map(|(_, lives)| lives);
-                    lives
-                        .filter_map(|live| live.upgrade())
-                        .for_each(|live| live.stale.store(true, Ordering::Release));
-                    continue;
-                }
+                Change::Everything => self.index.take_all(),
             };
-            for live in index.remove(&key).unwrap_or_default().iter().filter_map(Weak::upgrade) {
-                live.stale.store(true, Ordering::Release);
-            }
+            concerned.iter().for_each(|live| live.stale.store(true, Ordering::Release));
         }
     }
 
@@ -429,17 +420,14 @@ impl Sessions {
     /// Gives free what memory has forgotten.
     pub fn forget(&self) {
         self.recent.forget();
+        self.index.forget();
     }
 
-    /// Writes down when sessions were last used, and drops what nobody remembers any more.
+    /// Writes down when sessions were last used.
     ///
     /// # Errors
     /// Where the store does not answer; what was to be written is kept for the next time.
     pub async fn write_down(&self) -> Result<(), StoreError> {
-        lock(&self.index).retain(|_, lives| {
-            lives.retain(|live| live.strong_count() > 0);
-            !lives.is_empty()
-        });
         let touched: Vec<_> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         if touched.is_empty() {
             return Ok(());
@@ -465,11 +453,11 @@ fn mac_input(token: &Token, scope: CookieScope<&str>) -> Vec<u8> {
     [&token.bytes()[..], scope.text().as_bytes()].concat()
 }
 
-fn session_key(id: &str) -> String {
+fn of_session(id: &str) -> String {
     format!("session {id}")
 }
 
-fn user_key(id: &str) -> String {
+fn of_user(id: &str) -> String {
     format!("user {id}")
 }
 

@@ -1,0 +1,90 @@
+//! Which of what is in memory a change concerns.
+
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// In how many parts it is gone through for what is gone: nobody waits long behind one.
+const PARTS: usize = 16;
+
+/// What is in memory, by each word that a change may name it by. It holds nothing there.
+pub(super) struct Index<T> {
+    parts: [Mutex<Part<T>>; PARTS],
+    hasher: RandomState,
+    /// The part that is next.
+    next: AtomicUsize,
+}
+
+type Part<T> = HashMap<String, Vec<Weak<T>>, RandomState>;
+
+impl<T> Index<T> {
+    pub(super) fn new() -> Self {
+        Self { parts: Default::default(), hasher: RandomState::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// Finds `one` by `name` from now on.
+    pub(super) fn add(&self, name: String, one: &Arc<T>) {
+        self.part(&name).entry(name).or_default().push(Arc::downgrade(one));
+    }
+
+    /// Takes out what is found by `name`.
+    pub(super) fn take(&self, name: &str) -> Vec<Arc<T>> {
+        let taken = self.part(name).remove(name).unwrap_or_default();
+        taken.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Takes out everything.
+    pub(super) fn take_all(&self) -> Vec<Arc<T>> {
+        let taken = self.parts.iter().flat_map(|part| std::mem::take(&mut *lock(part)));
+        taken.flat_map(|(_, all)| all).filter_map(|one| one.upgrade()).collect()
+    }
+
+    /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to bring it into the
+    /// processor's cache.
+    pub(super) fn forget(&self) {
+        let part = self.next.fetch_add(1, Ordering::Relaxed) % PARTS;
+        lock(&self.parts[part]).retain(|_, all| {
+            all.retain(|one| one.strong_count() > 0);
+            !all.is_empty()
+        });
+    }
+
+    fn part(&self, name: &str) -> MutexGuard<'_, Part<T>> {
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer parts")]
+        lock(&self.parts[self.hasher.hash_one(name) as usize % PARTS])
+    }
+}
+
+fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is whole after every statement.
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_is_taken_out_and_what_is_gone_is_dropped() {
+        let index = Index::new();
+        let (one, other) = (Arc::new(1), Arc::new(2));
+        index.add("session a".into(), &one);
+        index.add("user u".into(), &one);
+        index.add("user u".into(), &other);
+        assert_eq!(index.take("session b"), []);
+        assert_eq!(index.take("user u"), [one.clone(), other.clone()]);
+        assert_eq!(index.take("user u"), []);
+        index.add("user u".into(), &other);
+        drop(other);
+        (0..PARTS).for_each(|_| index.forget());
+        assert_eq!(
+            index.parts.iter().map(|part| lock(part).len()).sum::<usize>(),
+            1,
+            "only the session is left"
+        );
+        assert_eq!(index.take_all(), [one]);
+        assert!(index.parts.iter().all(|part| lock(part).is_empty()));
+    }
+}
