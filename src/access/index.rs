@@ -29,16 +29,21 @@ impl<T> Index<T> {
         self.part(&name).entry(name).or_default().push(Arc::downgrade(one));
     }
 
-    /// Takes out what is found by `name`.
-    pub(super) fn take(&self, name: &str) -> Vec<Arc<T>> {
-        let taken = self.part(name).remove(name).unwrap_or_default();
-        taken.iter().filter_map(Weak::upgrade).collect()
+    /// Takes out what is found by `name`, and does `change` to each. Whoever comes here after another and finds nothing
+    /// any more, finds it done.
+    pub(super) fn take(&self, name: &str, change: impl Fn(&T)) {
+        let mut part = self.part(name);
+        let taken = part.remove(name).unwrap_or_default();
+        taken.iter().filter_map(Weak::upgrade).for_each(|one| change(&one));
     }
 
-    /// Takes out everything.
-    pub(super) fn take_all(&self) -> Vec<Arc<T>> {
-        let taken = self.parts.iter().flat_map(|part| std::mem::take(&mut *lock(part)));
-        taken.flat_map(|(_, all)| all).filter_map(|one| one.upgrade()).collect()
+    /// The same with everything.
+    pub(super) fn take_all(&self, change: impl Fn(&T)) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            let taken = part.drain().flat_map(|(_, all)| all);
+            taken.filter_map(|one| one.upgrade()).for_each(|one| change(&one));
+        }
     }
 
     /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to bring it into the
@@ -65,6 +70,7 @@ fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
 
     #[test]
     fn what_is_named_is_taken_out_and_what_is_gone_is_dropped() {
@@ -73,9 +79,14 @@ mod tests {
         index.add("session a".into(), &one);
         index.add("user u".into(), &one);
         index.add("user u".into(), &other);
-        assert_eq!(index.take("session b"), []);
-        assert_eq!(index.take("user u"), [one.clone(), other.clone()]);
-        assert_eq!(index.take("user u"), []);
+        let taken = |name: &str| {
+            let all = RefCell::<Vec<i32>>::default();
+            index.take(name, |one: &i32| all.borrow_mut().push(*one));
+            all.into_inner()
+        };
+        assert_eq!(taken("session b"), []);
+        assert_eq!(taken("user u"), [1, 2]);
+        assert_eq!(taken("user u"), []);
         index.add("user u".into(), &other);
         drop(other);
         (0..PARTS).for_each(|_| index.forget());
@@ -84,7 +95,9 @@ mod tests {
             1,
             "only the session is left"
         );
-        assert_eq!(index.take_all(), [one]);
+        let all = RefCell::<Vec<i32>>::default();
+        index.take_all(|one| all.borrow_mut().push(*one));
+        assert_eq!(all.into_inner(), [1]);
         assert!(index.parts.iter().all(|part| lock(part).is_empty()));
     }
 }

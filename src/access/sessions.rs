@@ -401,14 +401,14 @@ impl Sessions {
             return;
         }
         self.changes.fetch_add(1, Ordering::AcqRel);
+        let over = |live: &Live| live.stale.store(true, Ordering::Release);
         for change in changes {
-            let concerned = match change {
-                Change::Session(id) => self.index.take(&of_session(id)),
-                Change::User(id) => self.index.take(&of_user(id)),
-                Change::Token(..) => continue,
-                Change::Everything => self.index.take_all(),
-            };
-            concerned.iter().for_each(|live| live.stale.store(true, Ordering::Release));
+            match change {
+                Change::Session(id) => self.index.take(&of_session(id), over),
+                Change::User(id) => self.index.take(&of_user(id), over),
+                Change::Token(..) => {}
+                Change::Everything => self.index.take_all(over),
+            }
         }
     }
 

@@ -16,10 +16,11 @@ use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession as Upstream;
 use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{ProxyHttp, Session};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
 /// How often a request is sent at most, where servers cannot be reached or have given up a connection.
@@ -69,9 +70,9 @@ fn concerns_no_connection(headers: &HeaderMap) -> bool {
 }
 
 impl Direct {
-    /// At most about so many connections are kept for the next request.
+    /// About so many connections are kept for the next request, among the workers of the runtime that this is made on.
     pub fn new(connections: usize) -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = Handle::current().metrics().num_workers();
         Self { connector: TransportConnector::new(None), idle: Idle::new(connections, workers) }
     }
 
@@ -143,7 +144,11 @@ async fn answer(
     parts.headers = asked.headers.clone();
     parts.headers.remove(CONNECTION);
     forward.rewrite(&mut parts)?;
-    upstream.write_request_header(Box::new(parts.into())).await.map_err(Error::into_up)?;
+    upstream.write_request_header(Box::new(parts.into())).await.map_err(|mut error| {
+        // A server that has given the connection up meanwhile has heard nothing of the request.
+        error.retry = RetryType::ReusedOnly;
+        error.into_up()
+    })?;
     upstream.finish_body().await.map_err(Error::into_up)?;
 
     let (mut begun, mut written) = (false, false);

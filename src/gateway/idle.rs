@@ -7,7 +7,7 @@ use crate::base::Duration;
 use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
 use pingora_core::protocols::Stream;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,9 @@ use tokio::task::unconstrained;
 const ROUND: Duration = Duration::from_secs(5);
 /// For how many rounds one is kept that nobody wants: up to 55 seconds.
 const ROUNDS: u32 = 11;
+/// How many a worker may keep at least, however many workers there are: one that has none to spare closes what the next
+/// request wants.
+const LEAST: usize = 64;
 
 /// Connections without TLS that wait, each for the next request to its server.
 pub struct Idle {
@@ -30,7 +33,8 @@ pub struct Idle {
 
 #[derive(Default)]
 struct Shard {
-    by_server: HashMap<SocketAddr, Vec<Kept>, RandomState>,
+    /// The one that was given back last stands last.
+    by_server: HashMap<SocketAddr, VecDeque<Kept>, RandomState>,
     count: usize,
 }
 
@@ -40,11 +44,15 @@ struct Kept {
 }
 
 impl Idle {
-    /// At most about so many are kept, by so many workers.
+    /// About so many are kept, by so many workers.
     pub fn new(most: usize, workers: usize) -> Self {
         let workers = workers.max(1);
+        Self::of(most.div_ceil(workers).max(LEAST), workers)
+    }
+
+    fn of(most: usize, workers: usize) -> Self {
         let shards = (0..workers).map(|_| Mutex::default()).collect();
-        Self { shards, most: most.div_ceil(workers), round: AtomicU32::new(0) }
+        Self { shards, most, round: AtomicU32::new(0) }
     }
 
     /// A connection to `server` on which nothing has come since it was given back: neither its end, nor what would be
@@ -55,14 +63,20 @@ impl Idle {
         std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.take(server))
     }
 
-    /// Keeps a connection to `server` for the next request; closes it where enough are kept.
+    /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes that nobody has wanted for
+    /// the longest: of a server that was busy once, others have as many as they need.
     pub fn keep(&self, server: SocketAddr, stream: Stream) {
         let since = self.round.load(Ordering::Relaxed);
         let mut shard = lock(self.shards().0);
-        if shard.count < self.most {
-            shard.count += 1;
-            shard.by_server.entry(server).or_default().push(Kept { stream, since });
+        let mut surplus = None;
+        if shard.count == self.most {
+            surplus = shard.oldest(since);
         }
+        shard.count += 1;
+        shard.by_server.entry(server).or_default().push_back(Kept { stream, since });
+        // It is closed by the system, which nobody need wait for.
+        drop(shard);
+        drop(surplus);
     }
 
     /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody wants.
@@ -83,7 +97,7 @@ impl Idle {
                 });
                 !kept.is_empty()
             });
-            *count = by_server.values().map(Vec::len).sum();
+            *count = by_server.values().map(VecDeque::len).sum();
         }
     }
 
@@ -100,13 +114,21 @@ impl Shard {
     /// The one that was given back last: it is the least likely to have been closed.
     fn take(&mut self, server: &SocketAddr) -> Option<Stream> {
         let kept = self.by_server.get_mut(server)?;
-        while let Some(Kept { mut stream, .. }) = kept.pop() {
+        while let Some(Kept { mut stream, .. }) = kept.pop_back() {
             self.count -= 1;
             if is_silent(&mut stream) {
                 return Some(stream);
             }
         }
         None
+    }
+
+    /// The one that was given back first, whose server that may be, by the `round` that it is.
+    fn oldest(&mut self, round: u32) -> Option<Kept> {
+        let age = |kept: &VecDeque<Kept>| kept.front().map(|kept| round.wrapping_sub(kept.since));
+        let oldest = self.by_server.values_mut().max_by_key(|kept| age(kept))?.pop_front()?;
+        self.count -= 1;
+        Some(oldest)
     }
 }
 
@@ -188,22 +210,28 @@ mod tests {
     async fn no_more_are_kept_than_may_be_and_none_for_long() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = listener.local_addr().unwrap();
-        let idle = Idle::new(2, 1);
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let idle = Idle::of(2, 1);
+        let (busy, mut end) = connected(&other).await;
+        idle.keep(other.local_addr().unwrap(), busy);
         let mut ends = Vec::new();
-        for _ in 0..3 {
+        idle.tidy();
+        for _ in 0..2 {
             let (stream, theirs) = connected(&listener).await;
             idle.keep(server, stream);
             ends.push(theirs);
         }
         let mut read = [0];
-        assert_eq!(ends[2].read(&mut read).await.unwrap(), 0, "the third was closed");
+        let closed = tokio::time::timeout(Duration::from_secs(5), end.read(&mut read)).await;
+        assert_eq!(closed.expect("it is the third, and the oldest").unwrap(), 0);
         (1..ROUNDS).for_each(|_| idle.tidy());
         let taken = idle.take(&server).expect("it is young enough");
         idle.keep(server, taken);
         idle.tidy();
-        assert_eq!(ends[0].read(&mut read).await.unwrap(), 0, "the one that nobody wanted was closed");
+        let closed = tokio::time::timeout(Duration::from_secs(5), ends[0].read(&mut read)).await;
+        assert_eq!(closed.expect("nobody wanted it for long").unwrap(), 0);
         assert!(idle.take(&server).is_some(), "the one that was used lately was not");
-        assert!(lock(&idle.shards[0]).by_server.values().all(Vec::is_empty));
+        assert!(lock(&idle.shards[0]).by_server.values().all(VecDeque::is_empty));
         idle.tidy();
         assert!(lock(&idle.shards[0]).by_server.is_empty());
     }
