@@ -1,7 +1,6 @@
 //! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
 
 use super::Principal;
-use super::kept::Few;
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
 use crate::identity::{Assumed, Person};
@@ -13,12 +12,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// How long an assertion counts.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How many assertions are kept with a principal: whoever goes to more apps at a time costs signatures, and no memory.
-const MOST_KEPT: usize = 16;
 /// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
 const GROUPS: usize = 3072;
 
@@ -29,15 +26,6 @@ pub struct Assertion {
     pub data: HeaderValue,
     /// The user's `sub`, or the guest's identity.
     pub identity: HeaderValue,
-}
-
-/// An assertion that is kept with its session.
-#[derive(Clone)]
-pub(super) struct Minted {
-    /// A principal outlives many catalogues, and holds none of their routes.
-    route: Weak<Route>,
-    renew_at: Timestamp,
-    assertion: Assertion,
 }
 
 /// Why no assertion was made. Nothing is forwarded then.
@@ -140,23 +128,12 @@ impl Minter {
         route: &Arc<Route>,
         now: Timestamp,
     ) -> Result<Assertion, MintError> {
-        let kept = principal.kept().minted.load();
-        let good = |minted: &&Minted| minted.route.as_ptr() == Arc::as_ptr(route) && now < minted.renew_at;
-        if let Some(minted) = kept.iter().find(good) {
-            return Ok(minted.assertion.clone());
+        let kept = principal.kept();
+        if let Some(assertion) = kept.assertion(route, now) {
+            return Ok(assertion);
         }
         let assertion = self.sign(principal, assumed, catalogue, route, now)?;
-        principal.kept().minted.rcu(|kept| {
-            // Those of routes that are gone would be in the way of others, and nobody asks for them again.
-            let good = |minted: &&Minted| now < minted.renew_at && minted.route.strong_count() > 0;
-            let mut next: Few<Minted> = kept.iter().filter(good).cloned().collect();
-            if next.len() == MOST_KEPT {
-                next.remove(0);
-            }
-            let renew_at = now.plus(LIFETIME / 2);
-            next.push(Minted { route: Arc::downgrade(route), renew_at, assertion: assertion.clone() });
-            next
-        });
+        kept.keep_assertion(route, &assertion, now, now.plus(LIFETIME / 2));
         Ok(assertion)
     }
 
@@ -179,9 +156,9 @@ impl Minter {
             jti: uuid(&*self.entropy),
             person: principal.person(&catalogue.config).map(|person| person_claims(person, principal, route)),
             assumed: assumed.map(|assumed| AssumedClaims {
-                identity_id: &assumed.identity_id,
+                identity_id: assumed.identity_id(),
                 role: &assumed.role.arn,
-                tags: assumed.tags.iter().map(|tag| (&*tag.name, &*tag.value)).collect(),
+                tags: assumed.tags().map(|(tag, value)| (&*tag.name, value)).collect(),
             }),
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.

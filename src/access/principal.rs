@@ -2,7 +2,7 @@
 
 use super::bearers::Bearer;
 use super::guests::Guest;
-use super::kept::{Few, Kept, OfPool};
+use super::kept::Kept;
 use super::sessions::SignedIn;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::Config;
@@ -84,9 +84,9 @@ impl Principal {
         catalogue: &Catalogue,
         pool: &Arc<IdentityPool>,
     ) -> Result<Result<Arc<Assumed>, NoRole>, StoreError> {
-        let kept = &self.kept().assumed;
-        if let Some((_, assumed)) = kept.load().iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(pool)) {
-            return Ok(assumed.clone());
+        let kept = self.kept();
+        if let Some(given) = kept.given(pool) {
+            return Ok(given);
         }
         let config = &catalogue.config;
         let person = self.person(config);
@@ -99,15 +99,8 @@ impl Principal {
             Self::Bearer(bearer) => identities.of_token(pool, &config.region, &bearer.user().id),
             Self::Guest(guest) => guest.identity_id().to_owned(),
         };
-        let assumed = Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()).map(Arc::new);
-        kept.rcu(|kept| {
-            let current = |(of, _): &&OfPool| {
-                catalogue.identity_pools.iter().any(|pool| Arc::as_ptr(pool) == of.as_ptr())
-            };
-            let mut next: Few<_> = kept.iter().filter(current).cloned().collect();
-            next.push((Arc::downgrade(pool), assumed.clone()));
-            next
-        });
-        Ok(assumed)
+        let given = Assumed::new(catalogue, pool, chosen, &identity_id, person.as_ref()).map(Arc::new);
+        kept.keep_given(catalogue, pool, &given);
+        Ok(given)
     }
 }

@@ -41,10 +41,10 @@ struct Live {
     stale: AtomicBool,
     /// Whether somebody has begun to ask the provider.
     renewing: AtomicBool,
-    scope: CookieScope,
     kept: Kept,
     /// When the provider is to be asked again, and the access token that it granted.
-    tokens: Option<(RenewalTimes, Secret)>,
+    tokens: Option<Box<(RenewalTimes, Secret)>>,
+    scope: CookieScope<Arc<str>>,
     session: Session,
     user: User,
 }
@@ -62,7 +62,11 @@ impl SignedIn {
 
     /// The access token that the provider granted, while it counts.
     pub fn access_token(&self, now: Timestamp) -> Option<&Secret> {
-        self.0.tokens.as_ref().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
+        self.tokens().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
+    }
+
+    fn tokens(&self) -> Option<&(RenewalTimes, Secret)> {
+        self.0.tokens.as_deref()
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -170,7 +174,7 @@ impl Sessions {
         let now = self.clock.now();
         let principal = self.known_principal(text, scope, now).await?;
         if let Some(principal) = &principal
-            && let Some((times, _)) = &principal.0.tokens
+            && let Some((times, _)) = principal.tokens()
             && matches!(times.freshness(now), Freshness::Due | Freshness::Expired)
         {
             self.renew_meanwhile(principal);
@@ -202,8 +206,7 @@ impl Sessions {
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
     async fn renewed(self: &Arc<Self>, principal: &SignedIn, now: Timestamp) -> Result<bool, StoreError> {
-        let live = &principal.0;
-        let Some((times, _)) = &live.tokens else { return Ok(true) };
+        let Some((times, _)) = principal.tokens() else { return Ok(true) };
         match times.freshness(now) {
             Freshness::Fresh => Ok(true),
             Freshness::Due => {
@@ -236,7 +239,7 @@ impl Sessions {
     }
 
     async fn renew(&self, principal: &SignedIn) -> Result<(), StoreError> {
-        let Some((times, _)) = &principal.0.tokens else { return Ok(()) };
+        let Some((times, _)) = principal.tokens() else { return Ok(()) };
         let changes = self.renewals.run(&principal.session().id, times.due_at).await?;
         self.hear(&changes);
         Ok(())
@@ -321,7 +324,7 @@ impl Sessions {
 
     fn stands(&self, live: &Live, now: Timestamp) -> bool {
         let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
-        let lost = live.tokens.as_ref().is_some_and(|(times, _)| times.freshness(now) == Freshness::Lost);
+        let lost = live.tokens.as_deref().is_some_and(|(times, _)| times.freshness(now) == Freshness::Lost);
         !lost && live.session.stands(last_seen, self.catalogue.load().config.session.idle, now)
     }
 
@@ -359,13 +362,13 @@ impl Sessions {
             last_seen: AtomicI64::new(seen),
             noted: AtomicI64::new(seen),
             stale: AtomicBool::new(false),
-            tokens,
+            tokens: tokens.map(Box::new),
             renewing: AtomicBool::new(false),
             confirmed: AtomicI64::new(self.clock.now().millis()),
             kept: Kept::default(),
             session,
             user,
-            scope,
+            scope: scope.map(|host| self.catalogue.load().host(host)),
         });
         for name in [of_session(&live.session.id), of_user(&live.user.id)] {
             self.index.add(name, &live);

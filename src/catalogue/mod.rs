@@ -191,6 +191,12 @@ impl Catalogue {
         self.routes.iter()
     }
 
+    /// A host's name: where routes are there, the one that they hold.
+    pub fn host(&self, name: &str) -> Arc<str> {
+        let known = self.routes().find(|route| *route.host == *name);
+        known.map_or_else(|| name.into(), |route| route.host.clone())
+    }
+
     /// The host whose callback `uri` is, compared exactly (RFC 9700, section 2.1).
     pub fn host_of_callback(&self, uri: &str) -> Option<&Host> {
         self.routes.iter().map(|route| &route.config.host).find(|host| self.callback_of(host) == uri)

@@ -39,16 +39,16 @@ pub struct IdentityPool {
     /// What the file says.
     pub config: config::IdentityPool,
     /// The principal tags that it gives.
-    pub tags: Vec<PrincipalTag>,
+    pub tags: Vec<Arc<PrincipalTag>>,
 }
 
 /// A principal tag that an identity pool gives (Amazon Cognito Developer Guide, "Using attributes for access control").
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PrincipalTag {
     /// Its name, as the file has it.
-    pub name: Arc<str>,
+    pub name: String,
     /// The same in small letters: policies do not tell case.
-    pub key: Arc<str>,
+    pub key: String,
     /// The claim that fills it.
     pub claim: String,
 }
@@ -56,10 +56,8 @@ pub struct PrincipalTag {
 impl IdentityPool {
     /// The identity pool that the file describes, with this id.
     pub fn new(id: String, config: config::IdentityPool) -> Self {
-        let tag = |(name, claim): (&String, &String)| PrincipalTag {
-            name: name.as_str().into(),
-            key: name.to_lowercase().into(),
-            claim: claim.clone(),
+        let tag = |(name, claim): (&String, &String)| {
+            Arc::new(PrincipalTag { name: name.clone(), key: name.to_lowercase(), claim: claim.clone() })
         };
         Self { id: id.into(), tags: config.principal_tags.iter().map(tag).collect(), config }
     }

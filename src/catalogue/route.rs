@@ -4,12 +4,15 @@ use super::Rule;
 use crate::base::sha256;
 use crate::config::{self, Config};
 use http::HeaderValue;
+use std::sync::Arc;
 
 /// A route with what follows from it.
 #[derive(Debug)]
 pub struct Route {
     /// What the file says.
     pub config: config::Route,
+    /// The host, once for all that is remembered with it.
+    pub host: Arc<str>,
     /// The origin that browsers see.
     pub origin: String,
     /// Its authority, as a `Host` header has it.
@@ -32,6 +35,7 @@ impl Route {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let name: String = route.name.chars().map(plain).collect();
         Self {
+            host: route.host.as_str().into(),
             audience: format!("{origin}{}", route.path_text()),
             signer: format!(
                 "arn:aws:elasticloadbalancing:{}:{}:loadbalancer/app/{name}/{deployment}",

@@ -122,7 +122,7 @@ pub fn tell(
                 Denial::NotAllowed | Denial::NotSignedIn => ("implicitDeny", "none allows it".to_owned()),
             };
             let context = told(&requested.context(assumed, now), assumed);
-            (assumed.role.name.as_str(), assumed.identity_id.as_str(), decision, statement, context)
+            (assumed.role.name.as_str(), assumed.identity_id(), decision, statement, context)
         }
     };
     metrics::denied(decision);
@@ -177,7 +177,7 @@ fn known_as(user: &User) -> String {
 /// What policies could see of a request, for the audit.
 fn told(context: &dyn Context, assumed: &Assumed) -> String {
     let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
-    let tags = assumed.tags.iter().map(|tag| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
+    let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let mut text = String::new();
     for key in known.chain(tags) {
         for value in context.values(&key).each() {

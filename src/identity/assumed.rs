@@ -4,6 +4,7 @@ use super::{Chosen, NoRole, Person};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, RoleId};
 use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The action by which a role is given to an identity (AWS STS).
@@ -14,32 +15,23 @@ const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.c
 /// A principal's standing in an identity pool: its identity, its role, its tags.
 #[derive(Debug)]
 pub struct Assumed {
-    /// The identity pool's id.
-    identity_pool: Arc<str>,
-    /// The identity, `{region}:{uuid}`.
-    pub identity_id: String,
     /// The role.
     pub role: Arc<RoleId>,
-    /// The principal's tags.
-    pub tags: Box<[Tag]>,
-    /// `authenticated` or `unauthenticated`, and by what.
-    amr: Box<[String]>,
-    /// The role's name and the user's `sub`, or the guest's identity.
-    user_id: String,
-    username: Option<String>,
+    /// The identity, the tags' values, the user's id and name, one after the other: of a hundred thousand principals, each
+    /// text of its own would come from far away in memory.
+    texts: Box<str>,
+    /// Where the identity, `{region}:{uuid}`, ends.
+    identity_ends: usize,
+    /// Each tag, and where its value ends.
+    tags: SmallVec<[(Arc<PrincipalTag>, usize); 1]>,
+    /// Where the role's name and the user's `sub`, or the guest's identity, end. The rest is the username.
+    user_id_ends: usize,
     /// When the user was authenticated, and whether by more than one thing.
     authenticated: Option<(Timestamp, bool)>,
-}
-
-/// A principal tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag {
-    /// Its name, as the file has it.
-    pub name: Arc<str>,
-    /// The same in small letters.
-    key: Arc<str>,
-    /// Its value.
-    pub value: Box<str>,
+    /// The identity pool's id.
+    identity_pool: Arc<str>,
+    /// `authenticated` or `unauthenticated`, and by what.
+    amr: Box<[String]>,
 }
 
 impl Assumed {
@@ -51,7 +43,7 @@ impl Assumed {
         catalogue: &Catalogue,
         identity_pool: &IdentityPool,
         chosen: Chosen,
-        identity_id: String,
+        identity_id: &str,
         person: Option<&Person<'_>>,
     ) -> Result<Self, NoRole> {
         let role = chosen.role;
@@ -63,23 +55,30 @@ impl Assumed {
                 let pool = person.of_user_pool.then(user_pool);
                 (by.into_iter().chain(pool).collect(), person.user.id.as_str())
             }
-            None => (["unauthenticated".to_owned()].into(), identity_id.as_str()),
+            None => (["unauthenticated".to_owned()].into(), identity_id),
         };
-        let tag = |tag: &PrincipalTag| {
-            let value = person?.claim(&tag.claim).first().copied()?.into();
-            Some(Tag { name: tag.name.clone(), key: tag.key.clone(), value })
-        };
+        let mut texts = identity_id.to_owned();
+        let mut tags = SmallVec::new();
+        for tag in &identity_pool.tags {
+            if let Some(value) = person.and_then(|person| person.claim(&tag.claim).first().copied()) {
+                texts.push_str(value);
+                tags.push((tag.clone(), texts.len()));
+            }
+        }
+        [&*role.id.name, ":", subject].into_iter().for_each(|part| texts.push_str(part));
+        let user_id_ends = texts.len();
+        texts.push_str(person.map_or("", |person| &person.user.username));
         let assumed = Self {
-            tags: identity_pool.tags.iter().filter_map(tag).collect(),
-            amr,
-            user_id: format!("{}:{subject}", role.id.name),
-            username: person.map(|person| person.user.username.clone()),
+            role: role.id.clone(),
+            texts: texts.into(),
+            identity_ends: identity_id.len(),
+            tags,
+            user_id_ends,
             // RFC 8176, section 2: "mfa: Multiple-factor authentication".
             authenticated: person
                 .map(|person| (person.auth_time, person.methods.iter().any(|method| method == "mfa"))),
             identity_pool: identity_pool.id.clone(),
-            identity_id,
-            role: role.id.clone(),
+            amr,
         };
         let asked = Asked {
             action: ASSUME,
@@ -96,6 +95,25 @@ impl Assumed {
         }
     }
 
+    /// The identity, `{region}:{uuid}`.
+    pub fn identity_id(&self) -> &str {
+        &self.texts[..self.identity_ends]
+    }
+
+    /// The principal's tags, each with its value.
+    pub fn tags(&self) -> impl Iterator<Item = (&PrincipalTag, &str)> {
+        let mut from = self.identity_ends;
+        self.tags
+            .iter()
+            .map(move |(tag, end)| (&**tag, &self.texts[std::mem::replace(&mut from, *end)..*end]))
+    }
+
+    /// The role's name and the user's `sub`, or the guest's identity.
+    fn user_id(&self) -> &str {
+        let from = self.tags.last().map_or(self.identity_ends, |(_, end)| *end);
+        &self.texts[from..self.user_id_ends]
+    }
+
     /// When the person was authenticated by more than one thing.
     pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
         self.authenticated.and_then(|(at, mfa)| mfa.then_some(at))
@@ -107,12 +125,13 @@ impl Context for Assumed {
     fn values(&self, key: &Key) -> Values<'_> {
         match key {
             Key::Known(Known::IdentityAud) => Values::One(Value::Text(&self.identity_pool)),
-            Key::Known(Known::IdentitySub) => Values::One(Value::Text(&self.identity_id)),
+            Key::Known(Known::IdentitySub) => Values::One(Value::Text(self.identity_id())),
             Key::Known(Known::IdentityAmr) => Values::Many(&self.amr),
             Key::Known(Known::PrincipalArn) => Values::One(Value::Text(&self.role.arn)),
-            Key::Known(Known::UserId) => Values::One(Value::Text(&self.user_id)),
+            Key::Known(Known::UserId) => Values::One(Value::Text(self.user_id())),
             Key::Known(Known::Username) => {
-                self.username.as_ref().map_or(Values::Absent, |name| Values::One(Value::Text(name)))
+                let name = self.authenticated.map(|_| Value::Text(&self.texts[self.user_id_ends..]));
+                name.map_or(Values::Absent, Values::One)
             }
             Key::Known(Known::TokenIssueTime) => {
                 self.authenticated.map_or(Values::Absent, |(at, _)| Values::One(Value::Time(at)))
@@ -121,8 +140,8 @@ impl Context for Assumed {
                 Values::One(Value::Bool(self.multi_factor_at().is_some()))
             }
             Key::PrincipalTag(name) => {
-                let tag = self.tags.iter().find(|tag| *tag.key == **name);
-                tag.map_or(Values::Absent, |tag| Values::One(Value::Text(&tag.value)))
+                let tag = self.tags().find(|(tag, _)| *tag.key == **name);
+                tag.map_or(Values::Absent, |(_, value)| Values::One(Value::Text(value)))
             }
             _ => Values::Absent,
         }

@@ -5,7 +5,10 @@ use crate::base::{Duration, Timestamp};
 /// One sign-in of one browser. The pool's own cookie and the cookies of every app host that this
 /// browser visited stand for the same session, so that ending it ends them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Session {
+    /// When it ends however busy it is. First, since each request asks for it.
+    pub expires_at: Timestamp,
     /// The `sid` (OpenID Connect Front-Channel Logout 1.0, section 3): a UUID.
     pub id: String,
     /// The pool that it belongs to.
@@ -28,8 +31,6 @@ pub struct Session {
     pub created_at: Timestamp,
     /// The last request that was noted; noted at most once a minute.
     pub last_seen_at: Timestamp,
-    /// When it ends however busy it is.
-    pub expires_at: Timestamp,
 }
 
 impl Session {
@@ -67,9 +68,14 @@ impl<Name: AsRef<str>> CookieScope<Name> {
 
     /// The same, with a name of its own.
     pub fn owned(&self) -> CookieScope {
+        self.map(str::to_owned)
+    }
+
+    /// The same, with the name that `name` makes of it.
+    pub fn map<Other>(&self, name: impl FnOnce(&str) -> Other) -> CookieScope<Other> {
         match self {
             Self::Pool => CookieScope::Pool,
-            Self::App(host) => CookieScope::App(host.as_ref().to_owned()),
+            Self::App(host) => CookieScope::App(name(host.as_ref())),
         }
     }
 }

@@ -134,12 +134,12 @@ fn by_policy(
     explained.role = Some(role.id.arn.clone());
     explained.reason = Some(reason.to_string());
     let identity_id = scene.identity_id(pool);
-    let assumed = match Assumed::new(catalogue, pool, chosen, identity_id, person.as_ref()) {
+    let assumed = match Assumed::new(catalogue, pool, chosen, &identity_id, person.as_ref()) {
         Ok(assumed) => assumed,
         Err(none) => return explained.refused("implicitDeny", none.to_string()),
     };
-    explained.identity_id = Some(assumed.identity_id.clone());
-    explained.tags = assumed.tags.iter().map(|tag| (tag.name.to_string(), tag.value.to_string())).collect();
+    explained.identity_id = Some(assumed.identity_id().to_owned());
+    explained.tags = assumed.tags().map(|(tag, value)| (tag.name.clone(), value.to_owned())).collect();
 
     let resource = judged.resource_of(method.as_str(), &path.segments);
     let loose = path.loose().map(|segments| judged.resource_of(method.as_str(), &segments));
@@ -272,7 +272,7 @@ impl Context for Over<'_> {
 /// What policies see.
 fn seen(context: &dyn Context, assumed: &Assumed, told: &Told) -> BTreeMap<String, Vec<String>> {
     let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
-    let tags = assumed.tags.iter().map(|tag| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
+    let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let given = told.given.iter().map(|(key, _)| key.clone());
     let all = known.chain(tags).chain(given);
     let values = |key: Key| {
