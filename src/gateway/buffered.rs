@@ -16,7 +16,7 @@ use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf, Take};
 use tokio::time::Sleep;
 
@@ -39,6 +39,16 @@ impl Buffered {
     pub fn new(stream: Stream, credit: Arc<Credit>, multiplexed: Arc<AtomicBool>) -> Self {
         let stream = BufWriter::with_capacity(CAPACITY, stream).take(0);
         Self { stream, credit, pause: None, multiplexed, all_ran: false }
+    }
+}
+
+impl Drop for Buffered {
+    /// What waits for others to run goes out all the same, as far as it goes at once: it may be the answers of many
+    /// people, by a proxy that shares a connection among them.
+    fn drop(&mut self) {
+        if self.all_ran {
+            drop(Pin::new(self.stream.get_mut()).poll_flush(&mut Context::from_waker(Waker::noop())));
+        }
     }
 }
 
@@ -147,7 +157,8 @@ mod tests {
     use super::*;
     use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
     use std::sync::Mutex;
-    use std::task::Waker;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
 
     /// Remembers each piece that is written to it.
     #[derive(Clone, Debug, Default)]
@@ -180,13 +191,36 @@ mod tests {
         }
     }
 
+    impl Written {
+        fn texts(&self) -> Vec<String> {
+            let written = self.0.lock().unwrap();
+            written.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+        }
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn connection(multiplexed: bool) -> (Written, Buffered) {
+        let written = Written::default();
+        let stream = Stream::from(VirtualSocketStream::new(Box::new(written.clone())));
+        (written, Buffered::new(stream, Credit::new(), Arc::new(AtomicBool::new(multiplexed))))
+    }
+
     #[test]
     fn a_connection_of_many_streams_is_flushed_once_for_all_that_are_ready() {
-        for (multiplexed, pieces) in [(false, vec!["one", "two", "three"]), (true, vec!["onetwo", "three"])] {
-            let written = Written::default();
-            let stream = Stream::from(VirtualSocketStream::new(Box::new(written.clone())));
-            let mut stream = Buffered::new(stream, Credit::new(), Arc::new(AtomicBool::new(multiplexed)));
-            let cx = &mut Context::from_waker(Waker::noop());
+        let expected = [(false, vec!["one", "two", "three"], 0), (true, vec!["onetwo", "three"], 2)];
+        for (multiplexed, pieces, woken) in expected {
+            let (written, mut stream) = connection(multiplexed);
+            let wakes = Arc::new(Wakes::default());
+            let waker = wakes.clone().into();
+            let cx = &mut Context::from_waker(&waker);
             let mut answer = |text: &str, flushes: usize| {
                 assert!(Pin::new(&mut stream).poll_write(cx, text.as_bytes()).is_ready());
                 (0..flushes).for_each(|_| drop(Pin::new(&mut stream).poll_flush(cx)));
@@ -195,9 +229,21 @@ mod tests {
             answer("two", 1);
             // Nothing else comes: it is flushed the second time, if not the first.
             answer("three", 2);
-            let written = written.0.lock().unwrap();
-            let written: Vec<_> = written.iter().map(|piece| String::from_utf8_lossy(piece)).collect();
-            assert_eq!(written, pieces);
+            assert_eq!(
+                (written.texts(), wakes.0.load(Ordering::Relaxed)),
+                (pieces.iter().map(ToString::to_string).collect(), woken)
+            );
         }
+    }
+
+    #[test]
+    fn what_waits_for_others_to_run_goes_out_when_the_connection_ends() {
+        let (written, mut stream) = connection(true);
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_write(cx, b"one").is_ready());
+        assert!(Pin::new(&mut stream).poll_flush(cx).is_pending());
+        assert_eq!(written.texts(), [""; 0]);
+        drop(stream);
+        assert_eq!(written.texts(), ["one"]);
     }
 }

@@ -493,7 +493,7 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
     let issuer = Issuer::start("EdDSA").await;
     let upstream = Upstream::start().await;
     let roles = "[[role]]\nname = \"writer\"\npolicies = [\"writer.json\"]\n[[identity_pool]]\nname = \"main\"\n\
-                 [identity_pool.principal_tags]\nteam = \"team\"\n\
+                 [identity_pool.principal_tags]\ncity = \"city\"\ndesk = \"desk\"\nteam = \"team\"\nzone = \"zone\"\n\
                  [[identity_pool.role_mapping]]\nprovider = \"api\"\ntype = \"rules\"\nambiguous = \"deny\"\n\
                  rules = [{ claim = \"client_id\", match = \"Equals\", value = \"robot\", role = \"writer\" }]\n";
     let keys = json!({"keys": [issuer.key.jwk()]}).to_string();
@@ -509,11 +509,12 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
         let url = format!("{}{path}", narthex.origin("app"));
         client.post(url).bearer_auth(token).send().await.unwrap().status().as_u16()
     };
-    let robot = issuer.token(&json!({"client_id": "robot", "team": "red"}));
+    let robot = json!({"client_id": "robot", "city": "Zürich", "team": "red", "zone": "9"});
+    let robot = issuer.token(&robot);
     assert_eq!(status(&robot, "/teams/red/notes").await, 200);
     let told = upstream.seen().pop().unwrap().claims();
     assert_eq!(told["role"], "arn:aws:iam::123456789012:role/writer");
-    assert_eq!(told["tags"], json!({"team": "red"}));
+    assert_eq!(told["tags"], json!({"city": "Zürich", "team": "red", "zone": "9"}));
     // What it would be can be explained beforehand.
     std::fs::write(narthex.folder().join("robot.jwt"), &robot).unwrap();
     let url = format!("{}/teams/red/notes", narthex.origin("app"));
@@ -528,6 +529,11 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
         (&json!("allowed"), &told["role"]),
         "{explained:#}"
     );
+    // It is one text after another, and each is itself.
+    let (context, sub) = (&explained["context"], told["sub"].as_str().unwrap());
+    assert_eq!(context["aws:PrincipalTag/city"], json!(["Zürich"]), "{explained:#}");
+    assert_eq!(context["aws:userid"], json!([format!("writer:{sub}")]), "{explained:#}");
+    assert_eq!(context["aws:username"], json!([told["cognito:username"]]), "{explained:#}");
     // The verdict on one path serves no other.
     assert_eq!(status(&robot, "/teams/blue/notes").await, 403);
     assert_eq!(
