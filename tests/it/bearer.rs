@@ -530,10 +530,12 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
         "{explained:#}"
     );
     // It is one text after another, and each is itself.
-    let (context, sub) = (&explained["context"], told["sub"].as_str().unwrap());
-    assert_eq!(context["aws:PrincipalTag/city"], json!(["Zürich"]), "{explained:#}");
-    assert_eq!(context["aws:userid"], json!([format!("writer:{sub}")]), "{explained:#}");
-    assert_eq!(context["aws:username"], json!([told["cognito:username"]]), "{explained:#}");
+    let context = &explained["context"];
+    assert_eq!(context["cognito-identity.amazonaws.com:sub"], json!([explained["identity_id"]]));
+    assert_eq!(context["aws:PrincipalTag/city"], json!(["Zürich"]));
+    assert_eq!(context["aws:username"], json!([explained["username"]]));
+    let user_id = context["aws:userid"][0].as_str().unwrap().strip_prefix("writer:").unwrap();
+    assert_eq!(user_id.len(), "00000000-0000-0000-0000-000000000000".len(), "{user_id}");
     // The verdict on one path serves no other.
     assert_eq!(status(&robot, "/teams/blue/notes").await, 403);
     assert_eq!(
