@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 8;
 /// In how many turns the requests of a round are sent.
-const TURNS: usize = 8;
+pub const TURNS: usize = 8;
+/// The same where what is looked for is a small part of what is measured: a machine that is slow for a while must be slow
+/// for all of it. Each turn opens its connections anew, so that more of them cost something, too.
+pub const SHORT_TURNS: usize = 4 * TURNS;
 const SHORT: usize = 1_000;
 pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
@@ -112,7 +115,7 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
 /// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
 /// more. Within a round they take turns, so that a machine that is slow for a while is slow for all.
 pub fn in_turn(load: &Load, proxies: &[&Proxy], way: Way, much: (usize, usize), new: bool) -> Vec<Measured> {
-    in_turn_with(load, (proxies, &[]), way, much, new).0
+    in_turn_with(load, (proxies, &[]), way, (much.0, TURNS, much.1), new).0
 }
 
 /// What is done again and again on the proxies' core, in their turns, while the load's core is as busy as with them.
@@ -123,7 +126,7 @@ pub fn in_turn_with(
     load: &Load,
     (proxies, works): (&[&Proxy], &[Work<'_>]),
     way: Way,
-    (rounds, requests): (usize, usize),
+    (rounds, turns, requests): (usize, usize, usize),
     new: bool,
 ) -> (Vec<Measured>, Vec<Vec<f64>>) {
     run(Command::new("taskset").args(["-apc", "1", &std::process::id().to_string()]));
@@ -146,9 +149,9 @@ pub fn in_turn_with(
             std::thread::sleep(WRITTEN_DOWN);
         }
         eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
-        let a_turn = requests / TURNS;
+        let a_turn = requests / turns;
         let mut taken = vec![Duration::ZERO; works.len()];
-        for turn in 0..TURNS {
+        for turn in 0..turns {
             for (proxy, running, first, sum) in &mut all {
                 let (before, begun) = (cpu_time(running.pid), Instant::now());
                 let range = (*first + turn * a_turn, a_turn);
@@ -161,7 +164,7 @@ pub fn in_turn_with(
             }
         }
         for (taken, worked) in taken.into_iter().zip(&mut worked) {
-            worked.push(taken.as_secs_f64() * 1e6 / (a_turn * TURNS) as f64);
+            worked.push(taken.as_secs_f64() * 1e6 / (a_turn * turns) as f64);
         }
         for ((_, mut running, _, sum), measured) in all.into_iter().zip(&mut measured) {
             measured.rounds.push(sum.round());

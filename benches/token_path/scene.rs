@@ -2,7 +2,9 @@
 
 use super::apache;
 use super::load::{Load, Way};
-use super::measure::{self, FEW, LONG, Measured, Spread, in_turn, in_turn_with, instructions};
+use super::measure::{
+    self, FEW, LONG, Measured, SHORT_TURNS, Spread, TURNS, in_turn, in_turn_with, instructions,
+};
 use super::proxies::{Proxy, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
 use super::tls::Over;
 use super::tokens::{self, Issuer, for_a_token, for_the_keys};
@@ -147,7 +149,7 @@ impl Scene {
         let all = [&beside, &unseen, &uncached];
         let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
         let works: [measure::Work<'_>; 2] = [&verification, &signature];
-        let much = (self.rounds, NEW_A_ROUND);
+        let much = (self.rounds, TURNS, NEW_A_ROUND);
         let (measured, worked) = in_turn_with(&self.load, (&all, &works), Way::Plain, much, true);
         table(report, "CPU a request, tokens never seen", &all, &measured);
         let [bare, narthex, _] = &measured[..] else { unreachable!("three are measured") };
@@ -230,7 +232,7 @@ impl Scene {
         let signatures = algorithms.map(signature);
         let works: Vec<measure::Work<'_>> =
             signatures.iter().map(|signature| signature as measure::Work<'_>).collect();
-        let much = (self.rounds, ISSUED_A_ROUND);
+        let much = (self.rounds, SHORT_TURNS, ISSUED_A_ROUND);
         let (measured, worked) = in_turn_with(&self.load, (&all, &works), Way::Plain, much, false);
         table(report, "CPU a request, tokens issued", &all, &measured);
         writeln!(
