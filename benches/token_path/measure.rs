@@ -19,6 +19,10 @@ pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
 pub const FEW: usize = 1_000;
 
+/// Within what a proxy rests that has nothing to do. What a thread has had of a processor is told as of the last tick, or
+/// of when it last rested: up to four milliseconds would be missing.
+const REST: Duration = Duration::from_millis(2);
+
 /// Within what the last use of each session is written down, which comes once a minute.
 const WRITTEN_DOWN: Duration = Duration::from_secs(6);
 
@@ -156,8 +160,9 @@ pub fn in_turn_with(
                 let (before, begun) = (cpu_time(running.pid), Instant::now());
                 let range = (*first + turn * a_turn, a_turn);
                 sum.times.extend(load.run(proxy, way, running.requests(proxy), range, CONNECTIONS));
-                sum.cpu += cpu_time(running.pid) - before;
                 sum.wall += begun.elapsed();
+                std::thread::sleep(REST);
+                sum.cpu += cpu_time(running.pid) - before;
             }
             for (work, taken) in works.iter().zip(&mut taken) {
                 *taken += on_the_proxies_core(*work, a_turn);
@@ -185,11 +190,14 @@ fn on_the_proxies_core(work: Work<'_>, count: usize) -> Duration {
             let thread = std::fs::read_link("/proc/thread-self").unwrap();
             let id = thread.file_name().unwrap().to_str().unwrap().to_owned();
             run(Command::new("taskset").args(["-pc", "0", &id]));
-            work();
             let file = format!("/proc/{}/schedstat", thread.display());
-            let before = schedstat(Path::new(&file));
+            let taken = || {
+                std::thread::sleep(REST);
+                schedstat(Path::new(&file))
+            };
+            let before = taken();
             (0..count).for_each(|_| work());
-            let taken = schedstat(Path::new(&file)).zip(before).map(|(after, before)| after - before);
+            let taken = taken().zip(before).map(|(after, before)| after - before);
             done.store(true, Ordering::Relaxed);
             Duration::from_nanos(taken.unwrap())
         });

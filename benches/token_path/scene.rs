@@ -323,7 +323,7 @@ fn ratios(
 }
 
 fn ratio(of: &Spread) -> String {
-    format!("{:.2} ({:.2} to {:.2})", of.median, of.low, of.high)
+    format!("{:.3} ({:.3} to {:.3})", of.median, of.low, of.high)
 }
 
 fn microseconds(of: &Spread) -> String {
