@@ -32,7 +32,8 @@ const PARTS: [Part; 6] = [
 ];
 
 /// `cargo bench --bench token_path -- known` measures one part; with `once` beside it in one round, which is written
-/// down nowhere. `beside` is no part: it is what to look at first after each change.
+/// down nowhere. `beside` is no part: it is what to look at first after each change, by one of its ways with `plain`,
+/// `http1` or `http2`.
 fn main() {
     if let Some(("bare", ports)) =
         std::env::var(proxies::ROLE).ok().as_deref().and_then(|role| role.split_once(' '))
@@ -45,7 +46,7 @@ fn main() {
     let scene = Scene::new(if once { 1 } else { ROUNDS });
     if words.iter().any(|word| word == "beside") {
         let mut report = String::new();
-        scene.beside(&mut report);
+        scene.beside(&words, &mut report);
         println!("{report}");
     }
     for (word, heading, measure) in PARTS {

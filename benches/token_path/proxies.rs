@@ -3,6 +3,7 @@
 use super::load::{Load, Way};
 use super::tls::IDENTITY;
 use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
+use narthex::jose::{Algorithm, JwkSet, SigningKey};
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
@@ -130,15 +131,29 @@ impl Proxy {
     }
 }
 
-/// The proxy that everything is measured against: it connects, and does nothing else.
-struct Bare(u16);
+/// The proxy that everything is measured against: it connects, and does nothing else; or it verifies each request's token
+/// and signs something, and does nothing with either.
+struct Bare {
+    upstream: u16,
+    keys: Option<(JwkSet, SigningKey)>,
+}
 
 #[async_trait::async_trait]
 impl ProxyHttp for Bare {
     type CTX = ();
     fn new_ctx(&self) {}
+    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora_error::Result<bool> {
+        if let Some((keys, key)) = &self.keys {
+            let token = session.req_header().headers["authorization"].to_str().unwrap();
+            let (message, signature) = token["Bearer ".len()..].rsplit_once('.').unwrap();
+            let signature = narthex::base::unb64(signature).unwrap();
+            assert!(keys.verifies(Some("one"), Algorithm::Rs256, message.as_bytes(), &signature));
+            drop(tokens::sign_something(key));
+        }
+        Ok(false)
+    }
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_error::Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(("127.0.0.1", self.0), false, String::new())))
+        Ok(Box::new(HttpPeer::new(("127.0.0.1", self.upstream), false, String::new())))
     }
 }
 
@@ -147,11 +162,15 @@ pub fn be_bare(ports: &str) {
     // It does not choose between the two that are linked here.
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     let words: Vec<&str> = ports.split(' ').collect();
-    let [listen, tls, upstream, cert, key] = words[..] else { unreachable!() };
+    let [listen, tls, upstream, cert, key, ref with @ ..] = words[..] else { unreachable!() };
+    let keys = with.first().map(|jwks| {
+        (JwkSet::read(&std::fs::read(jwks).unwrap()).unwrap(), tokens::signing_key(Algorithm::Es256))
+    });
+    let bare = Bare { upstream: upstream.parse().unwrap(), keys };
     let conf = ServerConf { threads: 1, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Bare(upstream.parse().unwrap()));
+    let mut service = http_proxy_service(&server.configuration, bare);
     service.add_tcp(&format!("127.0.0.1:{listen}"));
     let mut settings = TlsSettings::intermediate(cert, key).unwrap();
     settings.enable_h2();
@@ -167,6 +186,18 @@ pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     let [cert, key] = proxy.identity();
     let told = format!("bare {} {} {upstream} {cert} {key}", proxy.port, proxy.tls_port);
     proxy.environment = vec![(ROLE, told)];
+    proxy
+}
+
+/// Bare pingora, which verifies each token and signs something, and does nothing else: the least that a proxy can take that
+/// does both, one after the other, for a request.
+pub fn bare_with_both(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
+    let mut proxy = bare(upstream, requests);
+    proxy.name = "bare pingora, which verifies and signs";
+    let jwks = proxy.file("jwks.json", &issuer.jwks().to_string());
+    let (_, told) = &mut proxy.environment[0];
+    told.push(' ');
+    told.push_str(&jwks);
     proxy
 }
 
@@ -291,6 +322,8 @@ pub struct Told {
     pub route: &'static str,
     /// Other tables.
     pub tables: String,
+    /// Another build, where it is not the one of now.
+    pub program: Option<String>,
 }
 
 /// A Narthex with fifty routes, to which `requests` go, made for its file.
@@ -328,7 +361,8 @@ pub fn narthex(
     proxy.requests = requests(&text, proxy.folder.path());
     let store = proxy.folder.path().join("narthex.db");
     proxy.store = std::fs::read(&store).ok().map(|bytes| (store, bytes));
-    proxy.command = [env!("CARGO_BIN_EXE_narthex"), "run", "--config", &file].map(str::to_owned).to_vec();
+    let program = told.program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_narthex"));
+    proxy.command = [program, "run", "--config", &file].map(str::to_owned).to_vec();
     proxy.environment = vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())];
     proxy
 }

@@ -5,10 +5,12 @@ use super::load::{Load, Way};
 use super::measure::{
     self, FEW, LONG, Measured, SHORT_TURNS, Spread, TURNS, in_turn, in_turn_with, instructions,
 };
-use super::proxies::{Proxy, ROLES, ROUTES, Told, bare, envoy, haproxy, narthex, nginx, people, user_pool};
+use super::proxies::{
+    Proxy, ROLES, ROUTES, Told, bare, bare_with_both, envoy, haproxy, narthex, nginx, people, user_pool,
+};
 use super::tls::Over;
 use super::tokens::{self, Issuer, for_a_token, for_the_keys};
-use narthex::jose::{self, Algorithm, JwkSet, Jws, SigningKey};
+use narthex::jose::{Algorithm, JwkSet, Jws};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,12 +57,18 @@ impl Scene {
     }
 
     fn narthex(&self, name: &'static str, requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>) -> Proxy {
-        narthex(
-            &Told { name, route: UNDER_POLICY, tables: ROLES.to_owned() },
-            self.load.upstream(),
-            &self.issuer,
-            requests,
-        )
+        self.narthex_of(None, name, requests)
+    }
+
+    /// The same of another build.
+    fn narthex_of(
+        &self,
+        program: Option<String>,
+        name: &'static str,
+        requests: impl FnOnce(&str, &Path) -> Vec<Vec<u8>>,
+    ) -> Proxy {
+        let told = Told { name, route: UNDER_POLICY, tables: ROLES.to_owned(), program };
+        narthex(&told, self.load.upstream(), &self.issuer, requests)
     }
 
     /// Requests with so many tokens of which `first` is the first.
@@ -70,7 +78,7 @@ impl Scene {
     }
 
     pub fn instructions(&self, report: &mut String) {
-        let told = Told { name: "narthex, a session", route: "", tables: String::new() };
+        let told = Told { name: "narthex, a session", route: "", tables: String::new(), program: None };
         let signed_in = narthex(&told, self.load.upstream(), &self.issuer, people(SESSIONS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let with_tokens = self.tokens(0, TOKENS);
@@ -93,33 +101,45 @@ impl Scene {
         }
     }
 
-    /// What is looked at first after each change: a known token and a session beside bare pingora, with TLS and without.
-    /// With `NARTHEX_BENCH_PROFILE` each goes under callgrind, whose files `callgrind_annotate` reads.
-    pub fn beside(&self, report: &mut String) {
+    /// What is looked at first after each change: a known token and a session beside bare pingora, with TLS and without, or
+    /// as the `words` say.
+    /// With `NARTHEX_BENCH_OTHER` another build comes beside them, whose path it is. With `NARTHEX_BENCH_PROFILE` each goes
+    /// under callgrind, whose files `callgrind_annotate` reads.
+    pub fn beside(&self, words: &[String], report: &mut String) {
         let with_tokens = self.tokens(0, TOKENS);
-        let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
-        let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
-        let bare = bare(self.load.upstream(), with_tokens);
-        let all = [&bare, &token, &session];
-        if measure::profile().is_some() {
-            for proxy in all {
-                println!(
-                    "{}: port {}, {} instructions",
-                    proxy.name,
-                    proxy.port,
-                    instructions(&self.load, proxy, Way::Plain, false)
-                );
-            }
-            return;
+        let mut all = vec![
+            bare(self.load.upstream(), with_tokens.clone()),
+            self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone()),
+            self.narthex("narthex, a session, under policy", people(SESSIONS)),
+        ];
+        if let Ok(other) = std::env::var("NARTHEX_BENCH_OTHER") {
+            let other = Some(other);
+            all.push(self.narthex_of(other.clone(), "the other build, a token", |_, _| with_tokens));
+            all.push(self.narthex_of(other, "the other build, a session", people(SESSIONS)));
         }
-        for (title, way) in [
-            ("CPU a request", Way::Plain),
-            ("CPU a request over TLS, HTTP/1.1", Way::Tls(Over::Http1)),
-            ("CPU a request over TLS, HTTP/2", Way::Tls(Over::Http2)),
-        ] {
+        let all: Vec<&Proxy> = all.iter().collect();
+        let ways = [
+            ("plain", "A request", Way::Plain),
+            ("http1", "A request over TLS, HTTP/1.1", Way::Tls(Over::Http1)),
+            ("http2", "A request over TLS, HTTP/2", Way::Tls(Over::Http2)),
+        ];
+        let asked = |word: &str| words.iter().any(|asked| asked == word);
+        let some = ways.iter().any(|(word, ..)| asked(word));
+        for (_, title, way) in ways.into_iter().filter(|(word, ..)| !some || asked(word)) {
+            if measure::profile().is_some() {
+                println!("{title}");
+                for proxy in &all {
+                    let counted = instructions(&self.load, proxy, way, false);
+                    println!("{}: port {}, {counted} instructions", proxy.name, proxy.port);
+                }
+                continue;
+            }
             let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
             table(report, title, &all, &measured);
             ratios(report, &all, &measured, [1, 2], &[0]);
+            if all.len() > 3 {
+                ratios(report, &all, &measured, [1, 2], &[3, 4]);
+            }
         }
     }
 
@@ -145,26 +165,32 @@ impl Scene {
         let new = self.tokens(TOKENS, 1 + 2 * NEW_A_ROUND);
         let unseen = self.narthex("narthex, a token never seen", |_, _| new.clone());
         let beside = bare(self.load.upstream(), new.clone());
+        let with_both = bare_with_both(self.load.upstream(), &self.issuer, new.clone());
         let uncached = envoy("Envoy, jwt_authn, rbac", 0, self.load.upstream(), &self.issuer, new);
-        let all = [&beside, &unseen, &uncached];
+        let all = [&beside, &unseen, &uncached, &with_both];
         let (verification, signature) = (verification(&self.issuer), signature(Algorithm::Es256));
         let works: [measure::Work<'_>; 2] = [&verification, &signature];
         let much = (self.rounds, TURNS, NEW_A_ROUND);
         let (measured, worked) = in_turn_with(&self.load, (&all, &works), Way::Plain, much, true);
         table(report, "CPU a request, tokens never seen", &all, &measured);
-        let [bare, narthex, _] = &measured[..] else { unreachable!("three are measured") };
+        let [bare, narthex, uncached, with_both] = &measured[..] else { unreachable!("four are measured") };
         let both = |round: usize| bare.rounds[round].cpu + worked[0][round] + worked[1][round];
         let median = |values: &[f64]| Spread::of(values.iter().copied()).median;
         let rounds = 0..self.rounds;
+        let beyond = |one: &Measured| {
+            microseconds(&Spread::of(rounds.clone().map(|round| one.rounds[round].cpu - both(round))))
+        };
         writeln!(
             report,
             "\nA verification takes {:.1} µs, an assertion's signature {:.1} µs, on the same core in the same rounds. Bare \
-             pingora with both: {:.1} µs; narthex takes {} µs more. To Envoy: {}.",
+             pingora with both: {:.1} µs; narthex takes {} µs more, and bare pingora that does both for each request {}. To \
+             Envoy: {}.",
             median(&worked[0]),
             median(&worked[1]),
             Spread::of(rounds.clone().map(both)).median,
-            microseconds(&Spread::of(rounds.map(|round| narthex.rounds[round].cpu - both(round)))),
-            ratio(&narthex.to(&measured[2], |round| round.cpu))
+            beyond(narthex),
+            beyond(with_both),
+            ratio(&narthex.to(uncached, |round| round.cpu))
         )
         .unwrap();
     }
@@ -219,7 +245,7 @@ impl Scene {
     /// What it costs to issue a token of the user pool, by `client_credentials`.
     pub fn issued(&self, report: &mut String) {
         let with = |name, algorithm: Algorithm, request: Vec<u8>| {
-            let told = Told { name, route: "", tables: user_pool(algorithm.name()) };
+            let told = Told { name, route: "", tables: user_pool(algorithm.name()), program: None };
             narthex(&told, self.load.upstream(), &self.issuer, |_, _| vec![request])
         };
         let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
@@ -342,8 +368,6 @@ fn verification(issuer: &Issuer) -> impl Fn() + Sync + use<> {
 
 /// One signature of a token.
 fn signature(algorithm: Algorithm) -> impl Fn() + Sync {
-    let key = SigningKey::generate(algorithm).unwrap();
-    let key = SigningKey::read("one", algorithm, &key).unwrap();
-    let claims = serde_json::json!({"sub": "person"});
-    move || drop(jose::sign(&key, &[], &claims).unwrap())
+    let key = tokens::signing_key(algorithm);
+    move || drop(tokens::sign_something(&key))
 }

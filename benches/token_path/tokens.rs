@@ -9,10 +9,11 @@ use narthex::base::{Clock as _, Duration, KeyRing, MasterKey, SystemClock, Syste
 use narthex::catalogue::Catalogue;
 use narthex::config::Config;
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
+use narthex::jose::{self, Algorithm, SigningKey};
 use narthex::model::{CookieScope, Identity, SessionCookie};
 use narthex::store::Store;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Who issues the tokens.
 pub const ISSUER: &str = "https://idp.example.com";
@@ -86,6 +87,17 @@ fn request(number: usize, route: usize, whose: &str) -> Vec<u8> {
          X-Forwarded-Proto: https\r\n{whose}\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// A key of ours.
+pub fn signing_key(algorithm: Algorithm) -> SigningKey {
+    SigningKey::read("one", algorithm, &SigningKey::generate(algorithm).unwrap()).unwrap()
+}
+
+/// A token that says next to nothing.
+pub fn sign_something(key: &SigningKey) -> String {
+    static CLAIMS: LazyLock<serde_json::Value> = LazyLock::new(|| serde_json::json!({"sub": "person"}));
+    jose::sign(key, &[], &*CLAIMS).unwrap()
 }
 
 /// The secret of the program that gets tokens of the user pool.
