@@ -128,10 +128,7 @@ impl Scene {
         for (_, title, way) in ways.into_iter().filter(|(word, ..)| !some || asked(word)) {
             if measure::profile().is_some() {
                 println!("{title}");
-                for proxy in &all {
-                    let counted = instructions(&self.load, proxy, way, false);
-                    println!("{}: port {}, {counted} instructions", proxy.name, proxy.port);
-                }
+                self.count(&all, way);
                 continue;
             }
             let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
@@ -140,6 +137,14 @@ impl Scene {
             if all.len() > 3 {
                 ratios(report, &all, &measured, [1, 2], &[3, 4]);
             }
+        }
+    }
+
+    /// Tells the instructions of each, and by which port its profile is called.
+    fn count(&self, proxies: &[&Proxy], way: Way) {
+        for proxy in proxies {
+            let counted = instructions(&self.load, proxy, way, false);
+            println!("{}: port {}, {counted} instructions", proxy.name, proxy.port);
         }
     }
 
@@ -255,6 +260,9 @@ impl Scene {
             names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
         );
         let all: Vec<&Proxy> = all.iter().collect();
+        if measure::profile().is_some() {
+            return self.count(&all, Way::Plain);
+        }
         let signatures = algorithms.map(signature);
         let works: Vec<measure::Work<'_>> =
             signatures.iter().map(|signature| signature as measure::Work<'_>).collect();
