@@ -261,7 +261,8 @@ impl Scene {
         );
         let all: Vec<&Proxy> = all.iter().collect();
         if measure::profile().is_some() {
-            return self.count(&all, Way::Plain);
+            // All but RS256, whose signatures would take an hour so.
+            return self.count(&[all[0], all[2], all[3]], Way::Plain);
         }
         let signatures = algorithms.map(signature);
         let works: Vec<measure::Work<'_>> =
