@@ -8,9 +8,11 @@
 //! round.
 
 mod apache;
+mod bare;
 mod load;
 mod measure;
 mod proxies;
+mod report;
 mod scene;
 mod tls;
 mod tokens;
@@ -36,9 +38,9 @@ const PARTS: [Part; 6] = [
 /// `http1` or `http2`.
 fn main() {
     if let Some(("bare", ports)) =
-        std::env::var(proxies::ROLE).ok().as_deref().and_then(|role| role.split_once(' '))
+        std::env::var(bare::ROLE).ok().as_deref().and_then(|role| role.split_once(' '))
     {
-        return proxies::be_bare(ports);
+        return bare::be_bare(ports);
     }
     let mut words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let once = words.iter().any(|word| word == "once");

@@ -3,12 +3,6 @@
 use super::load::{Load, Way};
 use super::tls::IDENTITY;
 use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
-use narthex::jose::{Algorithm, JwkSet, SigningKey};
-use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::server::Server;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -16,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// By this a process of ours learns that it is the bare proxy.
-pub const ROLE: &str = "NARTHEX_BENCH_ROLE";
 /// How many routes the requests go to.
 pub const ROUTES: usize = 50;
 
@@ -32,7 +24,7 @@ pub struct Proxy {
     pub command: Vec<String>,
     /// Where people must sign in at each process anew: makes the requests of those who have.
     pub signs_in: Option<Box<dyn Fn() -> Vec<Vec<u8>>>>,
-    environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(&'static str, String)>,
     /// Where its store is, and as it was at first.
     store: Option<(PathBuf, Vec<u8>)>,
     folder: tempfile::TempDir,
@@ -78,7 +70,7 @@ impl Proxy {
     }
 
     /// Its certificate and its key, each in a file.
-    fn identity(&self) -> [String; 2] {
+    pub fn identity(&self) -> [String; 2] {
         [
             self.file("tls.pem", &IDENTITY.cert.pem()),
             self.file("tls.key", &IDENTITY.signing_key.serialize_pem()),
@@ -129,76 +121,6 @@ impl Proxy {
         load.run(self, Way::Plain, running.requests(self), (0, 1), 1);
         running
     }
-}
-
-/// The proxy that everything is measured against: it connects, and does nothing else; or it verifies each request's token
-/// and signs something, and does nothing with either.
-struct Bare {
-    upstream: u16,
-    keys: Option<(JwkSet, SigningKey)>,
-}
-
-#[async_trait::async_trait]
-impl ProxyHttp for Bare {
-    type CTX = ();
-    fn new_ctx(&self) {}
-    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora_error::Result<bool> {
-        if let Some((keys, key)) = &self.keys {
-            let token = session.req_header().headers["authorization"].to_str().unwrap();
-            let (message, signature) = token["Bearer ".len()..].rsplit_once('.').unwrap();
-            let signature = narthex::base::unb64(signature).unwrap();
-            assert!(keys.verifies(Some("one"), Algorithm::Rs256, message.as_bytes(), &signature));
-            drop(tokens::sign_something(key));
-        }
-        Ok(false)
-    }
-    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_error::Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(("127.0.0.1", self.upstream), false, String::new())))
-    }
-}
-
-/// What a process of ours does that is the bare proxy.
-pub fn be_bare(ports: &str) {
-    // It does not choose between the two that are linked here.
-    rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
-    let words: Vec<&str> = ports.split(' ').collect();
-    let [listen, tls, upstream, cert, key, ref with @ ..] = words[..] else { unreachable!() };
-    let keys = with.first().map(|jwks| {
-        (JwkSet::read(&std::fs::read(jwks).unwrap()).unwrap(), tokens::signing_key(Algorithm::Es256))
-    });
-    let bare = Bare { upstream: upstream.parse().unwrap(), keys };
-    let conf = ServerConf { threads: 1, ..ServerConf::default() };
-    let mut server = Server::new_with_opt_and_conf(None, conf);
-    server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, bare);
-    service.add_tcp(&format!("127.0.0.1:{listen}"));
-    let mut settings = TlsSettings::intermediate(cert, key).unwrap();
-    settings.enable_h2();
-    service.add_tls_with_settings(&format!("127.0.0.1:{tls}"), None, settings);
-    server.add_service(service);
-    server.run_forever();
-}
-
-/// Bare pingora, which looks at nothing.
-pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
-    let mut proxy = Proxy::new("bare pingora", requests);
-    proxy.command = vec![std::env::current_exe().unwrap().display().to_string()];
-    let [cert, key] = proxy.identity();
-    let told = format!("bare {} {} {upstream} {cert} {key}", proxy.port, proxy.tls_port);
-    proxy.environment = vec![(ROLE, told)];
-    proxy
-}
-
-/// Bare pingora, which verifies each token and signs something, and does nothing else: the least that a proxy can take that
-/// does both, one after the other, for a request.
-pub fn bare_with_both(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
-    let mut proxy = bare(upstream, requests);
-    proxy.name = "bare pingora, which verifies and signs";
-    let jwks = proxy.file("jwks.json", &issuer.jwks().to_string());
-    let (_, told) = &mut proxy.environment[0];
-    told.push(' ');
-    told.push_str(&jwks);
-    proxy
 }
 
 /// nginx, which looks at nothing.

@@ -1,13 +1,13 @@
 //! What is measured: who is asked, with what, and how it is told.
 
 use super::apache;
+use super::bare::{bare, bare_that_signs, bare_with_both};
 use super::load::{Load, Way};
 use super::measure::{
     self, FEW, LONG, Measured, SHORT_TURNS, Spread, TURNS, in_turn, in_turn_with, instructions,
 };
-use super::proxies::{
-    Proxy, ROLES, ROUTES, Told, bare, bare_with_both, envoy, haproxy, narthex, nginx, people, user_pool,
-};
+use super::proxies::{Proxy, ROLES, ROUTES, Told, envoy, haproxy, narthex, nginx, people, user_pool};
+use super::report::{microseconds, ratio, ratios, table};
 use super::tls::Over;
 use super::tokens::{self, Issuer, for_a_token, for_the_keys};
 use narthex::jose::{Algorithm, JwkSet, Jws};
@@ -259,6 +259,14 @@ impl Scene {
         all.extend(
             names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
         );
+        // What a signature takes within a request, where nothing else is done for it.
+        all.push(bare(self.load.upstream(), vec![for_the_keys()]));
+        let names = ["bare pingora, which signs RS256", "the same, ES256", "the same, EdDSA"];
+        all.extend(
+            names.iter().zip(algorithms).map(|(name, algorithm)| {
+                bare_that_signs(name, algorithm, self.load.upstream(), for_the_keys())
+            }),
+        );
         let all: Vec<&Proxy> = all.iter().collect();
         if measure::profile().is_some() {
             // All but RS256, whose signatures would take an hour so.
@@ -277,11 +285,19 @@ impl Scene {
         .unwrap();
         let cpu = |at: usize, round: usize| measured[at].rounds[round].cpu;
         for (at, algorithm) in algorithms.into_iter().enumerate() {
-            let more = |round: usize| cpu(at + 1, round) - cpu(0, round) - worked[at][round];
-            let more = microseconds(&Spread::of((0..self.rounds).map(more)));
+            let more = |one: usize, beside: usize| {
+                let more = |round: usize| cpu(one, round) - cpu(beside, round) - worked[at][round];
+                microseconds(&Spread::of((0..self.rounds).map(more)))
+            };
+            let (issued, signed) = (more(at + 1, 0), more(at + 5, 4));
             let signature = microseconds(&Spread::of(worked[at].iter().copied()));
-            writeln!(report, "- {}: {more} µs more; a signature takes {signature} µs", algorithm.name())
-                .unwrap();
+            writeln!(
+                report,
+                "- {}: {issued} µs more; a signature takes {signature} µs, and bare pingora that makes one for each \
+                 request {signed} µs more than that",
+                algorithm.name()
+            )
+            .unwrap();
         }
     }
 }
@@ -314,55 +330,6 @@ impl Scene {
             .unwrap();
         }
     }
-}
-
-fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measured]) {
-    writeln!(report, "\n## {title}\n").unwrap();
-    writeln!(
-        report,
-        "| | µs: median (range) | requests a second | p50, p99, p99.9 in µs | MiB at the end |\n|---|---|---|---|---|"
-    )
-    .unwrap();
-    for (proxy, measured) in proxies.iter().zip(measured) {
-        let (cpu, rate) = (measured.of(|round| round.cpu), measured.of(|round| round.rate));
-        let [half, one, tenth] = [0, 1, 2].map(|at| measured.of(|round| round.latency[at]).median);
-        writeln!(
-            report,
-            "| {} | {:.1} ({:.1} to {:.1}) | {:.0} | {half:.0}, {one:.0}, {tenth:.0} | {:.0} |",
-            proxy.name,
-            cpu.median,
-            cpu.low,
-            cpu.high,
-            rate.median,
-            measured.memory as f64 / f64::from(1 << 20)
-        )
-        .unwrap();
-    }
-}
-
-/// What each of `ours` takes of the CPU of each of `others`.
-fn ratios(
-    report: &mut String,
-    proxies: &[&Proxy],
-    measured: &[Measured],
-    ours: [usize; 2],
-    others: &[usize],
-) {
-    writeln!(report, "\nRatios of CPU in the same round, median (range):\n").unwrap();
-    for one in ours {
-        for other in others {
-            let ratio = ratio(&measured[one].to(&measured[*other], |round| round.cpu));
-            writeln!(report, "- {} to {}: {ratio}", proxies[one].name, proxies[*other].name).unwrap();
-        }
-    }
-}
-
-fn ratio(of: &Spread) -> String {
-    format!("{:.3} ({:.3} to {:.3})", of.median, of.low, of.high)
-}
-
-fn microseconds(of: &Spread) -> String {
-    format!("{:.1} ({:.1} to {:.1})", of.median, of.low, of.high)
 }
 
 /// One verification of a token.
