@@ -83,6 +83,16 @@ impl Load {
         tls::run(self, over, proxy.tls_port, requests, (from, count), connections)
     }
 
+    /// Waits over so many connections as it waits for a proxy, for answers that do not come, until something else is `done`.
+    pub fn wait(&self, connections: usize, done: impl Fn() -> bool) {
+        let connect = |_| Pipe::new(TcpStream::connect(("127.0.0.1", self.upstream())).unwrap());
+        let mut clients: Vec<Pipe> = (0..connections).map(connect).collect();
+        while !done() {
+            assert!(clients.iter_mut().all(Pipe::read), "the app closed the connection");
+            self.answer();
+        }
+    }
+
     fn plain(
         &self,
         port: u16,

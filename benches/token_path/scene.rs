@@ -87,17 +87,28 @@ impl Scene {
         let beside_token = bare(self.load.upstream(), with_tokens);
         let new = self.tokens(TOKENS, FEW + LONG);
         let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
-        let known = [&beside_session, &signed_in, &session, &beside_token, &token];
-        let mut counted = known.map(|proxy| instructions(&self.load, proxy, Way::Plain, false)).to_vec();
-        counted.push(instructions(&self.load, &unseen, Way::Plain, true));
+        let (plain, http1, http2) = (Way::Plain, Way::Tls(Over::Http1), Way::Tls(Over::Http2));
+        // Each with the one of bare pingora that it is compared with.
+        let rows = [
+            ("bare pingora, a session", 0, &beside_session, plain),
+            ("narthex, a session", 0, &signed_in, plain),
+            ("narthex, a session, under policy", 0, &session, plain),
+            ("bare pingora, a token", 3, &beside_token, plain),
+            ("narthex, a token, under policy", 3, &token, plain),
+            ("narthex, a token never seen, under policy", 3, &unseen, plain),
+            ("bare pingora, a token, over TLS", 6, &beside_token, http1),
+            ("narthex, a token, under policy, over TLS", 6, &token, http1),
+            ("bare pingora, a token, by HTTP/2", 8, &beside_token, http2),
+            ("narthex, a token, under policy, by HTTP/2", 8, &token, http2),
+        ];
         writeln!(report, "\nCounted by callgrind, in user space.\n").unwrap();
         writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
             .unwrap();
-        let names = ["bare pingora, a session", signed_in.name, session.name, "bare pingora, a token"];
-        let names = names.into_iter().chain([token.name, unseen.name]);
-        for (at, (name, count)) in names.zip(&counted).enumerate() {
-            let beside = counted[if at < 3 { 0 } else { 3 }];
-            writeln!(report, "| {name} | {count} | {:.3} |", *count as f64 / beside as f64).unwrap();
+        let mut counted = Vec::new();
+        for (name, beside, proxy, way) in rows {
+            counted.push(instructions(&self.load, proxy, way, std::ptr::eq(proxy, &unseen)));
+            let (count, beside) = (counted[counted.len() - 1], counted[beside]);
+            writeln!(report, "| {name} | {count} | {:.3} |", count as f64 / beside as f64).unwrap();
         }
     }
 
@@ -235,15 +246,6 @@ impl Scene {
             let measured = in_turn(&self.load, &all, way, (self.rounds, REQUESTS_A_ROUND), false);
             table(report, title, &all, &measured);
             ratios(report, &all, &measured, [2, 3], &[0, 5, 4]);
-            let counted = [&bare, &token].map(|proxy| instructions(&self.load, proxy, way, false));
-            writeln!(
-                report,
-                "- instructions a request: bare pingora {}, narthex, a token, {}: {:.3}",
-                counted[0],
-                counted[1],
-                counted[1] as f64 / counted[0] as f64
-            )
-            .unwrap();
         }
     }
 
