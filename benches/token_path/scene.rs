@@ -271,7 +271,7 @@ impl Scene {
         );
         let all: Vec<&Proxy> = all.iter().collect();
         if measure::profile().is_some() {
-            // All but RS256, whose signatures would take an hour so.
+            // All but RS256, whose signatures would take too long so.
             return self.count(&[all[0], all[2], all[3]], Way::Plain);
         }
         let signatures = algorithms.map(signature);
