@@ -1,7 +1,8 @@
 //! Requests in turn over some connections, each answer read and timed; and the app that they are for.
 //!
 //! Both are one thread that never sleeps: a proxy would be charged for waking whoever waits for it, the more the less
-//! there is for them to do, which is to say the slower it is.
+//! there is for them to do, which is to say the slower it is. Nor does it hurry: where nothing has come, it looks again a
+//! little later, since each look at a socket is felt by whoever uses it, and by the core beside this one.
 
 use super::proxies::Proxy;
 use super::tls::{self, Over};
@@ -17,6 +18,8 @@ const ANSWER: &[u8] =
 const MOST_IDLE: u32 = 20_000;
 /// Every how many times that is.
 const SELDOM: u32 = 64;
+/// How many times the processor is told that nothing has come before it is looked again: about a microsecond.
+const PAUSES: usize = 50;
 /// How long anybody is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,7 +95,9 @@ impl Load {
         let mut clients: Vec<Pipe> = (0..connections).map(connect).collect();
         while !done() {
             assert!(clients.iter_mut().all(Pipe::read), "the app closed the connection");
-            self.answer();
+            if !self.answer() {
+                pause();
+            }
         }
     }
 
@@ -109,13 +114,16 @@ impl Load {
         let mut clients: Vec<Client> = unsent.by_ref().take(connections).map(client).collect();
         let mut last = Instant::now();
         while !clients.is_empty() {
+            let before = times.len();
             clients.retain_mut(|client| {
                 let Some(time) = client.answered() else { return true };
                 times.push(time);
                 last = client.begun + time;
                 unsent.next().map(|request| client.send(request)).is_some()
             });
-            self.answer();
+            if !self.answer() && times.len() == before {
+                pause();
+            }
             assert!(last.elapsed() < PATIENCE, "the proxy does not answer");
         }
         times
@@ -134,23 +142,28 @@ impl Load {
         accepted.iter().map(text).find_map(assertion).expect("an assertion")
     }
 
-    /// Answers every request that has come to the app.
-    pub fn answer(&self) {
+    /// Answers every request that has come to the app; tells whether any may have.
+    pub fn answer(&self) -> bool {
         let mut accepted = self.accepted.borrow_mut();
         let look = self.looks.get().wrapping_add(1);
         self.looks.set(look);
         if !look.is_multiple_of(SELDOM) {
             // Connections of proxies whose turn it is not are not looked at each time.
-            for pipe in accepted.iter_mut().filter(|pipe| pipe.idle < MOST_IDLE) {
+            return accepted.iter_mut().filter(|pipe| pipe.idle < MOST_IDLE).fold(false, |any, pipe| {
                 pipe.respond();
-            }
-            return;
+                any || pipe.idle == 0
+            });
         }
         if let Ok((stream, _)) = self.listener.accept() {
             accepted.push(Pipe::new(stream));
         }
         accepted.retain_mut(Pipe::respond);
+        true
     }
+}
+
+fn pause() {
+    (0..PAUSES).for_each(|_| std::hint::spin_loop());
 }
 
 impl Pipe {

@@ -1,5 +1,6 @@
-//! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that was seen before is judged from memory.
+//! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that came twice is judged from memory.
 
+use super::doorkeeper::Doorkeeper;
 use super::kept::Kept;
 use super::recent::{Booked, Keyed, Recent};
 use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
@@ -106,6 +107,8 @@ pub struct Bearers {
     /// By all of the token: what an app is handed with a request is what was verified, to the letter.
     known: Cache<Fingerprint, Bearer, RandomState>,
     recent: Recent<Live>,
+    /// Programs there are that have a token of its own for each request: those are not remembered.
+    doorkeeper: Doorkeeper,
     fingerprints: Fingerprints,
 }
 
@@ -131,6 +134,7 @@ impl Bearers {
             applying: Mutex::default(),
             known,
             recent: Recent::new(),
+            doorkeeper: Doorkeeper::new(),
             fingerprints,
         }
     }
@@ -177,7 +181,12 @@ impl Bearers {
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
                 let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-                self.speaks(&of, verified, keys.digest, (seen, token.len()))
+                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
+                // Who asks whether one counts still will ask again.
+                if let Some(seen) = seen {
+                    self.known.insert(seen, bearer.clone());
+                }
+                bearer
             }
         };
         self.not_revoked(bearer, now).ok()
@@ -254,7 +263,7 @@ impl Bearers {
         };
         let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()));
         let bearer = self.not_revoked(bearer, now)?;
-        if let Some(seen) = seen {
+        if let Some(seen) = seen.filter(|seen| self.doorkeeper.has_met(seen)) {
             self.known.insert(seen, bearer.clone());
         }
         Ok(bearer)

@@ -5,6 +5,7 @@
 mod assertion;
 mod bearers;
 mod cookie;
+mod doorkeeper;
 mod guests;
 mod index;
 mod kept;

@@ -1,0 +1,69 @@
+//! What came before: what comes once and never again is not worth remembering.
+//!
+//! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy", section
+//! 3.4.2), which is a Bloom filter that is emptied now and then.
+
+use foldhash::fast::RandomState;
+use std::hash::{BuildHasher as _, Hash};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How many bits there are: a mebibyte of them.
+const BITS: usize = 1 << 23;
+/// How many may be set: of what comes for the first time, one in eight is taken for known at the end, and one in sixteen
+/// over the while. Whoever is costs some memory, and nothing else.
+const MOST: usize = BITS / 8;
+
+/// Tells what came before from what comes for the first time.
+pub(super) struct Doorkeeper {
+    words: Box<[AtomicU64]>,
+    set: AtomicUsize,
+    /// By chance, so that nobody can have another taken for known.
+    hasher: RandomState,
+}
+
+impl Doorkeeper {
+    pub(super) fn new() -> Self {
+        let words = (0..BITS / 64).map(|_| AtomicU64::default()).collect();
+        Self { words, set: AtomicUsize::default(), hasher: RandomState::default() }
+    }
+
+    /// Whether `key` came before; from now on it did.
+    pub(super) fn has_met(&self, key: &impl Hash) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let bit = 1 << (hash % 64);
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer words")]
+        let word = &self.words[(hash / 64) as usize % self.words.len()];
+        let met = word.fetch_or(bit, Ordering::Relaxed) & bit != 0;
+        if !met && self.set.fetch_add(1, Ordering::Relaxed) == MOST {
+            self.forget();
+        }
+        met
+    }
+
+    /// Who comes meanwhile may be forgotten, or not.
+    fn forget(&self) {
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.set.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_is_known() {
+        let doorkeeper = Doorkeeper::new();
+        assert!(!doorkeeper.has_met(&"ann"));
+        assert!(doorkeeper.has_met(&"ann"));
+    }
+
+    #[test]
+    fn few_are_taken_for_known_that_are_not_however_many_come() {
+        let doorkeeper = Doorkeeper::new();
+        let many = 3 * MOST;
+        let taken = (0..many).filter(|number| doorkeeper.has_met(number)).count();
+        assert!(taken < many / 12, "{taken} of {many}");
+        assert!(doorkeeper.set.load(Ordering::Relaxed) <= MOST);
+    }
+}
