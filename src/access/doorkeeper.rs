@@ -31,7 +31,6 @@ impl Doorkeeper {
     pub(super) fn has_met(&self, key: &impl Hash) -> bool {
         let hash = self.hasher.hash_one(key);
         let bit = 1 << (hash % 64);
-        #[expect(clippy::cast_possible_truncation, reason = "there are fewer words")]
         let word = &self.words[(hash / 64) as usize % self.words.len()];
         let met = word.fetch_or(bit, Ordering::Relaxed) & bit != 0;
         if !met && self.set.fetch_add(1, Ordering::Relaxed) == MOST {
