@@ -17,12 +17,13 @@ use pingora_core::apps::{HttpServerApp as _, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::listener::Listener as L4;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
-use pingora_core::protocols::{GetProxyDigest as _, GetSocketDigest as _, Stream};
+use pingora_core::protocols::{ALPN, GetProxyDigest as _, GetSocketDigest as _, Ssl as _, Stream};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -145,9 +146,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
-                    let Some(stream) =
-                        hand_shake(Buffered::new(stream, credit.clone()), tls.as_deref()).await
-                    else {
+                    let Some(stream) = hand_shake(stream, credit.clone(), tls.as_deref()).await else {
                         return;
                     };
                     let work = async {
@@ -227,10 +226,15 @@ async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<
     }
 }
 
-async fn hand_shake(stream: Buffered, tls: Option<&Acceptor>) -> Option<Stream> {
+async fn hand_shake(stream: L4Stream, credit: Arc<Credit>, tls: Option<&Acceptor>) -> Option<Stream> {
+    let multiplexed = Arc::new(AtomicBool::new(false));
+    let stream = Buffered::new(stream, credit, multiplexed.clone());
     let Some(acceptor) = tls else { return Some(Box::new(stream)) };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
-        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Ok(stream)) => {
+            multiplexed.store(stream.selected_alpn_proto() == Some(ALPN::H2), Ordering::Relaxed);
+            Some(Box::new(stream))
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
             None
