@@ -1,8 +1,7 @@
 //! The `narthex` program.
 
-/// Chosen by measurement: with glibc's a session takes about 15 % more CPU a request, with jemalloc no less; gperftools'
-/// takes some 5 % less, but no crate that is looked after brings it along. A debug build has the system's, which tools that
-/// watch memory know.
+/// Chosen by measurement: with glibc's a session takes about 15 % more CPU a request, with jemalloc no less. A debug build
+/// has the system's, which tools that watch memory know.
 #[cfg(not(debug_assertions))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
