@@ -1,7 +1,7 @@
 //! What came before: what comes once and never again is not worth remembering.
 //!
-//! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy", section
-//! 3.4.2), which is a Bloom filter that is emptied now and then.
+//! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy"), which is a
+//! Bloom filter that is emptied now and then.
 
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher as _, Hash};
