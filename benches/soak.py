@@ -4,9 +4,9 @@ is put into benches/RESULTS.md.
 
 usage: benches/soak.py NARTHEX [MINUTES]
 
-Two loads go on side by side: HTTP/1.1 with tokens of a trusted issuer, most of them never seen and some that
-must open nothing, so that the memory of tokens is full after a quarter of the time; and HTTP/2 with tokens of the user pool
-that are got anew as they end. Any request that fails, any line of the log above `info`, a certificate or a file that
+Two loads go on side by side: HTTP/1.1 with tokens of a trusted issuer, of more people than are remembered, so that the
+memory of tokens is full from the beginning, and with tokens that were never seen and some that must open nothing; and HTTP/2
+with tokens of the user pool that are got anew as they end. Any request that fails, any line of the log above `info`, a certificate or a file that
 does not take effect within ten seconds, and memory that grows is a failure."""
 import collections
 import datetime
@@ -31,6 +31,8 @@ SECRET = "0123456789abcdef0123456789abcdef"
 SOON = 10
 # Requests a second of each load.
 RATES = {"HTTP/1.1": 400, "HTTP/2": 100}
+# More tokens than half a gibibyte holds.
+PEOPLE = 200_000
 # What memory may grow by in an hour, of what it is, once all that is bounded has come to its bound.
 GROWTH = 0.03
 
@@ -205,7 +207,7 @@ access = "public"
 
     def run(self, minutes):
         seconds = round(minutes * 60)
-        self.load("HTTP/1.1", seconds, "--issuer", "issuer", "--users", "2000", "--unseen", "65", "--bad", "1")
+        self.load("HTTP/1.1", seconds, "--issuer", "issuer", "--users", str(PEOPLE), "--unseen", "30", "--bad", "1")
         self.load("HTTP/2", seconds, "--http2", "--client-id", "reporter", "--scope", "photos/read", "--users", "200",
                   "--token-endpoint", "https://auth.example.com/oauth2/token")
         begun, minute = time.monotonic(), 0

@@ -23,8 +23,12 @@ pub const FEW: usize = 1_000;
 /// of when it last rested: up to four milliseconds would be missing.
 const REST: Duration = Duration::from_millis(2);
 
-/// Within what the last use of each session is written down, which comes once a minute.
+/// Within what it begins that the last use of each session is written down, which comes once a minute.
 const WRITTEN_DOWN: Duration = Duration::from_secs(6);
+/// Who has less than this of a processor in a second is at rest: all keep house.
+const KEEPS_HOUSE: Duration = Duration::from_millis(20);
+/// Within how many seconds all are at rest.
+const AT_REST: usize = 120;
 
 /// What a proxy was measured to cost in one round.
 #[derive(Clone, Copy)]
@@ -149,9 +153,10 @@ pub fn in_turn_with(
             all.push((*proxy, running, first + met, Sum::default()));
         }
         if proxies.iter().any(|proxy| proxy.store_size() > 0) {
-            // Until the last use of each session is written down, which comes once a minute.
             std::thread::sleep(WRITTEN_DOWN);
         }
+        let pids: Vec<u32> = all.iter().map(|(_, running, ..)| running.pid).collect();
+        until_at_rest(&pids);
         eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
         let a_turn = requests / turns;
         let mut taken = vec![Duration::ZERO; works.len()];
@@ -180,6 +185,22 @@ pub fn in_turn_with(
     }
     eprintln!();
     (measured, worked)
+}
+
+/// Waits until none of them does anything: what one does in another's turn is felt there.
+fn until_at_rest(pids: &[u32]) {
+    let taken = || -> Vec<Duration> { pids.iter().map(|pid| cpu_time(*pid)).collect() };
+    let mut before = taken();
+    for _ in 0..AT_REST {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = taken();
+        let rest = now.iter().zip(&before).all(|(now, before)| now.saturating_sub(*before) < KEEPS_HOUSE);
+        if rest {
+            return;
+        }
+        before = now;
+    }
+    panic!("a proxy does not come to rest within {AT_REST} s");
 }
 
 /// What `count` times `work` take of a processor. The other one waits meanwhile as it does for a proxy: what it does is felt

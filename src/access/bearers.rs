@@ -1,21 +1,21 @@
 //! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that came twice is judged from memory.
 
+use super::claims::{methods, user_of};
 use super::doorkeeper::Doorkeeper;
 use super::kept::Kept;
+use super::metrics;
 use super::recent::{Booked, Keyed, Recent};
 use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
-use crate::directory::{FederatedAccount, new_user};
 use crate::jose::Unverified;
-use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
+use crate::model::User;
 use crate::provider::{IssuerKeys, Outbound};
 use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, verify};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
-use serde_json::{Map, Value};
-use std::borrow::Cow;
+use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
@@ -174,22 +174,18 @@ impl Bearers {
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
         let seen = self.fingerprints.of(token);
-        let bearer = match self.remembered(seen, now) {
-            Some(bearer) => bearer,
-            None => {
-                let unverified = Unverified::read(token).ok()?;
-                let of = self.issuer_of(&unverified)?;
-                let keys = of.now()?;
-                let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
-                // Who asks whether one counts still will ask again.
-                if let Some(seen) = seen {
-                    self.known.insert(seen, bearer.clone());
-                }
-                bearer
-            }
-        };
-        self.not_revoked(bearer, now).ok()
+        if let Some(bearer) = self.remembered(seen, now) {
+            return self.not_revoked(bearer, now).ok();
+        }
+        let unverified = Unverified::read(token).ok()?;
+        let of = self.issuer_of(&unverified)?;
+        let keys = of.now()?;
+        let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
+        let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
+        let bearer = self.not_revoked(bearer, now).ok()?;
+        // Who asks whether one counts still will ask again.
+        self.remember(seen, &bearer, now);
+        Some(bearer)
     }
 
     /// A token of the user pool counts unless it was revoked.
@@ -263,10 +259,18 @@ impl Bearers {
         };
         let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()));
         let bearer = self.not_revoked(bearer, now)?;
-        if let Some(seen) = seen.filter(|seen| self.doorkeeper.has_met(seen)) {
-            self.known.insert(seen, bearer.clone());
-        }
+        let again = seen.filter(|seen| self.doorkeeper.has_met(seen));
+        self.remember(again, &bearer, now);
         Ok(bearer)
+    }
+
+    /// Remembers what was verified `now`, where it is to be found again.
+    fn remember(&self, seen: Option<Fingerprint>, bearer: &Bearer, now: Timestamp) {
+        if let Some(seen) = &seen {
+            self.known.insert(*seen, bearer.clone());
+            self.recent.was_found(seen, &bearer.0, now);
+        }
+        metrics::verified(seen.is_some());
     }
 
     /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
@@ -313,61 +317,4 @@ impl Bearers {
         };
         Bearer(Arc::new(live))
     }
-}
-
-/// Whom a token's claims speak for, in the form of a user with this `sub`.
-pub fn user_of(
-    issuer: &TrustedIssuer,
-    subject: &str,
-    claims: &Map<String, Value>,
-    id: String,
-    now: Timestamp,
-) -> User {
-    let good = |(name, value): &(&str, Cow<'_, str>)| *name != "email" || is_address(value);
-    let attributes: Attributes = claims.iter().filter_map(attribute).filter(good).collect();
-    let groups = match list(claims, "cognito:groups") {
-        none if none.is_empty() => list(claims, "groups"),
-        groups => groups,
-    };
-    let identity = Identity {
-        issuer: issuer.url.clone(),
-        subject: subject.to_owned(),
-        provider: issuer.name.clone(),
-        saml: false,
-    };
-    new_user(id, "", FederatedAccount { identity, attributes, groups, told_once: &[] }, now)
-}
-
-/// A claim in the form of an attribute, where it has one.
-fn attribute<'c>((name, value): (&'c String, &'c Value)) -> Option<(&'c str, Cow<'c, str>)> {
-    let value = match value {
-        Value::String(text) if is_plain(text, LONGEST_ATTRIBUTE) => Cow::Borrowed(text.as_str()),
-        Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
-        _ => return None,
-    };
-    Some((name, value))
-}
-
-/// How the person of a token was authenticated (RFC 8176). When it was is a part of that: a token that was renewed since
-/// tells neither.
-pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
-    match claims.get("auth_time") {
-        Some(Value::Number(_)) => list(claims, "amr"),
-        _ => Vec::new(),
-    }
-}
-
-/// The texts of a claim that may have several.
-fn list(claims: &Map<String, Value>, name: &str) -> Vec<String> {
-    let all = match claims.get(name) {
-        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(one)) => vec![one.as_str()],
-        _ => Vec::new(),
-    };
-    let good = all.into_iter().filter(|text| is_plain(text, LONGEST_GROUP));
-    good.take(MOST_GROUPS).map(str::to_owned).collect()
-}
-
-fn is_plain(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
 }

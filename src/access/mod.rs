@@ -4,11 +4,13 @@
 
 mod assertion;
 mod bearers;
+mod claims;
 mod cookie;
 mod doorkeeper;
 mod guests;
 mod index;
 mod kept;
+mod metrics;
 mod principal;
 mod recent;
 mod renewals;
@@ -16,7 +18,8 @@ mod sessions;
 mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
-pub use bearers::{Bearer, Bearers, methods, user_of};
+pub use bearers::{Bearer, Bearers};
+pub use claims::{methods, user_of};
 pub use cookie::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set,
     set_for, sets_ours, strip,

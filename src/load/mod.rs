@@ -204,11 +204,12 @@ async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     }
 }
 
-/// Sends every known token once, so that all are known; whoever is turned away now would be turned away throughout.
+/// Sends every known token twice, so that all are known: what comes once may never come again, and need not be remembered.
+/// Whoever is turned away now would be turned away throughout.
 async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), NotLoaded> {
     let known = tokens.as_ref().map_or_else(Arc::default, |tokens| tokens.known.load_full());
     let line = Line::default();
-    for number in 0..known.len().max(plan.targets.len()) {
+    for number in 0..(2 * known.len()).max(plan.targets.len()) {
         let mut request = client::request(&plan.targets[number % plan.targets.len()], plan.http2)?;
         for (name, value) in &plan.headers {
             request.headers_mut().insert(name, value.clone());

@@ -557,6 +557,44 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
     }
 }
 
+/// How many tokens were verified that are `remembered` since, or are not.
+fn verified(narthex: &Narthex, remembered: bool) -> u32 {
+    let name = format!("narthex_bearer_verifications_total{{remembered=\"{remembered}\"}} ");
+    let metrics = narthex.admin("/metrics");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_comes_once_takes_no_memory_and_one_that_came_twice_is_not_verified_again() {
+    let issuer = Issuer::start("EdDSA").await;
+    let (narthex, _upstream) = deployment(&issuer, "", "").await;
+    for number in 0..5 {
+        is(&bring(&narthex, &issuer.token(&json!({"jti": number.to_string()}))).await, 200);
+    }
+    assert_eq!((verified(&narthex, false), verified(&narthex, true)), (5, 0));
+    let token = issuer.token(&json!({}));
+    for _ in 0..5 {
+        is(&bring(&narthex, &token).await, 200);
+    }
+    assert_eq!((verified(&narthex, false), verified(&narthex, true)), (6, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websockets_token_is_verified_once_more_and_then_looked_at_from_memory() {
+    let issuer = Issuer::start("EdDSA").await;
+    let port = crate::streams::app().await;
+    let narthex = NarthexBuilder::new().tables(&issuer.toml("")).route("app", port, "bearer = true").start();
+    let token = format!("Bearer {}", issuer.token(&json!({})));
+    let mut socket = crate::streams::open_socket_with(&narthex, "authorization", &token).await;
+    crate::support::process::wait_until("a look at it", || verified(&narthex, true) > 0);
+    // Each second it is looked at.
+    for _ in 0..15 {
+        assert!(crate::streams::echoes(&mut socket, "still here").await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!((verified(&narthex, false), verified(&narthex, true)), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_with_its_token() {
     let issuer = Issuer::start("ES256").await;
