@@ -174,18 +174,20 @@ impl Bearers {
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.now();
         let seen = self.fingerprints.of(token);
-        if let Some(bearer) = self.remembered(seen, now) {
-            return self.not_revoked(bearer, now).ok();
-        }
-        let unverified = Unverified::read(token).ok()?;
-        let of = self.issuer_of(&unverified)?;
-        let keys = of.now()?;
-        let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-        let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
-        let bearer = self.not_revoked(bearer, now).ok()?;
-        // Who asks whether one counts still will ask again.
-        self.remember(seen, &bearer, now);
-        Some(bearer)
+        let bearer = match self.remembered(seen, now) {
+            Some(bearer) => bearer,
+            None => {
+                let unverified = Unverified::read(token).ok()?;
+                let of = self.issuer_of(&unverified)?;
+                let keys = of.now()?;
+                let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
+                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
+                // Who asks whether one counts still will ask again.
+                self.remember(seen, &bearer, now);
+                bearer
+            }
+        };
+        self.not_revoked(bearer, now).ok()
     }
 
     /// A token of the user pool counts unless it was revoked.
@@ -233,10 +235,11 @@ impl Bearers {
     /// Why it is not believed.
     pub async fn bearer(&self, token: &str, now: Timestamp) -> Result<Bearer, Refused> {
         let seen = self.fingerprints.of(token);
-        if let Some(bearer) = self.remembered(seen, now) {
-            return self.not_revoked(bearer, now);
-        }
-        Box::pin(self.verified(token, seen, now)).await
+        let bearer = match self.remembered(seen, now) {
+            Some(bearer) => bearer,
+            None => Box::pin(self.verified(token, seen, now)).await?,
+        };
+        self.not_revoked(bearer, now)
     }
 
     /// The same for a token that was not seen before.
@@ -258,7 +261,6 @@ impl Bearers {
             verified => (verified, keys),
         };
         let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()));
-        let bearer = self.not_revoked(bearer, now)?;
         let again = seen.filter(|seen| self.doorkeeper.has_met(seen));
         self.remember(again, &bearer, now);
         Ok(bearer)

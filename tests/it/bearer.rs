@@ -252,7 +252,10 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         format!("{}.{}.{}", b64(header.to_string()), b64(&claims), b64(signature))
     };
     let sound = header(json!({}));
-    is(&bring(&narthex, &sound).await, 200);
+    // What came twice is remembered: none of the others may be taken for it.
+    for _ in 0..2 {
+        is(&bring(&narthex, &sound).await, 200);
+    }
     let passed = upstream.seen().len();
 
     // The public key, taken for a secret.

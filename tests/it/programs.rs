@@ -304,6 +304,24 @@ async fn a_token_is_revoked_by_whom_it_was_issued_to_and_nobody_learns_of_others
     assert_eq!(bring(&narthex, &token(&narthex).await).await.status(), 200, "its other tokens count on");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_when_its_token_is_revoked() {
+    let port = crate::streams::app().await;
+    let narthex = NarthexBuilder::new().tables(&pool("EdDSA")).route("app", port, "bearer = true").start();
+    let token = token(&narthex).await;
+    let bearer = format!("Bearer {token}");
+    let mut socket = crate::streams::open_socket_with(&narthex, "authorization", &bearer).await;
+    assert!(crate::streams::echoes(&mut socket, "one").await);
+    let revoke = post(&narthex, "revoke").basic_auth("reporter", Some(SECRET)).form(&[("token", &token)]);
+    is(&revoke.send().await.unwrap(), 200);
+    let begun = Instant::now();
+    while crate::streams::echoes(&mut socket, "two").await {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it outlives its token");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(narthex.audit("stream_ended")[0]["reason"], "its token is over");
+}
+
 async fn wait_until_refused(narthex: &Narthex, token: &str) {
     let begun = Instant::now();
     while bring(narthex, token).await.status() != 401 {
