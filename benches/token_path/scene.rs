@@ -251,30 +251,29 @@ impl Scene {
 
     /// What it costs to issue a token of the user pool, by `client_credentials`.
     pub fn issued(&self, report: &mut String) {
+        let upstream = self.load.upstream();
         let with = |name, algorithm: Algorithm, request: Vec<u8>| {
             let told = Told { name, route: "", tables: user_pool(algorithm.name()), program: None };
-            narthex(&told, self.load.upstream(), &self.issuer, |_, _| vec![request])
+            narthex(&told, upstream, &self.issuer, |_, _| vec![request])
         };
-        let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
-        let names = ["/oauth2/token, RS256", "/oauth2/token, ES256", "/oauth2/token, EdDSA"];
-        let mut all = vec![with("the key set, by the same way", Algorithm::Es256, for_the_keys())];
-        all.extend(
-            names.iter().zip(algorithms).map(|(name, algorithm)| with(name, algorithm, for_a_token())),
-        );
+        let rows = [
+            (Algorithm::Rs256, "/oauth2/token, RS256", "bare pingora, which signs RS256"),
+            (Algorithm::Es256, "/oauth2/token, ES256", "the same, ES256"),
+            (Algorithm::EdDsa, "/oauth2/token, EdDSA", "the same, EdDSA"),
+        ];
+        let key_set = with("the key set, by the same way", Algorithm::Es256, for_the_keys());
+        let issuing = rows.map(|(algorithm, name, _)| with(name, algorithm, for_a_token()));
+        let bare = bare(upstream, vec![for_the_keys()]);
         // What a signature takes within a request, where nothing else is done for it.
-        all.push(bare(self.load.upstream(), vec![for_the_keys()]));
-        let names = ["bare pingora, which signs RS256", "the same, ES256", "the same, EdDSA"];
-        all.extend(
-            names.iter().zip(algorithms).map(|(name, algorithm)| {
-                bare_that_signs(name, algorithm, self.load.upstream(), for_the_keys())
-            }),
-        );
-        let all: Vec<&Proxy> = all.iter().collect();
+        let signing =
+            rows.map(|(algorithm, _, name)| bare_that_signs(name, algorithm, upstream, for_the_keys()));
         if measure::profile().is_some() {
             // All but RS256, whose signatures would take too long so.
-            return self.count(&[all[0], all[2], all[3]], Way::Plain);
+            return self.count(&[&key_set, &issuing[1], &issuing[2]], Way::Plain);
         }
-        let signatures = algorithms.map(signature);
+        let all: Vec<&Proxy> =
+            [&key_set].into_iter().chain(&issuing).chain([&bare]).chain(&signing).collect();
+        let signatures = rows.map(|(algorithm, ..)| signature(algorithm));
         let works: Vec<measure::Work<'_>> =
             signatures.iter().map(|signature| signature as measure::Work<'_>).collect();
         let much = (self.rounds, SHORT_TURNS, ISSUED_A_ROUND);
@@ -285,19 +284,25 @@ impl Scene {
             "\nBeside the key set and a signature, on the same core in the same rounds, each token takes:\n"
         )
         .unwrap();
-        let cpu = |at: usize, round: usize| measured[at].rounds[round].cpu;
-        for (at, algorithm) in algorithms.into_iter().enumerate() {
-            let more = |one: usize, beside: usize| {
-                let more = |round: usize| cpu(one, round) - cpu(beside, round) - worked[at][round];
-                microseconds(&Spread::of((0..self.rounds).map(more)))
+        let [key_set, rs256, es256, ed_dsa, bare, rs256_alone, es256_alone, ed_dsa_alone] = &measured[..]
+        else {
+            unreachable!("eight are measured")
+        };
+        let with_bare = [(rs256, rs256_alone), (es256, es256_alone), (ed_dsa, ed_dsa_alone)];
+        for (((algorithm, ..), (issued, signed)), worked) in rows.into_iter().zip(with_bare).zip(&worked) {
+            let more = |one: &Measured, beside: &Measured| {
+                let more =
+                    |(at, signature): (usize, &f64)| one.rounds[at].cpu - beside.rounds[at].cpu - signature;
+                microseconds(&Spread::of(worked.iter().enumerate().map(more)))
             };
-            let (issued, signed) = (more(at + 1, 0), more(at + 5, 4));
-            let signature = microseconds(&Spread::of(worked[at].iter().copied()));
+            let signature = microseconds(&Spread::of(worked.iter().copied()));
             writeln!(
                 report,
-                "- {}: {issued} µs more; a signature takes {signature} µs, and bare pingora that makes one for each \
-                 request {signed} µs more than that",
-                algorithm.name()
+                "- {}: {} µs more; a signature takes {signature} µs, and bare pingora that makes one for each request {} \
+                 µs more than that",
+                algorithm.name(),
+                more(issued, key_set),
+                more(signed, bare),
             )
             .unwrap();
         }

@@ -53,15 +53,6 @@ pub enum Malformed {
     Claims,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<Value>,
-    b64: Option<Value>,
-}
-
 impl<'t> Unverified<'t> {
     /// Takes `token` apart.
     ///
@@ -88,14 +79,19 @@ impl<'t> Jws<'t> {
         let (header, payload) = message.split_once('.').ok_or(Malformed::Form)?;
         let part = |text: &str| unb64(text).ok_or(Malformed::Form);
         let (header, payload, signature) = (part(header)?, part(payload)?, part(signature)?);
-        let Once(header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
-        let header: Header = serde_json::from_value(Value::Object(header)).map_err(|_| Malformed::Header)?;
-        if header.crit.is_some() || header.b64.is_some() {
+        let Once(mut header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
+        if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Malformed::Critical);
         }
-        let algorithm = Algorithm::from_name(&header.alg).ok_or(Malformed::Algorithm)?;
-        let typ = header.typ.map(|typ| typ.to_ascii_lowercase());
-        Ok(Self { algorithm, kid: header.kid, typ, message: message.as_bytes(), signature, payload })
+        let mut text = |name: &str| match header.remove(name) {
+            Some(Value::String(text)) => Ok(Some(text)),
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Err(Malformed::Header),
+        };
+        let (algorithm, kid, typ) = (text("alg")?.ok_or(Malformed::Header)?, text("kid")?, text("typ")?);
+        let algorithm = Algorithm::from_name(&algorithm).ok_or(Malformed::Algorithm)?;
+        let typ = typ.map(|typ| typ.to_ascii_lowercase());
+        Ok(Self { algorithm, kid, typ, message: message.as_bytes(), signature, payload })
     }
 }
 

@@ -300,6 +300,8 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("another tenant", with("tenant", json!("blue")), "its claim `tenant`"),
         ("claims twice", issuer.key.token(&json!({}), &twice), "Claims"),
         ("something critical", header(json!({"crit": ["b64"], "b64": false})), "Critical"),
+        ("something critical that is nothing", header(json!({"crit": null})), "Critical"),
+        ("a key by a number", header(json!({"kid": 1})), "Header"),
         (
             "claims exchanged",
             format!("{head}.{}.{signature}", b64(claims.replace("ann", "root"))),
