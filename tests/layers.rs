@@ -104,3 +104,17 @@ fn a_knot_would_be_noticed() {
     let rooms = named("use crate::{gateway::{a, b}, base};\nfn f() { crate::oauth::x() }");
     assert_eq!(rooms.into_iter().collect::<Vec<_>>(), ["base", "gateway", "oauth"]);
 }
+
+#[test]
+fn the_readme_names_every_metric() {
+    let readme = include_str!("../README.md");
+    let mut metrics = BTreeSet::new();
+    for file in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let quoted = text.split('"').filter(|quoted| quoted.starts_with("narthex_"));
+        metrics.extend(quoted.map(str::to_owned));
+    }
+    assert!(metrics.contains("narthex_requests_total"));
+    let unnamed: Vec<_> = metrics.iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?}");
+}
