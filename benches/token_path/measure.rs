@@ -97,8 +97,9 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
             words.extend(["--cache-sim=yes", "--LL=1048576,16,64"]);
         }
         let mut running = proxy.start(load, &words);
-        // All are met once before the count, as the caches of a running gateway have met them.
-        load.run(proxy, way, few, (0, few.len()), 1);
+        // All are met before the count, as the caches of a running gateway have met them: twice, since what came once may
+        // never come again.
+        load.run(proxy, way, few, (0, 2 * few.len()), 1);
         std::thread::sleep(WRITTEN_DOWN);
         match new {
             true => load.run(proxy, way, &proxy.requests, (few.len(), count), 1),
