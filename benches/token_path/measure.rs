@@ -160,6 +160,10 @@ pub fn in_turn_with(
         until_at_rest(&pids);
         eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
         let a_turn = requests / turns;
+        // A turn that does not count: what has rested is cold.
+        for (proxy, running, first, _) in all.iter().filter(|_| !new) {
+            load.run(proxy, way, running.requests(proxy), (first + requests, a_turn), CONNECTIONS);
+        }
         let mut taken = vec![Duration::ZERO; works.len()];
         for turn in 0..turns {
             for (proxy, running, first, sum) in &mut all {

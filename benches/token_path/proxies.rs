@@ -283,10 +283,8 @@ pub fn narthex(
     proxy.requests = requests(&text, proxy.folder.path());
     let store = proxy.folder.path().join("narthex.db");
     proxy.store = std::fs::read(&store).ok().map(|bytes| (store, bytes));
-    // What comes with the benches and tests changes how some libraries are built: what ships is built by itself.
-    let program = told.program.clone().or_else(|| std::env::var("NARTHEX_BENCH_PROGRAM").ok());
-    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_narthex").to_owned());
-    proxy.command = [&program, "run", "--config", &file].map(str::to_owned).to_vec();
+    let program = told.program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_narthex"));
+    proxy.command = [program, "run", "--config", &file].map(str::to_owned).to_vec();
     proxy.environment = vec![("TOKIO_WORKER_THREADS", "1".into()), ("NARTHEX_LOG", "error".into())];
     proxy
 }
