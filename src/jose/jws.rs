@@ -1,11 +1,9 @@
 //! A compact JWS (RFC 7515, section 7.1) of JWT claims (RFC 7519), taken apart before anything of it is believed.
 
 use super::algorithm::Algorithm;
+use super::json::Object;
 use crate::base::unb64;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use std::fmt;
 
 /// The longest token that is looked at: servers commonly take 8 KB of headers.
 pub const LONGEST: usize = 8 * 1024;
@@ -60,7 +58,7 @@ impl<'t> Unverified<'t> {
     /// Why it is no token.
     pub fn read(token: &'t str) -> Result<Self, Malformed> {
         let jws = Jws::read(token)?;
-        let Once(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
+        let Object(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
         Ok(Self { jws, claims })
     }
 }
@@ -79,7 +77,7 @@ impl<'t> Jws<'t> {
         let (header, payload) = message.split_once('.').ok_or(Malformed::Form)?;
         let part = |text: &str| unb64(text).ok_or(Malformed::Form);
         let (header, payload, signature) = (part(header)?, part(payload)?, part(signature)?);
-        let Once(mut header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
+        let Object(mut header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Malformed::Critical);
         }
@@ -92,33 +90,5 @@ impl<'t> Jws<'t> {
         let algorithm = Algorithm::from_name(&algorithm).ok_or(Malformed::Algorithm)?;
         let typ = typ.map(|typ| typ.to_ascii_lowercase());
         Ok(Self { algorithm, kid, typ, message: message.as_bytes(), signature, payload })
-    }
-}
-
-/// An object that says nothing twice. RFC 7519, section 4: "The Claim Names within a JWT Claims Set MUST be unique";
-/// two readers could take different ones of two.
-struct Once(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = Once;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
-                let mut map = Map::new();
-                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-                    if map.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name comes twice"));
-                    }
-                }
-                Ok(Once(map))
-            }
-        }
-        deserializer.deserialize_map(Names)
     }
 }

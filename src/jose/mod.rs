@@ -2,6 +2,7 @@
 //! public halves as a key set (RFC 7517) and as PEM.
 
 mod algorithm;
+mod json;
 mod jwk_set;
 mod jws;
 mod keys;

@@ -1,0 +1,116 @@
+//! JSON objects that anybody may have sent.
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// An object that says nothing twice, nor does any within it. RFC 7519, section 4: "The Claim Names within a JWT Claims
+/// Set MUST be unique"; two readers could take different ones of two.
+pub(super) struct Object(pub(super) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_map(Reader)? {
+            Value::Object(names) => Ok(Self(names)),
+            _ => Err(D::Error::custom("no object")),
+        }
+    }
+}
+
+/// A value as it stands there. The library's own reading takes an object of a certain name for JSON in a text, and reads
+/// that, too, as deep as a whole message may be: texts within texts would take all of the stack.
+struct Plain(Value);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Plain(value)) = all.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Plain(value))) = entries.next_entry::<String, Plain>()? {
+            if map.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name comes twice"));
+            }
+        }
+        Ok(map.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> Option<Value> {
+        serde_json::from_str(text).ok().map(|Object(names)| names.into())
+    }
+
+    #[test]
+    fn an_object_is_read_as_it_stands_there() {
+        let all =
+            json!({"a": [1, -1, 1.5, u64::MAX, true, null, "x\"\n"], "b": {"c": {}}, "d": [], "é": "\u{0}"});
+        assert_eq!(read(&all.to_string()), Some(all));
+        for other in ["[]", "1", "\"{}\"", "", "{", "{} {}", r#"["RS256"]"#] {
+            assert_eq!(read(other), None, "{other}");
+        }
+        let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&deep(100)).is_some() && read(&deep(200)).is_none());
+    }
+
+    #[test]
+    fn nothing_comes_twice_in_any_of_its_objects() {
+        for twice in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":1}"#, r#"{"b":{"a":1,"a":1}}"#] {
+            assert_eq!(read(twice), None, "{twice}");
+        }
+    }
+
+    #[test]
+    fn json_in_a_text_stays_a_text() {
+        let name = "$serde_json::private::RawValue";
+        let within = json!({"a": [{name: "{\"alg\":\"none\"}"}]});
+        assert_eq!(read(&within.to_string()), Some(within));
+    }
+}
