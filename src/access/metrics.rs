@@ -11,7 +11,7 @@ struct Verified {
 static VERIFIED: LazyLock<Verified> = LazyLock::new(|| {
     let family: IntCounterVec = register_int_counter_vec!(
         "narthex_bearer_verifications_total",
-        "Bearer tokens that were verified and believed, by whether they are remembered from then on.",
+        "Bearer tokens that were verified, by whether they are remembered from then on.",
         &["remembered"]
     )
     .expect("invariant: registered once, under a valid name");
@@ -21,7 +21,7 @@ static VERIFIED: LazyLock<Verified> = LazyLock::new(|| {
     }
 });
 
-/// Counts a bearer token that was verified and believed. What was remembered before is not verified.
+/// Counts a bearer token whose signature and claims were found good. What was remembered before is not verified.
 pub fn verified(remembered: bool) {
     let counter = if remembered { &VERIFIED.remembered } else { &VERIFIED.forgotten };
     counter.inc();
