@@ -6,8 +6,8 @@ usage: benches/soak.py NARTHEX [MINUTES]
 
 Two loads go on side by side: HTTP/1.1 with tokens of a trusted issuer, of more people than are remembered, so that the
 memory of tokens is full from the beginning, and with tokens that were never seen and some that must open nothing; and HTTP/2
-with tokens of the user pool that are got anew as they end. Any request that fails, any line of the log above `info`, a certificate or a file that
-does not take effect within ten seconds, and memory that grows is a failure."""
+with tokens of the user pool that are got anew as they end. Any request that fails, any line of the log above `info`, a
+certificate or a file that does not take effect within ten seconds, and memory that grows is a failure."""
 import collections
 import datetime
 import http.client
