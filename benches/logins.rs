@@ -5,10 +5,10 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use narthex::base::{Clock as _, SystemClock};
 use narthex::jose::{self, Algorithm, SigningKey};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use support::json::Json;
 use support::narthex::{Narthex, NarthexBuilder};
 use support::parties::provider_toml;
 use support::saml_provider::{self, SIGN_ON, SamlProvider, Signed, asked};

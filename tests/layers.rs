@@ -118,3 +118,11 @@ fn the_readme_names_every_metric() {
     let unnamed: Vec<_> = metrics.iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
+
+/// A feature of `serde_json` that any dependency may turn on, for all of them, has it take an object of this name for
+/// JSON in a text, and read that anew, as deep as a whole message may be.
+#[test]
+fn json_in_a_text_stays_a_text() {
+    let told = serde_json::json!({"$serde_json::private::RawValue": "{\"alg\":\"none\"}"});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&told.to_string()).unwrap(), told);
+}

@@ -1,9 +1,7 @@
 //! Policy documents as AWS writes them (IAM User Guide, "IAM JSON policy elements reference").
 
-use super::statement::{Effect, Elements, Statement};
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use super::json::{self, Raw, Version};
+use super::statement::{Elements, Statement};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,41 +46,6 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Head<'t> {
-    #[serde(rename = "Version", default)]
-    version: Version,
-    #[serde(rename = "Id", default)]
-    _id: Option<String>,
-    #[serde(rename = "Statement", borrow)]
-    statement: &'t RawValue,
-}
-
-/// "If you do not include a Version element, the value defaults to 2008-10-17."
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-enum Version {
-    #[default]
-    #[serde(rename = "2008-10-17")]
-    Old,
-    #[serde(rename = "2012-10-17")]
-    New,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct Raw {
-    sid: Option<String>,
-    effect: Effect,
-    principal: Option<Principals>,
-    not_principal: Option<Principals>,
-    action: Option<Many>,
-    not_action: Option<Many>,
-    resource: Option<Many>,
-    not_resource: Option<Many>,
-    condition: Option<Entries<Entries<Many>>>,
-}
-
 impl Document {
     /// Reads `text`.
     ///
@@ -93,31 +56,29 @@ impl Document {
             let message = format!("a policy has at most {LONGEST} bytes");
             return Err(Mistake { line: 1, column: 0, message });
         }
-        let head: Head<'_> = at(1, text)?;
-        let variables = head.version == Version::New;
-        let list = head.statement.get();
-        let statements: Vec<&RawValue> = match list.starts_with('[') {
-            true => at(line_of(text, list), list)?,
-            false => vec![head.statement],
-        };
-        if statements.is_empty() {
+        let read = json::read(text).map_err(|error| {
+            let told = error.to_string();
+            // serde_json tells the place behind the message; ours stands before it.
+            let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
+            Mistake { line: error.line(), column: error.column(), message: message.to_owned() }
+        })?;
+        let variables = read.version == Version::New;
+        if read.statements.is_empty() {
             let message = "a policy without a statement says nothing".to_owned();
-            return Err(Mistake { line: line_of(text, list), column: 0, message });
+            return Err(Mistake { line: read.line, column: 0, message });
         }
-        let mut read: Vec<Arc<Statement>> = Vec::new();
-        for (number, raw) in statements.into_iter().enumerate() {
-            let line = line_of(text, raw.get());
-            let raw: Raw = at(line, raw.get())?;
+        let mut all: Vec<Arc<Statement>> = Vec::new();
+        for (number, (line, raw)) in read.statements.into_iter().enumerate() {
             let wrong = |message| Mistake { line, column: 0, message };
             let statement = statement(raw, number + 1, line, purpose, variables).map_err(wrong)?;
             let twice = |other: &Arc<Statement>| other.sid.is_some() && other.sid == statement.sid;
-            if let Some(other) = read.iter().find(|other| twice(other)) {
+            if let Some(other) = all.iter().find(|other| twice(other)) {
                 let sid = other.sid.as_deref().unwrap_or_default();
                 return Err(wrong(format!("two statements have the Sid `{sid}`")));
             }
-            read.push(Arc::new(statement));
+            all.push(Arc::new(statement));
         }
-        Ok(Self { statements: read })
+        Ok(Self { statements: all })
     }
 }
 
@@ -129,24 +90,6 @@ impl Document {
         self.statements.iter_mut().for_each(|statement| Arc::make_mut(statement).policy = name.clone());
         self
     }
-}
-
-/// `part`, which begins at `line`, read as JSON.
-fn at<'t, T: Deserialize<'t>>(line: usize, part: &'t str) -> Result<T, Mistake> {
-    serde_json::from_str(part).map_err(|error| {
-        let told = error.to_string();
-        // serde_json tells the place behind the message; ours stands before it.
-        let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
-        // A column counts from where the part begins: in its first line that is not the line's own.
-        let column = if error.line() > 1 || line == 1 { error.column() } else { 0 };
-        Mistake { line: line + error.line().saturating_sub(1), column, message: message.to_owned() }
-    })
-}
-
-/// The line of `text` on which `part` of it begins.
-fn line_of(text: &str, part: &str) -> usize {
-    let offset = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len());
-    1 + text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn statement(
@@ -202,105 +145,5 @@ fn one_of<T>(name: &str, one: Option<T>, other: &str, not: Option<T>) -> Result<
         (Some(value), None) => Ok(Some((false, value))),
         (None, Some(value)) => Ok(Some((true, value))),
         (None, None) => Ok(None),
-    }
-}
-
-/// A text, a number or a truth value; or several.
-struct Many(Vec<String>);
-
-impl<'de> Deserialize<'de> for Many {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Vec<String>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, or a list of strings")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(vec![text.to_owned()])
-            }
-            fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
-                Ok(vec![truth.to_string()])
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Many(mut one)) = list.next_element()? {
-                    match (one.pop(), one.is_empty()) {
-                        (Some(text), true) => all.push(text),
-                        _ => return Err(A::Error::custom("a list in a list")),
-                    }
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_any(OneOrMore).map(Self)
-    }
-}
-
-/// An object's entries, in their order, no name twice.
-struct Entries<V>(Vec<(String, V)>);
-
-impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each<V>(std::marker::PhantomData<V>);
-        impl<'de, V: DeserializeOwned> Visitor<'de> for Each<V> {
-            type Value = Vec<(String, V)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut all: Self::Value = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if all.iter().any(|(other, _)| *other == name) {
-                        return Err(A::Error::custom(format!("`{name}` comes twice")));
-                    }
-                    all.push((name, map.next_value()?));
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_map(Each(std::marker::PhantomData)).map(Self)
-    }
-}
-
-/// Who may take a role on, by kind; `*` alone is everybody.
-struct Principals(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Principals {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Vec<(String, String)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"*\", or an object such as {\"Federated\": \"cognito-identity.amazonaws.com\"}")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                match text {
-                    "*" => Ok(vec![("*".to_owned(), "*".to_owned())]),
-                    other => Err(E::custom(format!("`{other}` is no principal"))),
-                }
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(kind) = map.next_key::<String>()? {
-                    if !["AWS", "Federated", "Service", "CanonicalUser"].contains(&&*kind) {
-                        return Err(A::Error::custom(format!("`{kind}` is no kind of principal")));
-                    }
-                    let Many(names) = map.next_value()?;
-                    all.extend(names.into_iter().map(|name| (kind.clone(), name)));
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_any(Any).map(Self)
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod decision;
 mod document;
 mod explain;
+mod json;
 mod lint;
 mod pattern;
 mod statement;

@@ -2,6 +2,7 @@
 
 use crate::check::each_is_told;
 use crate::roles::allows;
+use crate::support::json::Json;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::{Seen, Upstream};
@@ -163,21 +164,21 @@ impl Issuer {
 async fn publish(
     State((port, published)): State<(u16, Arc<Mutex<Published>>)>,
     request: Request,
-) -> (axum::http::StatusCode, axum::Json<Value>) {
+) -> (axum::http::StatusCode, Json<Value>) {
     use axum::http::StatusCode;
     let mut published = published.lock().unwrap();
     let issuer = format!("http://127.0.0.1:{port}");
     let metadata = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")});
     match (request.uri().path(), published.oauth) {
-        _ if published.down => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(Value::Null)),
+        _ if published.down => (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null)),
         ("/keys", _) => {
             published.fetched += 1;
-            (StatusCode::OK, axum::Json(json!({"keys": published.keys})))
+            (StatusCode::OK, Json(json!({"keys": published.keys})))
         }
         ("/.well-known/openid-configuration", false) | ("/.well-known/oauth-authorization-server", true) => {
-            (StatusCode::OK, axum::Json(metadata))
+            (StatusCode::OK, Json(metadata))
         }
-        _ => (StatusCode::NOT_FOUND, axum::Json(Value::Null)),
+        _ => (StatusCode::NOT_FOUND, Json(Value::Null)),
     }
 }
 

@@ -1,14 +1,15 @@
 //! A provider that lies in one thing at a time. Each lie differs from an accepted twin in that one
 //! thing, and the audit names the very check that caught it.
 
+use crate::support::json::Json;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::provider_toml;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;

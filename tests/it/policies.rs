@@ -200,6 +200,26 @@ fn a_document_that_is_wrong_is_told_where_and_what() {
         ("{\"Statement\": []}".to_owned(), 1, "a policy without a statement says nothing"),
         ("{\"Version\": \"2020-01-01\", \"Statement\": []}".to_owned(), 1, "unknown variant `2020-01-01`"),
         ("{\n\"Statment\": []}".to_owned(), 2, "unknown field `Statment`"),
+        (
+            "{\"Version\": \"2012-10-17\",\n\"Version\": \"2012-10-17\"}".to_owned(),
+            2,
+            "duplicate field `Version`",
+        ),
+        ("{\"Id\": 7,\n\"Statement\": []}".to_owned(), 1, "invalid type: integer `7`, expected a string"),
+        ("{\"Statement\": [\n7]}".to_owned(), 2, "invalid type: integer `7`, expected a statement"),
+        ("{\"Statement\": \n\"*\"}".to_owned(), 2, "expected a statement, which is an object, or a list"),
+        ("[]".to_owned(), 1, "invalid type: sequence, expected a policy document"),
+        (
+            "{\"Statement\":\n\n{\"Effect\": \"Allow\", \"Resource\": \"*\"}\n}".to_owned(),
+            3,
+            "a statement has an Action or a NotAction",
+        ),
+        (
+            "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}}\n{}"
+                .to_owned(),
+            2,
+            "trailing characters",
+        ),
         (whole("{\"Action\": \"s3:*\", \"Resource\": \"*\"}"), 4, "missing field `Effect`"),
         (
             whole("{\"Effect\": \"Alow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}"),

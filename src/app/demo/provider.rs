@@ -7,10 +7,10 @@ use crate::jose::{self, Algorithm, KeyError, SigningKey};
 use crate::oauth::{Form, form};
 use crate::token::challenge;
 use askama::Template;
+use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
@@ -78,9 +78,9 @@ pub fn router(registration: Registration) -> Result<Router, KeyError> {
         .with_state(stand_in))
 }
 
-async fn discovery(State(stand_in): Shared) -> Json<Value> {
+async fn discovery(State(stand_in): Shared) -> Response {
     let issuer = &stand_in.registration.issuer;
-    Json(json!({
+    json(&json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
@@ -93,8 +93,8 @@ async fn discovery(State(stand_in): Shared) -> Json<Value> {
     }))
 }
 
-async fn jwks(State(stand_in): Shared) -> Json<Value> {
-    Json(json!({ "keys": [stand_in.key.jwk()] }))
+async fn jwks(State(stand_in): Shared) -> Response {
+    json(&json!({ "keys": [stand_in.key.jwk()] }))
 }
 
 async fn ask(State(stand_in): Shared, RawQuery(query): RawQuery) -> Response {
@@ -165,7 +165,7 @@ async fn believe(State(stand_in): Shared, body: String) -> Response {
 }
 
 async fn token(State(stand_in): Shared, headers: HeaderMap, body: String) -> Response {
-    let refuse = |error: &str| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
+    let refuse = |error: &str| (StatusCode::BAD_REQUEST, json(&json!({ "error": error }))).into_response();
     let Registration { client_id, client_secret, .. } = &stand_in.registration;
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("{client_id}:{client_secret}"));
     let presented = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
@@ -181,13 +181,16 @@ async fn token(State(stand_in): Shared, headers: HeaderMap, body: String) -> Res
     };
     let Some(grant) = grant.filter(good) else { return refuse("invalid_grant") };
     match jose::sign(&stand_in.key, &[], &grant.claims) {
-        Ok(id_token) => Json(json!({
+        Ok(id_token) => json(&json!({
             "access_token": Token::random(&SystemEntropy).text(),
             "token_type": "Bearer",
             "expires_in": CODE_LIFETIME.as_secs(),
             "id_token": id_token,
-        }))
-        .into_response(),
+        })),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+fn json(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }

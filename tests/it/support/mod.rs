@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod certificates;
 pub mod documented;
+pub mod json;
 pub mod load;
 pub mod narthex;
 pub mod parties;

@@ -1,6 +1,7 @@
 //! Stand-ins for the providers that people know by name. Each keeps the rules of an authorization server, and
 //! speaks as the real one's documentation says: its addresses, its answers, its errors.
 
+use super::json::Json;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
@@ -225,7 +226,7 @@ async fn answer(State(stand_in): State<Arc<StandIn>>, request: Request) -> Respo
             if let Some(openid) = &documented.openid
                 && let Some(published) = published(&stand_in, openid, path)
             {
-                return axum::Json(published).into_response();
+                return Json(published).into_response();
             }
             api(&stand_in, &parts.headers, &parts.uri)
         }
@@ -334,7 +335,7 @@ fn token(stand_in: &StandIn, headers: &HeaderMap, body: &[u8]) -> Response {
     let documented = stand_in.documented;
     let refuse = |wrong| {
         let (status, told) = (documented.error)(wrong);
-        (StatusCode::from_u16(status).unwrap(), axum::Json(told)).into_response()
+        (StatusCode::from_u16(status).unwrap(), Json(told)).into_response()
     };
     // GitHub answers a form to whoever does not ask for JSON.
     assert_eq!(headers.get(ACCEPT).unwrap(), "application/json");
@@ -388,7 +389,7 @@ fn token(stand_in: &StandIn, headers: &HeaderMap, body: &[u8]) -> Response {
     if let Some(openid) = &documented.openid {
         told["id_token"] = id_token(stand_in, openid, person, nonce).into();
     }
-    axum::Json(told).into_response()
+    Json(told).into_response()
 }
 
 fn id_token(stand_in: &StandIn, openid: &OpenId, person: Person, nonce: Option<String>) -> String {
@@ -450,15 +451,15 @@ fn api(stand_in: &StandIn, headers: &HeaderMap, uri: &Uri) -> Response {
     if stand_in.limited.load(Ordering::Relaxed) {
         let headers = [("x-ratelimit-remaining", "0")];
         let told = json!({"message": "API rate limit exceeded for user ID 1."});
-        return (StatusCode::FORBIDDEN, headers, axum::Json(told)).into_response();
+        return (StatusCode::FORBIDDEN, headers, Json(told)).into_response();
     }
     let Some(person) = person else {
         if stand_in.documented.name == "facebook" {
             let error =
                 json!({"message": "Error validating access token", "type": "OAuthException", "code": 190});
-            return (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": error }))).into_response();
+            return (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
         }
-        return (StatusCode::UNAUTHORIZED, axum::Json(json!({"message": "Bad credentials"}))).into_response();
+        return (StatusCode::UNAUTHORIZED, Json(json!({"message": "Bad credentials"}))).into_response();
     };
     let base = stand_in.base();
     let asked = Asked { path: uri.path(), query: &query, person, token };
@@ -466,7 +467,7 @@ fn api(stand_in: &StandIn, headers: &HeaderMap, uri: &Uri) -> Response {
         Some((status, mut told)) => {
             let next = told.as_object_mut().and_then(|told| told.remove("next page"));
             let told = told.as_object_mut().and_then(|told| told.remove("entries")).unwrap_or(told);
-            let mut answer = (StatusCode::from_u16(status).unwrap(), axum::Json(told)).into_response();
+            let mut answer = (StatusCode::from_u16(status).unwrap(), Json(told)).into_response();
             if let Some(next) = next {
                 let base = stand_in.elsewhere.lock().unwrap().clone().unwrap_or_else(|| base.clone());
                 let link =

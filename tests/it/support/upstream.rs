@@ -1,5 +1,6 @@
 //! An app that tells what it was sent, and remembers it.
 
+use super::json::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -78,7 +79,7 @@ async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response
     (axum::response::AppendHeaders(cookies), remember(state, request).await).into_response()
 }
 
-async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> axum::Json<Seen> {
+async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Json<Seen> {
     let (parts, body) = request.into_parts();
     // A client that breaks off in the middle has its part told.
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
@@ -90,5 +91,5 @@ async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     seen.lock().unwrap().push(request.clone());
-    axum::Json(request)
+    Json(request)
 }
