@@ -2,30 +2,46 @@
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::process::wait_until;
-use crate::support::tunnel::{behind_terminator, head, say, upstream};
+use crate::support::tunnel::{behind_terminator, head, say, tls, upstream};
 use crate::support::visitor::{Visitor, is};
 use reqwest::Method;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// By this a request is left to pingora, and nothing else comes of it.
 const LEFT_TO_PINGORA: &str = "TE: trailers\r\n";
 
-/// An app that answers in every form there is, and remembers what it was asked.
+/// Says an answer with a pause after so many bytes, or else after each of them.
+async fn say_in_pieces(stream: &mut TcpStream, answer: &str, first: Option<usize>) -> bool {
+    let (first, others) = first.map_or((1, 1), |first| (first.min(answer.len()), answer.len()));
+    let (begin, rest) = answer.as_bytes().split_at(first);
+    for piece in std::iter::once(begin).chain(rest.chunks(others)) {
+        if stream.write_all(piece).await.is_err() {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    true
+}
+
+/// An app that answers in every form there is, in pieces where the query says so, and remembers what it was asked.
 async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let remembered = seen.clone();
     let port = upstream(move |mut stream| {
         let seen = seen.clone();
         async move {
+            stream.set_nodelay(true).unwrap();
             loop {
                 let asked = head(&mut stream).await;
-                let Some(path) = asked.split(' ').nth(1).map(str::to_owned) else { return };
+                let Some(target) = asked.split(' ').nth(1).map(str::to_owned) else { return };
+                let (path, pieces) = target.split_once('?').map_or((&*target, None), |(path, at)| (path, Some(at)));
                 let body = if asked.starts_with("HEAD") { "" } else { "hello" };
                 seen.lock().unwrap().push(asked);
-                let (goes_on, answer) = match path.as_str() {
+                let (goes_on, answer) = match path {
                     "/length" => (true, format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Own: a\r\nX-Own: b\r\n\r\n{body}")),
                     "/chunked" if body.is_empty() => {
                         (true, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned())
@@ -68,7 +84,11 @@ async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
                     "/silence" => (false, String::new()),
                     other => panic!("{other}"),
                 };
-                if !say(&mut stream, &answer).await || !goes_on {
+                let said = match pieces {
+                    None => say(&mut stream, &answer).await,
+                    Some(at) => say_in_pieces(&mut stream, &answer, at.parse().ok()).await,
+                };
+                if !said || !goes_on {
                     return;
                 }
             }
@@ -165,6 +185,19 @@ async fn an_answer_of_any_form_reaches_who_speaks_http2() {
     let (port, _) = app().await;
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
     let visitor = Visitor::new(&narthex);
+    // Wherever an answer breaks off, in its head or in the length of a chunk, it goes on there.
+    for pieces in ["", "?each"] {
+        each_form_reaches(&narthex, &visitor, pieces).await;
+    }
+    for at in 1..71 {
+        let url = format!("{}/chunked?{at}", narthex.origin("app"));
+        assert_eq!(visitor.program(Method::GET, &url).await.text().await.unwrap(), "hello you", "{at}");
+    }
+    let large = visitor.program(Method::GET, &format!("{}/large", narthex.origin("app"))).await;
+    assert_eq!(large.bytes().await.unwrap().len(), 1_000_000);
+}
+
+async fn each_form_reaches(narthex: &Narthex, visitor: &Visitor, pieces: &str) {
     for (path, status, body) in [
         ("/length", 200, "hello"),
         ("/chunked", 200, "hello you"),
@@ -177,7 +210,8 @@ async fn an_answer_of_any_form_reaches_who_speaks_http2() {
         ("/both", 200, "hello"),
     ] {
         for method in [Method::GET, Method::HEAD] {
-            let answer = visitor.program(method.clone(), &format!("{}{path}", narthex.origin("app"))).await;
+            let answer =
+                visitor.program(method.clone(), &format!("{}{path}{pieces}", narthex.origin("app"))).await;
             assert_eq!(answer.version(), reqwest::Version::HTTP_2);
             assert!(answer.headers().get("x-inner").is_none() || path == "/named");
             is(&answer, status);
@@ -185,12 +219,10 @@ async fn an_answer_of_any_form_reaches_who_speaks_http2() {
             assert_eq!(answer.text().await.unwrap(), body, "{method} {path}");
         }
     }
-    let large = visitor.program(Method::GET, &format!("{}/large", narthex.origin("app"))).await;
-    assert_eq!(large.bytes().await.unwrap().len(), 1_000_000);
     for path in ["/switching", "/garbage", "/silence"] {
-        is(&visitor.program(Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 502);
+        is(&visitor.program(Method::GET, &format!("{}{path}{pieces}", narthex.origin("app"))).await, 502);
     }
-    let short = visitor.program(Method::GET, &format!("{}/short", narthex.origin("app"))).await;
+    let short = visitor.program(Method::GET, &format!("{}/short{pieces}", narthex.origin("app"))).await;
     assert!(short.bytes().await.is_err(), "what is not whole must not pass for it");
 }
 
@@ -208,6 +240,42 @@ async fn fields_that_concern_a_connection_end_with_it() {
     for name in ["connection", "x-inner", "keep-alive", "proxy-authorization", "upgrade", "http2-settings"] {
         assert!(!told.contains(&format!("\n{name}:")), "{told}");
     }
+}
+
+/// RFC 9113, section 8.1.1: a request "is malformed if the value of a Content-Length header field does not equal the sum
+/// of the DATA frame payload lengths". To a server that takes it for another request it must not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
+    let (port, seen) = app().await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    // RFC 7541: GET and https by their index; the others by the index of their name.
+    let text = |index: &[u8], value: &str| [index, &[value.len() as u8], value.as_bytes()].concat();
+    let host = format!("app.localhost:{}", narthex.https);
+    let fields = [text(&[0x04], "/length"), text(&[0x01], &host), text(&[0x0f, 0x0d], "0")].concat();
+    let request = frame(1, 4, 1, &[&[0x82, 0x87], &*fields].concat());
+    let body = frame(0, 1, 1, b"DELETE /chunked HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = tls(&narthex, "app", true).await;
+    let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+    client.write_all(&[begin, request, body].concat()).await.unwrap();
+    let mut kinds = Vec::new();
+    // RST_STREAM.
+    while !kinds.contains(&3) {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.unwrap();
+        kinds.push(head[3]);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        client.read_exact(&mut vec![0; length as usize]).await.unwrap();
+    }
+    is(&Visitor::new(&narthex).program(Method::GET, &format!("{}/length", narthex.origin("app"))).await, 200);
+    let seen = seen.lock().unwrap().clone();
+    assert!(
+        (1..=2).contains(&seen.len()) && seen.iter().all(|head| head.starts_with("GET /length ")),
+        "{seen:?}"
+    );
 }
 
 /// RFC 9110, section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests."
