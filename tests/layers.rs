@@ -126,3 +126,9 @@ fn json_in_a_text_stays_a_text() {
     let told = serde_json::json!({"$serde_json::private::RawValue": "{\"alg\":\"none\"}"});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&told.to_string()).unwrap(), told);
 }
+
+/// What is tested has the features of what is installed: some crates of tests have an object keep the order of its names.
+#[test]
+fn an_object_is_in_the_order_of_its_names() {
+    assert_eq!(serde_json::json!({"b": 1, "a": 2}).to_string(), r#"{"a":2,"b":1}"#);
+}

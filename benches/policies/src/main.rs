@@ -164,5 +164,5 @@ fn main() {
         table.push('\n');
     }
     println!("{table}");
-    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/POLICIES.md"), table).unwrap();
+    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("POLICIES.md"), table).unwrap();
 }
