@@ -1,7 +1,7 @@
 //! `[[issuer]]`: somebody else whose access tokens API clients may bring.
 
-use super::provider::{is_safe, metadata_url};
-use super::reader::{Item, Table, Wrong};
+use super::address::{identifier, metadata_url};
+use super::reader::{Item, Table};
 use super::role::{TextFile, plain_name};
 use std::collections::BTreeMap;
 use url::Url;
@@ -46,7 +46,9 @@ impl TrustedIssuer {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
         let url = table
             .must("url", "say who issues the tokens, as their `iss` does: url = \"https://idp.example.com\"")
-            .and_then(|item| item.parse(issuer_url));
+            .and_then(|item| {
+                item.parse(|text| identifier(text, "write it as the tokens do: \"https://idp.example.com\""))
+            });
         let name = match table.get("name") {
             Some(item) => item.parse(|text| plain_name(text, "an issuer")),
             None => url.as_ref().and_then(|url| Url::parse(url).ok()?.host_str().map(str::to_owned)),
@@ -77,21 +79,6 @@ impl TrustedIssuer {
             scopes,
             claims,
         })
-    }
-}
-
-fn issuer_url(text: &str) -> Result<String, Wrong> {
-    let wrong = |why: String| {
-        (format!("\"{text}\" {why}"), "write it as the tokens do: \"https://idp.example.com\"".to_owned())
-    };
-    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-    match () {
-        () if !is_safe(&url) => Err(wrong("is not https".into())),
-        // RFC 8414, section 2: "a URL that uses the "https" scheme and has no query or fragment components".
-        () if url.query().is_some() || url.fragment().is_some() => {
-            Err(wrong("has a query or a fragment".into()))
-        }
-        () => Ok(text.to_owned()),
     }
 }
 

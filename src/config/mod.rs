@@ -1,6 +1,7 @@
 //! The TOML file, read into checked plain data. Whatever this room returns is sound: later rooms
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
+mod address;
 mod app_client;
 mod client;
 mod header_template;
@@ -20,6 +21,7 @@ mod server;
 mod upstream;
 mod user_pool;
 
+pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, SignedSecret};
 pub use header_template::{HeaderTemplate, Piece};
@@ -31,7 +33,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
 pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speaks, Verified};
-pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES, is_safe};
+pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
 pub use role::{Role, TextFile};

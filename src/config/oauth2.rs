@@ -1,8 +1,8 @@
 //! A provider that speaks OAuth 2.0 (RFC 6749) and has an API that tells who a token speaks for.
 
+use super::address::safe_url;
 use super::client::{self, Client};
 use super::preset::{ClientAuth, Preset, Quirks, STANDARD};
-use super::provider::is_safe;
 use super::reader::{Table, Wrong};
 use url::Url;
 
@@ -110,11 +110,10 @@ impl OAuth2 {
 
 /// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs TLS.
 fn endpoint(text: &str) -> Result<Url, Wrong> {
-    let wrong = |why: String| (format!("\"{text}\" {why}"), "write an https address".to_owned());
-    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-    match (is_safe(&url), url.fragment()) {
-        (true, None) => Ok(url),
-        (true, Some(_)) => Err(wrong("has a fragment".into())),
-        (false, _) => Err(wrong("is not https".into())),
+    const MEND: &str = "write an https address";
+    let url = safe_url(text, MEND)?;
+    match url.fragment() {
+        None => Ok(url),
+        Some(_) => Err((format!("\"{text}\" has a fragment"), MEND.to_owned())),
     }
 }

@@ -1,10 +1,9 @@
 //! An OpenID provider in the file.
 
+use super::address::identifier;
 use super::client::{self, Client};
 use super::preset::{Preset, Quirks, STANDARD};
-use super::provider::is_safe;
 use super::reader::{Item, Table, Wrong};
-use url::Url;
 
 /// An OpenID provider, as this relying party is registered there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,25 +164,16 @@ fn is_guid(text: &str) -> bool {
     text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || lower(b))
 }
 
-/// OpenID Connect Discovery 1.0, section 2: an issuer is an https URL without query or fragment.
 fn issuer_url(text: &str) -> Result<String, Wrong> {
-    let wrong = |why: &str| {
-        (
-            format!("\"{text}\" {why}"),
-            "write the issuer as the provider's discovery document has it, such as \"https://idp.example.com\"".into(),
-        )
-    };
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-    if !is_safe(&url) {
-        return Err(wrong("is not https"));
+    const MEND: &str =
+        "write the issuer as the provider's discovery document has it, such as \"https://idp.example.com\"";
+    let issuer = identifier(text, MEND)?;
+    match issuer.ends_with("/.well-known/openid-configuration") {
+        true => {
+            Err((format!("\"{text}\" is the discovery document's address, not the issuer"), MEND.to_owned()))
+        }
+        false => Ok(issuer),
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("has a query or a fragment"));
-    }
-    if text.ends_with("/.well-known/openid-configuration") {
-        return Err(wrong("is the discovery document's address, not the issuer"));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

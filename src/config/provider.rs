@@ -1,11 +1,11 @@
 //! `[[provider]]`: an outside identity provider.
 
+use super::address::identifier;
 use super::oauth2::Endpoints;
 use super::preset::{PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
 use super::{Client, Issuer, OAuth2, Oidc, Saml};
 use std::collections::BTreeMap;
-use url::Url;
 
 /// An outside identity provider, and whom of its people to let in.
 #[derive(Clone, Debug)]
@@ -257,39 +257,10 @@ fn capitalised(name: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Whether nobody can stand between: https, or plain http on this machine alone.
-pub fn is_safe(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
-}
-
-/// Where metadata is fetched: what it says is what logins are judged by.
-pub(super) fn metadata_url(text: &str) -> Result<Url, Wrong> {
-    let wrong = |why: String| {
-        (format!("\"{text}\" {why}"), "write an https address, or the name of a file".to_owned())
-    };
-    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-    if is_safe(&url) { Ok(url) } else { Err(wrong("is not https".into())) }
-}
-
 /// Where somebody runs what a preset speaks of: an origin, or a path below one, without a slash at its end.
 fn base_url(text: &str) -> Result<String, Wrong> {
-    let wrong = |why: String| {
-        (format!("\"{text}\" {why}"), "write it like \"https://gitlab.example.com\"".to_owned())
-    };
-    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-    match () {
-        () if !is_safe(&url) => Err(wrong("is not https".into())),
-        () if url.query().is_some() || url.fragment().is_some() => {
-            Err(wrong("has a query or a fragment".into()))
-        }
-        () => Ok(text.trim_end_matches('/').to_owned()),
-    }
+    let url = identifier(text, "write it like \"https://gitlab.example.com\"")?;
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn allow(item: &Item<'_>) -> Option<Allow> {

@@ -1,6 +1,6 @@
 //! A SAML identity provider in the file.
 
-use super::provider::metadata_url;
+use super::address::metadata_url;
 use super::reader::{Item, Table, Wrong};
 use crate::base::Duration;
 use std::path::PathBuf;
