@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::{fmt, io};
 
 /// A document as it is written.
-pub(super) struct Read {
+pub(super) struct Written {
     pub(super) version: Version,
     /// The line on which the statements begin, from 1.
     pub(super) line: usize,
@@ -45,7 +45,7 @@ pub(super) struct Raw {
 ///
 /// # Errors
 /// The first place at which it is no document.
-pub(super) fn read(text: &str) -> serde_json::Result<Read> {
+pub(super) fn read(text: &str) -> serde_json::Result<Written> {
     let line = Cell::new(1);
     let mut reader = serde_json::Deserializer::from_reader(Lines { rest: text.as_bytes(), line: &line });
     let document = reader.deserialize_map(Elements(&line))?;
@@ -82,13 +82,13 @@ enum Element {
 }
 
 impl<'de> Visitor<'de> for Elements<'_> {
-    type Value = Read;
+    type Value = Written;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a policy document, which is an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
         let (mut version, mut id, mut statements) = (None, None, None);
         while let Some(element) = map.next_key()? {
             let (name, twice) = match element {
@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
             }
         }
         let (line, statements) = statements.ok_or_else(|| A::Error::missing_field("Statement"))?;
-        Ok(Read { version: version.unwrap_or_default(), line, statements })
+        Ok(Written { version: version.unwrap_or_default(), line, statements })
     }
 }
 
