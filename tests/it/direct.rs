@@ -242,7 +242,7 @@ async fn fields_that_concern_a_connection_end_with_it() {
     }
 }
 
-/// RFC 9113, section 8.1.1: a request "is malformed if the value of a Content-Length header field does not equal the sum
+/// RFC 9113, section 8.1.1: a request is "malformed if the value of a Content-Length header field does not equal the sum
 /// of the DATA frame payload lengths". To a server that takes it for another request it must not come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
