@@ -17,6 +17,7 @@ test: build-tools test-tools
 
 ## Formatting, clippy, documentation, dependencies.
 lint: build-tools
+	@tests/install.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items

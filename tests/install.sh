@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a target needs and this machine lacks. usage: install.sh build|test|scan|bench
+# Installs what a target needs and this machine lacks. usage: install.sh build|lint|test|scan|bench
 set -eu
 
 # One line for each command that is not there: COMMAND:DEBIAN:FEDORA:HOMEBREW.
@@ -15,11 +15,15 @@ if ! command -v cargo >/dev/null 2>&1; then
 fi
 need cmake cmake cmake cmake
 need cc gcc gcc gcc
-need pkg-config pkg-config pkgconf-pkg-config pkgconf
-need xmlsec1-config "libxmlsec1-dev libssl-dev" "xmlsec1-devel xmlsec1-openssl-devel openssl-devel" libxmlsec1
-# What reads the headers of xmlsec.
-ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang.so* /opt/homebrew/opt/llvm/lib/libclang.* >/dev/null 2>&1 ||
-  need libclang libclang-dev clang-devel llvm
+case "$1" in
+lint | test)
+  # What samael, a peer of the tests, links, and what reads the headers of it.
+  need pkg-config pkg-config pkgconf-pkg-config pkgconf
+  need xmlsec1-config "libxmlsec1-dev libssl-dev" "xmlsec1-devel xmlsec1-openssl-devel openssl-devel" libxmlsec1
+  ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang.so* /opt/homebrew/opt/llvm/lib/libclang.* >/dev/null 2>&1 ||
+    need libclang libclang-dev clang-devel llvm
+  ;;
+esac
 case "$1" in
 test)
   need chromedriver "chromium chromium-driver" "chromium chromedriver" chromedriver

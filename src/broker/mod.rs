@@ -129,6 +129,7 @@ impl LoginError {
             Self::Used => "attempt_used",
             Self::Provider(ProviderError::Unavailable(_)) => "provider_unavailable",
             Self::Provider(ProviderError::Refused { .. }) => "provider_refused",
+            Self::Provider(ProviderError::Overloaded) => "overloaded",
             Self::Provider(ProviderError::Invalid { check, .. }) => check,
             Self::Unmappable(_) => "unmappable",
             Self::NotAllowed(_) => "not_allowed",

@@ -251,7 +251,7 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        arrived: Arrived<'_>,
+        arrived: Arrived,
     ) -> Result<LogoutHeard, LoginError> {
         let entry = self.entry(name)?;
         let here = logout_of(catalogue, name);

@@ -84,18 +84,8 @@ pub(super) fn refused(
     error: LoginError,
     counts: bool,
 ) -> Failure {
-    // What costs the provider nothing does not count: any page could have a browser ask for it, and shut
-    // out whoever shares its address.
-    let free = matches!(
-        error,
-        LoginError::NoSuchProvider
-            | LoginError::NoAttempt
-            | LoginError::OtherProvider
-            | LoginError::Store(_)
-            | LoginError::Provider(ProviderError::Unavailable(_))
-    );
-    if !free && counts {
-        pool.failures.count(info.client.map(network));
+    if counts {
+        count_failure(pool, info, &error);
     }
     // A name that is no provider's is the visitor's own word, of which there is no end.
     if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
@@ -111,6 +101,22 @@ pub(super) fn refused(
         detail = %error,
     );
     failure(info, error)
+}
+
+/// Counts a failure against the client's address, unless it cost the provider and us nothing: any page could have a
+/// browser cause those, and lock out all users behind that address.
+pub(super) fn count_failure(pool: &Pool, info: &RequestInfo, error: &LoginError) {
+    let free = matches!(
+        error,
+        LoginError::NoSuchProvider
+            | LoginError::NoAttempt
+            | LoginError::OtherProvider
+            | LoginError::Store(_)
+            | LoginError::Provider(ProviderError::Unavailable(_) | ProviderError::Overloaded)
+    );
+    if !free {
+        pool.failures.count(info.client.map(network));
+    }
 }
 
 pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step: Step) -> Handled {
@@ -175,6 +181,7 @@ pub(super) fn failure(info: &RequestInfo, error: LoginError) -> Failure {
         LoginError::NoSuchProvider => Failure::not_found(),
         LoginError::NoAttempt | LoginError::Used => Failure::attempt_lost(),
         LoginError::Provider(ProviderError::Unavailable(_)) => Failure::provider_down(),
+        LoginError::Provider(ProviderError::Overloaded) => Failure::unavailable(),
         LoginError::Provider(ProviderError::Refused { .. }) => Failure::provider_refused(),
         LoginError::NotAllowed(_) | LoginError::Disabled(_) => Failure::forbidden(),
         LoginError::OtherProvider | LoginError::Provider(_) | LoginError::Unmappable(_) => {

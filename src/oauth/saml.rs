@@ -75,7 +75,7 @@ pub(super) async fn logout_query(
     RawQuery(query): RawQuery,
 ) -> Reply {
     let query = query.unwrap_or_default();
-    Reply(logout(&pool, &info, &provider, Arrived::Query(&query), &Method::GET).await)
+    Reply(logout(&pool, &info, &provider, Arrived::Query(query.into()), &Method::GET).await)
 }
 
 /// A logout message in a form.
@@ -85,23 +85,26 @@ pub(super) async fn logout_form(
     info: RequestInfo,
     text: String,
 ) -> Reply {
-    Reply(logout(&pool, &info, &provider, Arrived::Form(&text), &Method::POST).await)
+    Reply(logout(&pool, &info, &provider, Arrived::Form(text.into()), &Method::POST).await)
 }
 
 async fn logout(
     pool: &Pool,
     info: &RequestInfo,
     provider: &str,
-    arrived: Arrived<'_>,
+    arrived: Arrived,
     method: &Method,
 ) -> Handled {
     let catalogue = pool.current.load();
     callback::not_too_often(pool, info, &catalogue, provider)?;
+    let is_response = arrived.is_response();
     let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
         Ok(heard) => heard,
         Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
         // Our own session had ended before we asked, and some providers do not sign their answer.
-        Err(error @ LoginError::Provider(ProviderError::Invalid { .. })) if arrived.is_response() => {
+        Err(error @ LoginError::Provider(ProviderError::Invalid { check: "unsigned", .. }))
+            if is_response =>
+        {
             tracing::info!(provider, request_id = info.request_id, %error, "an answer to a logout was not read");
             return see_other(&catalogue.config.public_url.join("/logout"));
         }
@@ -115,6 +118,7 @@ async fn logout(
                 reason = error.reason(),
                 detail = %error,
             );
+            callback::count_failure(pool, info, &error);
             return Err(callback::failure(info, error));
         }
     };

@@ -139,6 +139,8 @@ pub enum ProviderError {
         /// What the provider adds to it, for the log.
         description: String,
     },
+    /// Too many messages wait to be verified: not the provider's fault, nor the person's.
+    Overloaded,
     /// What came back fails a check; the name of the check, and what was wrong.
     Invalid {
         /// Which check.
@@ -162,6 +164,7 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => write!(f, "the provider is not available: {why}"),
+            Self::Overloaded => f.write_str("too many messages wait to be verified; try again later"),
             Self::Refused { code, description } => write!(f, "the provider refused: {code} {description}"),
             Self::Invalid { check, detail } => write!(f, "the check `{check}` failed: {detail}"),
         }
@@ -216,7 +219,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// Any doubt is a refusal, named by the check that failed.
-    async fn logout_message(&self, _: saml::Arrived<'_>, _: &str) -> Result<saml::Told, ProviderError> {
+    async fn logout_message(&self, _: saml::Arrived, _: &str) -> Result<saml::Told, ProviderError> {
         Err(ProviderError::invalid("form", "this provider does not speak SAML"))
     }
 

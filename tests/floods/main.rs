@@ -8,6 +8,8 @@ mod support;
 
 mod fuzz;
 mod saml;
+mod saml_bombs;
+mod saml_differential;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

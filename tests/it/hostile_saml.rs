@@ -390,7 +390,7 @@ fn badly_signed() -> Vec<Hostile> {
         all.push(hostile(format!("another person, {signed:?}"), "signature", move |scene, asked| {
             replaced(&scene.honest(asked, signed), ">alice<", ">mallory<")
         }));
-        all.push(hostile(format!("no signature at all, {signed:?}"), "signature", move |scene, asked| {
+        all.push(hostile(format!("no signature at all, {signed:?}"), "unsigned", move |scene, asked| {
             let mut text = scene.honest(asked, signed);
             while text.contains("<ds:Signature ") {
                 text = text.replace(signature_of(&text), "");
@@ -518,7 +518,7 @@ fn badly_encrypted() -> Vec<Hostile> {
             let inner = encrypt(&assertion, &scene.other.certificate, AES256_GCM, OAEP);
             scene.provider.response(&scene.acs(), asked, &inner)
         }),
-        hostile("encrypted, and nothing signed", "signature", |scene, asked| {
+        hostile("encrypted, and nothing signed", "unsigned", |scene, asked| {
             let inner = encrypt(&scene.assertion(asked), &scene.certificate, AES256_GCM, OAEP);
             scene.provider.response(&scene.acs(), asked, &inner)
         }),
@@ -581,7 +581,7 @@ const STRICTER: [(&str, &str); 17] = [
     ("a digest by SHA-1", "the same"),
     ("a comment in the name", "it reads the text on both sides of a comment as one; others do not"),
     ("a comment anywhere", "the same"),
-    ("another encoding", "it reads UTF-8 whatever the text says of itself; the parser of xmlsec does not"),
+    ("another encoding", "it reads UTF-8 whatever the text says of itself; others do not"),
     ("an assertion within an encrypted one", "it reads the outer one, which is signed"),
 ];
 
@@ -635,7 +635,7 @@ async fn a_message_has_nobody_fetch_anything() {
     let address = format!("http://{}/x", listener.local_addr().unwrap());
     let (narthex, acs) = (&scene.narthex, scene.provider.acs(&scene.narthex));
     let logout = format!("{}/saml2/logout/corp", narthex.origin("auth"));
-    // A reader that knows no namespaces takes the first of the two for the reference.
+    // A reader that ignores namespaces takes the first of the two for the reference.
     let lead = |text: &str| {
         let other = format!("<ds:Reference xmlns:x=\"urn:x\" x:URI=\"{address}\" URI=");
         replaced(text, "<ds:Reference URI=", &other)
@@ -644,7 +644,7 @@ async fn a_message_has_nobody_fetch_anything() {
         let (visitor, asked) = begin(narthex).await;
         let text = lead(&scene.honest(&asked, signed));
         is(&post(&visitor, &acs, &text, &asked.relay_state).await, 400);
-        assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "xml");
+        assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
         let request = logout_request(&scene.provider.entity_id, &logout, "alice", &[]);
         let form = [("SAMLRequest", STANDARD.encode(lead(&scene.provider.sign(&request))))];
         is(&visitor.client.post(&logout).form(&form).send().await.unwrap(), 400);

@@ -13,6 +13,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::process::Command;
 use std::time::Duration;
 
 const AUDIENCE: &str = "urn:narthex:test";
@@ -441,7 +442,7 @@ async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
         ("as it is", good.clone(), "", 303, ""),
         ("with a comment", changed("<md:IDPSSO", "<!-- ours --><md:IDPSSO"), "", 303, ""),
         ("without a key", provider.metadata(&[]), "", 502, "it has no signing key"),
-        ("with a weak key", provider.metadata(&[&weak]), "", 502, "a key has 1024 bits"),
+        ("with a weak key", provider.metadata(&[&weak]), "", 502, "an RSA key has 1024 bits"),
         ("with a weak key beside a good one", provider.metadata(&[&weak, key]), "", 303, ""),
         (
             "whose key only encrypts",
@@ -479,6 +480,61 @@ async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
         assert_eq!(answer.status(), status, "metadata {name}");
         assert!(narthex.log().contains(said), "metadata {name}: {}", narthex.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_library_reads_our_metadata_and_our_request() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
+    let text = Visitor::new(&narthex).get(&url).await.text().await.unwrap();
+    let ours: samael::metadata::EntityDescriptor = text.parse().unwrap();
+    assert_eq!(ours.entity_id.as_deref(), Some("urn:narthex:test"));
+    let descriptor = &ours.sp_sso_descriptors.as_ref().unwrap()[0];
+    let [acs] = &descriptor.assertion_consumer_services[..] else { panic!("{descriptor:?}") };
+    assert_eq!(acs.location, provider.acs(&narthex));
+    let (_, asked) = begin(&narthex).await;
+    let request: samael::schema::AuthnRequest = asked.request.parse().unwrap();
+    assert_eq!(request.id, asked.id);
+    assert_eq!(request.issuer.unwrap().value.as_deref(), Some("urn:narthex:test"));
+    assert_eq!(request.assertion_consumer_service_url, Some(provider.acs(&narthex)));
+}
+
+/// A key whose certificate `authority` issued.
+fn issued_by(authority: &SamlKey, folder: &std::path::Path) -> SamlKey {
+    let key = SamlKey { private: folder.join("leaf.key"), certificate: folder.join("leaf.pem") };
+    let request = folder.join("leaf.csr");
+    let openssl = |arguments: &[&std::ffi::OsStr]| {
+        assert!(Command::new("openssl").args(arguments).output().unwrap().status.success());
+    };
+    let words =
+        ["req", "-new", "-nodes", "-subj", "/CN=leaf", "-newkey", "rsa:2048", "-keyout"].map(AsRef::as_ref);
+    openssl(&[&words[..], &[key.private.as_ref(), "-out".as_ref(), request.as_ref()]].concat());
+    let words = ["x509", "-req", "-days", "100", "-CAcreateserial", "-in"].map(AsRef::as_ref);
+    let (by, by_key) = (authority.certificate.as_ref(), authority.private.as_ref());
+    let to = ["-CA".as_ref(), by, "-CAkey".as_ref(), by_key, "-out".as_ref(), key.certificate.as_ref()];
+    openssl(&[&words[..], &[request.as_ref()], &to].concat());
+    key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_in_metadata_has_one_key_that_signs() {
+    let upstream = Upstream::start().await;
+    let mut provider = SamlProvider::new("corp");
+    let authority = provider.key.clone();
+    provider.key = issued_by(&authority, provider.folder.path());
+    let certificate = format!("<ds:X509Certificate>{}</ds:X509Certificate>", provider.key.base64());
+    let chain = format!("<ds:X509Certificate>{}</ds:X509Certificate>{certificate}", authority.base64());
+    let metadata = provider.metadata(&[&provider.key]).replace(&certificate, &chain);
+    std::fs::write(provider.metadata_file(), metadata).unwrap();
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let (_, landed, _) = sign_in(&narthex, &provider).await;
+    is(&landed, 200);
+    provider.key = authority;
+    let (_, refused, _) = sign_in(&narthex, &provider).await;
+    is(&refused, 400);
+    assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
 }
 
 /// `metadata` with the template of a signature.
@@ -541,7 +597,7 @@ async fn a_provider_ends_sessions_by_a_request_that_it_signed_and_by_no_other() 
     let old = good().replace(&at(0), &at(-600));
     for (check, query) in [
         ("signature", query(&good(), &other)),
-        ("signature", query(&good(), &provider.key).split("&SigAlg").next().unwrap().to_owned()),
+        ("unsigned", query(&good(), &provider.key).split("&SigAlg").next().unwrap().to_owned()),
         ("signature", query(&good(), &provider.key).replace("RelayState=back", "RelayState=else")),
         ("form", format!("{}&SAMLRequest=x", query(&good(), &provider.key))),
         ("issuer", query(&logout_request("https://evil.example", &here, "alice", &[]), &provider.key)),

@@ -5,10 +5,10 @@ use super::xml::{self, SAML};
 use crate::provider::ProviderError;
 use roxmltree::Node;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The names under which providers commonly send what OpenID Connect calls otherwise. The first that is
-/// there counts, where no attribute has the claim's own name.
+/// The names that providers commonly use for a claim of OpenID Connect, in order of precedence. They apply where no
+/// attribute has the claim's own name.
 const KNOWN: [(&str, &[&str]); 6] = [
     (
         "email",
@@ -55,38 +55,46 @@ const CLASSES: [(&str, &str); 5] = [
     ("http://schemas.microsoft.com/claims/multipleauthn", "mfa"),
 ];
 
-/// The attributes of an assertion: each under its name and, where that is free, its friendly name; one
-/// value as text, several as a list. Some providers tell an attribute of several values several times. What
-/// holds elements is passed over.
+/// Reads the attributes of an assertion as claims: one value as text, several as a list. Some providers repeat an
+/// attribute for each of its values. Values that hold elements are skipped.
+///
+/// A claim has the attribute of that `Name`; else the first of [`KNOWN`]; else the one attribute of that
+/// `FriendlyName`, where its `Name` is a URI. SAML core, section 2.7.3.1: a friendly name is "a more human-readable form
+/// of the attribute's name", and "MUST NOT be used as a basis for formally identifying SAML attributes".
+///
+/// # Errors
+/// The failed check `attributes`, where one has no name.
 pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Value>, ProviderError> {
-    let (mut all, mut friendly) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
+    let mut by_name = BTreeMap::<&str, Vec<&str>>::new();
+    let mut by_friendly_name = BTreeMap::<&str, BTreeSet<&str>>::new();
     let statements = xml::children(assertion, SAML, "AttributeStatement");
     for attribute in statements.flat_map(|statement| xml::children(statement, SAML, "Attribute")) {
         let Some(name) = attribute.attribute("Name") else {
             return Err(ProviderError::invalid("attributes", "one has no name"));
         };
-        let values: Vec<String> = xml::children(attribute, SAML, "AttributeValue")
-            .filter_map(|value| xml::text(value).ok())
-            .map(str::to_owned)
-            .collect();
-        all.entry(name.to_owned()).or_default().extend(values);
-        if let Some(told) = attribute.attribute("FriendlyName") {
-            friendly.insert(told.to_owned(), name.to_owned());
+        let values =
+            xml::children(attribute, SAML, "AttributeValue").filter_map(|value| xml::text(value).ok());
+        by_name.entry(name).or_default().extend(values);
+        if let Some(friendly) =
+            attribute.attribute("FriendlyName").filter(|friendly| !is_uri(friendly) && is_uri(name))
+        {
+            by_friendly_name.entry(friendly).or_default().insert(name);
         }
     }
-    let value = |values: &Vec<String>| match values.as_slice() {
-        [one] => Value::String(one.clone()),
-        several => several.iter().cloned().collect(),
+    let value = |values: &Vec<&str>| match values.as_slice() {
+        [one] => Value::from(*one),
+        several => several.iter().copied().collect(),
     };
     let mut claims: Map<String, Value> =
-        all.iter().map(|(name, values)| (name.clone(), value(values))).collect();
-    for (told, name) in friendly {
-        claims.entry(told).or_insert_with(|| value(&all[&name]));
-    }
+        by_name.iter().map(|(name, values)| ((*name).to_owned(), value(values))).collect();
     for (claim, names) in KNOWN {
-        let found = names.iter().find_map(|name| claims.get(*name)).cloned();
-        if let (Some(value), false) = (found, claims.contains_key(claim)) {
-            claims.insert(claim.to_owned(), value);
+        if let Some(values) = names.iter().find_map(|name| by_name.get(name)) {
+            claims.entry(claim).or_insert_with(|| value(values));
+        }
+    }
+    for (friendly, names) in by_friendly_name {
+        if let (Some(name), 1) = (names.first(), names.len()) {
+            claims.entry(friendly).or_insert_with(|| value(&by_name[name]));
         }
     }
     if name_id.format.as_deref() == Some(EMAIL) {
@@ -95,10 +103,69 @@ pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Val
     Ok(claims)
 }
 
+/// Whether a name is a URI (SAML core, section 8.2.2), which no human-readable name is.
+fn is_uri(name: &str) -> bool {
+    name.contains(':')
+}
+
 /// How the person was authenticated, by an `AuthnStatement`.
 pub fn methods(statement: Node<'_, '_>) -> Vec<String> {
     let context = xml::children(statement, SAML, "AuthnContext").next();
     let class = context.and_then(|context| xml::children(context, SAML, "AuthnContextClassRef").next());
-    let class = class.and_then(|class| class.text()).unwrap_or_default().trim().to_owned();
+    let class = xml::trim(class.and_then(|class| class.text()).unwrap_or_default());
     CLASSES.iter().filter(|(name, _)| *name == class).map(|(_, method)| (*method).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(attributes: &str) -> Map<String, Value> {
+        let text = format!("<a xmlns='{SAML}'><AttributeStatement>{attributes}</AttributeStatement></a>");
+        let name_id = NameId {
+            value: "alice".to_owned(),
+            format: None,
+            name_qualifier: None,
+            sp_name_qualifier: None,
+            session_index: None,
+        };
+        read(xml::parse(&text).unwrap().root_element(), &name_id).unwrap()
+    }
+
+    fn attribute(name: &str, friendly: &str, value: &str) -> String {
+        let value = format!("<AttributeValue>{value}</AttributeValue>");
+        format!("<Attribute Name='{name}' FriendlyName='{friendly}'>{value}</Attribute>")
+    }
+
+    #[test]
+    fn a_name_wins_over_a_known_name_and_that_over_a_friendly_name() {
+        let own = attribute("email", "x", "own@example.org");
+        let known = attribute("urn:oid:0.9.2342.19200300.100.1.3", "mail", "known@example.org");
+        let second = attribute("mail", "y", "second@example.org");
+        let friendly = attribute("urn:custom:nickname", "email", "friendly@example.org");
+        for (attributes, expected) in [
+            (format!("{friendly}{second}{known}{own}"), "own@example.org"),
+            (format!("{friendly}{second}{known}"), "known@example.org"),
+            (format!("{friendly}{second}"), "second@example.org"),
+            (friendly.clone(), "friendly@example.org"),
+        ] {
+            assert_eq!(claims(&attributes)["email"], expected, "{attributes}");
+        }
+    }
+
+    #[test]
+    fn a_friendly_name_names_one_attribute_that_has_no_readable_name() {
+        for attributes in [
+            // The name is readable, and is the name.
+            attribute("nickname", "groups", "admins"),
+            // A friendly name that pretends to be a formal one.
+            attribute("urn:custom:nickname", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1", "admins"),
+            // Two attributes of one friendly name.
+            attribute("urn:one", "groups", "staff") + &attribute("urn:two", "groups", "admins"),
+        ] {
+            let claims = claims(&attributes);
+            assert!(!claims.contains_key("groups"), "{claims:?}");
+            assert!(!claims.contains_key("urn:oid:1.3.6.1.4.1.5923.1.5.1.1"), "{claims:?}");
+        }
+    }
 }

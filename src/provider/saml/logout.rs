@@ -3,44 +3,32 @@
 
 use super::metadata::Provider;
 use super::subject::{NameId, NameIdError};
+use super::verification::SignatureMethod;
 use super::xml::{self, SAML, SAMLP};
 use super::{base64, decode, instant, signature};
 use crate::base::{Duration, Timestamp};
 use crate::provider::claims::SKEW;
 use crate::provider::{LogoutToken, ProviderError};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
-};
 use flate2::read::DeflateDecoder;
 use roxmltree::Node;
 use std::io::Read as _;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use std::sync::Arc;
 
 /// How old a request may be that tells no end of its own.
 const LONGEST: Duration = Duration::from_secs(300);
 /// What a message may swell to: the address that it came in was far shorter.
 const LARGEST: u64 = 64 * 1024;
 
-/// What may sign a query (SAML bindings, section 3.4.4.1; RFC 9231 for the names).
-const METHODS: [(&str, &dyn VerificationAlgorithm); 5] = [
-    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", &RSA_PKCS1_2048_8192_SHA256),
-    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha384", &RSA_PKCS1_2048_8192_SHA384),
-    ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha512", &RSA_PKCS1_2048_8192_SHA512),
-    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", &ECDSA_P256_SHA256_FIXED),
-    ("http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384", &ECDSA_P384_SHA384_FIXED),
-];
-
 /// How a message came.
-#[derive(Clone, Copy, Debug)]
-pub enum Arrived<'a> {
-    /// By HTTP-Redirect: the query as it came.
-    Query(&'a str),
-    /// By HTTP-POST: the form as it came.
-    Form(&'a str),
+#[derive(Clone, Debug)]
+pub enum Arrived {
+    /// By HTTP-Redirect: the raw query.
+    Query(Arc<str>),
+    /// By HTTP-POST: the raw form.
+    Form(Arc<str>),
 }
 
-impl Arrived<'_> {
+impl Arrived {
     /// Whether it claims to answer, rather than to ask.
     pub fn is_response(&self) -> bool {
         let (Self::Query(text) | Self::Form(text)) = self;
@@ -79,7 +67,7 @@ fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
 /// # Errors
 /// The failed check.
 pub fn judge(
-    arrived: Arrived<'_>,
+    arrived: &Arrived,
     provider: &Provider,
     here: &str,
     now: Timestamp,
@@ -98,7 +86,7 @@ pub fn judge(
     match arrived {
         Arrived::Query(_) => judge_message(document.root_element(), provider, here, now, relay_state),
         Arrived::Form(_) => {
-            let signed = signature::verified(&text, &document, &provider.certificates())?;
+            let signed = signature::verified(&document, &provider.keys)?;
             judge_message(xml::parse(&signed)?.root_element(), provider, here, now, relay_state)
         }
     }
@@ -115,7 +103,7 @@ fn judge_message(
         return Err(wrong("version", "the message is not of SAML 2.0"));
     }
     let issuer = xml::text(xml::one(root, SAML, "Issuer").map_err(|error| wrong("issuer", error))?)?;
-    if issuer.trim() != provider.entity_id {
+    if xml::trim(issuer) != provider.entity_id {
         return Err(wrong("issuer", format!("it is of `{issuer}`")));
     }
     // SAML bindings, sections 3.4.5.2 and 3.5.5.2: a signed message names where it goes.
@@ -219,25 +207,18 @@ fn check_query(query: &Parameters<'_>, provider: &Provider) -> Result<(), Provid
         return Err(wrong("form", "no encoding but DEFLATE is taken"));
     }
     let (Some(method), Some(signature)) = (query.decoded("SigAlg"), query.decoded("Signature")) else {
-        return Err(wrong("signature", "nothing is signed"));
+        return Err(signature::unsigned());
     };
-    let Some((_, algorithm)) = METHODS.iter().find(|(name, _)| *name == method) else {
-        return Err(wrong("signature", format!("its method `{method}` is not taken")));
+    let Some(algorithm) = SignatureMethod::named(&method) else {
+        return Err(wrong("signature", format!("the signature method `{method}` is not accepted")));
     };
     let signature = base64(&signature).ok_or_else(|| wrong("signature", "it is no base64"))?;
     let parts = [query.name()?, "RelayState", "SigAlg"];
     let parts = parts.iter().filter_map(|name| Some(format!("{name}={}", query.raw(name)?)));
     let signed = parts.collect::<Vec<_>>().join("&");
-    let good = provider.keys.iter().any(|key| {
-        let Ok((_, certificate)) = X509Certificate::from_der(key.certificate.der_data()) else {
-            return false;
-        };
-        let key = UnparsedPublicKey::new(*algorithm, &certificate.public_key().subject_public_key.data);
-        key.verify(signed.as_bytes(), &signature).is_ok()
-    });
-    match good {
+    match provider.keys.iter().any(|key| key.verifies(algorithm, signed.as_bytes(), &signature)) {
         true => Ok(()),
-        false => Err(wrong("signature", "no key of the provider's verifies it")),
+        false => Err(wrong("signature", "no key in the provider's metadata verifies it")),
     }
 }
 

@@ -1,18 +1,17 @@
 //! A provider's metadata (SAML metadata, section 2.4): who it is, where it is spoken with, and by which
 //! keys it signs.
 
+use super::verification::VerificationKey;
 use super::xml::{self, DS, MD, SAMLP};
 use super::{base64, instant, signature};
 use crate::base::Timestamp;
 use crate::provider::ProviderError;
 use roxmltree::{Document, Node};
-use samael::crypto::CertificateDer;
 use url::Url;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
-use x509_parser::public_key::PublicKey;
 
-/// Smaller keys of RSA can be broken by those who can afford it.
-const LEAST_RSA_BITS: usize = 2048;
+/// Signing keys of a provider: several during a rotation.
+const MAX_KEYS: usize = 32;
 
 /// How a message travels by the browser (SAML bindings, sections 3.4 and 3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +46,13 @@ pub struct Endpoint {
     pub response_location: Url,
 }
 
-/// A key by which a provider signs.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// Its certificate. Only the key in it counts: metadata vouches for it, and no authority.
-    pub certificate: CertificateDer,
-    /// When the certificate ends. Some providers go on with it all the same.
-    pub ends_at: Timestamp,
-}
-
 /// What is known of a provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// Its entity id.
     pub entity_id: String,
-    /// Its keys: several during a change.
-    pub keys: Vec<Key>,
+    /// Its keys: several during a rotation.
+    pub keys: Vec<VerificationKey>,
     /// Where a browser signs in.
     pub sign_on: Endpoint,
     /// Where a browser signs out.
@@ -73,13 +63,6 @@ pub struct Provider {
     pub valid_until: Option<Timestamp>,
 }
 
-impl Provider {
-    /// Its keys' certificates.
-    pub fn certificates(&self) -> Vec<CertificateDer> {
-        self.keys.iter().map(|key| key.certificate.clone()).collect()
-    }
-}
-
 fn wrong(why: impl std::fmt::Display) -> ProviderError {
     ProviderError::Unavailable(format!("its metadata cannot be used: {why}"))
 }
@@ -88,10 +71,10 @@ fn wrong(why: impl std::fmt::Display) -> ProviderError {
 ///
 /// # Errors
 /// [`ProviderError::Unavailable`] where a login could not be judged by it.
-pub fn read(text: &str, pinned: Option<&CertificateDer>, now: Timestamp) -> Result<Provider, ProviderError> {
+pub fn read(text: &str, pinned: Option<&VerificationKey>, now: Timestamp) -> Result<Provider, ProviderError> {
     let document = parse(text)?;
     let Some(pinned) = pinned else { return of(document.root_element(), now) };
-    let signed = signature::verified(text, &document, std::slice::from_ref(pinned)).map_err(wrong)?;
+    let signed = signature::verified(&document, std::slice::from_ref(pinned)).map_err(wrong)?;
     of(parse(&signed)?.root_element(), now)
 }
 
@@ -146,45 +129,49 @@ fn valid_until(descriptor: Node<'_, '_>) -> Result<Option<Timestamp>, ProviderEr
     Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().min())
 }
 
-/// The keys that sign: those whose use is signing, or not told (SAML metadata, section 2.4.1.1).
-fn keys(descriptor: Node<'_, '_>) -> Result<Vec<Key>, ProviderError> {
+/// The keys that sign: those whose use is signing, or absent (SAML metadata, section 2.4.1.1).
+fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError> {
     let descriptors = xml::children(descriptor, MD, "KeyDescriptor")
         .filter(|key| matches!(key.attribute("use"), None | Some("signing")));
     let info = descriptors.flat_map(|key| xml::children(key, DS, "KeyInfo"));
-    let data = info.flat_map(|info| xml::children(info, DS, "X509Data"));
-    let read = data.flat_map(|data| xml::children(data, DS, "X509Certificate")).map(|certificate| {
-        let der = base64(xml::text(certificate).map_err(wrong)?)
-            .ok_or_else(|| wrong("a certificate is no base64"))?;
-        key(der)
-    });
+    let mut certificates = Vec::new();
+    for data in info.flat_map(|info| xml::children(info, DS, "X509Data")) {
+        certificates.extend(leaves(data)?);
+        if certificates.len() > MAX_KEYS {
+            return Err(wrong(format!("it has more than {MAX_KEYS} signing keys")));
+        }
+    }
+    let read = certificates.iter().map(|der| VerificationKey::from_certificate(der).map_err(wrong));
     let (good, mut bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
     match (good.is_empty(), bad.is_empty()) {
-        // One that cannot be used beside those that can is none that would be asked.
+        // A key that cannot be used is of no matter beside those that can.
         (false, _) | (true, true) => Ok(good.into_iter().flatten().collect()),
         (true, false) => bad.swap_remove(0).map(|key| vec![key]),
     }
 }
 
-/// A key by its certificate.
-///
-/// # Errors
-/// Where it is none, or its key is too weak or of a kind that is not taken.
-pub fn key(der: Vec<u8>) -> Result<Key, ProviderError> {
-    let (_, certificate) =
-        X509Certificate::from_der(&der).map_err(|_| wrong("a certificate cannot be read"))?;
-    match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= LEAST_RSA_BITS => {}
-        Ok(PublicKey::EC(point)) if point.key_size() >= 256 => {}
-        Ok(PublicKey::RSA(rsa)) => {
-            return Err(wrong(format!(
-                "a key has {} bits; less than {LEAST_RSA_BITS} are not taken",
-                rsa.key_size()
-            )));
-        }
-        _ => return Err(wrong("a key is neither of RSA nor of an elliptic curve that is taken")),
-    }
-    let ends_at = Timestamp::from_seconds(certificate.validity().not_after.timestamp());
-    Ok(Key { certificate: der.into(), ends_at })
+/// The certificates of an `X509Data` whose keys sign. XML Signature 1.1, section 4.5.4: all of them "MUST relate to the
+/// validation key by either containing it or being part of a certification chain that terminates in a certificate
+/// containing the validation key". The authorities of that chain sign certificates, not messages.
+fn leaves(data: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
+    let read =
+        |node| base64(xml::text(node).map_err(wrong)?).ok_or_else(|| wrong("a certificate is not base64"));
+    let all = xml::children(data, DS, "X509Certificate").take(MAX_KEYS + 1).map(read);
+    let mut all = all.collect::<Result<Vec<_>, _>>()?;
+    let names = |der: &Vec<u8>| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some((certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec()))
+    };
+    // Certificates that are issued by another of them; a provider's old and new one may both be self-signed, and
+    // have the same name.
+    let issuers: Vec<Vec<u8>> = all
+        .iter()
+        .filter_map(names)
+        .filter(|(subject, issuer)| subject != issuer)
+        .map(|(_, issuer)| issuer)
+        .collect();
+    all.retain(|der| names(der).is_none_or(|(subject, _)| !issuers.contains(&subject)));
+    Ok(all)
 }
 
 /// The endpoint called `service`, by redirect where that is offered.

@@ -1,10 +1,11 @@
 //! SAML 2.0, web browser SSO and single logout profiles, as the service provider.
 //!
-//! xmlsec, by samael, verifies signatures; everything else that a message must hold to is judged here, by
-//! our clock, and a message is read strictly before xmlsec sees it. What is read afterwards is what was
-//! signed.
+//! A message is parsed once, strictly and within limits, into the tree that its signatures are verified over. What is
+//! read afterwards is the canonical text of what was signed. Nothing that a message names is fetched or executed.
 
 mod attributes;
+mod bounds;
+mod canonical;
 mod encryption;
 mod key;
 mod logout;
@@ -14,6 +15,8 @@ mod own_metadata;
 mod response;
 mod signature;
 mod subject;
+mod verification;
+mod workers;
 mod xml;
 
 pub use key::{KeyError, OwnKey};
@@ -34,10 +37,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use messages::Speaker;
 use response::Expected;
-use samael::crypto::CertificateDer;
 use std::path::Path;
 use std::sync::Arc;
 use subject::NameId;
+use verification::VerificationKey;
 
 /// How large a response may be. One with a thousand groups has some hundred kilobytes.
 const LARGEST: usize = 256 * 1024;
@@ -58,7 +61,7 @@ pub struct Own {
 /// A SAML identity provider, seen by its service provider.
 pub struct Saml {
     settings: config::Saml,
-    own: Own,
+    own: Arc<Own>,
     kept: Kept<metadata::Provider>,
     /// Our metadata as it was signed last, and for which of our addresses: anybody may ask for it.
     written: ArcSwapOption<((String, String), Arc<str>)>,
@@ -88,7 +91,7 @@ fn decode(message: &str) -> Result<String, ProviderError> {
 
 /// SAML core, section 1.3.3: a time, in UTC.
 fn instant(text: Option<&str>) -> Option<Timestamp> {
-    let text = text?.trim();
+    let text = xml::trim(text?);
     let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
     (at.offset().local_minus_utc() == 0).then(|| Timestamp::from_millis(at.timestamp_millis()))
 }
@@ -103,7 +106,7 @@ impl Saml {
     ) -> Self {
         let kept = Kept::new(settings.metadata.to_string(), None, clock.clone());
         let written = ArcSwapOption::empty();
-        Self { settings, own, kept, written, outbound, clock, entropy }
+        Self { settings, own: Arc::new(own), kept, written, outbound, clock, entropy }
     }
 
     async fn metadata(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
@@ -144,7 +147,12 @@ impl Saml {
         };
         let text = String::from_utf8(bytes).map_err(|_| unavailable("its metadata is no UTF-8".into()))?;
         let pinned = self.settings.metadata_certificate.as_deref().map(pinned).transpose()?;
-        let known = metadata::read(&text, pinned.as_ref(), self.clock.now())?;
+        let now = self.clock.now();
+        let read = workers::run(move || metadata::read(&text, pinned.as_ref(), now)).await;
+        let known = read.map_err(|error| match error {
+            ProviderError::Overloaded => unavailable(error.to_string()),
+            error => error,
+        })?;
         for line in warnings(&known, self.clock.now()) {
             tracing::warn!(provider = known.entity_id, "{line}");
         }
@@ -155,35 +163,54 @@ impl Saml {
         Speaker { entity_id: &self.own.entity_id, clock: &*self.clock, entropy: &*self.entropy }
     }
 
-    fn judge(
+    /// Validates a response by the metadata `known`.
+    async fn judge(
         &self,
-        text: &str,
+        text: &Arc<str>,
         callback: &Callback<'_>,
-        known: &metadata::Provider,
+        known: Arc<metadata::Provider>,
     ) -> Result<response::Judged, ProviderError> {
-        let keys = known.certificates();
-        response::judge(
-            text,
-            &Expected {
-                provider: &known.entity_id,
-                keys: &keys,
-                audience: &self.own.entity_id,
-                acs: callback.redirect_uri,
-                request_id: callback.pending.map(|pending| &*pending.nonce),
-                decryption: self.own.key.decryption(),
-                encrypted: self.settings.encrypted_responses,
-                now: self.clock.now(),
-            },
-        )
+        let (text, own, now) = (text.clone(), self.own.clone(), self.clock.now());
+        let encrypted = self.settings.encrypted_responses;
+        let acs = callback.redirect_uri.to_owned();
+        let request_id = callback.pending.map(|pending| pending.nonce.clone());
+        workers::run(move || {
+            response::judge(
+                &text,
+                &Expected {
+                    provider: &known.entity_id,
+                    keys: &known.keys,
+                    audience: &own.entity_id,
+                    acs: &acs,
+                    request_id: request_id.as_deref(),
+                    decryption: own.key.decryption(),
+                    encrypted,
+                    now,
+                },
+            )
+        })
+        .await
+    }
+
+    /// Validates a logout message by the metadata `known`.
+    async fn judge_logout(
+        &self,
+        arrived: &Arrived,
+        here: &str,
+        known: Arc<metadata::Provider>,
+    ) -> Result<Told, ProviderError> {
+        let (arrived, here, now) = (arrived.clone(), here.to_owned(), self.clock.now());
+        workers::run(move || logout::judge(&arrived, &known, &here, now)).await
     }
 }
 
 /// The certificate that metadata must be signed by.
-fn pinned(file: &Path) -> Result<CertificateDer, ProviderError> {
+fn pinned(file: &Path) -> Result<VerificationKey, ProviderError> {
     use rustls::pki_types::pem::PemObject as _;
     let der = rustls::pki_types::CertificateDer::from_pem_file(file)
         .map_err(|error| ProviderError::Unavailable(format!("{}: {error}", file.display())))?;
-    Ok(metadata::key(der.to_vec())?.certificate)
+    VerificationKey::from_certificate(&der)
+        .map_err(|error| ProviderError::Unavailable(format!("{}: {error}", file.display())))
 }
 
 /// What an administrator should know before it is too late.
@@ -193,12 +220,12 @@ fn warnings(known: &metadata::Provider, now: Timestamp) -> Vec<String> {
     if let Some(until) = known.valid_until.filter(|until| now.plus(SOON) >= *until) {
         lines.push(format!("its metadata counts for {} more day(s): logins fail then", days(until)));
     }
-    for key in known.keys.iter().filter(|key| now.plus(SOON) >= key.ends_at) {
-        lines.push(match now >= key.ends_at {
+    for key in known.keys.iter().filter(|key| now.plus(SOON) >= key.expires_at) {
+        lines.push(match now >= key.expires_at {
             true => {
                 "a signing certificate of its metadata has ended: ask whether a new one is to come".to_owned()
             }
-            false => format!("a signing certificate of its metadata ends in {} day(s)", days(key.ends_at)),
+            false => format!("a signing certificate of its metadata ends in {} day(s)", days(key.expires_at)),
         });
     }
     lines
@@ -226,13 +253,13 @@ impl Provider for Saml {
             .parameters
             .get("SAMLResponse")
             .ok_or_else(|| ProviderError::invalid("form", "there is no SAMLResponse"))?;
-        let text = decode(message)?;
+        let text: Arc<str> = decode(message)?.into();
         let known = self.metadata().await?;
-        let mut judged = self.judge(&text, &callback, &known);
+        let mut judged = self.judge(&text, &callback, known.clone()).await;
         let mut issuer = known.entity_id.clone();
         if matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             let known = self.after_unknown_key().await?;
-            judged = self.judge(&text, &callback, &known);
+            judged = self.judge(&text, &callback, known.clone()).await;
             issuer = known.entity_id.clone();
         }
         let judged = judged?;
@@ -268,13 +295,12 @@ impl Provider for Saml {
         Err(ProviderError::invalid("logout_token", "this provider speaks SAML"))
     }
 
-    async fn logout_message(&self, arrived: Arrived<'_>, here: &str) -> Result<Told, ProviderError> {
-        let known = self.metadata().await?;
-        let judged = logout::judge(arrived, &known, here, self.clock.now());
+    async fn logout_message(&self, arrived: Arrived, here: &str) -> Result<Told, ProviderError> {
+        let judged = self.judge_logout(&arrived, here, self.metadata().await?).await;
         if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             return judged;
         }
-        logout::judge(arrived, &*self.after_unknown_key().await?, here, self.clock.now())
+        self.judge_logout(&arrived, here, self.after_unknown_key().await?).await
     }
 
     async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<Onward> {
@@ -290,7 +316,7 @@ impl Provider for Saml {
         {
             return Some(written.1.clone());
         }
-        let Own { entity_id, key } = &self.own;
+        let Own { entity_id, key } = &*self.own;
         let text = own_metadata::write(entity_id, acs, logout, self.settings.request_signing, key).ok()?;
         let text: Arc<str> = text.into();
         self.written.store(Some(Arc::new((place, text.clone()))));

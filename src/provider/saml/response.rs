@@ -3,15 +3,16 @@
 //! its check.
 
 use super::subject::{NameId, NameIdError};
+use super::verification::VerificationKey;
 use super::xml::{self, SAML, SAMLP};
 use super::{attributes, encryption, instant, signature};
 use crate::base::{Duration, Timestamp};
 use crate::provider::ProviderError;
 use crate::provider::claims::SKEW;
 use aws_lc_rs::rsa::OaepPrivateDecryptingKey;
-use roxmltree::Node;
-use samael::crypto::CertificateDer;
+use roxmltree::{Document, Node};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
 const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
@@ -24,7 +25,7 @@ pub struct Expected<'a> {
     /// The provider's entity id.
     pub provider: &'a str,
     /// Its keys.
-    pub keys: &'a [CertificateDer],
+    pub keys: &'a [VerificationKey],
     /// Ours.
     pub audience: &'a str,
     /// Where the response was sent to.
@@ -76,14 +77,14 @@ pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderErro
         return match xml::children(root, SAML, "Assertion").next() {
             Some(assertion) if signature::is_signed(assertion) => {
                 refuse_plain(expected)?;
-                judge_signed(text, expected)
+                judge_signed(&document, expected)
             }
-            Some(_) => Err(wrong("signature", "nothing is signed")),
+            Some(_) => Err(signature::unsigned()),
             None => judge_encrypted(root, expected, true),
         };
     }
     // From here on the message is what was signed, and not what came.
-    let signed = signature::verified(text, &document, expected.keys)?;
+    let signed = signature::verified(&document, expected.keys)?;
     let document = xml::parse(&signed)?;
     let root = document.root_element();
     check_shape(root)?;
@@ -98,8 +99,8 @@ pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderErro
 }
 
 /// The assertion alone carries a signature, in a message or by itself.
-fn judge_signed(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
-    let signed = signature::verified(text, &xml::parse(text)?, expected.keys)?;
+fn judge_signed(document: &Document<'_>, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+    let signed = signature::verified(document, expected.keys)?;
     let document = xml::parse(&signed)?;
     judge_assertion(document.root_element(), expected)
 }
@@ -112,16 +113,16 @@ fn judge_encrypted(
 ) -> Result<Judged, ProviderError> {
     let encrypted = xml::one(response, SAML, "EncryptedAssertion")?;
     let text = encryption::decrypted(encrypted, expected.decryption)?;
-    let text = xml::with_namespaces_of(encrypted, &text);
+    let text = Zeroizing::new(xml::in_place_of(encrypted, &text)?);
     let document = xml::parse(&text)?;
-    let root = document.root_element();
-    if assertions(root) != 1 {
+    let assertion = xml::placed(&document)?;
+    if assertions(assertion) != 1 {
         return Err(wrong("shape", "there must be one assertion"));
     }
-    if must_be_signed || signature::is_signed(root) {
-        return judge_signed(&text, expected);
+    if must_be_signed || signature::is_signed(assertion) {
+        return judge_signed(&document, expected);
     }
-    judge_assertion(root, expected)
+    judge_assertion(assertion, expected)
 }
 
 fn refuse_plain(expected: &Expected<'_>) -> Result<(), ProviderError> {
@@ -201,7 +202,7 @@ fn check_issuer(issuer: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), Pro
     // SAML profiles, section 4.1.4.2: the format "MUST be omitted or have a value of
     // urn:oasis:names:tc:SAML:2.0:nameid-format:entity".
     let format = issuer.attribute("Format").is_none_or(|format| format == ENTITY);
-    let text = xml::text(issuer)?.trim();
+    let text = xml::trim(xml::text(issuer)?);
     match format && text == expected.provider {
         true => Ok(()),
         false => Err(wrong("issuer", format!("it is of `{text}`"))),
@@ -326,7 +327,7 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
                 let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
                 // "the SAML assertion is addressed to one or more specific audiences": each restriction
                 // must name us, since all of them count.
-                if !audiences.iter().any(|audience| audience.trim() == expected.audience) {
+                if !audiences.iter().any(|audience| xml::trim(audience) == expected.audience) {
                     return Err(wrong("audience", format!("it is for {}", audiences.join(", "))));
                 }
             }

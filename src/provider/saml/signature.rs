@@ -1,28 +1,26 @@
-//! XML signatures. What is read afterwards is what was digested, byte for byte: the primitive hands back
-//! the canonical text that it verified, and nothing else of the message is looked at again.
+//! XML signatures, verified over the tree that everything else is read from. What is read afterwards is the
+//! canonical text that was digested, and nothing else of the message.
 
-use super::xml::{self, DS};
+use super::base64;
+use super::canonical::{self, canonicalize};
+use super::verification::{SignatureMethod, VerificationKey, digest_algorithm};
+use super::xml::{self, DS, EXCLUSIVE};
 use crate::provider::ProviderError;
+use aws_lc_rs::digest;
 use roxmltree::{Document, Node};
-use samael::crypto::{
-    AllowedSignatureAlgorithm as Allowed, CertificateDer, Crypto, CryptoProvider, ReduceMode,
-};
 
-const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
+const WITH_COMMENTS: &str = "http://www.w3.org/2001/10/xml-exc-c14n#WithComments";
 const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
-
-/// What may sign: RSA and ECDSA with SHA-256 or better. SHA-1 and HMAC are not among them.
-const METHODS: [Allowed; 6] = [
-    Allowed::RsaSha256,
-    Allowed::RsaSha384,
-    Allowed::RsaSha512,
-    Allowed::EcdsaSha256,
-    Allowed::EcdsaSha384,
-    Allowed::EcdsaSha512,
-];
+/// Prefixes of an `InclusiveNamespaces`.
+const MAX_PREFIXES: usize = 32;
 
 fn wrong(detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid("signature", detail)
+}
+
+/// The failed check of a message without a signature.
+pub fn unsigned() -> ProviderError {
+    ProviderError::invalid("unsigned", "nothing is signed")
 }
 
 /// Whether `element` carries a signature of its own.
@@ -30,19 +28,23 @@ pub fn is_signed(element: Node<'_, '_>) -> bool {
     xml::children(element, DS, "Signature").next().is_some()
 }
 
-/// Verifies every signature in `text`, whose document is `document`, by `keys`, and answers the canonical
-/// text of what was signed: the outermost element where several are.
+/// Verifies every signature in `document` by `keys`, and returns the canonical text of what was signed: the outermost
+/// element where several are.
 ///
 /// # Errors
-/// The failed check `signature`, where any signature is not good, or stands where none belongs.
-pub fn verified(
-    text: &str,
-    document: &Document<'_>,
-    keys: &[CertificateDer],
-) -> Result<String, ProviderError> {
+/// The failed check `signature`, where any signature is not good, or stands where none belongs; `unsigned`, where
+/// there is none.
+pub fn verified(document: &Document<'_>, keys: &[VerificationKey]) -> Result<String, ProviderError> {
     let root = document.root_element();
-    let mut signatures = 0;
-    for signature in document.descendants().filter(|node| xml::is(*node, DS, "Signature")) {
+    let signatures: Vec<_> = document.descendants().filter(|node| xml::is(*node, DS, "Signature")).collect();
+    if signatures.is_empty() {
+        return Err(unsigned());
+    }
+    if keys.is_empty() {
+        return Err(wrong("the provider's metadata has no key to verify by"));
+    }
+    let mut outermost = None;
+    for signature in signatures {
         let Some(parent) = signature.parent_element() else { return Err(wrong("it signs nothing")) };
         // SAML core, section 5.4.1: a signature signs the element in which it stands.
         let placed = parent == root
@@ -51,64 +53,147 @@ pub fn verified(
             return Err(wrong("it stands where none belongs"));
         }
         xml::at_most_one(parent, DS, "Signature").map_err(|_| wrong("an element has two"))?;
-        check_form(signature, parent)?;
-        signatures += 1;
+        let signed = Signature::read(signature, parent)?.verified(signature, parent, keys)?;
+        if outermost.is_none() || parent == root {
+            outermost = Some(signed);
+        }
     }
-    if signatures == 0 {
-        return Err(wrong("nothing is signed"));
-    }
-    if keys.is_empty() {
-        return Err(wrong("the provider's metadata has no key to verify by"));
-    }
-    // A key of another kind is an error to the primitive, and keeps it from trying the next one.
-    let mut tried = std::iter::once(keys).chain(keys.chunks(1)).map(|keys| {
-        Crypto::reduce_xml_to_signed_with_allowed_algorithms(
-            text,
-            keys,
-            ReduceMode::PreDigest,
-            Some(&METHODS),
-        )
-    });
-    tried.find_map(Result::ok).ok_or_else(|| wrong("no key of the provider's verifies it"))
+    outermost.ok_or_else(unsigned)
 }
 
-/// SAML core, section 5.4: one reference, to the very element in which the signature stands, by the two
-/// transforms that SAML knows.
-fn check_form(signature: Node<'_, '_>, parent: Node<'_, '_>) -> Result<(), ProviderError> {
-    let names: Vec<&str> =
-        signature.children().filter(Node::is_element).map(|child| child.tag_name().name()).collect();
-    if !matches!(
-        names.as_slice(),
-        ["SignedInfo", "SignatureValue"] | ["SignedInfo", "SignatureValue", "KeyInfo"]
-    ) {
-        return Err(wrong(format!("it is made of {}", names.join(", "))));
-    }
-    let info = xml::one(signature, DS, "SignedInfo").map_err(wrong)?;
-    let algorithm = |node: Node<'_, '_>| node.attribute("Algorithm").unwrap_or_default().to_owned();
+/// A signature as SAML core, section 5.4, has it: one reference, to the very element in which the signature stands.
+struct Signature<'a, 'i> {
+    info: Node<'a, 'i>,
+    canonicalization: canonical::Method,
+    method: SignatureMethod,
+    value: Vec<u8>,
+    /// How the element is canonicalized. Comments never stay: XML Signature 1.1, section 4.4.3.3, has a reference by
+    /// a bare id refer to an element without comments.
+    transform: canonical::Method,
+    digest: &'static digest::Algorithm,
+    digest_value: Vec<u8>,
+}
 
-    let canonical = xml::one(info, DS, "CanonicalizationMethod").map_err(wrong)?;
-    if algorithm(canonical) != EXCLUSIVE {
-        return Err(wrong(format!("its canonicalization is `{}`", algorithm(canonical))));
+impl<'a, 'i> Signature<'a, 'i> {
+    fn read(signature: Node<'a, 'i>, parent: Node<'a, 'i>) -> Result<Self, ProviderError> {
+        let (info, value) = match *elements(signature)? {
+            [("SignedInfo", info), ("SignatureValue", value)]
+            | [("SignedInfo", info), ("SignatureValue", value), ("KeyInfo", _)] => (info, value),
+            _ => return Err(wrong("it is not made of SignedInfo, SignatureValue and KeyInfo")),
+        };
+        let [
+            ("CanonicalizationMethod", canonicalization),
+            ("SignatureMethod", method),
+            ("Reference", reference),
+        ] = *elements(info)?
+        else {
+            return Err(wrong("its SignedInfo must have one canonicalization, one method and one reference"));
+        };
+        let [("Transforms", transforms), ("DigestMethod", digest), ("DigestValue", digest_value)] =
+            *elements(reference)?
+        else {
+            return Err(wrong("its reference must have transforms, a digest method and a digest"));
+        };
+        let [("Transform", enveloped), ("Transform", exclusive)] = *elements(transforms)? else {
+            return Err(wrong("it must have two transforms"));
+        };
+
+        // SAML core, section 5.4.2: "Signatures MUST contain a single <ds:Reference> containing a same-document
+        // reference to the ID attribute value of the root element of the assertion or protocol message being signed."
+        let id = parent.attribute("ID").unwrap_or_default();
+        if id.is_empty() || reference.attribute("URI") != Some(&format!("#{id}")) {
+            return Err(wrong("it does not refer to the element in which it stands"));
+        }
+        if algorithm(enveloped) != ENVELOPED || enveloped.has_children() {
+            return Err(wrong(format!("its first transform is `{}`", algorithm(enveloped))));
+        }
+        let method_uri = algorithm(method);
+        let digest_uri = algorithm(digest);
+        Ok(Self {
+            info,
+            canonicalization: exclusive_method(canonicalization)?,
+            method: SignatureMethod::named(method_uri)
+                .filter(|_| !method.has_children())
+                .ok_or_else(|| wrong(format!("the signature method `{method_uri}` is not accepted")))?,
+            value: decoded(value)?,
+            transform: canonical::Method { comments: false, ..exclusive_method(exclusive)? },
+            digest: digest_algorithm(digest_uri)
+                .filter(|_| !digest.has_children())
+                .ok_or_else(|| wrong(format!("the digest method `{digest_uri}` is not accepted")))?,
+            digest_value: decoded(digest_value)?,
+        })
     }
-    let method = xml::one(info, DS, "SignatureMethod").map_err(wrong)?;
-    if !METHODS.iter().any(|allowed| allowed.signature_uri() == algorithm(method)) {
-        return Err(wrong(format!("its method `{}` is not taken", algorithm(method))));
+
+    /// The canonical text of `parent`. The signature comes first: nothing large is canonicalized for a message that
+    /// no key of the provider's signed.
+    fn verified(
+        &self,
+        signature: Node<'_, '_>,
+        parent: Node<'_, '_>,
+        keys: &[VerificationKey],
+    ) -> Result<String, ProviderError> {
+        let too_long = |_| wrong("its canonical form is too long");
+        let info = canonicalize(self.info, None, &self.canonicalization).map_err(too_long)?;
+        if !keys.iter().any(|key| key.verifies(self.method, info.as_bytes(), &self.value)) {
+            return Err(wrong("no key in the provider's metadata verifies it"));
+        }
+        let text = canonicalize(parent, Some(signature.id()), &self.transform).map_err(too_long)?;
+        match digest::digest(self.digest, text.as_bytes()).as_ref() == self.digest_value {
+            true => Ok(text),
+            false => {
+                Err(wrong("the digest of the signed element differs: it was changed after it was signed"))
+            }
+        }
     }
-    let reference = xml::one(info, DS, "Reference").map_err(wrong)?;
-    // "Signatures MUST contain a single <ds:Reference> containing a same-document reference to the ID
-    // attribute value of the root element of the assertion or protocol message being signed."
-    let id = parent.attribute("ID").unwrap_or_default();
-    if id.is_empty() || reference.attribute("URI") != Some(&format!("#{id}")) {
-        return Err(wrong("it does not refer to the element in which it stands"));
+}
+
+/// The child elements of an element of a signature, by name: of XML Signature's namespace, and nothing between them
+/// but white space.
+fn elements<'a, 'i>(node: Node<'a, 'i>) -> Result<Vec<(&'a str, Node<'a, 'i>)>, ProviderError> {
+    let mut found = Vec::new();
+    for child in node.children() {
+        if child.is_element() && child.tag_name().namespace() == Some(DS) {
+            found.push((child.tag_name().name(), child));
+        } else if !(child.is_comment()
+            || child.is_text() && xml::trim(child.text().unwrap_or_default()).is_empty())
+        {
+            return Err(wrong(format!("its {} holds what does not belong there", node.tag_name().name())));
+        }
     }
-    let transforms = xml::one(reference, DS, "Transforms").map_err(wrong)?;
-    let transforms: Vec<String> = transforms.children().filter(Node::is_element).map(algorithm).collect();
-    if transforms != [ENVELOPED, EXCLUSIVE] {
-        return Err(wrong(format!("its transforms are {}", transforms.join(", "))));
+    Ok(found)
+}
+
+fn algorithm<'a>(node: Node<'a, '_>) -> &'a str {
+    node.attribute("Algorithm").unwrap_or_default()
+}
+
+fn decoded(node: Node<'_, '_>) -> Result<Vec<u8>, ProviderError> {
+    base64(xml::text(node).map_err(wrong)?).ok_or_else(|| wrong("it holds what is not base64"))
+}
+
+/// The canonicalization that `node` names (Exclusive XML Canonicalization 1.0, section 4): with its one parameter, a
+/// list of prefixes.
+fn exclusive_method(node: Node<'_, '_>) -> Result<canonical::Method, ProviderError> {
+    let comments = match algorithm(node) {
+        EXCLUSIVE => false,
+        WITH_COMMENTS => true,
+        other => return Err(wrong(format!("the canonicalization `{other}` is not accepted"))),
+    };
+    let mut prefixes = Vec::new();
+    for child in node.children() {
+        if child.is_text() && xml::trim(child.text().unwrap_or_default()).is_empty() {
+            continue;
+        }
+        if !prefixes.is_empty() || !xml::is(child, EXCLUSIVE, "InclusiveNamespaces") || child.has_children() {
+            return Err(wrong("a canonicalization has more than one list of prefixes"));
+        }
+        let list = child.attribute("PrefixList").unwrap_or_default().split([' ', '\t', '\r', '\n']);
+        let list = list.filter(|prefix| !prefix.is_empty()).take(MAX_PREFIXES + 1);
+        // "The default namespace is indicated by the token #default."
+        prefixes = list.map(|prefix| if prefix == "#default" { "" } else { prefix }.to_owned()).collect();
+        if prefixes.len() > MAX_PREFIXES {
+            return Err(wrong(format!("a list has more than {MAX_PREFIXES} prefixes")));
+        }
     }
-    let digest = xml::one(reference, DS, "DigestMethod").map_err(wrong)?;
-    if !METHODS.iter().any(|allowed| allowed.digest_uri() == algorithm(digest)) {
-        return Err(wrong(format!("its digest `{}` is not taken", algorithm(digest))));
-    }
-    Ok(())
+    Ok(canonical::Method { comments, prefixes })
 }

@@ -50,7 +50,7 @@ impl NameId {
         let read = |error| NameIdError(format!("{error}"));
         let name_id = xml::one(node, SAML, "NameID").map_err(read)?;
         // Some providers write it on a line of its own.
-        let value = xml::text(name_id).map_err(read)?.trim().to_owned();
+        let value = xml::trim(xml::text(name_id).map_err(read)?).to_owned();
         if value.is_empty() || value.len() > LONGEST || value.chars().any(char::is_control) {
             return Err(NameIdError("it is empty, too long, or holds control characters".into()));
         }
@@ -62,5 +62,23 @@ impl NameId {
             sp_name_qualifier: attribute("SPNameQualifier"),
             session_index: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_white_space_of_xml_is_no_part_of_a_name() {
+        let name = |text: &str| {
+            let text = format!("<Subject xmlns='{SAML}'><NameID>{text}</NameID></Subject>");
+            NameId::of(xml::parse(&text).unwrap().root_element()).map(|name_id| name_id.value).ok()
+        };
+        assert_eq!(name("\n  alice\t").as_deref(), Some("alice"));
+        for other in ["\u{a0}alice", "alice\u{2028}", "\u{3000}alice", "alice\u{2003}"] {
+            assert_eq!(name(other).as_deref(), Some(other));
+        }
+        assert_eq!(name("alice&#x85;"), None);
     }
 }

@@ -1,6 +1,6 @@
-//! XML as SAML messages may bring it, read once and strictly before any other reader sees it: what two
-//! readers could take in two ways goes no further.
+//! XML of SAML messages and metadata: one strict parser, whose tree is both what is verified and what is read.
 
+use super::bounds;
 use crate::provider::ProviderError;
 use roxmltree::{Document, Node, NodeType, ParsingOptions};
 use std::collections::HashSet;
@@ -13,14 +13,15 @@ pub const SAML: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 pub const MD: &str = "urn:oasis:names:tc:SAML:2.0:metadata";
 /// XML Signature.
 pub const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
+/// Exclusive XML Canonicalization: the algorithm, and the namespace of its parameter.
+pub const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 /// XML Encryption.
 pub const XENC: &str = "http://www.w3.org/2001/04/xmlenc#";
 /// XML Encryption 1.1.
 pub const XENC11: &str = "http://www.w3.org/2009/xmlenc11#";
 
-/// A message with a thousand groups has some thousand nodes.
-const MOST_NODES: u32 = 30_000;
-const DEEPEST: usize = 40;
+/// Bytes of a name. The parser keeps lengths of names in 16 bits.
+const MAX_NAME: usize = 512;
 
 fn wrong(detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid("xml", detail)
@@ -43,29 +44,27 @@ pub fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
     Ok(document)
 }
 
-/// The same for what people may have commented on.
+/// Parses XML that may hold comments and processing instructions.
 ///
 /// # Errors
 /// A failed check, `xml` or `id`.
 pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
+    bounds::check(text).map_err(wrong)?;
     check_declaration(text)?;
-    let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
+    // Namespaces in XML 1.0, section 3: `xmlns` is no prefix's local name, nor a prefix that is declared. The parser
+    // takes `p:xmlns` for a declaration of the default namespace.
+    if text.contains(":xmlns") {
+        return Err(wrong("it has a qualified name whose local part is `xmlns`"));
+    }
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: bounds::MAX_NODES, ..Default::default() };
     let document = Document::parse_with_options(text, options).map_err(wrong)?;
     let mut ids = HashSet::new();
-    for node in document.descendants().filter(|node| node.is_element()) {
-        if node.ancestors().take(DEEPEST + 1).count() > DEEPEST {
+    for node in document.descendants().filter(Node::is_element) {
+        if node.ancestors().take(bounds::MAX_DEPTH + 1).count() > bounds::MAX_DEPTH {
             return Err(wrong("its elements are too deep"));
         }
-        // xmlsec looks an attribute up by its local name alone: `x:URI` would be its `URI`, and a signature's
-        // reference, before any key is asked, an address that it fetches.
-        let mut locals = HashSet::new();
-        if let Some(twice) = node.attributes().find(|attribute| !locals.insert(attribute.name())) {
-            return Err(wrong(format!("an element has two attributes that are called {}", twice.name())));
-        }
-        if node.tag_name().namespace() == Some(DS) && node.attributes().any(|a| a.namespace().is_some()) {
-            return Err(wrong("an element of a signature has an attribute of another namespace"));
-        }
-        // Signatures are found by id, and readers differ in what they take for one: `ID`, `Id`, `id`,
+        check_names(node)?;
+        // Signatures refer to an element by its id, and readers differ in what they take for one: `ID`, `Id`, `id`,
         // `xml:id`.
         for attribute in node.attributes().filter(|a| a.name().eq_ignore_ascii_case("id")) {
             if !ids.insert(attribute.value().to_owned()) {
@@ -77,8 +76,27 @@ pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
     Ok(document)
 }
 
-/// A text may begin by saying in which encoding it is, which one reader believes and another one ignores: what
-/// is text in UTF-8 can be elements in UTF-7.
+/// Refuses names of an element that readers of XML could resolve differently.
+fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
+    // Namespaces in XML 1.0, section 3, "No Prefix Undeclaring": "In a namespace declaration for a prefix (i.e., where
+    // the NSAttName is a PrefixedAttName), the attribute value MUST NOT be empty."
+    if element.namespaces().any(|namespace| namespace.name().is_some() && namespace.uri().is_empty()) {
+        return Err(wrong("it declares a prefix for no namespace"));
+    }
+    // XML 1.0, section 3.1: "An attribute name MUST NOT appear more than once in the same start-tag". The parser lets `xmlns` pass.
+    if element.namespaces().filter(|namespace| namespace.name().is_none()).count() > 1 {
+        return Err(wrong("an element declares two default namespaces"));
+    }
+    if element.tag_name().name().len() > MAX_NAME
+        || element.attributes().any(|attribute| attribute.range_qname().len() > MAX_NAME)
+    {
+        return Err(wrong(format!("a name has more than {MAX_NAME} bytes")));
+    }
+    Ok(())
+}
+
+/// Refuses an XML declaration of any encoding but UTF-8: text in UTF-8 can be elements in UTF-7, to a reader that
+/// follows the declaration.
 fn check_declaration(text: &str) -> Result<(), ProviderError> {
     let text = text.trim_start_matches('\u{feff}');
     let Some(rest) = text.strip_prefix("<?xml") else { return Ok(()) };
@@ -148,20 +166,48 @@ pub fn text<'a>(node: Node<'a, '_>) -> Result<&'a str, ProviderError> {
     Ok(node.text().unwrap_or_default())
 }
 
-/// An element's text that stood at `place`, with the namespaces that it could take for granted there (XML
-/// Encryption 1.1, section 4.4: what is encrypted is a part of a document). A signature within covers those
-/// that the element uses.
-pub fn with_namespaces_of(place: Node<'_, '_>, text: &str) -> String {
-    let Some(end) = text.find('>') else { return text.to_owned() };
-    let tag = &text[..end];
-    let missing: String = place
+/// `text` without XML's white space around it (XML 1.0, section 2.3). Other white space is part of a value.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
+}
+
+/// Wraps what was encrypted at `place` into an element that declares the namespaces in scope there (XML Encryption
+/// 1.1, section 4.4: the decrypted element replaces the encrypted one in its document).
+///
+/// # Errors
+/// A failed check `xml`, where `text` is not one element.
+pub fn in_place_of(place: Node<'_, '_>, text: &str) -> Result<String, ProviderError> {
+    let text = trim(text.trim_start_matches('\u{feff}'));
+    check_declaration(text)?;
+    // A declaration is only allowed where a document begins.
+    let text = match text.strip_prefix("<?xml") {
+        Some(rest) => rest.split_once("?>").map_or("", |(_, element)| element),
+        None => text,
+    };
+    let declarations: String = place
         .namespaces()
-        .filter_map(|namespace| Some((namespace.name()?, namespace.uri())))
-        .filter(|(prefix, _)| *prefix != "xml" && !tag.contains(&format!("xmlns:{prefix}=")))
-        .map(|(prefix, uri)| format!(" xmlns:{prefix}=\"{}\"", escaped_value(uri)))
+        .filter(|namespace| namespace.name() != Some("xml"))
+        .map(|namespace| match namespace.name() {
+            Some(prefix) => format!(" xmlns:{prefix}=\"{}\"", escaped_value(namespace.uri())),
+            None => format!(" xmlns=\"{}\"", escaped_value(namespace.uri())),
+        })
         .collect();
-    let name = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(end);
-    format!("{}{missing}{}", &text[..name], &text[name..])
+    Ok(format!("<decrypted{declarations}>{text}</decrypted>"))
+}
+
+/// The one element of a document that [`in_place_of`] made.
+///
+/// # Errors
+/// Where it holds anything else.
+pub fn placed<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>, ProviderError> {
+    let root = document.root_element();
+    let mut elements = root.children().filter(Node::is_element);
+    let blank =
+        root.children().filter(Node::is_text).all(|node| trim(node.text().unwrap_or_default()).is_empty());
+    match (elements.next(), elements.next(), blank) {
+        (Some(element), None, true) => Ok(element),
+        _ => Err(wrong("what was encrypted is not one element")),
+    }
 }
 
 /// `text` in an element's text, escaped as canonical XML writes it (Canonical XML 1.1, section 2.3).
@@ -207,12 +253,14 @@ mod tests {
             "<?xml version='1.0' encoding='UTF-7'?><a>+ADw-b/+AD4-</a>",
             "<?xml version='1.0' encoding='ISO-8859-1'?><a/>",
             "<?xml version='1.1'?><a/>",
-            "<a xmlns:x='urn:x' URI='1' x:URI='2'/>",
-            "<ds:Reference xmlns:ds='http://www.w3.org/2000/09/xmldsig#' xmlns:x='urn:x' x:URI='2'/>",
+            "<a xmlns:p=''/>",
+            "<a xmlns:q='u' q:xmlns='urn:x'/>",
+            "<a xmlns:xmlns='urn:x'/>",
+            "<a xmlns='urn:x' xmlns='urn:y'/>",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        let deep = format!("{}{}", "<a>".repeat(DEEPEST + 1), "</a>".repeat(DEEPEST + 1));
+        let deep = format!("{}{}", "<a>".repeat(bounds::MAX_DEPTH), "</a>".repeat(bounds::MAX_DEPTH));
         assert!(parse(&deep).is_err());
     }
 }
