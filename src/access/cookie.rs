@@ -65,8 +65,8 @@ pub fn login_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Vec<(&'
 /// octet string using the two-octet delimiter" before they are passed on in HTTP/1.1.
 pub fn strip<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Vec<u8>> {
     let mut others = Vec::new();
-    for (pair, name, _) in headers.into_iter().flat_map(pairs) {
-        if !name.starts_with(OURS) {
+    for (pair, ..) in headers.into_iter().flat_map(pairs) {
+        if !is_ours(pair) {
             if !others.is_empty() {
                 others.extend_from_slice(b"; ");
             }
@@ -78,7 +78,15 @@ pub fn strip<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Vec<u8>>
 
 /// Whether a `Set-Cookie` value sets a cookie of ours.
 pub fn sets_ours(value: &[u8]) -> bool {
-    value.trim_ascii_start().starts_with(OURS)
+    is_ours(value)
+}
+
+/// Whether a pair is a cookie of ours, or one without a name whose value reads like one: RFC 6265bis, section 5.6: of such
+/// a cookie a browser sends the value alone.
+fn is_ours(pair: &[u8]) -> bool {
+    let nothing = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+    let name = pair.iter().position(|byte| !nothing(byte)).map_or(&[][..], |at| &pair[at..]);
+    name.starts_with(OURS)
 }
 
 /// A `Set-Cookie` value; without an age the cookie goes with the browser.
@@ -113,5 +121,10 @@ mod tests {
         assert_eq!(strip([&b"__Host-narthex=x"[..]]), None);
         assert_eq!(strip([&b"\t__Host-narthex =x; a=\xff"[..]]).as_deref(), Some(&b"a=\xff"[..]));
         assert!(sets_ours(b" __Host-narthex-pool=x; Path=/"));
+        // Without a name, a browser sends the value alone.
+        assert!(sets_ours(b"=__Host-narthex=x; Path=/; Secure"));
+        assert!(sets_ours(b"\t= =__Host-narthex=x"));
+        assert!(!sets_ours(b"a=__Host-narthex=x"));
+        assert_eq!(strip([&b"=__Host-narthex=x; a=__Host-narthex"[..]]).as_deref(), Some(&b"a=__Host-narthex"[..]));
     }
 }

@@ -8,17 +8,19 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What pingora calls errors of its connections is mostly browsers that went away; what failed of a
-/// request is told by the gateway, with the request's id.
-const DEFAULT: &str = "info,pingora_core=error,pingora_core::apps=off,pingora_core::connectors=off,pingora_proxy=off,pingora_load_balancing=error,sqlx=warn,hyper=warn";
+/// What failed of a request is told by the gateway, with the request's id.
+const DEFAULT: &str = "info,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Begins to log.
 pub fn start() {
     let chosen = EnvFilter::try_from_env("NARTHEX_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     // Libraries print whole requests, cookies among them, where they are let: no filter lets them.
     let discreet = filter_fn(|metadata| {
-        let ours = metadata.target().starts_with("narthex") || metadata.target() == "audit";
-        ours || *metadata.level() <= Level::INFO
+        let target = metadata.target();
+        let ours = target.starts_with("narthex") || target == "audit";
+        // Their errors hold the bytes that could not be parsed; what failed of a request is told by the gateway.
+        let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
+        ours || (!raw && *metadata.level() <= Level::INFO)
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(chosen).with(discreet);

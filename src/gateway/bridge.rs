@@ -37,6 +37,9 @@ pub async fn to_pool(
     let request =
         request.extension(Origin { request_id: incoming.request_id.clone(), client: incoming.client });
 
+    if incoming::send_continue(session).await.is_err() {
+        return Stop::from(Failure::bad_request().answer(visitor)).closing();
+    }
     let body = match tokio::time::timeout(BODY, read_body(session, largest)).await {
         Ok(Ok(body)) => body,
         Ok(Err(failure)) => return Stop::from(failure.answer(visitor)).closing(),

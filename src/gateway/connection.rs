@@ -32,6 +32,48 @@ pub struct Connection {
     pub credit: Arc<Credit>,
     /// When it has been idle for too long.
     pub idle: Alarm,
+    /// What is signalled between its requests and the stream that checks them.
+    pub signals: Arc<Signals>,
+}
+
+/// Signals between the requests of an HTTP/1.1 connection and the stream that checks their framing.
+#[derive(Debug, Default)]
+pub struct Signals {
+    seen: AtomicBool,
+    upgraded: AtomicBool,
+    malformed: AtomicBool,
+}
+
+impl Signals {
+    /// Sets whether the gateway has seen the current request. Before that, only the HTTP parser writes.
+    pub fn set_seen(&self, seen: bool) {
+        self.seen.store(seen, Ordering::Relaxed);
+    }
+
+    /// Returns whether the gateway has seen the current request.
+    pub fn is_seen(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the connection speaks another protocol from now on.
+    pub fn set_upgraded(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the connection speaks another protocol.
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the current request's body is malformed.
+    pub fn set_malformed(&self) {
+        self.malformed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the current request's body is malformed.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed.load(Ordering::Relaxed)
+    }
 }
 
 /// One timer for all that is waited for on a connection, one thing after another: to make one for each request costs
@@ -78,6 +120,11 @@ pub fn is_of_use(session: &Session, bytes: usize) {
     if let Some(connection) = Connection::of(session) {
         connection.credit.earn(bytes);
     }
+}
+
+/// Returns the signals of the connection that the request came by.
+pub fn signals(session: &Session) -> Option<&Signals> {
+    Connection::of(session).map(|connection| &*connection.signals)
 }
 
 /// How many bytes a connection may send. Requests and bodies earn more; frames that only make work, such

@@ -8,6 +8,7 @@
 use super::forward::Forward;
 use super::idle::Idle;
 use super::proxy::{Door, permitted};
+use super::stop::is_answered;
 use super::upstream::Exchange;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -92,7 +93,8 @@ impl Direct {
         ctx: &mut <Door as ProxyHttp>::CTX,
     ) -> Result<()> {
         // That it has no body is told like the end of one.
-        permitted(ctx)?.piece_came(&door.gateway, session, None);
+        let forward = permitted(ctx)?;
+        forward.piece_came(&door.gateway, session, None);
         let mut tries = 0;
         loop {
             tries += 1;
@@ -112,6 +114,9 @@ impl Direct {
                     match answered {
                         Ok(()) => {
                             upstream.respect_keepalive();
+                            if !permitted(ctx)?.connection_is_reusable() {
+                                return Ok(());
+                            }
                             if let (Some(stream), Some(address)) = (upstream.reuse().await, address) {
                                 self.idle.keep(address, stream);
                             }
@@ -122,7 +127,7 @@ impl Direct {
                 }
                 Err(error) => door.fail_to_connect(session, peer, ctx, error.into_up()),
             };
-            if tries == TRIES || !error.retry() || session.response_written().is_some() {
+            if tries == TRIES || !error.retry() || is_answered(session) {
                 return Err(error);
             }
         }
@@ -144,6 +149,8 @@ async fn answer(
     parts.headers = asked.headers.clone();
     parts.headers.remove(CONNECTION);
     forward.rewrite(&mut parts)?;
+    // There is no body.
+    forward.request_ended();
     upstream.write_request_header(Box::new(parts.into())).await.map_err(|mut error| {
         // A server that has given the connection up meanwhile has heard nothing of the request.
         error.retry = RetryType::ReusedOnly;
@@ -172,6 +179,9 @@ async fn answer(
                 HttpTask::Failed(error.into_up())
             });
             begun = true;
+            if let HttpTask::Header(head, _) = &read {
+                check_head(forward, upstream, head)?;
+            }
             let last = read.is_end();
             pieces.push(filtered(door, session, forward, read)?);
             if !last && pieces.len() < TOGETHER {
@@ -184,8 +194,25 @@ async fn answer(
     Ok(())
 }
 
+/// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the parser removed because of
+/// a Transfer-Encoding.
+fn check_head(forward: &mut Forward, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
+    forward.check_response(head)?;
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        let raw = upstream.get_headers_raw_bytes();
+        let length = |line: &[u8]| {
+            line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
+        };
+        // RFC 9112, section 6.3: it "might indicate an attempt to perform request smuggling … or response splitting".
+        if raw.split(|byte| *byte == b'\n').any(length) {
+            forward.give_up_connection();
+        }
+    }
+    Ok(())
+}
+
 /// A piece of the answer as it is handed on.
-fn filtered(door: &Door, session: &Session, forward: &mut Forward, mut piece: HttpTask) -> Result<HttpTask> {
+fn filtered(door: &Door, session: &mut Session, forward: &mut Forward, mut piece: HttpTask) -> Result<HttpTask> {
     match &mut piece {
         HttpTask::Header(head, end) => {
             delimit(&session.req_header().method, head, *end)?;

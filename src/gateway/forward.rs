@@ -6,16 +6,21 @@ use super::judge::Passed;
 use super::streams::Open;
 use super::table::{Entry, Table};
 use super::upstream::{Exchange, Server};
-use super::{connection, cors, headers, outer, path};
+use super::upstream_connection::Mark;
+use super::{connection, cors, framing, headers, outer, path};
 use crate::access::Principal;
 use crate::base::Duration;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::{EXPECT, TRANSFER_ENCODING};
+use http::{Method, StatusCode, Version};
+use pingora_core::protocols::Digest;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
 
+/// The kind of error of a connection that must not carry another request.
+pub const GIVEN_UP: ErrorType = ErrorType::new("ConnectionGivenUp");
 /// In so many pieces a request and its answer come that are short, and no more.
 const FEW: usize = 2;
 /// A message that was to be short and goes on for this long is watched as a long one is.
@@ -38,12 +43,29 @@ pub struct Forward {
     pieces: usize,
     /// That it is watched over, where it may go on for long.
     open: Option<Open>,
+    upstream: UpstreamState,
+}
+
+/// How far the exchange with an HTTP/1.1 upstream has come.
+#[derive(Debug, Default)]
+struct UpstreamState {
+    /// The mark of its connection, where it is pingora's.
+    mark: Option<Mark>,
+    /// Whether the end of the request's body was handed to it.
+    request_ended: bool,
+    /// Whether its final response began before that.
+    early: bool,
+    /// Whether its final response is complete.
+    response_ended: bool,
+    /// Whether its connection must not carry another request.
+    given_up: bool,
 }
 
 impl Forward {
     /// A request that has passed.
     pub fn new(passed: Passed, table: Arc<Table>, entry: Arc<Entry>, incoming: Incoming) -> Self {
-        Self { entry, incoming, tries: 0, passed, table, server: None, pieces: 0, open: None }
+        let upstream = UpstreamState::default();
+        Self { entry, incoming, tries: 0, passed, table, server: None, pieces: 0, open: None, upstream }
     }
 
     /// Who it speaks for, where that is somebody.
@@ -67,7 +89,77 @@ impl Forward {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
         })?;
         self.server = Some(server.clone());
+        self.upstream = UpstreamState::default();
         Ok(server)
+    }
+
+    /// Notes by which connection of pingora's the request goes.
+    ///
+    /// # Errors
+    /// Where that must not carry another request. Nothing was sent by it, so the request may go by another one.
+    pub fn connected(&mut self, digest: Option<&Digest>) -> Result<()> {
+        self.upstream.mark = Mark::of(digest);
+        match &self.upstream.mark {
+            Some(mark) if mark.is_set() => Error::e_explain(GIVEN_UP, "an earlier response came before its request ended"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the framing of an HTTP/1.x upstream's response.
+    ///
+    /// # Errors
+    /// Where it is ambiguous.
+    pub fn check_response(&mut self, response: &ResponseHeader) -> Result<()> {
+        match framing::check_response(response) {
+            Ok(true) => {}
+            Ok(false) => self.give_up_connection(),
+            Err(ambiguity) => {
+                let request_id = self.incoming.request_id.as_str();
+                tracing::warn!(request_id, ?ambiguity, "the framing of an upstream's response is ambiguous");
+                let error = Error::explain(ErrorType::InvalidHTTPHeader, "the framing of the response is ambiguous");
+                return Err(error.into_up());
+            }
+        }
+        let informational = response.status.is_informational();
+        if !informational && !self.upstream.request_ended {
+            self.upstream.early = true;
+            self.give_up_connection();
+        }
+        // RFC 9112, section 6.3.
+        let bodiless = self.incoming.method == Method::HEAD
+            || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || framing::length(&response.headers) == Ok(Some(0));
+        self.upstream.response_ended = !informational && bodiless;
+        Ok(())
+    }
+
+    /// Notes that the upstream's connection must not carry another request.
+    pub fn give_up_connection(&mut self) {
+        self.upstream.given_up = true;
+        if let Some(mark) = &self.upstream.mark {
+            mark.set();
+        }
+    }
+
+    /// Returns whether the upstream's connection may carry another request.
+    pub fn connection_is_reusable(&self) -> bool {
+        !self.upstream.given_up
+    }
+
+    /// Notes that the end of the request's body was handed to the upstream.
+    pub fn request_ended(&mut self) {
+        self.upstream.request_ended = true;
+    }
+
+    /// Notes that the response is complete.
+    pub fn response_ended(&mut self) {
+        self.upstream.response_ended = true;
+    }
+
+    /// Returns whether the response is complete, and began before the request's body was sent. What is left of the body
+    /// must not be sent: an upstream that has not read it would take it for the next request.
+    pub fn was_answered_early(&self) -> bool {
+        self.upstream.early && self.upstream.response_ended
     }
 
     /// Makes its head what the server is to see.
@@ -76,6 +168,8 @@ impl Forward {
         let server = server.as_deref().map(Server::upstream);
         let (route, now) = (&entry.route, incoming.received);
         headers::strip_request(&mut parts.headers, &table.reserved)?;
+        // It was met here.
+        parts.headers.remove(EXPECT);
         headers::set_request(&mut parts.headers, route, incoming, server)?;
         headers::set_identity(
             &mut parts.headers,
@@ -95,7 +189,7 @@ impl Forward {
     pub fn answer_begins(
         &mut self,
         gateway: &Gateway,
-        session: &Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
     ) -> Result<()> {
         outer::answer_begins();
@@ -104,6 +198,17 @@ impl Forward {
         {
             let error = Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that was not asked for");
             return Err(error.into_up());
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(signals) = connection::signals(session)
+        {
+            signals.set_upgraded();
+        }
+        // RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
+        // request indicates HTTP/1.1". Without, the body ends with the connection.
+        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+            response.remove_header(&TRANSFER_ENCODING);
+            session.set_keepalive(None);
         }
         if incoming::may_take_long(&response.headers) {
             self.watch(gateway, session);

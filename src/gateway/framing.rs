@@ -1,124 +1,315 @@
-//! HTTP/1.1 messages that two parsers could read as different ones are refused before anything else
-//! is asked of them (RFC 9112, sections 5, 6 and 11.2).
+//! The head of an HTTP/1.1 message, and where its body ends (RFC 9112, sections 2, 3, 5, 6 and 11.2). A message that two
+//! parsers could read as different ones is refused.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, Version};
+use pingora_http::ResponseHeader;
+
+/// The most bytes of a request's head: servers behind commonly take 8 KB to 64 KB.
+pub const MAX_HEAD_BYTES: usize = 48 * 1024;
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguity {
     /// A line ends with a bare LF.
     BareLineFeed,
+    /// The request line is not a method, a target and a version, separated by one space each.
+    RequestLine,
     /// A header goes on in the next line (obs-fold).
     Fold,
-    /// There is more than one Content-Length.
+    /// There is more than one Content-Length, or it is not a plain number.
     Lengths,
     /// Content-Length and Transfer-Encoding stand together.
     LengthAndEncoding,
     /// There is more than one Host, or none.
     Hosts,
-    /// There is more than one Transfer-Encoding.
+    /// There is more than one Transfer-Encoding, or it is not `chunked`.
     Encodings,
     /// Transfer-Encoding in an HTTP/1.0 message.
     OldEncoding,
+    /// A chunk's size, extension or end, or the trailer section, is malformed.
+    Chunk,
+    /// The head has more than [`MAX_HEAD_BYTES`].
+    HeadTooLarge,
+    /// The HTTP parser refused the head.
+    Malformed,
 }
 
-/// Scans the head of an HTTP/1.x message: the request line and every header line, as they came.
+/// How the end of a message's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// After this many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// A complete head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many bytes it has, with the empty line that ends it.
+    pub bytes: usize,
+    /// How its body ends.
+    pub body: Body,
+}
+
+/// Reads a request's head as its bytes arrive; no byte is read twice.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    /// Where the first line begins that is not complete.
+    line: usize,
+    /// How far no line feed was found.
+    searched: usize,
+    in_fields: bool,
+    http10: bool,
+    length: Option<u64>,
+    chunked: bool,
+    hosts: u8,
+}
+
+impl HeadReader {
+    /// Reads on in `bytes`, which hold the message from its beginning. Returns `None` while the head is incomplete.
+    ///
+    /// # Errors
+    /// The first ambiguity.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, Ambiguity> {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + at + 1;
+            // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream may not.
+            let line = bytes[self.line..end - 1].strip_suffix(b"\r").ok_or(Ambiguity::BareLineFeed)?;
+            (self.line, self.searched) = (end, end);
+            match (self.in_fields, line.is_empty()) {
+                (true, true) => {
+                    let body = self.body()?;
+                    return if end > MAX_HEAD_BYTES { Err(Ambiguity::HeadTooLarge) } else { Ok(Some(Head { bytes: end, body })) };
+                }
+                (true, false) => self.field(line)?,
+                // RFC 9112, section 2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the
+                // request-line".
+                (false, true) => {}
+                (false, false) => self.request_line(line)?,
+            }
+        }
+        self.searched = bytes.len();
+        if bytes.len() > MAX_HEAD_BYTES { Err(Ambiguity::HeadTooLarge) } else { Ok(None) }
+    }
+
+    /// RFC 9112, section 3: "No whitespace is allowed in the request-target", and section 3.2: a recipient "SHOULD NOT
+    /// attempt to autocorrect" an invalid request line.
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Ambiguity> {
+        let mut parts = line.split(|byte| *byte == b' ');
+        let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+        let (Some(method), Some(target), Some(version), None) = parts else {
+            return Err(Ambiguity::RequestLine);
+        };
+        let plain = |byte: &u8| *byte > b' ' && *byte != 0x7f;
+        if method.is_empty() || target.is_empty() || !method.iter().chain(target).all(plain) {
+            return Err(Ambiguity::RequestLine);
+        }
+        self.http10 = version == b"HTTP/1.0";
+        self.in_fields = true;
+        if self.http10 || version == b"HTTP/1.1" { Ok(()) } else { Err(Ambiguity::RequestLine) }
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Ambiguity> {
+        match line[0] {
+            // RFC 9112, section 5.2: "A server that receives an obs-fold in a request message … MUST
+            // either reject the message … or replace each received obs-fold".
+            b' ' | b'\t' => return Err(Ambiguity::Fold),
+            b'h' | b'H' if value(line, b"host").is_some() => self.hosts = self.hosts.saturating_add(1),
+            b'c' | b'C' => {
+                if let Some(text) = value(line, b"content-length") {
+                    let length = number(text).filter(|_| self.length.is_none());
+                    self.length = Some(length.ok_or(Ambiguity::Lengths)?);
+                }
+            }
+            b't' | b'T' => {
+                if let Some(text) = value(line, b"transfer-encoding") {
+                    if self.chunked || !text.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Ambiguity::Encodings);
+                    }
+                    self.chunked = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn body(&self) -> Result<Body, Ambiguity> {
+        // RFC 9112, section 6.3: such a message "ought to be handled as an error".
+        if self.chunked && self.length.is_some() {
+            return Err(Ambiguity::LengthAndEncoding);
+        }
+        // RFC 9112, section 6.1: a server "MUST treat the message as if the framing is faulty" when
+        // Transfer-Encoding comes with HTTP/1.0.
+        if self.chunked && self.http10 {
+            return Err(Ambiguity::OldEncoding);
+        }
+        // RFC 9112, section 3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field
+        // and … any request message that contains more than one Host header field line".
+        if self.hosts != 1 && !(self.http10 && self.hosts == 0) {
+            return Err(Ambiguity::Hosts);
+        }
+        Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
+    }
+}
+
+/// The value of the field line where it is named `name`. A name that whitespace follows is refused by the HTTP parser;
+/// here it counts as the name, so that nothing is read out of such a line in the meantime.
+fn value<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let rest = line.get(name.len()..).filter(|_| line[..name.len()].eq_ignore_ascii_case(name))?;
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    Some(value.trim_ascii())
+}
+
+/// RFC 9110, section 8.6: `Content-Length = 1*DIGIT`. A list, which a recipient may reduce to one value, is none.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// Checks the Content-Length of a parsed message, which HTTP/2 hands on without a parser of ours.
+///
+/// # Errors
+/// Where there is more than one, or it is not a plain number.
+pub fn length(headers: &HeaderMap) -> Result<Option<u64>, Ambiguity> {
+    let mut all = headers.get_all(CONTENT_LENGTH).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(length), None) => number(length.as_bytes()).map(Some).ok_or(Ambiguity::Lengths),
+        (Some(_), Some(_)) => Err(Ambiguity::Lengths),
+    }
+}
+
+/// Checks the head of an upstream's HTTP/1.x response. Returns whether its connection may carry another request.
 ///
 /// # Errors
 /// The first ambiguity.
-pub fn check(head: &[u8]) -> Result<(), Ambiguity> {
-    let (mut lengths, mut encodings, mut hosts, mut old) = (0u8, 0u8, 0u8, false);
-    let mut rest = head;
-    let mut first = true;
-    while let Some(at) = memchr::memchr(b'\n', rest) {
-        let (line, after) = rest.split_at(at);
-        rest = &after[1..];
-        // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream may not.
-        let Some(line) = line.strip_suffix(b"\r") else { return Err(Ambiguity::BareLineFeed) };
-        if first {
-            old = line.ends_with(b" HTTP/1.0");
-            first = false;
-            continue;
-        }
-        match line.first() {
-            // RFC 9112, section 5.2: "A server that receives an obs-fold in a request message … MUST
-            // either reject the message … or replace each received obs-fold".
-            Some(b' ' | b'\t') => return Err(Ambiguity::Fold),
-            Some(b'c' | b'C') if named(line, b"content-length") => lengths += 1,
-            Some(b't' | b'T') if named(line, b"transfer-encoding") => encodings += 1,
-            Some(b'h' | b'H') if named(line, b"host") => hosts += 1,
-            _ => {}
-        }
-        if lengths > 1 {
-            return Err(Ambiguity::Lengths);
-        }
-        if encodings > 1 {
-            return Err(Ambiguity::Encodings);
-        }
-    }
-    // RFC 9112, section 6.3: such a message "ought to be handled as an error".
-    if lengths > 0 && encodings > 0 {
-        return Err(Ambiguity::LengthAndEncoding);
-    }
-    // RFC 9112, section 6.1: a server "MUST treat the message as if the framing is faulty" when
-    // Transfer-Encoding comes with HTTP/1.0.
-    if encodings > 0 && old {
+pub fn check_response(head: &ResponseHeader) -> Result<bool, Ambiguity> {
+    let length = length(&head.headers)?;
+    let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = match (encodings.next(), encodings.next()) {
+        (None, _) => false,
+        (Some(encoding), None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+        _ => return Err(Ambiguity::Encodings),
+    };
+    if chunked && head.version == Version::HTTP_10 {
         return Err(Ambiguity::OldEncoding);
     }
-    // RFC 9112, section 3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field
-    // and … any request message that contains more than one Host header field line".
-    if hosts != 1 && !(old && hosts == 0) {
-        return Err(Ambiguity::Hosts);
-    }
-    Ok(())
-}
-
-fn named(line: &[u8], name: &[u8]) -> bool {
-    line.len() > name.len()
-        && line[..name.len()].eq_ignore_ascii_case(name)
-        && matches!(line[name.len()], b':' | b' ' | b'\t')
+    // RFC 9112, section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of
+    // 1xx (Informational) or 204 (No Content)", and RFC 9110, section 8.6, the same of Content-Length: a body may follow.
+    let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
+    Ok(!(bodiless && (chunked || length.unwrap_or(0) > 0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judge(head: &str) -> Result<(), Ambiguity> {
-        check(head.as_bytes())
+    fn read(head: &str) -> Result<Option<Head>, Ambiguity> {
+        let whole = HeadReader::default().read(head.as_bytes());
+        // Byte by byte it is the same.
+        let mut reader = HeadReader::default();
+        let step = |end| reader.read(&head.as_bytes()[..end]).transpose();
+        assert_eq!((1..=head.len()).find_map(step).transpose(), whole, "{head:?}");
+        whole
     }
 
     #[test]
-    fn plain_messages_pass() {
-        assert_eq!(judge("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"), Ok(()));
-        assert_eq!(judge("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"), Ok(()));
-        assert_eq!(judge("GET / HTTP/1.0\r\n\r\n"), Ok(()));
+    fn a_plain_head_says_how_its_body_ends() {
+        for (head, body) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", Body::Length(3)),
+            ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding:\tChunked \r\n\r\n", Body::Chunked),
+            ("GET / HTTP/1.0\r\n\r\n", Body::Length(0)),
+            ("\r\nGET /\u{e4} HTTP/1.1\r\nHost: a\r\n\r\n", Body::Length(0)),
+        ] {
+            assert_eq!(read(head), Ok(Some(Head { bytes: head.len(), body })), "{head:?}");
+        }
+        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
+        assert_eq!(read(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD_BYTES))), Err(Ambiguity::HeadTooLarge));
     }
 
     #[test]
     fn whatever_two_parsers_may_read_differently_is_refused() {
-        for (head, why) in [
-            ("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Ambiguity::BareLineFeed),
-            ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", Ambiguity::Fold),
-            ("GET / HTTP/1.1\r\nHost: a\r\n\tTransfer-Encoding: chunked\r\n\r\n", Ambiguity::Fold),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
-                Ambiguity::Lengths,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length : 2\r\n\r\n",
-                Ambiguity::Lengths,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                Ambiguity::LengthAndEncoding,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
-                Ambiguity::Encodings,
-            ),
-            ("GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ambiguity::OldEncoding),
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Ambiguity::Hosts),
-            ("GET / HTTP/1.1\r\nX: y\r\n\r\n", Ambiguity::Hosts),
+        let host = "GET / HTTP/1.1\r\nHost: a\r\n";
+        for (fields, why) in [
+            ("X: b\nY: c\r\n\r\n", Ambiguity::BareLineFeed),
+            ("\n", Ambiguity::BareLineFeed),
+            ("X: b\r\n c\r\n\r\n", Ambiguity::Fold),
+            ("\tTransfer-Encoding: chunked\r\n\r\n", Ambiguity::Fold),
+            ("Content-Length: 1\r\ncontent-length: 1\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: 1\r\nContent-Length : 2\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: 1, 1\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: +1\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: 0x1\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: \r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: 99999999999999999999\r\n\r\n", Ambiguity::Lengths),
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Ambiguity::LengthAndEncoding),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", Ambiguity::Encodings),
+            ("Transfer-Encoding: gzip, chunked\r\n\r\n", Ambiguity::Encodings),
+            ("Transfer-Encoding: chunked, identity\r\n\r\n", Ambiguity::Encodings),
+            ("Transfer-Encoding: \"chunked\"\r\n\r\n", Ambiguity::Encodings),
+            ("Host: b\r\n\r\n", Ambiguity::Hosts),
         ] {
-            assert_eq!(judge(head), Err(why), "{head:?}");
+            assert_eq!(read(&format!("{host}{fields}")), Err(why), "{fields:?}");
         }
+        let old = "GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(read(old), Err(Ambiguity::OldEncoding));
+        assert_eq!(read("GET / HTTP/1.1\r\nX: y\r\n\r\n"), Err(Ambiguity::Hosts));
+    }
+
+    #[test]
+    fn a_request_line_is_not_repaired() {
+        for line in [
+            "GET /a b HTTP/1.1",
+            "GET  / HTTP/1.1",
+            "GET /\r HTTP/1.1",
+            "GET /\u{1} HTTP/1.1",
+            "GET /\u{7f} HTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            " GET / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET / HTTP/1.2",
+            "GET / HTTP/01.1",
+            "GET / http/1.1",
+            "PRI * HTTP/2.0",
+            "GET /",
+            "GET",
+        ] {
+            assert_eq!(read(&format!("{line}\r\nHost: a\r\n\r\n")), Err(Ambiguity::RequestLine), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_has_one_framing_or_its_connection_is_not_used_again() {
+        let check = |status: u16, version: Version, fields: &[(&'static str, &str)]| {
+            let mut head = ResponseHeader::build(status, None).unwrap();
+            head.set_version(version);
+            for (name, value) in fields {
+                head.append_header(*name, *value).unwrap();
+            }
+            check_response(&head)
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!(check(200, new, &[("Content-Length", "3")]), Ok(true));
+        assert_eq!(check(200, new, &[("Transfer-Encoding", "Chunked")]), Ok(true));
+        assert_eq!(check(204, new, &[("Content-Length", "0")]), Ok(true));
+        assert_eq!(check(204, new, &[("Content-Length", "3")]), Ok(false));
+        assert_eq!(check(204, new, &[("Transfer-Encoding", "chunked")]), Ok(false));
+        assert_eq!(check(103, new, &[("Content-Length", "3")]), Ok(false));
+        assert_eq!(check(304, new, &[("Content-Length", "3")]), Ok(true));
+        for fields in [
+            &[("Content-Length", "3, 3")][..],
+            &[("Content-Length", "3"), ("Content-Length", "3")],
+            &[("Content-Length", "+3")],
+            &[("Content-Length", "")],
+        ] {
+            assert_eq!(check(200, new, fields), Err(Ambiguity::Lengths), "{fields:?}");
+        }
+        for encoding in ["identity", "gzip, chunked", "chunked, chunked", "chunked;q=1", ""] {
+            assert_eq!(check(200, new, &[("Transfer-Encoding", encoding)]), Err(Ambiguity::Encodings));
+        }
+        assert_eq!(check(200, old, &[("Transfer-Encoding", "chunked")]), Err(Ambiguity::OldEncoding));
     }
 }

@@ -2,7 +2,7 @@
 //! Who looks at an answer of ours is asked only when there is one.
 
 use super::connection::Connection;
-use super::framing;
+use super::framing::{self, MAX_HEAD_BYTES};
 use super::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use super::stop::Stop;
 use super::upstream::Exchange;
@@ -11,15 +11,15 @@ use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
     HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version};
+use pingora_error::Result as PingoraResult;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::net::{IpAddr, SocketAddr};
 
-/// How large a request's head may be: servers behind commonly take 8 KB to 64 KB.
-pub const LARGEST_HEAD: usize = 48 * 1024;
 /// How long a path and query may be.
 const LONGEST_TARGET: usize = 8 * 1024;
 
@@ -79,22 +79,23 @@ impl Incoming {
             tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
             Stop::from(failure.answer(&visitor(session, request_id.clone(), false)))
         };
-        if let Some(http1) = session.as_http1() {
-            let head = http1.get_headers_raw_bytes();
-            if head.len() > LARGEST_HEAD {
+        // By HTTP/1.1, its framing was checked before it was parsed.
+        if session.is_http2() {
+            let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+            if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
                 return Err(refuse(Failure::headers_too_large(), "the head is too large"));
             }
-            if let Err(ambiguity) = framing::check(&head) {
-                return Err(refuse(
-                    Failure::bad_request(),
-                    &format!("the framing is ambiguous: {ambiguity:?}"),
-                )
-                .closing());
+            if let Err(ambiguity) = framing::length(&header.headers) {
+                let reason = format!("the framing is ambiguous: {ambiguity:?}");
+                return Err(refuse(Failure::bad_request(), &reason));
             }
-        } else if header.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 32).sum::<usize>()
-            > LARGEST_HEAD
-        {
-            return Err(refuse(Failure::headers_too_large(), "the head is too large"));
+        }
+        // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
+        if header.method == Method::CONNECT {
+            return Err(refuse(Failure::method_not_allowed(), "the method is CONNECT").closing());
+        }
+        if expectation(header) == Expectation::Unknown {
+            return Err(refuse(Failure::expectation_failed(), "the expectation is unknown").closing());
         }
         if header.raw_path().len() > LONGEST_TARGET {
             return Err(refuse(Failure::headers_too_large(), "the target is too long"));
@@ -199,7 +200,7 @@ fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Vis
     let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
     let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
     let reader = match () {
-        () if is_grpc(headers) => Reader::Grpc,
+        () if is_grpc(session) => Reader::Grpc,
         () if html && !script && navigates => Reader::Person,
         () => Reader::Program,
     };
@@ -317,15 +318,55 @@ fn exchange(session: &Session) -> Exchange {
     let headers = &session.req_header().headers;
     match () {
         () if is_websocket(session) => Exchange::WebSocket,
-        () if is_grpc(headers) => Exchange::Grpc,
+        () if is_grpc(session) => Exchange::Grpc,
         () if begins(headers, ACCEPT, b"text/event-stream") => Exchange::EventStream,
         () => Exchange::Plain,
     }
 }
 
-/// gRPC over HTTP/2: requests say `application/grpc`, or that with `+` and an encoding.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    begins(headers, CONTENT_TYPE, b"application/grpc")
+/// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with `+` and an encoding. By
+/// HTTP/1.1 these words must not lift the deadlines.
+fn is_grpc(session: &Session) -> bool {
+    session.is_http2() && begins(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
+}
+
+/// What a client expects before it sends its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expectation {
+    Nothing,
+    /// `100-continue`.
+    Continue,
+    /// Something that nobody knows.
+    Unknown,
+}
+
+/// RFC 9110, section 10.1.1: `100-continue` is the one expectation, and a server "MUST ignore" it in an HTTP/1.0 request.
+fn expectation(header: &RequestHeader) -> Expectation {
+    let mut all = header.headers.get_all(EXPECT).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Expectation::Nothing,
+        _ if header.version < Version::HTTP_11 => Expectation::Nothing,
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
+        _ => Expectation::Unknown,
+    }
+}
+
+/// Answers `100 Continue` where the client waits for it; called when the request is authorised and its body is about to be
+/// read. The upstream never sees the expectation.
+///
+/// # Errors
+/// Where the connection is gone.
+pub async fn send_continue(session: &mut Session) -> PingoraResult<()> {
+    let waits = expectation(session.req_header()) == Expectation::Continue;
+    if !waits || session.is_http2() || session.is_body_empty() {
+        return Ok(());
+    }
+    let downstream = &mut session.downstream_session;
+    // That the body is unread does not end the connection: it comes now.
+    downstream.set_close_on_response_before_downstream_finish(false);
+    let written = downstream.write_continue_response().await;
+    downstream.set_close_on_response_before_downstream_finish(true);
+    written
 }
 
 fn begins(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {

@@ -2,7 +2,7 @@
 
 use super::admission::Place;
 use super::buffered::Buffered;
-use super::connection::{Alarm, Connection, Credit};
+use super::connection::{Alarm, Connection, Credit, Signals};
 use super::core::Gateway;
 use super::direct::{self, Direct};
 use super::incoming::Face;
@@ -10,6 +10,7 @@ use super::metrics;
 use super::outer::{self, Outer};
 use super::proxy::Door;
 use super::proxy_protocol::{self, Told};
+use super::strict_stream::StrictStream;
 use super::upstream::ALIVE;
 use crate::base::Duration;
 use crate::config::Listen;
@@ -107,7 +108,8 @@ pub enum Ending {
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
     let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
     let conf = ServerConf {
-        max_retries: direct::TRIES,
+        // A retry on a kept connection takes that one away; others are bounded by the number of servers.
+        max_retries: POOLED + direct::TRIES,
         upstream_keepalive_pool_size: POOLED,
         ..ServerConf::default()
     };
@@ -131,6 +133,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
         match accepted {
             Ok(mut stream) => {
                 let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
+                let gateway = gateway.clone();
                 let catalogue = gateway.table().catalogue.clone();
                 let Some(place) = gateway.admission.enter(&catalogue.config.listen) else { continue };
                 connections.spawn(async move {
@@ -139,14 +142,15 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     let arrived = arrive(&mut stream, place, &catalogue.config.listen).await;
                     let Some((_place, told)) = arrived else { return };
                     let credit = Credit::new();
-                    if let Some(digest) =
-                        (Connection { told, credit: credit.clone(), idle: Alarm::default() }).into_digest()
-                    {
+                    let signals = Arc::<Signals>::default();
+                    let idle = Alarm::default();
+                    let connection = Connection { told, credit: credit.clone(), idle, signals: signals.clone() };
+                    if let Some(digest) = connection.into_digest() {
                         stream.set_proxy_digest(digest);
                     }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
-                    let Some(stream) = hand_shake(stream, credit.clone(), tls.as_deref()).await else {
+                    let Some(stream) = hand_shake(stream, credit.clone(), tls.as_deref(), gateway, signals).await else {
                         return;
                     };
                     let work = async {
@@ -226,15 +230,22 @@ async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<
     }
 }
 
-async fn hand_shake(stream: L4Stream, credit: Arc<Credit>, tls: Option<&Acceptor>) -> Option<Stream> {
+async fn hand_shake(
+    stream: L4Stream,
+    credit: Arc<Credit>,
+    tls: Option<&Acceptor>,
+    gateway: Arc<Gateway>,
+    signals: Arc<Signals>,
+) -> Option<Stream> {
     let multiplexed = Arc::new(AtomicBool::new(false));
     let stream = Buffered::new(stream, credit, multiplexed.clone());
-    let Some(acceptor) = tls else { return Some(Box::new(stream)) };
+    let Some(acceptor) = tls else { return Some(Box::new(StrictStream::new(stream, gateway, signals))) };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
-        Ok(Ok(stream)) => {
-            multiplexed.store(stream.selected_alpn_proto() == Some(ALPN::H2), Ordering::Relaxed);
+        Ok(Ok(stream)) if stream.selected_alpn_proto() == Some(ALPN::H2) => {
+            multiplexed.store(true, Ordering::Relaxed);
             Some(Box::new(stream))
         }
+        Ok(Ok(stream)) => Some(Box::new(StrictStream::new(stream, gateway, signals))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
             None

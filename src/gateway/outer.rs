@@ -120,6 +120,9 @@ struct Deadline {
 impl Deadline {
     fn new(session: &ServerSession) -> Self {
         let digest = session.digest().and_then(|digest| digest.proxy_digest.clone());
+        if let Some(connection) = digest.as_deref().and_then(Connection::in_digest) {
+            connection.signals.set_seen(false);
+        }
         Self { wait: Wait::Nothing, digest, head: None, sleep: None }
     }
 
@@ -176,7 +179,7 @@ impl HttpServerApp for Outer {
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options
-            .max_header_list_size(u32::try_from(super::incoming::LARGEST_HEAD).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(super::framing::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_window_size(STREAM_WINDOW)
             .max_pending_accept_reset_streams(RESETS);

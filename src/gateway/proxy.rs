@@ -2,10 +2,12 @@
 
 use super::core::Gateway;
 use super::direct::{self, Direct};
-use super::forward::Forward;
+use super::connection::Signals;
+use super::errors::Kind;
+use super::forward::{Forward, GIVEN_UP};
 use super::incoming::{self, Face, Incoming};
 use super::judge::{self, ForRoute, Placed};
-use super::stop::Stop;
+use super::stop::{Stop, is_answered};
 use super::table::{Place, Table};
 use super::upstream::Exchange;
 use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer};
@@ -14,12 +16,14 @@ use crate::base::Duration;
 use crate::hosted::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 /// The gateway as one listener's proxy.
@@ -88,6 +92,9 @@ impl Door {
         if long_body || exchange != Exchange::Plain {
             forward.watch(gateway, session);
         }
+        if incoming::send_continue(session).await.is_err() {
+            return Err(Stop::from(Failure::bad_request().answer(&forward.incoming.visitor(session))).closing());
+        }
         Ok(forward)
     }
 }
@@ -108,6 +115,13 @@ impl ProxyHttp for Door {
         outer::head_was_read();
         connection::is_of_use(session, 0);
         set_deadlines(session);
+        if let Some(signals) = connection::signals(session) {
+            signals.set_seen(true);
+        }
+        // RFC 9110, section 15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client".
+        if session.req_header().version == Version::HTTP_10 {
+            session.set_ignore_info_resp(true);
+        }
         match self.conduct(session).await {
             Ok(forward) => {
                 *ctx = Some(Box::new(forward));
@@ -144,10 +158,17 @@ impl ProxyHttp for Door {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         let forward = permitted(ctx)?;
+        if forward.was_answered_early() {
+            let error = Error::explain(ErrorType::ConnectionClosed, "the response came before the request ended");
+            return Err(error.into_down());
+        }
+        if end {
+            forward.request_ended();
+        }
         forward.piece_came(&self.gateway, session, body.as_ref());
         if body.is_some() {
             forward.is_used(&self.gateway);
@@ -160,11 +181,69 @@ impl ProxyHttp for Door {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        permitted(ctx)?.piece_came(&self.gateway, session, body.as_ref());
+        let forward = permitted(ctx)?;
+        forward.piece_came(&self.gateway, session, body.as_ref());
+        if end {
+            forward.response_ended();
+        }
+        if forward.was_answered_early() {
+            session.set_read_timeout(Some(LATE_BODY));
+        }
         Ok(None)
+    }
+
+    /// The response as the upstream sent it.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        // By HTTP/2, each stream has a framing of its own.
+        if response.version == Version::HTTP_2 {
+            return Ok(());
+        }
+        let forward = permitted(ctx)?;
+        forward.check_response(response)?;
+        if forward.was_answered_early() {
+            session.set_read_timeout(Some(LATE_BODY));
+        }
+        Ok(())
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        permitted(ctx)?.connected(digest)
+    }
+
+    /// RFC 9110, section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests."
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        _: &mut Self::CTX,
+        reused: bool,
+    ) -> Box<Error> {
+        if *error.etype() == GIVEN_UP {
+            // Nothing was sent.
+            error.set_retry(true);
+        } else if !session.req_header().method.is_idempotent() || session.as_ref().retry_buffer_truncated() {
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(reused);
+        }
+        error
     }
 
     async fn response_filter(
@@ -195,7 +274,9 @@ impl ProxyHttp for Door {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(forward) = ctx else { return nothing };
         let visitor = &forward.incoming.visitor(session);
+        let malformed = connection::signals(session).is_some_and(Signals::is_malformed);
         let failure = match (error.etype(), error.esource()) {
+            _ if malformed => Failure::bad_request(),
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
             (_, ErrorSource::Upstream) if forward.incoming.may_redirect(visitor) => {
                 let target = incoming::target(session).unwrap_or("/");
@@ -213,8 +294,9 @@ impl ProxyHttp for Door {
             _ => Failure::internal(),
         };
         let route = forward.entry.route.config.name.as_str();
-        tracing::warn!(request_id = visitor.request_id, route, %error, "a request was not proxied");
-        if session.response_written().is_some() {
+        let kind = Kind(error);
+        tracing::warn!(request_id = visitor.request_id, route, error = %kind, "a request was not proxied");
+        if is_answered(session) {
             return nothing;
         }
         let code = failure.status.as_u16();
@@ -232,9 +314,14 @@ impl ProxyHttp for Door {
                 route = forward.entry.route.config.name,
                 sub = forward.principal().map(Principal::subject),
                 status,
-                error = error.map(tracing::field::display),
+                error = error.map(Kind).map(tracing::field::display),
             );
         }
+    }
+
+    /// Its text would hold the bytes of malformed messages.
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
@@ -263,6 +350,10 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
 const WRITE: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long what is left of a body is waited for that an upstream answered early, so that the client gets the response
+/// before its connection is closed.
+const LATE_BODY: Duration = Duration::from_secs(1);
 
 /// pingora waits for a client for ever unless it is told otherwise.
 fn set_deadlines(session: &mut Session) {

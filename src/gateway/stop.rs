@@ -7,6 +7,13 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+/// Returns whether a final response was begun; an informational one may be followed by another.
+pub fn is_answered(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| {
+        !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS
+    })
+}
+
 /// An answer of our own, instead of the upstream's.
 #[derive(Debug)]
 pub struct Stop {

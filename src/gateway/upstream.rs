@@ -1,6 +1,7 @@
 //! The servers that requests go to: found by name, taken in turn, left out while they do not answer.
 
 use super::patient::Patient;
+use super::upstream_connection::Connect;
 use crate::base::{Duration, sha256};
 use crate::config::{Config, Route, Scheme, Upstream};
 use crate::policy::Permit;
@@ -86,6 +87,7 @@ impl Server {
     /// The peer of exchanges of this kind. One that may be silent has no limit but the connection's own life.
     pub fn peer(&self, exchange: Exchange) -> HttpPeer {
         let mut peer = self.plain.clone();
+        peer.options.custom_l4 = Some(Arc::new(Connect));
         if exchange != Exchange::Plain {
             (peer.options.read_timeout, peer.options.write_timeout) = (None, None);
         }

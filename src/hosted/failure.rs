@@ -84,6 +84,18 @@ const NOT_FOUND: Row = (
     "There is nothing here",
     "Check the address. If it should be right, ask your administrator.",
 );
+const METHOD_NOT_ALLOWED: Row = (
+    StatusCode::METHOD_NOT_ALLOWED,
+    "method_not_allowed",
+    "That method is not supported here",
+    "Use another method.",
+);
+const EXPECTATION_FAILED: Row = (
+    StatusCode::EXPECTATION_FAILED,
+    "expectation_failed",
+    "That expectation cannot be met",
+    "Send the request without the Expect header.",
+);
 const TOO_LARGE: Row = (
     StatusCode::PAYLOAD_TOO_LARGE,
     "too_large",
@@ -182,6 +194,10 @@ failures! {
     insufficient_scope = INSUFFICIENT_SCOPE;
     /// No route, no page.
     not_found = NOT_FOUND;
+    /// The method has no meaning for any address.
+    method_not_allowed = METHOD_NOT_ALLOWED;
+    /// The client expects something unknown.
+    expectation_failed = EXPECTATION_FAILED;
     /// The body is larger than a page of ours takes.
     too_large = TOO_LARGE;
     /// The headers are larger than is taken.

@@ -10,6 +10,7 @@ mod beside;
 mod browser;
 mod check;
 mod crash;
+mod desync;
 mod direct;
 mod explain;
 mod gateway;

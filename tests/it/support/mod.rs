@@ -8,6 +8,7 @@ pub mod load;
 pub mod narthex;
 pub mod parties;
 pub mod process;
+pub mod raw;
 pub mod saml_provider;
 pub mod simplesamlphp;
 pub mod stand_in;
