@@ -125,6 +125,9 @@ mod tests {
         assert!(sets_ours(b"=__Host-narthex=x; Path=/; Secure"));
         assert!(sets_ours(b"\t= =__Host-narthex=x"));
         assert!(!sets_ours(b"a=__Host-narthex=x"));
-        assert_eq!(strip([&b"=__Host-narthex=x; a=__Host-narthex"[..]]).as_deref(), Some(&b"a=__Host-narthex"[..]));
+        assert_eq!(
+            strip([&b"=__Host-narthex=x; a=__Host-narthex"[..]]).as_deref(),
+            Some(&b"a=__Host-narthex"[..])
+        );
     }
 }

@@ -212,7 +212,12 @@ fn check_head(forward: &mut Forward, upstream: &Upstream, head: &ResponseHeader)
 }
 
 /// A piece of the answer as it is handed on.
-fn filtered(door: &Door, session: &mut Session, forward: &mut Forward, mut piece: HttpTask) -> Result<HttpTask> {
+fn filtered(
+    door: &Door,
+    session: &mut Session,
+    forward: &mut Forward,
+    mut piece: HttpTask,
+) -> Result<HttpTask> {
     match &mut piece {
         HttpTask::Header(head, end) => {
             delimit(&session.req_header().method, head, *end)?;

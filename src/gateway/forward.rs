@@ -100,7 +100,9 @@ impl Forward {
     pub fn connected(&mut self, digest: Option<&Digest>) -> Result<()> {
         self.upstream.mark = Mark::of(digest);
         match &self.upstream.mark {
-            Some(mark) if mark.is_set() => Error::e_explain(GIVEN_UP, "an earlier response came before its request ended"),
+            Some(mark) if mark.is_set() => {
+                Error::e_explain(GIVEN_UP, "an earlier response came before its request ended")
+            }
             _ => Ok(()),
         }
     }
@@ -116,7 +118,8 @@ impl Forward {
             Err(ambiguity) => {
                 let request_id = self.incoming.request_id.as_str();
                 tracing::warn!(request_id, ?ambiguity, "the framing of an upstream's response is ambiguous");
-                let error = Error::explain(ErrorType::InvalidHTTPHeader, "the framing of the response is ambiguous");
+                let error =
+                    Error::explain(ErrorType::InvalidHTTPHeader, "the framing of the response is ambiguous");
                 return Err(error.into_up());
             }
         }
@@ -206,7 +209,9 @@ impl Forward {
         }
         // RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
         // request indicates HTTP/1.1". Without, the body ends with the connection.
-        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+        if session.req_header().version == Version::HTTP_10
+            && response.headers.contains_key(TRANSFER_ENCODING)
+        {
             response.remove_header(&TRANSFER_ENCODING);
             session.set_keepalive(None);
         }

@@ -81,7 +81,11 @@ impl HeadReader {
             match (self.in_fields, line.is_empty()) {
                 (true, true) => {
                     let body = self.body()?;
-                    return if end > MAX_HEAD_BYTES { Err(Ambiguity::HeadTooLarge) } else { Ok(Some(Head { bytes: end, body })) };
+                    return if end > MAX_HEAD_BYTES {
+                        Err(Ambiguity::HeadTooLarge)
+                    } else {
+                        Ok(Some(Head { bytes: end, body }))
+                    };
                 }
                 (true, false) => self.field(line)?,
                 // RFC 9112, section 2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the
@@ -102,8 +106,9 @@ impl HeadReader {
         let (Some(method), Some(target), Some(version), None) = parts else {
             return Err(Ambiguity::RequestLine);
         };
-        let plain = |byte: &u8| *byte > b' ' && *byte != 0x7f;
-        if method.is_empty() || target.is_empty() || !method.iter().chain(target).all(plain) {
+        // A fragment is no part of a target (RFC 9112, section 3.2); the parser would drop it.
+        let plain = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
+        if method.is_empty() || target.is_empty() || !target.iter().all(plain) {
             return Err(Ambiguity::RequestLine);
         }
         self.http10 = version == b"HTTP/1.0";
@@ -227,7 +232,10 @@ mod tests {
             assert_eq!(read(head), Ok(Some(Head { bytes: head.len(), body })), "{head:?}");
         }
         assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
-        assert_eq!(read(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD_BYTES))), Err(Ambiguity::HeadTooLarge));
+        assert_eq!(
+            read(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD_BYTES))),
+            Err(Ambiguity::HeadTooLarge)
+        );
     }
 
     #[test]
@@ -267,6 +275,7 @@ mod tests {
             "GET /\r HTTP/1.1",
             "GET /\u{1} HTTP/1.1",
             "GET /\u{7f} HTTP/1.1",
+            "GET /#a HTTP/1.1",
             "GET\t/ HTTP/1.1",
             " GET / HTTP/1.1",
             "GET / HTTP/1.1 ",

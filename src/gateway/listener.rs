@@ -14,7 +14,7 @@ use super::strict_stream::StrictStream;
 use super::upstream::ALIVE;
 use crate::base::Duration;
 use crate::config::Listen;
-use pingora_core::apps::{HttpServerApp as _, ServerApp};
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::listener::Listener as L4;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
@@ -119,6 +119,10 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     tidying.spawn(direct.clone().tidied());
     let door = Door { gateway: gateway.clone(), face, direct };
     let mut proxy = HttpProxy::new(door, Arc::new(conf));
+    // Refused by the gateway, as other requests are; pingora's own response has no request id.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
     proxy.handle_init_modules();
     let proxy = Arc::new(Outer::new(proxy));
     let tls = listener.tls.map(Arc::new);
@@ -144,13 +148,16 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     let credit = Credit::new();
                     let signals = Arc::<Signals>::default();
                     let idle = Alarm::default();
-                    let connection = Connection { told, credit: credit.clone(), idle, signals: signals.clone() };
+                    let connection =
+                        Connection { told, credit: credit.clone(), idle, signals: signals.clone() };
                     if let Some(digest) = connection.into_digest() {
                         stream.set_proxy_digest(digest);
                     }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
-                    let Some(stream) = hand_shake(stream, credit.clone(), tls.as_deref(), gateway, signals).await else {
+                    let Some(stream) =
+                        hand_shake(stream, credit.clone(), tls.as_deref(), gateway, signals).await
+                    else {
                         return;
                     };
                     let work = async {

@@ -1,8 +1,8 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
+use super::connection::Signals;
 use super::core::Gateway;
 use super::direct::{self, Direct};
-use super::connection::Signals;
 use super::errors::Kind;
 use super::forward::{Forward, GIVEN_UP};
 use super::incoming::{self, Face, Incoming};
@@ -93,7 +93,9 @@ impl Door {
             forward.watch(gateway, session);
         }
         if incoming::send_continue(session).await.is_err() {
-            return Err(Stop::from(Failure::bad_request().answer(&forward.incoming.visitor(session))).closing());
+            return Err(
+                Stop::from(Failure::bad_request().answer(&forward.incoming.visitor(session))).closing()
+            );
         }
         Ok(forward)
     }
@@ -163,7 +165,8 @@ impl ProxyHttp for Door {
     ) -> Result<()> {
         let forward = permitted(ctx)?;
         if forward.was_answered_early() {
-            let error = Error::explain(ErrorType::ConnectionClosed, "the response came before the request ended");
+            let error =
+                Error::explain(ErrorType::ConnectionClosed, "the response came before the request ended");
             return Err(error.into_down());
         }
         if end {

@@ -71,7 +71,11 @@ impl Refusal {
     }
 
     /// Ready once the response was sent and the connection can be closed.
-    pub fn poll(&mut self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(
+        &mut self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         if !self.over {
             let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
             if linger.as_mut().poll(cx).is_pending() {

@@ -13,6 +13,7 @@ mod crash;
 mod desync;
 mod direct;
 mod explain;
+mod framing;
 mod gateway;
 mod hostile;
 mod hostile_saml;

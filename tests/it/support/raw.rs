@@ -6,7 +6,7 @@ use super::tunnel::{behind_terminator, head};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -44,15 +44,24 @@ impl Message {
     }
 }
 
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Request,
+    Response,
+    ResponseToHead,
+}
+
 /// Reads a message by its framing. Without any, a request has no body, and a response one that ends with the connection.
-pub async fn message(stream: &mut (impl AsyncRead + Unpin), is_response: bool) -> Option<Message> {
+pub async fn message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Option<Message> {
+    let is_response = kind != Kind::Request;
     let head = head(stream).await;
     if !head.ends_with("\r\n\r\n") {
         return None;
     }
     let mut message = Message { head, ..Message::default() };
     let status = message.status();
-    if is_response && (status < 200 || status == 204 || status == 304) {
+    if kind == Kind::ResponseToHead || is_response && (status < 200 || status == 204 || status == 304) {
         message.complete = true;
         return Some(message);
     }
@@ -111,15 +120,21 @@ impl Client {
 
     /// The next response, informational ones left out.
     pub async fn response(&mut self) -> Option<Message> {
+        self.response_of(Kind::Response).await
+    }
+
+    /// The same of a kind.
+    pub async fn response_of(&mut self, kind: Kind) -> Option<Message> {
         let read = async {
             loop {
-                let message = message(&mut self.0, true).await?;
+                let message = message(&mut self.0, kind).await?;
                 if message.status() >= 200 {
                     return Some(message);
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("a response or the end")
+        let timed_out = || Some(Message { head: "nothing in time".to_owned(), ..Message::default() });
+        tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| timed_out())
     }
 
     /// Everything up to the end of the connection.
@@ -148,7 +163,7 @@ pub struct Scripted {
 #[derive(Clone)]
 pub struct RawUpstream {
     pub port: u16,
-    seen: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<String>>>,
     scripts: Arc<Mutex<HashMap<String, Scripted>>>,
     go_on: Arc<Mutex<HashMap<String, Arc<(Notify, Notify)>>>>,
 }
@@ -158,7 +173,7 @@ impl RawUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
             port: listener.local_addr().unwrap().port(),
-            seen: Arc::default(),
+            heads: Arc::default(),
             scripts: Arc::default(),
             go_on: Arc::default(),
         };
@@ -179,9 +194,25 @@ impl RawUpstream {
         self.scripts.lock().unwrap().insert(target.to_owned(), scripted);
     }
 
-    /// The request lines that it has seen.
-    pub fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+    /// The heads of the requests that it has seen.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
+    /// How many of their request lines hold `text`.
+    pub fn count(&self, text: &str) -> usize {
+        let heads = self.heads.lock().unwrap();
+        heads.iter().filter(|head| head.lines().next().is_some_and(|line| line.contains(text))).count()
+    }
+
+    /// Waits until it has seen a request for `target`.
+    pub async fn wait_for(&self, target: &str) {
+        let seen = async {
+            while self.count(&format!(" {target} ")) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("the upstream sees the request");
     }
 
     /// Lets it write what it writes late for `target`, and waits until it has.
@@ -195,19 +226,20 @@ impl RawUpstream {
         self.go_on.lock().unwrap().entry(target.to_owned()).or_default().clone()
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream) {
+        let mut stream = BufReader::new(stream);
         loop {
             let mut head = head(&mut stream).await;
             if !head.ends_with("\r\n\r\n") {
                 return;
             }
             let line = head.lines().next().unwrap_or_default().to_owned();
-            self.seen.lock().unwrap().push(line.clone());
+            self.heads.lock().unwrap().push(head.clone());
             let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let scripted = self.scripts.lock().unwrap().get(&target).cloned();
             if let Some(scripted) = scripted {
                 if !scripted.leaves_body {
-                    drop(message(&mut (head.as_bytes()).chain(&mut stream), false).await);
+                    drop(message(&mut (head.as_bytes()).chain(&mut stream), Kind::Request).await);
                 }
                 drop(stream.write_all(&scripted.response).await);
                 if !scripted.late.is_empty() {
@@ -222,7 +254,10 @@ impl RawUpstream {
                 continue;
             }
             let text = std::mem::take(&mut head);
-            let Some(message) = message(&mut (text.as_bytes()).chain(&mut stream), false).await else { return };
+            let Some(message) = message(&mut (text.as_bytes()).chain(&mut stream), Kind::Request).await
+            else {
+                return;
+            };
             if !message.complete {
                 return;
             }

@@ -75,7 +75,12 @@ impl Upstream {
 
 /// Tells, and tries to set a cookie of ours.
 async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
-    let cookies = [("set-cookie", "app=1; Path=/"), ("set-cookie", "__Host-narthex=stolen; Path=/; Secure")];
+    let cookies = [
+        ("set-cookie", "app=1; Path=/"),
+        ("set-cookie", "__Host-narthex=stolen; Path=/; Secure"),
+        // Without a name: a browser sends the value alone.
+        ("set-cookie", "=__Host-narthex=stolen; Path=/; Secure"),
+    ];
     (axum::response::AppendHeaders(cookies), remember(state, request).await).into_response()
 }
 
