@@ -209,3 +209,37 @@ async fn grpc_by_http_1_1_has_the_deadlines_of_any_request() {
         assert_eq!(response.field("grpc-status"), None);
     }
 }
+
+/// What such a response announces may come at any time, and would be taken for the response to the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_without_a_body_that_announces_one_ends_its_connection() {
+    let upstream = RawUpstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    for (number, (more, kept)) in [
+        ("Content-Length: 5\r\n", false),
+        ("Transfer-Encoding: chunked\r\n", false),
+        ("Content-Length: 0\r\n", true),
+        ("", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (way, fields) in ["", "TE: trailers\r\n"].into_iter().enumerate() {
+            let target = format!("/bodiless-{number}-{way}");
+            let response = format!("HTTP/1.1 204 No Content\r\n{more}\r\n");
+            upstream.script(&target, scripted(&response, ""));
+            let before = upstream.connections();
+            let mut client = Client::connect(&narthex).await;
+            client.send(format!("GET {target} HTTP/1.1\r\n{FIELDS}{fields}\r\n")).await;
+            assert_eq!(client.response().await.unwrap().status(), 204);
+            client.send(format!("GET /next HTTP/1.1\r\n{FIELDS}{fields}\r\n")).await;
+            assert_eq!(client.response().await.unwrap().text(), "GET /next 0");
+            // The first request may need one more, the second does only where the first one's was given up.
+            let more_connections = upstream.connections() - before;
+            assert!(
+                if kept { more_connections <= 1 } else { more_connections >= 1 },
+                "{more:?}: {more_connections}"
+            );
+        }
+    }
+}

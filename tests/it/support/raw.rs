@@ -4,6 +4,7 @@
 use super::narthex::Narthex;
 use super::tunnel::{behind_terminator, head};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -164,6 +165,7 @@ pub struct Scripted {
 pub struct RawUpstream {
     pub port: u16,
     heads: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
     scripts: Arc<Mutex<HashMap<String, Scripted>>>,
     go_on: Arc<Mutex<HashMap<String, Arc<(Notify, Notify)>>>>,
 }
@@ -174,6 +176,7 @@ impl RawUpstream {
         let upstream = Self {
             port: listener.local_addr().unwrap().port(),
             heads: Arc::default(),
+            connections: Arc::default(),
             scripts: Arc::default(),
             go_on: Arc::default(),
         };
@@ -197,6 +200,11 @@ impl RawUpstream {
     /// The heads of the requests that it has seen.
     pub fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
+    }
+
+    /// How many connections have carried a request.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// How many of their request lines hold `text`.
@@ -228,12 +236,17 @@ impl RawUpstream {
 
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
+        let mut first = true;
         loop {
             let mut head = head(&mut stream).await;
             if !head.ends_with("\r\n\r\n") {
                 return;
             }
             let line = head.lines().next().unwrap_or_default().to_owned();
+            if first {
+                self.connections.fetch_add(1, Ordering::SeqCst);
+                first = false;
+            }
             self.heads.lock().unwrap().push(head.clone());
             let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let scripted = self.scripts.lock().unwrap().get(&target).cloned();
