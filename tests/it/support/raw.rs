@@ -160,6 +160,13 @@ pub struct Scripted {
     pub leaves_body: bool,
 }
 
+/// Signals of what is written late.
+#[derive(Default)]
+struct Late {
+    wanted: Notify,
+    written: Notify,
+}
+
 /// An upstream of raw bytes.
 #[derive(Clone)]
 pub struct RawUpstream {
@@ -167,7 +174,7 @@ pub struct RawUpstream {
     heads: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
     scripts: Arc<Mutex<HashMap<String, Scripted>>>,
-    go_on: Arc<Mutex<HashMap<String, Arc<(Notify, Notify)>>>>,
+    late: Arc<Mutex<HashMap<String, Arc<Late>>>>,
 }
 
 impl RawUpstream {
@@ -178,7 +185,7 @@ impl RawUpstream {
             heads: Arc::default(),
             connections: Arc::default(),
             scripts: Arc::default(),
-            go_on: Arc::default(),
+            late: Arc::default(),
         };
         let accepting = upstream.clone();
         tokio::spawn(async move {
@@ -226,12 +233,12 @@ impl RawUpstream {
     /// Lets it write what it writes late for `target`, and waits until it has.
     pub async fn go_on(&self, target: &str) {
         let signals = self.signals(target);
-        signals.0.notify_one();
-        tokio::time::timeout(PATIENCE, signals.1.notified()).await.expect("the upstream goes on");
+        signals.wanted.notify_one();
+        tokio::time::timeout(PATIENCE, signals.written.notified()).await.expect("the upstream goes on");
     }
 
-    fn signals(&self, target: &str) -> Arc<(Notify, Notify)> {
-        self.go_on.lock().unwrap().entry(target.to_owned()).or_default().clone()
+    fn signals(&self, target: &str) -> Arc<Late> {
+        self.late.lock().unwrap().entry(target.to_owned()).or_default().clone()
     }
 
     async fn serve(&self, stream: TcpStream) {
@@ -257,9 +264,9 @@ impl RawUpstream {
                 drop(stream.write_all(&scripted.response).await);
                 if !scripted.late.is_empty() {
                     let signals = self.signals(&target);
-                    signals.0.notified().await;
+                    signals.wanted.notified().await;
                     drop(stream.write_all(&scripted.late).await);
-                    signals.1.notify_one();
+                    signals.written.notify_one();
                 }
                 if scripted.closes {
                     return;
