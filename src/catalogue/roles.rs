@@ -28,7 +28,7 @@ pub struct Role {
     /// What those may do who are given it.
     pub grants: Grants,
     /// Who may be given it; anyone, where that is not said.
-    pub trust: Option<Statements>,
+    pub trust: Option<Arc<Statements>>,
 }
 
 /// An identity pool.
@@ -113,7 +113,7 @@ impl Roles {
                     policies: Statements::of(&policies),
                     bounds: boundary.into_iter().map(|document| Statements::of(&document)).collect(),
                 },
-                trust: trust.map(|document| Statements::of(&document)),
+                trust: trust.map(|document| Arc::new(Statements::of(&document))),
             }));
         }
         if wrong.is_empty() { Ok(Self(roles)) } else { Err(BadPolicies(wrong)) }
@@ -150,6 +150,8 @@ pub struct UnderPolicy {
     resource: String,
     /// What each role may do here, by the role's place.
     grants: Vec<Grants>,
+    /// The trust policies that depend on the request, by the role's place.
+    trusts: Vec<Option<Arc<Statements>>>,
 }
 
 impl Rule {
@@ -186,7 +188,8 @@ impl UnderPolicy {
         let resource =
             format!("arn:aws:execute-api:{}:{}:{route}/$default/", config.region, config.account_id);
         let grants = roles.iter().map(|role| role.grants.narrowed(INVOKE, &resource)).collect();
-        Self { identity_pool, resource, grants }
+        let trust = |role: &Arc<Role>| role.trust.clone().filter(|trust| trust.depend_on_request());
+        Self { identity_pool, resource, grants, trusts: roles.iter().map(trust).collect() }
     }
 
     /// What a request for a path asks for, as policies name it.
@@ -200,6 +203,11 @@ impl UnderPolicy {
             resource.push_str(segment.as_ref());
         }
         resource
+    }
+
+    /// The trust policy of `role`, where it must be judged with each request.
+    pub fn trust_by_request(&self, role: &RoleId) -> Option<&Statements> {
+        self.trusts.get(role.index)?.as_deref()
     }
 
     /// What `role` may do here: those of its statements that may concern this route.

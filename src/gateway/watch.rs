@@ -86,7 +86,7 @@ impl Gateway {
         let header = &session.req_header().headers;
         let kept = [USER_AGENT, REFERER]
             .into_iter()
-            .filter_map(|name| Some((name.clone(), header.get(name)?.clone())));
+            .flat_map(|name| header.get_all(&name).iter().map(move |value| (name.clone(), value.clone())));
         let headers = kept.collect();
         let request = LongRequest { speaks_with, incoming: incoming.clone(), path, headers };
         let (open, end) = self.streams.watch(request);

@@ -23,8 +23,14 @@ pub struct RequestContext<'a> {
 }
 
 impl<'a> RequestContext<'a> {
-    fn header(&self, name: HeaderName) -> Option<Value<'a>> {
-        self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Value::Text)
+    /// The value of a header. Servers differ in which of two they take, and in how they read what is not ASCII.
+    fn header(&self, name: HeaderName) -> Values<'a> {
+        let mut all = self.headers.get_all(name).iter();
+        match (all.next().map(HeaderValue::to_str), all.next()) {
+            (None, _) => Values::Absent,
+            (Some(Ok(text)), None) => Values::One(Value::Text(text)),
+            _ => Values::Unreadable,
+        }
     }
 }
 
@@ -32,12 +38,17 @@ impl Context for RequestContext<'_> {
     fn values(&self, key: &Key) -> Values<'_> {
         let Key::Known(known) = key else { return self.assumed.values(key) };
         let value = match known {
-            Known::SourceIp => self.source_ip.map(|ip| Value::Ip(ip.to_canonical())),
+            // A proxy that tells none, or nonsense, must not open what is shut to some addresses.
+            Known::SourceIp => {
+                return self
+                    .source_ip
+                    .map_or(Values::Unreadable, |ip| Values::One(Value::Ip(ip.to_canonical())));
+            }
             Known::CurrentTime => Some(Value::Time(self.now)),
             Known::EpochTime => Some(Value::Number(self.now.seconds())),
             Known::SecureTransport => Some(Value::Bool(self.secure)),
-            Known::UserAgent => self.header(USER_AGENT),
-            Known::Referer => self.header(REFERER),
+            Known::UserAgent => return self.header(USER_AGENT),
+            Known::Referer => return self.header(REFERER),
             Known::MultiFactorAuthAge => {
                 let since = |at: Timestamp| Value::Number(self.now.seconds() - at.seconds());
                 self.assumed.multi_factor_at().map(since)

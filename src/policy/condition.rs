@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// A condition: an operator, a key, and the values that it is compared with.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ enum Test {
     Arn(Vec<Arn>),
     Number(Order, Vec<f64>),
     Date(Order, Vec<Timestamp>),
-    Bool(Vec<bool>),
+    Bool(bool),
     Binary(Vec<Vec<u8>>),
     Ip(Vec<IpNet>),
     /// Whether the key is absent.
@@ -123,6 +124,8 @@ pub enum Unmet<'p> {
     Differs,
     /// The key is not in the request's context.
     Absent,
+    /// The key has a value that cannot be read.
+    Unreadable,
     /// A variable has no value.
     Unfilled(&'p Key),
 }
@@ -150,8 +153,11 @@ impl Condition {
                 "`Null` asks whether a key is there, and takes neither a set operator nor IfExists".into()
             );
         }
-        if key.is_empty() || key.chars().any(char::is_whitespace) {
-            return Err(format!("`{key}` is no condition key"));
+        // "Invalid condition key format", "Missing tag key in condition".
+        let named =
+            key.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
+        if !named || key.ends_with('/') || key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!("`{key}` is no condition key; help: write it like `aws:PrincipalTag/team`"));
         }
         if values.is_empty() {
             return Err(format!("`{key}` is compared with nothing"));
@@ -172,6 +178,31 @@ impl Condition {
         &self.written
     }
 
+    /// Whether its operator reads values of the type that `example` has.
+    pub(super) fn reads(&self, example: Value<'_>) -> bool {
+        match (&self.test, example) {
+            (Test::Null(_) | Test::Text(..), _) | (_, Value::Text(_)) => true,
+            (Test::Number(..), Value::Number(_)) | (Test::Date(..), Value::Number(_) | Value::Time(_)) => {
+                true
+            }
+            (Test::Bool(_), Value::Bool(_)) | (Test::Ip(_), Value::Ip(_)) => true,
+            (
+                Test::Arn(_)
+                | Test::Number(..)
+                | Test::Date(..)
+                | Test::Bool(_)
+                | Test::Binary(_)
+                | Test::Ip(_),
+                _,
+            ) => false,
+        }
+    }
+
+    /// Whether it is met by values that differ from those that it names.
+    pub(super) fn is_negated(&self) -> bool {
+        self.negated
+    }
+
     /// Every variable in its values.
     pub fn variables(&self) -> impl Iterator<Item = &super::pattern::Variable> {
         let patterns: Vec<&Pattern> = match &self.test {
@@ -189,6 +220,9 @@ impl Condition {
     /// Why it does not.
     pub fn met(&self, asked: &Asked<'_>, denies: bool) -> Result<(), Unmet<'_>> {
         let values = asked.context.values(&self.key);
+        if values == Values::Unreadable {
+            return if denies { Ok(()) } else { Err(Unmet::Unreadable) };
+        }
         if let Test::Null(absent) = self.test {
             return if (values == Values::Absent) == absent { Ok(()) } else { Err(Unmet::Differs) };
         }
@@ -210,7 +244,7 @@ impl Condition {
             Matched::No => self.negated,
             Matched::Unfilled(key) => {
                 unfilled = Some(key);
-                self.negated && denies
+                denies && (self.negated || asked.context.values(key) == Values::Unreadable)
             }
         };
         let holds = match (self.quantifier, self.negated) {
@@ -249,10 +283,19 @@ impl Test {
                 Self::Arn(values.iter().map(|text| Arn::parse(text, variables)).collect::<Result<_, _>>()?)
             }
             Kind::Number(order) => Self::Number(order, each(values, "number", value::number)?),
-            Kind::Date(order) => {
-                Self::Date(order, each(values, "date (ISO 8601, or seconds)", value::moment)?)
-            }
-            Kind::Bool => Self::Bool(each(values, "truth value", value::truth)?),
+            Kind::Date(order) => Self::Date(
+                order,
+                each(
+                    values,
+                    "date; help: write it like `2030-01-01T00:00:00Z`, or in seconds since 1970",
+                    value::moment,
+                )?,
+            ),
+            // "Invalid condition multiple Boolean".
+            Kind::Bool => match each(values, "truth value", value::truth)?.as_slice() {
+                [truth] => Self::Bool(*truth),
+                _ => return Err("`Bool` takes one value".into()),
+            },
             Kind::Binary => Self::Binary(each(values, "base64", |text| STANDARD.decode(text).ok())?),
             Kind::Ip => Self::Ip(each(values, "address or network", value::network)?),
             Kind::Null => match each(values, "truth value", value::truth)?.as_slice() {
@@ -295,13 +338,13 @@ impl Test {
                 };
                 any(at.is_some_and(|at| moments.iter().any(|other| order.holds(at.cmp(other)))))
             }
-            Self::Bool(truths) => {
+            Self::Bool(wanted) => {
                 let truth = match value {
                     Value::Bool(truth) => Some(truth),
                     Value::Text(text) => value::truth(text),
                     _ => None,
                 };
-                any(truth.is_some_and(|truth| truths.contains(&truth)))
+                any(truth == Some(*wanted))
             }
             Self::Binary(all) => match value {
                 Value::Text(text) => any(STANDARD.decode(text).is_ok_and(|bytes| all.contains(&bytes))),
@@ -309,8 +352,8 @@ impl Test {
             },
             Self::Ip(networks) => {
                 let ip = match value {
-                    Value::Ip(ip) => Some(ip),
-                    Value::Text(text) => text.parse().ok(),
+                    Value::Ip(ip) => Some(ip.to_canonical()),
+                    Value::Text(text) => text.parse().ok().map(|ip: IpAddr| ip.to_canonical()),
                     _ => None,
                 };
                 any(ip.is_some_and(|ip| networks.iter().any(|network| network.contains(&ip))))

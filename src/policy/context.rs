@@ -3,7 +3,7 @@
 use crate::base::Timestamp;
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A condition key, under which a request's context holds values. Names are compared without case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,46 @@ known_keys! {
 const PRINCIPAL_TAG: &str = "aws:principaltag/";
 const REQUEST_TAG: &str = "aws:requesttag/";
 
+impl Known {
+    /// Whether its value belongs to one request: a role is given for many.
+    pub fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::SourceIp
+                | Self::CurrentTime
+                | Self::EpochTime
+                | Self::SecureTransport
+                | Self::UserAgent
+                | Self::Referer
+                | Self::MultiFactorAuthAge
+        )
+    }
+
+    /// A value of the key's type, by which operators that never read it are found.
+    pub(super) fn example(self) -> Value<'static> {
+        match self {
+            Self::SourceIp => Value::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Self::CurrentTime | Self::TokenIssueTime => Value::Time(Timestamp::from_seconds(0)),
+            Self::EpochTime | Self::MultiFactorAuthAge => Value::Number(0),
+            Self::SecureTransport | Self::MultiFactorAuthPresent => Value::Bool(true),
+            Self::IdentityAud
+            | Self::IdentitySub
+            | Self::IdentityAmr
+            | Self::PrincipalArn
+            | Self::Username
+            | Self::UserId
+            | Self::UserAgent
+            | Self::Referer => Value::Text(""),
+        }
+    }
+}
+
 impl Key {
+    /// Whether its value belongs to one request.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self, Self::Known(known) if known.is_of_request())
+    }
+
     /// The key called `name`.
     pub fn named(name: &str) -> Self {
         if let Some((_, known)) = KNOWN_KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
@@ -115,6 +154,9 @@ impl<'a> Value<'a> {
 pub enum Values<'a> {
     /// The key is not in the context.
     Absent,
+    /// The key has a value that cannot be read, such as a header that came twice. No Allow that depends on it applies,
+    /// and each Deny does.
+    Unreadable,
     /// A key that has one value.
     One(Value<'a>),
     /// A key that may have many.
@@ -126,14 +168,14 @@ impl<'a> Values<'a> {
     pub fn one(self) -> Option<Value<'a>> {
         match self {
             Self::One(value) => Some(value),
-            Self::Absent | Self::Many(_) => None,
+            Self::Absent | Self::Unreadable | Self::Many(_) => None,
         }
     }
 
     /// Each value.
     pub fn each(self) -> impl Iterator<Item = Value<'a>> {
         let (one, many) = match self {
-            Self::Absent => (None, &[][..]),
+            Self::Absent | Self::Unreadable => (None, &[][..]),
             Self::One(value) => (Some(value), &[][..]),
             Self::Many(values) => (None, values),
         };

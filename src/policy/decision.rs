@@ -99,6 +99,14 @@ impl Statements {
         self.denies.iter().chain(&self.allows).map(|statement| &**statement)
     }
 
+    /// Whether a condition or a variable of a statement depends on the single request.
+    pub fn depend_on_request(&self) -> bool {
+        self.iter().any(|statement| {
+            statement.conditions().iter().any(|condition| condition.key.is_of_request())
+                || statement.variables().any(|variable| variable.key.is_of_request())
+        })
+    }
+
     /// Judges `asked`.
     pub fn judge(&self, asked: &Asked<'_>) -> Verdict<'_> {
         let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(asked, &self.allows));

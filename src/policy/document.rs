@@ -99,16 +99,23 @@ fn statement(
     purpose: Purpose,
     variables: bool,
 ) -> Result<Statement, String> {
-    if let Some(sid) = &raw.sid
+    // "Empty Sid value": AWS takes it for none.
+    let sid = raw.sid.filter(|sid| !sid.is_empty());
+    if let Some(sid) = &sid
         && !sid.bytes().all(|b| b.is_ascii_alphanumeric())
     {
         return Err(format!("the Sid `{sid}` holds more than letters and digits"));
     }
     let action = one_of("Action", raw.action, "NotAction", raw.not_action)?;
     let action = action.ok_or("a statement has an Action or a NotAction")?;
-    let principal = one_of("Principal", raw.principal, "NotPrincipal", raw.not_principal)?;
+    // "You cannot use the NotPrincipal element in an IAM identity-based policy nor in an IAM role trust policy."
+    if raw.not_principal.is_some() {
+        return Err(
+            "NotPrincipal is not supported; help: name a Principal, and except others by a Condition".into(),
+        );
+    }
     let resource = one_of("Resource", raw.resource, "NotResource", raw.not_resource)?;
-    match (purpose, &principal, &resource) {
+    match (purpose, &raw.principal, &resource) {
         (Purpose::Identity, Some(_), _) => {
             return Err(
                 "a Principal stands in trust policies; whom this one is for is said where it is used".into(),
@@ -123,14 +130,19 @@ fn statement(
     }
     let mut conditions = Vec::new();
     for (operator, keys) in raw.condition.map(|conditions| conditions.0).unwrap_or_default() {
+        if keys.0.is_empty() {
+            return Err(format!(
+                "`{operator}` names no condition key; help: name one, or remove the operator"
+            ));
+        }
         conditions.extend(keys.0.into_iter().map(|(key, values)| (operator.clone(), key, values.0)));
     }
     Statement::new(Elements {
-        sid: raw.sid,
+        sid,
         number,
         line,
         effect: raw.effect,
-        principal: principal.map(|(not, principals)| (not, principals.0)),
+        principal: raw.principal.map(|principals| principals.0),
         action: (action.0, action.1.0),
         resource: resource.map(|(not, resources)| (not, resources.0)),
         conditions,

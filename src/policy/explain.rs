@@ -72,12 +72,15 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &Asked<'_>) -> String {
         Miss::Condition(condition, Unmet::Absent) => {
             format!("{} asks for `{}`, which the request has not", condition.operator, condition.key)
         }
+        Miss::Condition(condition, Unmet::Unreadable) => {
+            format!("{} asks for `{}`, which cannot be read", condition.operator, condition.key)
+        }
         Miss::Condition(condition, Unmet::Unfilled(key)) => {
             format!("{} compares with a variable, and the request has no `{key}`", condition.operator)
         }
         Miss::Condition(condition, Unmet::Differs) => {
             let held = match asked.context.values(&condition.key) {
-                Values::Absent => "none".to_owned(),
+                Values::Absent | Values::Unreadable => "none".to_owned(),
                 values => listed(false, values.each().map(|value| value.text().into_owned())),
             };
             let wanted = listed(false, condition.written().iter().cloned());

@@ -1,9 +1,12 @@
 //! The JSON of policy documents: what may stand where, and on which line it stands.
 
+use super::principal;
 use super::statement::Effect;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use std::cell::Cell;
 use std::{fmt, io};
 
@@ -26,19 +29,33 @@ pub(super) enum Version {
     New,
 }
 
-/// A statement's elements.
+/// A statement's elements. Each is read by [`present`], since serde takes `null` in an `Option` for an absent element:
+/// a statement would then apply without the condition that was written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 pub(super) struct Raw {
+    #[serde(default, deserialize_with = "present")]
     pub(super) sid: Option<String>,
     pub(super) effect: Effect,
+    #[serde(default, deserialize_with = "present")]
     pub(super) principal: Option<Principals>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) not_principal: Option<Principals>,
-    pub(super) action: Option<Many>,
-    pub(super) not_action: Option<Many>,
-    pub(super) resource: Option<Many>,
-    pub(super) not_resource: Option<Many>,
-    pub(super) condition: Option<Entries<Entries<Many>>>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) action: Option<Strings>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) not_action: Option<Strings>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) resource: Option<Strings>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) not_resource: Option<Strings>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) condition: Option<Entries<Entries<Scalars>>>,
+}
+
+/// Reads the value of an element that is there; `null` is of no element's type.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Reads `text`.
@@ -93,7 +110,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
         while let Some(element) = map.next_key()? {
             let (name, twice) = match element {
                 Element::Version => ("Version", version.replace(map.next_value()?).is_some()),
-                Element::Id => ("Id", id.replace(map.next_value::<Option<String>>()?).is_some()),
+                Element::Id => ("Id", id.replace(map.next_value::<String>()?).is_some()),
                 Element::Statement => {
                     ("Statement", statements.replace(map.next_value_seed(Statements(self.0))?).is_some())
                 }
@@ -165,48 +182,91 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 }
 
-/// A text, a number or a truth value; or several.
-pub(super) struct Many(pub(super) Vec<String>);
+/// Grammar of the IAM JSON policy language: `("*" | [<action_string>, …])`; the brackets are optional for one.
+pub(super) type Strings = OneOrMore<false>;
 
-impl<'de> Deserialize<'de> for Many {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Vec<String>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, or a list of strings")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(vec![text.to_owned()])
-            }
-            fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
-                Ok(vec![truth.to_string()])
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(vec![number.to_string()])
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Many(mut one)) = list.next_element()? {
-                    match (one.pop(), one.is_empty()) {
-                        (Some(text), true) => all.push(text),
-                        _ => return Err(A::Error::custom("a list in a list")),
-                    }
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_any(OneOrMore).map(Self)
+/// The same of condition values: `("string" | "number" | "Boolean")`.
+pub(super) type Scalars = OneOrMore<true>;
+
+/// One value or a flat list of them, as text; numbers and Booleans are read where `SCALARS` says so.
+pub(super) struct OneOrMore<const SCALARS: bool>(pub(super) Vec<String>);
+
+/// The same where a list is refused.
+struct Single<const SCALARS: bool>(String);
+
+/// Reads one value, and a list of them where `LISTS` says so.
+struct ReadValues<const SCALARS: bool, const LISTS: bool>;
+
+impl<const SCALARS: bool, const LISTS: bool> ReadValues<SCALARS, LISTS> {
+    fn scalar<E: serde::de::Error>(
+        self,
+        value: &dyn fmt::Display,
+        read: Unexpected<'_>,
+    ) -> Result<Vec<String>, E> {
+        if SCALARS { Ok(vec![value.to_string()]) } else { Err(E::invalid_type(read, &self)) }
     }
 }
 
-/// An object's entries, in their order, no name twice.
+impl<'de, const SCALARS: bool, const LISTS: bool> Visitor<'de> for ReadValues<SCALARS, LISTS> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if LISTS { "a string, or a list of strings" } else { "a string" })
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(vec![text.to_owned()])
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<Self::Value, E> {
+        self.scalar(&truth, Unexpected::Bool(truth))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        self.scalar(&number, Unexpected::Signed(number))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        self.scalar(&number, Unexpected::Unsigned(number))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        // A larger one has lost digits by which values differ.
+        if number.abs() >= EXACT {
+            return Err(E::custom(format!("the number {number} is too large; help: write it as a string")));
+        }
+        self.scalar(&number, Unexpected::Float(number))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        if !LISTS {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        }
+        let mut all = Vec::new();
+        while let Some(Single::<SCALARS>(one)) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(all)
+    }
+}
+
+/// 2 to the 53: every whole number below it is a float of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl<'de, const SCALARS: bool> Deserialize<'de> for OneOrMore<SCALARS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadValues::<SCALARS, true>).map(Self)
+    }
+}
+
+impl<'de, const SCALARS: bool> Deserialize<'de> for Single<SCALARS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = deserializer.deserialize_any(ReadValues::<SCALARS, false>)?;
+        Ok(Self(values.into_iter().next().unwrap_or_default()))
+    }
+}
+
+/// An object's entries, in their order, no name twice: condition keys are compared without case.
 pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
 
 impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
@@ -220,7 +280,7 @@ impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut all: Self::Value = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    if all.iter().any(|(other, _)| *other == name) {
+                    if all.iter().any(|(other, _)| other.to_lowercase() == name.to_lowercase()) {
                         return Err(A::Error::custom(format!("`{name}` comes twice")));
                     }
                     all.push((name, map.next_value()?));
@@ -232,7 +292,7 @@ impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
     }
 }
 
-/// Who may take a role on, by kind; `*` alone is everybody.
+/// The principals of a statement, by kind; `*` alone is everybody.
 pub(super) struct Principals(pub(super) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Principals {
@@ -249,14 +309,17 @@ impl<'de> Deserialize<'de> for Principals {
                     other => Err(E::custom(format!("`{other}` is no principal"))),
                 }
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let kinds = Entries::<Strings>::deserialize(MapAccessDeserializer::new(map))?;
                 let mut all = Vec::new();
-                while let Some(kind) = map.next_key::<String>()? {
-                    if !["AWS", "Federated", "Service", "CanonicalUser"].contains(&&*kind) {
-                        return Err(A::Error::custom(format!("`{kind}` is no kind of principal")));
+                for (kind, OneOrMore(names)) in kinds.0 {
+                    if names.is_empty() {
+                        return Err(A::Error::custom(format!("the Principal names nobody under `{kind}`")));
                     }
-                    let Many(names) = map.next_value()?;
-                    all.extend(names.into_iter().map(|name| (kind.clone(), name)));
+                    for name in names {
+                        principal::check(&kind, &name).map_err(A::Error::custom)?;
+                        all.push((kind.clone(), name));
+                    }
                 }
                 Ok(all)
             }

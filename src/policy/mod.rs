@@ -11,6 +11,7 @@ mod explain;
 mod json;
 mod lint;
 mod pattern;
+mod principal;
 mod statement;
 mod value;
 
@@ -19,7 +20,7 @@ pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Value, Values};
 pub use decision::{Grants, Statements, Verdict};
 pub use document::{Document, Mistake, Purpose};
 pub use explain::{Nearness, Told, explain};
-pub use lint::lint;
+pub use lint::{Finding, Requests, Severity, lint};
 pub use pattern::{Pattern, Variable};
 pub use statement::{Effect, Miss, Statement};
 

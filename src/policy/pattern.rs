@@ -6,6 +6,7 @@
 
 use super::context::{Context, Key};
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A text with wildcards and variables.
@@ -167,6 +168,42 @@ impl Pattern {
             [Piece::Text(start, end), ..] => self.part(start, end),
             _ => &[],
         }
+    }
+
+    /// Whether some text that begins with `prefix` matches, whatever its variables are filled with. For lint: it reads
+    /// the prefix once for each piece.
+    pub(super) fn may_match_longer(&self, prefix: &str, case: Case) -> bool {
+        enum Unit {
+            One(Option<char>),
+            Many,
+        }
+        let fold = |c: char| if case == Case::Ignored { c.to_ascii_lowercase() } else { c };
+        let units: Vec<Unit> = self
+            .pieces
+            .iter()
+            .flat_map(|piece| match *piece {
+                Piece::Text(start, end) => {
+                    let text = String::from_utf8_lossy(self.part(start, end)).into_owned();
+                    text.chars().map(|c| Unit::One(Some(fold(c)))).collect::<Vec<_>>()
+                }
+                Piece::Any => vec![Unit::One(None)],
+                Piece::Many | Piece::Variable(_) => vec![Unit::Many],
+            })
+            .collect();
+        // How many units are used up, in each way in which the text so far can be read.
+        let skip = |at: usize| {
+            let many = units[at..].iter().take_while(|unit| matches!(unit, Unit::Many)).count();
+            at..=at + many
+        };
+        let mut states: BTreeSet<usize> = skip(0).collect();
+        for c in prefix.chars().map(fold) {
+            let next = states.iter().filter_map(|at| match units.get(*at)? {
+                Unit::Many => Some(*at),
+                Unit::One(one) => one.is_none_or(|one| one == c).then_some(at + 1),
+            });
+            states = next.flat_map(skip).collect();
+        }
+        !states.is_empty()
     }
 
     /// Whether some text that begins with `prefix` may match.

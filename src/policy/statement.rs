@@ -1,9 +1,10 @@
 //! A statement: compiled once, and judged without allocating.
 
-use super::arn::Arn;
+use super::arn::{self, Arn};
 use super::condition::{Condition, Unmet};
-use super::context::{Asked, Key, Nothing};
+use super::context::{Asked, Key, Nothing, Values};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
+use super::principal;
 use serde::Deserialize;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub struct Statement {
     pub line: usize,
     /// What it does.
     pub effect: Effect,
-    principal: Option<(bool, Vec<(String, String)>)>,
+    principal: Option<Vec<(String, String)>>,
     /// Elsewhere, since a route's statements are all about one action.
     action: Box<Element>,
     resource: Option<Element>,
@@ -61,7 +62,7 @@ pub(super) struct Elements {
     pub number: usize,
     pub line: usize,
     pub effect: Effect,
-    pub principal: Option<(bool, Vec<(String, String)>)>,
+    pub principal: Option<Vec<(String, String)>>,
     pub action: (bool, Vec<String>),
     pub resource: Option<(bool, Vec<String>)>,
     /// Operator, key and values.
@@ -89,20 +90,25 @@ impl Statement {
     pub(super) fn new(elements: Elements) -> Result<Self, String> {
         let Elements { sid, number, line, effect, principal, action, resource, conditions, variables } =
             elements;
-        for action in &action.1 {
-            let whole = action == "*"
-                || action
-                    .split_once(':')
-                    .is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
-            if !whole || action.contains(char::is_whitespace) || action.contains("${") {
-                return Err(format!("`{action}` is no action; write it like `execute-api:Invoke`"));
-            }
+        if let Some(action) = action.1.iter().find(|action| !is_action(action)) {
+            return Err(format!("`{action}` is no action; write it like `execute-api:Invoke`"));
+        }
+        for resource in resource.iter().flat_map(|(_, resources)| resources) {
+            arn::check_resource(resource)?;
+        }
+        let texts = resource.iter().flat_map(|(_, resources)| resources);
+        let mut texts = texts.chain(conditions.iter().flat_map(|(_, _, values)| values));
+        // "Variable unsupported in version": there it would be literal text, and a Deny by it would never apply.
+        if let Some(text) = texts.find(|text| !variables && text.contains("${")) {
+            return Err(format!(
+                "`{text}` has a policy variable, which version 2008-10-17 does not know; help: write \"Version\": \"2012-10-17\""
+            ));
         }
         let conditions = conditions
             .into_iter()
             .map(|(operator, key, values)| Condition::parse(&operator, &key, values, variables))
             .collect::<Result<_, _>>()?;
-        if principal.as_ref().is_some_and(|(_, principals)| principals.is_empty()) {
+        if principal.as_ref().is_some_and(Vec::is_empty) {
             return Err("a Principal names somebody".into());
         }
         let resource = resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?;
@@ -144,21 +150,24 @@ impl Statement {
         match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
             None | Some(Matched::Yes) => {}
             Some(Matched::No) => return Err(Miss::Resource),
+            Some(Matched::Unfilled(key)) if denies && asked.context.values(key) == Values::Unreadable => {}
             Some(Matched::Unfilled(key)) => return Err(Miss::Unfilled(key)),
         }
-        if let Some((not, principals)) = &self.principal {
-            let named = |(kind, name): &(String, String)| {
-                kind == "*"
-                    || asked.principal.is_some_and(|(of, who)| of == kind && (name == "*" || name == who))
-            };
-            if principals.iter().any(named) == *not {
-                return Err(Miss::Principal);
-            }
+        if !self.names_principal(asked.principal) {
+            return Err(Miss::Principal);
         }
         for condition in &self.conditions {
             condition.met(asked, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
         }
         Ok(())
+    }
+
+    /// Whether the statement is about `principal`; one without a Principal is about everybody.
+    pub(super) fn names_principal(&self, principal: Option<(&str, &str)>) -> bool {
+        let named = |(kind, name): &(String, String)| {
+            principal::is_everybody(kind, name) || principal == Some((kind.as_str(), name.as_str()))
+        };
+        self.principal.as_ref().is_none_or(|principals| principals.iter().any(named))
     }
 
     /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
@@ -190,6 +199,31 @@ impl Statement {
         likely.map(lead).reduce(common).unwrap_or_default()
     }
 
+    /// The patterns of its Resource that match nothing that begins with one of `prefixes`. Each part of an ARN is looked at
+    /// by itself: that `*` stands for a region and for what a path may hold does not make a name right.
+    pub(super) fn resources_beyond(&self, prefixes: &[String]) -> Vec<String> {
+        let Some(element) = self.resource.as_ref().filter(|element| !element.not) else { return Vec::new() };
+        let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Counts };
+        let beyond = |pattern: &String| {
+            Arn::of_resource(pattern, true)
+                .is_ok_and(|arn| !prefixes.iter().any(|prefix| arn.may_begin_with(prefix, case)))
+        };
+        element.patterns().map(ToString::to_string).filter(beyond).collect()
+    }
+
+    /// Whether its NotResource leaves out everything that begins with one of `prefixes`.
+    pub(super) fn spares_all(&self, prefixes: &[String]) -> bool {
+        let spares = |element: &Element, prefix: &String| {
+            // What matches the prefix and ends with a wildcard matches whatever follows.
+            element.patterns().any(|pattern| {
+                pattern.to_string().ends_with('*')
+                    && pattern.matches(prefix, Case::Counts, &Nothing) == Matched::Yes
+            })
+        };
+        let element = self.resource.as_ref().filter(|element| element.not);
+        element.is_some_and(|element| prefixes.iter().all(|prefix| spares(element, prefix)))
+    }
+
     /// How people find it: the file, the line, and its Sid where it has one.
     pub fn place(&self) -> String {
         let sid = self.sid.as_ref().map_or_else(String::new, |sid| format!(" ({sid})"));
@@ -217,6 +251,17 @@ impl Statement {
         let (_, resources) = self.resources();
         resources.flat_map(Pattern::variables).chain(self.conditions.iter().flat_map(Condition::variables))
     }
+}
+
+/// Whether it is `*`, or a service and an action's name, both with wildcards or without.
+fn is_action(action: &str) -> bool {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'*' | b'?'))
+    };
+    action == "*" || action.split_once(':').is_some_and(|(service, name)| plain(service) && plain(name))
 }
 
 /// What two texts both begin with.
@@ -251,7 +296,7 @@ impl Element {
     fn part_by_part(mut self, variables: bool) -> Self {
         if !self.not {
             for Alternative { pattern, arn } in &mut self.alternatives {
-                let parts = Arn::parse(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
+                let parts = Arn::of_resource(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
                 *arn = parts.map(Box::new);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::base::Timestamp;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 
 /// A moment in ISO 8601, as `aws:CurrentTime` has it.
@@ -10,6 +10,9 @@ pub fn written(at: Timestamp) -> String {
     DateTime::from_timestamp_millis(at.millis())
         .map_or_else(String::new, |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
+
+/// Seconds since 1970 are read from here on, in 1973: a smaller number is a year or a mistake.
+const MIN_EPOCH_SECONDS: f64 = 1e8;
 
 /// A moment: a date, a date with a time, both in ISO 8601, or seconds since 1970.
 pub fn moment(text: &str) -> Option<Timestamp> {
@@ -20,7 +23,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
         let midnight = day.and_hms_opt(0, 0, 0)?.and_utc();
         return Some(Timestamp::from_millis(midnight.timestamp_millis()));
     }
-    let seconds = number(text).filter(|seconds| seconds.abs() < 1e11)?;
+    let seconds = number(text).filter(|seconds| (MIN_EPOCH_SECONDS..1e11).contains(seconds))?;
     #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
     Some(Timestamp::from_millis((seconds * 1000.0) as i64))
 }
@@ -31,9 +34,24 @@ pub fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite() && text.bytes().all(plain))
 }
 
-/// An address, or a network in CIDR notation.
+/// An address, or a network in CIDR notation. One of IPv4-mapped addresses (RFC 4291, section 2.5.5.2) is the network
+/// of the IPv4 addresses in them, by which clients are known.
 pub fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let prefix = text.split_once('/').map(|(_, prefix)| prefix);
+    if prefix
+        .is_some_and(|prefix| prefix.len() > 1 && !prefix.starts_with(|c: char| ('1'..='9').contains(&c)))
+    {
+        return None;
+    }
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let mapped = match network {
+        IpNet::V6(mapped) => mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((address, prefix)) => Ipv4Net::new(address, prefix).ok().map(IpNet::V4),
+        None => Some(network),
+    }
 }
 
 /// A truth value.
@@ -56,7 +74,18 @@ mod tests {
         assert_eq!(at("2020-04-01T02:00:00+02:00"), Some(1_585_699_200_000));
         assert_eq!(at("2020-04-01"), Some(1_585_699_200_000));
         assert_eq!(at("1585699200"), Some(1_585_699_200_000));
-        for bad in ["", "yesterday", "2020-13-01", "2020-04-01T00:00", "NaN", "1e400"] {
+        for bad in [
+            "",
+            "yesterday",
+            "2020-13-01",
+            "2020-04-01T00:00",
+            "NaN",
+            "1e400",
+            "2030",
+            "99999999",
+            "-1e9",
+            "1e11",
+        ] {
             assert_eq!(at(bad), None, "{bad}");
         }
         assert_eq!(written(Timestamp::from_millis(1_585_699_200_123)), "2020-04-01T00:00:00Z");
@@ -71,6 +100,10 @@ mod tests {
                 .is_some_and(|net| net.contains(&"10.9.8.7".parse::<IpAddr>().unwrap_or([0; 4].into())))
         );
         assert!(network("2001:db8::1").is_some() && network("10.0.0.0/33").is_none());
+        let mapped = network("::ffff:10.0.0.0/104").map(|net| net.to_string());
+        assert_eq!(mapped.as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert!(["10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/", "*"].iter().all(|bad| network(bad).is_none()));
         assert_eq!((truth("TRUE"), truth("false"), truth("yes")), (Some(true), Some(false), None));
     }
 }

@@ -24,6 +24,7 @@ mod nodes;
 mod over_time;
 mod policies;
 mod policies_beside;
+mod policy_grammar;
 mod programs;
 mod reload;
 mod roles;
