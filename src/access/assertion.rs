@@ -73,7 +73,8 @@ struct Claims<'a> {
 struct PersonClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<&'a str>,
-    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [String],
     #[serde(rename = "cognito:username")]
@@ -189,7 +190,7 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
     };
     PersonClaims {
         sid: principal.signed_in().map(|who| who.session().id.as_str()),
-        auth_time: person.auth_time.seconds(),
+        auth_time: person.auth_time.map(Timestamp::seconds),
         amr: person.methods,
         username: &user.username,
         email: user.email(),

@@ -8,10 +8,10 @@ use super::recent::{Booked, Keyed, Recent};
 use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
-use crate::jose::Unverified;
-use crate::model::User;
+use crate::jose::{NumericDate, Unverified, authenticated_at};
+use crate::model::{TokenClaims, User};
 use crate::provider::{IssuerKeys, Outbound};
-use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, verify};
+use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, SKEW, verify};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
@@ -49,7 +49,9 @@ struct Live {
     weight: u32,
     user: User,
     methods: Vec<String>,
-    auth_time: Timestamp,
+    claims: TokenClaims,
+    auth_time: Option<Timestamp>,
+    issued_at: Option<Timestamp>,
 }
 
 impl Keyed for Live {
@@ -80,14 +82,24 @@ impl Bearer {
         &self.0.user
     }
 
+    /// The claims that its user has no room for.
+    pub fn claims(&self) -> &TokenClaims {
+        &self.0.claims
+    }
+
     /// How its person was authenticated (RFC 8176), as far as it says.
     pub fn methods(&self) -> &[String] {
         &self.0.methods
     }
 
-    /// When its person was authenticated, or else when it was issued, as far as it says.
-    pub fn auth_time(&self) -> Timestamp {
+    /// When its person was authenticated, as far as it says.
+    pub fn auth_time(&self) -> Option<Timestamp> {
         self.0.auth_time
+    }
+
+    /// When it was issued, as far as it says.
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.0.issued_at
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -181,7 +193,7 @@ impl Bearers {
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
                 let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len()));
+                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len())).ok()?;
                 // Who asks whether one counts still will ask again.
                 self.remember(seen, &bearer, now);
                 bearer
@@ -260,7 +272,7 @@ impl Bearers {
             }
             verified => (verified, keys),
         };
-        let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()));
+        let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()))?;
         let again = seen.filter(|seen| self.doorkeeper.has_met(seen));
         self.remember(again, &bearer, now);
         Ok(bearer)
@@ -283,7 +295,7 @@ impl Bearers {
         token: AccessToken,
         keys: [u8; 32],
         (seen, length): (Option<Fingerprint>, usize),
-    ) -> Bearer {
+    ) -> Result<Bearer, Refused> {
         let issuer = of.issuer();
         let own = match issuer.keys {
             // One that cannot be named cannot be revoked, and none of ours is such.
@@ -300,15 +312,22 @@ impl Bearers {
         };
         let AccessToken { subject, expires_at, scopes, claims } = token;
         let now = self.clock.now();
-        let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
-        let user = user_of(issuer, &subject, &claims, id, now);
-        let texts = scopes.len() + user.attributes.iter().count() + user.groups.len();
+        let (user, others) = user_of(issuer, &subject, &claims, id, now).map_err(Refused::Unreadable)?;
+        let listed: usize = others.lists.iter().map(|(_, values)| 1 + values.len()).sum();
+        let texts = scopes.len()
+            + user.attributes.iter().count()
+            + user.groups.len()
+            + listed
+            + others.unreadable.len();
+        let auth_time = authenticated_at(&claims, now, SKEW);
         let live = Live {
             seen,
             booked: Booked::default(),
             user,
-            methods: methods(&claims),
-            auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
+            methods: methods(&claims, auth_time),
+            claims: others,
+            auth_time,
+            issued_at: NumericDate::of(&claims, "iat").map(|at| at.min(now)),
             scopes: scopes.into(),
             of: of.clone(),
             keys,
@@ -317,6 +336,6 @@ impl Bearers {
             weight: u32::try_from(2 * length + BESIDE + A_TEXT * texts).unwrap_or(u32::MAX),
             kept: Kept::default(),
         };
-        Bearer(Arc::new(live))
+        Ok(Bearer(Arc::new(live)))
     }
 }

@@ -1,65 +1,67 @@
-//! What a token's claims say of whom it speaks for.
+//! What a token's claims say of the person or program that it was issued to.
 
 use crate::base::Timestamp;
 use crate::config::TrustedIssuer;
 use crate::directory::{FederatedAccount, new_user};
-use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
+use crate::model::{
+    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, TokenClaims, Unreadable, User, claim_texts,
+    is_address, is_elsewhere,
+};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 
-/// Whom a token's claims speak for, in the form of a user with this `sub`.
+/// Returns the subject of a token in the form of a user with this `id`, and the claims that a user has no room for.
+///
+/// # Errors
+/// The claim of the groups, where they cannot be compared: group names decide on roles and go to the app.
 pub fn user_of(
     issuer: &TrustedIssuer,
     subject: &str,
     claims: &Map<String, Value>,
     id: String,
     now: Timestamp,
-) -> User {
-    let good = |(name, value): &(&str, Cow<'_, str>)| *name != "email" || is_address(value);
-    let attributes: Attributes = claims.iter().filter_map(attribute).filter(good).collect();
-    let groups = match list(claims, "cognito:groups") {
-        none if none.is_empty() => list(claims, "groups"),
+) -> Result<(User, TokenClaims), &'static str> {
+    let groups = match texts(claims, "cognito:groups", LONGEST_GROUP).map_err(|_| "cognito:groups")? {
+        none if none.is_empty() => texts(claims, "groups", LONGEST_GROUP).map_err(|_| "groups")?,
         groups => groups,
     };
+    let (mut attributes, mut lists, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, value) in claims {
+        match claim_texts(value, LONGEST_ATTRIBUTE) {
+            Ok(values) if value.is_array() => lists.push((name.clone(), values.into())),
+            Ok(values) => match values.into_iter().next() {
+                Some(text) if name == "email" && !is_address(&text) => unreadable.push(name.clone()),
+                Some(text) => attributes.push((name, text)),
+                None => {}
+            },
+            Err(Unreadable) => unreadable.push(name.clone()),
+        }
+    }
+    let elsewhere = claims.get("_claim_names").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    unreadable.extend(elsewhere.filter(|name| is_elsewhere(claims, name)).cloned());
+    let attributes: Attributes = attributes.into_iter().collect();
     let identity = Identity {
         issuer: issuer.url.clone(),
         subject: subject.to_owned(),
         provider: issuer.name.clone(),
         saml: false,
     };
-    new_user(id, "", FederatedAccount { identity, attributes, groups, told_once: &[] }, now)
+    let user = new_user(id, "", FederatedAccount { identity, attributes, groups, told_once: &[] }, now);
+    Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 
-/// A claim in the form of an attribute, where it has one.
-fn attribute<'c>((name, value): (&'c String, &'c Value)) -> Option<(&'c str, Cow<'c, str>)> {
-    let value = match value {
-        Value::String(text) if is_plain(text, LONGEST_ATTRIBUTE) => Cow::Borrowed(text.as_str()),
-        Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
-        _ => return None,
-    };
-    Some((name, value))
-}
-
-/// How the person of a token was authenticated (RFC 8176). When it was is a part of that: a token that was renewed since
-/// tells neither.
-pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
-    match claims.get("auth_time") {
-        Some(Value::Number(_)) => list(claims, "amr"),
-        _ => Vec::new(),
+/// Returns how the person of a token was authenticated (RFC 8176), given when. A token that says only one of the two was
+/// renewed since, and tells neither.
+pub fn methods(claims: &Map<String, Value>, auth_time: Option<Timestamp>) -> Vec<String> {
+    match auth_time {
+        Some(_) => texts(claims, "amr", LONGEST_GROUP).unwrap_or_default(),
+        None => Vec::new(),
     }
 }
 
-/// The texts of a claim that may have several.
-fn list(claims: &Map<String, Value>, name: &str) -> Vec<String> {
-    let all = match claims.get(name) {
-        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(one)) => vec![one.as_str()],
-        _ => Vec::new(),
-    };
-    let good = all.into_iter().filter(|text| is_plain(text, LONGEST_GROUP));
-    good.take(MOST_GROUPS).map(str::to_owned).collect()
-}
-
-fn is_plain(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
+fn texts(claims: &Map<String, Value>, name: &str, longest: usize) -> Result<Vec<String>, Unreadable> {
+    match claims.get(name) {
+        Some(value) => claim_texts(value, longest),
+        None if is_elsewhere(claims, name) => Err(Unreadable),
+        None => Ok(Vec::new()),
+    }
 }

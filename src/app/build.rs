@@ -1,5 +1,6 @@
 //! Assembly: every room is given what it stands on.
 
+use super::lint::lint;
 use super::master_key;
 use crate::access::{Bearers, Guests, Minter, Renewals, Sessions, Throttle};
 use crate::base::{Clock, Duration, Entropy, KeyRing, SystemClock, SystemEntropy};
@@ -102,6 +103,7 @@ impl App {
         let catalogue = Catalogue::build(config, &store, &*entropy, 1)
             .await
             .map_err(|error| Fatal::new("the configuration", error))?;
+        lint(&catalogue).log().map_err(|error| Fatal::new("the policies cannot be used", error))?;
         let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
         let broker =
             Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound.clone());

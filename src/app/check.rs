@@ -74,8 +74,9 @@ pub async fn check(file: &Path) -> Result<(), Fatal> {
     if !config.roles.is_empty() {
         println!("roles and policies");
         let odd = lint::lint(&catalogue);
-        odd.iter().for_each(|line| report.warn(line));
-        if odd.is_empty() {
+        odd.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
+        odd.warnings.iter().for_each(|line| report.warn(line));
+        if odd.errors.is_empty() && odd.warnings.is_empty() {
             let (roles, pools) = (config.roles.len(), config.identity_pools.len());
             report.good(format!("{roles} role(s), {pools} identity pool(s)"));
         }

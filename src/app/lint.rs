@@ -1,41 +1,70 @@
-//! What is probably a mistake in roles and policies, for `narthex check`.
+//! Finds what is probably a mistake in roles and policies: for `narthex check`, at the start and at each reload.
 
 use crate::catalogue::{Catalogue, INVOKE, IdentityPool, Role};
-use crate::config::MappingType;
-use crate::identity::ASSUME;
-use crate::policy::{self, Effect, Grants, Key, Known};
+use crate::config::{Config, MappingType, STANDARD_ATTRIBUTES};
+use crate::identity::{ASSUME, IDENTITY_POOLS};
+use crate::policy::{self, Effect, Finding, Grants, Key, Known, Requests, Severity, Statement};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What only a request brings.
-const OF_REQUESTS: [Known; 7] = [
-    Known::SourceIp,
-    Known::CurrentTime,
-    Known::EpochTime,
-    Known::SecureTransport,
-    Known::UserAgent,
-    Known::Referer,
-    Known::MultiFactorAuthAge,
-];
+/// What was found, a line each.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// A Deny that can never apply, each with its remedy: the configuration is refused.
+    pub errors: Vec<String>,
+    /// Everything else.
+    pub warnings: Vec<String>,
+}
 
-/// Everything that is odd, a line each.
-pub fn lint(catalogue: &Catalogue) -> Vec<String> {
+impl Findings {
+    /// Logs the warnings.
+    ///
+    /// # Errors
+    /// The errors, in one text.
+    pub fn log(self) -> Result<(), String> {
+        for finding in &self.warnings {
+            tracing::warn!(finding, "a role or a policy is probably not what was meant: {finding}");
+        }
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "a Deny can never apply, so that what it is to shut is open: {}; help: correct the statement, or remove it",
+            self.errors.join("; ")
+        ))
+    }
+}
+
+/// Returns everything that is odd.
+pub fn lint(catalogue: &Catalogue) -> Findings {
     let mut odd = Vec::new();
+    let mut of_statements = OfStatements::default();
     let pools = &catalogue.identity_pools;
+    let routes = catalogue.routes().filter_map(|route| route.rule.judged());
+    let resources: Vec<String> = routes.map(|judged| judged.resource_of("", &[] as &[&str])).collect();
     for role in catalogue.roles.iter() {
         let givers: Vec<_> = pools.iter().filter(|pool| gives(catalogue, pool, role)).collect();
         if givers.is_empty() {
             odd.push(format!("role {}: nobody gets it: no [[identity_pool]] gives it", role.id.name));
         }
-        let fills = |key: &Key| givers.is_empty() || givers.iter().any(|pool| fills(pool, role, key));
-        statements(catalogue, role, &fills, &mut odd);
-        for statement in role.trust.iter().flat_map(policy::Statements::iter) {
-            // A role is given to a person, not for a request.
-            let known =
-                |key: &Key| fills(key) && !matches!(key, Key::Known(known) if OF_REQUESTS.contains(known));
-            let found = policy::lint(statement, &[ASSUME], &known);
-            odd.extend(
-                found.into_iter().map(|line| format!("{}, role {}: {line}", statement.place(), role.id.name)),
-            );
+        let fills = |key: &Key| {
+            givers.is_empty() || givers.iter().any(|pool| fills(&catalogue.config, pool, role, key))
+        };
+        let requests = Requests { actions: &[INVOKE], principal: None, resources: &resources, fills: &fills };
+        let bounds = role.grants.bounds.iter().flat_map(policy::Statements::iter);
+        for statement in role.grants.policies.iter().chain(bounds) {
+            let mut found = policy::lint(statement, &requests);
+            let reaches = resources.iter().any(|resource| statement.may_be_met(INVOKE, resource));
+            if statement.effect == Effect::Allow && statement.may_be_met(INVOKE, "") && !reaches {
+                let message = "it can never be met: it is about no route under policy".to_owned();
+                found.push(Finding { severity: Severity::Warning, message });
+            }
+            of_statements.add(statement, role, !givers.is_empty(), found);
+        }
+        let requests =
+            Requests { actions: &[ASSUME], principal: Some(IDENTITY_POOLS), resources: &[], fills: &fills };
+        for statement in role.trust.iter().flat_map(|trust| trust.iter()) {
+            of_statements.add(statement, role, !givers.is_empty(), policy::lint(statement, &requests));
         }
     }
     for route in catalogue.routes() {
@@ -52,24 +81,43 @@ pub fn lint(catalogue: &Catalogue) -> Vec<String> {
             ));
         }
     }
-    odd
+    let mut findings = of_statements.findings();
+    findings.warnings.extend(odd);
+    findings
 }
 
-fn statements(catalogue: &Catalogue, role: &Role, fills: &dyn Fn(&Key) -> bool, odd: &mut Vec<String>) {
-    let all = role.grants.policies.iter().chain(role.grants.bounds.iter().flat_map(policy::Statements::iter));
-    for statement in all {
-        let place = statement.place();
-        let found = policy::lint(statement, &[INVOKE], fills);
-        odd.extend(found.into_iter().map(|line| format!("{place}, role {}: {line}", role.id.name)));
-        let mut routes = catalogue.routes().filter_map(|route| route.rule.judged()).peekable();
-        let about = |prefix: String| statement.may_be_met(INVOKE, &prefix);
-        let reaches = routes.any(|judged| about(judged.resource_of("", &[] as &[&str])));
-        if statement.may_be_met(INVOKE, "") && !reaches {
-            odd.push(format!(
-                "{place}, role {}: it can never be met: it is about no route under policy",
-                role.id.name
-            ));
+/// What was found in statements, which several roles may have.
+#[derive(Default)]
+struct OfStatements {
+    found: Vec<(StatementId, String, Severity)>,
+    /// The statements that have no error for some role: a Deny that is about members never meets guests who
+    /// have the same policy, and is no mistake.
+    sound: BTreeSet<StatementId>,
+}
+
+/// A statement's policy, and its number there. Several may stand on one line.
+type StatementId = (Arc<str>, usize);
+
+impl OfStatements {
+    fn add(&mut self, statement: &Statement, role: &Role, is_given: bool, found: Vec<Finding>) {
+        let id = (statement.policy.clone(), statement.number);
+        if is_given && !found.iter().any(|finding| finding.severity == Severity::Error) {
+            self.sound.insert(id.clone());
         }
+        let line = |message: &str| format!("{}, role {}: {message}", statement.place(), role.id.name);
+        self.found
+            .extend(found.into_iter().map(|finding| (id.clone(), line(&finding.message), finding.severity)));
+    }
+
+    fn findings(self) -> Findings {
+        let mut findings = Findings::default();
+        for (id, line, severity) in self.found {
+            match severity {
+                Severity::Error if !self.sound.contains(&id) => findings.errors.push(line),
+                Severity::Error | Severity::Warning => findings.warnings.push(line),
+            }
+        }
+        findings
     }
 }
 
@@ -84,7 +132,7 @@ fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
 }
 
 /// Whether a request with `role` from `pool` may have `key`.
-fn fills(pool: &IdentityPool, role: &Role, key: &Key) -> bool {
+fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
     let guests = pool.config.guest_role.as_deref() == Some(role.id.name.as_str());
     let others = pool.config.authenticated_role.as_deref() == Some(role.id.name.as_str())
         || !guests
@@ -94,10 +142,20 @@ fn fills(pool: &IdentityPool, role: &Role, key: &Key) -> bool {
         });
     match key {
         Key::PrincipalTag(tag) => {
-            others && pool.config.principal_tags.keys().any(|name| name.to_lowercase() == **tag)
+            let mut tags = pool.config.principal_tags.iter();
+            others && tags.any(|(name, claim)| name.to_lowercase() == **tag && may_be_told(config, claim))
         }
         Key::Known(Known::Username | Known::TokenIssueTime | Known::MultiFactorAuthAge) => others,
         Key::Known(_) => true,
         Key::RequestTag(_) | Key::Other(_) => false,
     }
+}
+
+/// Whether somebody may have the claim: every one where tokens are taken, else those that providers tell.
+fn may_be_told(config: &Config, claim: &str) -> bool {
+    !config.issuers.is_empty()
+        || config.user_pool.issues_access_tokens()
+        || matches!(claim, "sub" | "username" | "cognito:username" | "email_verified")
+        || STANDARD_ATTRIBUTES.contains(&claim)
+        || config.providers.iter().any(|provider| provider.attributes.contains_key(claim))
 }

@@ -1,6 +1,7 @@
 //! A changed file, or SIGHUP, builds a new catalogue; a bad file is told, and the old one stays.
 
 use super::build::App;
+use super::lint::lint;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Config, KeySource};
@@ -106,6 +107,7 @@ async fn reload(app: &App, file: &Path) -> Result<Versions, String> {
     let catalogue = Catalogue::build(config, &app.pool.store, &*app.entropy, generation)
         .await
         .map_err(|error| error.to_string())?;
+    lint(&catalogue).log().map_err(|error| format!("the policies cannot be used: {error}"))?;
     app.pool
         .broker
         .apply(&catalogue)

@@ -2,7 +2,10 @@
 
 use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
-use crate::model::{Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, User, is_address};
+use crate::model::{
+    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, Unreadable, User, claim_texts, is_address,
+    is_elsewhere,
+};
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
@@ -11,10 +14,7 @@ use serde_json::Value;
 /// # Errors
 /// What cannot be taken over.
 pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
-    let claim = |attribute: &str| {
-        let name = config.attributes.get(attribute).map_or(attribute, String::as_str);
-        provider::claim(&external.claims, name)
-    };
+    let claim = |attribute: &str| provider::claim(&external.claims, claim_name(config, attribute));
     let mut attributes = Attributes::default();
     let mapped =
         config.attributes.keys().map(String::as_str).filter(|name| !STANDARD_ATTRIBUTES.contains(name));
@@ -22,12 +22,8 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         .into_iter()
         .chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
     {
-        let Some(value) = claim(attribute).and_then(text) else { continue };
-        if value.len() > LONGEST_ATTRIBUTE || value.chars().any(char::is_control) {
-            return Err(format!("the claim for `{attribute}` is too long or holds control characters"));
-        }
-        if !value.is_empty() {
-            attributes.set(attribute, &value);
+        if let Some(text) = attribute_text(config, attribute, external)? {
+            attributes.set(attribute, &text);
         }
     }
     if let Some(email) = attributes.get("email") {
@@ -43,15 +39,13 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         attributes.set("email_verified", if said || config.trust_email { "true" } else { "false" });
     }
     let groups = match claim("groups") {
-        Some(Value::Array(groups)) => groups.iter().filter_map(text).collect(),
-        Some(value) => text(value).into_iter().collect(),
-        None => Vec::new(),
+        Some(groups) => claim_texts(groups, LONGEST_GROUP),
+        None if is_elsewhere(&external.claims, claim_name(config, "groups")) => Err(Unreadable),
+        None => Ok(Vec::new()),
     };
-    if groups.len() > MOST_GROUPS
-        || groups.iter().any(|g| g.len() > LONGEST_GROUP || g.chars().any(char::is_control))
-    {
-        return Err("the groups are too many, too long, or hold control characters".to_owned());
-    }
+    let groups = groups.map_err(|_| {
+        "the groups are too many or too long, hold control characters, or are objects; help: have the provider send fewer, by name"
+    })?;
     let identity = Identity {
         issuer: external.issuer.clone(),
         subject: external.subject.clone(),
@@ -59,6 +53,41 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         saml: matches!(config.kind, Kind::Saml(_)),
     };
     Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
+}
+
+/// The claim that fills `attribute`.
+fn claim_name<'c>(config: &'c Provider, attribute: &'c str) -> &'c str {
+    config.attributes.get(attribute).map_or(attribute, String::as_str)
+}
+
+/// The text of the claim for `attribute`. A list or an object has none, and where a rule or a tag names the attribute, it
+/// must: to take it for absent would let the person escape them.
+fn attribute_text(
+    config: &Provider,
+    attribute: &str,
+    external: &ExternalIdentity,
+) -> Result<Option<String>, String> {
+    let name = claim_name(config, attribute);
+    let is_judged = config.judged_attributes.iter().any(|judged| judged == attribute);
+    let Some(value) = provider::claim(&external.claims, name) else {
+        return match is_judged && is_elsewhere(&external.claims, name) {
+            true => Err(format!(
+                "the claim for `{attribute}` is not in the answer, which names another place for it"
+            )),
+            false => Ok(None),
+        };
+    };
+    if !is_judged && (value.is_array() || value.is_object()) {
+        return Ok(None);
+    }
+    let texts = claim_texts(value, LONGEST_ATTRIBUTE).map_err(|_| {
+        format!("the claim for `{attribute}` is too long or holds control characters, or is no text")
+    })?;
+    match texts.as_slice() {
+        [] => Ok(None),
+        [text] => Ok(Some(text.clone())),
+        _ => Err(format!("the claim for `{attribute}` has several values, and a rule or a tag asks for one")),
+    }
 }
 
 /// Whether everything that the file requires of everybody is known of the person, who may have been `known`
@@ -124,6 +153,7 @@ mod tests {
             preset: None,
             groups: BTreeMap::new(),
             required_attributes: vec![],
+            judged_attributes: vec![],
             allow,
             attributes: attributes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             trust_email,
@@ -138,7 +168,7 @@ mod tests {
             subject: "s".into(),
             claims: claims.as_object().unwrap().clone(),
             amr: vec![],
-            auth_time: Timestamp::from_seconds(0),
+            auth_time: None,
             sid: None,
             tokens: ProviderTokens {
                 access_token: Secret::new("a"),

@@ -117,6 +117,15 @@ impl IdentityPool {
         self.role_mappings.iter().find(|mapping| mapping.provider == provider)
     }
 
+    /// The claims that decide on the roles and the tags of the people of `provider`.
+    pub fn judged_claims(&self, provider: &str) -> impl Iterator<Item = &String> {
+        let rules = self.mapping(provider).into_iter().flat_map(|mapping| match &mapping.by {
+            MappingType::Rules(rules) => rules.as_slice(),
+            MappingType::Token => &[],
+        });
+        rules.map(|rule| &rule.claim).chain(self.principal_tags.values())
+    }
+
     /// Every role that it may give by name; a mapping of the type `token` gives those of groups beside.
     pub fn roles(&self) -> impl Iterator<Item = &String> {
         let rules = self.role_mappings.iter().flat_map(|mapping| match &mapping.by {

@@ -179,7 +179,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         }
         Some(provider)
     };
-    let providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
+    let mut providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
     let issuers = unique(tables("issuer", "[[issuer]]"), TrustedIssuer::read, |issuer| {
@@ -218,6 +218,10 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let identity_pools = unique(tables("identity_pool", "[[identity_pool]]"), identity_pool, |pool| {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
     });
+    for provider in &mut providers {
+        let judged = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
+        provider.judged_attributes = judged.collect();
+    }
     let pool_names: Vec<String> = identity_pools.iter().map(|pool| pool.name.clone()).collect();
     let route = |table: &Table<'_>| Route::read(table, &pool_names);
     let routes = unique(tables("route", "[[route]]"), route, |route| {

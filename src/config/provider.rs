@@ -26,6 +26,8 @@ pub struct Provider {
     pub groups: BTreeMap<String, Vec<String>>,
     /// User attributes without which nobody is signed in.
     pub required_attributes: Vec<String>,
+    /// User attributes by which a rule chooses a role, or which fill a principal tag.
+    pub judged_attributes: Vec<String>,
     /// Whether its e-mail addresses count as verified without its saying so.
     pub trust_email: bool,
     /// The e-mail domains whose people it signs in: who types an address of theirs is sent there.
@@ -195,6 +197,7 @@ impl Provider {
             attributes: all,
             groups,
             required_attributes,
+            judged_attributes: Vec::new(),
             trust_email,
             domains,
             logout,

@@ -20,6 +20,9 @@ use pingora_proxy::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
+pub(super) const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
+
 /// How long a new catalogue waits for the addresses of new upstreams.
 const LOOK_UP: Duration = Duration::from_secs(2);
 
@@ -162,8 +165,7 @@ impl Gateway {
                     Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
                 }
                 Refused::NoKeys | Refused::Unheard => Failure::unavailable(),
-                _ => Failure::invalid_token()
-                    .with_challenge("Bearer realm=\"narthex\", error=\"invalid_token\""),
+                _ => Failure::invalid_token().with_challenge(INVALID_TOKEN),
             };
             refuse(failure, &format!("the bearer token: {refused}"))
         })?;

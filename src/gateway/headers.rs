@@ -239,11 +239,14 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
                     let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
-                    let groups = person()?.claim(claim).into_iter().filter(told);
+                    let groups = person()?.claim(claim).ok()?.into_iter().filter(told);
                     text.push_str(&groups.collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
-                name => text.push_str(person()?.claim(name).first()?),
+                name => match person()?.claim(name).ok()?.as_slice() {
+                    [value] => text.push_str(value),
+                    _ => return None,
+                },
             },
         }
     }

@@ -1,6 +1,6 @@
 //! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
 
-use super::core::{Gateway, unavailable};
+use super::core::{Gateway, INVALID_TOKEN, unavailable};
 use super::headers;
 use super::incoming::Incoming;
 use super::metrics;
@@ -12,7 +12,7 @@ use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
 use crate::hosted::Failure;
 use crate::identity::{Assumed, NoRole, RequestContext};
 use crate::model::User;
-use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question};
+use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Values};
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::fmt::Write as _;
@@ -63,6 +63,9 @@ pub fn judge<'a>(
     let loose = requested.path.loose().map(|segments| judged.resource_of(method, &segments));
     let loose = loose.as_deref().unwrap_or(&resource);
     let context = requested.context(assumed, now);
+    if let Some(trust) = judged.trust_by_request(&assumed.role) {
+        assumed.trusted(trust, &context).map_err(Refusal::NoRole)?;
+    }
     let asked =
         Asked { action: INVOKE, resource: &resource, loose: Some(loose), principal: None, context: &context };
     static NOTHING: std::sync::LazyLock<Grants> = std::sync::LazyLock::new(Grants::default);
@@ -154,6 +157,10 @@ pub fn refuse(
 ) -> Stop {
     tell(judged, requested, principal, refusal, now);
     let incoming = requested.incoming;
+    if let (Principal::Bearer(_), Refusal::NoRole(NoRole::UnreadableClaim(_))) = (principal, refusal) {
+        let failure = Failure::invalid_token();
+        return failure.with_challenge(INVALID_TOKEN).answer(&incoming.visitor(session)).into();
+    }
     let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
     let failure = Failure::access_denied().with_advice(format!(
         "You are signed in as {name}. If you should have access, ask your administrator and name the request below."
@@ -180,6 +187,10 @@ fn told(context: &dyn Context, assumed: &Assumed) -> String {
     let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let mut text = String::new();
     for key in known.chain(tags) {
+        if context.values(&key) == Values::Unreadable {
+            // Writing to a text does not fail.
+            _ = write!(text, "{}{key}=unreadable", if text.is_empty() { "" } else { " " });
+        }
         for value in context.values(&key).each() {
             let value = value.text();
             // What stands in a query may be a secret of another site's.

@@ -3,14 +3,15 @@
 use super::{Chosen, NoRole, Person};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, RoleId};
-use crate::policy::{Asked, Context, Key, Known, Value, Values, Verdict};
+use crate::model::Unreadable;
+use crate::policy::{Asked, Context, Key, Known, Statements, Value, Values, Verdict};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The action by which a role is given to an identity (AWS STS).
 pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 /// Who gives it, as trust policies name identity pools.
-const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
+pub const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
 
 /// A principal's standing in an identity pool: its identity, its role, its tags.
 #[derive(Debug)]
@@ -26,8 +27,12 @@ pub struct Assumed {
     tags: SmallVec<[(Arc<PrincipalTag>, usize); 1]>,
     /// Where the role's name and the user's `sub`, or the guest's identity, end. The rest is the username.
     user_id_ends: usize,
-    /// When the user was authenticated, and whether by more than one thing.
-    authenticated: Option<(Timestamp, bool)>,
+    /// Whether it is a user, and no guest.
+    is_user: bool,
+    /// When the user was authenticated, or else when the session or the token began.
+    issued_at: Option<Timestamp>,
+    /// When the user was authenticated by more than one factor.
+    multi_factor_at: Option<Timestamp>,
     /// The identity pool's id.
     identity_pool: Arc<str>,
     /// `authenticated` or `unauthenticated`, and by what.
@@ -60,9 +65,15 @@ impl Assumed {
         let mut texts = identity_id.to_owned();
         let mut tags = SmallVec::new();
         for tag in &identity_pool.tags {
-            if let Some(value) = person.and_then(|person| person.claim(&tag.claim).first().copied()) {
-                texts.push_str(value);
-                tags.push((tag.clone(), texts.len()));
+            let values = person.map_or(Ok(Vec::new()), |person| person.claim(&tag.claim));
+            match values.as_deref() {
+                Ok([]) => {}
+                Ok([value]) => {
+                    texts.push_str(value);
+                    tags.push((tag.clone(), texts.len()));
+                }
+                // A tag has one value: to take the first, or none, would let the others escape a Deny.
+                Ok(_) | Err(Unreadable) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
             }
         }
         [&*role.id.name, ":", subject].into_iter().for_each(|part| texts.push_str(part));
@@ -74,24 +85,30 @@ impl Assumed {
             identity_ends: identity_id.len(),
             tags,
             user_id_ends,
-            // RFC 8176, section 2: "mfa: Multiple-factor authentication".
-            authenticated: person
-                .map(|person| (person.auth_time, person.methods.iter().any(|method| method == "mfa"))),
+            is_user: person.is_some(),
+            issued_at: person.and_then(|person| person.auth_time.or(person.issued_at)),
+            multi_factor_at: person.and_then(Person::multi_factor_at),
             identity_pool: identity_pool.id.clone(),
             amr,
         };
-        let asked = Asked {
-            action: ASSUME,
-            resource: "",
-            loose: None,
-            principal: Some(IDENTITY_POOLS),
-            context: &assumed,
-        };
-        let trusted =
-            role.trust.as_ref().is_none_or(|trust| matches!(trust.judge(&asked), Verdict::Allowed(_)));
+        // What depends on the request is judged with each.
+        match &role.trust {
+            Some(trust) if !trust.depend_on_request() => assumed.trusted(trust, &assumed).map(|()| assumed),
+            _ => Ok(assumed),
+        }
+    }
+
+    /// Judges the role's trust policy by what `context` knows.
+    ///
+    /// # Errors
+    /// Where it does not let the identity pool give the role.
+    pub fn trusted(&self, trust: &Statements, context: &dyn Context) -> Result<(), NoRole> {
+        let principal = Some(IDENTITY_POOLS);
+        let asked = Asked { action: ASSUME, resource: "", loose: None, principal, context };
+        let trusted = matches!(trust.judge(&asked), Verdict::Allowed(_));
         match trusted {
-            true => Ok(assumed),
-            false => Err(NoRole::Untrusted(assumed.role.name.clone())),
+            true => Ok(()),
+            false => Err(NoRole::Untrusted(self.role.name.clone())),
         }
     }
 
@@ -116,7 +133,7 @@ impl Assumed {
 
     /// When the person was authenticated by more than one thing.
     pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
-        self.authenticated.and_then(|(at, mfa)| mfa.then_some(at))
+        self.multi_factor_at
     }
 }
 
@@ -130,11 +147,11 @@ impl Context for Assumed {
             Key::Known(Known::PrincipalArn) => Values::One(Value::Text(&self.role.arn)),
             Key::Known(Known::UserId) => Values::One(Value::Text(self.user_id())),
             Key::Known(Known::Username) => {
-                let name = self.authenticated.map(|_| Value::Text(&self.texts[self.user_id_ends..]));
+                let name = self.is_user.then(|| Value::Text(&self.texts[self.user_id_ends..]));
                 name.map_or(Values::Absent, Values::One)
             }
             Key::Known(Known::TokenIssueTime) => {
-                self.authenticated.map_or(Values::Absent, |(at, _)| Values::One(Value::Time(at)))
+                self.issued_at.map_or(Values::Absent, |at| Values::One(Value::Time(at)))
             }
             Key::Known(Known::MultiFactorAuthPresent) => {
                 Values::One(Value::Bool(self.multi_factor_at().is_some()))

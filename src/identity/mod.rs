@@ -8,7 +8,7 @@ mod identities;
 mod person;
 mod role;
 
-pub use assumed::{ASSUME, Assumed};
+pub use assumed::{ASSUME, Assumed, IDENTITY_POOLS};
 pub use context::RequestContext;
 pub use groups::Groups;
 pub use identities::{Identities, Merged, guest_id, merge_guest};

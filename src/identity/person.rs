@@ -3,7 +3,7 @@
 use super::Groups;
 use crate::base::Timestamp;
 use crate::config::Config;
-use crate::model::{Session, User};
+use crate::model::{Session, TokenClaims, Unreadable, User};
 
 /// A user, as the provider speaks of them through which they signed in.
 #[derive(Clone, Debug)]
@@ -12,12 +12,16 @@ pub struct Person<'a> {
     pub user: &'a User,
     /// The provider's name.
     pub provider: &'a str,
+    /// The claims of a bearer token that its user has no room for.
+    pub claims: Option<&'a TokenClaims>,
     /// The user's groups.
     pub groups: Groups<'a>,
     /// How the user was authenticated (RFC 8176).
     pub methods: &'a [String],
-    /// When.
-    pub auth_time: Timestamp,
+    /// When, as far as the provider or the token says.
+    pub auth_time: Option<Timestamp>,
+    /// When the session or the token began.
+    pub issued_at: Option<Timestamp>,
     /// Whether it is a user of the user pool; whom another issuer's token speaks for is none.
     pub of_user_pool: bool,
 }
@@ -28,23 +32,41 @@ impl<'a> Person<'a> {
         Self {
             user,
             provider: &session.provider,
+            claims: None,
             groups: Groups::of(config, &session.provider, &user.groups),
             methods: &session.amr,
             auth_time: session.auth_time,
+            issued_at: Some(session.created_at),
             of_user_pool: true,
         }
     }
 
+    /// When the person was authenticated by more than one factor (RFC 8176, section 2: "mfa: Multiple-factor
+    /// authentication"). One at an unknown time may be of any age, and is none.
+    pub fn multi_factor_at(&self) -> Option<Timestamp> {
+        self.auth_time.filter(|_| self.methods.iter().any(|method| method == "mfa"))
+    }
+
     /// The values of a claim: those by which rules choose, and which fill tags. An address that nobody has
     /// verified is none.
-    pub fn claim(&self, name: &str) -> Vec<&'a str> {
+    ///
+    /// # Errors
+    /// Where it is there, and cannot be compared.
+    pub fn claim(&self, name: &str) -> Result<Vec<&'a str>, Unreadable> {
         let one = match name {
             "sub" => Some(self.user.id.as_str()),
             "username" | "cognito:username" => Some(self.user.username.as_str()),
-            "groups" | "cognito:groups" => return self.groups.told.clone(),
-            "email" if !self.user.email_verified() => None,
-            attribute => self.user.attributes.get(attribute),
+            "groups" | "cognito:groups" => return Ok(self.groups.told.clone()),
+            other => {
+                if let Some(list) = self.claims.map(|claims| claims.list(other)).transpose()?.flatten() {
+                    return Ok(list.iter().map(String::as_str).collect());
+                }
+                match other {
+                    "email" if !self.user.email_verified() => None,
+                    attribute => self.user.attributes.get(attribute),
+                }
+            }
         };
-        one.into_iter().collect()
+        Ok(one.into_iter().collect())
     }
 }

@@ -41,6 +41,8 @@ pub enum NoRole {
     NoRule(String),
     /// No group of the person's has a role that is preferred.
     NoPreferredRole(String),
+    /// A claim that a rule or a tag names cannot be compared.
+    UnreadableClaim(String),
     /// The role's own policy does not let the identity pool give it.
     Untrusted(String),
 }
@@ -78,6 +80,10 @@ impl fmt::Display for NoRole {
                 f,
                 "no group has a preferred role, and the role mapping for {provider} says ambiguous = \"deny\""
             ),
+            Self::UnreadableClaim(claim) => write!(
+                f,
+                "the claim `{claim}`, which a rule or a tag of the identity pool names, cannot be compared: a value is an object or a list, too long, or has control characters; or a tag's claim has several"
+            ),
             Self::Untrusted(role) => {
                 write!(f, "the assume_role_policy of the role {role} does not let the identity pool give it")
             }
@@ -109,7 +115,15 @@ pub fn choose(roles: &Roles, pool: &IdentityPool, person: Option<&Person<'_>>) -
         }
         MappingType::Rules(rules) => {
             // "The first matching rule takes precedence."
-            let rule = rules.iter().enumerate().find(|(_, rule)| matches(rule, person));
+            let mut rule = None;
+            for (at, candidate) in rules.iter().enumerate() {
+                // Each is looked at: that one cannot be compared must not hang on those before it.
+                let values = person.claim(&candidate.claim);
+                let values = values.map_err(|_| NoRole::UnreadableClaim(candidate.claim.clone()))?;
+                if rule.is_none() && matches(candidate, &values) {
+                    rule = Some((at, candidate));
+                }
+            }
             let role = rule.map(|(at, rule)| (&rule.role, Reason::Rule(provider(), at + 1, rule.clone())));
             (role, NoRole::NoRule(provider()))
         }
@@ -125,8 +139,7 @@ fn named(roles: &Roles, name: Option<&String>, reason: Reason) -> Option<Chosen>
     Some(Chosen { role: roles.named(name?)?.clone(), reason })
 }
 
-fn matches(rule: &MappingRule, person: &Person<'_>) -> bool {
-    let values = person.claim(&rule.claim);
+fn matches(rule: &MappingRule, values: &[&str]) -> bool {
     let wanted = rule.value.as_str();
     match rule.match_type {
         MatchType::Equals => values.contains(&wanted),

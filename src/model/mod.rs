@@ -2,12 +2,14 @@
 //! a clock, a file or a database.
 
 mod attributes;
+mod claim;
 mod grant;
 mod provider_tokens;
 mod session;
 mod user;
 
 pub use attributes::Attributes;
+pub use claim::{TokenClaims, Unreadable, claim_texts, is_elsewhere};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};

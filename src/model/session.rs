@@ -26,7 +26,7 @@ pub struct Session {
     /// How the user was authenticated (RFC 8176).
     pub amr: Vec<String>,
     /// When the user was authenticated.
-    pub auth_time: Timestamp,
+    pub auth_time: Option<Timestamp>,
     /// When it began here.
     pub created_at: Timestamp,
     /// The last request that was noted; noted at most once a minute.
@@ -109,7 +109,7 @@ mod tests {
             user_agent: String::new(),
             address: String::new(),
             amr: vec![],
-            auth_time: at(0),
+            auth_time: None,
             created_at: at(0),
             last_seen_at: at(0),
             expires_at: at(100),

@@ -682,3 +682,161 @@ fn what_is_wrong_about_issuers_is_told() {
         ],
     );
 }
+
+/// A policy that allows everything of the route, but for what these conditions deny.
+fn all_but(conditions: &[Value]) -> String {
+    let statement = |effect: &str, condition: &Value| json!({"Effect": effect, "Action": "execute-api:Invoke", "Resource": "*", "Condition": condition});
+    let denies = conditions.iter().map(|condition| statement("Deny", condition));
+    let statements: Vec<Value> = std::iter::once(statement("Allow", &json!({}))).chain(denies).collect();
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_a_rule_or_a_tag_names_is_read_whole_or_refuses_the_token() {
+    let issuer = Issuer::start("EdDSA").await;
+    let upstream = Upstream::start().await;
+    let roles = "[[role]]\nname = \"admin\"\npolicies = [\"all.json\"]\n[[role]]\nname = \"reader\"\npolicies = [\"all.json\"]\n\
+                 [[identity_pool]]\nname = \"main\"\n[identity_pool.principal_tags]\nteam = \"team\"\n\
+                 [[identity_pool.role_mapping]]\nprovider = \"api\"\ntype = \"rules\"\nambiguous = \"deny\"\nrules = [\
+                 { claim = \"roles\", match = \"Equals\", value = \"admin\", role = \"admin\" }, \
+                 { claim = \"groups\", match = \"NotEqual\", value = \"banned\", role = \"reader\" }]\n";
+    let denied = json!({"StringEquals": {"aws:PrincipalTag/team": ["red", "blue"]}});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", all_but(&[denied]))
+        .tables(&issuer.toml(""))
+        .tables(roles)
+        .route("app", upstream.port, "bearer = true\nname = \"photos\"\naccess = \"policy\"")
+        .start();
+    let many = |last: &str| {
+        let mut groups = vec![json!("g"); 1000];
+        groups.push(json!(last));
+        Value::Array(groups)
+    };
+    let staff = json!(["staff"]);
+    for (claims, expected) in [
+        (json!({"groups": staff}), 200),
+        (json!({"groups": staff, "team": "green", "other": {"a": ["b"]}}), 200),
+        (json!({"groups": staff, "team": "red"}), 403),
+        // A list of one is that one.
+        (json!({"groups": staff, "team": ["red"]}), 403),
+        (json!({"groups": staff, "team": ["green"]}), 200),
+        (json!({"groups": staff, "team": []}), 200),
+        (json!({"groups": staff, "team": null}), 200),
+        (json!({"groups": staff, "team": ["green", "red"]}), 401),
+        (json!({"groups": staff, "team": {"name": "red"}}), 401),
+        (json!({"groups": staff, "team": [["red"]]}), 401),
+        (json!({"groups": staff, "team": format!("red{}", "x".repeat(2048))}), 401),
+        (json!({"groups": staff, "team": "red\u{7}"}), 401),
+        (json!({"groups": staff, "team": "red\u{85}"}), 401),
+        (json!({"groups": staff, "_claim_names": {"team": "src1"}}), 401),
+        (json!({"groups": ["staff", "banned"]}), 403),
+        (json!({"groups": "banned"}), 403),
+        (json!({}), 403),
+        (json!({"groups": many("g").as_array().unwrap()[1..]}), 200),
+        (json!({"groups": many("banned")}), 401),
+        (json!({"groups": ["staff", "x".repeat(257)]}), 401),
+        (json!({"groups": ["staff", {"name": "banned"}]}), 401),
+        (json!({"groups": {"banned": true}}), 401),
+        (json!({"_claim_names": {"groups": "src1"}}), 401),
+        (json!({"cognito:groups": {"banned": true}, "groups": staff}), 401),
+        (json!({"roles": ["editor", "admin"]}), 200),
+        (json!({"roles": "admin"}), 200),
+        (json!({"roles": ["editor"], "groups": staff}), 200),
+        (json!({"roles": {"admin": true}, "groups": staff}), 401),
+        (json!({"roles": ["admin", {}]}), 401),
+        // Whether a rule before it matches is not asked.
+        (json!({"roles": "admin", "groups": ["a", 1, true]}), 200),
+    ] {
+        // The second time it is judged from memory.
+        for _ in 0..2 {
+            let answer = bring(&narthex, &issuer.token(&claims)).await;
+            assert_eq!(
+                answer.status().as_u16(),
+                expected,
+                "{}",
+                claims.to_string().chars().take(200).collect::<String>()
+            );
+            if expected == 401 {
+                let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+                assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+            }
+        }
+    }
+    // By a list, the rule that names one of its values gives the role.
+    is(&bring(&narthex, &issuer.token(&json!({"roles": ["editor", "admin"]}))).await, 200);
+    assert_eq!(upstream.seen().pop().unwrap().claims()["role"], "arn:aws:iam::123456789012:role/admin");
+    let refused = narthex.log();
+    assert!(
+        refused.contains("the claim `team`, which a rule or a tag")
+            && refused.contains("its claim `groups` cannot be compared")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_time_in_a_token_is_read_alike_and_an_unknown_one_is_no_fresh_authentication() {
+    let issuer = Issuer::start("EdDSA").await;
+    let upstream = Upstream::start().await;
+    let fresh = [
+        json!({"Bool": {"aws:MultiFactorAuthPresent": "false"}}),
+        json!({"NumericGreaterThan": {"aws:MultiFactorAuthAge": "3600"}}),
+    ];
+    let narthex = NarthexBuilder::new()
+        .file("all.json", all_but(&fresh))
+        .tables(&issuer.toml(""))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n")
+        .route("app", upstream.port, "bearer = true\nname = \"photos\"\naccess = \"policy\"")
+        .start();
+    let token = |times: &[(&str, String)]| {
+        let mut claims = issuer.claims(&json!({"amr": ["pwd", "mfa"]}));
+        times.iter().for_each(|(name, _)| claims[*name] = json!(format!("<{name}>")));
+        let text = times
+            .iter()
+            .fold(claims.to_string(), |text, (name, time)| text.replace(&format!("\"<{name}>\""), time));
+        issuer.key.token(&Value::Null, &text)
+    };
+    let old = now() - 2 * 86400;
+    for (auth_time, expected) in [
+        (format!("{}", now() - 10), 200),
+        (format!("{}.5", now() - 10), 200),
+        (format!("{}e-1", (now() - 10) * 10), 200),
+        (format!("{old}"), 403),
+        (format!("{old}.5"), 403),
+        (format!("{old}.0"), 403),
+        (format!("{}e-3", old * 1000), 403),
+        ("1e9".to_owned(), 403),
+        ("1E9".to_owned(), 403),
+        (format!("\"{}\"", now() - 10), 403),
+        ("null".to_owned(), 403),
+        ("true".to_owned(), 403),
+        ("[1]".to_owned(), 403),
+        ("-1".to_owned(), 403),
+        ("0".to_owned(), 403),
+        (format!("{}", now() + 3600), 403),
+        (format!("{}", (now() - 10) * 1000), 403),
+        ("1e300".to_owned(), 403),
+    ] {
+        let answer = bring(&narthex, &token(&[("auth_time", auth_time.clone())])).await;
+        assert_eq!(answer.status().as_u16(), expected, "{auth_time}");
+    }
+    is(&bring(&narthex, &token(&[])).await, 403);
+    // So it is with the other times.
+    let recent = ("auth_time", now().to_string());
+    for (name, time, expected) in [
+        ("exp", format!("{}.5", now() + 300), 200),
+        ("exp", format!("{}.0", now() + 300), 200),
+        ("exp", "3e9".to_owned(), 200),
+        ("exp", format!("{}.5", now() - 120), 401),
+        ("exp", "1e9".to_owned(), 401),
+        ("exp", format!("\"{}\"", now() + 300), 401),
+        ("exp", "1e12".to_owned(), 401),
+        ("nbf", "1e9".to_owned(), 200),
+        ("nbf", "3e9".to_owned(), 401),
+        ("nbf", "\"1\"".to_owned(), 401),
+        ("iat", format!("{}.25", now()), 200),
+        ("iat", "3e9".to_owned(), 401),
+        ("iat", "null".to_owned(), 401),
+    ] {
+        let answer = bring(&narthex, &token(&[recent.clone(), (name, time.clone())])).await;
+        assert_eq!(answer.status().as_u16(), expected, "{name} {time}");
+    }
+}

@@ -216,7 +216,7 @@ fn check_tells_what_is_odd_about_policies() {
     ]});
     put("odd.json", &odd.to_string());
     put("guest.json", &allows(&["GET/home/${aws:username}/*"]).to_string());
-    let wide = statement(invoke, "arn:aws:execute-api:*:photos/$default/GET/", none());
+    let wide = statement(invoke, &format!("{arn}photos/$default/GET/"), none());
     put("idle.json", &json!({"Version": "2012-10-17", "Statement": wide}).to_string());
     let toml = "public_url = \"https://auth.example.com\"\n[[role]]\nname = \"odd\"\npolicies = [\"odd.json\"]\n\
                 [[role]]\nname = \"guest\"\npolicies = [\"guest.json\"]\n[[role]]\nname = \"idle\"\npolicies = [\"idle.json\"]\n\
@@ -230,7 +230,6 @@ fn check_tells_what_is_odd_about_policies() {
         "nothing asks for the action `execute-api:Inovke`: write execute-api:Invoke",
         "role odd: it can never be met: it is about no route under policy",
         "photos/$default/*/home/x` allows more than its path",
-        "`arn:aws:execute-api:*:photos/$default/GET/` has not six parts",
         "nothing fills `aws:PrincipalTag/team` for those who have the role: StringEquals of it is never met",
         "nothing fills `aws:colour` for those who have the role: StringNotEquals of it is always met",
         "nothing fills `${aws:RequestTag/x}` for those who have the role",
@@ -242,6 +241,159 @@ fn check_tells_what_is_odd_about_policies() {
     }
     assert_eq!(told.lines().filter(|line| line.contains("odd.json:1")).count(), 6, "{told}");
     assert!(!told.contains("route photos: nobody"), "{told}");
+}
+
+/// A deployment in which `member` and guests have this statement beside an Allow, and what is to be said of it.
+const DEAD: &[(&str, &str)] = &[
+    (r#"{"Effect": "Deny", "Action": "execute-api:Invoek", "Resource": "*"}"#, "write execute-api:Invoke"),
+    (
+        r#"{"Effect": "Deny", "Action": ["s3:*", "execute-api:invoke2"], "Resource": "*"}"#,
+        "write execute-api:Invoke",
+    ),
+    (r#"{"Effect": "Deny", "NotAction": "execute-api:*", "Resource": "*"}"#, "its NotAction leaves out"),
+    (r#"{"Effect": "Deny", "Action": "*", "NotResource": "*"}"#, "its NotResource leaves out"),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "NotResource": "arn:aws:execute-api:*"}"#,
+        "its NotResource leaves out",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": ["arn:aws:execute-api:*:*:photos/*", "arn:aws:execute-api:*:*:photo/*"]}"#,
+        "`arn:aws:execute-api:*:*:photo/*` is about no route",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "arn:aws:execute-api:us-west-1:*:photos/$default/GET/a"}"#,
+        "is about no route",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalTag/taem": "red"}}}"#,
+        "nothing fills `aws:PrincipalTag/taem`",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalTag/odd": "red"}}}"#,
+        "nothing fills `aws:PrincipalTag/odd`",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIP4": "10.0.0.0/8"}}}"#,
+        "nothing fills `aws:sourceip4`",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Null": {"aws:RequestTag/x": "false"}}}"#,
+        "nothing fills `aws:RequestTag/x`",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "arn:aws:execute-api:*:*:photos/$default/GET/${aws:usrename}"}"#,
+        "nothing fills `${aws:usrename}`",
+    ),
+    (
+        r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"NumericLessThan": {"aws:CurrentTime": "1893456000"}}}"#,
+        "does not read values of the type of `aws:CurrentTime`",
+    ),
+];
+
+/// The same of statements that may apply to somebody.
+const ALIVE: &[&str] = &[
+    r#"{"Effect": "Deny", "Action": ["execute-api:Invoke", "s3:*"], "Resource": "arn:aws:execute-api:*:*:PHOTOS/*"}"#,
+    r#"{"Effect": "Deny", "NotAction": "s3:*", "NotResource": "arn:aws:execute-api:*:*:photos/$default/GET/*"}"#,
+    // Guests have no name, and the others have.
+    r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:username": "bob"}}}"#,
+    r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:colour": "red"}}}"#,
+    r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}"#,
+    r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalTag/team": "red"}}}"#,
+    r#"{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {"aws:EpochTime": "1593561599"}}}"#,
+];
+
+#[test]
+fn a_deny_that_can_never_apply_is_refused_with_its_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let allow = r#"{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}"#;
+    let policy = |more: &str| format!("{{\"Version\": \"2012-10-17\", \"Statement\": [{allow}, {more}]}}");
+    let trust = |deny: &str| {
+        format!(
+            "{{\"Version\": \"2012-10-17\", \"Statement\": [{{\"Effect\": \"Allow\", \"Principal\": \"*\", \"Action\": \"sts:*\"}}, \
+             {{\"Effect\": \"Deny\", {deny}}}]}}"
+        )
+    };
+    let toml = "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[[role]]\nname = \"member\"\npolicies = [\"all.json\"]\nassume_role_policy = \"trust.json\"\n\
+                [[role]]\nname = \"guest\"\npolicies = [\"all.json\"]\n\
+                [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"member\"\nguest_role = \"guest\"\n\
+                [identity_pool.principal_tags]\nteam = \"name\"\nodd = \"custom:nobody-tells-this\"\n\
+                [[route]]\nhost = \"photos.example.com\"\nname = \"photos\"\naccess = \"policy\"\nupstream = \"http://127.0.0.1:1\"\n";
+    put("narthex.toml", toml);
+    let good = trust(
+        r#""Principal": "*", "Action": "sts:*", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#,
+    );
+    put("trust.json", &good);
+    for (statement, why) in DEAD {
+        put("all.json", &policy(statement));
+        let (sound, told) = narthex(folder.path(), &["check"]);
+        assert!(
+            !sound && told.contains("a Deny can never apply") && told.contains(why),
+            "{statement}\n{told}"
+        );
+    }
+    // The gateway does not start with one, and says why.
+    put("all.json", &policy(DEAD[0].0));
+    let (started, told) = narthex(folder.path(), &["run"]);
+    assert!(!started && told.contains("all.json:1") && told.contains("write execute-api:Invoke"), "{told}");
+    for statement in ALIVE {
+        put("all.json", &policy(statement));
+        let (sound, told) = narthex(folder.path(), &["check"]);
+        assert!(sound && !told.contains("problem "), "{statement}\n{told}");
+    }
+    for (deny, why) in [
+        (r#""Principal": "*", "Action": "execute-api:Invoke""#, "write sts:AssumeRoleWithWebIdentity"),
+        (
+            r#""Principal": {"Federated": "cognito-identity.amazon.com"}, "Action": "*""#,
+            "it names no principal",
+        ),
+        (r#""Principal": {"AWS": "123456789012"}, "Action": "*""#, "it names no principal"),
+        (
+            r#""Principal": "*", "Action": "*", "Condition": {"StringEquals": {"cognito-identity.amazonaws.com:aut": "x"}}"#,
+            "nothing fills `cognito-identity.amazonaws.com:aut`",
+        ),
+    ] {
+        put("trust.json", &trust(deny));
+        let (sound, told) = narthex(folder.path(), &["check"]);
+        assert!(!sound && told.contains("trust.json:1") && told.contains(why), "{deny}\n{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_odd_is_logged_and_a_reload_with_a_dead_deny_keeps_the_old_policy() {
+    let upstream = Upstream::start().await;
+    let arn = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/";
+    let policy = |action: &str| {
+        json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": ["execute-api:Invoke", "execute-api:Other"], "Resource": format!("{arn}GET/*")},
+            {"Effect": "Deny", "Action": action, "Resource": format!("{arn}*/admin")}]})
+        .to_string()
+    };
+    let deployment = NarthexBuilder::new()
+        .file("all.json", policy("execute-api:Invoke"))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let visitor = Visitor::new(&deployment);
+    let url = |path: &str| format!("{}{path}", deployment.origin("app"));
+    let odd = "nothing asks for the action `execute-api:Other`";
+    assert_eq!(
+        deployment.log().matches(&format!("not what was meant: all.json:1, role all: {odd}")).count(),
+        1
+    );
+    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
+    std::fs::write(deployment.folder().join("all.json"), policy("execute-api:Invoek")).unwrap();
+    deployment.wait_for_log("a Deny can never apply");
+    assert!(deployment.audit("reload").is_empty());
+    assert!(deployment.log().contains("help: correct the statement, or remove it"));
+    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
+    std::fs::write(deployment.folder().join("all.json"), policy("execute-api:*")).unwrap();
+    crate::support::process::wait_until("the reload", || !deployment.audit("reload").is_empty());
+    assert!(
+        deployment.log().matches(&format!("not what was meant: all.json:1, role all: {odd}")).count() >= 2
+    );
+    assert_eq!(visitor.program(Method::GET, &url("/admin")).await.status(), 401);
+    assert_eq!(visitor.program(Method::GET, &url("/other")).await.status(), 200);
 }
 
 /// Each mistake about roles: what to replace in a good file, by what, and the message and mend.

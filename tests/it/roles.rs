@@ -550,3 +550,98 @@ async fn a_provider_that_was_pointed_elsewhere_does_not_speak_for_who_came_befor
     crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
     assert_eq!(status(&alice, Method::GET, &url).await, 401);
 }
+
+/// A guest's request by way of the trusted proxy, which says whose it is.
+async fn by_proxy(narthex: &Narthex, told: &str) -> u16 {
+    let address = std::net::IpAddr::from([127, 0, 0, 7]);
+    let proxy = Visitor::with(narthex, |builder| builder.local_address(address));
+    let request = proxy.client.get(format!("{}/", narthex.origin("app"))).header("x-forwarded-for", told);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trust_policy_is_judged_with_each_request_where_it_asks_for_what_a_request_brings() {
+    let upstream = Upstream::start().await;
+    let trust = |principal: Value, condition: Value| {
+        let action = "sts:AssumeRoleWithWebIdentity";
+        json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": principal, "Action": action},
+            {"Effect": "Deny", "Principal": "*", "Action": action, "Condition": condition}]})
+        .to_string()
+    };
+    let barred = json!({"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "::ffff:203.0.113.0/120"]}});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", allows(&["*"]).to_string())
+        .file("trust.json", trust(json!({"AWS": "*"}), barred))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\nassume_role_policy = \"trust.json\"\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    for (client, expected) in [
+        ("198.51.100.7", 200),
+        ("192.0.2.7", 401),
+        ("203.0.113.7", 401),
+        // Who it is, is not known: a Deny by address applies.
+        ("nonsense", 401),
+        ("198.51.100.7", 200),
+    ] {
+        assert_eq!(by_proxy(&narthex, client).await, expected, "{client}");
+    }
+    let file = narthex.folder().join("trust.json");
+    for (reloads, (condition, expected)) in [
+        (json!({"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}), 401),
+        (json!({"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}), 200),
+        (json!({"StringLike": {"aws:UserAgent": "*"}}), 200),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(&file, trust(json!("*"), condition.clone())).unwrap();
+        crate::support::process::wait_until("the reload", || narthex.audit("reload").len() > reloads);
+        assert_eq!(by_proxy(&narthex, "198.51.100.7").await, expected, "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_cannot_be_read_escapes_no_deny_and_meets_no_allow() {
+    let upstream = Upstream::start().await;
+    let statement = |effect: &str, path: &str, condition: Value| {
+        let resource = format!("arn:aws:execute-api:us-east-1:123456789012:photos/$default/*/{path}");
+        json!({"Effect": effect, "Action": "execute-api:Invoke", "Resource": resource, "Condition": condition})
+    };
+    let bots = json!({"StringLike": {"aws:UserAgent": "*bot*"}});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        statement("Allow", "*", json!({})),
+        statement("Deny", "deny", bots),
+        statement("Deny", "but", json!({"StringNotLike": {"aws:UserAgent": "Mozilla*"}})),
+        statement("Deny", "from", json!({"StringLike": {"aws:Referer": "*evil*"}})),
+        statement("Deny", "by/${aws:UserAgent}", json!({}))]});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", policy.to_string())
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let client = Visitor::new(&narthex).client;
+    let (agent, referer) = ("user-agent", "referer");
+    for (path, headers, expected) in [
+        ("deny", &[][..], 200),
+        ("deny", &[(agent, "Mozilla")], 200),
+        ("deny", &[(agent, "robots")], 401),
+        ("deny", &[(agent, "Mozilla"), (agent, "robots")], 401),
+        ("deny", &[(agent, "Mozilla"), (agent, "Mozilla")], 401),
+        ("deny", &[(agent, "Mozillé")], 401),
+        ("but", &[(agent, "Mozilla")], 200),
+        ("but", &[(agent, "Mozilla"), (agent, "Mozilla")], 401),
+        ("but", &[(agent, "Mozillé")], 401),
+        ("from", &[(referer, "https://good.example/")], 200),
+        ("from", &[(referer, "https://good.example/"), (referer, "https://evil.example/")], 401),
+        ("by/x", &[(agent, "Mozilla")], 200),
+        ("by/x", &[(agent, "Mozilla"), (agent, "x")], 401),
+    ] {
+        let request = client.get(format!("{}/{path}", narthex.origin("app")));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        });
+        let status = request.send().await.unwrap().status().as_u16();
+        assert_eq!(status, expected, "{path} {headers:?}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::catalogue::{INVOKE, Route, Rule, UnderPolicy};
 use crate::config::{Config, Host, MappingType};
 use crate::gateway::{self, Path};
 use crate::identity::{Assumed, Chosen, Person, RequestContext, choose};
-use crate::policy::{self, Asked, Context, Grants, KNOWN_KEYS, Key, Nearness, Value, Values, Verdict};
+use crate::policy::{self, Asked, Context, Grants, KNOWN_KEYS, Key, Known, Nearness, Value, Values, Verdict};
 use chrono::DateTime;
 use http::Method;
 use std::collections::BTreeMap;
@@ -144,6 +144,11 @@ fn by_policy(
     let resource = judged.resource_of(method.as_str(), &path.segments);
     let loose = path.loose().map(|segments| judged.resource_of(method.as_str(), &segments));
     let context = told.over(&assumed);
+    if let Some(trust) = judged.trust_by_request(&role.id)
+        && let Err(none) = assumed.trusted(trust, &context)
+    {
+        return explained.refused("implicitDeny", none.to_string());
+    }
     let asked = Asked {
         action: INVOKE,
         resource: &resource,
@@ -175,9 +180,10 @@ fn by_policy(
 fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &UnderPolicy) -> Vec<String> {
     let Some(person) = person else { return Vec::new() };
     let mapping = judged.identity_pool.config.mapping(person.provider);
-    let values = |claim: &str| match person.claim(claim).as_slice() {
-        [] => "is not there".to_owned(),
-        values => format!("is {}", values.join(", ")),
+    let values = |claim: &str| match person.claim(claim).as_deref() {
+        Ok([]) => "is not there".to_owned(),
+        Ok(values) => format!("is {}", values.join(", ")),
+        Err(_) => "cannot be compared".to_owned(),
     };
     match mapping.map(|mapping| &mapping.by) {
         Some(MappingType::Rules(rules)) => rules
@@ -264,6 +270,8 @@ impl Context for Over<'_> {
                 [one] => Values::One(Value::Text(one)),
                 many => Values::Many(many),
             },
+            // What was not given is not known to be unreadable.
+            None if *key == Key::Known(Known::SourceIp) => Values::Absent,
             None => self.request.values(key),
         }
     }

@@ -1,0 +1,117 @@
+//! Claims as texts, by which rules choose roles and which fill principal tags.
+
+use super::user::MOST_GROUPS;
+use serde_json::{Map, Value};
+
+/// 2 to the 53: every whole number below it is a float of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A claim that is there, and whose values cannot be compared. To take it for an absent one would let its bearer escape
+/// a Deny or a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// Returns the values of a claim as texts of at most `longest` bytes. `null` and empty texts are none.
+///
+/// # Errors
+/// Where a value is an object or a list in a list, is too long, holds control characters, or lost digits as it was
+/// read; where there are too many.
+pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, Unreadable> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(all) if all.len() > MOST_GROUPS => Err(Unreadable),
+        Value::Array(all) => {
+            let texts: Result<Vec<String>, _> = all.iter().map(|one| claim_text(one, longest)).collect();
+            texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())
+        }
+        one => {
+            claim_text(one, longest).map(|text| Vec::from_iter(Some(text).filter(|text| !text.is_empty())))
+        }
+    }
+}
+
+fn claim_text(value: &Value, longest: usize) -> Result<String, Unreadable> {
+    match value {
+        Value::String(text) if text.len() <= longest && !text.chars().any(char::is_control) => {
+            Ok(text.clone())
+        }
+        Value::Bool(truth) => Ok(truth.to_string()),
+        Value::Number(number) if is_exact(number) => Ok(number.to_string()),
+        _ => Err(Unreadable),
+    }
+}
+
+fn is_exact(number: &serde_json::Number) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < EXACT)
+}
+
+/// Whether the claim `name` is kept elsewhere (OpenID Connect Core 1.0, section 5.6.2: "Distributed Claims"), as some
+/// providers do with groups that are too many for a token.
+pub fn is_elsewhere(claims: &Map<String, Value>, name: &str) -> bool {
+    let names = claims.get("_claim_names").and_then(Value::as_object);
+    !claims.contains_key(name) && names.is_some_and(|names| names.contains_key(name))
+}
+
+/// The claims of a bearer token that a user's attributes have no room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenClaims {
+    /// Those of several values, by name.
+    pub lists: Box<[(String, Box<[String]>)]>,
+    /// The names of those that cannot be compared.
+    pub unreadable: Box<[String]>,
+}
+
+impl TokenClaims {
+    /// The values of the claim `name`, where it has several.
+    ///
+    /// # Errors
+    /// Where it cannot be compared.
+    pub fn list(&self, name: &str) -> Result<Option<&[String]>, Unreadable> {
+        if self.unreadable.iter().any(|unreadable| unreadable == name) {
+            return Err(Unreadable);
+        }
+        Ok(self.lists.iter().find(|(known, _)| known == name).map(|(_, values)| &**values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_is_read_whole_or_not_at_all() {
+        for (value, texts) in [
+            (json!(null), &[][..]),
+            (json!(""), &[]),
+            (json!("red"), &["red"]),
+            (json!(true), &["true"]),
+            (json!(7), &["7"]),
+            (json!(1.5), &["1.5"]),
+            (json!(u64::MAX), &["18446744073709551615"]),
+            (json!([]), &[]),
+            (json!(["red", 7, "", false]), &["red", "7", "false"]),
+            (json!(vec!["x"; 1000]), &["x"; 1000]),
+        ] {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            assert_eq!(claim_texts(&value, 8.max(20)), Ok(texts), "{value}");
+        }
+        let huge: Value = serde_json::from_str("123456789012345678901234567890").unwrap();
+        for bad in [
+            json!({}),
+            json!([["red"]]),
+            json!(["red", {}]),
+            json!(["red", null]),
+            json!("r\u{7}ed"),
+            json!("x".repeat(21)),
+            json!(["red", "x".repeat(21)]),
+            json!(vec!["x"; 1001]),
+            huge,
+        ] {
+            assert_eq!(claim_texts(&bad, 20), Err(Unreadable), "{bad}");
+        }
+        let claims = json!({"_claim_names": {"groups": "src1", "team": "src1"}, "team": "red"});
+        let elsewhere = |name| is_elsewhere(claims.as_object().unwrap(), name);
+        assert!(elsewhere("groups") && !elsewhere("team") && !elsewhere("other"));
+    }
+}
