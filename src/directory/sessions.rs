@@ -16,8 +16,8 @@ pub struct Authentication {
     pub browser: Browser,
     /// How (RFC 8176).
     pub amr: Vec<String>,
-    /// When.
-    pub auth_time: Timestamp,
+    /// When, as far as the provider says.
+    pub auth_time: Option<Timestamp>,
     /// When the provider's own session ends, and ours with it.
     pub ends_at: Option<Timestamp>,
 }

@@ -6,11 +6,13 @@ mod json;
 mod jwk_set;
 mod jws;
 mod keys;
+mod numeric_date;
 
 pub use algorithm::{Algorithm, Family};
 pub use jwk_set::JwkSet;
 pub use jws::{Jws, LONGEST, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
+pub use numeric_date::{NumericDate, authenticated_at};
 
 use crate::base::b64_onto;
 use serde::{Serialize, Serializer};

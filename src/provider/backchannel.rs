@@ -3,6 +3,7 @@
 use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Timestamp};
+use crate::jose::NumericDate;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -49,8 +50,8 @@ pub struct LogoutToken {
 struct Claims {
     iss: String,
     aud: Value,
-    iat: i64,
-    exp: i64,
+    iat: NumericDate,
+    exp: NumericDate,
     jti: String,
     #[serde(default)]
     sub: Option<String>,
@@ -85,12 +86,17 @@ pub fn judge(
     if !named {
         return refuse("aud", "it is for another client");
     }
-    let (issued, expires_at) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
+    let (NumericDate(issued), NumericDate(expires_at)) = (claims.iat, claims.exp);
     if now >= expires_at.plus(SKEW) || expires_at > now.plus(LONGEST_LIFE) {
         return refuse("exp", "it is over, or lives longer than logout tokens do");
     }
     if issued > now.plus(SKEW) {
         return refuse("iat", "it was issued in the future");
+    }
+    // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
+    let not_before = claims.rest.get("nbf");
+    if not_before.is_some_and(|nbf| NumericDate::read(nbf).is_none_or(|at| at > now.plus(SKEW))) {
+        return refuse("nbf", "it lies in the future");
     }
     // "Verify that the Logout Token contains an events Claim whose value is JSON object containing the
     // member name http://schemas.openid.net/event/backchannel-logout": an ID token has none.

@@ -4,6 +4,7 @@ use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Secret, Timestamp, unb64};
 use crate::config::{Issuer, Verified};
+use crate::jose::NumericDate;
 use crate::model::ProviderTokens;
 use openidconnect::core::CoreIdToken;
 use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse};
@@ -23,7 +24,7 @@ const LONGEST_SID: usize = 255;
 
 /// A clock that differs is borne for a minute, and told long before logins begin to fail.
 pub fn tell_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
-    let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp::from_seconds);
+    let time = |name: &str| NumericDate::of(claims, name);
     let ahead = time("iat").map_or(Duration::ZERO, |issued| issued.since(now));
     let behind = time("exp").map_or(Duration::ZERO, |expires| now.since(expires));
     for (seconds, direction) in [(ahead.as_secs(), "ahead of"), (behind.as_secs(), "behind")] {

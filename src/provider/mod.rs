@@ -101,8 +101,8 @@ pub struct ExternalIdentity {
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// How the person was authenticated there (RFC 8176).
     pub amr: Vec<String>,
-    /// When.
-    pub auth_time: Timestamp,
+    /// When, as far as the provider says.
+    pub auth_time: Option<Timestamp>,
     /// The `sid` of the person's session there, where the provider tells one.
     pub sid: Option<String>,
     /// What the provider granted us beside.

@@ -130,11 +130,7 @@ impl OAuth2 {
     }
 
     /// The person whom `tokens` speak for.
-    async fn identity(
-        &self,
-        tokens: ProviderTokens,
-        now: Timestamp,
-    ) -> Result<ExternalIdentity, ProviderError> {
+    async fn identity(&self, tokens: ProviderTokens) -> Result<ExternalIdentity, ProviderError> {
         let config::OAuth2 { issuer, quirks, .. } = &self.settings;
         let token = &tokens.access_token;
         let Answered::Told(Value::Object(mut claims), _) =
@@ -163,7 +159,7 @@ impl OAuth2 {
             subject,
             claims,
             amr: Vec::new(),
-            auth_time: now,
+            auth_time: None,
             sid: None,
             tokens,
             once: None,
@@ -262,7 +258,7 @@ impl Provider for OAuth2 {
         }
         let answer = request.request_async(&self.outbound).await.map_err(client::not_redeemed)?;
         let now = self.clock.now();
-        self.identity(self.granted(&answer, None, now), now).await
+        self.identity(self.granted(&answer, None, now)).await
     }
 
     async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError> {
@@ -281,7 +277,7 @@ impl Provider for OAuth2 {
                 self.granted(&answer, Some(tokens), now)
             }
         };
-        let identity = self.identity(tokens.clone(), now).await.and_then(|identity| {
+        let identity = self.identity(tokens.clone()).await.and_then(|identity| {
             match identity.subject == account.subject && identity.issuer == account.issuer {
                 true => Ok(identity),
                 false => Err(ProviderError::invalid("sub", "the renewed tokens are another person's")),

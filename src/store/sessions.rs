@@ -19,6 +19,9 @@ pub struct Found {
     pub tokens: Option<(RenewalTimes, Secret)>,
 }
 
+/// What the column `auth_time` has where the time is not known.
+const UNKNOWN_TIME: i64 = 0;
+
 macro_rules! columns {
     () => {
         "s.id, s.pool_id, s.user_id, s.provider, s.provider_sid, s.user_agent, s.address, s.amr, s.auth_time, \
@@ -101,7 +104,7 @@ impl Tx<'_> {
         .bind(&session.user_id)
         .bind(&session.provider)
         .bind(session.amr.join(" "))
-        .bind(session.auth_time.millis())
+        .bind(session.auth_time.map_or(UNKNOWN_TIME, Timestamp::millis))
         .bind(session.created_at.millis())
         .bind(session.last_seen_at.millis())
         .bind(session.expires_at.millis())
@@ -151,7 +154,7 @@ impl Tx<'_> {
         .bind(&session.id)
         .bind(&session.provider)
         .bind(session.amr.join(" "))
-        .bind(session.auth_time.millis())
+        .bind(session.auth_time.map_or(UNKNOWN_TIME, Timestamp::millis))
         .bind(session.last_seen_at.millis())
         .bind(&session.provider_sid)
         .bind(&session.user_agent)
@@ -209,7 +212,7 @@ fn session(row: &AnyRow) -> Result<Session> {
         user_agent: row.try_get("user_agent")?,
         address: row.try_get("address")?,
         amr: amr.split_whitespace().map(str::to_owned).collect(),
-        auth_time: time("auth_time")?,
+        auth_time: Some(time("auth_time")?).filter(|at| at.millis() != UNKNOWN_TIME),
         created_at: time("created_at")?,
         last_seen_at: time("last_seen_at")?,
         expires_at: time("expires_at")?,

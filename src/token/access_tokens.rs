@@ -1,12 +1,12 @@
 //! The access tokens of the user pool: issued, verified by whoever has its key set, and revoked.
 
-use super::bearer::{AccessToken, Refused, authentic, moment, verify};
+use super::bearer::{AccessToken, Refused, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
 use super::revocations::Revocations;
 use crate::base::{Clock, Entropy, Timestamp, uuid};
 use crate::catalogue::{AppClient, Catalogue};
 use crate::config::TrustedIssuer;
-use crate::jose::{self, Algorithm, KeyError, Unverified};
+use crate::jose::{self, Algorithm, KeyError, NumericDate, Unverified};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
@@ -156,7 +156,11 @@ impl AccessTokens {
         let (Some(client_id), Some(jti)) = (text("client_id"), text("jti")) else {
             return Err(Refused::Subject);
         };
-        Ok(Revocable { client_id, jti, expires_at: moment(token.claims.get("exp")).ok_or(Refused::Expired)? })
+        Ok(Revocable {
+            client_id,
+            jti,
+            expires_at: NumericDate::of(&token.claims, "exp").ok_or(Refused::Expired)?,
+        })
     }
 
     /// A token that speaks for `client` itself (RFC 6749, section 4.4), good for `scopes`.

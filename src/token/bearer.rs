@@ -2,12 +2,12 @@
 
 use crate::base::{Duration, Timestamp};
 use crate::config::TrustedIssuer;
-use crate::jose::{Algorithm, JwkSet, Malformed, Unverified};
+use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// How far clocks may differ.
-const SKEW: Duration = Duration::from_secs(60);
+pub const SKEW: Duration = Duration::from_secs(60);
 
 /// A token that is believed, whatever route it is brought to.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub enum Refused {
     Subject,
     /// It lacks a claim, or the claim has another value.
     Claim(String),
+    /// It has a claim whose values cannot be compared.
+    Unreadable(&'static str),
     /// It lacks a scope.
     Scope(String),
     /// It was revoked.
@@ -79,6 +81,10 @@ impl fmt::Display for Refused {
             Self::NotYet => f.write_str("it does not count yet"),
             Self::Subject => f.write_str("it speaks for nobody"),
             Self::Claim(name) => write!(f, "its claim `{name}` is not what the file asks for"),
+            Self::Unreadable(name) => write!(
+                f,
+                "its claim `{name}` cannot be compared: a value is an object or a list, too long, or has control characters, or they are too many"
+            ),
             Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
             Self::Revoked => f.write_str("it was revoked"),
             Self::Unheard => f.write_str("whether it was revoked is not known: the store is silent"),
@@ -116,13 +122,13 @@ pub fn verify(
         return Err(Refused::Audience);
     }
     // Sections 4.1.4 and 4.1.5.
-    let expires_at = moment(claims.get("exp")).ok_or(Refused::Expired)?;
+    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
     if now >= expires_at.plus(SKEW) {
         return Err(Refused::Expired);
     }
     for name in ["nbf", "iat"] {
         let Some(value) = claims.get(name) else { continue };
-        if moment(Some(value)).is_none_or(|at| now.plus(SKEW) < at) {
+        if NumericDate::read(value).is_none_or(|at| now.plus(SKEW) < at) {
             return Err(Refused::NotYet);
         }
     }
@@ -181,13 +187,6 @@ fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
         }
         _ => false,
     }
-}
-
-/// A NumericDate (RFC 7519, section 2): seconds, with a fraction or without.
-pub(super) fn moment(value: Option<&Value>) -> Option<Timestamp> {
-    let seconds = value?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
-    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
-    Some(Timestamp::from_millis((seconds * 1000.0) as i64))
 }
 
 fn has(value: Option<&Value>, wanted: &str) -> bool {

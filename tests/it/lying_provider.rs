@@ -27,6 +27,8 @@ enum Lie {
     None,
     /// Sets a claim of the ID token; null takes it out.
     Claim(&'static str, fn(i64) -> Value),
+    /// Sets these claims, `amr` among them unless it is one of them.
+    Claims(Claims),
     /// Signs with a key that it does not publish, under the id of one that it does.
     OtherKey,
     /// Signs with a new key, and publishes it only then.
@@ -55,6 +57,9 @@ struct Provider {
     keys: Mutex<Vec<Arc<SigningKey>>>,
     nonce: Mutex<String>,
 }
+
+/// Claims of an ID token that is issued now.
+type Claims = fn(i64) -> Value;
 
 type Shared = State<Arc<Provider>>;
 
@@ -132,6 +137,12 @@ async fn token(State(provider): Shared) -> Response {
         match value(now) {
             Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
             value => claims[name] = value,
+        }
+    }
+    if let Lie::Claims(more) = lie {
+        claims["amr"] = json!(["pwd", "mfa"]);
+        for (name, value) in more(now).as_object().unwrap() {
+            claims[name] = value.clone();
         }
     }
     let first = provider.keys.lock().unwrap()[0].clone();
@@ -432,4 +443,115 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
     is(&send().await, 400);
     assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "attempt_used");
     assert_eq!(narthex.audit("login").len(), 1, "{}", provider.issuer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authentication_is_as_old_as_auth_time_says_and_not_fresh_where_it_says_nothing() {
+    let upstream = Upstream::start().await;
+    let (provider, port) = Provider::start().await;
+    let deny = |condition: Value| json!({"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*", "Condition": condition});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"},
+        deny(json!({"Bool": {"aws:MultiFactorAuthPresent": "false"}})),
+        deny(json!({"NumericGreaterThan": {"aws:MultiFactorAuthAge": "3600"}})),
+        deny(json!({"Null": {"aws:TokenIssueTime": "true"}}))]});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", policy.to_string())
+        .tables(&provider_toml("corp", port, "\"anyone\""))
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let cases: &[(Claims, u16)] = &[
+        (|now| json!({"auth_time": now - 10}), 200),
+        (|now| json!({"auth_time": now as f64 - 10.5}), 200),
+        (|now| json!({"auth_time": now - 172_800}), 403),
+        (|now| json!({"auth_time": now as f64 - 172_800.5}), 403),
+        (|now| json!({"auth_time": now as f64 - 172_800.0}), 403),
+        (|_| json!({"auth_time": 1e9}), 403),
+        (|now| json!({"auth_time": now + 3600}), 403),
+        (|_| json!({}), 403),
+        (|now| json!({"auth_time": now - 10, "amr": ["pwd"]}), 403),
+        (
+            |now| json!({"auth_time": now - 10, "exp": now as f64 + 300.5, "iat": now as f64 + 0.5, "nbf": now as f64 - 1.5}),
+            200,
+        ),
+    ];
+    for (claims, status) in cases {
+        *provider.lie.lock().unwrap() = Lie::Claims(*claims);
+        let (_, landed) = try_login(&narthex).await;
+        assert_eq!(landed.status().as_u16(), *status, "{}", claims(0));
+    }
+    // The app is told what is known, and nothing else.
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 3);
+    let now = SystemClock.now().seconds();
+    let age = now - seen[1].claims()["auth_time"].as_i64().unwrap();
+    assert!((10..70).contains(&age), "{age}");
+    narthex.edit(|text| text.replace("access = \"policy\"", "access = \"signed-in\""));
+    crate::support::process::wait_until("the reload", || !narthex.audit("reload").is_empty());
+    *provider.lie.lock().unwrap() = Lie::Claims(|_| json!({}));
+    is(&try_login(&narthex).await.1, 200);
+    assert!(upstream.seen().last().unwrap().claims().get("auth_time").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
+    let upstream = Upstream::start().await;
+    let (provider, port) = Provider::start().await;
+    let narthex = NarthexBuilder::new()
+        .file("all.json", crate::roles::allows(&["*"]).to_string())
+        .tables(&provider_toml("corp", port, "\"anyone\""))
+        .tables("[provider.attributes]\n\"custom:team\" = \"team\"\n\"custom:desk\" = \"desk\"\n")
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let cases: &[(Claims, u16)] = &[
+        (|_| json!({"team": "red", "desk": ["a", "b"], "groups": ["a", 1]}), 200),
+        (|_| json!({"team": ["red"]}), 200),
+        (|_| json!({"team": ["red", "blue"]}), 400),
+        (|_| json!({"team": {"name": "red"}}), 400),
+        (|_| json!({"team": "r\u{7}ed"}), 400),
+        (|_| json!({"_claim_names": {"team": "src1"}}), 400),
+        (|_| json!({"groups": [{"name": "staff"}]}), 400),
+        (|_| json!({"groups": vec!["g"; 1001]}), 400),
+        (|_| json!({"_claim_names": {"groups": "src1"}}), 400),
+    ];
+    for (claims, status) in cases {
+        *provider.lie.lock().unwrap() = Lie::Claims(*claims);
+        let (_, landed) = try_login(&narthex).await;
+        assert_eq!(landed.status().as_u16(), *status, "{}", claims(0));
+    }
+    assert_eq!(upstream.seen().last().unwrap().claims()["tags"], json!({"team": "red"}));
+    assert_eq!(narthex.audit("login_failed").len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_times_of_a_logout_token_are_read_as_those_of_every_token() {
+    let (provider, narthex, _upstream) = scene().await;
+    let signer = provider.keys.lock().unwrap()[0].clone();
+    let now = SystemClock.now().seconds();
+    let cases = [
+        (json!({"iat": now as f64 + 0.5, "exp": now as f64 + 120.5}), 200),
+        (json!({"nbf": now as f64 - 0.5}), 200),
+        (json!({"nbf": now + 300}), 400),
+        (json!({"nbf": "soon"}), 400),
+        (json!({"iat": now as f64 + 300.5}), 400),
+        (json!({"exp": now as f64 - 120.5}), 400),
+        (json!({"exp": 1e9}), 400),
+        (json!({"exp": (now + 120).to_string()}), 400),
+        (json!({"iat": Value::Null}), 400),
+    ];
+    for (number, (times, status)) in cases.into_iter().enumerate() {
+        let mut claims = json!({
+            "iss": provider.issuer, "aud": "narthex", "sub": "alice", "iat": now, "exp": now + 120,
+            "jti": number.to_string(), "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        for (name, time) in times.as_object().unwrap() {
+            claims[name] = time.clone();
+        }
+        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
+        let form = [("logout_token", logout_token(&signer, "logout+jwt", &claims))];
+        let answer = Visitor::new(&narthex).client.post(url).form(&form).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{times}");
+    }
 }

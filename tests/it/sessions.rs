@@ -87,7 +87,7 @@ impl Scene {
             provider_sid: String::new(),
             browser: Browser::default(),
             amr: vec![],
-            auth_time: now,
+            auth_time: Some(now),
             ends_at: None,
         };
         let limits = self.current.load().config.session;

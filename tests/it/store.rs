@@ -113,7 +113,7 @@ async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
         provider_sid: "there".into(),
         browser: Browser { user_agent: "test".into(), address: "192.0.2.7".into() },
         amr: vec!["pwd".into(), "otp".into()],
-        auth_time: now(),
+        auth_time: Some(now()),
         ends_at: None,
     };
     let authentication = &authentication;

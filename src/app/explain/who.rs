@@ -10,10 +10,11 @@ use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{Config, Issuer, KeySource, Kind, Oidc, Provider, TrustedIssuer};
 use crate::directory;
 use crate::identity::{Groups, Person};
-use crate::model::{ProviderTokens, Session, User};
+use crate::jose::{NumericDate, authenticated_at};
+use crate::model::{ProviderTokens, Session, TokenClaims, User};
 use crate::provider::{ExternalIdentity, tell_verified};
 use crate::store::{Store, StoreError};
-use crate::token::scopes;
+use crate::token::{SKEW, scopes};
 
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -48,8 +49,10 @@ pub struct Scene {
 pub struct Who {
     pub user: User,
     pub provider: String,
+    claims: Option<TokenClaims>,
     methods: Vec<String>,
-    auth_time: Timestamp,
+    auth_time: Option<Timestamp>,
+    issued_at: Option<Timestamp>,
     of_user_pool: bool,
     /// What else is worth knowing.
     pub notes: Vec<String>,
@@ -65,8 +68,10 @@ impl Who {
             user: &self.user,
             provider: &self.provider,
             groups: Groups::of(config, &self.provider, &self.user.groups),
+            claims: self.claims.as_ref(),
             methods: &self.methods,
             auth_time: self.auth_time,
+            issued_at: self.issued_at,
             of_user_pool: self.of_user_pool,
         }
     }
@@ -163,14 +168,26 @@ impl Scene {
         if !user.enabled {
             barred = Some("the user is disabled".to_owned());
         }
-        let (methods, auth_time) = match session {
-            Some(session) => (session.amr, session.auth_time),
+        let (methods, auth_time, issued_at) = match session {
+            Some(session) => (session.amr, session.auth_time, session.created_at),
             None => {
-                notes.push("there is no session: authenticated now, by an unknown method".to_owned());
-                (Vec::new(), SystemClock.now())
+                notes.push("there is no session: signed in now, by an unknown method".to_owned());
+                (Vec::new(), None, SystemClock.now())
             }
         };
-        let who = Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred, scopes: None };
+        let issued_at = Some(issued_at);
+        let who = Who {
+            user,
+            provider,
+            claims: None,
+            methods,
+            auth_time,
+            issued_at,
+            of_user_pool: true,
+            notes,
+            barred,
+            scopes: None,
+        };
         Ok(Self { catalogue, who: Some(who), identities })
     }
 
@@ -238,7 +255,8 @@ fn come_with(
         _ => Vec::new(),
     };
     let now = SystemClock.now();
-    let auth_time = claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds);
+    let auth_time = authenticated_at(&claims, now, SKEW);
+    let issued_at = Some(now);
     let methods: Vec<String> = list("amr");
     let external = ExternalIdentity {
         issuer: text("iss").or_else(|| issuer_of(provider)).unwrap_or_default(),
@@ -258,7 +276,18 @@ fn come_with(
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
     let provider = provider.name.clone();
-    Ok(Who { user, provider, methods, auth_time, of_user_pool: true, notes, barred, scopes: None })
+    Ok(Who {
+        user,
+        provider,
+        claims: None,
+        methods,
+        auth_time,
+        issued_at,
+        of_user_pool: true,
+        notes,
+        barred,
+        scopes: None,
+    })
 }
 
 /// Whoever brings a bearer token of `issuer` that says this.
@@ -266,7 +295,6 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
     let subject =
         claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
     let now = SystemClock.now();
-    let told = claims.get("auth_time").or_else(|| claims.get("iat")).and_then(Value::as_i64);
     let id = match issuer.keys {
         KeySource::Own(_) => subject.to_owned(),
         _ => uuid(&SystemEntropy),
@@ -278,11 +306,16 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         }
         _ => None,
     };
+    let (user, others) = user_of(issuer, subject, claims, id, now)
+        .map_err(|claim| format!("the token is refused with 401: its claim `{claim}` cannot be compared"))?;
+    let auth_time = authenticated_at(claims, now, SKEW);
     Ok(Who {
-        user: user_of(issuer, subject, claims, id, now),
+        user,
         provider: issuer.name.clone(),
-        methods: methods(claims),
-        auth_time: told.map_or(now, |told| Timestamp::from_seconds(told).min(now)),
+        claims: Some(others),
+        methods: methods(claims, auth_time),
+        auth_time,
+        issued_at: NumericDate::of(claims, "iat").map(|at| at.min(now)),
         of_user_pool: false,
         notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
         barred,

@@ -3,6 +3,7 @@
 use super::OpenId;
 use crate::base::Timestamp;
 use crate::config::Issuer;
+use crate::jose::NumericDate;
 use crate::provider::ProviderError;
 use crate::provider::claims::{SKEW, check_name, payload, tell_skew};
 use crate::provider::metadata::{Document, Published};
@@ -89,11 +90,16 @@ impl OpenId {
             return other("azp names another client");
         }
         // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
-        if claims
-            .get("nbf")
-            .is_some_and(|nbf| nbf.as_f64().is_none_or(|nbf| nbf > now.plus(SKEW).seconds() as f64))
-        {
+        let not_before = claims.get("nbf");
+        if not_before.is_some_and(|nbf| NumericDate::read(nbf).is_none_or(|at| at > now.plus(SKEW))) {
             return other("nbf lies in the future");
+        }
+        // The library reads times in its own way: what it took must be a time here as well.
+        let time = |name: &str| NumericDate::of(&claims, name);
+        if time("exp").is_none_or(|at| now.minus(SKEW) >= at)
+            || time("iat").is_none_or(|at| at > now.plus(SKEW))
+        {
+            return other("exp or iat is no time, or not one that counts");
         }
         Ok(claims)
     }

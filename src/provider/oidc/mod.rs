@@ -3,12 +3,15 @@
 mod id_token;
 
 use super::backchannel::{self, LogoutToken};
-use super::claims::{check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified};
+use super::claims::{
+    SKEW, check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
+};
 use super::client;
 use super::metadata::{Document, Metadata, Published};
 use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
 use crate::config::{self, ClientAuth};
+use crate::jose::authenticated_at;
 use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreTokenResponse};
@@ -136,7 +139,8 @@ impl OpenId {
             };
         }
         let tokens = self.granted(answer, Some(before), now);
-        Ok(self.identity(account.issuer.clone(), account.subject.clone(), claims, tokens, now))
+        // A renewal authenticates nobody: the session keeps the time that it has.
+        Ok(self.identity(account.issuer.clone(), account.subject.clone(), claims, tokens, None))
     }
 
     fn granted(
@@ -154,7 +158,7 @@ impl OpenId {
         subject: String,
         claims: Map<String, Value>,
         tokens: ProviderTokens,
-        auth_time: Timestamp,
+        auth_time: Option<Timestamp>,
     ) -> ExternalIdentity {
         ExternalIdentity {
             issuer,
@@ -285,8 +289,7 @@ impl Provider for OpenId {
         {
             claims = joined(claims, names);
         }
-        let auth_time =
-            claims.get("auth_time").and_then(Value::as_i64).map_or(now, Timestamp::from_seconds).min(now);
+        let auth_time = authenticated_at(&claims, now, SKEW);
         Ok(self.identity(issuer, subject, claims, self.granted(&answer, None, now), auth_time))
     }
 

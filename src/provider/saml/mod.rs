@@ -270,7 +270,7 @@ impl Provider for Saml {
             subject: judged.name_id.value,
             claims: judged.claims,
             amr: judged.amr,
-            auth_time: judged.auth_time,
+            auth_time: Some(judged.auth_time),
             sid: judged.name_id.session_index,
             tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
             once: Some((judged.id, judged.usable_until)),

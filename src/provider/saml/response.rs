@@ -250,6 +250,9 @@ fn judge_assertion(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<J
     let session_ends_at = check_statements(assertion, expected)?;
     let auth_time = instant(statement.attribute("AuthnInstant"))
         .ok_or_else(|| wrong("authn_statement", "AuthnInstant is missing or no time"))?;
+    if auth_time > expected.now.plus(SKEW) {
+        return Err(wrong("authn_statement", "AuthnInstant lies in the future"));
+    }
     let session_index = statement.attribute("SessionIndex").map(str::to_owned);
     let name_id =
         NameId::of_subject(subject, session_index).map_err(|NameIdError(why)| wrong("name_id", why))?;
