@@ -212,7 +212,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
         provider_sid: String::new(),
         browser: Browser::default(),
         amr: vec!["pwd".into()],
-        auth_time: now,
+        auth_time: Some(now),
         ends_at: None,
     };
     (account, authentication)
