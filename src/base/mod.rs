@@ -4,6 +4,7 @@
 mod clock;
 mod entropy;
 mod fingerprint;
+mod fold;
 mod ids;
 mod seal;
 mod secret;
@@ -11,6 +12,7 @@ mod secret;
 pub use clock::{Clock, Duration, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use fingerprint::{Fingerprint, Fingerprints};
+pub use fold::fold;
 pub use ids::{Token, b64, b64_onto, client_id, pool_id, sha256, unb64, uuid, uuid_of};
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
 pub use secret::Secret;

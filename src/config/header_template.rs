@@ -1,7 +1,9 @@
 //! `[route.headers]`: headers for the upstream, made from claims.
 
 use super::reader::{Item, Wrong};
+use super::reserved_name::{Meaning, meaning_of};
 use http::HeaderName;
+use std::borrow::Cow;
 
 /// A header for the upstream, made from claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,24 +30,59 @@ pub(super) fn header_templates(item: Item<'_>) -> Vec<HeaderTemplate> {
             item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
             return None;
         };
-        const OWN: [&str; 9] = [
-            "host",
-            "connection",
-            "content-length",
-            "transfer-encoding",
-            "upgrade",
-            "te",
-            "trailer",
-            "cookie",
-            "keep-alive",
-        ];
-        if OWN.contains(&name.as_str()) {
-            item.wrong(format!("`{}` belongs to HTTP itself", item.key), "choose another header");
+        if let Some((message, help)) = unusable(&name) {
+            item.wrong(format!("`{}` {message}", item.key), help);
             return None;
         }
         item.parse(template).map(|value| HeaderTemplate { name, value })
     };
     table.all().into_iter().filter_map(header).collect()
+}
+
+/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those with a part of the gateway's.
+const OF_HTTP: &[&str] = &[
+    "close",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Why a route must not set this header, and what to do instead.
+fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let name = plain(name.as_str());
+    if OF_HTTP.contains(&&*name) || name.starts_with("proxy-") {
+        return Some(("belongs to HTTP itself", "choose another header"));
+    }
+    match meaning_of(&name)? {
+        Meaning::User => None,
+        Meaning::Gateway => Some((
+            "is set by Narthex itself",
+            "choose another header, or remove it: the assertion has the claims",
+        )),
+        Meaning::Client | Meaning::Host | Meaning::Scheme | Meaning::Path | Meaning::Environment => Some((
+            "tells a server of client, host, scheme or path",
+            "choose a header for claims, such as X-Remote-User",
+        )),
+    }
+}
+
+/// Returns a header's name with all marks as `-`: servers that hand headers on in their environment take every mark for
+/// the same one (RFC 3875, section 4.1.18), so names that differ in marks alone are taken for the same.
+pub fn plain(name: &str) -> Cow<'_, str> {
+    let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
+    match name.bytes().any(odd) {
+        false => Cow::Borrowed(name),
+        true => name.bytes().map(|byte| if odd(byte) { '-' } else { char::from(byte) }).collect(),
+    }
 }
 
 fn template(text: &str) -> Result<Vec<Piece>, Wrong> {

@@ -14,6 +14,7 @@ mod preset;
 mod provider;
 mod public_url;
 mod reader;
+mod reserved_name;
 mod role;
 mod route;
 mod saml;
@@ -24,7 +25,7 @@ mod user_pool;
 pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, SignedSecret};
-pub use header_template::{HeaderTemplate, Piece};
+pub use header_template::{HeaderTemplate, Piece, plain};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
 };
@@ -36,6 +37,7 @@ pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speak
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
+pub use reserved_name::{BEGINNINGS, Beginnings, Meaning, meaning_of};
 pub use role::{Role, TextFile};
 pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite};
 pub use saml::{MetadataSource, Saml};

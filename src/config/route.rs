@@ -6,7 +6,7 @@ use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
 use super::role::plain_name;
 use super::upstream::Upstream;
-use crate::base::Duration;
+use crate::base::{Duration, fold};
 use std::path::PathBuf;
 use url::Url;
 
@@ -276,12 +276,15 @@ fn path(text: &str) -> Result<Vec<String>, Wrong> {
         return Ok(Vec::new());
     }
     let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
+    // What less exact servers take a liberty with would make it a path that some of them never serve.
     let bad = |s: &String| {
+        let folded = fold(s);
         s.is_empty()
-            || s == "."
-            || s == ".."
-            || s.contains(['%', '\\', '?', '#', '*'])
-            || s.chars().any(char::is_control)
+            || folded.ends_with('.')
+            || folded.trim() != folded
+            || folded.contains(['/', '%', '\\', '?', '#', '*', ';'])
+            || folded.contains(":$")
+            || s.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
     };
     if segments.iter().any(bad) {
         return Err(wrong("is no plain path"));

@@ -2,6 +2,7 @@
 
 use super::core::Gateway;
 use super::incoming::{self, Incoming};
+use super::path::without_prefix;
 use super::stop::Stop;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
@@ -27,7 +28,8 @@ pub async fn to_pool(
 ) -> Stop {
     let visitor = &incoming.visitor(session);
     let target = incoming::target(session).unwrap_or("/");
-    let rest = &target[catalogue.config.public_url.path().len().min(target.len())..];
+    // The same segments that were compared, however they are encoded.
+    let rest = without_prefix(target, catalogue.config.public_url.path().matches('/').count());
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     let largest = if rest.starts_with("/saml2/") { LARGEST_SAML_BODY } else { LARGEST_BODY };
     let mut request = http::Request::builder().method(session.req_header().method.clone()).uri(rest);

@@ -23,6 +23,17 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
+/// Headers in which some proxies repeat the target, with scheme and host or without. The app behind the proxy may be sent
+/// what the client wrote there, and some frameworks serve that instead.
+const TARGET_COPIES: [&str; 6] = [
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-request-uri",
+    "x-envoy-original-path",
+    "x-waws-unencoded-url",
+];
+
 /// Whether this is a proxy that asks. Only those that the file trusts may: they say whose request it is.
 pub fn asks(session: &Session, incoming: &Incoming) -> bool {
     incoming.behind && session.req_header().uri.path() == ADDRESS
@@ -57,6 +68,10 @@ async fn judged(
     let target = told(&FORWARDED_URI)?;
     if target.contains('#') {
         return Err(refuse("the target has a fragment"));
+    }
+    let copies = TARGET_COPIES.iter().flat_map(|name| session.req_header().headers.get_all(*name));
+    if copies.map(|copy| path_and_query(copy.as_bytes())).any(|copy| copy != target.as_bytes()) {
+        return Err(refuse("a header repeats the target, and differs"));
     }
     // Cookies of ours are never sent without TLS: asking would only go round in circles.
     if !told(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
@@ -95,4 +110,14 @@ async fn judged(
             .map_err(|failure| Stop::from(failure.answer(&asked.visitor(session))))?;
     }
     Ok(hosted::finish(answer, &asked.visitor(session)).into())
+}
+
+/// Returns what follows scheme and host in an address.
+fn path_and_query(address: &[u8]) -> &[u8] {
+    let Some(authority) = memchr::memmem::find(address, b"://").filter(|at| memchr::memchr(b'/', &address[..*at]).is_none())
+    else {
+        return address;
+    };
+    let rest = &address[authority + 3..];
+    &rest[memchr::memchr(b'/', rest).unwrap_or(rest.len())..]
 }

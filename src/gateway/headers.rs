@@ -5,7 +5,7 @@ use super::incoming::Incoming;
 use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
-use crate::config::{HeaderTemplate, Piece, Upstream};
+use crate::config::{BEGINNINGS, Beginnings, HeaderTemplate, Piece, Upstream, meaning_of, plain};
 use crate::identity::Person;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -27,42 +27,30 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// Names that are ours to set, whoever else sends them.
-const OURS: [&str; 9] = [
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    // By these a server is told of another path than the one that was judged.
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "script-name",
-    "x-script-name",
-    "path-info",
-];
-/// Beginnings of such names.
-const OUR_PREFIXES: [&str; 3] = ["x-amzn-oidc-", "x-forwarded-", "x-narthex-"];
-
-/// The names of all routes' configured headers, in the spelling that [`plain`] gives. What one route's
-/// upstream trusts may be the upstream of another route too, so none of them is let through anywhere.
-pub struct Reserved(HashSet<String>);
+/// The headers that clients may not send: those of [`meaning_of`], and those that a route sets. What one route's upstream
+/// trusts may be the upstream of another route too, so none of them is let through anywhere.
+pub struct Reserved {
+    /// The routes' own, in the spelling that [`plain`] gives.
+    of_routes: HashSet<String>,
+    beginnings: Beginnings,
+}
 
 impl Reserved {
-    /// The reserved names of these headers.
+    /// The reserved names, with those of these headers.
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
-        Self(headers.map(|header| plain(header.name.as_str()).into_owned()).collect())
+        let of_routes: HashSet<String> =
+            headers.map(|header| plain(header.name.as_str()).into_owned()).collect();
+        let beginnings = of_routes.iter().fold(BEGINNINGS, |all, name| all.with(name));
+        Self { of_routes, beginnings }
     }
 
     /// Whether a client's header `name` would pass for one of ours.
     fn holds(&self, name: &str) -> bool {
-        // Most headers are told by their first letter: the names that every client sends begin with others than ours.
-        if self.0.is_empty() && !matches!(name.as_bytes().first(), Some(b'f' | b'p' | b's' | b'x')) {
+        if !self.beginnings.may_contain(name) {
             return false;
         }
         let name = plain(name);
-        OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || OURS.contains(&&*name)
-            || (!self.0.is_empty() && self.0.contains(&*name))
+        meaning_of(&name).is_some() || self.of_routes.contains(&*name)
     }
 }
 
@@ -71,16 +59,6 @@ impl Reserved {
     /// others: whoever replaces headers by their exact name leaves it in.
     pub fn in_disguise(&self, name: &str) -> bool {
         matches!(plain(name), Cow::Owned(_)) && self.holds(name)
-    }
-}
-
-/// Servers that hand headers on in their environment take every mark for the same one (RFC 3875,
-/// section 4.1.18), so names that differ in marks alone are taken for the same.
-pub fn plain(name: &str) -> Cow<'_, str> {
-    let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
-    match name.bytes().any(odd) {
-        false => Cow::Borrowed(name),
-        true => name.bytes().map(|byte| if odd(byte) { '-' } else { char::from(byte) }).collect(),
     }
 }
 
@@ -313,10 +291,14 @@ mod tests {
             "forwarded",
             "x_real_ip",
             "x-narthex-anything",
+            "client_ip",
+            "x.envoy_original!path",
+            "$wsra",
+            "sm_user",
         ] {
             assert!(reserved.holds(name), "{name}");
         }
-        for name in ["x-remote-users", "remote-user", "cookie", "x-forwardedness", "accept"] {
+        for name in ["x-remote", "x-requested-with", "cookie", "x-forwardedness", "accept"] {
             assert!(!reserved.holds(name), "{name}");
         }
     }

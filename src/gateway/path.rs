@@ -2,6 +2,7 @@
 //! bytes that go to the upstream stay as they came, so whatever an upstream could read differently
 //! is refused here.
 
+use super::lenient::{self, Lenient};
 use http::Uri;
 use std::borrow::Cow;
 
@@ -13,24 +14,25 @@ pub struct Path<'r> {
     /// Whether only a route with opaque paths may serve it: it has an empty segment or an encoded
     /// slash.
     pub opaque: bool,
-    /// Whether a server could read it more loosely than we do: it has parameters, capital letters, or
-    /// is opaque.
-    pub foldable: bool,
+    /// How less exact servers may read it; none where every server reads it as we do.
+    pub lenient: Option<Box<Lenient>>,
 }
 
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadPath {
-    /// It does not begin with a slash.
+    /// It does not begin with a slash, or has a space in it.
     Form,
     /// A `%` that two hexadecimal digits do not follow, or bytes that are no UTF-8.
     Escape,
+    /// Escapes in escapes in escapes.
+    NestedEscape,
     /// `.` or `..`, in whatever spelling.
     DotSegment,
     /// A backslash, which some servers take for a slash.
     Backslash,
-    /// A NUL, which ends a path for some.
-    Nul,
+    /// A control character or a line separator, at which a path ends for some.
+    Control,
 }
 
 impl<'r> Path<'r> {
@@ -41,7 +43,10 @@ impl<'r> Path<'r> {
     pub fn parse(raw: &'r str) -> Result<Self, BadPath> {
         let rest = raw.strip_prefix('/').ok_or(BadPath::Form)?;
         if let Some(segments) = plain_segments(rest) {
-            return Ok(Self { segments, opaque: false, foldable: false });
+            return Ok(Self { segments, opaque: false, lenient: None });
+        }
+        if rest.contains(' ') {
+            return Err(BadPath::Form);
         }
         let (mut segments, mut opaque) = (Vec::new(), false);
         for segment in rest.split('/') {
@@ -49,41 +54,25 @@ impl<'r> Path<'r> {
             if decoded.contains('\\') {
                 return Err(BadPath::Backslash);
             }
-            if decoded.contains('\0') {
-                return Err(BadPath::Nul);
-            }
-            // Some servers drop what follows a semicolon before they look for dot segments, and some
-            // decode an encoded slash first.
-            if decoded.split('/').any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
-                return Err(BadPath::DotSegment);
-            }
             opaque |= decoded.contains('/');
             segments.push(decoded);
         }
+        lenient::check(&segments)?;
         opaque |= segments.iter().rev().skip(1).any(|segment| segment.is_empty());
-        let odd = |segment: &Cow<'_, str>| segment.contains(';') || segment.chars().any(char::is_uppercase);
-        let foldable = opaque || segments.iter().any(odd);
-        Ok(Self { segments, opaque, foldable })
+        let inexact = opaque || segments.iter().any(|segment| lenient::is_inexact(segment));
+        let lenient = inexact.then(|| Lenient::parse(&segments).map(Box::new)).transpose()?;
+        Ok(Self { segments, opaque, lenient })
     }
 
-    /// The segments as the loosest server would take them: without parameters, in small letters, split
-    /// at encoded slashes too, the empty ones left out.
-    pub fn folded(&self) -> Vec<String> {
-        let parts = self.segments.iter().flat_map(|segment| segment.split('/'));
-        let plain = parts.map(|part| part.split(';').next().unwrap_or_default().to_lowercase());
-        plain.filter(|part| !part.is_empty()).collect()
-    }
-
-    /// The segments as such a server would take them; none where every server reads them as we do.
-    pub fn loose(&self) -> Option<Vec<String>> {
-        if !self.foldable {
-            return None;
+    /// Whether the least exact server would take it to lie below a route with this folded path.
+    pub fn may_start_with(&self, folded: &[String]) -> bool {
+        fn starts(segments: &[impl AsRef<str>], prefix: &[String]) -> bool {
+            segments.len() >= prefix.len() && segments.iter().zip(prefix).all(|(a, b)| a.as_ref() == b)
         }
-        let mut segments = self.folded();
-        if self.segments.last().is_some_and(|last| last.is_empty()) {
-            segments.push(String::new());
+        match &self.lenient {
+            Some(lenient) => starts(&lenient.all, folded),
+            None => starts(&self.segments, folded),
         }
-        Some(segments)
     }
 
     /// Whether the path begins with `prefix`, segment by segment.
@@ -102,7 +91,7 @@ pub fn uri_without_prefix(uri: &Uri, count: usize) -> Option<Uri> {
 }
 
 /// `raw` without its first `count` segments: what is left begins with a slash.
-fn without_prefix(raw: &str, count: usize) -> &str {
+pub fn without_prefix(raw: &str, count: usize) -> &str {
     let mut rest = raw;
     for _ in 0..count {
         let after = rest.get(1..).unwrap_or_default();
@@ -114,21 +103,37 @@ fn without_prefix(raw: &str, count: usize) -> &str {
     rest
 }
 
-/// The segments of a path that every server reads alike: nothing is encoded, no segment but the last is empty, none
-/// begins with a dot, and there are neither parameters nor capital letters. `rest` stands behind the first slash.
+/// The bytes of paths that every server reads alike: small letters, digits, and marks that have a meaning for nobody.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0x21);
+    while byte < 0x7f {
+        let odd = matches!(byte, b'A'..=b'Z' | b'%' | b'\\' | b';' | b'?' | b'#');
+        plain[byte as usize] = !odd;
+        byte += 1;
+    }
+    plain
+};
+
+/// The segments of a path that every server reads alike: its bytes are plain, no segment but the last is empty, none
+/// begins or ends with a dot, and none names a stream of a file. `rest` stands behind the first slash.
 fn plain_segments(rest: &str) -> Option<Vec<Cow<'_, str>>> {
     let (mut segments, mut begin, mut previous) = (Vec::with_capacity(8), 0, b'/');
     for (at, byte) in rest.bytes().enumerate() {
         match byte {
-            b'%' | b'\\' | b';' | 0 | b'A'..=b'Z' | 0x80.. => return None,
             b'/' | b'.' if previous == b'/' => return None,
+            b'/' if previous == b'.' => return None,
+            b'$' if previous == b':' => return None,
             b'/' => {
                 segments.push(Cow::Borrowed(&rest[begin..at]));
                 begin = at + 1;
             }
+            byte if !PLAIN[byte as usize] => return None,
             _ => {}
         }
         previous = byte;
+    }
+    if previous == b'.' {
+        return None;
     }
     segments.push(Cow::Borrowed(&rest[begin..]));
     Some(segments)
@@ -166,23 +171,26 @@ mod tests {
         assert_eq!(parse("/a//b"), Ok(("a||b".into(), true)));
         assert_eq!(parse("//"), Ok(("|".into(), true)));
         assert_eq!(parse("/a%2Fb"), Ok(("a/b".into(), true)));
-        assert_eq!(parse("/%252e%252e/a"), Ok(("%2e%2e|a".into(), false)));
+        assert_eq!(parse("/feature%252Fa"), Ok(("feature%2Fa".into(), false)));
         assert_eq!(parse("/admin%23/public"), Ok(("admin#|public".into(), false)));
-        assert_eq!(parse("/..."), Ok(("...".into(), false)));
+        assert_eq!(parse("/wait.../U.S."), Ok(("wait...|U.S.".into(), false)));
+        assert_eq!(parse("/.well-known/a.b"), Ok((".well-known|a.b".into(), false)));
         assert_eq!(parse("/gr%C3%BC%C3%9Fe"), Ok(("grüße".into(), false)));
     }
 
     #[test]
     fn the_loosest_reading_drops_parameters_and_case_and_joins_slashes() {
-        let folded = |raw: &str| {
-            let path = Path::parse(raw).unwrap();
-            path.foldable.then(|| path.folded().join("|"))
-        };
+        let folded = |raw: &str| Path::parse(raw).unwrap().lenient.map(|lenient| lenient.all.join("|"));
         assert_eq!(folded("/admin/x"), None);
         assert_eq!(folded("/admin;v=1/x").as_deref(), Some("admin|x"));
         assert_eq!(folded("/Admin/%41").as_deref(), Some("admin|a"));
         assert_eq!(folded("//admin%2Fx/").as_deref(), Some("admin|x"));
         assert_eq!(folded("/;x/admin").as_deref(), Some("admin"));
+        assert_eq!(folded("/;x").as_deref(), Some(""));
+        assert_eq!(folded("/admin.%20/x%3Fy/z").as_deref(), Some("admin|x"));
+        assert_eq!(folded("/%EF%BC%A1dmin%EF%BC%8Fx").as_deref(), Some("admin|x"));
+        assert_eq!(folded("/%2541dmin%252Fx").as_deref(), Some("admin|x"));
+        assert_eq!(folded("/admin::$DATA").as_deref(), Some("admin"));
     }
 
     #[test]
@@ -197,7 +205,30 @@ mod tests {
             ("/.", BadPath::DotSegment),
             ("/a\\b", BadPath::Backslash),
             ("/a%5cb", BadPath::Backslash),
-            ("/a%00", BadPath::Nul),
+            ("/a%00", BadPath::Control),
+            ("/admin%0A", BadPath::Control),
+            ("/admin%0d/x", BadPath::Control),
+            ("/admin%7f", BadPath::Control),
+            ("/admin\u{7f}", BadPath::Control),
+            ("/admin\t", BadPath::Control),
+            ("/admin%c2%85", BadPath::Control),
+            ("/admin\u{85}", BadPath::Control),
+            ("/admin%E2%80%A8", BadPath::Control),
+            ("/admin%E2%80%A9", BadPath::Control),
+            ("/admin%250A", BadPath::Control),
+            ("/a b", BadPath::Form),
+            ("/a/...", BadPath::DotSegment),
+            ("/a/%20/b", BadPath::DotSegment),
+            ("/a/..%20/b", BadPath::DotSegment),
+            ("/a/.%3B", BadPath::DotSegment),
+            ("/%252e%252e/a", BadPath::DotSegment),
+            ("/a/..%255cb", BadPath::DotSegment),
+            ("/a/..%EF%BC%BCb", BadPath::DotSegment),
+            ("/%EF%BC%8E%EF%BC%8E/a", BadPath::DotSegment),
+            ("/%E2%80%A5/a", BadPath::DotSegment),
+            ("/%252541dmin", BadPath::NestedEscape),
+            ("/%25c0%25af", BadPath::Escape),
+            ("/%25u0041dmin", BadPath::Escape),
             ("/%zz", BadPath::Escape),
             ("/%2", BadPath::Escape),
             ("/%", BadPath::Escape),

@@ -3,6 +3,7 @@
 use super::headers::Reserved;
 use super::path::Path;
 use super::upstream::Group;
+use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{Host, PathHandling};
 use std::collections::HashMap;
@@ -14,9 +15,9 @@ pub struct Entry {
     pub route: Arc<Route>,
     /// Where its requests go.
     pub group: Arc<Group>,
-    /// The route's path, as servers see it that do not tell case.
+    /// The route's path in the folded spelling.
     folded: Vec<String>,
-    /// Whether a route of its host has capital letters in its path.
+    /// Whether a route of its host has capital letters or others that fold in its path.
     beside_capitals: bool,
 }
 
@@ -52,10 +53,9 @@ impl Table {
                 .map(|entry| entry.group.clone())
                 .filter(|group| group.serves(&route.config))
                 .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
-            let folded = route.config.path.iter().map(|segment| segment.to_lowercase()).collect();
-            let capitals = |route: &Arc<Route>| {
-                route.config.path.iter().any(|segment| segment.to_lowercase() != *segment)
-            };
+            let folded = route.config.path.iter().map(|segment| fold(segment).into_owned()).collect();
+            let capitals =
+                |route: &Arc<Route>| route.config.path.iter().any(|segment| fold(segment) != *segment);
             let beside = |other: &&Arc<Route>| other.config.host == route.config.host;
             let beside_capitals = catalogue.routes().filter(beside).any(capitals);
             let entry = Arc::new(Entry { route: route.clone(), group, folded, beside_capitals });
@@ -80,18 +80,16 @@ impl Table {
     }
 
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
-    /// `found`: one that drops what follows a semicolon, folds case, or joins slashes.
+    /// `found`, by any of the liberties of [`super::lenient`].
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &Entry) -> bool {
         // A path that all servers read alike may still be another route's, whose own path has capital letters.
-        if !path.foldable && !found.beside_capitals {
+        if path.lenient.is_none() && !found.beside_capitals {
             return false;
         }
         let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
-        let folded = path.folded();
-        let below = |entry: &&Arc<Entry>| {
-            let own = &entry.folded;
-            folded.len() >= own.len() && folded.iter().zip(own).all(|(a, b)| a == b)
-        };
+        // A route's path has nothing in it that a liberty concerns, so the reading with all of them finds each route that
+        // another finds.
+        let below = |entry: &&Arc<Entry>| path.may_start_with(&entry.folded);
         entries.iter().find(below).is_none_or(|entry| entry.folded != found.folded)
     }
 

@@ -4,15 +4,19 @@ use super::core::{Gateway, INVALID_TOKEN, unavailable};
 use super::headers;
 use super::incoming::Incoming;
 use super::metrics;
+use super::lenient::{self, Segments};
 use super::path::Path;
 use super::stop::Stop;
 use crate::access::Principal;
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
+use crate::config;
 use crate::hosted::Failure;
 use crate::identity::{Assumed, NoRole, RequestContext};
 use crate::model::User;
-use crate::policy::{self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Values};
+use crate::policy::{
+    self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Spellings, Values,
+};
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::fmt::Write as _;
@@ -59,18 +63,49 @@ pub fn judge<'a>(
     now: Timestamp,
 ) -> Result<Permit, Refusal<'a>> {
     let method = requested.incoming.method.as_str();
-    let resource = judged.resource_of(method, &requested.path.segments);
-    let loose = requested.path.loose().map(|segments| judged.resource_of(method, &segments));
-    let loose = loose.as_deref().unwrap_or(&resource);
+    let resources = Resources::of(judged, method, requested.path);
     let context = requested.context(assumed, now);
     if let Some(trust) = judged.trust_by_request(&assumed.role) {
         assumed.trusted(trust, &context).map_err(Refusal::NoRole)?;
     }
-    let asked =
-        Asked { action: INVOKE, resource: &resource, loose: Some(loose), principal: None, context: &context };
+    let asked = resources.asked(&context);
     static NOTHING: std::sync::LazyLock<Grants> = std::sync::LazyLock::new(Grants::default);
     let grants = judged.grants(&assumed.role).unwrap_or(&NOTHING);
     policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| Refusal::Denied(assumed, denial))
+}
+
+/// The resource that a request is for, in each spelling that a server may take it for.
+pub struct Resources {
+    /// The resource, as the gateway reads it.
+    pub exact: String,
+    /// Its other readings, folded; none where every server reads it alike.
+    folded: Vec<String>,
+    without_ending: Option<String>,
+}
+
+impl Resources {
+    /// Returns the resource of a request for `path`.
+    pub fn of(judged: &UnderPolicy, method: &str, path: &Path<'_>) -> Self {
+        let exact = judged.resource_of(method, &path.segments);
+        let Some(lenient) = &path.lenient else {
+            return Self { exact, folded: Vec::new(), without_ending: None };
+        };
+        let resource = |segments: &Segments| judged.resource_of(method, segments);
+        let folded = lenient.readings().iter().map(resource).collect();
+        let without_ending = lenient::without_ending(&path.segments).as_ref().map(resource);
+        Self { exact, folded, without_ending }
+    }
+
+    /// Returns the request for a decision about it.
+    pub fn asked<'a>(&'a self, context: &'a dyn Context) -> Asked<'a> {
+        // A method in small letters is another spelling, whatever the path.
+        let folded = match &*self.folded {
+            [] => std::slice::from_ref(&self.exact),
+            folded => folded,
+        };
+        let loose = Spellings { folded, without_ending: self.without_ending.as_deref() };
+        Asked { action: INVOKE, resource: &self.exact, loose: Some(loose), principal: None, context }
+    }
 }
 
 /// What a request asks for, and with what.
@@ -92,7 +127,7 @@ impl Requested<'_> {
         let like = |name: &str| name.starts_with('x') && name.ends_with(['d', 'e']);
         let mut likely = self.headers.iter().filter(|(name, _)| like(name.as_str()));
         likely.find_map(|(name, method)| {
-            let name = headers::plain(name.as_str());
+            let name = config::plain(name.as_str());
             METHOD_OVERRIDES.into_iter().find(|other| *other == name).filter(|_| method.as_bytes() != own)
         })
     }

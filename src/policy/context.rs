@@ -196,13 +196,23 @@ pub struct Asked<'a> {
     pub action: &'a str,
     /// The ARN of what it is done to.
     pub resource: &'a str,
-    /// The same as the least exact server would read it: what is shut off by name must not be had by spelling it
-    /// differently. None where spelling counts.
-    pub loose: Option<&'a str>,
+    /// The same as less exact servers may read it: what is shut off by name must not be had by spelling it differently.
+    /// None where spelling counts.
+    pub loose: Option<Spellings<'a>>,
     /// Who asks, by kind and name, where a trust policy is judged.
     pub principal: Option<(&'a str, &'a str)>,
     /// What is known beside.
     pub context: &'a dyn Context,
+}
+
+/// A resource as less exact servers may read it.
+#[derive(Clone, Copy)]
+pub struct Spellings<'a> {
+    /// Each reading that differs, folded ([`crate::base::fold`]); ASCII case is ignored where it is compared.
+    pub folded: &'a [String],
+    /// The resource without parameters and encoded query, where it has such: by an ending that a server drops, a resource
+    /// must not pass for one that is allowed.
+    pub without_ending: Option<&'a str>,
 }
 
 /// A context in which nothing is known.

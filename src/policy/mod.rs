@@ -16,7 +16,7 @@ mod statement;
 mod value;
 
 pub use condition::{Condition, Unmet};
-pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Value, Values};
+pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Spellings, Value, Values};
 pub use decision::{Grants, Statements, Verdict};
 pub use document::{Document, Mistake, Purpose};
 pub use explain::{Nearness, Told, explain};

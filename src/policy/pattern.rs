@@ -5,7 +5,9 @@
 //! What fills a variable is a literal: no wildcard in it counts.
 
 use super::context::{Context, Key};
+use crate::base::fold;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -60,6 +62,8 @@ pub enum Case {
     Counts,
     /// It does not (ASCII letters).
     Ignored,
+    /// Pattern and text are folded ([`fold`]), and so is what fills a variable.
+    Folded,
 }
 
 /// What came of matching.
@@ -123,6 +127,25 @@ impl Pattern {
         flush(&plain, &mut pieces)?;
         let varies = pieces.iter().any(|piece| matches!(piece, Piece::Variable(_)));
         Ok(Self { pieces, text: SmallVec::from_slice(plain.as_bytes()), varies, written: text.into() })
+    }
+
+    /// Returns the pattern with its text folded; wildcards and variables stay.
+    #[must_use]
+    pub fn folded(&self) -> Self {
+        let mut text = SmallVec::<[u8; 80]>::new();
+        // A text has no more bytes than `u32` counts, and folding never makes it eighteen times as long.
+        let position = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let fold_piece = |piece: &Piece| match piece {
+            Piece::Text(start, end) => {
+                let begin = position(&text);
+                let plain = std::str::from_utf8(self.part(*start, *end)).unwrap_or_default();
+                text.extend_from_slice(fold(plain).as_bytes());
+                Piece::Text(begin, position(&text))
+            }
+            other => other.clone(),
+        };
+        let pieces = self.pieces.iter().map(fold_piece).collect();
+        Self { pieces, text, varies: self.varies, written: self.written.clone() }
     }
 
     /// Whether `text` matches, its variables filled from `context`.
@@ -304,7 +327,7 @@ impl Matcher<'_> {
                 Piece::Many => 0,
                 Piece::Text(start, end) => self.begins(rest, self.pattern.part(*start, *end))?,
                 Piece::Variable(variable) => {
-                    variable.fill(self.context, |text| self.begins(rest, text.as_bytes()))??
+                    variable.fill(self.context, |text| self.begins(rest, self.value(text).as_bytes()))??
                 }
             };
         }
@@ -320,7 +343,7 @@ impl Matcher<'_> {
                 Piece::Many => 0,
                 Piece::Text(start, end) => self.ends(rest, self.pattern.part(*start, *end))?,
                 Piece::Variable(variable) => {
-                    variable.fill(self.context, |text| self.ends(rest, text.as_bytes()))??
+                    variable.fill(self.context, |text| self.ends(rest, self.value(text).as_bytes()))??
                 }
             };
         }
@@ -334,7 +357,7 @@ impl Matcher<'_> {
             Some(Piece::Text(start, end)) => Some(self.pattern.part(*start, *end)),
             _ => None,
         };
-        if let (Some(text), Case::Ignored) = (first, self.case)
+        if let (Some(text), Case::Ignored | Case::Folded) = (first, self.case)
             && let Some(first) = text.first()
         {
             let (small, large) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
@@ -366,10 +389,18 @@ impl Matcher<'_> {
         self.same(tail, with).then_some(with.len())
     }
 
+    /// What fills a variable, as it is compared.
+    fn value<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.case {
+            Case::Folded => fold(text),
+            Case::Counts | Case::Ignored => Cow::Borrowed(text),
+        }
+    }
+
     fn same(&self, bytes: &[u8], text: &[u8]) -> bool {
         match self.case {
             Case::Counts => bytes == text,
-            Case::Ignored => bytes.eq_ignore_ascii_case(text),
+            Case::Ignored | Case::Folded => bytes.eq_ignore_ascii_case(text),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::condition::{Condition, Unmet};
 use super::context::{Asked, Key, Nothing, Values};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use super::principal;
+use crate::base::fold;
 use serde::Deserialize;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ struct Element {
     not: bool,
     /// Most have one, which stands where it is looked for.
     alternatives: SmallVec<[Alternative; 1]>,
-    /// The patterns in small letters.
+    /// The patterns, folded.
     loose: SmallVec<[Pattern; 1]>,
 }
 
@@ -54,6 +55,8 @@ struct Alternative {
     pattern: Pattern,
     /// Where it is judged part by part.
     arn: Option<Box<Arn>>,
+    /// Whether it names parameters: they are part of what it allows.
+    names_parameters: bool,
 }
 
 /// What a statement is made of.
@@ -134,7 +137,7 @@ impl Statement {
     /// Why it does not.
     pub fn met(&self, asked: &Asked<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
-        match self.action.matches(asked.action, Case::Ignored, asked, denies) {
+        match self.action.matches(asked.action, None, Case::Ignored, asked, denies) {
             Matched::Yes => {}
             Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
         }
@@ -174,9 +177,9 @@ impl Statement {
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
         let asked = Asked { action, resource: "", loose: None, principal: None, context: &Nothing };
         // Actions hold no variables, so that nothing more need be known.
-        let acts = self.action.matches(action, Case::Ignored, &asked, false) == Matched::Yes;
+        let acts = self.action.matches(action, None, Case::Ignored, &asked, false) == Matched::Yes;
         // What denies is meant in every spelling.
-        let loose = (self.effect == Effect::Deny).then(|| prefix.to_lowercase());
+        let loose = (self.effect == Effect::Deny).then(|| fold(prefix));
         let concerns = |element: &Element| {
             element.not
                 || element.patterns().any(|pattern| pattern.may_begin_with(prefix))
@@ -277,12 +280,13 @@ impl Element {
             return Err(format!("{name} names nothing"));
         }
         let syntax = Syntax { wildcards: true, variables };
-        let alternative =
-            |text: &String| Pattern::parse(text, syntax).map(|pattern| Alternative { pattern, arn: None });
-        let alternatives: Result<_, _> = texts.iter().map(alternative).collect();
+        let alternative = |text: &String| {
+            let names_parameters = text.contains(';');
+            Pattern::parse(text, syntax).map(|pattern| Alternative { pattern, arn: None, names_parameters })
+        };
+        let alternatives: Result<SmallVec<[Alternative; 1]>, _> = texts.iter().map(alternative).collect();
         let alternatives = alternatives.map_err(|why| format!("{name}: {why}"))?;
-        let loose =
-            texts.iter().filter_map(|text| Pattern::parse(&text.to_lowercase(), syntax).ok()).collect();
+        let loose = alternatives.iter().map(|one| one.pattern.folded()).collect();
         Ok(Self { not, alternatives, loose })
     }
 
@@ -295,7 +299,7 @@ impl Element {
     /// the rest in it.
     fn part_by_part(mut self, variables: bool) -> Self {
         if !self.not {
-            for Alternative { pattern, arn } in &mut self.alternatives {
+            for Alternative { pattern, arn, .. } in &mut self.alternatives {
                 let parts = Arn::of_resource(&pattern.to_string(), variables).ok().filter(Arn::is_wide);
                 *arn = parts.map(Box::new);
             }
@@ -304,11 +308,17 @@ impl Element {
     }
 
     /// Whether what is asked for is what the element, of resources, is about. What a policy names to shut it off, a
-    /// Deny by `Resource` or an Allow by `NotResource`, is meant in every spelling that a server may take for it.
+    /// Deny by `Resource` or an Allow by `NotResource`, is meant in every spelling that a server may take for it. What it
+    /// names to open it must be meant with and without an ending that some servers drop.
     fn concerns<'p>(&'p self, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
-        let exactly = self.matches(asked.resource, Case::Counts, asked, denies);
-        let Some(loose) = asked.loose.filter(|_| denies != self.not) else { return exactly };
-        let named = |pattern: &Pattern| pattern.matches(loose, Case::Ignored, asked.context) == Matched::Yes;
+        let shuts = denies != self.not;
+        let ending = asked.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
+        let exactly = self.matches(asked.resource, ending, Case::Counts, asked, denies);
+        let Some(loose) = asked.loose.filter(|_| shuts) else { return exactly };
+        let meant = |pattern: &Pattern, text: &String| {
+            pattern.matches(text, Case::Folded, asked.context) == Matched::Yes
+        };
+        let named = |pattern: &Pattern| loose.folded.iter().any(|text| meant(pattern, text));
         match exactly {
             Matched::Yes if denies => exactly,
             _ if self.loose.iter().any(named) => {
@@ -322,18 +332,29 @@ impl Element {
         }
     }
 
-    /// Whether `text` is what the element is about. Where that hangs on a variable without a value, what allows
-    /// does not match, and what denies does.
-    fn matches<'p>(&'p self, text: &str, case: Case, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
+    /// Whether `text` is what the element is about, and `shorter` as well, where there is one. Where that hangs on a
+    /// variable without a value, what allows does not match, and what denies does.
+    fn matches<'p>(
+        &'p self,
+        text: &str,
+        shorter: Option<&str>,
+        case: Case,
+        asked: &Asked<'_>,
+        denies: bool,
+    ) -> Matched<'p> {
         let mut unfilled = None;
-        for Alternative { pattern, arn } in &self.alternatives {
+        for Alternative { pattern, arn, names_parameters } in &self.alternatives {
             // Most statements of a policy are about something else, and their first letters tell.
             if !self.not && case == Case::Counts && !pattern.may_match(text) {
                 continue;
             }
-            let matched = match arn {
+            let matches = |text| match arn {
                 Some(arn) => arn.matches(text, asked.context),
                 None => pattern.matches(text, case, asked.context),
+            };
+            let matched = match (matches(text), shorter) {
+                (Matched::Yes, Some(shorter)) if !names_parameters => matches(shorter),
+                (matched, _) => matched,
             };
             match matched {
                 Matched::Yes if self.not => return Matched::No,

@@ -1,7 +1,8 @@
 //! Policies: each rule of AWS's documentation as data, and what becomes of documents that are wrong.
 
 use narthex::policy::{
-    Asked, Context, Document, Grants, Key, Nearness, Purpose, Statements, Value, Values, Verdict, explain,
+    Asked, Context, Document, Grants, Key, Nearness, Purpose, Spellings, Statements, Value, Values, Verdict,
+    explain,
 };
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -82,7 +83,7 @@ fn what_denies_is_not_left_out_for_its_spelling() {
     let asked = Asked {
         action: ACTION,
         resource: RESOURCE,
-        loose: Some(RESOURCE),
+        loose: Some(Spellings { folded: &[RESOURCE.to_owned()], without_ending: None }),
         principal: None,
         context: &context,
     };
@@ -530,7 +531,7 @@ fn every_example_policy_does_what_its_cases_say() {
             let asked = Asked {
                 action: "execute-api:Invoke",
                 resource: &resource,
-                loose: Some(&loose),
+                loose: Some(Spellings { folded: &[loose], without_ending: None }),
                 principal: None,
                 context: &context,
             };

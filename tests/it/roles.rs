@@ -318,7 +318,8 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     let arn = |what: &str| format!("arn:aws:execute-api:*:*:photos/$default/{what}");
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn("*")},
-        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("*/Reports/*"), arn("*/Übung"), arn("DELETE/*")]}]});
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("*/Reports/*"), arn("*/Übung"), arn("DELETE/*"),
+            arn("*/v1.*/secret"), arn("GET/"), arn("*/${aws:username}/drafts")]}]});
     let narthex = builder
         .file("all.json", policy.to_string())
         .tables(&corp.toml("\"anyone\""))
@@ -327,8 +328,9 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         .start();
     let alice = Visitor::new(&narthex);
     let url = |path: &str| format!("{}{path}", narthex.origin("app"));
-    is(&alice.land(&url("/"), "alice").await, 200);
+    is(&alice.land(&url("/x"), "alice").await, 200);
     for path in [
+        "/",
         "/admin",
         "/admin/",
         "/admin/x",
@@ -342,10 +344,40 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         "/%C3%BCbung",
         "/%C3%9CBUNG",
         "/%41DMIN",
+        // Parameters are dropped before a closing slash is looked for.
+        "/ADMIN/;x",
+        "/;x",
+        "/admin;x",
+        "/admin/;/",
+        // Ends that servers strip or stop at.
+        "/admin.",
+        "/admin.../x",
+        "/admin%20",
+        "/ADMIN%E3%80%80/x",
+        "/%20admin/x",
+        "/admin%3Fx",
+        "/admin%23/x",
+        "/admin%3Bx/y",
+        "/admin:$DATA",
+        // One name in other letters.
+        "/%EF%BC%A1%EF%BC%A4min/x",
+        "/ADM%C4%B0N",
+        "/adm%C4%B1n",
+        "/ad%C2%ADmin",
+        "/a%CC%81dmin/x",
+        "/U%CC%88bung",
+        // Encoded twice.
+        "/%2561dmin",
+        "/admin%252Fx",
+        // Each liberty by itself: what other ones would drop is part of what is denied.
+        "/V1.;a/SECRET",
+        "/v1.%20/secret",
+        "/ALICE/drafts",
+        "/alice%2E/Drafts;x",
     ] {
         assert_eq!(status(&alice, Method::GET, &url(path)).await, 403, "{path}");
     }
-    for path in ["/administrators", "/Photos/1", "/x;admin"] {
+    for path in ["/administrators", "/Photos/1", "/x;admin", "/job/a%252Fb", "/caf%C3%A9", "/U.S."] {
         assert_eq!(status(&alice, Method::GET, &url(path)).await, 200, "{path}");
     }
     assert_eq!(status(&alice, Method::DELETE, &url("/x")).await, 403);
@@ -494,9 +526,46 @@ async fn what_is_shut_off_by_not_resource_is_so_in_every_spelling() {
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
         .start();
     let guest = Visitor::new(&narthex);
-    for (path, expected) in
-        [("/a", 200), ("/A;b", 200), ("/admin/x", 401), ("/ADMIN/x", 401), ("/admin;v=1/x", 401)]
-    {
+    for (path, expected) in [
+        ("/a", 200),
+        ("/A;b", 200),
+        ("/admin/x", 401),
+        ("/ADMIN/x", 401),
+        ("/admin;v=1/x", 401),
+        ("/admin%20/x", 401),
+        ("/%2561dmin/x", 401),
+    ] {
+        let url = format!("{}{path}", narthex.origin("app"));
+        assert_eq!(status(&guest, Method::GET, &url).await, expected, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_allowed_by_its_ending_is_not_had_by_an_ending_that_servers_drop() {
+    let upstream = Upstream::start().await;
+    let arn = |what: &str| format!("arn:aws:execute-api:*:*:photos/$default/GET/{what}");
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": [arn("*.css"), arn("cars;color=*"), arn("open/*")]},
+        {"Effect": "Deny", "Action": "execute-api:Invoke",
+         "NotResource": [arn("*.css"), arn("cars;color=*"), arn("open/*")]}]});
+    let narthex = NarthexBuilder::new()
+        .file("all.json", policy.to_string())
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nguest_role = \"all\"\n")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
+        .start();
+    let guest = Visitor::new(&narthex);
+    for (path, expected) in [
+        ("/a.css", 200),
+        ("/a;v=1.css", 401),
+        ("/admin;.css", 401),
+        ("/admin%3Bx.css", 401),
+        ("/admin%3F.css", 401),
+        ("/admin%23.css", 401),
+        ("/admin%253Bx.css", 401),
+        ("/cars;color=red", 200),
+        ("/open/cars;color=red", 200),
+        ("/open;x/cars", 401),
+    ] {
         let url = format!("{}{path}", narthex.origin("app"));
         assert_eq!(status(&guest, Method::GET, &url).await, expected, "{path}");
     }

@@ -7,11 +7,11 @@ pub use who::Named;
 
 use super::build::Fatal;
 use crate::base::{Clock as _, SystemClock, Timestamp};
-use crate::catalogue::{INVOKE, Route, Rule, UnderPolicy};
+use crate::catalogue::{Route, Rule, UnderPolicy};
 use crate::config::{Config, Host, MappingType};
-use crate::gateway::{self, Path};
+use crate::gateway::{self, Path, Resources};
 use crate::identity::{Assumed, Chosen, Person, RequestContext, choose};
-use crate::policy::{self, Asked, Context, Grants, KNOWN_KEYS, Key, Known, Nearness, Value, Values, Verdict};
+use crate::policy::{self, Context, Grants, KNOWN_KEYS, Key, Known, Nearness, Value, Values, Verdict};
 use chrono::DateTime;
 use http::Method;
 use std::collections::BTreeMap;
@@ -141,21 +141,14 @@ fn by_policy(
     explained.identity_id = Some(assumed.identity_id().to_owned());
     explained.tags = assumed.tags().map(|(tag, value)| (tag.name.clone(), value.to_owned())).collect();
 
-    let resource = judged.resource_of(method.as_str(), &path.segments);
-    let loose = path.loose().map(|segments| judged.resource_of(method.as_str(), &segments));
+    let resources = Resources::of(judged, method.as_str(), path);
     let context = told.over(&assumed);
     if let Some(trust) = judged.trust_by_request(&role.id)
         && let Err(none) = assumed.trusted(trust, &context)
     {
         return explained.refused("implicitDeny", none.to_string());
     }
-    let asked = Asked {
-        action: INVOKE,
-        resource: &resource,
-        loose: Some(loose.as_deref().unwrap_or(&resource)),
-        principal: None,
-        context: &context,
-    };
+    let asked = resources.asked(&context);
     explained.context = seen(&context, &assumed, told);
     explained.statements = policy::explain(&role.grants, &asked).iter().map(Line::of).collect();
     let nothing = Grants::default();
@@ -173,7 +166,7 @@ fn by_policy(
             explained.refused("implicitDeny", why.to_owned());
         }
     }
-    explained.resource = Some(resource);
+    explained.resource = Some(resources.exact);
 }
 
 /// The rules of the mapping for the person's provider, each with what it looks at.

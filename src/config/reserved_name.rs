@@ -1,0 +1,264 @@
+//! Names of request headers by which servers, frameworks and middleware learn from their proxy whose a request is and
+//! what it is for. They are removed from what clients send.
+
+/// What a server learns from a reserved header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// What the gateway itself sets: the assertion, the request's id.
+    Gateway,
+    /// The client's address or TLS certificate.
+    Client,
+    /// The host or port of the request.
+    Host,
+    /// The scheme of the request.
+    Scheme,
+    /// Its path, or which of a server's own parts is to answer it.
+    Path,
+    /// The user. Only these may be set in `[route.headers]`: it is what that is for.
+    User,
+    /// A variable of the server's environment (httpoxy, CVE-2016-5385).
+    Environment,
+}
+
+use Meaning::{Client, Environment, Gateway, Host, Path, Scheme, User};
+
+/// Whole names. Where a name has marks other than `-`, they are written as `-`.
+const NAMES: &[(&str, Meaning)] = &[
+    // RFC 7239, RFC 9440, and what is commonly used in their place.
+    ("forwarded", Client),
+    ("forwarded-for", Client),
+    ("forwarded-for-ip", Client),
+    ("x-forwarded", Client),
+    ("client-cert", Client),
+    ("client-cert-chain", Client),
+    ("client-ip", Client),
+    ("real-ip", Client),
+    ("remote-addr", Client),
+    ("remote-host", Client),
+    ("true-client-ip", Client),
+    ("x-true-client-ip", Client),
+    ("x-true-ip", Client),
+    ("x-client-ip", Client),
+    ("x-client-port", Client),
+    ("x-client-cert", Client),
+    ("x-client-dn", Client),
+    ("x-client-s-dn", Client),
+    ("x-client-verify", Client),
+    ("x-cluster-client-ip", Client),
+    ("x-coming-from", Client),
+    ("x-custom-ip-authorization", Client),
+    ("x-originating-ip", Client),
+    ("x-source-ip", Client),
+    // Content delivery networks and platforms.
+    ("ali-cdn-real-ip", Client),
+    ("cdn-src-ip", Client),
+    ("cdn-real-ip", Client),
+    ("cf-connecting-ip", Client),
+    ("cf-connecting-ipv6", Client),
+    ("cf-pseudo-ipv4", Client),
+    ("cf-visitor", Scheme),
+    ("cloudfront-forwarded-proto", Scheme),
+    ("cloudfront-viewer-address", Client),
+    ("do-connecting-ip", Client),
+    ("fastly-client", Client),
+    ("fastly-client-ip", Client),
+    ("fastly-ssl", Scheme),
+    ("fastly-temp-xff", Client),
+    ("fly-client-ip", Client),
+    ("incap-client-ip", Client),
+    ("x-incap-client-ip", Client),
+    ("x-nf-client-connection-ip", Client),
+    ("x-sucuri-clientip", Client),
+    ("disguised-host", Host),
+    ("was-default-hostname", Host),
+    ("x-appservice-proto", Scheme),
+    ("x-waws-unencoded-url", Path),
+    // Host and scheme.
+    ("x-host", Host),
+    ("x-host-override", Host),
+    ("x-http-host-override", Host),
+    ("http-host", Host),
+    ("front-end-https", Scheme),
+    ("https", Scheme),
+    ("x-https", Scheme),
+    ("x-proto", Scheme),
+    ("x-protocol", Scheme),
+    ("x-scheme", Scheme),
+    ("x-url-scheme", Scheme),
+    // Paths: CGI and WSGI, IIS, Traefik, Next.js, Rack's files.
+    ("script-name", Path),
+    ("x-script-name", Path),
+    ("path-info", Path),
+    ("x-path-info", Path),
+    ("path-translated", Path),
+    ("request-uri", Path),
+    ("x-request-uri", Path),
+    ("base-url", Path),
+    ("http-url", Path),
+    ("x-http-destinationurl", Path),
+    ("x-rewrite-url", Path),
+    ("x-rewrite-uri", Path),
+    ("x-replaced-path", Path),
+    ("x-ingress-path", Path),
+    ("x-matched-path", Path),
+    ("x-now-route-matches", Path),
+    ("x-accel-mapping", Path),
+    ("x-sendfile-type", Path),
+    // The user: what proxies call it.
+    ("auth-type", User),
+    ("auth-user", User),
+    ("logon-user", User),
+    ("x-auth-email", User),
+    ("x-auth-groups", User),
+    ("x-auth-user", User),
+    ("x-auth-username", User),
+    ("x-endpoint-api-userinfo", User),
+    ("x-apigateway-api-userinfo", User),
+    ("x-forwarded-access-token", User),
+    ("x-forwarded-email", User),
+    ("x-forwarded-groups", User),
+    ("x-forwarded-preferred-username", User),
+    ("x-forwarded-user", User),
+    ("x-goog-iap-jwt-assertion", User),
+    ("x-jwt-assertion", User),
+    ("x-proxy-remote-user", User),
+    ("x-proxy-user", User),
+    ("smuser", User),
+    // What CGI scripts find as `HTTP_PROXY`.
+    ("proxy", Environment),
+    ("x-request-id", Gateway),
+];
+
+/// Beginnings of names.
+const PREFIXES: &[(&str, Meaning)] = &[
+    ("x-amzn-oidc-", Gateway),
+    ("x-narthex-", Gateway),
+    ("x-forwarded-", Client),
+    ("x-forward-", Client),
+    ("x-forwarder-", Client),
+    ("x-original-", Path),
+    ("x-real-", Client),
+    ("x-envoy-", Path),
+    ("x-invoke-", Path),
+    ("x-middleware-", Path),
+    ("x-proxy-", Host),
+    ("x-proxyuser-", Client),
+    ("fly-forwarded-", Client),
+    ("ssl-", Client),
+    ("x-ssl-", Client),
+    ("x-amzn-mtls-", Client),
+    ("x-appengine-", Client),
+    ("x-arr-", Client),
+    ("x-azure-", Client),
+    ("x-vercel-", Client),
+    ("wl-proxy-", Client),
+    ("ms-aspnetcore-", Client),
+    // WebSphere's plug-in: `$WSRA`, `$WSRU` and others.
+    ("-ws", Client),
+    // The user.
+    ("cf-access-", User),
+    ("iv-", User),
+    ("mellon-", User),
+    ("oam-", User),
+    ("oidc-", User),
+    ("osso-", User),
+    ("remote-", User),
+    ("shib-", User),
+    ("sm-", User),
+    ("tailscale-", User),
+    ("x-amzn-ava-", User),
+    ("x-auth-request-", User),
+    ("x-authenticated-", User),
+    ("x-authentik-", User),
+    ("x-consumer-", User),
+    ("x-credential-", User),
+    ("x-goog-authenticated-", User),
+    ("x-iisnode-", User),
+    ("x-ms-client-principal", User),
+    ("x-ms-token-", User),
+    ("x-pomerium-", User),
+    ("x-remote-", User),
+    ("x-vouch-", User),
+    ("x-webauth-", User),
+];
+
+/// Returns what servers learn from a header, if its name is reserved. `name` is in small letters, its marks written as `-`.
+pub fn meaning_of(name: &str) -> Option<Meaning> {
+    let whole = NAMES.iter().find(|(reserved, _)| *reserved == name);
+    let beginning = || PREFIXES.iter().find(|(reserved, _)| name.starts_with(reserved));
+    whole.or_else(beginning).map(|(_, meaning)| *meaning)
+}
+
+/// With which two letters reserved names begin: most headers that clients send are recognised as others by theirs.
+#[derive(Clone, Debug)]
+pub struct Beginnings([u32; 28]);
+
+/// The beginnings of all reserved names.
+pub const BEGINNINGS: Beginnings = {
+    let (mut all, mut at) = (Beginnings([0; 28]), 0);
+    while at < NAMES.len() {
+        all = all.with(NAMES[at].0);
+        at += 1;
+    }
+    at = 0;
+    while at < PREFIXES.len() {
+        all = all.with(PREFIXES[at].0);
+        at += 1;
+    }
+    all
+};
+
+impl Beginnings {
+    /// Returns them with that of `name` among them.
+    pub const fn with(self, name: &str) -> Self {
+        let Self(mut seconds) = self;
+        if let [first, second, ..] = name.as_bytes() {
+            seconds[letter(*first)] |= 1 << letter(*second);
+        }
+        Self(seconds)
+    }
+
+    /// Whether a name that begins as `name` does is among them.
+    pub const fn may_contain(&self, name: &str) -> bool {
+        match name.as_bytes() {
+            [first, second, ..] => self.0[letter(*first)] & (1 << letter(*second)) != 0,
+            _ => true,
+        }
+    }
+}
+
+/// The number of a letter; all digits have one, and all marks have one.
+const fn letter(byte: u8) -> usize {
+    match byte {
+        b'a'..=b'z' => (byte - b'a') as usize,
+        b'A'..=b'Z' => (byte - b'A') as usize,
+        b'0'..=b'9' => 27,
+        _ => 26,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reserved_name_has_a_meaning_and_is_found_by_its_beginning() {
+        for (name, meaning) in NAMES {
+            assert_eq!(meaning_of(name), Some(*meaning), "{name}");
+            assert!(BEGINNINGS.may_contain(name), "{name}");
+        }
+        for (prefix, meaning) in PREFIXES {
+            let name = format!("{prefix}anything");
+            assert_eq!(meaning_of(&name), Some(*meaning), "{name}");
+            assert!(BEGINNINGS.may_contain(&name), "{name}");
+        }
+        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        assert!(NAMES.iter().chain(PREFIXES).all(|(name, _)| plain(name)), "names are compared in this form");
+        for name in ["accept", "authorization", "cookie", "host", "origin", "sec-fetch-mode", "te", "user-agent"] {
+            assert_eq!(meaning_of(name), None, "{name}");
+        }
+        for name in ["accept", "cookie", "host", "sec-fetch-mode", "user-agent", "content-type", "if-match"] {
+            assert!(!BEGINNINGS.may_contain(name), "{name} is compared with every reserved name");
+        }
+    }
+}
