@@ -252,9 +252,12 @@ mod tests {
             assert_eq!(meaning_of(&name), Some(*meaning), "{name}");
             assert!(BEGINNINGS.may_contain(&name), "{name}");
         }
-        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let plain =
+            |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         assert!(NAMES.iter().chain(PREFIXES).all(|(name, _)| plain(name)), "names are compared in this form");
-        for name in ["accept", "authorization", "cookie", "host", "origin", "sec-fetch-mode", "te", "user-agent"] {
+        for name in
+            ["accept", "authorization", "cookie", "host", "origin", "sec-fetch-mode", "te", "user-agent"]
+        {
             assert_eq!(meaning_of(name), None, "{name}");
         }
         for name in ["accept", "cookie", "host", "sec-fetch-mode", "user-agent", "content-type", "if-match"] {

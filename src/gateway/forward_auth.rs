@@ -114,7 +114,8 @@ async fn judged(
 
 /// Returns what follows scheme and host in an address.
 fn path_and_query(address: &[u8]) -> &[u8] {
-    let Some(authority) = memchr::memmem::find(address, b"://").filter(|at| memchr::memchr(b'/', &address[..*at]).is_none())
+    let Some(authority) =
+        memchr::memmem::find(address, b"://").filter(|at| memchr::memchr(b'/', &address[..*at]).is_none())
     else {
         return address;
     };

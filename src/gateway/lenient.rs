@@ -13,8 +13,8 @@ pub type Segments = Vec<String>;
 type Liberty = fn(&[String]) -> Option<Segments>;
 
 /// The liberties, in the order in which a server takes them. That letters are folded is always assumed.
-const LIBERTIES: [Liberty; 6] =
-    [decoded_again, split_at_slashes, without_parameters, trimmed, without_empty, without_closing_slash];
+const LIBERTIES: &[Liberty] =
+    &[decoded_again, split_at_slashes, without_parameters, trimmed, without_empty, without_closing_slash];
 
 /// A path as less exact servers may read it.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,9 +161,7 @@ fn decoded_again(segments: &[String]) -> Option<Segments> {
 fn split_at_slashes(segments: &[String]) -> Option<Segments> {
     let slashes = ['/', '\\'];
     let any = segments.iter().any(|segment| segment.contains(slashes));
-    any.then(|| {
-        segments.iter().flat_map(|segment| segment.split(slashes)).map(str::to_owned).collect()
-    })
+    any.then(|| segments.iter().flat_map(|segment| segment.split(slashes)).map(str::to_owned).collect())
 }
 
 fn without_parameters(segments: &[String]) -> Option<Segments> {
@@ -184,9 +182,10 @@ fn trimmed(segments: &[String]) -> Option<Segments> {
 
 fn without_empty(segments: &[String]) -> Option<Segments> {
     let (last, others) = segments.split_last()?;
-    others.iter().any(String::is_empty).then(|| {
-        others.iter().filter(|segment| !segment.is_empty()).chain([last]).cloned().collect()
-    })
+    others
+        .iter()
+        .any(String::is_empty)
+        .then(|| others.iter().filter(|segment| !segment.is_empty()).chain([last]).cloned().collect())
 }
 
 fn without_closing_slash(segments: &[String]) -> Option<Segments> {

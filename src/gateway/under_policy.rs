@@ -3,8 +3,8 @@
 use super::core::{Gateway, INVALID_TOKEN, unavailable};
 use super::headers;
 use super::incoming::Incoming;
-use super::metrics;
 use super::lenient::{self, Segments};
+use super::metrics;
 use super::path::Path;
 use super::stop::Stop;
 use crate::access::Principal;

@@ -301,13 +301,26 @@ async fn only_a_trusted_proxy_may_ask() {
         let without = |text: String| text.replace(name, "X-Nothing");
         assert_eq!(ask("127.0.0.1", &without).await, "400", "no {name}");
     }
-    for name in ["X_Amzn_Oidc_Data", "x-amzn_oidc-identity", "X_Forwarded_User"] {
+    for name in
+        ["X_Amzn_Oidc_Data", "x-amzn_oidc-identity", "X_Forwarded_User", "X_Original_URL", "Client_IP"]
+    {
         let disguised = |text: String| text.replace("\r\n\r\n", &format!("\r\n{name}: forged\r\n\r\n"));
         assert_eq!(ask("127.0.0.1", &disguised).await, "400", "{name}");
     }
     for (from, to, status) in [
         ("Uri: /a", "Uri: /a/../b", "400"),
         ("Uri: /a", "Uri: /a#b", "400"),
+        ("Uri: /a", "Uri: /a%0A", "400"),
+        ("Uri: /a", "Uri: /a%250D", "400"),
+        ("Uri: /a", "Uri: /a%E2%80%A9/b", "400"),
+        ("Uri: /a", "Uri: /a\tb", "400"),
+        ("Uri: /a", "Uri: /a b", "400"),
+        ("Uri: /a", "Uri: https://app.localhost/a", "400"),
+        // What the app may take for the path is the one that is judged.
+        ("Uri: /a", "Uri: /a\r\nX-Original-URL: /b", "400"),
+        ("Uri: /a", "Uri: /a?q\r\nX-Rewrite-Url: /a", "400"),
+        ("Uri: /a", "Uri: /a\r\nX-Original-URL: /a\r\nX-Original-Url: /b", "400"),
+        ("Uri: /a", "Uri: /a?q\r\nX-Original-URL: https://app.localhost/a?q", "200"),
         ("Proto: https", "Proto: http", "400"),
         ("Host: app.localhost", "Host: nowhere.localhost", "404"),
         // A route that does not want to be asked about.

@@ -234,6 +234,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     (
         "upstream = ",
+        "path = \"/a;b\"\nupstream = ",
+        "11:8",
+        "\"/a;b\" is no plain path",
+        "write a plain path such as \"/\" or \"/files\"",
+    ),
+    (
+        "upstream = ",
         "path = \"/.narthex\"\nupstream = ",
         "11:8",
         "\"/.narthex\" is Narthex's own",
@@ -458,5 +465,64 @@ fn a_mistake_beside_a_secret_does_not_show_it() {
     ] {
         let (good, _, said) = check(folder.path(), &format!("{GOOD}\n{wrong}\n"));
         assert!(!good && !said.contains("hidden"), "{said}");
+    }
+}
+
+#[test]
+fn a_route_sets_no_header_that_means_something_else() {
+    let with = |name: &str| format!("{GOOD}[route.headers]\n\"{name}\" = \"x\"\n");
+    for (names, message) in [
+        (
+            &[
+                "X-Amzn-Oidc-Data",
+                "x_amzn_oidc_identity",
+                "X-Amzn-Oidc-AccessToken",
+                "X-Request-Id",
+                "x.narthex.a",
+            ][..],
+            "is set by Narthex itself",
+        ),
+        (
+            &[
+                "X-Forwarded-For",
+                "x_forwarded_host",
+                "Forwarded",
+                "X-Real-IP",
+                "Client-IP",
+                "Script-Name",
+                "X-Original-URL",
+                "X-Envoy-Original-Path",
+                "Proxy",
+            ],
+            "tells a server of client, host, scheme or path",
+        ),
+        (
+            &[
+                "Host",
+                "Connection",
+                "Keep-Alive",
+                "Content-Length",
+                "content_length",
+                "Transfer-Encoding",
+                "Proxy-Connection",
+                "TE",
+                "Trailer",
+                "Upgrade",
+                "Expect",
+                "Cookie",
+            ],
+            "belongs to HTTP itself",
+        ),
+    ] {
+        for name in names {
+            let told = told_of(&with(name)).unwrap_or_else(|| panic!("{name} is taken"));
+            assert!(told.contains(&format!("`{name}` {message}")) && told.contains("13:"), "{name}: {told}");
+            assert!(told.contains("choose "), "{told}");
+        }
+    }
+    for name in
+        ["X-Remote-User", "Remote-User", "X-Forwarded-User", "X-WebAuth-User", "X-Team", "Authorization"]
+    {
+        assert_eq!(told_of(&with(name)), None, "{name}");
     }
 }

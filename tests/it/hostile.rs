@@ -174,7 +174,9 @@ async fn a_path_that_a_looser_server_would_place_elsewhere_is_refused() {
     ] {
         is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 400);
     }
-    for path in ["/Administration", "/a;b", "/Files", "/U.S.", "/%C3%9Cbung", "/job/a%252Fb", "/100%25", "/C%23"] {
+    for path in
+        ["/Administration", "/a;b", "/Files", "/U.S.", "/%C3%9Cbung", "/job/a%252Fb", "/100%25", "/C%23"]
+    {
         is(&visitor.program(reqwest::Method::GET, &format!("{}{path}", narthex.origin("app"))).await, 200);
     }
     assert!(shut.seen().is_empty());

@@ -33,5 +33,6 @@ mod saml_browser;
 mod sessions;
 mod sign_in;
 mod social;
+mod spellings;
 mod store;
 mod streams;

@@ -94,6 +94,25 @@ fn what_denies_is_not_left_out_for_its_spelling() {
 }
 
 #[test]
+fn what_denies_is_compared_folded_its_variables_too() {
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::*/${aws:username}/Entwürfe"},
+        {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let context = Known::of(&serde_json::json!({"aws:username": "Ågnes*"}));
+    for (folded, denied) in [
+        ("arn:aws:s3:::b/agnes*/entwurfe", true),
+        ("arn:aws:s3:::B/AGNES*/entwurfe", true),
+        ("arn:aws:s3:::b/agnes-x/entwurfe", false),
+        ("arn:aws:s3:::b/agnes*/entwurfen", false),
+    ] {
+        let loose = Some(Spellings { folded: &["x".to_owned(), folded.to_owned()], without_ending: None });
+        let asked = Asked { action: ACTION, resource: "x", loose, principal: None, context: &context };
+        let grants = grants(&policy);
+        assert_eq!(matches!(grants.judge(&asked), Verdict::Denied(_)), denied, "{folded}");
+    }
+}
+
+#[test]
 fn every_operator_holds_as_its_rule_says() {
     let rules: Json = serde_json::from_str(include_str!("../policy/operators.json")).unwrap();
     let mut count = 0;

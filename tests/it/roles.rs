@@ -319,7 +319,7 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn("*")},
         {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": [arn("*/admin"), arn("*/admin/*"), arn("*/Reports/*"), arn("*/Übung"), arn("DELETE/*"),
-            arn("*/v1.*/secret"), arn("GET/"), arn("*/${aws:username}/drafts")]}]});
+            arn("*/v1.*/secret"), arn("GET/"), arn("*/lone")]}]});
     let narthex = builder
         .file("all.json", policy.to_string())
         .tables(&corp.toml("\"anyone\""))
@@ -371,9 +371,9 @@ async fn what_is_denied_by_name_is_denied_however_it_is_spelt_and_under_whatever
         "/admin%252Fx",
         // Each liberty by itself: what other ones would drop is part of what is denied.
         "/V1.;a/SECRET",
+        "/lone/",
+        "/Lone/;x",
         "/v1.%20/secret",
-        "/ALICE/drafts",
-        "/alice%2E/Drafts;x",
     ] {
         assert_eq!(status(&alice, Method::GET, &url(path)).await, 403, "{path}");
     }
