@@ -71,7 +71,9 @@ async fn judged(
     }
     let copies = TARGET_COPIES.iter().flat_map(|name| session.req_header().headers.get_all(*name));
     if copies.map(|copy| path_and_query(copy.as_bytes())).any(|copy| copy != target.as_bytes()) {
-        return Err(refuse("a header repeats the target, and differs"));
+        incoming.refused("a header repeats the target, and differs");
+        // nginx knows no other refusal than 401 and 403.
+        return Err(Failure::access_denied().answer(&incoming.visitor(session)).into());
     }
     // Cookies of ours are never sent without TLS: asking would only go round in circles.
     if !told(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {

@@ -88,7 +88,10 @@ impl Resources {
     pub fn of(judged: &UnderPolicy, method: &str, path: &Path<'_>) -> Self {
         let exact = judged.resource_of(method, &path.segments);
         let Some(lenient) = &path.lenient else {
-            return Self { exact, folded: Vec::new(), without_ending: None };
+            // All servers read its segments alike, but some ignore a closing slash.
+            let bare = exact.strip_suffix('/').filter(|_| path.segments.len() > 1).map(str::to_owned);
+            let folded = bare.map_or_else(Vec::new, |bare| vec![exact.clone(), bare]);
+            return Self { exact, folded, without_ending: None };
         };
         let resource = |segments: &Segments| judged.resource_of(method, segments);
         let folded = lenient.readings().iter().map(resource).collect();
