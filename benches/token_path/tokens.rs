@@ -214,6 +214,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
         amr: vec!["pwd".into()],
         auth_time: Some(now),
         ends_at: None,
+        begun_at: now,
     };
     (account, authentication)
 }

@@ -5,7 +5,8 @@
 use crate::base::{Clock, Duration, Entropy, KeyRing, Purpose, Timestamp, b64, unb64};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long an attempt may take.
 pub const LIFETIME: Duration = Duration::from_secs(600);
@@ -59,6 +60,36 @@ impl Attempts {
         let plain = self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
         let envelope: Envelope<T> = serde_json::from_slice(&plain).ok()?;
         (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
+    }
+}
+
+/// The attempts whose responses are being processed on this node.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries(Mutex<HashSet<String>>);
+
+/// One response that is being processed.
+#[derive(Debug)]
+pub(super) struct Delivery<'d> {
+    all: &'d Deliveries,
+    id: String,
+}
+
+impl Deliveries {
+    /// Registers the response to the attempt `id`; `None` while another delivery of it is being processed.
+    pub(super) fn begin(&self, id: &str) -> Option<Delivery<'_>> {
+        let first = self.lock().insert(id.to_owned());
+        first.then(|| Delivery { all: self, id: id.to_owned() })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // The set is whole after every statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.id);
     }
 }
 

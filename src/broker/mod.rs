@@ -8,12 +8,14 @@ mod mapping;
 mod renewal;
 mod saml;
 
+use attempt::Deliveries;
+
 pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
 pub use mapping::{account, allowed};
 pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
 
-use crate::base::{Clock, Duration, Entropy, KeyRing, Token};
+use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
@@ -177,6 +179,7 @@ pub struct Broker {
     entropy: Arc<dyn Entropy>,
     outbound: Outbound,
     attempts: Attempts,
+    deliveries: Deliveries,
     saml_key: OnceCell<Arc<OwnKey>>,
     providers: ArcSwap<HashMap<String, Arc<Entry>>>,
 }
@@ -191,8 +194,17 @@ impl Broker {
         outbound: Outbound,
     ) -> Self {
         let attempts = Attempts::new(ring, clock.clone(), entropy.clone());
-        let saml_key = OnceCell::new();
-        Self { store, clock, entropy, outbound, attempts, saml_key, providers: ArcSwap::default() }
+        let (deliveries, saml_key) = (Deliveries::default(), OnceCell::new());
+        Self {
+            store,
+            clock,
+            entropy,
+            outbound,
+            attempts,
+            deliveries,
+            saml_key,
+            providers: ArcSwap::default(),
+        }
     }
 
     /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did not
@@ -282,6 +294,13 @@ impl Broker {
         if matches!(entry.config.kind, config::Kind::Saml(_)) {
             return Err(LoginError::NoSuchProvider);
         }
+        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when possible) all tokens
+        // previously issued based on that authorization code". A response that a browser delivers twice must not
+        // reach the provider twice, or the session would end with its tokens.
+        let _delivery = self.deliveries.begin(returned.id).ok_or(LoginError::Used)?;
+        if self.store.login_attempt_is_used(returned.id).await? {
+            return Err(LoginError::Used);
+        }
         let redirect_uri = callback_of(catalogue, &entry.config);
         let pending = Some(&returned.login.pending);
         let callback = Callback { parameters: returned.parameters, redirect_uri: &redirect_uri, pending };
@@ -313,6 +332,7 @@ impl Broker {
             amr: external.amr,
             auth_time: external.auth_time,
             ends_at: external.session_ends_at,
+            begun_at: Attempts::begun_at(id).unwrap_or(Timestamp::NEVER),
         };
         let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
         let entropy = &*self.entropy;

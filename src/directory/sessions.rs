@@ -20,6 +20,8 @@ pub struct Authentication {
     pub auth_time: Option<Timestamp>,
     /// When the provider's own session ends, and ours with it.
     pub ends_at: Option<Timestamp>,
+    /// When the browser was sent there.
+    pub begun_at: Timestamp,
 }
 
 /// What a browser tells of itself.
@@ -33,8 +35,9 @@ pub struct Browser {
 
 /// The session of a browser in which `user` was just authenticated.
 ///
-/// A browser has one session: a second sign-in of the same user goes on with it, so that signing
-/// out later ends everything that this browser holds; a sign-in of somebody else ends it.
+/// A browser has one session. A sign-in ends the earlier one, with every cookie of it (ASVS 5.0, 7.2.4: "generates a
+/// new session token on user authentication, including re-authentication, and terminates the current session
+/// token"); tabs in which one person signed in side by side share one.
 ///
 /// # Errors
 /// Where the store does not answer.
@@ -51,19 +54,20 @@ pub async fn begin_session(
         Some(id) => tx.session(id).await?,
         None => None,
     };
-    let Authentication { provider, provider_sid, browser, amr, auth_time, ends_at } = authentication.clone();
+    let side_by_side = earlier.as_ref().is_some_and(|earlier| {
+        earlier.stands(earlier.last_seen_at, limits.idle, now) && is_parallel(earlier, user, authentication)
+    });
+    let Authentication { provider, provider_sid, browser, amr, auth_time, ends_at, begun_at: _ } =
+        authentication.clone();
     let until = |end: Timestamp| ends_at.map_or(end, |theirs| theirs.min(end));
     let Browser { user_agent, address } = browser;
     match earlier {
-        Some(earlier)
-            if earlier.user_id == user.id && earlier.stands(earlier.last_seen_at, limits.idle, now) =>
-        {
+        Some(earlier) if side_by_side => {
             let session = Session {
                 provider,
                 provider_sid,
                 user_agent,
                 address,
-                amr,
                 auth_time,
                 last_seen_at: now,
                 expires_at: until(earlier.expires_at),
@@ -73,7 +77,9 @@ pub async fn begin_session(
             tx.tell(&Change::Session(session.id.clone()), now, entropy).await?;
             return Ok(session);
         }
-        Some(earlier) => drop(tx.end_session(&earlier.id, now, entropy).await?),
+        Some(earlier) => {
+            tx.end_session(&earlier.id, now, entropy).await?;
+        }
         None => {}
     }
     let session = Session {
@@ -92,4 +98,13 @@ pub async fn begin_session(
     };
     tx.add_session(&session).await?;
     Ok(session)
+}
+
+/// Whether a sign-in is another tab's of the one that began `earlier`: it was under way already, of the same user at
+/// the same provider by the same methods. A cookie from before it does not gain anything by it.
+fn is_parallel(earlier: &Session, user: &User, authentication: &Authentication) -> bool {
+    authentication.begun_at < earlier.created_at
+        && earlier.user_id == user.id
+        && earlier.provider == authentication.provider
+        && earlier.amr == authentication.amr
 }

@@ -15,7 +15,7 @@ use crate::hosted::{self, Answer, Failure, SignOutPage, onward, see_other, set_c
 use crate::identity::{Merged, merge_guest};
 use crate::model::SessionCookie;
 use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
-use crate::store::StoreError;
+use crate::store::{Change, StoreError};
 use crate::token::{self, CodeError, Grant};
 use http::Method;
 use pingora_proxy::Session;
@@ -215,17 +215,34 @@ async fn callback(
     }
     let guest = find(cookies(session), GUEST_COOKIE);
     let guests = guest.map_or_else(Vec::new, |cookie| guests_of(gateway, catalogue, incoming, cookie));
-    let token = redeem(gateway, catalogue, incoming, &code, &login, &guests)
-        .await
-        .map_err(|error| unavailable(&incoming.visitor(session), &error))?
-        .map_err(|error| {
-            failures.count(incoming.client.map(network));
-            refuse(Failure::attempt_lost(), &format!("the code: {error:?}"))
-        })?;
+    let failed = |error: StoreError| unavailable(&incoming.visitor(session), &error);
+    let earlier = match find(cookies(session), APP_COOKIE) {
+        Some(cookie) => gateway.pool.sessions.still(cookie, scope_of(incoming)).await.map_err(failed)?,
+        None => None,
+    };
+    let earlier = earlier.as_ref().map(|earlier| earlier.session().id.as_str());
+    let redeemed =
+        redeem(gateway, catalogue, incoming, &code, &login, &guests, earlier).await.map_err(failed)?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
-    let value = gateway.pool.sessions.cookie(&token, scope_of(incoming));
-    let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
-    set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
+    match redeemed {
+        Ok(Some(token)) => {
+            let value = gateway.pool.sessions.cookie(&token, scope_of(incoming));
+            let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
+            set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
+        }
+        Ok(None) => {}
+        // The browser that asked for the code delivers the response twice, or signed in anew meanwhile: it gets
+        // nothing by this one, and goes on to where its present session, if it has one, is found. It counts all the
+        // same: each costs the store a transaction.
+        Err(why @ (CodeError::Duplicate | CodeError::SessionEnded)) => {
+            failures.count(incoming.client.map(network));
+            tracing::info!(request_id = incoming.request_id, ?why, "a callback brought no session");
+        }
+        Err(error) => {
+            failures.count(incoming.client.map(network));
+            return Err(refuse(Failure::attempt_lost(), &format!("the code: {error:?}")));
+        }
+    }
     let now = gateway.pool.clock.now();
     let landings = Landings::of(cookies(session), now).and_one_more(now);
     set_cookie(&mut answer, &landings).map_err(stop)?;
@@ -256,6 +273,9 @@ fn guests_of<'c>(
 
 /// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
 /// count, or neither. So it is with what becomes of whom the browser was a guest as.
+///
+/// Returns no cookie where the browser has one of this session already. The session `earlier`, of which it has one
+/// otherwise, ends.
 async fn redeem(
     gateway: &Gateway,
     catalogue: &Catalogue,
@@ -263,7 +283,8 @@ async fn redeem(
     code: &Token,
     login: &AppLogin,
     guests: &[(&IdentityPool, String)],
-) -> Result<Result<Token, CodeError>, StoreError> {
+    earlier: Option<&str>,
+) -> Result<Result<Option<Token>, CodeError>, StoreError> {
     let pool = &gateway.pool;
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
     let redirect_uri = catalogue.callback_of(&incoming.host);
@@ -281,13 +302,18 @@ async fn redeem(
                     Ok(session) => session,
                     Err(error) => return Ok(Err(error)),
                 };
-                tx.add_session_cookie(&SessionCookie {
-                    hash: token.hash(),
-                    session_id: session.id.clone(),
-                    scope: scope_of(incoming).owned(),
-                    created_at: now,
-                })
-                .await?;
+                if let Some(earlier) = earlier.filter(|earlier| *earlier != session.id) {
+                    tx.end_session(earlier, now, entropy).await?;
+                }
+                if earlier != Some(&session.id) {
+                    tx.add_session_cookie(&SessionCookie {
+                        hash: token.hash(),
+                        session_id: session.id.clone(),
+                        scope: scope_of(incoming).owned(),
+                        created_at: now,
+                    })
+                    .await?;
+                }
                 let mut merged = Vec::new();
                 for (pool, guest) in guests {
                     merged.push(merge_guest(tx, pool, guest, &session.user_id, now).await?);
@@ -297,6 +323,10 @@ async fn redeem(
         })
         .await?;
     if let Ok((session, merged)) = &redeemed {
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != session.id) {
+            pool.sessions.hear(&[Change::Session(earlier.to_owned())]);
+            oauth::replaced(&incoming.request_id, earlier);
+        }
         for ((_, guest), merged) in guests.iter().zip(merged) {
             gateway.guests.forget(guest).await;
             let into = match merged {
@@ -314,7 +344,7 @@ async fn redeem(
             );
         }
     }
-    Ok(redeemed.map(|_| token))
+    Ok(redeemed.map(|(session, _)| (earlier != Some(&session.id)).then_some(token)))
 }
 
 /// Ends the session. A form of our own page, or a link of the app's own, does it at once; whatever

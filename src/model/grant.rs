@@ -18,6 +18,8 @@ pub struct AuthorizationCode {
     pub session_id: String,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When it was redeemed.
+    pub used_at: Option<Timestamp>,
 }
 
 /// An authorization request (RFC 6749, section 4.1.1) that was found good: the client is known, the

@@ -141,6 +141,9 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
     let finished = finished.map_err(|error| refused(error).with_action("Try again", again))?;
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
+        if earlier != finished.session.id {
+            replaced(&info.request_id, &earlier);
+        }
         pool.sessions.hear(&[Change::Session(earlier)]);
     }
     if let Some(event) = finished.change {
@@ -167,6 +170,17 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
     set_cookie(&mut answer, &set(PROVIDER_COOKIE, provider, Some(REMEMBER)))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(answer)
+}
+
+/// Records in the audit log that a sign-in ended the earlier session of its browser.
+pub fn replaced(request_id: &str, sid: &str) {
+    tracing::info!(
+        target: "audit",
+        event = "session_ended",
+        request_id,
+        sid,
+        reason = "another sign-in in its browser replaced it",
+    );
 }
 
 /// The name for a metric: one that is no provider's is the visitor's own word, of which there is no end.

@@ -16,6 +16,7 @@ mod sessions;
 mod token;
 
 pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
+pub use callback::replaced;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
 

@@ -5,17 +5,6 @@ use crate::base::Timestamp;
 use crate::model::AuthorizationCode;
 use sqlx::Row;
 
-/// What presenting an authorization code came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Redemption {
-    /// It was good, and is used now.
-    Redeemed(AuthorizationCode),
-    /// It had been used before. RFC 6749, section 4.1.2: what was granted on it should be revoked.
-    Reused(AuthorizationCode),
-    /// There is no such code, or it is over.
-    Unknown,
-}
-
 impl Store {
     /// Whether there is such a code at all: a look that costs no writer anything.
     ///
@@ -51,11 +40,11 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Uses the code with this hash up.
+    /// Returns the code with this hash, used or not.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn redeem_code(&mut self, hash: &[u8; 32], now: Timestamp) -> Result<Redemption> {
+    pub async fn code(&mut self, hash: &[u8; 32]) -> Result<Option<AuthorizationCode>> {
         let row = sqlx::query(
             "SELECT client_id, redirect_uri, code_challenge, session_id, expires_at, used FROM authorization_codes \
              WHERE hash = $1",
@@ -63,25 +52,30 @@ impl Tx<'_> {
         .bind(&hash[..])
         .fetch_optional(&mut *self.inner)
         .await?;
-        let Some(row) = row else { return Ok(Redemption::Unknown) };
-        let code = AuthorizationCode {
+        let Some(row) = row else { return Ok(None) };
+        // Nodes of the version before write 1 for a used code: a moment long past.
+        let used_at: i64 = row.try_get("used")?;
+        Ok(Some(AuthorizationCode {
             hash: *hash,
             client_id: row.try_get("client_id")?,
             redirect_uri: row.try_get("redirect_uri")?,
             code_challenge: row.try_get("code_challenge")?,
             session_id: row.try_get("session_id")?,
             expires_at: Timestamp::from_millis(row.try_get("expires_at")?),
-        };
-        if row.try_get::<i64, _>("used")? != 0 {
-            return Ok(Redemption::Reused(code));
-        }
-        if code.expires_at <= now {
-            return Ok(Redemption::Unknown);
-        }
-        sqlx::query("UPDATE authorization_codes SET used = 1 WHERE hash = $1")
+            used_at: (used_at != 0).then(|| Timestamp::from_millis(used_at)),
+        }))
+    }
+
+    /// Marks the code with this hash as used at `now`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn use_code(&mut self, hash: &[u8; 32], now: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE authorization_codes SET used = $2 WHERE hash = $1")
             .bind(&hash[..])
+            .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
-        Ok(Redemption::Redeemed(code))
+        Ok(())
     }
 }

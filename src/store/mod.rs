@@ -18,7 +18,6 @@ mod settings;
 mod users;
 
 pub use changes::{Change, Feed, SILENCE};
-pub use codes::Redemption;
 pub use keys::StoredKey;
 pub use nodes::Node;
 pub use once::Once;

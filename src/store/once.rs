@@ -1,6 +1,6 @@
 //! Things that work once: whoever comes second, on whichever node, is told so.
 
-use super::{Result, Tx};
+use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
 
 /// What works once.
@@ -27,6 +27,20 @@ impl Once {
                 "INSERT INTO used_assertions (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
             }
         }
+    }
+}
+
+impl Store {
+    /// Whether the login attempt `id` was used: a read that blocks no writer.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn login_attempt_is_used(&self, id: &str) -> Result<bool> {
+        within_deadline(async {
+            let row = sqlx::query("SELECT id FROM used_login_attempts WHERE id = $1").bind(id);
+            Ok(row.fetch_optional(&self.pool).await?.is_some())
+        })
+        .await
     }
 }
 

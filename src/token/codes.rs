@@ -2,11 +2,13 @@
 
 use crate::base::{Duration, Entropy, Timestamp, Token, b64, sha256};
 use crate::model::{AuthorizationCode, Session};
-use crate::store::{Redemption, Result, Tx};
+use crate::store::{Result, Tx};
 
 /// RFC 6749, section 4.1.2: "a maximum authorization code lifetime of 10 minutes is RECOMMENDED".
 /// Ours is redeemed by the very next request.
 const LIFETIME: Duration = Duration::from_secs(120);
+/// A browser that delivers one response twice does so within this time.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(15);
 
 /// What a code is asked for with, and must be redeemed with.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +24,12 @@ pub struct Grant<'a> {
 pub enum CodeError {
     /// There is no such code, or it is over.
     Unknown,
-    /// It was used before; the session that it was issued for was ended.
+    /// The same client redeemed it a moment ago: one response was delivered twice.
+    Duplicate,
+    /// It was redeemed before; the session that it was issued for was ended.
     Reused,
+    /// The session that it was issued for has ended.
+    SessionEnded,
     /// It was issued to another client, for another redirect URI, or for another verifier.
     Mismatch,
 }
@@ -53,6 +59,7 @@ pub async fn issue(
         code_challenge: code_challenge.to_owned(),
         session_id: session.id.clone(),
         expires_at: now.plus(LIFETIME),
+        used_at: None,
     };
     tx.add_code(&row).await?;
     Ok(code)
@@ -61,8 +68,8 @@ pub async fn issue(
 /// Redeems a code; answers the session that it was issued for, if that still stands.
 ///
 /// # Errors
-/// The outer one where the store does not answer; the inner one where the code is refused. The
-/// code is used up either way.
+/// The outer one where the store does not answer; the inner one where the code is refused. A request that
+/// is not the client's own changes nothing.
 pub async fn redeem(
     tx: &mut Tx<'_>,
     code: &Token,
@@ -71,17 +78,9 @@ pub async fn redeem(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<std::result::Result<Session, CodeError>> {
-    let row = match tx.redeem_code(&code.hash(), now).await? {
-        Redemption::Redeemed(row) => row,
-        Redemption::Unknown => return Ok(Err(CodeError::Unknown)),
-        Redemption::Reused(row) => {
-            // RFC 6749, section 4.1.2: "If an authorization code is used more than once, the
-            // authorization server MUST deny the request and SHOULD revoke (when possible) all
-            // tokens previously issued based on that authorization code."
-            tx.end_session(&row.session_id, now, entropy).await?;
-            return Ok(Err(CodeError::Reused));
-        }
-    };
+    let Some(row) = tx.code(&code.hash()).await? else { return Ok(Err(CodeError::Unknown)) };
+    // Compared before anything else: a code travels in addresses, where others may have read it, and
+    // must not let them end the session, nor use up a code that the client has yet to redeem.
     let same = row.client_id == grant.client_id
         && row.redirect_uri == grant.redirect_uri
         && aws_lc_rs::constant_time::verify_slices_are_equal(
@@ -92,5 +91,17 @@ pub async fn redeem(
     if !same {
         return Ok(Err(CodeError::Mismatch));
     }
-    Ok(tx.session(&row.session_id).await?.ok_or(CodeError::Unknown))
+    match row.used_at {
+        None if row.expires_at <= now => return Ok(Err(CodeError::Unknown)),
+        None => tx.use_code(&row.hash, now).await?,
+        Some(used_at) if now.since(used_at) < DUPLICATE_WINDOW => return Ok(Err(CodeError::Duplicate)),
+        Some(_) => {
+            // RFC 6749, section 4.1.2: "If an authorization code is used more than once, the
+            // authorization server MUST deny the request and SHOULD revoke (when possible) all
+            // tokens previously issued based on that authorization code."
+            tx.end_session(&row.session_id, now, entropy).await?;
+            return Ok(Err(CodeError::Reused));
+        }
+    }
+    Ok(tx.session(&row.session_id).await?.ok_or(CodeError::SessionEnded))
 }

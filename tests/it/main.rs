@@ -27,6 +27,7 @@ mod policies_beside;
 mod policy_grammar;
 mod programs;
 mod reload;
+mod replay;
 mod roles;
 mod saml;
 mod saml_browser;

@@ -89,6 +89,7 @@ impl Scene {
             amr: vec![],
             auth_time: Some(now),
             ends_at: None,
+            begun_at: now,
         };
         let limits = self.current.load().config.session;
         let id = self

@@ -74,6 +74,7 @@ on_both_engines! {
     a_session_is_found_by_its_cookies_until_it_ends
     a_browser_has_one_session
     a_code_works_once_and_its_reuse_ends_the_session
+    a_code_is_compared_before_it_is_used_up_or_ends_anything
     a_code_is_redeemed_once_though_many_try_at_the_same_instant
     a_login_attempt_is_used_once
     changes_are_heard_once_by_every_node
@@ -108,13 +109,25 @@ async fn user(store: &Store, account: &FederatedAccount) -> User {
 }
 
 async fn session(store: &Store, user: &User, earlier: Option<&str>) -> Session {
+    session_of(store, user, earlier, now(), &["pwd", "otp"]).await
+}
+
+/// The same by an attempt that was begun at `begun_at`, by these methods.
+async fn session_of(
+    store: &Store,
+    user: &User,
+    earlier: Option<&str>,
+    begun_at: Timestamp,
+    amr: &[&str],
+) -> Session {
     let authentication = Authentication {
         provider: "corp".into(),
         provider_sid: "there".into(),
         browser: Browser { user_agent: "test".into(), address: "192.0.2.7".into() },
-        amr: vec!["pwd".into(), "otp".into()],
+        amr: amr.iter().map(|method| (*method).to_owned()).collect(),
         auth_time: Some(now()),
         ends_at: None,
+        begun_at,
     };
     let authentication = &authentication;
     store
@@ -262,14 +275,26 @@ async fn a_browser_has_one_session(engine: Engine) {
     let bob = user(&store, &account("https://a", "bob", "b@b.example")).await;
     let first = session(&store, &alice, None).await;
     let token = cookie(&store, &first, CookieScope::App("app.example".into())).await;
-    assert_eq!(
-        session(&store, &alice, Some(&first.id)).await.id,
-        first.id,
-        "the same person goes on with it"
-    );
-    let second = session(&store, &bob, Some(&first.id)).await;
-    assert_ne!(second.id, first.id);
-    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none(), "somebody else ends it");
+    // Another tab in which the same person signed in meanwhile.
+    let before = now().minus(Duration::from_secs(1));
+    let parallel = session_of(&store, &alice, Some(&first.id), before, &["pwd", "otp"]).await;
+    assert_eq!(parallel.id, first.id, "parallel sign-ins share a session");
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some());
+
+    for (what, user, begun_at, amr) in [
+        ("a sign-in of another person", &bob, before, &["pwd", "otp"][..]),
+        ("a later sign-in", &alice, now(), &["pwd", "otp"]),
+        ("a sign-in by other methods", &alice, before, &["mfa"]),
+    ] {
+        let first = session(&store, &alice, None).await;
+        let token = cookie(&store, &first, CookieScope::App("app.example".into())).await;
+        let second = session_of(&store, user, Some(&first.id), begun_at, amr).await;
+        assert_ne!(second.id, first.id, "{what}");
+        assert!(
+            store.session_by_cookie(&token.hash()).await.unwrap().is_none(),
+            "{what} ends the earlier session"
+        );
+    }
 }
 
 async fn a_code_works_once_and_its_reuse_ends_the_session(engine: Engine) {
@@ -292,9 +317,37 @@ async fn a_code_works_once_and_its_reuse_ends_the_session(engine: Engine) {
     assert_eq!(redeem(&store, &late, GRANT, "verifier", later).await, Err(CodeError::Unknown));
     let made_up = Token::random(&SystemEntropy);
     assert_eq!(redeem(&store, &made_up, GRANT, "verifier", now()).await, Err(CodeError::Unknown));
+    // A response that is delivered twice brings nothing, and ends nothing.
+    let soon = now().plus(Duration::from_secs(14));
+    assert_eq!(redeem(&store, &good, GRANT, "verifier", soon).await, Err(CodeError::Duplicate));
     assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some());
-    assert_eq!(redeem(&store, &good, GRANT, "verifier", now()).await, Err(CodeError::Reused));
+    let replayed = now().plus(Duration::from_secs(15));
+    assert_eq!(redeem(&store, &good, GRANT, "verifier", replayed).await, Err(CodeError::Reused));
     assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_none());
+    let other = code(&store, &session, "verifier").await;
+    assert_eq!(redeem(&store, &other, GRANT, "verifier", now()).await, Err(CodeError::SessionEnded));
+}
+
+async fn a_code_is_compared_before_it_is_used_up_or_ends_anything(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let session = session(&store, &alice, None).await;
+    let token = cookie(&store, &session, CookieScope::Pool).await;
+    let code = code(&store, &session, "verifier").await;
+    let foreign = [
+        (GRANT, "guess"),
+        (Grant { client_id: "other", ..GRANT }, "verifier"),
+        (Grant { redirect_uri: "https://other/cb", ..GRANT }, "verifier"),
+    ];
+    for (grant, verifier) in foreign {
+        assert_eq!(redeem(&store, &code, grant, verifier, now()).await, Err(CodeError::Mismatch));
+    }
+    assert_eq!(redeem(&store, &code, GRANT, "verifier", now()).await, Ok(session));
+    for (grant, verifier) in foreign {
+        let later = now().plus(Duration::from_secs(3000));
+        assert_eq!(redeem(&store, &code, grant, verifier, later).await, Err(CodeError::Mismatch));
+    }
+    assert!(store.session_by_cookie(&token.hash()).await.unwrap().is_some(), "nothing was ended");
 }
 
 async fn a_code_is_redeemed_once_though_many_try_at_the_same_instant(engine: Engine) {
