@@ -13,6 +13,17 @@ pub fn after_logout(catalogue: &Catalogue) -> String {
     catalogue.config.public_url.join("/logout")
 }
 
+/// The longest `sid` that is stored as it is.
+const MAX_STORED_SID: usize = 255;
+
+/// What the store keeps of a provider's `sid`: a long one is hashed, so that its sessions are found all the same.
+pub(super) fn sid_key(sid: &str) -> String {
+    match sid.len() {
+        0..=MAX_STORED_SID => sid.to_owned(),
+        _ => format!("sha-256:{}", b64(sha256(sid))),
+    }
+}
+
 /// A session that was ended just now.
 #[derive(Debug)]
 pub struct Ended {
@@ -76,7 +87,7 @@ impl Broker {
                         sessions.retain(|session| session.provider_sid.is_empty());
                     }
                     for sid in &told.sids {
-                        sessions.extend(tx.sessions_by_provider_sid(name, sid).await?);
+                        sessions.extend(tx.sessions_by_provider_sid(name, &sid_key(sid)).await?);
                     }
                     let meant = |session: &Session| {
                         let of_user = user.as_ref().is_some_and(|user| user.id == session.user_id);

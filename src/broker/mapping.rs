@@ -136,7 +136,7 @@ pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> 
 mod tests {
     use super::*;
     use crate::base::{Secret, Timestamp};
-    use crate::config::{Client, Issuer, Oidc, STANDARD};
+    use crate::config::{Client, Demands, Issuer, Oidc, STANDARD};
     use crate::model::ProviderTokens;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -147,7 +147,13 @@ mod tests {
             display_name: "Corp".into(),
             kind: Kind::Oidc(Oidc {
                 issuer: Issuer::One("https://idp".into()),
-                client: Client { id: "c".into(), secret: None, scopes: vec![], parameters: vec![] },
+                client: Client {
+                    id: "c".into(),
+                    secret: None,
+                    scopes: vec![],
+                    parameters: vec![],
+                    demands: Demands::default(),
+                },
                 quirks: STANDARD,
             }),
             preset: None,

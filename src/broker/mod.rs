@@ -302,8 +302,12 @@ impl Broker {
             return Err(LoginError::Used);
         }
         let redirect_uri = callback_of(catalogue, &entry.config);
-        let pending = Some(&returned.login.pending);
-        let callback = Callback { parameters: returned.parameters, redirect_uri: &redirect_uri, pending };
+        let callback = Callback {
+            parameters: returned.parameters,
+            redirect_uri: &redirect_uri,
+            pending: Some(&returned.login.pending),
+            begun_at: Attempts::begun_at(returned.id),
+        };
         let finished = tokio::time::timeout(FINISH, entry.provider.finish(callback)).await;
         let external = finished
             .unwrap_or_else(|_| Err(ProviderError::Unavailable("it did not answer in time".to_owned())))
@@ -327,7 +331,7 @@ impl Broker {
         let tokens = external.tokens;
         let authentication = Authentication {
             provider: entry.config.name.clone(),
-            provider_sid: external.sid.unwrap_or_default(),
+            provider_sid: external.sid.map(|sid| logout::sid_key(&sid)).unwrap_or_default(),
             browser,
             amr: external.amr,
             auth_time: external.auth_time,

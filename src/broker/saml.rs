@@ -170,7 +170,7 @@ impl Broker {
         }
         let redirect_uri = super::callback_of(catalogue, &entry.config);
         let pending = login.as_ref().map(|login| &login.pending);
-        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending };
+        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending, begun_at: None };
         let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
         let Some((once, usable_until)) = external.once.clone() else {
             return Err(LoginError::Provider(ProviderError::Invalid {

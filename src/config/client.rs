@@ -1,5 +1,6 @@
 //! How this deployment is registered at a provider as its client (RFC 6749, section 2).
 
+use super::Demands;
 use super::reader::{Item, Table, Wrong};
 use crate::base::Secret;
 
@@ -14,6 +15,8 @@ pub struct Client {
     pub scopes: Vec<String>,
     /// What else an authorization request carries.
     pub parameters: Vec<(String, String)>,
+    /// What of these the ID token must show.
+    pub demands: Demands,
 }
 
 /// How a client proves who it is.
@@ -78,8 +81,19 @@ impl Client {
             Some(item) => item.strings(),
             None => scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
-        let parameters = table.get("authorization_parameters").map(parameters).unwrap_or_default();
-        Some(Self { id: id?, secret: secret?, scopes, parameters })
+        let (parameters, demands) = table.get("authorization_parameters").map(parameters).unwrap_or_default();
+        Some(Self { id: id?, secret: secret?, scopes, parameters, demands })
+    }
+
+    /// Rejects demands that nothing can meet: a provider of plain OAuth 2.0 issues no ID token.
+    pub(super) fn without_demands(self, table: &Table<'_>) -> Self {
+        if self.demands != Demands::default() {
+            table.wrong(
+                "`max_age`, `acr_values` and essential `claims` are checked in the ID token, which this provider does not issue",
+                "remove them from [provider.authorization_parameters], or use a provider of type = \"oidc\"",
+            );
+        }
+        self
     }
 
     /// Asks for one more scope.
@@ -138,8 +152,8 @@ fn pem(item: &Item<'_>) -> Option<Secret> {
     Some(secret)
 }
 
-fn parameters(item: Item<'_>) -> Vec<(String, String)> {
-    let Some(table) = item.table("[provider.authorization_parameters]") else { return Vec::new() };
+fn parameters(item: Item<'_>) -> (Vec<(String, String)>, Demands) {
+    let Some(table) = item.table("[provider.authorization_parameters]") else { return Default::default() };
     let mut parameters = Vec::new();
     for item in table.all() {
         if OURS.contains(&&*item.key) || item.key == "scope" {
@@ -152,5 +166,9 @@ fn parameters(item: Item<'_>) -> Vec<(String, String)> {
             parameters.push((item.key, value.to_owned()));
         }
     }
-    parameters
+    let demands = Demands::of(&parameters).unwrap_or_else(|(why, remedy)| {
+        item.wrong(why, &remedy);
+        Demands::default()
+    });
+    (parameters, demands)
 }

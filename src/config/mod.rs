@@ -4,6 +4,8 @@
 mod address;
 mod app_client;
 mod client;
+mod demands;
+mod email;
 mod header_template;
 mod identity_pool;
 mod issuer;
@@ -25,6 +27,7 @@ mod user_pool;
 pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, SignedSecret};
+pub use demands::Demands;
 pub use header_template::{HeaderTemplate, Piece, plain};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,

@@ -71,7 +71,7 @@ impl OAuth2 {
             emails_listed: false,
             group_lists: Vec::new(),
             subject: subject?,
-            client: client?,
+            client: client?.without_demands(table),
             quirks: Quirks { client_auth, pkce, ..STANDARD },
         })
     }
@@ -86,7 +86,7 @@ impl OAuth2 {
     ) -> Option<Self> {
         let url = |text: &str| Url::parse(text).ok();
         let quirks = preset.quirks;
-        let mut client = Client::read(table, preset.scopes, client::needed)?;
+        let mut client = Client::read(table, preset.scopes, client::needed)?.without_demands(table);
         if wants_groups {
             client = client.with_scope(quirks.groups_scope);
         }

@@ -1,6 +1,7 @@
 //! `[[provider]]`: an outside identity provider.
 
 use super::address::identifier;
+use super::email::{canonical_domain, canonical_email};
 use super::oauth2::Endpoints;
 use super::preset::{PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
@@ -60,7 +61,7 @@ enum Type {
 pub enum Allow {
     /// Everyone who has an account there.
     Anyone,
-    /// Those whom at least one of the lists names; domains and addresses are lower-case, and count
+    /// Those whom at least one of the lists names; domains and addresses are in canonical form, and count
     /// only for a verified e-mail address.
     Only {
         /// E-mail domains.
@@ -76,9 +77,9 @@ impl Allow {
     /// Whether a person is named, by a verified e-mail address or by a group.
     pub fn names(&self, verified_email: Option<&str>, groups: &[String]) -> bool {
         let Self::Only { domains, emails, groups: named } = self else { return true };
-        let by_email = verified_email.map(str::to_lowercase).is_some_and(|email| {
+        let by_email = verified_email.map(canonical_email).is_some_and(|email| {
             let domain = email.rsplit('@').next().unwrap_or_default();
-            emails.contains(&email) || domains.iter().any(|allowed| allowed == domain)
+            emails.iter().any(|allowed| *allowed == email) || domains.iter().any(|allowed| allowed == domain)
         });
         by_email || groups.iter().any(|group| named.contains(group))
     }
@@ -87,8 +88,8 @@ impl Allow {
 impl Provider {
     /// Whether it signs in the people of this e-mail address.
     pub fn answers_for(&self, email: &str) -> bool {
-        let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
-        domain.is_some_and(|domain| self.domains.contains(&domain))
+        let domain = email.rsplit_once('@').map(|(_, domain)| canonical_domain(domain));
+        domain.is_some_and(|domain| self.domains.iter().any(|known| *known == domain))
     }
 
     /// Whether accounts of `issuer` are its own, where the file and not the provider's metadata tells that.
@@ -272,9 +273,9 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     }
     let table = item.table("`allow`")?;
     let list = |key| table.get(key).map(|item| item.strings()).unwrap_or_default();
-    let lower = |list: Vec<String>| list.into_iter().map(|text| text.to_lowercase()).collect::<Vec<_>>();
     let domains = domains(item, list("domains"));
-    let (emails, groups) = (lower(list("emails")), list("groups"));
+    let emails: Vec<_> = list("emails").iter().map(|email| canonical_email(email).into_owned()).collect();
+    let groups = list("groups");
     table.finish();
     for email in &emails {
         if email.split('@').count() != 2 {
@@ -288,9 +289,9 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     Some(Allow::Only { domains, emails, groups })
 }
 
-/// E-mail domains, in lower case.
+/// E-mail domains, in canonical form.
 fn domains(item: &Item<'_>, list: Vec<String>) -> Vec<String> {
-    let list: Vec<String> = list.into_iter().map(|text| text.to_lowercase()).collect();
+    let list: Vec<String> = list.iter().map(|domain| canonical_domain(domain).into_owned()).collect();
     for domain in list.iter().filter(|domain| super::Host::parse(domain).is_none()) {
         item.wrong(
             format!("\"{domain}\" is not an e-mail domain"),

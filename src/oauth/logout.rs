@@ -99,10 +99,20 @@ pub async fn end_session(
     Ok(ended)
 }
 
-/// Forgets sessions that their provider ended, and says so in the audit.
+/// Evicts sessions that their provider ended, and records them in the audit log; warns where there is none.
 pub(super) fn ended_by_provider(pool: &Pool, info: &RequestInfo, provider: &str, ended: &[Session]) {
     let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
     pool.sessions.hear(&changes);
+    if ended.is_empty() {
+        tracing::warn!(
+            target: "audit",
+            event = "logout_without_session",
+            request_id = info.request_id,
+            provider,
+            "a logout message of `{provider}` names no session that exists; help: where people stay signed in, have \
+             the provider send the `sid` or `sub` of its ID tokens"
+        );
+    }
     for session in ended {
         tracing::info!(
             target: "audit",

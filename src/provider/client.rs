@@ -14,16 +14,32 @@ const SIGNED_FOR: Duration = Duration::from_secs(300);
 
 /// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
 /// Core 1.0, section 3.1.2.6; GitHub's and Slack's own), and not of the client or the server.
-const FINAL: [&str; 8] = [
+const FINAL: [&str; 12] = [
     "invalid_grant",
     "access_denied",
     "login_required",
     "interaction_required",
     "consent_required",
+    "account_inactive",
     "bad_refresh_token",
+    "expired_token",
     "invalid_refresh_token",
+    "invalid_token",
+    "token_expired",
     "token_revoked",
 ];
+
+/// Whether an error that answers a refresh request is about the refresh token, and so will not pass.
+///
+/// Some servers answer `invalid_request` for a token that they do not know. All else in our request is the same for
+/// everybody, so it is about the token, unless the description names another part of the request.
+fn is_about_token(code: &str, description: Option<&str>) -> bool {
+    const OTHER_PARTS: [&str; 4] = ["client", "grant_type", "scope", "content"];
+    let description = description.unwrap_or_default().to_ascii_lowercase();
+    let names_other_part = OTHER_PARTS.iter().any(|part| description.contains(part));
+    let names_token = description.contains("refresh");
+    FINAL.contains(&code) || (code == "invalid_request" && (names_token || !names_other_part))
+}
 
 /// What proves to the provider `audience` who we are.
 pub fn secret(
@@ -82,7 +98,9 @@ pub fn not_renewed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'stat
     error: Failed<T>,
 ) -> ProviderError {
     match error {
-        RequestTokenError::ServerResponse(answer) if FINAL.contains(&answer.error().as_ref()) => {
+        RequestTokenError::ServerResponse(answer)
+            if is_about_token(answer.error().as_ref(), answer.error_description().map(String::as_str)) =>
+        {
             let description = answer.error_description().cloned().unwrap_or_default();
             ProviderError::Refused { code: answer.error().as_ref().to_owned(), description }
         }
@@ -106,4 +124,30 @@ fn unanswered<T: ErrorResponseType + std::fmt::Display + 'static>(error: Failed<
         RequestTokenError::Other(why) => why,
         RequestTokenError::ServerResponse(_) => "it answered an error".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_refresh_token_is_told_from_a_faulty_request() {
+        for (code, description, is_final) in [
+            ("invalid_grant", None, true),
+            ("invalid_token", None, true),
+            ("invalid_request", None, true),
+            ("invalid_request", Some(""), true),
+            ("invalid_request", Some("Unknown refresh token"), true),
+            ("invalid_request", Some("The refresh token was issued to another client"), true),
+            ("invalid_request", Some("Client authentication failed"), false),
+            ("invalid_request", Some("Missing parameter: grant_type"), false),
+            ("invalid_request", Some("The Content-Type is wrong"), false),
+            ("invalid_client", None, false),
+            ("invalid_scope", None, false),
+            ("server_error", None, false),
+            ("temporarily_unavailable", Some("token service"), false),
+        ] {
+            assert_eq!(is_about_token(code, description), is_final, "{code} {description:?}");
+        }
+    }
 }

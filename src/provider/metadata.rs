@@ -3,7 +3,7 @@
 use super::kept::{Kept, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
 use crate::base::{Clock, Duration};
-use crate::config::{Issuer, Tenants};
+use crate::config::{Issuer, Tenants, is_safe};
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
@@ -116,6 +116,12 @@ impl Metadata {
                 "its discovery document says the issuer is `{told}`, not `{expected}`"
             )));
         }
+        if let Some((name, url)) = unsafe_endpoint(&document) {
+            return Err(unavailable(format!(
+                "its discovery document has `{name}` = `{url}`, which is not an https address; help: have the provider \
+                 publish https addresses"
+            )));
+        }
         let text = self.outbound.get(document.jwks_uri().url()).await;
         let text = text.map_err(|error| unavailable(format!("its key set: {error}")))?;
         let unreadable = |error| unavailable(format!("its key set cannot be read: {error}"));
@@ -124,6 +130,23 @@ impl Metadata {
         let key_issuers = issuers.keys.into_iter().filter_map(|key| Some((key.kid?, key.issuer?))).collect();
         Ok(Published { document: document.set_jwks(keys), key_issuers })
     }
+}
+
+/// The first address of a discovery document that is neither https nor on this machine.
+///
+/// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme"; plain http would give codes,
+/// tokens, our secret or the keys to whoever stands between.
+fn unsafe_endpoint(document: &Document) -> Option<(&'static str, &Url)> {
+    [
+        ("authorization_endpoint", Some(document.authorization_endpoint().url())),
+        ("token_endpoint", document.token_endpoint().map(|endpoint| endpoint.url())),
+        ("userinfo_endpoint", document.userinfo_endpoint().map(|endpoint| endpoint.url())),
+        ("jwks_uri", Some(document.jwks_uri().url())),
+        ("end_session_endpoint", document.additional_metadata().end_session_endpoint.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, url)| Some((name, url?)))
+    .find(|(_, url)| !is_safe(url))
 }
 
 /// What Microsoft's key sets carry beyond RFC 7517.
@@ -136,4 +159,53 @@ struct KeyIssuers {
 struct KeyIssuer {
     kid: Option<String>,
     issuer: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn every_address_of_a_discovery_document_is_https_or_of_this_machine() {
+        let names = [
+            "authorization_endpoint",
+            "token_endpoint",
+            "userinfo_endpoint",
+            "jwks_uri",
+            "end_session_endpoint",
+        ];
+        let with = |name: &str, url: &str| {
+            let mut document = json!({
+                "issuer": "https://idp.example", "response_types_supported": ["code"],
+                "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
+            });
+            for known in names {
+                document[known] = format!("https://idp.example/{known}").into();
+            }
+            document[name] = Value::from(url);
+            serde_json::from_value::<Document>(document).unwrap()
+        };
+        for name in names {
+            for good in [
+                "https://elsewhere.example/x",
+                "http://127.0.0.1:8080/x",
+                "http://[::1]/x",
+                "http://localhost/x",
+            ] {
+                assert_eq!(unsafe_endpoint(&with(name, good)), None, "{good}");
+            }
+            for bad in [
+                "http://idp.example/x",
+                "http://127.0.0.1.evil.example/x",
+                "http://localhost.evil.example/x",
+                "javascript:alert(1)",
+                "ftp://idp.example/x",
+                "file:///etc/passwd",
+            ] {
+                let document = with(name, bad);
+                assert_eq!(unsafe_endpoint(&document).map(|(name, _)| name), Some(name), "{bad}");
+            }
+        }
+    }
 }

@@ -72,6 +72,8 @@ pub struct Callback<'a> {
     pub redirect_uri: &'a str,
     /// What [`Provider::begin`] wanted remembered; nothing, where the provider began by itself.
     pub pending: Option<&'a Pending>,
+    /// When the browser was sent there.
+    pub begun_at: Option<Timestamp>,
 }
 
 impl Callback<'_> {

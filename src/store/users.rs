@@ -37,11 +37,11 @@ impl Tx<'_> {
         // Addresses stand in JSON: this finds candidates, which are compared one by one below.
         let plain = who.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM users WHERE id = $1 OR username = $2 OR LOWER(attributes) LIKE $3 ESCAPE '\\'",
+            "SELECT id FROM users WHERE id = $1 OR username = $2 OR LOWER(attributes) LIKE LOWER($3) ESCAPE '\\'",
         )
         .bind(who)
         .bind(who)
-        .bind(format!("%{}%", plain.to_lowercase()))
+        .bind(format!("%{plain}%"))
         .fetch_all(&mut *self.inner)
         .await?;
         let mut users = Vec::new();

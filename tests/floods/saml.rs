@@ -148,7 +148,12 @@ impl Parties {
     /// What a response with `text` is taken for.
     pub async fn finish(&self, text: &str) -> Result<ExternalIdentity, ProviderError> {
         let parameters = HashMap::from([("SAMLResponse".to_owned(), STANDARD.encode(text))]);
-        let callback = Callback { parameters: &parameters, redirect_uri: ACS, pending: Some(&self.pending) };
+        let callback = Callback {
+            parameters: &parameters,
+            redirect_uri: ACS,
+            pending: Some(&self.pending),
+            begun_at: None,
+        };
         self.provider.finish(callback).await
     }
 }

@@ -339,6 +339,35 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "write an https address",
     ),
     (
+        "allow = \"anyone\"",
+        "allow = \"anyone\"\n[provider.authorization_parameters]\nmax_age = \"an hour\"",
+        "8:1",
+        "\"an hour\" is no number of seconds",
+        "write whole seconds: max_age = \"3600\"",
+    ),
+    (
+        "allow = \"anyone\"",
+        "allow = \"anyone\"\n[provider.authorization_parameters]\nclaims = \"acr\"",
+        "8:1",
+        "`claims` is no JSON object",
+        "write a JSON object",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"\nclient_id = \"narthex\"\nallow = \"anyone\"",
+        "type = \"github\"\nclient_id = \"narthex\"\nclient_secret = \"s\"\nallow = \"anyone\"\n\
+         [provider.authorization_parameters]\nacr_values = \"gold\"",
+        "3:1",
+        "`max_age`, `acr_values` and essential `claims` are checked in the ID token, which this provider does not issue",
+        "remove them from [provider.authorization_parameters]",
+    ),
+    (
+        "allow = \"anyone\"",
+        "allow = { domains = [\"\u{212a}it.example\"] }",
+        "7:9",
+        "\"\u{212a}it.example\" is not an e-mail domain",
+        "write what stands behind the @",
+    ),
+    (
         "type = \"oidc\"",
         "type = \"saml\"",
         "3:1",
@@ -365,6 +394,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "6:18",
         "\"transient\" is no format by which a user can be found again",
         "write \"persistent\", \"emailAddress\" or \"unspecified\"",
+    ),
+    (
+        "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
+        "type = \"saml\"\nmetadata = \"idp.xml\"\nissuer = \"two words\"",
+        "6:10",
+        "\"two words\" is no entity id",
+        "write a URI of at most 1024 characters",
     ),
     (
         "type = \"oidc\"",

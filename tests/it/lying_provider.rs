@@ -16,6 +16,7 @@ use http::StatusCode;
 use narthex::base::{Clock as _, SystemClock};
 use narthex::jose::{self, Algorithm, Said, SigningKey};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ enum Lie {
     NoIss,
     /// Sends the browser back with an error.
     Error(&'static str),
+    /// Publishes an address that is not https.
+    Endpoint(&'static str),
+    /// Tells of an address, verified.
+    Email(&'static str),
 }
 
 struct Provider {
@@ -56,6 +61,12 @@ struct Provider {
     lie: Mutex<Lie>,
     keys: Mutex<Vec<Arc<SigningKey>>>,
     nonce: Mutex<String>,
+    /// How many token requests came.
+    redeemed: AtomicUsize,
+    /// What else the ID token says.
+    more: Mutex<Value>,
+    /// What it answers to a refresh token.
+    refusal: Mutex<Value>,
 }
 
 /// Claims of an ID token that is issued now.
@@ -78,6 +89,9 @@ impl Provider {
             lie: Mutex::new(Lie::None),
             keys: Mutex::new(vec![key("first")]),
             nonce: Mutex::default(),
+            redeemed: AtomicUsize::new(0),
+            more: Mutex::new(json!({})),
+            refusal: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -97,12 +111,16 @@ impl Provider {
 
 async fn discovery(State(provider): Shared) -> Json<Value> {
     let at = |path: &str| format!("{}{path}", provider.issuer);
-    Json(json!({
+    let mut document = json!({
         "issuer": provider.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
         "jwks_uri": at("/jwks"), "userinfo_endpoint": at("/userinfo"), "response_types_supported": ["code"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
         "authorization_response_iss_parameter_supported": true,
-    }))
+    });
+    if let Lie::Endpoint(name) = provider.lie() {
+        document[name] = "http://idp.example/x".into();
+    }
+    Json(document)
 }
 
 async fn jwks(State(provider): Shared) -> Json<Value> {
@@ -126,7 +144,12 @@ async fn authorize(State(provider): Shared, uri: http::Uri) -> Response {
     axum::response::Redirect::to(back.as_str()).into_response()
 }
 
-async fn token(State(provider): Shared) -> Response {
+async fn token(State(provider): Shared, body: String) -> Response {
+    if body.contains("grant_type=refresh_token") {
+        let refusal = provider.refusal.lock().unwrap().clone();
+        return (StatusCode::BAD_REQUEST, Json(refusal)).into_response();
+    }
+    provider.redeemed.fetch_add(1, Ordering::Relaxed);
     let now = SystemClock.now().seconds();
     let lie = provider.lie();
     let mut claims = json!({
@@ -144,6 +167,10 @@ async fn token(State(provider): Shared) -> Response {
         for (name, value) in more(now).as_object().unwrap() {
             claims[name] = value.clone();
         }
+    }
+    claims.as_object_mut().unwrap().extend(provider.more.lock().unwrap().as_object().unwrap().clone());
+    if let Lie::Email(email) = lie {
+        claims["email"] = email.into();
     }
     let first = provider.keys.lock().unwrap()[0].clone();
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -170,6 +197,10 @@ async fn token(State(provider): Shared) -> Response {
         _ => jose::sign(&first, &[], &claims).unwrap(),
     };
     let mut answer = json!({ "access_token": "at", "token_type": "Bearer", "id_token": id_token });
+    if !provider.refusal.lock().unwrap().is_null() {
+        answer["refresh_token"] = "rt".into();
+        answer["expires_in"] = 4.into();
+    }
     if matches!(lie, Lie::NoIdToken) {
         answer.as_object_mut().unwrap().remove("id_token");
     }
@@ -388,8 +419,11 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
         ("another issuer", with("iss", json!("https://other.example")), "iss"),
         ("another client", with("aud", json!("other")), "aud"),
         ("over", with("exp", json!(now - 120)), "exp"),
-        ("lives for ever", with("exp", json!(now + 86400)), "exp"),
+        ("an end that is no date", with("exp", json!("tomorrow")), "claims"),
         ("from the future", with("iat", json!(now + 300)), "iat"),
+        ("more than a day old", with("iat", json!(now - 86460)), "iat"),
+        ("from before all time", with("iat", json!(i64::MIN)), "claims"),
+        ("no moment of issue", with("iat", json!("now")), "claims"),
         ("no events", with("events", Value::Null), "claims"),
         ("another event", with("events", json!({ "http://other": {} })), "events"),
         ("an event that is no object", with("events", json!({ event: true })), "events"),
@@ -410,6 +444,10 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
     other["sub"] = json!("bob");
     is(&send(logout_token(&signer, "logout+jwt", &other)).await, 200);
     is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+    // That it ended nobody is answered as success, and an administrator can see it.
+    let ended_nobody = narthex.audit("logout_without_session");
+    assert_eq!(ended_nobody.len(), 1);
+    assert_eq!((&ended_nobody[0]["level"], &ended_nobody[0]["provider"]), (&json!("WARN"), &json!("corp")));
     let good = logout_token(&signer, "logout+jwt", &truth("good"));
     is(&send(good.clone()).await, 200);
     is(&visitor.program(reqwest::Method::GET, &app).await, 401);
@@ -443,6 +481,175 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
     is(&send().await, 400);
     assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "attempt_used");
     assert_eq!(narthex.audit("login").len(), 1, "{}", provider.issuer);
+    // The provider might revoke what it granted for a code that comes twice.
+    assert_eq!(provider.redeemed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_is_delivered_eight_times_at_once_reaches_the_provider_once() {
+    let (provider, narthex, _upstream) = scene().await;
+    let visitor = Visitor::new(&narthex);
+    let mut answer = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+    let callback = loop {
+        let to = location(&answer).to_string();
+        if to.contains("/oauth2/idpresponse/corp?") {
+            break to;
+        }
+        answer = visitor.get(&to).await;
+    };
+    let cookies = reqwest::cookie::CookieStore::cookies(&*visitor.jar, &callback.parse().unwrap()).unwrap();
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (client, callback, cookies) = (Visitor::new(&narthex).client, callback.clone(), cookies.clone());
+        tries.spawn(async move {
+            let request = client.get(callback).header("cookie", cookies).header("accept", "text/html");
+            request.send().await.unwrap().status().as_u16()
+        });
+    }
+    let mut statuses = tries.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 400, 400, 400, 400, 400, 400, 400]);
+    assert_eq!(provider.redeemed.load(Ordering::Relaxed), 1);
+    assert_eq!(narthex.audit("login").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_demands_of_the_authentication_is_in_the_id_token() {
+    let upstream = Upstream::start().await;
+    let (provider, port) = Provider::start().await;
+    let demands = "[provider.authorization_parameters]\nmax_age = \"600\"\nacr_values = \"silver gold\"\n";
+    let narthex = NarthexBuilder::new()
+        .tables(&(provider_toml("corp", port, "\"anyone\"") + demands))
+        .route("app", upstream.port, "")
+        .start();
+    let both = |auth_time: Value, acr: Value| json!({ "auth_time": auth_time, "acr": acr });
+    let now = SystemClock.now().seconds();
+    for (claims, check) in [
+        (json!({ "acr": "gold" }), Some("auth_time")),
+        (both(json!(now - 700), json!("gold")), Some("auth_time")),
+        (json!({ "auth_time": now }), Some("acr")),
+        (both(json!(now), json!("bronze")), Some("acr")),
+        (both(json!(now - 500), json!("gold")), None),
+        (both(json!(now as f64 + 0.5), json!("silver")), None),
+    ] {
+        *provider.more.lock().unwrap() = claims.clone();
+        let (_, answer) = try_login(&narthex).await;
+        match check {
+            Some(check) => {
+                is(&answer, 400);
+                let failed = narthex.audit("login_failed").pop().unwrap();
+                assert_eq!(failed["reason"], check, "{claims}");
+                assert!(failed["detail"].as_str().unwrap().contains("help:"), "{failed}");
+            }
+            None => is(&answer, 200),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_publishes_an_address_without_tls_signs_nobody_in() {
+    for name in
+        ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri", "end_session_endpoint"]
+    {
+        let upstream = Upstream::start().await;
+        let (provider, port) = Provider::start().await;
+        *provider.lie.lock().unwrap() = Lie::Endpoint(name);
+        let narthex = NarthexBuilder::new()
+            .tables(&provider_toml("corp", port, "\"anyone\""))
+            .route("app", upstream.port, "")
+            .start();
+        is(&try_login(&narthex).await.1, 502);
+        narthex.wait_for_log(&format!(
+            "`{name}` = `http://idp.example/x`, which is not an https address; help:"
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_only_unicode_folds_into_a_name_do_not_let_anybody_in() {
+    let upstream = Upstream::start().await;
+    let (provider, port) = Provider::start().await;
+    let allow = "{ domains = [\"kit.example\", \"b\u{fc}cher.example\"], emails = [\"kim@other.example\"] }";
+    let narthex = NarthexBuilder::new()
+        .tables(&provider_toml("corp", port, allow))
+        .route("app", upstream.port, "")
+        .start();
+    for (email, status) in [
+        ("a@\u{212a}it.example", 403),
+        ("a@\u{ff4b}it.example", 403),
+        ("a@kit\u{3002}example", 403),
+        ("\u{212a}im@other.example", 403),
+        ("a@B\u{dc}CHER.example", 403),
+        ("a@KIT.example", 200),
+        ("Kim@OTHER.example", 200),
+        ("a@b\u{fc}cher.example", 200),
+        ("a@xn--bcher-kva.example", 200),
+    ] {
+        *provider.lie.lock().unwrap() = Lie::Email(email);
+        let (_, answer) = try_login(&narthex).await;
+        assert_eq!(answer.status().as_u16(), status, "{email}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_token_of_a_long_session_id_and_a_long_life_ends_its_session_once() {
+    let (provider, narthex, _upstream) = scene().await;
+    let app = format!("{}/", narthex.origin("app"));
+    let signer = provider.keys.lock().unwrap()[0].clone();
+    let now = SystemClock.now().seconds();
+    let send = async |sid: &str, jti: &str, iat: Value, exp: Value| {
+        let claims = json!({
+            "iss": provider.issuer, "aud": "narthex", "sid": sid, "iat": iat, "exp": exp, "jti": jti,
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        let token = logout_token(&signer, "logout+jwt", &claims);
+        let url = format!("{}/oauth2/backchannel-logout/corp", narthex.origin("auth"));
+        Visitor::new(&narthex).client.post(url).form(&[("logout_token", token)]).send().await.unwrap()
+    };
+    let sid = |length: usize, end: &str| "s".repeat(length) + end;
+    for length in [10, 254, 255, 256, 1000] {
+        *provider.more.lock().unwrap() = json!({ "sid": sid(length, "a") });
+        let (visitor, landed) = try_login(&narthex).await;
+        is(&landed, 200);
+        // Another session of the same beginning is another session.
+        is(&send(&sid(length, "b"), &format!("b{length}"), json!(now), json!(now + 60)).await, 200);
+        is(&visitor.program(reqwest::Method::GET, &app).await, 200);
+        let (jti, iat, exp) = (format!("a{length}"), json!(now as f64 - 80_000.5), json!(now + 86_400));
+        is(&send(&sid(length, "a"), &jti, iat.clone(), exp.clone()).await, 200);
+        is(&visitor.program(reqwest::Method::GET, &app).await, 401);
+        is(&send(&sid(length, "a"), &jti, iat, exp).await, 400);
+        assert_eq!(narthex.audit("backchannel_logout_failed").pop().unwrap()["reason"], "attempt_used");
+    }
+    assert_eq!(narthex.audit("session_ended").len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_its_refresh_token_by_whichever_error_the_provider_says_so() {
+    let (provider, narthex, _upstream) = scene().await;
+    let app = format!("{}/", narthex.origin("app"));
+    for (refusal, ends) in [
+        (json!({ "error": "invalid_request" }), true),
+        (json!({ "error": "invalid_request", "error_description": "Unknown refresh token" }), true),
+        (json!({ "error": "invalid_grant" }), true),
+        (json!({ "error": "invalid_request", "error_description": "client_id is missing" }), false),
+    ] {
+        *provider.refusal.lock().unwrap() = refusal.clone();
+        let (visitor, landed) = try_login(&narthex).await;
+        is(&landed, 200);
+        // The tokens count for four seconds. Each request after that has them renewed.
+        let begun = std::time::Instant::now();
+        let outcome = |narthex: &Narthex| {
+            let failed = narthex.log().matches("could not be renewed: tried again later").count();
+            (narthex.audit("session_ended").len(), failed)
+        };
+        let before = outcome(&narthex);
+        while outcome(&narthex) == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{refusal}");
+            visitor.program(reqwest::Method::GET, &app).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        is(&visitor.program(reqwest::Method::GET, &app).await, if ends { 401 } else { 200 });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -467,7 +467,9 @@ async fn log_in(provider: &dyn Provider) -> Result<ExternalIdentity, ProviderErr
     let back = location(&client.get(url).send().await.unwrap());
     let parameters = back.query_pairs().into_owned().collect();
     let pending = Some(&begun.pending);
-    provider.finish(Callback { parameters: &parameters, redirect_uri: CALLBACK, pending }).await
+    provider
+        .finish(Callback { parameters: &parameters, redirect_uri: CALLBACK, pending, begun_at: None })
+        .await
 }
 
 fn account(identity: &ExternalIdentity) -> Identity {

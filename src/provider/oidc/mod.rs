@@ -1,5 +1,6 @@
 //! OpenID Connect Core 1.0, authorization code flow with PKCE.
 
+mod demands;
 mod id_token;
 
 use super::backchannel::{self, LogoutToken};
@@ -14,6 +15,7 @@ use crate::config::{self, ClientAuth};
 use crate::jose::authenticated_at;
 use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
+use demands::check_demands;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreTokenResponse};
 use openidconnect::{
     AccessToken, AuthType, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint,
@@ -274,6 +276,7 @@ impl Provider for OpenId {
             .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
         let (now, nonce) = (self.clock.now(), quirks.nonce.then_some(pending.nonce.as_str()));
         let (issuer, mut claims) = self.verified(&published, id_token, nonce, now).await?;
+        check_demands(&self.settings.client.demands, &claims, callback.begun_at.unwrap_or(now))?;
         // Who does not promise to say the nonce again may say it all the same.
         if !quirks.nonce && claims.get("nonce").is_some_and(|told| told.as_str() != Some(&pending.nonce)) {
             return Err(ProviderError::invalid("nonce", "it is another login's"));
@@ -309,10 +312,6 @@ impl Provider for OpenId {
     async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward> {
         let document = &self.metadata.get().await.ok()?.document;
         let mut url = document.additional_metadata().end_session_endpoint.clone()?;
-        // A document that could send browsers to a script, or to plain http, is not followed.
-        if url.scheme() != "https" && url.scheme() != document.issuer().url().scheme() {
-            return None;
-        }
         let mut query = url.query_pairs_mut();
         if let Some(token) = &tokens.id_token {
             query.append_pair("id_token_hint", token.expose());

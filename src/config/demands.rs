@@ -1,0 +1,60 @@
+//! What an authorization request demands of the authentication itself. The ID token must show it.
+
+use super::reader::Wrong;
+use crate::base::Duration;
+use serde_json::Value;
+
+/// The demands of the parameters that are sent along (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.5.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// How long before the request the person may have been authenticated.
+    pub max_age: Option<Duration>,
+    /// The authentication contexts of which one is required; any, where there is none.
+    pub acr: Vec<String>,
+    /// Whether the time of the authentication is required.
+    pub auth_time: bool,
+}
+
+impl Demands {
+    /// Reads the demands out of `parameters`.
+    ///
+    /// # Errors
+    /// A value that no provider could understand, and how to write it.
+    pub fn of(parameters: &[(String, String)]) -> Result<Self, Wrong> {
+        let mut demands = Self::default();
+        for (name, value) in parameters {
+            match name.as_str() {
+                "max_age" => {
+                    let seconds: u32 = value.parse().map_err(|_| {
+                        let remedy = "write whole seconds: max_age = \"3600\"";
+                        (format!("\"{value}\" is no number of seconds"), remedy.to_owned())
+                    })?;
+                    demands.max_age = Some(Duration::from_secs(seconds.into()));
+                }
+                "acr_values" => demands.acr.extend(value.split_whitespace().map(str::to_owned)),
+                "claims" => demands.add_claims(value)?,
+                _ => {}
+            }
+        }
+        Ok(demands)
+    }
+
+    /// Section 5.5.1: a claim that is requested as "essential".
+    fn add_claims(&mut self, text: &str) -> Result<(), Wrong> {
+        let Ok(claims @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
+            let remedy = "write a JSON object: claims = '{\"id_token\": {\"acr\": {\"essential\": true}}}'";
+            return Err(("`claims` is no JSON object".to_owned(), remedy.to_owned()));
+        };
+        let essential = |name: &str| {
+            let claim = claims.pointer(&format!("/id_token/{name}"))?;
+            (claim.get("essential") == Some(&Value::Bool(true))).then_some(claim)
+        };
+        self.auth_time |= essential("auth_time").is_some();
+        if let Some(acr) = essential("acr") {
+            let values = acr.get("values").and_then(Value::as_array).into_iter().flatten();
+            let values = values.chain(acr.get("value")).filter_map(Value::as_str);
+            self.acr.extend(values.map(str::to_owned));
+        }
+        Ok(())
+    }
+}
