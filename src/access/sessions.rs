@@ -387,9 +387,17 @@ impl Sessions {
         provider.is_some_and(|provider| {
             // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
             // tells who it is.
-            let of_it = |identity: &Identity| {
+            let own = |identity: &Identity| {
                 identity.provider == provider.name && (identity.saml || provider.issues(&identity.issuer))
             };
+            // Two entries of the file may be one identity provider: the account has the name of the last that was used.
+            let of_twin = |identity: &Identity| {
+                let owner = catalogue.config.providers.iter().find(|other| other.name == identity.provider);
+                owner.is_some_and(|owner| {
+                    owner.is_same_source(provider) && (identity.saml || owner.issues(&identity.issuer))
+                })
+            };
+            let of_it = |identity: &Identity| own(identity) || of_twin(identity);
             if !user.identities.iter().any(of_it) {
                 return false;
             }

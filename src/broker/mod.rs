@@ -7,6 +7,7 @@ mod logout;
 mod mapping;
 mod renewal;
 mod saml;
+mod sources;
 
 use attempt::Deliveries;
 
@@ -22,7 +23,7 @@ use crate::directory::{self, Authentication, Browser, FederatedAccount};
 use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
 use crate::provider::saml::OwnKey;
 use crate::provider::{self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError};
-use crate::store::{Once, Store, StoreError};
+use crate::store::{Once, Store, StoreError, Tx};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -231,6 +232,7 @@ impl Broker {
             let entry = Entry { config: config.clone(), entity_id, provider };
             providers.insert(config.name.clone(), Arc::new(entry));
         }
+        sources::record(&self.store, &catalogue.config.providers).await.map_err(SamlKeyError::Store)?;
         self.providers.store(Arc::new(providers));
         Ok(())
     }
@@ -324,6 +326,7 @@ impl Broker {
         external: ExternalIdentity,
     ) -> Result<Finished, LoginError> {
         let Returned { id, login, browser, earlier, .. } = returned;
+        sources::check_issuer(catalogue, &entry.config, &external.issuer).map_err(LoginError::Provider)?;
         let account = mapping::account(&entry.config, &external).map_err(LoginError::Unmappable)?;
         mapping::allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
 
@@ -351,7 +354,8 @@ impl Broker {
                     }
                     let identity = &account.identity;
                     let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
-                    if let Some(other) = belongs_elsewhere(account, known.as_ref()) {
+                    if let Some(other) = belongs_elsewhere(tx, &entry.config, account, known.as_ref()).await?
+                    {
                         return Ok(Err(other));
                     }
                     if let Err(why) = mapping::complete(&entry.config, account, known) {
@@ -399,24 +403,32 @@ impl Broker {
 
 /// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
 /// able to say that it is another one, whose people it would sign in as, nor to make users for one to come.
-fn belongs_elsewhere(account: &FederatedAccount, known: Option<&User>) -> Option<LoginError> {
+async fn belongs_elsewhere(
+    tx: &mut Tx<'_>,
+    config: &config::Provider,
+    account: &FederatedAccount,
+    known: Option<&User>,
+) -> Result<Option<LoginError>, StoreError> {
     let identity = &account.identity;
     let same = |known: &&Identity| known.issuer == identity.issuer && known.subject == identity.subject;
-    let owner = known?.identities.iter().find(same)?;
+    let Some(owner) = known.and_then(|known| known.identities.iter().find(same)) else { return Ok(None) };
     let other = match (owner.saml, identity.saml) {
         (false, false) => false,
-        (true, true) => owner.provider != identity.provider,
+        (true, true) if owner.provider == identity.provider => false,
+        (true, true) => !sources::speaks_for(tx, config, owner).await?,
         (true, false) | (false, true) => true,
     };
-    other.then(|| {
+    let error = || {
         LoginError::Provider(ProviderError::Invalid {
             check: "issuer",
             detail: format!(
-                "the account is one of the provider `{}`, which has the same issuer or entity id",
-                owner.provider
+                "the account is one of the provider `{}`, which has the same issuer or entity id; help: if both are \
+                 SAML and one identity provider, set issuer = \"{}\" on `{}` in the file",
+                owner.provider, identity.issuer, config.name
             ),
         })
-    })
+    };
+    Ok(other.then(error))
 }
 
 /// Where `provider` sends browsers back to; registered there.

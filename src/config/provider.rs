@@ -97,7 +97,19 @@ impl Provider {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.issuer.is(issuer),
             Kind::OAuth2(oauth2) => oauth2.issuer == issuer,
-            Kind::Saml(_) => false,
+            Kind::Saml(saml) => saml.issuer.as_deref() == Some(issuer),
+        }
+    }
+
+    /// Whether both are one identity provider: of one issuer, or with one source of metadata.
+    pub fn is_same_source(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Oidc(one), Kind::Oidc(other)) => one.issuer == other.issuer,
+            (Kind::OAuth2(one), Kind::OAuth2(other)) => one.issuer == other.issuer,
+            (Kind::Saml(one), Kind::Saml(other)) => {
+                one.metadata == other.metadata || (one.issuer.is_some() && one.issuer == other.issuer)
+            }
+            _ => false,
         }
     }
 

@@ -16,6 +16,8 @@ const LEAST_REFRESH: Duration = Duration::from_secs(10);
 pub struct Saml {
     /// Where its metadata is.
     pub metadata: MetadataSource,
+    /// Its entity id, where the file and not the metadata alone is to say it.
+    pub issuer: Option<String>,
     /// How old metadata may be: a key that is gone from it counts for as long.
     pub metadata_refresh: Duration,
     /// The certificate by which the metadata must be signed.
@@ -57,6 +59,7 @@ impl Saml {
             .and_then(|item| source(&item));
         let metadata_refresh = table.get("metadata_refresh").and_then(|item| refresh(&item));
         let metadata_certificate = table.get("metadata_certificate").and_then(|item| item.path());
+        let issuer = table.get("issuer").and_then(|item| item.parse(entity_id));
         let entity_id = table.get("entity_id").and_then(|item| item.parse(entity_id));
         let flag = |name| table.get(name).and_then(|item| item.boolean()).unwrap_or(false);
         let (encrypted_responses, request_signing, idp_init) =
@@ -64,6 +67,7 @@ impl Saml {
         let name_id_format = table.get("name_id_format").and_then(|item| item.parse(name_id_format));
         Some(Self {
             metadata: metadata?,
+            issuer,
             metadata_refresh: metadata_refresh.unwrap_or(REFRESH),
             metadata_certificate,
             entity_id,

@@ -68,6 +68,36 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// The value of the fact `name`.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn fact(&mut self, name: &str) -> Result<Option<String>> {
+        let value: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        value
+            .map(String::from_utf8)
+            .transpose()
+            .map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
+    }
+
+    /// Gives the fact `name` this value, whatever it was.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn save_fact(&mut self, name: &str, value: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(value.as_bytes())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
     async fn fix(&mut self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
         sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(name)

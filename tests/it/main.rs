@@ -31,6 +31,7 @@ mod replay;
 mod roles;
 mod saml;
 mod saml_browser;
+mod saml_identity;
 mod sessions;
 mod sign_in;
 mod social;

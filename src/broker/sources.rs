@@ -1,0 +1,80 @@
+//! Which SAML provider may speak for the people of an entity id. A provider publishes its own entity id, so that id
+//! alone proves nothing: the file must name it (`issuer`), or the metadata must be that of the provider whose people
+//! they are. The store remembers where each provider's metadata came from, since the name in the file may change.
+
+use crate::base::{b64, sha256};
+use crate::catalogue::Catalogue;
+use crate::config::{Kind, MetadataSource, Provider, Saml};
+use crate::model::Identity;
+use crate::provider::ProviderError;
+use crate::store::{Result, Store, Tx};
+
+fn setting(provider: &str) -> String {
+    format!("saml_metadata_source/{provider}")
+}
+
+/// What identifies the metadata of a provider, a line each: its address, or its file's path and content.
+fn sources(saml: &Saml) -> Vec<String> {
+    match &saml.metadata {
+        MetadataSource::Url(url) => vec![format!("url {url}")],
+        MetadataSource::File(path) => {
+            let content = std::fs::read(path).ok().map(|content| format!("content {}", b64(sha256(content))));
+            [format!("file {}", path.display())].into_iter().chain(content).collect()
+        }
+    }
+}
+
+/// Records where the metadata of each SAML provider of the file comes from.
+pub(super) async fn record(store: &Store, providers: &[Provider]) -> Result<()> {
+    for provider in providers {
+        let Kind::Saml(saml) = &provider.kind else { continue };
+        let (name, value) = (setting(&provider.name), sources(saml).join("\n"));
+        if store.fact(&name).await?.as_ref() == Some(&value) {
+            continue;
+        }
+        let (name, value) = (&name, &value);
+        store.transaction(|tx| Box::pin(async move { tx.save_fact(name, value).await })).await?;
+    }
+    Ok(())
+}
+
+/// Whether the SAML provider `config` speaks for an account that was made under another provider's name: the file
+/// names its entity id, or it publishes the metadata that the other one did.
+pub(super) async fn speaks_for(tx: &mut Tx<'_>, config: &Provider, owner: &Identity) -> Result<bool> {
+    let Kind::Saml(saml) = &config.kind else { return Ok(false) };
+    if config.issues(&owner.issuer) {
+        return Ok(true);
+    }
+    let recorded = tx.fact(&setting(&owner.provider)).await?.unwrap_or_default();
+    let current = sources(saml);
+    Ok(recorded.lines().any(|source| current.iter().any(|known| known == source)))
+}
+
+/// Rejects an entity id that is not the one which the file names for a SAML provider, or which the file names for
+/// another one.
+pub(super) fn check_issuer(
+    catalogue: &Catalogue,
+    config: &Provider,
+    issuer: &str,
+) -> std::result::Result<(), ProviderError> {
+    let Kind::Saml(saml) = &config.kind else { return Ok(()) };
+    let invalid = |detail| Err(ProviderError::Invalid { check: "issuer", detail });
+    match &saml.issuer {
+        Some(named) if named == issuer => return Ok(()),
+        Some(named) => {
+            return invalid(format!(
+                "its entity id is `{issuer}`, not `{named}` as the file says; help: correct `issuer` or `metadata`"
+            ));
+        }
+        None => {}
+    }
+    let names_it = |other: &&Provider| matches!(&other.kind, Kind::Saml(_)) && other.issues(issuer);
+    match catalogue.config.providers.iter().find(names_it) {
+        Some(other) if !config.is_same_source(other) => invalid(format!(
+            "the file says that `{issuer}` is the provider `{}`; help: if both are one identity provider, set \
+             issuer = \"{issuer}\" on `{}` as well",
+            other.name, config.name
+        )),
+        _ => Ok(()),
+    }
+}
