@@ -16,11 +16,12 @@ pub fn after_logout(catalogue: &Catalogue) -> String {
 /// The longest `sid` that is stored as it is.
 const MAX_STORED_SID: usize = 255;
 
-/// What the store keeps of a provider's `sid`: a long one is hashed, so that its sessions are found all the same.
+/// What the store keeps of a provider's `sid`: one that is long, or no text for a database, is hashed, so that its
+/// sessions are found all the same.
 pub(super) fn sid_key(sid: &str) -> String {
-    match sid.len() {
-        0..=MAX_STORED_SID => sid.to_owned(),
-        _ => format!("sha-256:{}", b64(sha256(sid))),
+    match sid.len() <= MAX_STORED_SID && !sid.contains(char::is_control) {
+        true => sid.to_owned(),
+        false => format!("sha-256:{}", b64(sha256(sid))),
     }
 }
 

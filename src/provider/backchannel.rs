@@ -118,6 +118,10 @@ pub fn judge(
     if subject.is_none() && sid.is_none() {
         return refuse("sub or sid", "it names neither");
     }
+    // No account has such a name, and not every database can be asked for it.
+    if subject.as_ref().is_some_and(|subject| subject.contains(char::is_control)) {
+        return refuse("sub", "it holds control characters");
+    }
     let sids = sid.into_iter().collect();
     let expires_at = expires_at.plus(SKEW).min(issued.plus(MAX_AGE));
     Ok(LogoutToken { issuer: issuer.to_owned(), jti: claims.jti, expires_at, subject, sids })

@@ -107,7 +107,7 @@ pub fn joined(mut claims: Map<String, Value>, more: Map<String, Value>) -> Map<S
 /// How the person was authenticated.
 pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
     let amr = claims.get("amr").and_then(Value::as_array).into_iter().flatten();
-    let plain = |method: &&str| !method.contains(char::is_whitespace);
+    let plain = |method: &&str| !method.contains(|c: char| c.is_whitespace() || c.is_control());
     amr.filter_map(Value::as_str).filter(plain).map(str::to_owned).collect()
 }
 
