@@ -4,7 +4,7 @@ use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Timestamp};
 use crate::jose::NumericDate;
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -138,6 +138,11 @@ fn verified(token: &str, document: &Document) -> Result<Claims, ProviderError> {
     if header.typ.as_deref().is_some_and(|typ| !typed(typ)) {
         return Err(ProviderError::invalid("typ", "it is no logout token"));
     }
+    // RFC 7515, section 4.1.11: with an extension that is "not understood and supported by the recipient, then the JWS
+    // is invalid".
+    if header.crit.is_some() {
+        return Err(ProviderError::invalid("crit", "an extension of its header is not supported"));
+    }
     let keys = serde_json::to_value(document.jwks()).and_then(serde_json::from_value::<JwkSet>);
     let keys =
         keys.map_err(|error| ProviderError::Unavailable(format!("its keys cannot be read: {error}")))?;
@@ -146,7 +151,10 @@ fn verified(token: &str, document: &Document) -> Result<Claims, ProviderError> {
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
-    let fits = |key: &&Jwk| header.kid.is_none() || key.common.key_id == header.kid;
+    // RFC 7517, section 4.2.
+    let signs =
+        |key: &&Jwk| key.common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
+    let fits = |key: &&Jwk| signs(key) && (header.kid.is_none() || key.common.key_id == header.kid);
     for key in keys.keys.iter().filter(fits) {
         let Ok(key) = DecodingKey::from_jwk(key) else { continue };
         match decode::<Claims>(token, &key, &validation) {

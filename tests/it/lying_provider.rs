@@ -60,6 +60,8 @@ struct Provider {
     issuer: String,
     lie: Mutex<Lie>,
     keys: Mutex<Vec<Arc<SigningKey>>>,
+    /// The first of them.
+    pkcs8: Vec<u8>,
     nonce: Mutex<String>,
     /// How many token requests came.
     redeemed: AtomicUsize,
@@ -84,10 +86,13 @@ impl Provider {
     async fn start() -> (Arc<Self>, u16) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let pkcs8 = SigningKey::generate(Algorithm::Es256).unwrap().to_vec();
+        let first = Arc::new(SigningKey::read("first", Algorithm::Es256, &pkcs8).unwrap());
         let provider = Arc::new(Self {
+            pkcs8,
             issuer: format!("http://127.0.0.1:{port}"),
             lie: Mutex::new(Lie::None),
-            keys: Mutex::new(vec![key("first")]),
+            keys: Mutex::new(vec![first]),
             nonce: Mutex::default(),
             redeemed: AtomicUsize::new(0),
             more: Mutex::new(json!({})),
@@ -403,6 +408,14 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
     };
+    let critical = {
+        let header = jsonwebtoken::Header {
+            crit: Some(vec!["exp".to_owned()]),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256)
+        };
+        let key = jsonwebtoken::EncodingKey::from_ec_der(&provider.pkcs8);
+        jsonwebtoken::encode(&header, &truth("c"), &key).unwrap()
+    };
     let with = |name: &str, value: Value| {
         let mut claims = truth(name);
         match value {
@@ -415,6 +428,7 @@ async fn a_logout_token_ends_what_it_names_and_every_lie_in_one_is_refused() {
         ("another key", logout_token(&key("first"), "logout+jwt", &truth("k")), "signature"),
         ("unsigned", unsigned, "token"),
         ("HMAC under the secret", hmac, "alg"),
+        ("an extension that nobody knows", critical, "crit"),
         ("an access token", logout_token(&signer, "at+jwt", &truth("t")), "typ"),
         ("another issuer", with("iss", json!("https://other.example")), "iss"),
         ("another client", with("aud", json!("other")), "aud"),
