@@ -136,7 +136,7 @@ pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> 
 mod tests {
     use super::*;
     use crate::base::{Secret, Timestamp};
-    use crate::config::{Client, Demands, Issuer, Oidc, STANDARD};
+    use crate::config::{Client, Issuer, Oidc, STANDARD};
     use crate::model::ProviderTokens;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ mod tests {
                     secret: None,
                     scopes: vec![],
                     parameters: vec![],
-                    demands: Demands::default(),
+                    demands: Box::default(),
                 },
                 quirks: STANDARD,
             }),

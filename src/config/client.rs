@@ -16,7 +16,7 @@ pub struct Client {
     /// What else an authorization request carries.
     pub parameters: Vec<(String, String)>,
     /// What of these the ID token must show.
-    pub demands: Demands,
+    pub demands: Box<Demands>,
 }
 
 /// How a client proves who it is.
@@ -82,12 +82,12 @@ impl Client {
             None => scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
         let (parameters, demands) = table.get("authorization_parameters").map(parameters).unwrap_or_default();
-        Some(Self { id: id?, secret: secret?, scopes, parameters, demands })
+        Some(Self { id: id?, secret: secret?, scopes, parameters, demands: Box::new(demands) })
     }
 
     /// Rejects demands that nothing can meet: a provider of plain OAuth 2.0 issues no ID token.
     pub(super) fn without_demands(self, table: &Table<'_>) -> Self {
-        if self.demands != Demands::default() {
+        if *self.demands != Demands::default() {
             table.wrong(
                 "`max_age`, `acr_values` and essential `claims` are checked in the ID token, which this provider does not issue",
                 "remove them from [provider.authorization_parameters], or use a provider of type = \"oidc\"",
