@@ -1,7 +1,7 @@
 //! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
 
 use super::Principal;
-use crate::base::{Duration, Entropy, Timestamp, uuid};
+use crate::base::{Duration, Entropy, Moment, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
 use crate::identity::{Assumed, Person};
 use crate::jose::{self, KeyError, Said};
@@ -127,14 +127,14 @@ impl Minter {
         assumed: Option<&Assumed>,
         catalogue: &Catalogue,
         route: &Arc<Route>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Assertion, MintError> {
         let kept = principal.kept();
         if let Some(assertion) = kept.assertion(route, now) {
             return Ok(assertion);
         }
-        let assertion = self.sign(principal, assumed, catalogue, route, now)?;
-        kept.keep_assertion(route, &assertion, now, now.plus(LIFETIME / 2));
+        let assertion = self.sign(principal, assumed, catalogue, route, now.wall)?;
+        kept.keep_assertion(route, &assertion, now, LIFETIME / 2);
         Ok(assertion)
     }
 

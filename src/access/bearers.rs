@@ -5,7 +5,9 @@ use super::doorkeeper::Doorkeeper;
 use super::kept::Kept;
 use super::metrics;
 use super::recent::{Booked, Keyed, Recent};
-use crate::base::{Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Timestamp, uuid_of};
+use crate::base::{
+    Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Moment, MonotonicTime, Timestamp, uuid_of,
+};
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
 use crate::jose::{NumericDate, Unverified, authenticated_at};
@@ -16,6 +18,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use serde_json::Value;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
@@ -41,6 +44,8 @@ struct Live {
     /// The digest of the keys that verified it.
     keys: [u8; 32],
     expires_at: Timestamp,
+    /// The value of [`Bearers::generation`] at which it was verified.
+    generation: u32,
     kept: Kept,
     /// The `jti`, where the token is the user pool's own: by it one is revoked.
     own: Option<String>,
@@ -122,6 +127,8 @@ pub struct Bearers {
     /// Programs there are that have a token of its own for each request: those are not remembered.
     doorkeeper: Doorkeeper,
     fingerprints: Fingerprints,
+    /// Counts how often all verified tokens had to be verified again.
+    generation: AtomicU32,
 }
 
 impl Bearers {
@@ -148,6 +155,7 @@ impl Bearers {
             recent: Recent::new(),
             doorkeeper: Doorkeeper::new(),
             fingerprints,
+            generation: AtomicU32::new(0),
         }
     }
 
@@ -176,6 +184,14 @@ impl Bearers {
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
+    /// Has every token verified again, and every key set fetched again before the next use that may wait for it: `nbf`
+    /// and `iat` were compared with a wall clock that has jumped since.
+    pub fn distrust_cache(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.known.invalidate_all();
+        self.issuers.load().iter().for_each(|issuer| issuer.expire());
+    }
+
     /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would have to otherwise.
     pub fn forget(&self) {
         self.known.run_pending_tasks();
@@ -184,26 +200,28 @@ impl Bearers {
 
     /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let seen = self.fingerprints.of(token);
         let bearer = match self.remembered(seen, now) {
             Some(bearer) => bearer,
             None => {
+                let generation = self.generation.load(Ordering::Acquire);
                 let unverified = Unverified::read(token).ok()?;
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
-                let verified = verify(unverified, of.issuer(), &keys, now).ok()?;
-                let bearer = self.speaks(&of, verified, keys.digest, (seen, token.len())).ok()?;
+                let verified = verify(unverified, of.issuer(), &keys, now.wall).ok()?;
+                let bearer =
+                    self.speaks(&of, verified, keys.digest, generation, (seen, token.len())).ok()?;
                 // Who asks whether one counts still will ask again.
-                self.remember(seen, &bearer, now);
+                self.remember(seen, &bearer, now.monotonic);
                 bearer
             }
         };
-        self.not_revoked(bearer, now).ok()
+        self.not_revoked(bearer, now.monotonic).ok()
     }
 
     /// A token of the user pool counts unless it was revoked.
-    fn not_revoked(&self, bearer: Bearer, now: Timestamp) -> Result<Bearer, Refused> {
+    fn not_revoked(&self, bearer: Bearer, now: MonotonicTime) -> Result<Bearer, Refused> {
         let Some(jti) = &bearer.0.own else { return Ok(bearer) };
         match self.own.revocations.judge(jti, now) {
             Ok(()) => Ok(bearer),
@@ -213,15 +231,15 @@ impl Bearers {
     }
 
     /// Whom a token speaks for that was seen before, where it counts.
-    fn remembered(&self, seen: Option<Fingerprint>, now: Timestamp) -> Option<Bearer> {
+    fn remembered(&self, seen: Option<Fingerprint>, now: Moment) -> Option<Bearer> {
         let seen = seen?;
         // A stream may hold one that counts no more: the cache knows the one that was verified since.
-        if let Some(live) = self.recent.find(&seen, now).filter(|live| self.counts(live, now)) {
+        if let Some(live) = self.recent.find(&seen, now.monotonic).filter(|live| self.counts(live, now)) {
             return Some(Bearer(live));
         }
         let bearer = self.known.get(&seen)?;
         if self.counts(&bearer.0, now) {
-            self.recent.was_found(&seen, &bearer.0, now);
+            self.recent.was_found(&seen, &bearer.0, now.monotonic);
             return Some(bearer);
         }
         self.known.invalidate(&seen);
@@ -229,10 +247,13 @@ impl Bearers {
     }
 
     /// Whether what was verified once still is what it was.
-    fn counts(&self, live: &Live, now: Timestamp) -> bool {
+    fn counts(&self, live: &Live, now: Moment) -> bool {
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &live.of));
         // A key that is gone from its issuer's set has signed for nobody.
-        trusted && live.of.are(&live.keys, now) && now < live.expires_at
+        trusted
+            && live.generation == self.generation.load(Ordering::Acquire)
+            && live.of.are(&live.keys, now.monotonic)
+            && now.wall < live.expires_at
     }
 
     /// The issuer that a token names.
@@ -245,41 +266,37 @@ impl Bearers {
     ///
     /// # Errors
     /// Why it is not believed.
-    pub async fn bearer(&self, token: &str, now: Timestamp) -> Result<Bearer, Refused> {
+    pub async fn bearer(&self, token: &str, now: Moment) -> Result<Bearer, Refused> {
         let seen = self.fingerprints.of(token);
         let bearer = match self.remembered(seen, now) {
             Some(bearer) => bearer,
             None => Box::pin(self.verified(token, seen, now)).await?,
         };
-        self.not_revoked(bearer, now)
+        self.not_revoked(bearer, now.monotonic)
     }
 
     /// The same for a token that was not seen before.
-    async fn verified(
-        &self,
-        token: &str,
-        seen: Option<Fingerprint>,
-        now: Timestamp,
-    ) -> Result<Bearer, Refused> {
+    async fn verified(&self, token: &str, seen: Option<Fingerprint>, now: Moment) -> Result<Bearer, Refused> {
+        let generation = self.generation.load(Ordering::Acquire);
         let read = || Unverified::read(token).map_err(Refused::Malformed);
         let unverified = read()?;
         let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
         let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
-        let (verified, keys) = match verify(unverified, of.issuer(), &keys, now) {
+        let (verified, keys) = match verify(unverified, of.issuer(), &keys, now.wall) {
             Err(Refused::UnknownKey) => {
                 let keys = of.after_unknown_key().await.map_err(|_| Refused::NoKeys)?;
-                (verify(read()?, of.issuer(), &keys, now), keys)
+                (verify(read()?, of.issuer(), &keys, now.wall), keys)
             }
             verified => (verified, keys),
         };
-        let bearer = self.speaks(of, verified?, keys.digest, (seen, token.len()))?;
+        let bearer = self.speaks(of, verified?, keys.digest, generation, (seen, token.len()))?;
         let again = seen.filter(|seen| self.doorkeeper.has_met(seen));
-        self.remember(again, &bearer, now);
+        self.remember(again, &bearer, now.monotonic);
         Ok(bearer)
     }
 
     /// Remembers what was verified `now`, where it is to be found again.
-    fn remember(&self, seen: Option<Fingerprint>, bearer: &Bearer, now: Timestamp) {
+    fn remember(&self, seen: Option<Fingerprint>, bearer: &Bearer, now: MonotonicTime) {
         if let Some(seen) = &seen {
             self.known.insert(*seen, bearer.clone());
             self.recent.was_found(seen, &bearer.0, now);
@@ -294,6 +311,7 @@ impl Bearers {
         of: &Arc<IssuerKeys>,
         token: AccessToken,
         keys: [u8; 32],
+        generation: u32,
         (seen, length): (Option<Fingerprint>, usize),
     ) -> Result<Bearer, Refused> {
         let issuer = of.issuer();
@@ -332,6 +350,7 @@ impl Bearers {
             of: of.clone(),
             keys,
             expires_at,
+            generation,
             own,
             weight: u32::try_from(2 * length + BESIDE + A_TEXT * texts).unwrap_or(u32::MAX),
             kept: Kept::default(),

@@ -3,7 +3,7 @@
 
 use super::cookie::{GUEST_COOKIE, set_for};
 use super::kept::Kept;
-use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, Token, b64, unb64};
+use crate::base::{Clock, Duration, Entropy, KeyRing, MonotonicTime, Token, b64, unb64};
 use crate::catalogue::IdentityPool;
 use crate::config::{Host, SameSite};
 use crate::identity::{Identities, guest_id};
@@ -28,7 +28,7 @@ pub struct Guest(Arc<Live>);
 
 struct Live {
     identity_id: String,
-    known_at: Timestamp,
+    known_at: MonotonicTime,
     kept: Kept,
 }
 
@@ -42,7 +42,7 @@ impl Guest {
         &self.0.kept
     }
 
-    fn new(identity_id: String, known_at: Timestamp) -> Self {
+    fn new(identity_id: String, known_at: MonotonicTime) -> Self {
         Self(Arc::new(Live { identity_id, known_at, kept: Kept::default() }))
     }
 }
@@ -94,10 +94,10 @@ impl Guests {
 
     /// The guest whose identity this is, unless it is somebody's.
     async fn known(&self, id: String) -> Result<Option<Guest>, StoreError> {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         match self.known.get(&id).await {
             Some(None) => return Ok(None),
-            Some(Some(guest)) if now < guest.0.known_at.plus(REMEMBER) => return Ok(Some(guest)),
+            Some(Some(guest)) if now.since(guest.0.known_at) < REMEMBER => return Ok(Some(guest)),
             Some(Some(_)) => self.known.invalidate(&id).await,
             None => {}
         }
@@ -120,13 +120,18 @@ impl Guests {
     ) -> (Guest, String) {
         let token = Token::random(&*self.entropy);
         let text = format!("{}.{}", token.text(), b64(self.ring.mac(&mac_input(&token, host))));
-        let guest = Guest::new(guest_id(&self.ring, pool, region, &token), self.clock.now());
+        let guest = Guest::new(guest_id(&self.ring, pool, region, &token), self.clock.monotonic());
         (guest, set_for(GUEST_COOKIE, &text, Some(LIFETIME), same_site))
     }
 
     /// The identity in `pool` of the guest whom a cookie's text stands for on `host`, whatever became of it.
     pub fn identity(&self, text: &str, host: &Host, pool: &IdentityPool, region: &str) -> Option<String> {
         self.token(text, host).map(|token| guest_id(&self.ring, pool, region, &token))
+    }
+
+    /// Drops every cached guest, so that the store is asked again.
+    pub fn distrust_cache(&self) {
+        self.known.invalidate_all();
     }
 
     /// Forgets a guest who has signed in.

@@ -1,7 +1,7 @@
 //! What is worked out once for a principal, and kept with it.
 
 use super::assertion::Assertion;
-use crate::base::Timestamp;
+use crate::base::{Duration, Moment};
 use crate::catalogue::{Catalogue, IdentityPool, Route};
 use crate::identity::{Assumed, NoRole};
 use arc_swap::ArcSwapOption;
@@ -32,8 +32,19 @@ type Few<One> = SmallVec<[One; 1]>;
 #[derive(Clone)]
 struct ForRoute {
     route: Weak<Route>,
-    renew_at: Timestamp,
+    signed_at: Moment,
+    lifetime: Duration,
     assertion: Assertion,
+}
+
+impl ForRoute {
+    /// Whether it may be sent `now`: by either clock. After a step back of the wall clock its `iat` lies in the future,
+    /// after a step forward its `exp` in the past.
+    fn is_fresh(&self, now: Moment) -> bool {
+        now.wall.seconds() >= self.signed_at.wall.seconds()
+            && now.wall < self.signed_at.wall.plus(self.lifetime)
+            && now.monotonic < self.signed_at.monotonic.plus(self.lifetime)
+    }
 }
 
 impl Kept {
@@ -56,28 +67,33 @@ impl Kept {
     }
 
     /// The assertion for `route`, where it need not be renewed `now`.
-    pub(super) fn assertion(&self, route: &Arc<Route>, now: Timestamp) -> Option<Assertion> {
+    pub(super) fn assertion(&self, route: &Arc<Route>, now: Moment) -> Option<Assertion> {
         let pieces = self.0.load();
-        let good = |kept: &&ForRoute| kept.route.as_ptr() == Arc::as_ptr(route) && now < kept.renew_at;
+        let good = |kept: &&ForRoute| kept.route.as_ptr() == Arc::as_ptr(route) && kept.is_fresh(now);
         pieces.as_ref()?.assertions.iter().find(good).map(|kept| kept.assertion.clone())
     }
 
-    /// Keeps an assertion for `route` that was made `now`, until it is to be renewed.
+    /// Keeps an assertion for `route` that was signed `now`, for `lifetime`.
     pub(super) fn keep_assertion(
         &self,
         route: &Arc<Route>,
         assertion: &Assertion,
-        now: Timestamp,
-        renew_at: Timestamp,
+        now: Moment,
+        lifetime: Duration,
     ) {
         self.change(|pieces| {
             // Those of routes that are gone would be in the way of others, and nobody asks for them again.
-            pieces.assertions.retain(|kept| now < kept.renew_at && kept.route.strong_count() > 0);
+            pieces.assertions.retain(|kept| kept.is_fresh(now) && kept.route.strong_count() > 0);
             if pieces.assertions.len() == MOST_ASSERTIONS {
                 pieces.assertions.remove(0);
             }
             let route = Arc::downgrade(route);
-            pieces.assertions.push(ForRoute { route, renew_at, assertion: assertion.clone() });
+            pieces.assertions.push(ForRoute {
+                route,
+                signed_at: now,
+                lifetime,
+                assertion: assertion.clone(),
+            });
         });
     }
 

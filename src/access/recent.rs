@@ -4,7 +4,7 @@
 //! looked for. What is asked for again and again is found here with a look at two. The cache is asked now and then all the
 //! same, for its books; and what it forgets is gone from here, too, since nothing is held here.
 
-use crate::base::{Duration, Timestamp};
+use crate::base::{Duration, MonotonicTime};
 use arc_swap::ArcSwapWeak;
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher as _, Hash};
@@ -31,13 +31,18 @@ pub(super) trait Keyed {
     fn booked(&self) -> &Booked;
 }
 
-/// When the cache was asked for something, in milliseconds.
-#[derive(Default)]
+/// When the cache was asked for something, in milliseconds of the monotonic clock.
 pub(super) struct Booked(AtomicI64);
 
+impl Default for Booked {
+    fn default() -> Self {
+        Self(AtomicI64::new(MonotonicTime::LONG_AGO.millis()))
+    }
+}
+
 impl Booked {
-    fn is_due(&self, now: Timestamp) -> bool {
-        now.since(Timestamp::from_millis(self.0.load(Ordering::Relaxed))) >= BOOKED_EVERY
+    fn is_due(&self, now: MonotonicTime) -> bool {
+        now.since(MonotonicTime::from_millis(self.0.load(Ordering::Relaxed))) >= BOOKED_EVERY
     }
 }
 
@@ -63,14 +68,14 @@ impl<T: Keyed> Recent<T> {
     }
 
     /// What `key` finds, unless the cache is to be asked `now`.
-    pub(super) fn find(&self, key: &T::Key, now: Timestamp) -> Option<Arc<T>> {
+    pub(super) fn find(&self, key: &T::Key, now: MonotonicTime) -> Option<Arc<T>> {
         let found = self.place(key).load().upgrade()?;
         (found.is(key) && !found.booked().is_due(now)).then_some(found)
     }
 
     /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than to ask the cache: where
     /// two share a place, each has it once in that time at most.
-    pub(super) fn was_found(&self, key: &T::Key, found: &Arc<T>, now: Timestamp) {
+    pub(super) fn was_found(&self, key: &T::Key, found: &Arc<T>, now: MonotonicTime) {
         if found.booked().is_due(now) {
             found.booked().0.store(now.millis(), Ordering::Relaxed);
             self.place(key).store(Arc::downgrade(found));
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_found_by_its_key_for_a_while() {
-        let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
+        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
         let ann = Arc::new(One("ann", Booked::default()));
         assert!(recent.find(&"ann", now).is_none());
         recent.was_found(&"ann", &ann, now);
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn of_two_that_share_a_place_each_is_itself_and_has_it_in_turn() {
-        let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
+        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
         let [ann, bob] = ["ann", "bob"].map(|name| Arc::new(One(name, Booked::default())));
         recent.was_found(&"ann", &ann, now);
         // As if both had the same hash.
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn nothing_is_held() {
-        let (recent, now) = (Recent::new(), Timestamp::from_seconds(1_800_000_000));
+        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
         let ann = Arc::new(One("ann", Booked::default()));
         recent.was_found(&"ann", &ann, now);
         let known = Arc::downgrade(&ann);

@@ -1,8 +1,9 @@
 //! From a session cookie to whom it stands for. A cookie that was seen before is judged from memory; one
 //! that was not costs one read of the store; one that is not ours costs neither.
 
-use crate::base::{Clock, Duration, KeyRing, Secret, Timestamp, Token, b64, unb64};
-use crate::catalogue::Current;
+use crate::base::{Clock, Duration, KeyRing, Moment, MonotonicTime, Secret, Timestamp, Token, b64, unb64};
+use crate::catalogue::{Catalogue, Current};
+use crate::config::Provider;
 use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
 use crate::store::{Change, Found, SILENCE, Store, StoreError};
 use foldhash::fast::RandomState;
@@ -34,6 +35,7 @@ struct Live {
     /// The token of its cookie.
     token: [u8; 32],
     booked: Booked,
+    /// These three are readings of the monotonic clock.
     last_seen: AtomicI64,
     noted: AtomicI64,
     /// When the store was last asked whether it stands, or is being asked.
@@ -103,9 +105,10 @@ pub struct Sessions {
     /// By the words in which the store's changes speak of a session and of its user.
     index: Index<Live>,
     changes: AtomicU64,
+    /// A reading of the monotonic clock.
     heard_at: AtomicI64,
     /// Sessions whose last use is to be written down: one entry each, however long the store is away.
-    touched: Mutex<HashMap<String, Timestamp>>,
+    touched: Mutex<HashMap<String, MonotonicTime>>,
     renewals: Renewals,
 }
 
@@ -118,7 +121,7 @@ impl Sessions {
         catalogue: Arc<Current>,
         renewals: Renewals,
     ) -> Self {
-        let heard_at = AtomicI64::new(clock.now().millis());
+        let heard_at = AtomicI64::new(clock.monotonic().millis());
         Self {
             store,
             ring,
@@ -147,16 +150,16 @@ impl Sessions {
         self: &Arc<Self>,
         text: &str,
         scope: CookieScope<&str>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<SignedIn>, StoreError> {
         let principal = match self.known_principal(text, scope, now).await? {
             Some(principal) if self.renewed(&principal, now).await? => Some(principal),
             // The provider may have taken its time.
-            Some(_) => self.known_principal(text, scope, self.clock.now()).await?,
+            Some(_) => self.known_principal(text, scope, self.clock.moment()).await?,
             None => None,
         };
         if let Some(principal) = &principal {
-            self.touch(principal, now);
+            self.touch(principal, now.monotonic);
         }
         Ok(principal)
     }
@@ -171,22 +174,22 @@ impl Sessions {
         text: &str,
         scope: CookieScope<&str>,
     ) -> Result<Option<SignedIn>, StoreError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let principal = self.known_principal(text, scope, now).await?;
         if let Some(principal) = &principal
             && let Some((times, _)) = principal.tokens()
-            && matches!(times.freshness(now), Freshness::Due | Freshness::Expired)
+            && matches!(times.freshness(now.wall), Freshness::Due | Freshness::Expired)
         {
             self.renew_meanwhile(principal);
         }
         Ok(principal)
     }
 
-    /// Has the store asked now and then whether a session stands that only memory knows of: a node whose
-    /// clock is wrong may have ended it in a part of the feed at which nobody looks any more.
-    fn confirm_meanwhile(self: &Arc<Self>, token: &Token, live: &Arc<Live>, now: Timestamp) {
+    /// Has the store asked now and then whether a session stands that only memory knows of: the feed tells of every
+    /// session that this program ends, and of no other hand at the database.
+    fn confirm_meanwhile(self: &Arc<Self>, token: &Token, live: &Arc<Live>, now: MonotonicTime) {
         let confirmed = live.confirmed.load(Ordering::Relaxed);
-        if now.millis() - confirmed < CONFIRM_EVERY.as_millis() as i64 {
+        if now.since(MonotonicTime::from_millis(confirmed)) < CONFIRM_EVERY {
             return;
         }
         let mine =
@@ -205,9 +208,9 @@ impl Sessions {
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
-    async fn renewed(self: &Arc<Self>, principal: &SignedIn, now: Timestamp) -> Result<bool, StoreError> {
+    async fn renewed(self: &Arc<Self>, principal: &SignedIn, now: Moment) -> Result<bool, StoreError> {
         let Some((times, _)) = principal.tokens() else { return Ok(true) };
-        match times.freshness(now) {
+        match times.freshness(now.wall) {
             Freshness::Fresh => Ok(true),
             Freshness::Due => {
                 self.renew_meanwhile(principal);
@@ -250,20 +253,23 @@ impl Sessions {
         self: &Arc<Self>,
         text: &str,
         scope: CookieScope<&str>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<SignedIn>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = Token::parse(token) else { return Ok(None) };
+        let changes = self.changes.load(Ordering::Acquire);
         // A stream may hold one that counts no more: the cache knows the one that was read since.
-        if let Some(live) = self.recent.find(token.bytes(), now).filter(|live| self.counts(live, now)) {
-            self.confirm_meanwhile(&token, &live, now);
+        if let Some(live) =
+            self.recent.find(token.bytes(), now.monotonic).filter(|live| self.counts(live, now))
+        {
+            self.confirm_meanwhile(&token, &live, now.monotonic);
             return self.speak(live, scope, now);
         }
         match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
             Some(Some(live)) if self.counts(&live, now) => {
-                self.recent.was_found(token.bytes(), &live, now);
-                self.confirm_meanwhile(&token, &live, now);
+                self.recent.was_found(token.bytes(), &live, now.monotonic);
+                self.confirm_meanwhile(&token, &live, now.monotonic);
                 return self.speak(live, scope, now);
             }
             Some(Some(_)) => self.known.invalidate(token.bytes()).await,
@@ -274,7 +280,8 @@ impl Sessions {
         match Box::pin(self.read(&token)).await? {
             Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
             Some(live) => {
-                if self.is_over(&live, now) {
+                // After a jump of the wall clock `now` is not to be relied on, and this would stay.
+                if self.is_over(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
                     // The store keeps it for a while: whoever shows its cookie must not be a read each time.
                     self.known.insert(*token.bytes(), None).await;
                 }
@@ -291,11 +298,11 @@ impl Sessions {
     }
 
     /// Notes that the session is used `now`.
-    pub fn touch(&self, principal: &SignedIn, now: Timestamp) {
+    pub fn touch(&self, principal: &SignedIn, now: MonotonicTime) {
         let live = &principal.0;
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
         let noted = live.noted.load(Ordering::Relaxed);
-        let due = now.millis() - noted >= NOTE_EVERY.as_millis() as i64;
+        let due = now.since(MonotonicTime::from_millis(noted)) >= NOTE_EVERY;
         if due
             && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
@@ -318,14 +325,17 @@ impl Sessions {
         self.load(token).await
     }
 
-    fn counts(&self, live: &Live, now: Timestamp) -> bool {
+    fn counts(&self, live: &Live, now: Moment) -> bool {
         !live.stale.load(Ordering::Acquire) && self.stands(live, now)
     }
 
-    fn stands(&self, live: &Live, now: Timestamp) -> bool {
-        let last_seen = Timestamp::from_millis(live.last_seen.load(Ordering::Relaxed));
-        let lost = live.tokens.as_deref().is_some_and(|(times, _)| times.freshness(now) == Freshness::Lost);
-        !lost && live.session.stands(last_seen, self.catalogue.load().config.session.idle, now)
+    fn stands(&self, live: &Live, now: Moment) -> bool {
+        let last_seen = MonotonicTime::from_millis(live.last_seen.load(Ordering::Relaxed));
+        let lost =
+            live.tokens.as_deref().is_some_and(|(times, _)| times.freshness(now.wall) == Freshness::Lost);
+        !lost
+            && now.wall < live.session.expires_at
+            && now.monotonic.since(last_seen) < self.catalogue.load().config.session.idle
     }
 
     /// The principal of a session that counts, unless the store was silent too long to know.
@@ -333,12 +343,13 @@ impl Sessions {
         &self,
         live: Arc<Live>,
         scope: CookieScope<&str>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<SignedIn>, StoreError> {
         if live.scope.borrowed() != scope {
             return Ok(None);
         }
-        if now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
+        let heard_at = MonotonicTime::from_millis(self.heard_at.load(Ordering::Acquire));
+        if now.monotonic.since(heard_at) > SILENCE {
             return Err(StoreError::Timeout);
         }
         Ok(Some(SignedIn(live)))
@@ -355,16 +366,20 @@ impl Sessions {
         if !user.enabled || !user.tells_apart(&session.provider) || !self.still_allowed(&session, &user) {
             return Ok(None);
         }
-        let seen = session.last_seen_at.millis();
+        let now = self.clock.moment();
+        let longest =
+            provider_of(&self.catalogue.load(), &session).map_or(Duration::MAX, Provider::renewal_interval);
+        // Its age by the wall clock of the node that wrote it: one that lies in the future is a use just now.
+        let seen = now.monotonic.minus(now.wall.since(session.last_seen_at)).millis();
         let live = Arc::new(Live {
             token: *token.bytes(),
             booked: Booked::default(),
             last_seen: AtomicI64::new(seen),
             noted: AtomicI64::new(seen),
             stale: AtomicBool::new(false),
-            tokens: tokens.map(Box::new),
+            tokens: tokens.map(|(times, token)| Box::new((times.corrected(now.wall, longest), token))),
             renewing: AtomicBool::new(false),
-            confirmed: AtomicI64::new(self.clock.now().millis()),
+            confirmed: AtomicI64::new(now.monotonic.millis()),
             kept: Kept::default(),
             session,
             user,
@@ -383,8 +398,7 @@ impl Sessions {
 
     fn still_allowed(&self, session: &Session, user: &User) -> bool {
         let catalogue = self.catalogue.load();
-        let provider = catalogue.config.providers.iter().find(|provider| provider.name == session.provider);
-        provider.is_some_and(|provider| {
+        provider_of(&catalogue, session).is_some_and(|provider| {
             // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
             // tells who it is.
             let own = |identity: &Identity| {
@@ -423,8 +437,15 @@ impl Sessions {
         }
     }
 
+    /// Has every session read again, and every cookie that stood for none looked up again: the wall clock by which both
+    /// were judged has jumped.
+    pub fn distrust_cache(&self) {
+        self.hear(&[Change::Everything]);
+        self.known.invalidate_all();
+    }
+
     /// Notes that everything committed before `at` has been heard of.
-    pub fn heard(&self, at: Timestamp) {
+    pub fn heard(&self, at: MonotonicTime) {
         self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
     }
 
@@ -443,7 +464,10 @@ impl Sessions {
         if touched.is_empty() {
             return Ok(());
         }
-        let result = self.store.note_last_seen(&touched).await;
+        let now = self.clock.moment();
+        let at = |at: MonotonicTime| now.wall.minus(now.monotonic.since(at));
+        let uses: Vec<_> = touched.iter().map(|(id, used_at)| (id.clone(), at(*used_at))).collect();
+        let result = self.store.note_last_seen(&uses).await;
         if result.is_err() {
             let mut newer = lock(&self.touched);
             for (id, at) in touched {
@@ -462,6 +486,10 @@ pub fn cookie_text(ring: &KeyRing, token: &Token, scope: CookieScope<&str>) -> S
 
 fn mac_input(token: &Token, scope: CookieScope<&str>) -> Vec<u8> {
     [&token.bytes()[..], scope.text().as_bytes()].concat()
+}
+
+fn provider_of<'c>(catalogue: &'c Catalogue, session: &Session) -> Option<&'c Provider> {
+    catalogue.config.providers.iter().find(|provider| provider.name == session.provider)
 }
 
 fn of_session(id: &str) -> String {

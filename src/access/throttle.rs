@@ -1,6 +1,6 @@
 //! How often one may do something, such as fail: a number of times at once, and then one in every so often.
 
-use crate::base::{Clock, Duration, Timestamp};
+use crate::base::{Clock, Duration, MonotonicTime};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub struct Throttle<Who> {
     every: Duration,
     burst: u32,
     /// For each, when all that is counted against it will be forgotten.
-    paid_off: Mutex<HashMap<Who, Timestamp>>,
+    paid_off: Mutex<HashMap<Who, MonotonicTime>>,
 }
 
 impl<Who: Eq + Hash> Throttle<Who> {
@@ -30,7 +30,7 @@ impl<Who: Eq + Hash> Throttle<Who> {
     /// How long it has to wait.
     pub fn allows(&self, who: Option<&Who>) -> Result<(), Duration> {
         let Some(paid_off) = who.and_then(|who| self.lock().get(who).copied()) else { return Ok(()) };
-        let owed = paid_off.since(self.clock.now());
+        let owed = paid_off.since(self.clock.monotonic());
         match (owed + self.every).saturating_sub(self.every * self.burst) {
             Duration::ZERO => Ok(()),
             wait => Err(wait),
@@ -40,7 +40,7 @@ impl<Who: Eq + Hash> Throttle<Who> {
     /// Counts one more against `who`.
     pub fn count(&self, who: Option<Who>) {
         let Some(who) = who else { return };
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut paid_off = self.lock();
         if paid_off.len() >= CAPACITY && !paid_off.contains_key(&who) {
             paid_off.retain(|_, at| *at > now);
@@ -52,7 +52,7 @@ impl<Who: Eq + Hash> Throttle<Who> {
         *at = (*at).max(now).plus(self.every);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Who, Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Who, MonotonicTime>> {
         // What this lock guards is whole after every statement.
         self.paid_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +72,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ManualClock;
+    use crate::base::{ManualClock, Timestamp};
 
     #[test]
     fn an_address_fails_some_times_at_once_and_then_one_in_every_so_often() {
@@ -90,5 +90,20 @@ mod tests {
         assert_eq!(allows("2001:db8::1"), Ok(()));
         throttle.count(Some(address("2001:db8::1")));
         assert_eq!(allows("2001:db8::1"), Err(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_neither_shuts_out_nor_lets_in() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000_000)));
+        let throttle = Throttle::new(clock.clone(), 3, Duration::from_secs(10));
+        (0..3).for_each(|_| throttle.count(Some("one")));
+        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(10)));
+        clock.jump_forward(Duration::from_secs(7200));
+        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(10)));
+        throttle.count(Some("one"));
+        clock.jump_back(Duration::from_secs(14_400));
+        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(20)));
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(throttle.allows(Some(&"one")), Ok(()));
     }
 }

@@ -3,7 +3,7 @@
 use super::lint::lint;
 use super::master_key;
 use crate::access::{Bearers, Guests, Minter, Renewals, Sessions, Throttle};
-use crate::base::{Clock, Duration, Entropy, KeyRing, SystemClock, SystemEntropy};
+use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
 use crate::config::{Config, LoadError};
@@ -67,6 +67,8 @@ pub struct App {
     pub tls: Arc<TlsStore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the clock has jumped.
+    pub jumps: JumpDetector,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -82,6 +84,7 @@ impl App {
             return Err(Fatal::new("an issuer's keys cannot be used", unusable.join("; ")));
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let jumps = JumpDetector::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -151,6 +154,6 @@ impl App {
             attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
         gateway.apply().await;
-        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, entropy })
+        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
     }
 }

@@ -4,12 +4,13 @@
 use super::build::App;
 use super::nodes::Presence;
 use crate::base::Duration;
-use crate::store::Feed;
+use crate::store::{Feed, StoreError};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+const CHECK_CLOCK: Duration = Duration::from_secs(1);
 const LISTEN: Duration = Duration::from_secs(1);
 const WRITE_DOWN: Duration = Duration::from_secs(5);
 const FORGET: Duration = Duration::from_secs(5);
@@ -25,11 +26,12 @@ const RENEW_CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
 /// Keeps house until `shutdown` says so.
 pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
+    every(&mut tasks, CHECK_CLOCK, &app, &shutdown, |app| async move { check_clock(&app) });
     let feed = Arc::new(tokio::sync::Mutex::new(Feed::default()));
     every(&mut tasks, LISTEN, &app, &shutdown, move |app| {
         let feed = feed.clone();
         async move {
-            let now = app.clock.now();
+            let now = app.clock.monotonic();
             match feed.lock().await.news(&app.pool.store, now).await {
                 Ok(news) => {
                     app.pool.sessions.hear(&news);
@@ -53,8 +55,7 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     });
     every(&mut tasks, END_STREAMS, &app, &shutdown, |app| async move { app.gateway.end_streams().await });
     every(&mut tasks, PURGE, &app, &shutdown, |app| async move {
-        let limits = app.pool.current.load().config.session;
-        match app.pool.store.purge(limits, app.clock.now()).await {
+        match purge(&app).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "purged what is over"),
             Err(error) => tracing::warn!(%error, "what is over could not be purged"),
@@ -71,12 +72,7 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
-        if let Err(error) = app.pool.keys.turn().await {
-            tracing::error!(%error, "the signing keys could not be turned");
-        }
-        if let Err(error) = app.pool.access_tokens.turn().await {
-            tracing::error!(%error, "the keys of access tokens could not be turned");
-        }
+        turn_keys(&app).await;
     });
     every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });
     every(
@@ -97,14 +93,57 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     every(&mut tasks, RENEW_CERTIFICATES, &app, &shutdown, |app| async move {
-        if let Err(errors) = app.tls.reload(&app.pool.current.load().config, app.clock.now()) {
-            tracing::error!(?errors, "the certificates could not be renewed");
-        }
+        renew_certificates(&app);
     });
     while tasks.join_next().await.is_some() {}
     presence.leave(&app).await;
     if let Err(error) = app.pool.sessions.write_down().await {
         tracing::warn!(%error, "the sessions' last use could not be written down");
+    }
+}
+
+/// Has everything judged again after a jump of the wall clock. What must not wait is done at once; what asks the store or
+/// providers goes on beside the next check.
+fn check_clock(app: &Arc<App>) {
+    let Some(seconds) = app.jumps.check() else { return };
+    tracing::warn!(
+        target: "audit",
+        event = "clock_jumped",
+        seconds,
+        "the wall clock jumped by {seconds} s: caches are read anew; help: let NTP slew the clock"
+    );
+    app.gateway.distrust_caches();
+    renew_certificates(app);
+    let app = app.clone();
+    tokio::spawn(async move {
+        turn_keys(&app).await;
+        tokio::join!(app.gateway.refresh_issuers(), app.pool.broker.refresh());
+    });
+}
+
+async fn turn_keys(app: &App) {
+    let removes = app.jumps.is_steady();
+    if let Err(error) = app.pool.keys.turn(removes).await {
+        tracing::error!(%error, "the signing keys could not be turned");
+    }
+    if let Err(error) = app.pool.access_tokens.turn(removes).await {
+        tracing::error!(%error, "the keys of access tokens could not be turned");
+    }
+}
+
+fn renew_certificates(app: &App) {
+    if let Err(errors) = app.tls.reload(&app.pool.current.load().config, app.clock.now()) {
+        tracing::error!(?errors, "the certificates could not be renewed");
+    }
+}
+
+/// Deletes expired rows, unless the clock has jumped lately. Of this node's clock and the database's, the one that is
+/// behind decides: what a wrong clock deletes is lost.
+async fn purge(app: &App) -> Result<u64, StoreError> {
+    let now = app.pool.store.time().await?.min(app.clock.now());
+    match app.jumps.is_steady() {
+        true => app.pool.store.purge(app.pool.current.load().config.session, now).await,
+        false => Ok(0),
     }
 }
 

@@ -52,7 +52,8 @@ impl Presence {
 
     /// Says what this node judges by, and warns of others that judge by something else.
     pub async fn tell(&self, app: &App) -> Result<(), StoreError> {
-        let now = app.clock.now();
+        // By the database's clock: nodes whose clocks differ know of each other, too.
+        let now = app.pool.store.time().await?;
         let catalogue = self.digest(app);
         let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
         app.pool.store.note_node(&Node { id, name, version, catalogue: catalogue.clone() }, now).await?;

@@ -4,55 +4,55 @@ use super::build::App;
 use super::lint::lint;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
-use crate::config::{self, Config, KeySource};
+use crate::config::{Config, FileState, Files};
 use crate::gateway;
 use crate::provider::unusable_key_files;
 use crate::store::Change;
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// How often the files are looked at. Looking, rather than being told, also notices files that are
 /// replaced by a renamed folder or link, as secret mounts do.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
-/// What tells one version of a file from another.
-type Version = Option<(u64, u64, i64, i64)>;
-
-fn version(path: &Path) -> Version {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+/// Why the configuration was not reloaded.
+enum NotReloaded {
+    /// A file changed while it was read, and may be half-written: it is read again.
+    StillChanging,
+    /// Something is wrong.
+    Wrong(String),
 }
 
-/// The files that `config` names, and what they are now.
-fn named(config: &Config) -> Versions {
-    let certificates = config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
-    let authorities = config.routes.iter().filter_map(|route| route.upstream_ca.as_ref());
-    let policies = config.roles.iter().flat_map(config::Role::files).map(|file| &file.path);
-    let keys = config.issuers.iter().filter_map(|issuer| match &issuer.keys {
-        KeySource::File(file) => Some(&file.path),
-        KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) => None,
-    });
-    let files = certificates.chain(authorities).chain(policies).chain(keys);
-    files.map(|path| (path.clone(), version(path))).collect()
+impl From<String> for NotReloaded {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
 }
 
-/// Files, and what they were when they were last looked at.
-type Versions = BTreeMap<PathBuf, Version>;
+/// The states of `files` now.
+fn look_at(files: &Files) -> Files {
+    files.keys().map(|path| (path.clone(), FileState::of(path))).collect()
+}
 
-/// Watches `file` and whatever it names until `shutdown` says so. While something is wrong it is tried again and
+/// The names of the files that differ between `before` and `now`, for the log.
+fn changed(before: &Files, now: &Files) -> String {
+    let differs = now.iter().filter(|(path, state)| before.get(*path) != Some(*state));
+    differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Watches `file` and whatever it names until `shutdown` says so. A change is taken up once the files have stayed as they
+/// are between two looks: one that is being written is not read half. While something is wrong it is tried again and
 /// again, since what would mend it may be a file that is not known yet; it is told once.
-pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
+pub async fn watch(app: Arc<App>, file: std::path::PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
         return;
     };
-    let mut known = named(&app.pool.current.load().config);
-    known.insert(file.clone(), version(&file));
-    let mut wrong: Option<String> = None;
+    let mut known = app.pool.current.load().config.files.clone();
+    let mut seen = known.clone();
+    let (mut wrong, mut again): (Option<String>, bool) = (None, false);
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         let asked = tokio::select! {
@@ -60,44 +60,49 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             _ = hangup.recv() => true,
             _ = shutdown.changed() => return,
         };
-        let seen: Versions = known.keys().map(|path| (path.clone(), version(path))).collect();
-        if !asked && seen == known && wrong.is_none() {
+        let before = std::mem::replace(&mut seen, look_at(&known));
+        let is_settled = seen == before;
+        let is_due = seen != known || wrong.is_some() || again;
+        if !asked && !(is_due && is_settled) {
             continue;
         }
-        // What changes while it is read and built is another change.
-        known = seen;
-        wrong = match reload(&app, &file).await {
-            Ok(names) => {
-                let before = |path: &PathBuf| known.get(path).copied();
-                let names = names.into_iter().map(|(path, now)| (before(&path).unwrap_or(now), path));
-                let names: Versions = names.map(|(version, path)| (path, version)).collect();
-                known.retain(|path, _| *path == file);
-                known.extend(names);
-                None
+        let files = changed(&known, &seen);
+        again = false;
+        match reload(&app, &file, &files).await {
+            Ok(named) => {
+                known = named;
+                seen = look_at(&known);
+                wrong = None;
             }
-            Err(why) => {
+            Err(NotReloaded::StillChanging) => again = true,
+            Err(NotReloaded::Wrong(why)) => {
                 if asked || wrong.as_ref() != Some(&why) {
-                    tracing::error!(target: "audit", event = "reload_failed", error = why, "the old configuration stays");
+                    tracing::error!(target: "audit", event = "reload_failed", files, error = why, "the old configuration stays");
                 }
-                Some(why)
+                known.clone_from(&seen);
+                wrong = Some(why);
             }
         };
     }
 }
 
-/// Lets what `file` says now count; answers the files that it names, as they were when they were read.
-async fn reload(app: &App, file: &Path) -> Result<Versions, String> {
+/// Lets what `file` says now count, since `changed` are other files than before; answers the files that it names, as they
+/// were before they were read.
+async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloaded> {
     let config = Config::load(file, &|name| std::env::var(name).ok())
         .map_err(|error| format!("the configuration is wrong: {error}"))?;
-    let names = named(&config);
+    let named = config.files.clone();
+    if look_at(&named) != named {
+        return Err(NotReloaded::StillChanging);
+    }
     let old = app.pool.current.load();
     let unusable = gateway::unusable_authorities(&config);
     if !unusable.is_empty() {
-        return Err(format!("an upstream's authority cannot be used: {}", unusable.join("; ")));
+        return Err(format!("an upstream's authority cannot be used: {}", unusable.join("; ")).into());
     }
     let unusable = unusable_key_files(&config);
     if !unusable.is_empty() {
-        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")));
+        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")).into());
     }
     app.tls.reload(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -125,13 +130,15 @@ async fn reload(app: &App, file: &Path) -> Result<Versions, String> {
     {
         tracing::warn!("[listen] changed: its addresses take effect at the next restart");
     }
-    if config.store.url != old.config.store.url {
+    if config.store != old.config.store {
         tracing::warn!("[store] changed: it takes effect at the next restart");
     }
     app.pool.current.replace(catalogue);
     // Whom the file lets in may have changed: each session is looked at again.
     app.pool.sessions.hear(&[Change::Everything]);
     app.gateway.apply().await;
-    tracing::info!(target: "audit", event = "reload", generation);
-    Ok(names)
+    tracing::info!(target: "audit", event = "reload", generation, files = changed);
+    let broker = app.pool.broker.clone();
+    tokio::spawn(async move { broker.reread_files().await });
+    Ok(named)
 }

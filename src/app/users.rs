@@ -19,7 +19,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
     let failed = |error: StoreError| Fatal::new("the store", error);
-    let (now, entropy) = (SystemClock.now(), SystemEntropy);
+    let entropy = SystemEntropy;
     let ended = store
         .transaction(|tx| {
             let entropy = &entropy;
@@ -28,7 +28,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
                 for user in tx.users_named(who).await? {
                     let sessions = tx.sessions_of(&user.id).await?;
                     for session in &sessions {
-                        tx.end_session(&session.id, now, entropy).await?;
+                        tx.end_session(&session.id, entropy).await?;
                     }
                     ended.push((user, sessions.len()));
                 }

@@ -6,13 +6,15 @@ mod entropy;
 mod fingerprint;
 mod fold;
 mod ids;
+mod jump;
 mod seal;
 mod secret;
 
-pub use clock::{Clock, Duration, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, Duration, ManualClock, Moment, MonotonicTime, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use fold::fold;
 pub use ids::{Token, b64, b64_onto, client_id, pool_id, sha256, unb64, uuid, uuid_of};
+pub use jump::JumpDetector;
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
 pub use secret::Secret;

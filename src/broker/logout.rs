@@ -66,7 +66,7 @@ impl Broker {
     ) -> Result<Vec<Session>, LoginError> {
         // Anybody's issuer may use anybody's jti.
         let id = b64(sha256(format!("{}\n{}", told.issuer, told.jti)));
-        let (now, entropy, pool_id) = (self.clock.now(), &*self.entropy, &catalogue.pool.id);
+        let (entropy, pool_id) = (&*self.entropy, &catalogue.pool.id);
         self.store
             .transaction(|tx| {
                 let id = &id;
@@ -96,7 +96,7 @@ impl Broker {
                     };
                     let mut ended = Vec::new();
                     for session in sessions.into_iter().filter(meant) {
-                        tx.end_session(&session.id, now, entropy).await?;
+                        tx.end_session(&session.id, entropy).await?;
                         ended.push(session);
                     }
                     Ok(Ok(ended))
@@ -114,11 +114,10 @@ impl Broker {
 pub async fn end_session(
     tx: &mut Tx<'_>,
     sid: &str,
-    now: crate::base::Timestamp,
     entropy: &dyn crate::base::Entropy,
 ) -> crate::store::Result<Option<Ended>> {
     let Some(session) = tx.session(sid).await? else { return Ok(None) };
     let tokens = tx.provider_tokens(sid).await?;
-    tx.end_session(sid, now, entropy).await?;
+    tx.end_session(sid, entropy).await?;
     Ok(Some(Ended { session, tokens: tokens.map(|stored| stored.tokens) }))
 }

@@ -173,6 +173,17 @@ struct Entry {
     provider: Arc<dyn Provider>,
 }
 
+impl Entry {
+    /// Renews what is known of the provider, and logs what is wrong.
+    async fn refresh(&self) {
+        let name = &self.config.name;
+        match self.provider.refresh().await {
+            Ok(lines) => lines.iter().for_each(|line| tracing::warn!(provider = name, "{line}")),
+            Err(error) => tracing::warn!(provider = name, %error, "a provider does not answer"),
+        }
+    }
+}
+
 /// The broker of one user pool.
 pub struct Broker {
     store: Store,
@@ -239,12 +250,21 @@ impl Broker {
 
     /// Renews what is known of every provider, so that no login waits for it.
     pub async fn refresh(&self) {
-        for (name, entry) in self.providers.load_full().iter() {
-            match entry.provider.refresh().await {
-                Ok(lines) => lines.iter().for_each(|line| tracing::warn!(provider = name, "{line}")),
-                Err(error) => tracing::warn!(provider = name, %error, "a provider does not answer"),
-            }
+        for entry in self.providers.load_full().values() {
+            entry.refresh().await;
         }
+    }
+
+    /// Reads the files again that providers' settings name, such as SAML metadata.
+    pub async fn reread_files(&self) {
+        for entry in self.providers.load_full().values().filter(|entry| entry.provider.expire_files()) {
+            entry.refresh().await;
+        }
+    }
+
+    /// Has what providers publish fetched again, whatever its age.
+    pub fn distrust_cache(&self) {
+        self.providers.load().values().for_each(|entry| entry.provider.expire());
     }
 
     /// Sends a browser to the provider called `name`, with what was typed of who the person is.

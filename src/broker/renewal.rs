@@ -49,7 +49,7 @@ impl Broker {
     /// Where the store does not answer.
     pub async fn renew(&self, catalogue: &Catalogue, session_id: &str) -> Result<Vec<Change>, StoreError> {
         let heard = || vec![Change::Session(session_id.to_owned())];
-        let (begun, mut pause) = (self.clock.now(), ASK.0);
+        let (begun, mut pause) = (self.clock.monotonic(), ASK.0);
         loop {
             match self.take_turn(session_id).await? {
                 Turn::Mine(mine) => return self.renew_mine(catalogue, *mine).await,
@@ -57,8 +57,8 @@ impl Broker {
                 Turn::Impossible(why) => return self.end(session_id, None, why).await,
                 Turn::Elsewhere => {}
             }
-            while self.store.renewal_under_way(session_id, self.clock.now()).await? {
-                if self.clock.now().since(begun) > LEASE {
+            while self.store.renewal_under_way(session_id, self.clock.now(), LEASE).await? {
+                if self.clock.monotonic().since(begun) > LEASE {
                     return Err(StoreError::Timeout);
                 }
                 tokio::time::sleep(pause).await;
@@ -73,13 +73,17 @@ impl Broker {
         self.store
             .transaction(|tx| {
                 Box::pin(async move {
-                    let tokens = match tx.lease_provider_tokens(session_id, now, until).await? {
+                    let Some(session) = tx.session(session_id).await? else { return Ok(Turn::NotDue) };
+                    let entry = self.entry(&session.provider);
+                    // Of a provider that is not in the file any more, there is nothing to be asked.
+                    let interval =
+                        entry.as_ref().map_or(Duration::MAX, |entry| entry.config.renewal_interval());
+                    let tokens = match tx.lease_provider_tokens(session_id, now, until, interval).await? {
                         Lease::Taken(tokens) => tokens,
                         Lease::Elsewhere => return Ok(Turn::Elsewhere),
                         Lease::NotDue => return Ok(Turn::NotDue),
                     };
-                    let Some(session) = tx.session(session_id).await? else { return Ok(Turn::NotDue) };
-                    let Ok(entry) = self.entry(&session.provider) else {
+                    let Ok(entry) = entry else {
                         return Ok(Turn::Impossible("its provider is not in the file any more"));
                     };
                     let user = tx.user(&session.user_id).await?;
@@ -153,7 +157,7 @@ impl Broker {
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
                     tx.save_provider_tokens(sid, tokens, tokens.due_at(now), entropy).await?;
-                    tx.tell(&Change::Session(sid.to_owned()), now, entropy).await?;
+                    tx.tell(&Change::Session(sid.to_owned()), entropy).await?;
                     Ok(Some(user))
                 })
             })
@@ -188,7 +192,7 @@ impl Broker {
                         tx.save_provider_tokens(sid, tokens, now.plus(AGAIN), entropy).await?;
                     }
                     tx.postpone_provider_tokens(sid, now, now.plus(AGAIN)).await?;
-                    tx.tell(&Change::Session(sid.to_owned()), now, entropy).await
+                    tx.tell(&Change::Session(sid.to_owned()), entropy).await
                 })
             })
             .await?;
@@ -198,7 +202,7 @@ impl Broker {
     /// Ends a session for which its provider does not vouch any more, unless the lease by which that
     /// was found out is another's now.
     async fn end(&self, sid: &str, lease: Option<Timestamp>, why: &str) -> Result<Vec<Change>, StoreError> {
-        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let entropy = &*self.entropy;
         let ended = self
             .store
             .transaction(|tx| {
@@ -208,7 +212,7 @@ impl Broker {
                     {
                         return Ok(false);
                     }
-                    tx.end_session(sid, now, entropy).await
+                    tx.end_session(sid, entropy).await
                 })
             })
             .await?;

@@ -6,6 +6,7 @@ mod app_client;
 mod client;
 mod demands;
 mod email;
+mod files;
 mod header_template;
 mod identity_pool;
 mod issuer;
@@ -28,6 +29,7 @@ pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, SignedSecret};
 pub use demands::Demands;
+pub use files::{FileState, Files};
 pub use header_template::{HeaderTemplate, Piece, plain};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
@@ -36,7 +38,9 @@ pub use issuer::{KeySource, TrustedIssuer};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
-pub use preset::{ClientAuth, GroupList, PRESETS, Preset, Quirks, STANDARD, Speaks, Verified};
+pub use preset::{
+    ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Quirks, STANDARD, Speaks, Verified,
+};
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
 pub use reader::Environment;
@@ -84,6 +88,8 @@ pub struct Config {
     pub issuers: Vec<TrustedIssuer>,
     /// What is served, and from where.
     pub routes: Vec<Route>,
+    /// Every file that all this was read from or names, in the state before it was read.
+    pub files: Files,
 }
 
 /// Why there is no configuration.
@@ -116,9 +122,13 @@ impl Config {
     /// # Errors
     /// [`LoadError::Wrong`] carries every mistake of the file, each with its place and mend.
     pub fn load(file: &Path, environment: Environment<'_>) -> Result<Self, LoadError> {
+        let state = FileState::of(file);
         let text = std::fs::read_to_string(file).map_err(|e| LoadError::Unreadable(file.to_owned(), e))?;
         let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&text, &file.display().to_string(), folder, environment).map_err(LoadError::Wrong)
+        let config = Self::parse(&text, &file.display().to_string(), folder, environment);
+        let mut config = config.map_err(LoadError::Wrong)?;
+        config.files.insert(file.to_owned(), state);
+        Ok(config)
     }
 
     /// Reads and checks `text`, which stands in the file called `name` in `folder`.
@@ -131,7 +141,8 @@ impl Config {
         folder: &Path,
         environment: Environment<'_>,
     ) -> Result<Self, Mistakes> {
-        let source = Source { text, folder, environment, mistakes: RefCell::default() };
+        let source =
+            Source { text, folder, environment, files: RefCell::default(), mistakes: RefCell::default() };
         let (document, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
             source.wrong(error.span().unwrap_or(0..0), error.message(), "correct the TOML here");
@@ -143,7 +154,7 @@ impl Config {
         };
         let mut mistakes = source.mistakes.into_inner();
         match config {
-            Some(config) if mistakes.is_empty() => Ok(config),
+            Some(config) if mistakes.is_empty() => Ok(Self { files: source.files.into_inner(), ..config }),
             _ => {
                 mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
                 Err(Mistakes { file: name.to_owned(), mistakes })
@@ -283,6 +294,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         providers,
         issuers,
         routes,
+        files: Files::new(),
     })
 }
 

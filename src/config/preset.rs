@@ -58,6 +58,9 @@ pub enum ClientAuth {
     Post,
 }
 
+/// How long what a provider says of a person is relied on at most, unless its preset states another time.
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// By what an e-mail address counts as verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {

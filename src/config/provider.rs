@@ -3,9 +3,10 @@
 use super::address::identifier;
 use super::email::{canonical_domain, canonical_email};
 use super::oauth2::Endpoints;
-use super::preset::{PRESETS, Preset, Speaks, Verified};
+use super::preset::{DEFAULT_LIFETIME, PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
 use super::{Client, Issuer, OAuth2, Oidc, Saml};
+use crate::base::Duration;
 use std::collections::BTreeMap;
 
 /// An outside identity provider, and whom of its people to let in.
@@ -128,6 +129,16 @@ impl Provider {
             Kind::OAuth2(oauth2) => Some(&oauth2.client),
             Kind::Saml(_) => None,
         }
+    }
+
+    /// The longest time between two renewals of a session's tokens.
+    pub fn renewal_interval(&self) -> Duration {
+        let lifetime = match &self.kind {
+            Kind::Oidc(oidc) => oidc.quirks.lifetime,
+            Kind::OAuth2(oauth2) => oauth2.quirks.lifetime,
+            Kind::Saml(_) => None,
+        };
+        lifetime.unwrap_or(DEFAULT_LIFETIME)
     }
 
     /// Whether it sends browsers back by a form (OAuth 2.0 Form Post Response Mode).

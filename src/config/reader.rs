@@ -1,6 +1,7 @@
 //! Walking the parsed file. A reader never stops at a mistake: it notes it and goes on, so that
 //! one run tells all of them.
 
+use super::files::{FileState, Files};
 use super::mistake::Mistake;
 use crate::base::{Duration, Secret};
 use std::cell::RefCell;
@@ -20,6 +21,8 @@ pub(super) struct Source<'a> {
     pub text: &'a str,
     pub folder: &'a Path,
     pub environment: Environment<'a>,
+    /// Every file that has been named so far, in the state before it was read.
+    pub files: RefCell<Files>,
     pub mistakes: RefCell<Vec<Mistake>>,
 }
 
@@ -209,9 +212,12 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// A path, taken from the file's own folder where it is relative.
+    /// The path of a file to be read, taken from the file's own folder where it is relative. Whatever is named so is
+    /// watched for changes.
     pub fn path(&self) -> Option<PathBuf> {
-        self.string().map(|text| self.source.folder.join(text))
+        let path = self.source.folder.join(self.string()?);
+        self.source.files.borrow_mut().entry(path.clone()).or_insert_with(|| FileState::of(&path));
+        Some(path)
     }
 
     /// A string, or an array of strings; each as an item of its own.

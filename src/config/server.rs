@@ -174,7 +174,7 @@ pub enum StoreUrl {
 }
 
 /// Where state is kept, and how its secrets are sealed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
     /// Which engine, and where.
     pub url: StoreUrl,

@@ -46,7 +46,7 @@ pub async fn upsert(
         }
         if user.refresh(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
             tx.save_user(&user).await?;
-            tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
+            tx.tell(&Change::User(user.id.clone()), entropy).await?;
         }
         return Ok(user);
     }

@@ -45,11 +45,11 @@ pub async fn link(
     if let Some(both) = source.identities.iter().find(|account| of(account)) {
         return Ok(Err(LinkError::Both(both.provider.clone())));
     }
-    end_sessions(tx, source, now, entropy).await?;
+    end_sessions(tx, source, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
     tx.move_pool_identities(&source.id, &destination.id).await?;
     tx.remove_user(&source.id).await?;
-    tx.tell(&Change::User(source.id.clone()), now, entropy).await?;
+    tx.tell(&Change::User(source.id.clone()), entropy).await?;
     let linked = tx.user(&destination.id).await?.unwrap_or_else(|| destination.clone());
     changed(tx, linked, now, entropy).await.map(Ok)
 }
@@ -72,7 +72,7 @@ pub async fn unlink(
     if username(identity) == user.username {
         return Ok(Err(LinkError::NamedAfter));
     }
-    end_sessions(tx, user, now, entropy).await?;
+    end_sessions(tx, user, entropy).await?;
     tx.remove_identity(&user.pool_id, identity).await?;
     let mut left = user.clone();
     left.identities.retain(|other| other != identity);
@@ -80,9 +80,9 @@ pub async fn unlink(
     changed(tx, left, now, entropy).await.map(Ok)
 }
 
-async fn end_sessions(tx: &mut Tx<'_>, user: &User, now: Timestamp, entropy: &dyn Entropy) -> Result<()> {
+async fn end_sessions(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Result<()> {
     for session in tx.sessions_of(&user.id).await? {
-        tx.end_session(&session.id, now, entropy).await?;
+        tx.end_session(&session.id, entropy).await?;
     }
     Ok(())
 }
@@ -91,6 +91,6 @@ async fn changed(tx: &mut Tx<'_>, mut user: User, now: Timestamp, entropy: &dyn 
     user.version += 1;
     user.updated_at = now;
     tx.save_user(&user).await?;
-    tx.tell(&Change::User(user.id.clone()), now, entropy).await?;
+    tx.tell(&Change::User(user.id.clone()), entropy).await?;
     Ok(user)
 }

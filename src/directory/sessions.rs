@@ -74,11 +74,11 @@ pub async fn begin_session(
                 ..earlier
             };
             tx.save_authentication(&session).await?;
-            tx.tell(&Change::Session(session.id.clone()), now, entropy).await?;
+            tx.tell(&Change::Session(session.id.clone()), entropy).await?;
             return Ok(session);
         }
         Some(earlier) => {
-            tx.end_session(&earlier.id, now, entropy).await?;
+            tx.end_session(&earlier.id, entropy).await?;
         }
         None => {}
     }

@@ -303,7 +303,7 @@ async fn redeem(
                     Err(error) => return Ok(Err(error)),
                 };
                 if let Some(earlier) = earlier.filter(|earlier| *earlier != session.id) {
-                    tx.end_session(earlier, now, entropy).await?;
+                    tx.end_session(earlier, entropy).await?;
                 }
                 if earlier != Some(&session.id) {
                     tx.add_session_cookie(&SessionCookie {

@@ -118,6 +118,15 @@ impl Gateway {
         self.bearers.refresh().await;
     }
 
+    /// Has everything that was judged by the wall clock judged again: that has jumped.
+    pub fn distrust_caches(&self) {
+        self.pool.sessions.distrust_cache();
+        self.pool.access_tokens.revocations.distrust_cache();
+        self.pool.broker.distrust_cache();
+        self.bearers.distrust_cache();
+        self.guests.distrust_cache();
+    }
+
     /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes long where there are
     /// many of them.
     pub fn forget(&self) {

@@ -169,7 +169,7 @@ impl Forward {
     pub fn rewrite(&self, parts: &mut http::request::Parts) -> Result<()> {
         let Self { table, entry, incoming, server, .. } = self;
         let server = server.as_deref().map(Server::upstream);
-        let (route, now) = (&entry.route, incoming.received);
+        let (route, now) = (&entry.route, incoming.received.wall);
         headers::strip_request(&mut parts.headers, &table.reserved)?;
         // It was met here.
         parts.headers.remove(EXPECT);
@@ -233,7 +233,7 @@ impl Forward {
     /// Notes that a person sends something: on a stream that is use of the session; that it is open is not.
     pub fn is_used(&self, gateway: &Gateway) {
         if let (Some(_), Some(Principal::SignedIn(who))) = (&self.open, self.principal()) {
-            gateway.pool.sessions.touch(who, gateway.pool.clock.now());
+            gateway.pool.sessions.touch(who, gateway.pool.clock.monotonic());
         }
     }
 
@@ -248,7 +248,7 @@ impl Forward {
     fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
         self.pieces += 1;
         // The clock is not asked about the few pieces that nearly all messages come in.
-        let lasts = || gateway.pool.clock.now().since(self.incoming.received) > LONG;
+        let lasts = || gateway.pool.clock.monotonic().since(self.incoming.received.monotonic) > LONG;
         if self.open.is_none() && self.pieces > FEW && lasts() {
             self.watch(gateway, session);
         }

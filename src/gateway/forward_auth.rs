@@ -101,7 +101,7 @@ async fn judged(
         &entry.route,
         passed.identity.as_ref(),
         &table.catalogue,
-        asked.received,
+        asked.received.wall,
     );
     told.map_err(|error| {
         tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");

@@ -6,7 +6,7 @@ use super::framing::{self, MAX_HEAD_BYTES};
 use super::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use super::stop::Stop;
 use super::upstream::Exchange;
-use crate::base::Timestamp;
+use crate::base::Moment;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
@@ -39,7 +39,7 @@ pub enum Face {
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// When it came.
-    pub received: Timestamp,
+    pub received: Moment,
     /// The request's id, as log lines and answers carry it.
     pub request_id: String,
     /// The host it wants, in the one spelling.
@@ -72,7 +72,7 @@ impl Incoming {
         face: Face,
         catalogue: &Catalogue,
         request_id: String,
-        received: Timestamp,
+        received: Moment,
     ) -> Result<Self, Stop> {
         let header = session.req_header();
         let refuse = |failure: Failure, why: &str| {

@@ -109,7 +109,7 @@ pub async fn pass(
                 None if judged.identity_pool.config.guest_role.is_none() => return Err(sign_in()),
                 None => Box::pin(gateway.guest(session, incoming, catalogue, &judged.identity_pool)).await?,
             };
-            let now = incoming.received;
+            let now = incoming.received.wall;
             let refuse = |refusal: &Refusal<'_>| match &principal {
                 Principal::SignedIn(_) | Principal::Bearer(_) => {
                     under_policy::refuse(session, judged, &requested, &principal, refusal, now)

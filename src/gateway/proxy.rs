@@ -47,7 +47,7 @@ impl Door {
             self.face,
             &table.catalogue,
             gateway.request_id(),
-            gateway.pool.clock.now(),
+            gateway.pool.clock.moment(),
         )?;
         if forward_auth::asks(session, &incoming) {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);

@@ -8,6 +8,9 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// it was first asked in vain: whoever was away for long has not been asked about.
 const OUTAGE: Duration = Duration::from_secs(3600);
 
+/// How far the clock of the node that wrote a time may be ahead.
+const MAX_SKEW: Duration = Duration::from_secs(300);
+
 /// A provider's tokens (RFC 6749, section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderTokens {
@@ -69,6 +72,21 @@ pub enum Freshness {
 }
 
 impl RenewalTimes {
+    /// The times as they are to be read at `now`, where two renewals are `longest` apart at most. One that lies further
+    /// ahead was written by a clock that was wrong, and is due: otherwise a provider's refusal would go unnoticed for as
+    /// long as that clock was ahead.
+    pub fn corrected(self, now: Timestamp, longest: Duration) -> Self {
+        let failing_since = match self.failing_since {
+            Timestamp::NEVER => Timestamp::NEVER,
+            at => at.min(now),
+        };
+        match self.due_at {
+            Timestamp::NEVER => self,
+            due_at if due_at <= now.plus(longest).plus(MAX_SKEW) => Self { failing_since, ..self },
+            _ => Self { due_at: now, expires_at: now, failing_since },
+        }
+    }
+
     /// How things stand at `now`.
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         match () {
@@ -117,5 +135,19 @@ mod tests {
         assert_eq!(postponed.freshness(at(12_700)), Freshness::Lost);
         let never = RenewalTimes { due_at: Timestamp::NEVER, ..times };
         assert_eq!(never.freshness(at(9999)), Freshness::Fresh);
+    }
+
+    #[test]
+    fn times_that_only_a_wrong_clock_can_have_written_are_due() {
+        let at = Timestamp::from_seconds;
+        let times = |due, failing_since| RenewalTimes { due_at: due, expires_at: at(20_000), failing_since };
+        let hour = Duration::from_secs(3600);
+        let good = times(at(13_600), Timestamp::NEVER);
+        assert_eq!(good.corrected(at(10_000), hour), good);
+        let never = times(Timestamp::NEVER, Timestamp::NEVER);
+        assert_eq!(never.corrected(at(10_000), hour), never);
+        let ahead = times(at(17_200), at(17_100)).corrected(at(10_000), hour);
+        assert_eq!(ahead.freshness(at(10_000)), Freshness::Expired);
+        assert_eq!(ahead.freshness(at(13_600)), Freshness::Lost, "an outage lasts no longer for it");
     }
 }

@@ -89,10 +89,10 @@ pub async fn end_session(
     client: &str,
     sid: &str,
 ) -> Result<Option<Ended>, StoreError> {
-    let (now, entropy) = (pool.clock.now(), &*pool.entropy);
+    let entropy = &*pool.entropy;
     let ended = pool
         .store
-        .transaction(|tx| Box::pin(async move { broker::end_session(tx, sid, now, entropy).await }))
+        .transaction(|tx| Box::pin(async move { broker::end_session(tx, sid, entropy).await }))
         .await?;
     pool.sessions.hear(&[Change::Session(sid.to_owned())]);
     tracing::info!(target: "audit", event = "logout", request_id, client, sid);

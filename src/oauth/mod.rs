@@ -135,7 +135,7 @@ impl axum::response::IntoResponse for Reply {
 /// The principal whose pool cookie the request carries.
 async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
     let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    let principal = pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.now()).await;
+    let principal = pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await;
     principal.map_err(|error| unavailable(info, &error))
 }
 

@@ -3,7 +3,7 @@
 use super::ProviderError;
 use super::metadata::Document;
 use crate::base::{Duration, Secret, Timestamp, unb64};
-use crate::config::{Issuer, Verified};
+use crate::config::{DEFAULT_LIFETIME, Issuer, Verified};
 use crate::jose::NumericDate;
 use crate::model::ProviderTokens;
 use openidconnect::core::CoreIdToken;
@@ -15,8 +15,6 @@ pub const SKEW: Duration = Duration::from_secs(60);
 /// What is told of it, in seconds: less is common.
 const TOLD_SKEW: u64 = 5;
 
-/// How long what a provider says of a person counts at most, and where it does not say how long.
-pub const LIFETIME: Duration = Duration::from_secs(3600);
 /// A token that ends sooner is renewed no more often than this.
 const SHORTEST: Duration = Duration::from_secs(4);
 
@@ -129,7 +127,7 @@ pub fn granted(
 ) -> ProviderTokens {
     let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
     let id_token = id_token.map(|token| Secret::new(token.to_string()));
-    let of_token = || answer.expires_in().unwrap_or(LIFETIME).clamp(SHORTEST, LIFETIME);
+    let of_token = || answer.expires_in().unwrap_or(DEFAULT_LIFETIME).clamp(SHORTEST, DEFAULT_LIFETIME);
     ProviderTokens {
         access_token: Secret::new(answer.access_token().secret().as_str()),
         refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),

@@ -2,7 +2,7 @@
 
 use super::kept::{Kept, MAX_STALE, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
-use crate::base::{Clock, Duration, Timestamp};
+use crate::base::{Clock, Duration, MonotonicTime};
 use crate::config::{Config, KeySource, TrustedIssuer, is_safe};
 use crate::jose::JwkSet;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ impl IssuerKeys {
     }
 
     /// Whether the keys that count `now` are those of this digest.
-    pub fn are(&self, digest: &[u8; 32], now: Timestamp) -> bool {
+    pub fn are(&self, digest: &[u8; 32], now: MonotonicTime) -> bool {
         self.kept.has(now, |keys| keys.digest == *digest)
     }
 
@@ -88,6 +88,11 @@ impl IssuerKeys {
     /// Where they are not to be had.
     pub async fn after_unknown_key(&self) -> Result<Arc<JwkSet>, ProviderError> {
         self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
+    }
+
+    /// Has them fetched again at the next refresh, whatever their age.
+    pub fn expire(&self) {
+        self.kept.expire();
     }
 
     /// Fetches them again where they are old.

@@ -1,9 +1,10 @@
 //! What a provider publishes of itself, kept and fetched again.
 
 use super::ProviderError;
-use crate::base::{Clock, Duration, Timestamp};
+use crate::base::{Clock, Duration, MonotonicTime};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Mutex;
 
 /// How long a document counts that cannot be fetched again.
@@ -20,15 +21,19 @@ pub struct Kept<D> {
     /// Held during a fetch, so that many who wait for it cause one. Whoever is content with what is there
     /// does not wait.
     fetching: Mutex<()>,
+    /// Counts how often a document had to be fetched again whatever its age.
+    generation: AtomicU32,
 }
 
 struct Known<D> {
-    document: Option<(Arc<D>, Timestamp)>,
-    failed: Option<(ProviderError, Timestamp)>,
+    document: Option<(Arc<D>, MonotonicTime)>,
+    failed: Option<(ProviderError, MonotonicTime)>,
+    /// The value of [`Kept::generation`] when the fetch of the document began.
+    generation: u32,
 }
 
 impl<D> Known<D> {
-    fn within(&self, age: Duration, now: Timestamp) -> Option<&Arc<D>> {
+    fn within(&self, age: Duration, now: MonotonicTime) -> Option<&Arc<D>> {
         let (document, fetched) = self.document.as_ref()?;
         (now.since(*fetched) < age).then_some(document)
     }
@@ -37,18 +42,18 @@ impl<D> Known<D> {
 impl<D> Kept<D> {
     /// Nothing is known of `provider` yet but `document`, where it is there.
     pub fn new(provider: String, document: Option<D>, clock: Arc<dyn Clock>) -> Self {
-        let document = document.map(|document| (Arc::new(document), clock.now()));
-        let known = ArcSwap::from_pointee(Known { document, failed: None });
-        Self { provider, clock, known, fetching: Mutex::default() }
+        let document = document.map(|document| (Arc::new(document), clock.monotonic()));
+        let known = ArcSwap::from_pointee(Known { document, failed: None, generation: 0 });
+        Self { provider, clock, known, fetching: Mutex::default(), generation: AtomicU32::new(0) }
     }
 
     /// The document that is there now, as long as one counts; nobody waits for it.
     pub fn now(&self) -> Option<Arc<D>> {
-        self.known.load().within(MAX_STALE, self.clock.now()).cloned()
+        self.known.load().within(MAX_STALE, self.clock.monotonic()).cloned()
     }
 
     /// Whether the document is there that counts `now`, and is such a one. Asked for each request.
-    pub fn has(&self, now: Timestamp, is: impl FnOnce(&D) -> bool) -> bool {
+    pub fn has(&self, now: MonotonicTime, is: impl FnOnce(&D) -> bool) -> bool {
         self.known.load().within(MAX_STALE, now).is_some_and(|document| is(document))
     }
 
@@ -59,13 +64,13 @@ impl<D> Kept<D> {
         age: Duration,
         fetch: impl Future<Output = Result<D, ProviderError>>,
     ) -> Result<Arc<D>, ProviderError> {
-        if let Some(document) = self.known.load().within(age, self.clock.now()) {
-            return Ok(document.clone());
+        if let Some(document) = self.fresh(&self.known.load(), age, self.clock.monotonic()) {
+            return Ok(document);
         }
         let _fetching = self.fetching.lock().await;
-        let (known, now) = (self.known.load_full(), self.clock.now());
-        if let Some(document) = known.within(age, now) {
-            return Ok(document.clone());
+        let (known, now) = (self.known.load_full(), self.clock.monotonic());
+        if let Some(document) = self.fresh(&known, age, now) {
+            return Ok(document);
         }
         let stale = known.within(MAX_STALE, now).cloned();
         if let Some((error, at)) = &known.failed
@@ -73,21 +78,38 @@ impl<D> Kept<D> {
         {
             return stale.ok_or_else(|| error.clone());
         }
+        let generation = self.generation.load(Ordering::Acquire);
         let fetched = fetch.await;
         // What was asked for long ago was answered just now: whoever waited meanwhile need not ask again.
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         match fetched {
             Ok(document) => {
                 let document = Arc::new(document);
-                self.known.store(Arc::new(Known { document: Some((document.clone(), now)), failed: None }));
+                let fetched = Some((document.clone(), now));
+                self.known.store(Arc::new(Known { document: fetched, failed: None, generation }));
                 Ok(document)
             }
             Err(error) => {
                 tracing::warn!(provider = self.provider, %error, "the provider's metadata could not be had");
                 let failed = Some((error.clone(), now));
-                self.known.store(Arc::new(Known { document: known.document.clone(), failed }));
+                self.known.store(Arc::new(Known {
+                    document: known.document.clone(),
+                    failed,
+                    generation: known.generation,
+                }));
                 stale.ok_or(error)
             }
         }
+    }
+
+    /// Has the document fetched again at the next opportunity: what was judged by the wall clock when it was read, such as
+    /// a `validUntil`, was judged by a wrong one. Until then it is used as one that cannot be fetched.
+    pub fn expire(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn fresh(&self, known: &Known<D>, age: Duration, now: MonotonicTime) -> Option<Arc<D>> {
+        let current = || known.generation == self.generation.load(Ordering::Acquire);
+        known.within(age, now).filter(|_| age >= MAX_STALE || current()).cloned()
     }
 }

@@ -96,6 +96,11 @@ impl Metadata {
         self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
     }
 
+    /// Has the metadata fetched again, whatever its age.
+    pub fn expire(&self) {
+        self.kept.expire();
+    }
+
     async fn fetch(&self) -> Result<Published, ProviderError> {
         let unavailable = |why: String| ProviderError::Unavailable(why);
         // OpenID Connect Discovery 1.0, section 4: "any terminating / MUST be removed before appending".

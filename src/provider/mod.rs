@@ -241,6 +241,14 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Where that fails; what was known stays.
     async fn refresh(&self) -> Result<Vec<String>, ProviderError>;
+
+    /// Has what the provider publishes fetched again before it is next used, whatever its age.
+    fn expire(&self) {}
+
+    /// Has files that the configuration names read again before they are next used; answers whether there are any.
+    fn expire_files(&self) -> bool {
+        false
+    }
 }
 
 /// The provider that `config` speaks of; `own` is how a SAML provider knows us.

@@ -1,11 +1,11 @@
 //! OAuth 2.0, authorization code grant with PKCE, for providers whose API tells who a token speaks for.
 
 use super::backchannel::LogoutToken;
-use super::claims::{LIFETIME, granted, subject_of, tell_verified};
+use super::claims::{granted, subject_of, tell_verified};
 use super::client;
 use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
-use crate::config::{self, ClientAuth};
+use crate::config::{self, ClientAuth, DEFAULT_LIFETIME};
 use crate::model::{Identity, ProviderTokens};
 use ::oauth2::basic::{BasicClient, BasicTokenResponse};
 use ::oauth2::{
@@ -268,7 +268,7 @@ impl Provider for OAuth2 {
             .ok_or_else(|| ProviderError::invalid("refresh token", "there is none"))?;
         let now = self.clock.now();
         let tokens = match *refresh_token == tokens.access_token {
-            true => ProviderTokens { expires_at: now.plus(LIFETIME), ..tokens.clone() },
+            true => ProviderTokens { expires_at: now.plus(DEFAULT_LIFETIME), ..tokens.clone() },
             false => {
                 let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
                 let client = self.client()?;

@@ -1,9 +1,9 @@
 //! The feed by which nodes hear of each other's changes.
 
 use super::{Result, Store, Tx, within_deadline};
-use crate::base::{Duration, Entropy, Timestamp, uuid};
-use sqlx::Row;
+use crate::base::{Duration, Entropy, MonotonicTime, Timestamp, uuid};
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -44,9 +44,12 @@ impl Change {
     }
 }
 
-/// How far back every look at the feed reaches: a transaction that began earlier may commit later,
-/// and nodes' clocks differ.
+/// How far back every look at the feed reaches: a transaction that began earlier may commit later.
 const OVERLAP: Duration = Duration::from_secs(60);
+
+/// How far the database's clock may differ from the time that has passed here between two looks: it is slewed, and an answer
+/// takes up to the deadline. A larger difference is a jump, beyond which changes may have been missed.
+const MAX_DRIFT: Duration = Duration::from_secs(30);
 
 /// How long changes are kept; a node that was away for longer cannot know what it missed.
 pub(super) const KEPT: Duration = Duration::from_secs(3600);
@@ -55,22 +58,23 @@ pub(super) const KEPT: Duration = Duration::from_secs(3600);
 /// could go unheard for this long, and no longer.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
-/// One node's place in the feed.
+/// One node's place in the feed. Changes bear the time of the database's clock, and are looked for by it: what the clocks of
+/// the nodes show does not matter.
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: HashMap<String, Timestamp>,
-    /// Everything committed before this was heard of.
-    heard_at: Option<Timestamp>,
+    /// The last look: the database's clock, and this node's monotonic one.
+    last: Option<(Timestamp, MonotonicTime)>,
 }
 
 impl Feed {
-    /// The changes that this node has not seen, as of `now`: since it last heard, however long ago
-    /// that was.
+    /// The changes that this node has not seen: since its last look, however long ago that was. `at` is when this look begins.
     ///
     /// # Errors
     /// Where the store does not answer; the place in the feed stays.
-    pub async fn news(&mut self, store: &Store, now: Timestamp) -> Result<Vec<Change>> {
-        let since = self.heard_at.unwrap_or(now).min(now);
+    pub async fn news(&mut self, store: &Store, at: MonotonicTime) -> Result<Vec<Change>> {
+        let now = store.time().await?;
+        let since = self.last.map_or(now, |(since, _)| since).min(now);
         let horizon = since.minus(OVERLAP);
         let rows = within_deadline(async {
             let rows = sqlx::query("SELECT id, kind, subject, made_at FROM changes WHERE made_at >= $1")
@@ -89,7 +93,7 @@ impl Feed {
         // All are read before any counts as seen: an error must not swallow what came before it.
         let rows = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut news = Vec::new();
-        if now.since(since) >= KEPT / 2 {
+        if self.last.is_some_and(|last| may_have_missed(last, (now, at))) {
             news.push(Change::Everything);
         }
         for (id, made_at, change) in rows {
@@ -98,9 +102,17 @@ impl Feed {
             }
         }
         self.seen.retain(|_, made_at| *made_at >= horizon);
-        self.heard_at = Some(now);
+        self.last = Some((now, at));
         Ok(news)
     }
+}
+
+/// Whether changes may have come and gone between two looks, or lie where nobody looks.
+fn may_have_missed(last: (Timestamp, MonotonicTime), now: (Timestamp, MonotonicTime)) -> bool {
+    let (passed_there, passed_here) = (now.0.since(last.0), now.1.since(last.1));
+    passed_there.max(passed_here) >= KEPT / 2
+        || last.0 > now.0.plus(MAX_DRIFT)
+        || passed_there.abs_diff(passed_here) > MAX_DRIFT
 }
 
 impl Tx<'_> {
@@ -108,13 +120,14 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn tell(&mut self, change: &Change, now: Timestamp, entropy: &dyn Entropy) -> Result<()> {
+    pub async fn tell(&mut self, change: &Change, entropy: &dyn Entropy) -> Result<()> {
         let (kind, subject) = change.columns();
-        sqlx::query("INSERT INTO changes (id, kind, subject, made_at) VALUES ($1, $2, $3, $4)")
+        let now = self.dialect.now;
+        let insert = format!("INSERT INTO changes (id, kind, subject, made_at) VALUES ($1, $2, $3, {now})");
+        sqlx::query(AssertSqlSafe(insert))
             .bind(uuid(entropy))
             .bind(kind)
             .bind(&*subject)
-            .bind(now.millis())
             .execute(&mut *self.inner)
             .await?;
         Ok(())

@@ -24,13 +24,17 @@ pub use once::Once;
 pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
 
-use crate::base::{Duration, KeyRing};
+use crate::base::{Duration, KeyRing, Timestamp};
 use crate::config::StoreUrl;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyPool, Connection, Executor};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
 use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// How long one piece of work on the store may take.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -44,6 +48,8 @@ pub enum StoreError {
     Timeout,
     /// It answered with an error.
     Sql(sqlx::Error),
+    /// It can be read, and the last write failed.
+    NotWritable,
     /// What it holds cannot be read.
     Corrupt(String),
 }
@@ -71,6 +77,9 @@ impl std::fmt::Display for StoreError {
         match self {
             Self::Timeout => write!(f, "the store did not answer within {} s", DEADLINE.as_secs()),
             Self::Sql(error) => write!(f, "the store answered: {error}"),
+            Self::NotWritable => f.write_str(
+                "the last write to the store failed; help: see the log for its error, such as a full disk",
+            ),
             Self::Corrupt(what) => write!(f, "the store holds something unreadable: {what}"),
         }
     }
@@ -84,21 +93,105 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// A piece of work inside a transaction.
 pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
+/// What the two engines spell differently.
+struct Dialect {
+    begin: &'static str,
+    /// The engine's own clock, in milliseconds since the Unix epoch: one clock for all nodes.
+    now: &'static str,
+    connections: u32,
+    on_connect: &'static [&'static str],
+}
+
+const SQLITE: Dialect = Dialect {
+    // A deferred transaction that turns writer half-way can fail without ever waiting.
+    begin: "BEGIN IMMEDIATE",
+    now: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+    connections: 4,
+    on_connect: &[
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA busy_timeout = 5000",
+    ],
+};
+
+const POSTGRES: Dialect = Dialect {
+    begin: "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    now: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    connections: 10,
+    on_connect: &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
+};
+
 /// The state that outlives a process.
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
-    begin: &'static str,
+    dialect: &'static Dialect,
     ring: Arc<KeyRing>,
+    /// Whether the last write failed, of all clones of this store.
+    last_write_failed: Arc<AtomicBool>,
 }
 
 /// An open transaction. Nothing in it counts until [`Store::transaction`] commits it.
 ///
 /// `'a` is how long the work's surroundings live: it lets the work borrow from them.
 pub struct Tx<'a> {
-    inner: sqlx::Transaction<'static, Any>,
+    inner: OpenTransaction,
+    dialect: &'static Dialect,
     ring: Arc<KeyRing>,
     surroundings: PhantomData<&'a ()>,
+}
+
+/// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that succeeded: in
+/// whatever state a failed or an interrupted one leaves it, the next user would inherit that. sqlx's own transaction
+/// returns it and counts on a later rollback, which fails where SQLite has rolled back by itself, as on a full disk.
+struct OpenTransaction {
+    connection: PoolConnection<Any>,
+    ended: bool,
+}
+
+impl OpenTransaction {
+    async fn begin(pool: &AnyPool, statement: &'static str) -> Result<Self> {
+        let mut begun = Self { connection: pool.acquire().await?, ended: false };
+        begun.connection.execute(statement).await?;
+        Ok(begun)
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        let committed = self.connection.execute("COMMIT").await.map(drop).map_err(StoreError::from);
+        match &committed {
+            // That is how serializable transactions end often, and no reason to connect anew.
+            Err(error) if error.lost_a_race() => self.rollback().await,
+            committed => self.ended = committed.is_ok(),
+        }
+        committed
+    }
+
+    async fn rollback(&mut self) {
+        self.ended = self.connection.execute("ROLLBACK").await.is_ok();
+    }
+}
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Deref for OpenTransaction {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for OpenTransaction {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
 }
 
 impl Store {
@@ -129,32 +222,16 @@ impl Store {
 
     async fn connect(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Self> {
         sqlx::any::install_default_drivers();
-        let (address, connections, begin, on_connect): (String, _, _, &[&str]) = match url {
-            StoreUrl::Sqlite(path) => (
-                sqlite_address(path),
-                4,
-                // A deferred transaction that turns writer half-way can fail without ever waiting.
-                "BEGIN IMMEDIATE",
-                &[
-                    "PRAGMA journal_mode = WAL",
-                    "PRAGMA synchronous = FULL",
-                    "PRAGMA foreign_keys = ON",
-                    "PRAGMA busy_timeout = 5000",
-                ],
-            ),
-            StoreUrl::Postgres(url) => (
-                url.expose().to_owned(),
-                10,
-                "BEGIN ISOLATION LEVEL SERIALIZABLE",
-                &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
-            ),
+        let (address, dialect): (String, &'static Dialect) = match url {
+            StoreUrl::Sqlite(path) => (sqlite_address(path), &SQLITE),
+            StoreUrl::Postgres(url) => (url.expose().to_owned(), &POSTGRES),
         };
         let pool = AnyPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(dialect.connections)
             .acquire_timeout(DEADLINE)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    for statement in on_connect {
+                    for statement in dialect.on_connect {
                         connection.execute(*statement).await?;
                     }
                     Ok(())
@@ -162,7 +239,7 @@ impl Store {
             })
             .connect(&address)
             .await?;
-        Ok(Self { pool, begin, ring })
+        Ok(Self { pool, dialect, ring, last_write_failed: Arc::default() })
     }
 
     /// Runs `work` in a transaction and commits it. It may be run several times: what it does
@@ -186,26 +263,70 @@ impl Store {
                 }
             }
         };
-        within_deadline(attempts).await
+        let result = within_deadline(attempts).await;
+        match &result {
+            // What the work itself refuses says nothing of the store.
+            Err(StoreError::Corrupt(_)) => {}
+            Err(error) if error.lost_a_race() => {}
+            result => self.note_write(result.is_err()),
+        }
+        result
+    }
+
+    /// Runs a single statement that writes.
+    async fn write(&self, statement: sqlx::query::Query<'_, Any, sqlx::any::AnyArguments>) -> Result<()> {
+        let written = within_deadline(async { Ok(statement.execute(&self.pool).await.map(drop)?) }).await;
+        self.note_write(written.is_err());
+        written
+    }
+
+    fn note_write(&self, failed: bool) {
+        self.last_write_failed.store(failed, Ordering::Release);
     }
 
     async fn attempt<'a, T: Send>(
         &self,
         work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync),
     ) -> Result<T> {
-        let inner = self.pool.begin_with(self.begin).await?;
-        let mut tx = Tx { inner, ring: self.ring.clone(), surroundings: PhantomData };
-        let value = work(&mut tx).await?;
-        tx.inner.commit().await?;
-        Ok(value)
+        let begun = Instant::now();
+        let inner = OpenTransaction::begin(&self.pool, self.dialect.begin).await?;
+        let (dialect, ring) = (self.dialect, self.ring.clone());
+        let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
+        match work(&mut tx).await {
+            // A process that was stopped for a while must not commit what other nodes no longer look for in the feed.
+            Ok(_) if begun.elapsed() > DEADLINE => Err(StoreError::Timeout),
+            Ok(value) => tx.inner.commit().await.map(|()| value),
+            Err(error) => {
+                tx.inner.rollback().await;
+                Err(error)
+            }
+        }
     }
 
-    /// Whether the store answers now.
+    /// Whether the store can be read and written now: reading is tried, and of writing the last attempt tells. Every node
+    /// writes to `nodes` every five seconds.
     ///
     /// # Errors
-    /// Where it does not.
+    /// Where it cannot.
     pub async fn ping(&self) -> Result<()> {
-        within_deadline(async { Ok(self.pool.acquire().await?.ping().await?) }).await
+        within_deadline(async { Ok(self.pool.acquire().await?.ping().await?) }).await?;
+        match self.last_write_failed.load(Ordering::Acquire) {
+            true => Err(StoreError::NotWritable),
+            false => Ok(()),
+        }
+    }
+
+    /// The time by the database's own clock, which is the same for every node.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn time(&self) -> Result<Timestamp> {
+        within_deadline(async {
+            let query = AssertSqlSafe(format!("SELECT {}", self.dialect.now));
+            let now: i64 = sqlx::query_scalar(query).fetch_one(&self.pool).await?;
+            Ok(Timestamp::from_millis(now))
+        })
+        .await
     }
 
     /// Closes every connection, so that SQLite can tidy its files.

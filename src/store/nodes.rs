@@ -19,12 +19,12 @@ pub struct Node {
 }
 
 impl Store {
-    /// Says what `node` is at `now`.
+    /// Says what `node` is at `now`, by the database's clock.
     ///
     /// # Errors
     /// Where the store does not answer.
     pub async fn note_node(&self, node: &Node, now: Timestamp) -> Result<()> {
-        within_deadline(async {
+        self.write(
             sqlx::query(
                 "INSERT INTO nodes (id, name, version, catalogue, seen_at) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (id) DO UPDATE SET catalogue = excluded.catalogue, seen_at = excluded.seen_at",
@@ -33,15 +33,12 @@ impl Store {
             .bind(&node.name)
             .bind(&node.version)
             .bind(&node.catalogue)
-            .bind(now.millis())
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
+            .bind(now.millis()),
+        )
         .await
     }
 
-    /// The nodes that were there after `since`.
+    /// The nodes that were there after `since`, by the database's clock.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -68,10 +65,6 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn forget_node(&self, id: &str) -> Result<()> {
-        within_deadline(async {
-            sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id).execute(&self.pool).await?;
-            Ok(())
-        })
-        .await
+        self.write(sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id)).await
     }
 }

@@ -1,7 +1,7 @@
 //! The providers' tokens, sealed, and the lease by which one node at a time renews them.
 
 use super::{Result, Store, StoreError, Tx, within_deadline};
-use crate::base::{Entropy, KeyRing, Purpose, Secret, Timestamp};
+use crate::base::{Duration, Entropy, KeyRing, Purpose, Secret, Timestamp};
 use crate::model::{ProviderTokens, RenewalTimes};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
@@ -40,6 +40,12 @@ struct Plain<'a> {
     name_id: Option<std::borrow::Cow<'a, str>>,
 }
 
+/// Whether a lease until `until` is good at `now`. One that lasts longer than two of them was taken by a clock that was
+/// ahead, and would keep everybody from renewing until that time comes.
+fn is_leased(until: Timestamp, now: Timestamp, longest: Duration) -> bool {
+    now < until && until <= now.plus(longest * 2)
+}
+
 fn place(session_id: &str) -> String {
     format!("provider_tokens/{session_id}/sealed")
 }
@@ -75,17 +81,23 @@ pub(super) async fn load(
 }
 
 impl Store {
-    /// Until when somebody is renewing a session's tokens, where they are due at all: a look that costs
-    /// no writer anything.
+    /// Whether somebody is renewing a session's tokens, by a lease that is `longest` at most: a look that costs no writer
+    /// anything.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn renewal_under_way(&self, session_id: &str, now: Timestamp) -> Result<bool> {
+    pub async fn renewal_under_way(
+        &self,
+        session_id: &str,
+        now: Timestamp,
+        longest: Duration,
+    ) -> Result<bool> {
         within_deadline(async {
-            let query =
-                "SELECT 1 FROM provider_tokens WHERE session_id = $1 AND due_at <= $2 AND leased_until > $3";
-            let query = sqlx::query(query).bind(session_id).bind(now.millis()).bind(now.millis());
-            Ok(query.fetch_optional(&self.pool).await?.is_some())
+            let query = sqlx::query("SELECT leased_until FROM provider_tokens WHERE session_id = $1");
+            let Some(row) = query.bind(session_id).fetch_optional(&self.pool).await? else {
+                return Ok(false);
+            };
+            Ok(is_leased(Timestamp::from_millis(row.try_get("leased_until")?), now, longest))
         })
         .await
     }
@@ -140,7 +152,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Asks for the renewal of a session's tokens. Whoever gets it has until `until`.
+    /// Asks for the renewal of a session's tokens, which happens every `interval` at least. The lease ends at `until`.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -149,12 +161,13 @@ impl Tx<'_> {
         session_id: &str,
         now: Timestamp,
         until: Timestamp,
+        interval: Duration,
     ) -> Result<Lease> {
         let Some(stored) = self.provider_tokens(session_id).await? else { return Ok(Lease::NotDue) };
-        if now < stored.times.due_at {
+        if now < stored.times.corrected(now, interval).due_at {
             return Ok(Lease::NotDue);
         }
-        if now < stored.leased_until {
+        if is_leased(stored.leased_until, now, until.since(now)) {
             return Ok(Lease::Elsewhere);
         }
         sqlx::query("UPDATE provider_tokens SET leased_until = $2 WHERE session_id = $1")

@@ -5,16 +5,15 @@ use crate::base::{Entropy, Timestamp};
 use sqlx::Row;
 
 impl Store {
-    /// Every revoked token that would count still at `now`: its `jti`, and when it ends.
+    /// Every revoked token that has not been purged: its `jti`, and until when it is kept. Which of them have expired is not
+    /// asked, since the caller's clock may be ahead and be set back.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn revoked_tokens(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>> {
+    pub async fn revoked_tokens(&self) -> Result<Vec<(String, Timestamp)>> {
         let rows = within_deadline(async {
-            let rows = sqlx::query("SELECT jti, expires_at FROM revoked_tokens WHERE expires_at > $1")
-                .bind(now.millis())
-                .fetch_all(&self.pool)
-                .await?;
+            let rows =
+                sqlx::query("SELECT jti, expires_at FROM revoked_tokens").fetch_all(&self.pool).await?;
             Ok(rows)
         })
         .await?;
@@ -45,7 +44,6 @@ impl Tx<'_> {
         &mut self,
         jti: &str,
         expires_at: Timestamp,
-        now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
         sqlx::query(
@@ -56,6 +54,6 @@ impl Tx<'_> {
         .execute(&mut *self.inner)
         .await?;
         // Told each time: a node may have missed the last one.
-        self.tell(&Change::Token(jti.to_owned(), expires_at), now, entropy).await
+        self.tell(&Change::Token(jti.to_owned(), expires_at), entropy).await
     }
 }

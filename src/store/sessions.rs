@@ -188,14 +188,14 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn end_session(&mut self, id: &str, now: Timestamp, entropy: &dyn Entropy) -> Result<bool> {
+    pub async fn end_session(&mut self, id: &str, entropy: &dyn Entropy) -> Result<bool> {
         sqlx::query("DELETE FROM session_cookies WHERE session_id = $1")
             .bind(id)
             .execute(&mut *self.inner)
             .await?;
         let ended =
             sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
-        self.tell(&Change::Session(id.to_owned()), now, entropy).await?;
+        self.tell(&Change::Session(id.to_owned()), entropy).await?;
         Ok(ended.rows_affected() > 0)
     }
 }

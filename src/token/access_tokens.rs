@@ -108,13 +108,13 @@ impl AccessTokens {
         Ok(())
     }
 
-    /// Lets the keys' lives go on.
+    /// Lets the keys' lives go on, as [`KeyChain::turn`] does.
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
-    pub async fn turn(&self) -> Result<(), KeyChainError> {
+    pub async fn turn(&self, removes: bool) -> Result<(), KeyChainError> {
         match &*self.keys.load() {
-            Some(keys) => keys.chain.turn().await,
+            Some(keys) => keys.chain.turn(removes).await,
             None => Ok(()),
         }
     }

@@ -99,7 +99,7 @@ pub async fn redeem(
             // RFC 6749, section 4.1.2: "If an authorization code is used more than once, the
             // authorization server MUST deny the request and SHOULD revoke (when possible) all
             // tokens previously issued based on that authorization code."
-            tx.end_session(&row.session_id, now, entropy).await?;
+            tx.end_session(&row.session_id, entropy).await?;
             return Ok(Err(CodeError::Reused));
         }
     }

@@ -81,7 +81,7 @@ impl KeyChain {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, KeyChainError> {
-        let set = turn(purpose, algorithm, &store, clock.now(), &*entropy).await?;
+        let set = turn(purpose, algorithm, &store, clock.now(), &*entropy, true).await?;
         let purpose = purpose.to_owned();
         Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
     }
@@ -91,12 +91,14 @@ impl KeyChain {
         self.current.load_full()
     }
 
-    /// Lets the keys' lives go on: makes, takes up, retires and removes what is due.
+    /// Lets the keys' lives go on: makes, takes up and retires what is due; removes it where `removes`, which must not be
+    /// so after a jump of the clock.
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
-    pub async fn turn(&self) -> Result<(), KeyChainError> {
-        let set = turn(&self.purpose, self.algorithm, &self.store, self.clock.now(), &*self.entropy).await?;
+    pub async fn turn(&self, removes: bool) -> Result<(), KeyChainError> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let set = turn(&self.purpose, self.algorithm, &self.store, now, entropy, removes).await?;
         self.current.store(Arc::new(set));
         Ok(())
     }
@@ -108,6 +110,7 @@ async fn turn(
     store: &Store,
     now: Timestamp,
     entropy: &dyn Entropy,
+    removes: bool,
 ) -> Result<KeySet, KeyChainError> {
     let mut keys = store.signing_keys(purpose).await?;
     let newest = keys.last();
@@ -115,7 +118,9 @@ async fn turn(
         // Another algorithm is taken up by the next key, and one key at a time: nodes with different files would
         // make one after another.
         let signs = signing_index(&keys, now) + 1 == keys.len();
-        now >= key.created_at.plus(ROTATE) || (signs && key.algorithm != algorithm.name())
+        // One from the future was made by a clock that was ahead, and would put off the next for as long.
+        let is_implausible = key.created_at > now.plus(PENDING);
+        now >= key.created_at.plus(ROTATE) || is_implausible || (signs && key.algorithm != algorithm.name())
     };
     if newest.is_none_or(is_due) {
         let key = StoredKey {
@@ -132,7 +137,7 @@ async fn turn(
 
     let signing = signing_index(&keys, now);
     let oldest = oldest_published(&keys, signing, now);
-    if oldest > 0 {
+    if oldest > 0 && removes {
         let generation = keys[oldest].generation;
         store
             .transaction(|tx| {

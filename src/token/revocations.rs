@@ -1,25 +1,30 @@
 //! Which access tokens of the user pool were revoked (RFC 7009), as far as this node has heard.
 
-use crate::base::{Clock, Duration, Timestamp, sha256};
+use crate::base::{Clock, Duration, MonotonicTime, sha256};
 use crate::store::{Change, Result, SILENCE, Store};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Mutex;
 
-/// How often all of them are read again: a node whose clock is wrong may have told of one in a part of the feed at
-/// which nobody looks any more.
+/// How often all of them are read again, whatever the feed says.
 const READ_AGAIN: Duration = Duration::from_secs(300);
 
 /// Revoked tokens.
+///
+/// A token stays revoked until the store has purged it: no clock of this node decides about that, since a token that it
+/// takes for expired is good again once the clock is set back.
 pub struct Revocations {
     store: Store,
     clock: Arc<dyn Clock>,
-    /// By the digest of the `jti`, with the moment from which they need not be remembered.
-    known: RwLock<HashMap<u128, Timestamp>>,
+    /// The digests of the `jti`.
+    known: RwLock<HashSet<u128>>,
     /// How many these are. Most deployments have none: then a token is judged without looking for it.
     count: AtomicUsize,
+    /// A reading of the monotonic clock.
     heard_at: AtomicI64,
-    read_at: AtomicI64,
+    /// The same. Held while changes are taken over, so that none comes between reading all and replacing them.
+    read_at: Mutex<MonotonicTime>,
     /// Whether something was missed that only reading all of them again can tell.
     missed: AtomicBool,
 }
@@ -39,14 +44,14 @@ impl Revocations {
     /// # Errors
     /// Where the store does not answer.
     pub async fn open(store: Store, clock: Arc<dyn Clock>) -> Result<Self> {
-        let now = clock.now();
+        let now = clock.monotonic();
         let revocations = Self {
             store,
             clock,
             known: RwLock::default(),
             count: AtomicUsize::new(0),
             heard_at: AtomicI64::new(now.millis()),
-            read_at: AtomicI64::new(now.millis()),
+            read_at: Mutex::new(now),
             missed: AtomicBool::new(true),
         };
         revocations.hear(&[], now).await?;
@@ -57,61 +62,57 @@ impl Revocations {
     ///
     /// # Errors
     /// Why that is not known, or not so.
-    pub fn judge(&self, jti: &str, now: Timestamp) -> std::result::Result<(), NotCounted> {
-        if self.count.load(Ordering::Acquire) > 0 && self.read().contains_key(&key(jti)) {
+    pub fn judge(&self, jti: &str, now: MonotonicTime) -> std::result::Result<(), NotCounted> {
+        // What this lock guards is whole after every statement.
+        let known = || self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if self.count.load(Ordering::Acquire) > 0 && known().contains(&key(jti)) {
             return Err(NotCounted::Revoked);
         }
-        match now.millis() > self.heard_at.load(Ordering::Acquire) + SILENCE.as_millis() as i64 {
+        match now.since(MonotonicTime::from_millis(self.heard_at.load(Ordering::Acquire))) > SILENCE {
             true => Err(NotCounted::Unheard),
             false => Ok(()),
         }
+    }
+
+    /// Has all of them read again when changes are next taken over.
+    pub fn distrust_cache(&self) {
+        self.missed.store(true, Ordering::Release);
     }
 
     /// Takes over what `changes` speak of; `at` is the moment before which everything has been heard of then.
     ///
     /// # Errors
     /// Where the store is needed and does not answer: then nothing counts as heard, now or the next time, until it does.
-    pub async fn hear(&self, changes: &[Change], at: Timestamp) -> Result<()> {
-        let now = self.clock.now();
+    pub async fn hear(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
+        let mut read_at = self.read_at.lock().await;
+        let now = self.clock.monotonic();
         if changes.contains(&Change::Everything) {
-            self.missed.store(true, Ordering::Release);
+            self.distrust_cache();
         }
-        let token = |change: &Change| match change {
-            Change::Token(jti, over) => Some((key(jti), *over)),
+        let of_token = |change: &Change| match change {
+            Change::Token(jti, _) => Some(key(jti)),
             _ => None,
         };
-        self.remember(changes.iter().filter_map(token), now);
-        let age = now.millis() - self.read_at.load(Ordering::Acquire);
-        if self.missed.load(Ordering::Acquire) || age >= READ_AGAIN.as_millis() as i64 {
-            let all = self.store.revoked_tokens(now).await?;
-            self.remember(all.into_iter().map(|(jti, over)| (key(&jti), over)), now);
-            let mut known = self.write();
-            known.retain(|_, over| *over > now);
-            self.count.store(known.len(), Ordering::Release);
-            drop(known);
-            self.read_at.store(now.millis(), Ordering::Release);
-            self.missed.store(false, Ordering::Release);
+        let revoked: Vec<u128> = changes.iter().filter_map(of_token).collect();
+        if !revoked.is_empty() {
+            self.write(|known| known.extend(revoked));
+        }
+        let missed = self.missed.swap(false, Ordering::AcqRel);
+        if missed || now.since(*read_at) >= READ_AGAIN {
+            let all = self.store.revoked_tokens().await;
+            // Whatever was heard before was committed before, and is among them.
+            let all = all.inspect_err(|_| self.distrust_cache())?;
+            self.write(|known| *known = all.iter().map(|(jti, _)| key(jti)).collect());
+            *read_at = now;
         }
         self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
         Ok(())
     }
 
-    fn remember(&self, revoked: impl Iterator<Item = (u128, Timestamp)>, now: Timestamp) {
-        let mut revoked = revoked.filter(|(_, over)| *over > now).peekable();
-        if revoked.peek().is_some() {
-            let mut known = self.write();
-            known.extend(revoked);
-            self.count.store(known.len(), Ordering::Release);
-        }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<u128, Timestamp>> {
-        // What this lock guards is whole after every statement.
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<u128, Timestamp>> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self, change: impl FnOnce(&mut HashSet<u128>)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        self.count.store(known.len(), Ordering::Release);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::support::parties::Postgres;
 use narthex::base::{
-    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, OpenError, Secret, SystemEntropy,
-    Timestamp, Token, uuid,
+    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, MonotonicTime, OpenError, Secret,
+    SystemEntropy, Timestamp, Token, uuid,
 };
 use narthex::catalogue::IdentityPool;
 use narthex::config::{SessionLimits, StoreUrl};
@@ -256,8 +256,7 @@ async fn a_session_is_found_by_its_cookies_until_it_ends(engine: Engine) {
     let seen = store.session_by_cookie(&app.hash()).await.unwrap().unwrap().session.last_seen_at;
     assert_eq!(seen, now().plus(Duration::from_secs(60)), "the last use never moves back");
     let id = session.id.as_str();
-    let end =
-        || store.transaction(|tx| Box::pin(async move { tx.end_session(id, now(), &SystemEntropy).await }));
+    let end = || store.transaction(|tx| Box::pin(async move { tx.end_session(id, &SystemEntropy).await }));
     assert!(end().await.unwrap());
     assert!(!end().await.unwrap());
     for token in [&pool, &app] {
@@ -384,30 +383,44 @@ async fn a_login_attempt_is_used_once(engine: Engine) {
 async fn changes_are_heard_once_by_every_node(engine: Engine) {
     let store = engine.open().await;
     let (mut one, mut two) = (Feed::default(), Feed::default());
-    let tell = |id: &'static str, at: Timestamp| {
-        let store = &store;
+    let tell = |id: &'static str, pause: Duration| {
+        let store = store.clone();
         async move {
-            let change = Change::Session(id.into());
-            let change = &change;
-            store
-                .transaction(|tx| Box::pin(async move { tx.tell(change, at, &SystemEntropy).await }))
-                .await
-                .unwrap();
+            let change = &Change::Session(id.into());
+            let tell = store.transaction(|tx| {
+                Box::pin(async move {
+                    tx.tell(change, &SystemEntropy).await?;
+                    tokio::time::sleep(pause).await;
+                    Ok(())
+                })
+            });
+            tell.await.unwrap();
         }
     };
-    tell("a", now()).await;
-    assert_eq!(one.news(&store, now()).await.unwrap(), [Change::Session("a".into())]);
-    assert!(one.news(&store, now()).await.unwrap().is_empty());
-    // Committed late, by a node whose clock is behind: still heard.
-    tell("b", now().minus(Duration::from_secs(30))).await;
-    assert_eq!(one.news(&store, now()).await.unwrap(), [Change::Session("b".into())]);
-    assert_eq!(two.news(&store, now()).await.unwrap().len(), 2);
-    // A node that was away hears what it missed, and knows when that may not be all.
-    let later = now().plus(Duration::from_secs(1200));
-    tell("c", now().plus(Duration::from_secs(300))).await;
-    assert_eq!(one.news(&store, later).await.unwrap(), [Change::Session("c".into())]);
-    let much_later = later.plus(Duration::from_secs(3600));
-    assert_eq!(one.news(&store, much_later).await.unwrap(), [Change::Everything]);
+    let begun = MonotonicTime::from_millis(0);
+    tell("a", Duration::ZERO).await;
+    assert_eq!(one.news(&store, begun).await.unwrap(), [Change::Session("a".into())]);
+    assert!(one.news(&store, begun).await.unwrap().is_empty());
+    // Committed after a look at the feed that it is older than: still heard.
+    let late = tokio::spawn(tell("b", Duration::from_millis(300)));
+    while !late.is_finished() {
+        one.news(&store, begun).await.unwrap().into_iter().for_each(|change| {
+            assert_eq!(change, Change::Session("b".into()));
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    late.await.unwrap();
+    one.news(&store, begun).await.unwrap();
+    assert_eq!(two.news(&store, begun).await.unwrap().len(), 2);
+    // A node that was away knows that what it finds may not be all, and so does one by whose own clock too much has passed,
+    // or that finds the database's clock elsewhere than it must be by now.
+    tell("c", Duration::ZERO).await;
+    let later = begun.plus(Duration::from_secs(3600));
+    assert_eq!(one.news(&store, later).await.unwrap(), [Change::Everything, Change::Session("c".into())]);
+    let heard = two.news(&store, begun.plus(Duration::from_secs(29))).await.unwrap();
+    assert_eq!(heard, [Change::Session("c".into())]);
+    let drifted = begun.plus(Duration::from_secs(60));
+    assert_eq!(two.news(&store, drifted).await.unwrap(), [Change::Everything]);
 }
 
 async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
@@ -474,11 +487,11 @@ async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
     let (one, two) = tokio::join!(open(), open());
     let (one, two) = (one.unwrap(), two.unwrap());
     let first = one.current().signing.kid().to_owned();
-    two.turn().await.unwrap();
+    two.turn(true).await.unwrap();
     assert_eq!(two.current().signing.kid(), first, "two nodes agree");
     let hours = async |hours: u64| {
         clock.advance(Duration::from_secs(hours * 3600));
-        one.turn().await.unwrap();
+        one.turn(true).await.unwrap();
         let keys = one.current();
         (
             keys.signing.kid().to_owned(),
@@ -511,7 +524,7 @@ async fn another_algorithm_is_taken_up_as_a_new_key_is(engine: Engine) {
     // A node with another file makes none before that one signs.
     assert_eq!(names(&open(Algorithm::Es256).await.unwrap()), ("RS256", vec!["EdDSA", "RS256"]));
     clock.advance(Duration::from_secs(24 * 3600));
-    chain.turn().await.unwrap();
+    chain.turn(true).await.unwrap();
     assert_eq!(names(&chain), ("EdDSA", vec!["EdDSA", "RS256"]));
 }
 
@@ -523,28 +536,28 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
         store
             .transaction(|tx| {
                 let jti = jti.to_owned();
-                Box::pin(async move { tx.revoke_token(&jti, until, now(), &SystemEntropy).await })
+                Box::pin(async move { tx.revoke_token(&jti, until, &SystemEntropy).await })
             })
             .await
             .unwrap();
     };
     revoke("before").await;
     let known = Revocations::open(store.clone(), clock.clone()).await.unwrap();
-    let judge = |jti: &str| known.judge(jti, clock.now()).err();
+    let judge = |jti: &str| known.judge(jti, clock.monotonic()).err();
     assert_eq!((judge("before"), judge("good")), (Some(NotCounted::Revoked), None));
     let mut feed = Feed::default();
-    feed.news(&store, now()).await.unwrap();
+    feed.news(&store, clock.monotonic()).await.unwrap();
     revoke("heard").await;
     revoke("heard").await;
-    let news = feed.news(&store, now()).await.unwrap();
+    let news = feed.news(&store, clock.monotonic()).await.unwrap();
     let until = now().plus(Duration::from_secs(600));
     assert_eq!(news, vec![Change::Token("heard".into(), until); 2], "it is told each time");
-    known.hear(&news, now()).await.unwrap();
+    known.hear(&news, clock.monotonic()).await.unwrap();
     assert_eq!((judge("heard"), judge("before")), (Some(NotCounted::Revoked), Some(NotCounted::Revoked)));
     // What was missed is read again.
     revoke("missed").await;
     assert_eq!(judge("missed"), None);
-    known.hear(&[Change::Everything], now()).await.unwrap();
+    known.hear(&[Change::Everything], clock.monotonic()).await.unwrap();
     assert_eq!(judge("missed"), Some(NotCounted::Revoked));
     // What nobody told of is found after a while.
     revoke("untold").await;
@@ -552,10 +565,10 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     assert_eq!(judge("good"), None);
     clock.advance(Duration::from_millis(1));
     assert_eq!((judge("good"), judge("heard")), (Some(NotCounted::Unheard), Some(NotCounted::Revoked)));
-    known.hear(&[], clock.now()).await.unwrap();
+    known.hear(&[], clock.monotonic()).await.unwrap();
     assert_eq!((judge("good"), judge("untold")), (None, None));
     clock.advance(Duration::from_secs(240));
-    known.hear(&[], clock.now()).await.unwrap();
+    known.hear(&[], clock.monotonic()).await.unwrap();
     assert_eq!(judge("untold"), Some(NotCounted::Revoked));
     // After their end they are forgotten.
     let limits = LIMITS;
@@ -563,6 +576,9 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     assert!(store.is_revoked("heard").await.unwrap());
     store.purge(limits, later).await.unwrap();
     assert!(!store.is_revoked("heard").await.unwrap());
+    assert_eq!(judge("heard"), Some(NotCounted::Revoked), "the store tells when that is");
+    known.hear(&[Change::Everything], clock.monotonic()).await.unwrap();
+    assert_eq!(judge("heard"), None);
 }
 
 async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine: Engine) {

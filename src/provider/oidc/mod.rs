@@ -341,4 +341,8 @@ impl Provider for OpenId {
         // A key of ours that cannot sign is to be told before somebody wants in.
         self.client(&published.document, None).map(|_| Vec::new())
     }
+
+    fn expire(&self) {
+        self.metadata.expire();
+    }
 }

@@ -327,4 +327,17 @@ impl Provider for Saml {
         let known = self.metadata().await?;
         Ok(warnings(&known, self.clock.now()))
     }
+
+    fn expire(&self) {
+        self.kept.expire();
+    }
+
+    fn expire_files(&self) -> bool {
+        let config::Saml { metadata, metadata_certificate, .. } = &self.settings;
+        let has_files = matches!(metadata, MetadataSource::File(_)) || metadata_certificate.is_some();
+        if has_files {
+            self.kept.expire();
+        }
+        has_files
+    }
 }
