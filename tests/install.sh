@@ -40,6 +40,8 @@ test)
   ls /usr/share/simplesamlphp/www >/dev/null 2>&1 || need simplesamlphp simplesamlphp simplesamlphp simplesamlphp
   need haproxy haproxy haproxy haproxy
   need caddy caddy caddy caddy
+  need prlimit util-linux util-linux util-linux
+  need faketime faketime libfaketime libfaketime
   need slowhttptest slowhttptest slowhttptest slowhttptest
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql postgresql-server postgresql
   ;;

@@ -8,7 +8,7 @@ use crate::config::{Config, FileState, Files};
 use crate::gateway;
 use crate::provider::unusable_key_files;
 use crate::store::Change;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -36,23 +36,45 @@ fn look_at(files: &Files) -> Files {
     files.keys().map(|path| (path.clone(), FileState::of(path))).collect()
 }
 
-/// The names of the files that differ between `before` and `now`, for the log.
-fn changed(before: &Files, now: &Files) -> String {
-    let differs = now.iter().filter(|(path, state)| before.get(*path) != Some(*state));
-    differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
+/// The files that are watched.
+struct Watched {
+    /// As they were when they were last read.
+    known: Files,
+    /// As they were at the last look.
+    seen: Files,
+    /// Whether they are read again though nothing has changed.
+    again: bool,
 }
 
-/// Watches `file` and whatever it names until `shutdown` says so. A change is taken up once the files have stayed as they
-/// are between two looks: one that is being written is not read half. While something is wrong it is tried again and
+impl Watched {
+    fn new(files: Files, again: bool) -> Self {
+        Self { known: files.clone(), seen: files, again }
+    }
+
+    /// Whether the files, which are as `now` says, are to be read. They are once they have stayed so between two looks: one
+    /// that is being written is not read half.
+    fn is_due(&mut self, now: Files) -> bool {
+        let is_settled = self.seen == now;
+        self.seen = now;
+        is_settled && (self.again || self.seen != self.known)
+    }
+
+    /// The names of the files that have changed, for the log.
+    fn changed(&self) -> String {
+        let differs = self.seen.iter().filter(|(path, state)| self.known.get(*path) != Some(*state));
+        differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Watches `file` and whatever it names until `shutdown` says so. While something is wrong it is tried again and
 /// again, since what would mend it may be a file that is not known yet; it is told once.
-pub async fn watch(app: Arc<App>, file: std::path::PathBuf, mut shutdown: watch::Receiver<bool>) {
+pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
         return;
     };
-    let mut known = app.pool.current.load().config.files.clone();
-    let mut seen = known.clone();
-    let (mut wrong, mut again): (Option<String>, bool) = (None, false);
+    let mut watched = Watched::new(app.pool.current.load().config.files.clone(), false);
+    let mut wrong: Option<String> = None;
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         let asked = tokio::select! {
@@ -60,29 +82,25 @@ pub async fn watch(app: Arc<App>, file: std::path::PathBuf, mut shutdown: watch:
             _ = hangup.recv() => true,
             _ = shutdown.changed() => return,
         };
-        let before = std::mem::replace(&mut seen, look_at(&known));
-        let is_settled = seen == before;
-        let is_due = seen != known || wrong.is_some() || again;
-        if !asked && !(is_due && is_settled) {
+        let is_due = watched.is_due(look_at(&watched.known));
+        if !asked && !is_due {
             continue;
         }
-        let files = changed(&known, &seen);
-        again = false;
+        let files = watched.changed();
         match reload(&app, &file, &files).await {
             Ok(named) => {
-                known = named;
-                seen = look_at(&known);
+                watched = Watched::new(named, false);
                 wrong = None;
             }
-            Err(NotReloaded::StillChanging) => again = true,
+            Err(NotReloaded::StillChanging) => watched.again = true,
             Err(NotReloaded::Wrong(why)) => {
                 if asked || wrong.as_ref() != Some(&why) {
                     tracing::error!(target: "audit", event = "reload_failed", files, error = why, "the old configuration stays");
                 }
-                known.clone_from(&seen);
+                watched = Watched::new(watched.seen, true);
                 wrong = Some(why);
             }
-        };
+        }
     }
 }
 
@@ -141,4 +159,32 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     let broker = app.pool.broker.clone();
     tokio::spawn(async move { broker.reread_files().await });
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_read_once_it_has_stayed_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        let write = |text: &str| std::fs::write(&secret, text).unwrap();
+        write("old");
+        let look = || Files::from([(secret.clone(), FileState::of(&secret))]);
+        let mut watched = Watched::new(look(), false);
+        assert!(!watched.is_due(look()));
+        for piece in ["n", "ne", "new-", "new-secret"] {
+            write(piece);
+            assert!(!watched.is_due(look()), "{piece} may be half of it");
+        }
+        assert!(watched.is_due(look()));
+        assert_eq!(watched.changed(), secret.display().to_string());
+        // What was wrong is tried again, and not while it changes.
+        let mut watched = Watched::new(look(), true);
+        assert!(watched.is_due(look()));
+        write("corrected");
+        assert!(!watched.is_due(look()));
+        assert!(watched.is_due(look()));
+    }
 }

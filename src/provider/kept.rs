@@ -113,3 +113,32 @@ impl<D> Kept<D> {
         known.within(age, now).filter(|_| age >= MAX_STALE || current()).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ManualClock, Timestamp};
+
+    #[tokio::test]
+    async fn a_document_is_as_old_as_the_time_that_has_passed_and_is_fetched_again_once_it_is_expired() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
+        let hour = Duration::from_secs(3600);
+        let kept = Kept::new("corp".to_owned(), Some(1), clock.clone());
+        let get = async |answer| kept.newer_than(hour, async move { answer }).await.map(|document| *document);
+        let down = || Err(ProviderError::Unavailable("down".to_owned()));
+        clock.jump_forward(hour * 48);
+        assert_eq!(get(Ok(2)).await.unwrap(), 1, "no time has passed");
+        clock.jump_back(hour * 96);
+        clock.advance(hour);
+        assert_eq!(get(Ok(2)).await.unwrap(), 2, "though the clock shows less");
+        kept.expire();
+        assert_eq!(get(down()).await.unwrap(), 2, "what cannot be fetched is used on");
+        assert_eq!(get(Ok(3)).await.unwrap(), 2, "nor is it asked for without a pause");
+        clock.advance(MIN_INTERVAL);
+        assert_eq!(get(Ok(3)).await.unwrap(), 3);
+        assert_eq!(get(Ok(4)).await.unwrap(), 3);
+        clock.advance(MAX_STALE);
+        clock.jump_back(MAX_STALE);
+        assert!(get(down()).await.is_err());
+    }
+}

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 /// As chance makes them: with signs that mean something else in a form.
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
-const NEXT: &str = "the-one-that-follows-0123456789";
+pub const NEXT: &str = "the-one-that-follows-0123456789";
 
 /// A pool with three programs: one that may read and write, one that may read, and one that only asks about tokens.
-fn pool(algorithm: &str) -> String {
+pub fn pool(algorithm: &str) -> String {
     format!(
         "[[user_pool]]\nname = \"people\"\nsigning_algorithm = \"{algorithm}\"\n\
          [[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\", \"write\"]\n\
@@ -54,7 +54,7 @@ fn told(narthex: &Narthex, what: &str) -> String {
     line.unwrap_or_else(|| panic!("{what}: {text}")).to_owned()
 }
 
-fn post(narthex: &Narthex, endpoint: &str) -> RequestBuilder {
+pub fn post(narthex: &Narthex, endpoint: &str) -> RequestBuilder {
     Visitor::new(narthex).client.post(format!("{}/oauth2/{endpoint}", narthex.origin("auth")))
 }
 
@@ -65,13 +65,13 @@ fn ask(narthex: &Narthex, form: &[(&str, &str)]) -> RequestBuilder {
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 
 /// A token of the program that may read and write.
-async fn token(narthex: &Narthex) -> String {
+pub async fn token(narthex: &Narthex) -> String {
     let answer = ask(narthex, &[GRANT]).basic_auth("reporter", Some(NEXT)).send().await.unwrap();
     is(&answer, 200);
     answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn bring(narthex: &Narthex, token: &str) -> Response {
+pub async fn bring(narthex: &Narthex, token: &str) -> Response {
     let client = Visitor::new(narthex).client;
     client.get(format!("{}/", narthex.origin("app"))).bearer_auth(token).send().await.unwrap()
 }

@@ -1,11 +1,14 @@
 //! Changes without a restart.
 
+use crate::programs::{bring, post};
 use crate::support::certificates;
-use crate::support::narthex::NarthexBuilder;
+use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is};
+use serde_json::Value;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,4 +73,78 @@ async fn a_new_certificate_serves_the_next_handshake() {
     std::fs::write(&key, unrelated.stdout).unwrap();
     narthex.wait_for_log("certificates cannot be used");
     assert!(organization().contains("second"));
+}
+
+/// A folder as Kubernetes mounts a secret: the files are links into a folder that one link names.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    fn new(secret: &str) -> Self {
+        let mount = Self(tempfile::tempdir().unwrap());
+        mount.exchange("first", secret);
+        symlink("..data/secret", mount.0.path().join("secret")).unwrap();
+        mount
+    }
+
+    fn exchange(&self, version: &str, secret: &str) {
+        let folder = self.0.path();
+        std::fs::create_dir(folder.join(version)).unwrap();
+        std::fs::write(folder.join(version).join("secret"), secret).unwrap();
+        symlink(version, folder.join("..new")).unwrap();
+        std::fs::rename(folder.join("..new"), folder.join("..data")).unwrap();
+    }
+
+    fn file(&self) -> String {
+        self.0.path().join("secret").display().to_string()
+    }
+}
+
+/// Waits until a token is had by `secret`, and answers it.
+async fn token_by(narthex: &Narthex, secret: &str) -> String {
+    let begun = std::time::Instant::now();
+    loop {
+        let answer = asked_by(narthex, secret).await;
+        if answer.status() == 200 {
+            return answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+        }
+        assert!(begun.elapsed().as_secs() < 20, "{secret} is not taken");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+async fn asked_by(narthex: &Narthex, secret: &str) -> reqwest::Response {
+    let form = [("grant_type", "client_credentials")];
+    post(narthex, "token").basic_auth("reporter", Some(secret)).form(&form).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_exchanged_takes_effect_by_itself() {
+    const SECRETS: [&str; 3] =
+        ["first-of-the-secrets-012345", "second-of-the-secrets-01234", "third-of-the-secrets-012345"];
+    let (upstream, mount) = (Upstream::start().await, Mount::new(SECRETS[0]));
+    let pool = format!(
+        "[[user_pool]]\nname = \"people\"\n[[user_pool.resource_server]]\nidentifier = \"photos\"\nscopes = [\"read\"]\n\
+         [[user_pool.client]]\nname = \"reporter\"\nid = \"reporter\"\nsecret = {{ file = \"{}\" }}\n\
+         allowed_oauth_flows = [\"client_credentials\"]\nallowed_oauth_scopes = [\"photos/read\"]\n",
+        mount.file()
+    );
+    let narthex = NarthexBuilder::new().tables(&pool).route("app", upstream.port, "bearer = true").start();
+    is(&bring(&narthex, &token_by(&narthex, SECRETS[0]).await).await, 200);
+    mount.exchange("second", SECRETS[1]);
+    token_by(&narthex, SECRETS[1]).await;
+    is(&asked_by(&narthex, SECRETS[0]).await, 401);
+    let reloads = narthex.audit("reload");
+    assert_eq!(reloads.len(), 1);
+    assert_eq!(reloads[0]["files"], mount.file(), "the log names it");
+
+    // One that is empty for a while is told, with its name; the old one stays.
+    let written = mount.0.path().join("second/secret");
+    std::fs::write(&written, "").unwrap();
+    narthex.wait_for_log("holds nothing");
+    let failed = narthex.audit("reload_failed");
+    assert!(failed[0]["error"].as_str().unwrap().contains(&mount.file()), "{failed:?}");
+    is(&asked_by(&narthex, SECRETS[1]).await, 200);
+    std::fs::write(&written, SECRETS[2]).unwrap();
+    token_by(&narthex, SECRETS[2]).await;
+    is(&asked_by(&narthex, SECRETS[1]).await, 401);
 }

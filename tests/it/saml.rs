@@ -426,6 +426,31 @@ async fn a_key_may_change_during_use_and_one_that_is_gone_counts_no_longer_than_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_in_a_file_that_is_replaced_counts_at_once_and_a_bad_one_is_told() {
+    let upstream = Upstream::start().await;
+    let mut provider = SamlProvider::new("corp");
+    let narthex = narthex(&provider, upstream.port, OURS);
+    let (old, new) = (provider.key.clone(), SamlKey::make(provider.folder.path(), "new", &["rsa:2048"]));
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    let replace = |keys: &[&SamlKey]| {
+        let before = narthex.audit("reload").len();
+        provider.publish(keys);
+        wait_until("the reload", || narthex.audit("reload").len() > before);
+    };
+    replace(&[&new]);
+    is(&sign_in(&narthex, &provider).await.1, 400);
+    provider.key = new;
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    // Half of it, for a while: the last good one is used.
+    let text = std::fs::read_to_string(provider.metadata_file()).unwrap();
+    std::fs::write(provider.metadata_file(), &text[..text.len() / 2]).unwrap();
+    wait_until("it to be told", || narthex.log().contains("the provider's metadata could not be had"));
+    is(&sign_in(&narthex, &provider).await.1, 200);
+    provider.key = old;
+    is(&sign_in(&narthex, &provider).await.1, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metadata_that_nothing_could_be_judged_by_is_not_used() {
     let upstream = Upstream::start().await;
     let provider = SamlProvider::new("corp");

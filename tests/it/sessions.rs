@@ -270,6 +270,82 @@ async fn sessions_in_memory_are_refused_after_a_minute_of_silence() {
 }
 
 #[tokio::test]
+async fn no_jump_of_the_clock_makes_a_silent_store_count_for_longer_or_a_session_end() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
+    let app = app();
+    // Ahead and back, while the store is heard; then it is gone.
+    scene.clock.jump_forward(hours(2));
+    scene.sessions.heard(scene.clock.monotonic());
+    scene.clock.jump_back(hours(2));
+    scene.clock.advance(Duration::from_secs(60));
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
+    scene.clock.advance(Duration::from_secs(1));
+    for jump in [ManualClock::jump_back, ManualClock::jump_forward, ManualClock::jump_forward] {
+        let principal = scene.sessions.principal(&cookie, app.borrowed(), scene.clock.moment());
+        assert!(principal.await.is_err(), "a sign-out elsewhere may have gone unheard");
+        jump(&scene.clock, hours(2));
+    }
+    scene.clock.jump_back(hours(2));
+    scene.sessions.heard(scene.clock.monotonic());
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
+
+    // Idleness is what has passed, and not what the clock was set to: it neither ends for a jump nor is put off by one.
+    scene.clock.jump_forward(hours(2));
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "idle since a moment");
+    scene.clock.jump_back(hours(2));
+    scene.pass(61, &[]);
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "idle for an hour");
+}
+
+#[tokio::test]
+async fn a_cookie_that_a_wrong_clock_took_for_over_is_looked_up_again() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    scene.clock.jump_forward(Duration::from_secs(7200));
+    assert!(scene.who(&scene.sessions, &cookie).await.is_none());
+    scene.clock.jump_back(Duration::from_secs(7200));
+    scene.sessions.distrust_cache();
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some());
+}
+
+#[tokio::test]
+async fn an_assertion_is_not_sent_before_its_time_nor_after_half_its_life_by_either_clock() {
+    let scene = Scene::set().await;
+    let (_, cookie) = scene.sign_in("ann@example.com").await;
+    let (catalogue, minter) = (scene.under_policy().await, scene.minter().await);
+    let who = Principal::SignedIn(scene.who(&scene.sessions, &cookie).await.unwrap());
+    let (permit, route) = (policy::evaluate(Question::Public).unwrap(), catalogue.routes().next().unwrap());
+    let minted = || {
+        let data = minter.mint(&permit, &who, None, &catalogue, route, scene.clock.moment()).unwrap().data;
+        let claims = data.to_str().unwrap().split('.').nth(1).unwrap().to_owned();
+        let claims: serde_json::Value =
+            serde_json::from_slice(&narthex::base::unb64(&claims).unwrap()).unwrap();
+        (data, claims["iat"].as_i64().unwrap())
+    };
+    let first = minted();
+    assert!(minted() == first, "it is kept");
+    let second = Duration::from_secs(1);
+    scene.clock.jump_back(second);
+    let earlier = minted();
+    assert_eq!(earlier.1, first.1 - 1, "`iat` does not lie in the future");
+    scene.clock.jump_forward(Duration::from_secs(7200));
+    let ahead = minted();
+    assert_eq!(ahead.1, scene.clock.now().seconds());
+    scene.clock.jump_back(Duration::from_secs(7200));
+    assert_eq!(minted().1, scene.clock.now().seconds());
+    // A step back does not make it live longer.
+    let kept = minted();
+    scene.clock.advance(Duration::from_secs(149));
+    assert!(minted() == kept);
+    scene.clock.jump_back(Duration::from_secs(100));
+    scene.clock.advance(second);
+    assert!(minted() != kept);
+}
+
+#[tokio::test]
 async fn a_cookie_counts_where_it_was_set_and_only_unaltered() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;

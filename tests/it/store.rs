@@ -10,8 +10,8 @@ use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
 use narthex::identity::{Identities, Merged, merge_guest};
 use narthex::jose::Algorithm;
-use narthex::model::{CookieScope, Identity, Session, SessionCookie, User};
-use narthex::store::{Change, Feed, Once, Store};
+use narthex::model::{CookieScope, Identity, ProviderTokens, Session, SessionCookie, User};
+use narthex::store::{Change, Feed, Lease, Once, Store};
 use narthex::token::{self, CodeError, Grant, KeyChain, NotCounted, Revocations};
 use std::sync::Arc;
 
@@ -80,6 +80,8 @@ on_both_engines! {
     changes_are_heard_once_by_every_node
     what_is_over_is_purged_and_nothing_else
     a_failed_transaction_leaves_nothing
+    a_connection_that_was_left_in_a_transaction_is_used_by_nobody
+    a_renewal_that_a_wrong_clock_put_off_is_due
     two_first_sign_ins_of_one_person_make_one_user
     a_second_node_opens_the_same_store
     a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once
@@ -454,6 +456,76 @@ async fn a_failed_transaction_leaves_nothing(engine: Engine) {
         .await;
     assert!(failed.is_err());
     assert_eq!(store.count_rows().await.unwrap(), 0);
+}
+
+/// What a failed COMMIT, a cut-off request or a deadline leaves: more often than there are connections.
+async fn a_connection_that_was_left_in_a_transaction_is_used_by_nobody(engine: Engine) {
+    let store = engine.open().await;
+    for _ in 0..12 {
+        let store = store.clone();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let begun = std::sync::Mutex::new(Some(begun));
+        let cut_off = tokio::spawn(async move {
+            let begun = &begun;
+            store
+                .transaction(|tx| {
+                    Box::pin(async move {
+                        tx.use_once(Once::LoginAttempt, "id", now()).await?;
+                        begun.lock().unwrap().take().unwrap().send(()).unwrap();
+                        std::future::pending::<narthex::store::Result<()>>().await
+                    })
+                })
+                .await
+        });
+        has_begun.await.unwrap();
+        cut_off.abort();
+    }
+    for number in 0..12 {
+        let id = &number.to_string();
+        let first =
+            store.transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, id, now()).await }));
+        assert!(first.await.unwrap());
+    }
+    assert_eq!(store.count_rows().await.unwrap(), 12);
+    assert!(store.ping().await.is_ok());
+}
+
+async fn a_renewal_that_a_wrong_clock_put_off_is_due(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let id = &session(&store, &alice, None).await.id;
+    let (hour, lease, ahead) =
+        (Duration::from_secs(3600), Duration::from_secs(45), now().plus(Duration::from_secs(7200)));
+    let tokens = &ProviderTokens {
+        access_token: Secret::new("a"),
+        refresh_token: Some(Secret::new("r")),
+        id_token: None,
+        name_id: None,
+        expires_at: ahead.plus(hour),
+    };
+    let take = async |at: Timestamp| {
+        let take = store.transaction(|tx| {
+            Box::pin(async move { tx.lease_provider_tokens(id, at, at.plus(lease), hour).await })
+        });
+        take.await.unwrap()
+    };
+    let save = |due_at: Timestamp| {
+        store.transaction(move |tx| {
+            Box::pin(async move { tx.save_provider_tokens(id, tokens, due_at, &SystemEntropy).await })
+        })
+    };
+    // Due in an hour: of a node whose clock was ahead for two, that is three.
+    save(now().plus(hour)).await.unwrap();
+    assert!(matches!(take(now()).await, Lease::NotDue));
+    save(ahead.plus(hour)).await.unwrap();
+    assert!(matches!(take(now()).await, Lease::Taken(_)));
+    assert!(matches!(take(now()).await, Lease::Elsewhere));
+    assert!(store.renewal_under_way(id, now(), lease).await.unwrap());
+    // And a lease that was taken by that clock keeps nobody waiting for two hours.
+    save(now()).await.unwrap();
+    assert!(matches!(take(ahead).await, Lease::Taken(_)));
+    assert!(!store.renewal_under_way(id, now(), lease).await.unwrap());
+    assert!(matches!(take(now()).await, Lease::Taken(_)));
 }
 
 async fn a_second_node_opens_the_same_store(engine: Engine) {

@@ -13,7 +13,8 @@ pub struct NarthexBuilder {
     https: u16,
     public: (&'static str, &'static str),
     tables: String,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
+    under: Vec<&'static str>,
     certificates: Option<PathBuf>,
     listen: String,
     files: Vec<(&'static str, String)>,
@@ -28,6 +29,7 @@ impl NarthexBuilder {
             public: ("auth", ""),
             tables: String::new(),
             environment: Vec::new(),
+            under: Vec::new(),
             certificates: None,
             files: Vec::new(),
             listen: "trusted_proxies = [\"127.0.0.7\"]".to_owned(),
@@ -76,8 +78,14 @@ impl NarthexBuilder {
     }
 
     /// Sets a variable of its environment.
-    pub fn environment(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Has it started by another command, which gets it with its arguments.
+    pub fn under(mut self, command: &[&'static str]) -> Self {
+        self.under = command.to_vec();
         self
     }
 
@@ -129,6 +137,7 @@ impl NarthexBuilder {
         let mut narthex = Narthex {
             child: None,
             environment: self.environment,
+            under: self.under,
             folder,
             file,
             address: address.parse().unwrap(),
@@ -144,7 +153,8 @@ impl NarthexBuilder {
 /// A running Narthex.
 pub struct Narthex {
     child: Option<Child>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
+    under: Vec<&'static str>,
     folder: tempfile::TempDir,
     pub file: PathBuf,
     pub address: std::net::IpAddr,
@@ -168,11 +178,13 @@ impl Narthex {
 
     fn spawn(&mut self, more: &[&str]) {
         let log = std::fs::File::options().append(true).create(true).open(self.log_file()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+        let command: Vec<&str> = self.under.iter().copied().chain([env!("CARGO_BIN_EXE_narthex")]).collect();
+        let child = Command::new(command[0])
+            .args(&command[1..])
             .args(["run", "--config"])
             .arg(&self.file)
             .args(more)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,0 +1,146 @@
+//! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic one alone.
+
+use crate::programs::{NEXT, bring, pool, post, token};
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::parties::{OpenIdProvider, Postgres};
+use crate::support::process::wait_until;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::{Visitor, is};
+use reqwest::Method;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The wall clock of a process, which others of this machine do not share.
+struct WallClock {
+    folder: tempfile::TempDir,
+}
+
+impl WallClock {
+    fn new() -> Self {
+        let clock = Self { folder: tempfile::tempdir().unwrap() };
+        clock.set("+0");
+        clock
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("offset")
+    }
+
+    fn set(&self, offset: &str) {
+        // Replaced in one step: it is read at any time.
+        let new = self.folder.path().join("new");
+        std::fs::write(&new, format!("{offset}\n")).unwrap();
+        std::fs::rename(new, self.file()).unwrap();
+    }
+
+    /// Steps it to `offset` from the right time, and waits until `narthex` has noticed.
+    fn jump(&self, narthex: &Narthex, offset: &str) {
+        let before = narthex.audit("clock_jumped").len();
+        self.set(offset);
+        wait_until("the jump to be noticed", || narthex.audit("clock_jumped").len() > before);
+    }
+
+    /// Has what `builder` starts go by this clock.
+    fn rule(&self, builder: NarthexBuilder) -> NarthexBuilder {
+        builder
+            .environment("LD_PRELOAD", library().display().to_string())
+            .environment("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string())
+            .environment("FAKETIME_NO_CACHE", "1")
+            .environment("DONT_FAKE_MONOTONIC", "1")
+    }
+}
+
+/// libfaketime for programs of several threads, where distributions put it.
+fn library() -> PathBuf {
+    let of_architectures = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut folders = of_architectures.map(|entry| entry.path().join("faketime"));
+    let found = |folder: &Path| Some(folder.join("libfaketimeMT.so.1")).filter(|file| file.exists());
+    let library = folders.find_map(|folder| found(&folder)).or_else(|| found("/usr/lib64/faketime".as_ref()));
+    library.expect("libfaketime is installed: run through `make test`")
+}
+
+async fn revoke(narthex: &Narthex, token: &str) {
+    let revoke = post(narthex, "revoke").basic_auth("reporter", Some(NEXT)).form(&[("token", token)]);
+    is(&revoke.send().await.unwrap(), 200);
+}
+
+async fn wait_for_status(narthex: &Narthex, token: &str, status: u16) {
+    let begun = Instant::now();
+    while bring(narthex, token).await.status() != status {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never {status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_jump_of_the_wall_clock_lets_a_revoked_token_work_again() {
+    let (upstream, clock) = (Upstream::start().await, WallClock::new());
+    let builder = NarthexBuilder::new().tables(&pool("ES256")).route("app", upstream.port, "bearer = true");
+    let narthex = clock.rule(builder).start();
+    let (revoked, good, late) = (token(&narthex).await, token(&narthex).await, token(&narthex).await);
+    for token in [&revoked, &good, &late, &revoked, &good, &late] {
+        is(&bring(&narthex, token).await, 200);
+    }
+    revoke(&narthex, &revoked).await;
+    wait_for_status(&narthex, &revoked, 401).await;
+    for ahead in ["+7200", "+180000"] {
+        clock.jump(&narthex, ahead);
+        is(&bring(&narthex, &good).await, 401);
+        // Over by this clock, and to be revoked all the same.
+        revoke(&narthex, &late).await;
+        clock.set("+0");
+        let begun = Instant::now();
+        let jumps = narthex.audit("clock_jumped").len();
+        // From the very moment on at which it is set back, noticed or not.
+        while narthex.audit("clock_jumped").len() == jumps || begun.elapsed() < Duration::from_secs(4) {
+            is(&bring(&narthex, &revoked).await, 401);
+            is(&bring(&narthex, &late).await, 401);
+            assert!(begun.elapsed() < Duration::from_secs(20), "the jump is not noticed");
+        }
+        wait_for_status(&narthex, &good, 200).await;
+    }
+    // Issued by a clock that was ahead, it is not good before its time; the others are by a clock that is behind.
+    clock.jump(&narthex, "+7200");
+    let early = token(&narthex).await;
+    is(&bring(&narthex, &early).await, 200);
+    clock.jump(&narthex, "+0");
+    is(&bring(&narthex, &early).await, 401);
+    clock.jump(&narthex, "-7200");
+    is(&bring(&narthex, &revoked).await, 401);
+    clock.jump(&narthex, "+0");
+    is(&bring(&narthex, &good).await, 200);
+    is(&bring(&narthex, &revoked).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_hours_off_hears_of_a_sign_out_as_soon_as_any() {
+    let (upstream, clock) = (Upstream::start().await, WallClock::new());
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let builder = builder
+        .postgres(&Postgres::shared().database())
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "");
+    let one = builder.clone().start();
+    let two = clock.rule(one.share_authority(&builder)).start_at("127.0.0.2");
+    let app = format!("{}/", one.origin("app"));
+    for offset in ["+7200", "-7200"] {
+        let alice = Visitor::new(&one);
+        is(&alice.land(&app, "alice").await, 200);
+        clock.jump(&two, offset);
+        let elsewhere = alice.sent_to(&two);
+        is(&elsewhere.program(Method::GET, &app).await, 200);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+        let done = command.args(["users", "sign-out", "alice@corp.example", "--config"]).arg(&one.file);
+        assert!(done.output().unwrap().status.success());
+        let begun = Instant::now();
+        while elsewhere.program(Method::GET, &app).await.status() != 401 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "at {offset} nobody hears of it");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        is(&alice.program(Method::GET, &app).await, 401);
+        clock.jump(&two, "+0");
+        is(&elsewhere.program(Method::GET, &app).await, 401);
+    }
+}
