@@ -15,6 +15,7 @@ mod purge;
 mod revoked_tokens;
 mod sessions;
 mod settings;
+mod transaction;
 mod users;
 
 pub use changes::{Change, Feed, SILENCE};
@@ -23,23 +24,17 @@ pub use nodes::Node;
 pub use once::Once;
 pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
+pub use transaction::{Tx, Work};
 
 use crate::base::{Duration, KeyRing, Timestamp};
 use crate::config::StoreUrl;
 use sqlx::any::AnyPoolOptions;
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
-use std::pin::Pin;
+use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// How long one piece of work on the store may take.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// How often a transaction is run again that lost against another one.
-const ATTEMPTS: u32 = 6;
 
 /// Why the store did not do it.
 #[derive(Debug)]
@@ -90,9 +85,6 @@ impl std::error::Error for StoreError {}
 /// What a store method answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// A piece of work inside a transaction.
-pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
-
 /// What the two engines spell differently.
 struct Dialect {
     begin: &'static str,
@@ -130,68 +122,6 @@ pub struct Store {
     ring: Arc<KeyRing>,
     /// Whether the last write failed, of all clones of this store.
     last_write_failed: Arc<AtomicBool>,
-}
-
-/// An open transaction. Nothing in it counts until [`Store::transaction`] commits it.
-///
-/// `'a` is how long the work's surroundings live: it lets the work borrow from them.
-pub struct Tx<'a> {
-    inner: OpenTransaction,
-    dialect: &'static Dialect,
-    ring: Arc<KeyRing>,
-    surroundings: PhantomData<&'a ()>,
-}
-
-/// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that succeeded: in
-/// whatever state a failed or an interrupted one leaves it, the next user would inherit that. sqlx's own transaction
-/// returns it and counts on a later rollback, which fails where SQLite has rolled back by itself, as on a full disk.
-struct OpenTransaction {
-    connection: PoolConnection<Any>,
-    ended: bool,
-}
-
-impl OpenTransaction {
-    async fn begin(pool: &AnyPool, statement: &'static str) -> Result<Self> {
-        let mut begun = Self { connection: pool.acquire().await?, ended: false };
-        begun.connection.execute(statement).await?;
-        Ok(begun)
-    }
-
-    async fn commit(&mut self) -> Result<()> {
-        let committed = self.connection.execute("COMMIT").await.map(drop).map_err(StoreError::from);
-        match &committed {
-            // That is how serializable transactions end often, and no reason to connect anew.
-            Err(error) if error.lost_a_race() => self.rollback().await,
-            committed => self.ended = committed.is_ok(),
-        }
-        committed
-    }
-
-    async fn rollback(&mut self) {
-        self.ended = self.connection.execute("ROLLBACK").await.is_ok();
-    }
-}
-
-impl Drop for OpenTransaction {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-impl Deref for OpenTransaction {
-    type Target = AnyConnection;
-
-    fn deref(&self) -> &AnyConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for OpenTransaction {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.connection
-    }
 }
 
 impl Store {
@@ -240,67 +170,6 @@ impl Store {
             .connect(&address)
             .await?;
         Ok(Self { pool, dialect, ring, last_write_failed: Arc::default() })
-    }
-
-    /// Runs `work` in a transaction and commits it. It may be run several times: what it does
-    /// beside the transaction must bear that.
-    ///
-    /// # Errors
-    /// Whatever `work` answers, and what the store does; nothing of it counts then.
-    pub async fn transaction<'a, T: Send>(
-        &self,
-        work: impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync,
-    ) -> Result<T> {
-        let attempts = async {
-            let mut attempt = 1;
-            loop {
-                match self.attempt(&work).await {
-                    Err(error) if error.lost_a_race() && attempt < ATTEMPTS => {
-                        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
-                        attempt += 1;
-                    }
-                    result => return result,
-                }
-            }
-        };
-        let result = within_deadline(attempts).await;
-        match &result {
-            // What the work itself refuses says nothing of the store.
-            Err(StoreError::Corrupt(_)) => {}
-            Err(error) if error.lost_a_race() => {}
-            result => self.note_write(result.is_err()),
-        }
-        result
-    }
-
-    /// Runs a single statement that writes.
-    async fn write(&self, statement: sqlx::query::Query<'_, Any, sqlx::any::AnyArguments>) -> Result<()> {
-        let written = within_deadline(async { Ok(statement.execute(&self.pool).await.map(drop)?) }).await;
-        self.note_write(written.is_err());
-        written
-    }
-
-    fn note_write(&self, failed: bool) {
-        self.last_write_failed.store(failed, Ordering::Release);
-    }
-
-    async fn attempt<'a, T: Send>(
-        &self,
-        work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync),
-    ) -> Result<T> {
-        let begun = Instant::now();
-        let inner = OpenTransaction::begin(&self.pool, self.dialect.begin).await?;
-        let (dialect, ring) = (self.dialect, self.ring.clone());
-        let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
-        match work(&mut tx).await {
-            // A process that was stopped for a while must not commit what other nodes no longer look for in the feed.
-            Ok(_) if begun.elapsed() > DEADLINE => Err(StoreError::Timeout),
-            Ok(value) => tx.inner.commit().await.map(|()| value),
-            Err(error) => {
-                tx.inner.rollback().await;
-                Err(error)
-            }
-        }
     }
 
     /// Whether the store can be read and written now: reading is tried, and of writing the last attempt tells. Every node
