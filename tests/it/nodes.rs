@@ -216,3 +216,32 @@ async fn a_paused_database_is_noticed_and_sessions_in_memory_end_after_the_state
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_stopped_for_long_trusts_nothing_of_what_it_remembers() {
+    let scene = Scene::set(&Postgres::shared().database()).await;
+    let (app, alice) = (scene.app(), Visitor::new(&scene.nodes[0]));
+    is(&alice.land(&app, "alice").await, 200);
+    is(&alice.program(Method::GET, &app).await, 200);
+    scene.nodes[0].signal("STOP");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
+    let done =
+        command.args(["users", "sign-out", "alice@corp.example", "--config"]).arg(&scene.nodes[1].file);
+    assert!(done.output().unwrap().status.success());
+    // Longer than what is remembered counts without a word from the database.
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    // It is there before anything else that the node does.
+    let first = tokio::spawn({
+        let (alice, app) = (alice.clone(), app.clone());
+        async move { alice.program(Method::GET, &app).await.status().as_u16() }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    scene.nodes[0].signal("CONT");
+    assert!([401, 503].contains(&first.await.unwrap()));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        let status = alice.program(Method::GET, &app).await.status().as_u16();
+        assert!([401, 503].contains(&status), "{status}");
+    }
+    is(&alice.program(Method::GET, &app).await, 401);
+}
