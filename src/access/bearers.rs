@@ -188,7 +188,6 @@ impl Bearers {
     /// and `iat` were compared with a wall clock that has jumped since.
     pub fn distrust_cache(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.known.invalidate_all();
         self.issuers.load().iter().for_each(|issuer| issuer.expire());
     }
 

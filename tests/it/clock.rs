@@ -107,7 +107,9 @@ async fn no_jump_of_the_wall_clock_lets_a_revoked_token_work_again() {
     // Issued by a clock that was ahead, it is not good before its time; the others are by a clock that is behind.
     clock.jump(&narthex, "+7200");
     let early = token(&narthex).await;
-    is(&bring(&narthex, &early).await, 200);
+    for _ in 0..3 {
+        is(&bring(&narthex, &early).await, 200);
+    }
     clock.jump(&narthex, "+0");
     is(&bring(&narthex, &early).await, 401);
     clock.jump(&narthex, "-7200");
