@@ -1,7 +1,6 @@
 //! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
 
 use super::core::{Gateway, INVALID_TOKEN, unavailable};
-use super::headers;
 use super::incoming::Incoming;
 use super::lenient::{self, Segments};
 use super::metrics;
