@@ -7,7 +7,7 @@ BENCH := $(abspath $(TARGET_DIR))/bench-tools
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET_DIR))/cargo-deny-$(DENY_VERSION)
 
-.PHONY: run test lint defences differential scan bench soak build-tools test-tools bench-tools
+.PHONY: run test lint defences differential fuzz scan bench soak build-tools test-tools bench-tools
 
 ## The demo; with a narthex.toml, what that says.
 run: build-tools
@@ -32,6 +32,11 @@ defences: build-tools test-tools
 ## Our verification of XML signatures beside xmlsec1's, on 10,000 documents. Some minutes.
 differential: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=10000 $(CARGO) test --test floods saml_differential -- --nocapture
+
+## Fuzzing for SECONDS=3600 in all, each of TARGETS="path policy" (default: all) for its share of it.
+fuzz: build-tools
+	@tests/install.sh fuzz
+	fuzz/run.sh $(abspath $(TARGET_DIR))/fuzz "$(SECONDS)" $(TARGETS)
 
 ## What testssl.sh and sslyze say of our TLS.
 scan: build-tools

@@ -25,6 +25,7 @@
 //! | [`oauth`] | the pool's protocol face: authorize, callbacks, logout, key sets |
 //! | [`gateway`] | listeners, TLS, routes, the conductor, upstreams, the bridge to the pages |
 //! | [`load`] | the load tester |
+//! | `fuzzing` | fuzz targets, in builds for tests and with the feature `fuzzing` |
 //! | [`app`] | the program: commands, assembly, reload, housekeeping, the demo |
 //!
 //! # A request, walked
@@ -75,6 +76,8 @@ pub mod broker;
 pub mod catalogue;
 pub mod config;
 pub mod directory;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hosted;
 pub mod identity;

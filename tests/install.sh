@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a target needs and this machine lacks. usage: install.sh build|lint|test|scan|bench
+# Installs what a target needs and this machine lacks. usage: install.sh build|lint|test|fuzz|scan|bench
 set -eu
 
 # One line for each command that is not there: COMMAND:DEBIAN:FEDORA:HOMEBREW.
@@ -15,6 +15,12 @@ if ! command -v cargo >/dev/null 2>&1; then
 fi
 need cmake cmake cmake cmake
 need cc gcc gcc gcc
+case "$1" in
+lint | fuzz)
+  # libFuzzer is C++.
+  need c++ g++ gcc-c++ gcc
+  ;;
+esac
 case "$1" in
 lint | test)
   # What samael, a peer of the tests, links, and what reads the headers of it.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "base",
     "config",
     "jose",
@@ -24,6 +24,7 @@ const ROOMS: [&str; 17] = [
     "oauth",
     "gateway",
     "load",
+    "fuzzing",
 ];
 /// On top of all of them.
 const TOP: &str = "app";

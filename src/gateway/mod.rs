@@ -15,6 +15,8 @@ mod errors;
 mod forward;
 mod forward_auth;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod headers;
 mod idle;
 mod incoming;

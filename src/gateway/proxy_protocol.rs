@@ -7,7 +7,7 @@ use pingora_core::protocols::{GetSocketDigest as _, SocketDigest};
 use ppp::{v1, v2};
 use std::net::{IpAddr, SocketAddr as InetAddr};
 use std::os::fd::AsRawFd as _;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// How long the header may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -49,7 +49,8 @@ pub async fn read(stream: &mut Stream) -> Result<Told, String> {
     Ok(told)
 }
 
-async fn read_header(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
+/// Reads the bytes of the header that `stream` begins with, and none behind it.
+pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut header = vec![0; v2::PROTOCOL_PREFIX.len()];
     stream.read_exact(&mut header).await?;
     if header == v2::PROTOCOL_PREFIX {
@@ -72,7 +73,8 @@ async fn read_header(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
     Ok(header)
 }
 
-fn parse(header: &[u8]) -> Result<Told, String> {
+/// Parses a whole header.
+pub fn parse(header: &[u8]) -> Result<Told, String> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         let header = v2::Header::try_from(header).map_err(|error| error.to_string())?;
         // Section 2.2: with LOCAL, "the receiver must use the real connection endpoints".

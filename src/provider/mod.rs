@@ -5,6 +5,8 @@
 mod backchannel;
 mod claims;
 mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod issuer_keys;
 mod kept;
 mod metadata;

@@ -1,0 +1,35 @@
+//! Configuration files.
+
+use crate::catalogue::{Catalogue, Ids};
+use crate::config::Config;
+use std::path::Path;
+
+/// The value of each variable of the environment: 32 bytes in base64url, as a master key has.
+const SECRET: &str = "YSBzZWNyZXQgb2YgdGhlIGVudmlyb25tZW50IDAxMjM";
+
+/// Reads the input as a configuration file in the folder of the sources, which has policies.
+pub fn configuration(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let parse = || {
+        let environment = |name: &str| (!name.is_empty()).then(|| SECRET.to_owned());
+        Config::parse(text, "narthex.toml", Path::new(env!("CARGO_MANIFEST_DIR")), &environment)
+    };
+    match parse() {
+        Err(mistakes) => {
+            assert!(!mistakes.mistakes.is_empty(), "a file is wrong without a mistake");
+            let lines = text.split('\n').count();
+            for mistake in &mistakes.mistakes {
+                assert!((1..=lines).contains(&mistake.line) && mistake.column > 0, "{mistake:?}");
+            }
+            assert!(!mistakes.to_string().contains(SECRET), "a mistake shows a secret");
+            false
+        }
+        Ok(config) => {
+            let printed = format!("{config:?}");
+            assert!(!printed.contains(SECRET), "a secret is printed");
+            assert_eq!(printed, format!("{:?}", parse().unwrap()), "a file is read in two ways");
+            let ids = Ids::unknown(&config);
+            Catalogue::of(config, ids, 1).is_ok()
+        }
+    }
+}

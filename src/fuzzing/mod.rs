@@ -1,0 +1,73 @@
+//! Fuzz targets: the parsers of outside bytes, as plain functions of those bytes.
+//!
+//! Each function returns whether it accepted the input, and panics where an accepted input breaks a property that the
+//! rest of the program relies on. `make fuzz` runs them under libFuzzer; the tests below run the seeds of `fuzz/seeds`.
+//! This module is built for tests and with the feature `fuzzing` only.
+
+mod configuration;
+mod cookies;
+mod policies;
+mod tokens;
+
+pub use crate::gateway::fuzzing::{path, proxy_header, request_head};
+pub use configuration::configuration;
+pub use cookies::cookies;
+pub use policies::policy;
+pub use tokens::token;
+
+/// A target: its name, and the function that it calls.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// All targets. A file of `fuzz/targets` and a folder of `fuzz/seeds` have the name of each.
+pub const TARGETS: &[Target] = &[
+    ("configuration", configuration),
+    ("cookies", cookies),
+    ("path", path),
+    ("policy", policy),
+    ("proxy_header", proxy_header),
+    ("request_head", request_head),
+    ("token", token),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    fn names(folder: &Path) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Seeds whose names begin with `refused` are inputs that once broke a property, or that must not be accepted.
+    #[test]
+    fn every_seed_is_judged_as_its_name_says() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+        let mut wrong = Vec::new();
+        for (name, target) in TARGETS {
+            let files = files(&seeds.join(name));
+            assert!(files.len() > 2, "{name} has too few seeds");
+            for file in files {
+                let refused = file.file_name().unwrap().to_str().unwrap().starts_with("refused");
+                let accepted = target(&std::fs::read(&file).unwrap());
+                if accepted == refused {
+                    wrong.push(file);
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn every_target_has_a_program_and_seeds() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(names(&fuzz.join("targets")), targets);
+        assert_eq!(names(&fuzz.join("seeds")), targets);
+    }
+}

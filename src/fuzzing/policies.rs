@@ -1,0 +1,134 @@
+//! Policy documents.
+
+use crate::base::Timestamp;
+use crate::catalogue::INVOKE;
+use crate::policy::{
+    Asked, Context, Document, Effect, Grants, Key, Known, Nearness, Pattern, Purpose, Statements, Value,
+    Values, Verdict, explain, lint,
+};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The resources of a route begin like this.
+const PREFIX: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/";
+/// How many actions and resources of a document are asked for.
+const MAX_QUESTIONS: usize = 4;
+
+/// Reads the input as a policy and as a trust policy, and judges requests by it in several ways that must agree.
+pub fn policy(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let mut accepted = false;
+    for purpose in [Purpose::Identity, Purpose::Trust] {
+        match Document::parse(text, purpose) {
+            Ok(document) => {
+                judged_alike(text, purpose, &document);
+                accepted = true;
+            }
+            Err(mistake) => {
+                let lines = text.split('\n').count();
+                assert!((1..=lines + 1).contains(&mistake.line), "{mistake}");
+            }
+        }
+    }
+    accepted
+}
+
+fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
+    // A generic JSON reader takes the last of two members of one name: what is accepted has none, so that both agree.
+    let generic: serde_json::Value = serde_json::from_str(text).expect("an accepted policy is JSON");
+    let generic =
+        Document::parse(&generic.to_string(), purpose).expect("its generic reading is accepted too");
+    let grants = |document: &Document| Grants { policies: Statements::of([document]), bounds: Vec::new() };
+    let (direct, generic) = (grants(document), grants(&generic));
+    let narrowed = direct.narrowed(INVOKE, PREFIX);
+    let (actions, resources) = questions(document);
+    for action in &actions {
+        for resource in &resources {
+            let lower = resource.to_lowercase();
+            for loose in [None, Some(resource.as_str()), Some(lower.as_str())] {
+                let principal = (purpose == Purpose::Trust).then_some(("Federated", "corp"));
+                let asked = Asked { action, resource, loose, principal, context: &Filled };
+                let verdict = word(&direct.judge(&asked));
+                assert_eq!(verdict, naive(&direct, &asked), "statement by statement: {action} {resource}");
+                assert_eq!(verdict, word(&generic.judge(&asked)), "read generically: {action} {resource}");
+                assert_eq!(verdict, explained(&direct, &asked), "explained: {action} {resource}");
+                if action == INVOKE && resource.starts_with(PREFIX) {
+                    assert_eq!(verdict, word(&narrowed.judge(&asked)), "narrowed: {resource}");
+                }
+                let exact = Asked { loose: None, ..asked };
+                if verdict == "allowed" {
+                    assert_eq!(
+                        word(&direct.judge(&exact)),
+                        verdict,
+                        "a looser reading allows more: {resource}"
+                    );
+                }
+            }
+        }
+    }
+    for statement in &document.statements {
+        lint(statement, &[INVOKE], &|key| !matches!(key, Key::Other(_)));
+        statement.place();
+    }
+}
+
+/// The actions and resources that the document itself names, its wildcards filled, and one of a route.
+fn questions(document: &Document) -> (Vec<String>, Vec<String>) {
+    let filled = |pattern: &Pattern| pattern.to_string().replace('*', "a/B").replace('?', "c");
+    let (mut actions, mut resources) = (vec![INVOKE.to_owned()], vec![format!("{PREFIX}$default/GET/a/B")]);
+    for statement in document.statements.iter().take(MAX_QUESTIONS) {
+        actions.extend(statement.actions().1.take(1).map(filled));
+        resources.extend(statement.resources().1.take(2).map(filled));
+    }
+    actions.truncate(MAX_QUESTIONS);
+    resources.truncate(MAX_QUESTIONS);
+    (actions, resources)
+}
+
+fn word(verdict: &Verdict<'_>) -> &'static str {
+    match verdict {
+        Verdict::Allowed(_) => "allowed",
+        Verdict::Denied(_) => "denied",
+        Verdict::NotAllowed => "not allowed",
+    }
+}
+
+/// IAM User Guide, "Policy evaluation logic", as it stands there.
+fn naive(grants: &Grants, asked: &Asked<'_>) -> &'static str {
+    let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(asked).is_ok());
+    match (any(Effect::Deny), any(Effect::Allow)) {
+        (true, _) => "denied",
+        (false, true) => "allowed",
+        (false, false) => "not allowed",
+    }
+}
+
+fn explained(grants: &Grants, asked: &Asked<'_>) -> &'static str {
+    let all = explain(grants, asked);
+    let any = |effect| all.iter().any(|of| of.nearness == Nearness::Met && of.statement.effect == effect);
+    match (any(Effect::Deny), any(Effect::Allow)) {
+        (true, _) => "denied",
+        (false, true) => "allowed",
+        (false, false) => "not allowed",
+    }
+}
+
+/// A request of which every known key has a value, and most others none.
+struct Filled;
+
+impl Context for Filled {
+    fn values(&self, key: &Key) -> Values<'_> {
+        static MANY: std::sync::LazyLock<Vec<String>> =
+            std::sync::LazyLock::new(|| vec!["authenticated".to_owned(), "corp".to_owned()]);
+        let at = Timestamp::from_seconds(1_800_000_000);
+        Values::One(match key {
+            Key::Known(Known::IdentityAmr) => return Values::Many(&MANY),
+            Key::Known(Known::SourceIp) => Value::Ip(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+            Key::Known(Known::CurrentTime | Known::TokenIssueTime) => Value::Time(at),
+            Key::Known(Known::EpochTime | Known::MultiFactorAuthAge) => Value::Number(at.seconds()),
+            Key::Known(Known::SecureTransport | Known::MultiFactorAuthPresent) => Value::Bool(true),
+            Key::Known(_) => Value::Text("ann"),
+            Key::PrincipalTag(_) => Value::Text("a*?${b}"),
+            Key::RequestTag(_) | Key::Other(_) => return Values::Absent,
+        })
+    }
+}
