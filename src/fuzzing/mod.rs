@@ -10,6 +10,9 @@ mod policies;
 mod tokens;
 
 pub use crate::gateway::fuzzing::{path, proxy_header, request_head};
+pub use crate::provider::saml::fuzzing::{
+    canonical, document as saml_canonical, logout as saml_logout, response as saml_response,
+};
 pub use configuration::configuration;
 pub use cookies::cookies;
 pub use policies::policy;
@@ -26,6 +29,9 @@ pub const TARGETS: &[Target] = &[
     ("policy", policy),
     ("proxy_header", proxy_header),
     ("request_head", request_head),
+    ("saml_canonical", saml_canonical),
+    ("saml_logout", saml_logout),
+    ("saml_response", saml_response),
     ("token", token),
 ];
 

@@ -7,6 +7,8 @@ mod attributes;
 mod bounds;
 mod canonical;
 mod encryption;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod key;
 mod logout;
 mod messages;

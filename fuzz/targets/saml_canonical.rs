@@ -1,0 +1,14 @@
+//! Our canonical form of a document, beside that of a canonicalizer of other hands.
+#![no_main]
+
+use bergshamra_c14n::{C14nMode, canonicalize};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    // The first line holds the prefixes of an `InclusiveNamespaces`.
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some((prefixes, text)) = text.split_once('\n') else { return };
+    let prefixes: Vec<String> = prefixes.split_whitespace().map(str::to_owned).collect();
+    let Some(ours) = narthex::fuzzing::canonical(text, &prefixes) else { return };
+    let Ok(theirs) = canonicalize(text, C14nMode::Exclusive, None, &prefixes) else { return };
+    assert_eq!(ours.as_bytes(), AsRef::<[u8]>::as_ref(&theirs));
+});
