@@ -209,8 +209,7 @@ impl Bearers {
                 let of = self.issuer_of(&unverified)?;
                 let keys = of.now()?;
                 let verified = verify(unverified, of.issuer(), &keys, now.wall).ok()?;
-                let bearer =
-                    self.speaks(&of, verified, keys.digest, generation, (seen, token.len())).ok()?;
+                let bearer = self.speaks(&of, verified, keys.digest, generation, (seen, token.len())).ok()?;
                 // Who asks whether one counts still will ask again.
                 self.remember(seen, &bearer, now.monotonic);
                 bearer

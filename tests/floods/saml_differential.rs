@@ -3,9 +3,11 @@
 
 use crate::fuzz::Chance;
 use crate::saml::{ACS, AUDIENCE, Parties};
-use crate::support::saml_provider::{Signed, sign_template, xmlsec1_verifies};
+use crate::support::saml_provider::{SAML, SAMLP, Signed, sign_template};
 use narthex::provider::ProviderError;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 
 /// How many documents, unless NARTHEX_DIFFERENTIAL says otherwise.
 const DOCUMENTS: usize = 600;
@@ -186,6 +188,22 @@ fn varied(chance: &mut Chance, mut text: String) -> String {
         }
     }
     text
+}
+
+/// Whether xmlsec1 verifies the first signature of `text` by the certificate.
+fn xmlsec1_verifies(text: &str, certificate: &Path) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.xml");
+    std::fs::write(&file, text).unwrap();
+    let ids = [SAML.to_owned() + ":Assertion", SAMLP.to_owned() + ":Response"];
+    let done = Command::new("xmlsec1")
+        .args(["--verify", "--enabled-reference-uris", "same-doc", "--pubkey-cert-pem"])
+        .arg(certificate)
+        .args(ids.iter().flat_map(|id| ["--id-attr:ID", id]))
+        .arg(&file)
+        .output()
+        .expect("xmlsec1 is installed");
+    done.status.success()
 }
 
 #[tokio::test(flavor = "multi_thread")]

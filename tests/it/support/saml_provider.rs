@@ -237,22 +237,6 @@ pub fn sign_template(text: &str, key: &SamlKey) -> String {
     xmlsec1(text, &arguments)
 }
 
-/// Whether xmlsec1 verifies the first signature of `text` by the certificate.
-pub fn xmlsec1_verifies(text: &str, certificate: &Path) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("in.xml");
-    std::fs::write(&file, text).unwrap();
-    let ids = [SAML.to_owned() + ":Assertion", SAMLP.to_owned() + ":Response"];
-    let done = Command::new("xmlsec1")
-        .args(["--verify", "--enabled-reference-uris", "same-doc", "--pubkey-cert-pem"])
-        .arg(certificate)
-        .args(ids.iter().flat_map(|id| ["--id-attr:ID", id]))
-        .arg(&file)
-        .output()
-        .expect("xmlsec1 is installed");
-    done.status.success()
-}
-
 /// `assertion` encrypted for the certificate, in an `EncryptedAssertion`.
 pub fn encrypt(assertion: &str, certificate: &Path, cipher: &str, transport: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
