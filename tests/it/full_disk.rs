@@ -2,11 +2,11 @@
 
 use crate::programs::{NEXT, bring, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::is;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Where the database lies, and what keeps it from growing.
 enum Disk {
@@ -100,7 +100,11 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
         }
     }
     assert!(failed > 4, "{failed}");
-    wait_until("/readyz to tell of it", || narthex.admin("/readyz").starts_with("HTTP/1.1 503"));
+    let begun = Instant::now();
+    while !narthex.admin("/readyz").starts_with("HTTP/1.1 503") {
+        assert!(begun.elapsed() < Duration::from_secs(15), "/readyz does not tell of it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert!(narthex.admin("/healthz").starts_with("HTTP/1.1 200"));
     disk.free(&narthex);
     // The very next ones, as often as there are connections.
@@ -114,10 +118,10 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
 }
 
 async fn wait_until_refused(narthex: &Narthex, token: &str) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while bring(narthex, token).await.status() != 401 {
         assert!(begun.elapsed().as_secs() < 10, "it was revoked");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
