@@ -22,8 +22,7 @@ pub fn start() {
         let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });
-    // A line that cannot be written, on a full disk, is lost. To complain of it on the same standard error would panic.
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(chosen).with(discreet);
     // A second start, in tests, finds the first one's subscriber and leaves it.
     drop(match std::io::stderr().is_terminal() {
