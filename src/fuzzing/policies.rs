@@ -1,15 +1,17 @@
 //! Policy documents.
 
-use crate::base::Timestamp;
+use crate::base::{Timestamp, fold};
 use crate::catalogue::INVOKE;
 use crate::policy::{
-    Asked, Context, Document, Effect, Grants, Key, Known, Nearness, Pattern, Purpose, Statements, Value,
-    Values, Verdict, explain, lint,
+    Asked, Context, Document, Effect, Grants, Key, Known, Nearness, Pattern, Purpose, Requests, Spellings,
+    Statements, Value, Values, Verdict, explain, lint,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The resources of a route begin like this.
 const PREFIX: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/";
+/// The principal of trust policies.
+const PRINCIPAL: (&str, &str) = ("Federated", "corp");
 /// How many actions and resources of a document are asked for.
 const MAX_QUESTIONS: usize = 4;
 
@@ -43,9 +45,12 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
     let (actions, resources) = questions(document);
     for action in &actions {
         for resource in &resources {
-            let lower = resource.to_lowercase();
-            for loose in [None, Some(resource.as_str()), Some(lower.as_str())] {
-                let principal = (purpose == Purpose::Trust).then_some(("Federated", "corp"));
+            let folded = [fold(resource).into_owned()];
+            let shorter = resource.split(';').next();
+            let spellings =
+                [None, shorter].map(|without_ending| Some(Spellings { folded: &folded, without_ending }));
+            for loose in spellings.into_iter().chain([None]) {
+                let principal = (purpose == Purpose::Trust).then_some(PRINCIPAL);
                 let asked = Asked { action, resource, loose, principal, context: &Filled };
                 let verdict = word(&direct.judge(&asked));
                 assert_eq!(verdict, naive(&direct, &asked), "statement by statement: {action} {resource}");
@@ -65,8 +70,14 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
             }
         }
     }
+    let requests = Requests {
+        actions: &[INVOKE],
+        principal: (purpose == Purpose::Trust).then_some(PRINCIPAL),
+        resources: &[PREFIX.to_owned()],
+        fills: &|key| !matches!(key, Key::Other(_)),
+    };
     for statement in &document.statements {
-        lint(statement, &[INVOKE], &|key| !matches!(key, Key::Other(_)));
+        lint(statement, &requests);
         statement.place();
     }
 }

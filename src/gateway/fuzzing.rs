@@ -1,13 +1,13 @@
 //! Fuzz targets for the gateway's own parsers; see the module `fuzzing` of the crate.
 
-use super::headers::{plain, strip_request};
+use super::headers::strip_request;
 use super::incoming::{self, Face, Incoming};
 use super::path::{Path, uri_without_prefix};
 use super::proxy_protocol;
 use super::table::Table;
-use crate::base::Timestamp;
+use crate::base::{Moment, MonotonicTime, Timestamp, fold};
 use crate::catalogue::{Catalogue, Ids};
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, plain};
 use futures_util::FutureExt as _;
 use http::Uri;
 use pingora_core::protocols::GetSocketDigest as _;
@@ -27,6 +27,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const TRUSTED_PROXY: std::net::SocketAddr =
     std::net::SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 4000);
 
+/// As many readings as six liberties make.
+const MAX_READINGS: usize = 64;
+
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let environment = |_: &str| None;
     let config = Config::parse(include_str!("fuzzing.toml"), "", "/nonexistent".as_ref(), &environment);
@@ -39,19 +42,23 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 pub fn path(data: &[u8]) -> bool {
     let Ok(raw) = std::str::from_utf8(data) else { return false };
     let Ok(path) = Path::parse(raw) else { return false };
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
     for segment in &path.segments {
-        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         assert!(!segment.contains(breaks), "a path with a control character is accepted");
-        let parts = segment.split(['/', '\\']);
-        let dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
-        assert!(!parts.into_iter().any(dots), "a path with a dot segment is accepted");
+        assert!(!segment.split(['/', '\\']).any(dots), "a path with a dot segment is accepted");
     }
     let encode = |segment: &str| segment.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let encoded: String =
         path.segments.iter().flat_map(|segment| ["/".to_owned(), encode(segment)]).collect();
     assert_eq!(Path::parse(&encoded).as_ref(), Ok(&path), "the path encoded means another one");
-    for part in path.folded() {
-        assert!(!part.is_empty() && !part.contains(['/', ';']) && part == part.to_lowercase(), "{part}");
+    if let Some(lenient) = &path.lenient {
+        let readings = lenient.readings();
+        assert!(readings.len() <= MAX_READINGS && readings.contains(&lenient.all));
+        for segment in readings.iter().flatten() {
+            assert!(!segment.contains(breaks) && !dots(segment), "a reading of an accepted path is none");
+            assert_eq!(fold(segment), *segment, "a folded segment has another form");
+        }
     }
     if let Ok(uri) = raw.parse::<Uri>()
         && uri.path() == raw
@@ -133,7 +140,8 @@ async fn accept_head(data: &[u8], peer: Option<std::net::SocketAddr>) -> bool {
     if !matches!(session.as_downstream_mut().read_request().await, Ok(true)) {
         return false;
     }
-    let now = Timestamp::from_seconds(1_800_000_000);
+    let wall = Timestamp::from_seconds(1_800_000_000);
+    let now = Moment { wall, monotonic: MonotonicTime::from_millis(0) };
     let read = Incoming::read(&session, Face::Plain, &TABLE.catalogue, "0".repeat(32), now);
     let Ok(incoming) = read else { return false };
     let Some(target) = incoming::target(&session) else { return false };
