@@ -1,5 +1,6 @@
 //! Fuzz targets for the gateway's own parsers; see the module `fuzzing` of the crate.
 
+use super::framing::HeadReader;
 use super::headers::strip_request;
 use super::incoming::{self, Face, Incoming};
 use super::path::{Path, uri_without_prefix};
@@ -130,6 +131,10 @@ pub fn request_head(data: &[u8]) -> bool {
 }
 
 async fn accept_head(data: &[u8], peer: Option<std::net::SocketAddr>) -> bool {
+    // What a connection hands to the HTTP parser.
+    if !matches!(HeadReader::default().read(data), Ok(Some(_))) {
+        return false;
+    }
     let mut stream = Stream::from(VirtualSocketStream::new(Box::new(Sent(data.to_vec(), 0))));
     let digest = SocketDigest::from_raw_fd(-1);
     if let Some(peer) = peer {
