@@ -21,7 +21,7 @@ pub fn cookies(data: &[u8]) -> bool {
         if let Some(value) = find(all(), name) {
             let written = format!("={value}");
             let stands = |line: &&[u8]| memchr::memmem::find(line, written.as_bytes()).is_some();
-            assert!(headers.iter().any(|line| stands(line)), "{name} has a value that was not sent");
+            assert!(headers.iter().any(stands), "{name} has a value that was not sent");
         }
     }
     if let [header] = headers[..] {
