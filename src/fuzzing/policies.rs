@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The resources of a route begin like this.
 const PREFIX: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/";
 /// The principal of trust policies.
-const PRINCIPAL: (&str, &str) = ("Federated", "corp");
+const PRINCIPAL: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
 /// How many actions and resources of a document are asked for.
 const MAX_QUESTIONS: usize = 4;
 
