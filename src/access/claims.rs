@@ -49,8 +49,8 @@ pub fn user_of(
     Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 
-/// Returns how the person of a token was authenticated (RFC 8176), given when. A token that says only one of the two was
-/// renewed since, and tells neither.
+/// Returns how the person of a token was authenticated (RFC 8176), given when. A token with only one of the two was
+/// renewed since, and proves neither.
 pub fn methods(claims: &Map<String, Value>, auth_time: Option<Timestamp>) -> Vec<String> {
     match auth_time {
         Some(_) => texts(claims, "amr", LONGEST_GROUP).unwrap_or_default(),

@@ -185,8 +185,8 @@ impl Sessions {
         Ok(principal)
     }
 
-    /// Has the store asked now and then whether a session stands that only memory knows of: the feed tells of every
-    /// session that this program ends, and of no other hand at the database.
+    /// Reads a cached session from the store at intervals, in the background: the change feed has no entry for rows that
+    /// another program deletes.
     fn confirm_meanwhile(self: &Arc<Self>, token: &Token, live: &Arc<Live>, now: MonotonicTime) {
         let confirmed = live.confirmed.load(Ordering::Relaxed);
         if now.since(MonotonicTime::from_millis(confirmed)) < CONFIRM_EVERY {

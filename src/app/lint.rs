@@ -151,7 +151,7 @@ fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
     }
 }
 
-/// Whether somebody may have the claim: every one where tokens are taken, else those that providers tell.
+/// Whether the claim may be present: any claim where bearer tokens are accepted, else those that providers send.
 fn may_be_told(config: &Config, claim: &str) -> bool {
     !config.issuers.is_empty()
         || config.user_pool.issues_access_tokens()

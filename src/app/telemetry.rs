@@ -8,7 +8,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What failed of a request is told by the gateway, with the request's id.
+/// The gateway itself logs failed requests, with the request's id.
 const DEFAULT: &str = "info,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Begins to log.
@@ -18,7 +18,7 @@ pub fn start() {
     let discreet = filter_fn(|metadata| {
         let target = metadata.target();
         let ours = target.starts_with("narthex") || target == "audit";
-        // Their errors hold the bytes that could not be parsed; what failed of a request is told by the gateway.
+        // Their errors contain the bytes that could not be parsed; the gateway logs the kind of error.
         let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });

@@ -1,4 +1,4 @@
-//! The files that a configuration names, and what tells one state of a file from another.
+//! The files that a configuration names, and how a changed file is recognized.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;

@@ -69,7 +69,7 @@ fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
             "choose another header, or remove it: the assertion has the claims",
         )),
         Meaning::Client | Meaning::Host | Meaning::Scheme | Meaning::Path | Meaning::Environment => Some((
-            "tells a server of client, host, scheme or path",
+            "is read by servers as client, host, scheme or path",
             "choose a header for claims, such as X-Remote-User",
         )),
     }

@@ -43,7 +43,7 @@ const SECRET_KEYS: [&str; 4] = ["client_secret", "master_key", "private_key", "s
 /// Returns the line as it may be shown: mistakes go to terminals and logs, where neither a secret nor the password in a
 /// URL must go. `before` is the text before the line.
 fn discreet(before: &str, line: &str) -> String {
-    // A line of a string that began on an earlier line has no key that tells what it is.
+    // A line of a string that began on an earlier line has no key that classifies it.
     if [r#"""""#, "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1) {
         return line.chars().map(hidden).collect();
     }

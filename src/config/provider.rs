@@ -62,8 +62,8 @@ enum Type {
 pub enum Allow {
     /// Everyone who has an account there.
     Anyone,
-    /// Those whom at least one of the lists names; domains and addresses are in canonical form, and count
-    /// only for a verified e-mail address.
+    /// Accounts that at least one of the lists names; domains and addresses are in canonical form, and apply
+    /// to verified e-mail addresses only.
     Only {
         /// E-mail domains.
         domains: Vec<String>,

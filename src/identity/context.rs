@@ -38,7 +38,7 @@ impl Context for RequestContext<'_> {
     fn values(&self, key: &Key) -> Values<'_> {
         let Key::Known(known) = key else { return self.assumed.values(key) };
         let value = match known {
-            // A proxy that tells none, or nonsense, must not open what is shut to some addresses.
+            // An absent or malformed address from a proxy must not bypass a Deny by address.
             Known::SourceIp => {
                 return self
                     .source_ip

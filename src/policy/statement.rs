@@ -203,7 +203,7 @@ impl Statement {
     }
 
     /// The patterns of its Resource that match nothing that begins with one of `prefixes`. Each part of an ARN is looked at
-    /// by itself: that `*` stands for a region and for what a path may hold does not make a name right.
+    /// by itself: a `*` that spans several parts does not make a name match.
     pub(super) fn resources_beyond(&self, prefixes: &[String]) -> Vec<String> {
         let Some(element) = self.resource.as_ref().filter(|element| !element.not) else { return Vec::new() };
         let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Counts };

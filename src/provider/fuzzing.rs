@@ -32,7 +32,7 @@ impl LogoutTokens {
         Self { document: document.set_jwks(keys), audience: audience.to_owned() }
     }
 
-    /// Whom `token` logs out, where it is accepted: subject, and sessions.
+    /// Subject and sessions that `token` logs out, if it is accepted.
     pub fn judge(&self, token: &str, now: Timestamp) -> Option<(Option<String>, Vec<String>)> {
         let token = judge(token, &self.document, &self.audience, now).ok()?;
         Some((token.subject, token.sids))

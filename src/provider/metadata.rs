@@ -139,8 +139,8 @@ impl Metadata {
 
 /// The first address of a discovery document that is neither https nor on this machine.
 ///
-/// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme"; plain http would give codes,
-/// tokens, our secret or the keys to whoever stands between.
+/// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme"; plain http would expose codes,
+/// tokens, our secret or the keys on the network.
 fn unsafe_endpoint(document: &Document) -> Option<(&'static str, &Url)> {
     [
         ("authorization_endpoint", Some(document.authorization_endpoint().url())),

@@ -58,8 +58,8 @@ pub(super) const KEPT: Duration = Duration::from_secs(3600);
 /// could go unheard for this long, and no longer.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
-/// One node's place in the feed. Changes bear the time of the database's clock, and are looked for by it: what the clocks of
-/// the nodes show does not matter.
+/// One node's place in the feed. Changes are written and read by the time of the database's clock: the nodes' own
+/// clocks do not matter.
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: HashMap<String, Timestamp>,

@@ -172,7 +172,7 @@ impl Store {
         Ok(Self { pool, dialect, ring, last_write_failed: Arc::default() })
     }
 
-    /// Whether the store can be read and written now: reading is tried, and of writing the last attempt tells. Every node
+    /// Whether the store can be read and written now: it tries a read, and reports the last attempt to write. Every node
     /// writes to `nodes` every five seconds.
     ///
     /// # Errors

@@ -80,8 +80,8 @@ impl DerefMut for OpenTransaction {
 }
 
 impl Store {
-    /// Runs `work` in a transaction and commits it. It may be run several times: what it does
-    /// beside the transaction must bear that.
+    /// Runs `work` in a transaction and commits it. It may be run several times: its other
+    /// effects must be idempotent.
     ///
     /// # Errors
     /// Whatever `work` answers, and what the store does; nothing of it counts then.

@@ -530,7 +530,7 @@ fn a_route_sets_no_header_that_means_something_else() {
                 "X-Envoy-Original-Path",
                 "Proxy",
             ],
-            "tells a server of client, host, scheme or path",
+            "is read by servers as client, host, scheme or path",
         ),
         (
             &[

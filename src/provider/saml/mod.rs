@@ -260,9 +260,12 @@ impl Provider for Saml {
         let mut judged = self.judge(&text, &callback, known.clone()).await;
         let mut issuer = known.entity_id.clone();
         if matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
-            let known = self.after_unknown_key().await?;
-            judged = self.judge(&text, &callback, known.clone()).await;
-            issuer = known.entity_id.clone();
+            let newer = self.after_unknown_key().await?;
+            // The same metadata has the same keys.
+            if !Arc::ptr_eq(&newer, &known) {
+                issuer = newer.entity_id.clone();
+                judged = self.judge(&text, &callback, newer).await;
+            }
         }
         let judged = judged?;
         let name_id = serde_json::to_string(&judged.name_id)
@@ -298,11 +301,16 @@ impl Provider for Saml {
     }
 
     async fn logout_message(&self, arrived: Arrived, here: &str) -> Result<Told, ProviderError> {
-        let judged = self.judge_logout(&arrived, here, self.metadata().await?).await;
+        let known = self.metadata().await?;
+        let judged = self.judge_logout(&arrived, here, known.clone()).await;
         if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             return judged;
         }
-        self.judge_logout(&arrived, here, self.after_unknown_key().await?).await
+        let newer = self.after_unknown_key().await?;
+        match Arc::ptr_eq(&newer, &known) {
+            true => judged,
+            false => self.judge_logout(&arrived, here, newer).await,
+        }
     }
 
     async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<Onward> {
