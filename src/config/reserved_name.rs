@@ -189,42 +189,60 @@ pub fn meaning_of(name: &str) -> Option<Meaning> {
     whole.or_else(beginning).map(|(_, meaning)| *meaning)
 }
 
-/// With which two letters reserved names begin: most headers that clients send are recognised as others by theirs.
+/// A filter for reserved names: most headers that clients send are recognised as others by their first letters and
+/// their length.
 #[derive(Clone, Debug)]
-pub struct Beginnings([u32; 28]);
+pub struct NameFilter {
+    /// By first letter, the lengths of whole names, one bit each.
+    lengths: [u32; LETTERS],
+    /// By first letter, the second letters of beginnings, one bit each.
+    seconds: [u32; LETTERS],
+}
 
-/// The beginnings of all reserved names.
-pub const BEGINNINGS: Beginnings = {
-    let (mut all, mut at) = (Beginnings([0; 28]), 0);
+/// The filter of all names of this module.
+pub const RESERVED: NameFilter = {
+    let (mut filter, mut at) = (NameFilter { lengths: [0; LETTERS], seconds: [0; LETTERS] }, 0);
     while at < NAMES.len() {
-        all = all.with(NAMES[at].0);
+        filter = filter.with(NAMES[at].0);
         at += 1;
     }
     at = 0;
     while at < PREFIXES.len() {
-        all = all.with(PREFIXES[at].0);
+        if let [first, second, ..] = PREFIXES[at].0.as_bytes() {
+            filter.seconds[letter(*first)] |= 1 << letter(*second);
+        }
         at += 1;
     }
-    all
+    filter
 };
 
-impl Beginnings {
-    /// Returns them with that of `name` among them.
-    pub const fn with(self, name: &str) -> Self {
-        let Self(mut seconds) = self;
-        if let [first, second, ..] = name.as_bytes() {
-            seconds[letter(*first)] |= 1 << letter(*second);
+impl NameFilter {
+    /// Returns the filter with `name` among its whole names.
+    pub const fn with(mut self, name: &str) -> Self {
+        if let [first, ..] = name.as_bytes() {
+            self.lengths[letter(*first)] |= length(name);
         }
-        Self(seconds)
+        self
     }
 
-    /// Whether a name that begins as `name` does is among them.
+    /// Whether `name` may be reserved, in any spelling.
     pub const fn may_contain(&self, name: &str) -> bool {
         match name.as_bytes() {
-            [first, second, ..] => self.0[letter(*first)] & (1 << letter(*second)) != 0,
+            [first, second, ..] => {
+                let first = letter(*first);
+                self.lengths[first] & length(name) != 0 || self.seconds[first] & (1 << letter(*second)) != 0
+            }
             _ => true,
         }
     }
+}
+
+/// How many numbers [`letter`] gives.
+const LETTERS: usize = 28;
+
+/// The bit of a name's length; all lengths from 31 on have one.
+const fn length(name: &str) -> u32 {
+    1 << if name.len() < 31 { name.len() } else { 31 }
 }
 
 /// The number of a letter; all digits have one, and all marks have one.
@@ -242,15 +260,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reserved_name_has_a_meaning_and_is_found_by_its_beginning() {
+    fn each_reserved_name_has_a_meaning_and_is_passes_the_filter() {
         for (name, meaning) in NAMES {
             assert_eq!(meaning_of(name), Some(*meaning), "{name}");
-            assert!(BEGINNINGS.may_contain(name), "{name}");
+            assert!(RESERVED.may_contain(name), "{name}");
         }
         for (prefix, meaning) in PREFIXES {
             let name = format!("{prefix}anything");
             assert_eq!(meaning_of(&name), Some(*meaning), "{name}");
-            assert!(BEGINNINGS.may_contain(&name), "{name}");
+            assert!(RESERVED.may_contain(&name), "{name}");
         }
         let plain =
             |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -260,8 +278,17 @@ mod tests {
         {
             assert_eq!(meaning_of(name), None, "{name}");
         }
-        for name in ["accept", "cookie", "host", "sec-fetch-mode", "user-agent", "content-type", "if-match"] {
-            assert!(!BEGINNINGS.may_contain(name), "{name} is compared with every reserved name");
+        for name in [
+            "accept",
+            "authorization",
+            "cookie",
+            "host",
+            "sec-fetch-mode",
+            "user-agent",
+            "content-type",
+            "if-match",
+        ] {
+            assert!(!RESERVED.may_contain(name), "{name} is compared with every reserved name");
         }
     }
 }

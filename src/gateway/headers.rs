@@ -5,7 +5,7 @@ use super::incoming::Incoming;
 use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
-use crate::config::{BEGINNINGS, Beginnings, HeaderTemplate, Piece, Upstream, meaning_of, plain};
+use crate::config::{HeaderTemplate, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
 use crate::identity::Person;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -32,7 +32,7 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 pub struct Reserved {
     /// The routes' own, in the spelling that [`plain`] gives.
     of_routes: HashSet<String>,
-    beginnings: Beginnings,
+    filter: NameFilter,
 }
 
 impl Reserved {
@@ -40,13 +40,13 @@ impl Reserved {
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
         let of_routes: HashSet<String> =
             headers.map(|header| plain(header.name.as_str()).into_owned()).collect();
-        let beginnings = of_routes.iter().fold(BEGINNINGS, |all, name| all.with(name));
-        Self { of_routes, beginnings }
+        let filter = of_routes.iter().fold(RESERVED, |filter, name| filter.with(name));
+        Self { of_routes, filter }
     }
 
     /// Whether a client's header `name` would pass for one of ours.
     fn holds(&self, name: &str) -> bool {
-        if !self.beginnings.may_contain(name) {
+        if !self.filter.may_contain(name) {
             return false;
         }
         let name = plain(name);
