@@ -11,6 +11,7 @@ mod handover;
 mod housekeeping;
 mod lint;
 mod load;
+mod log_writer;
 mod master_key;
 mod nodes;
 mod reload;

@@ -1,6 +1,7 @@
 //! Log lines: text on a terminal, JSON elsewhere. `NARTHEX_LOG` chooses what is told, in the form of
 //! `tracing-subscriber`'s filters; `NARTHEX_LOG=info,narthex::request=debug` tells of every request.
 
+use super::log_writer;
 use std::io::IsTerminal as _;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
@@ -22,7 +23,7 @@ pub fn start() {
         let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(log_writer::stderr);
     let registry = tracing_subscriber::registry().with(chosen).with(discreet);
     // A second start, in tests, finds the first one's subscriber and leaves it.
     drop(match std::io::stderr().is_terminal() {

@@ -9,6 +9,7 @@ mod ids;
 mod jump;
 mod seal;
 mod secret;
+mod text;
 
 pub use clock::{Clock, Duration, ManualClock, Moment, MonotonicTime, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
@@ -18,3 +19,4 @@ pub use ids::{Token, b64, b64_onto, client_id, pool_id, sha256, unb64, uuid, uui
 pub use jump::JumpDetector;
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
 pub use secret::Secret;
+pub use text::{is_control, is_deceptive};

@@ -6,7 +6,7 @@ use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
 use super::role::plain_name;
 use super::upstream::Upstream;
-use crate::base::{Duration, fold};
+use crate::base::{Duration, fold, is_control};
 use std::path::PathBuf;
 use url::Url;
 
@@ -284,7 +284,7 @@ fn path(text: &str) -> Result<Vec<String>, Wrong> {
             || folded.trim() != folded
             || folded.contains(['/', '%', '\\', '?', '#', '*', ';'])
             || folded.contains(":$")
-            || s.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+            || s.chars().any(is_control)
     };
     if segments.iter().any(bad) {
         return Err(wrong("is no plain path"));

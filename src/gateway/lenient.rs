@@ -4,7 +4,7 @@
 //! every combination that reads the path at hand differently.
 
 use super::path::BadPath;
-use crate::base::fold;
+use crate::base::{fold, is_control};
 
 /// A path's segments; the last is empty where the path ends with a slash.
 pub type Segments = Vec<String>;
@@ -83,7 +83,7 @@ pub fn without_ending(segments: &[impl AsRef<str>]) -> Option<Segments> {
 pub fn check(segments: &[impl AsRef<str>]) -> Result<(), BadPath> {
     for segment in segments {
         let segment = segment.as_ref();
-        if segment.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        if segment.chars().any(is_control) {
             return Err(BadPath::Control);
         }
         // Some servers drop parameters before they look for dot segments, and some decode an encoded slash first.

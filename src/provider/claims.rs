@@ -2,7 +2,7 @@
 
 use super::ProviderError;
 use super::metadata::Document;
-use crate::base::{Duration, Secret, Timestamp, unb64};
+use crate::base::{Duration, Secret, Timestamp, is_deceptive, unb64};
 use crate::config::{DEFAULT_LIFETIME, Issuer, Verified};
 use crate::jose::NumericDate;
 use crate::model::ProviderTokens;
@@ -52,8 +52,11 @@ pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String,
     };
     let parts: Option<Vec<String>> = names.iter().map(part).collect();
     let subject = parts.unwrap_or_default().join(".");
-    if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
-        return Err(ProviderError::invalid("sub", "it is missing, too long or holds control characters"));
+    if subject.is_empty() || subject.len() > 255 || subject.chars().any(is_deceptive) {
+        return Err(ProviderError::invalid(
+            "sub",
+            "it is missing, too long or holds control or invisible characters",
+        ));
     }
     Ok(subject)
 }

@@ -1,6 +1,6 @@
 //! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
 
-use crate::base::{Duration, Timestamp};
+use crate::base::{Duration, Timestamp, is_deceptive};
 use crate::config::TrustedIssuer;
 use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
@@ -133,7 +133,7 @@ pub fn verify(
         }
     }
     // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
-    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && !subject.chars().any(char::is_control);
+    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && !subject.chars().any(is_deceptive);
     let subject = text("sub").filter(plain).ok_or(Refused::Subject)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
         return Err(Refused::Claim(name.clone()));

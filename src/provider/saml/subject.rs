@@ -1,6 +1,7 @@
 //! Whom an assertion speaks of, and a logout message after it (SAML core, section 2.2.3).
 
 use super::xml::{self, SAML};
+use crate::base::is_deceptive;
 use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +52,10 @@ impl NameId {
         let name_id = xml::one(node, SAML, "NameID").map_err(read)?;
         // Some providers write it on a line of its own.
         let value = xml::trim(xml::text(name_id).map_err(read)?).to_owned();
-        if value.is_empty() || value.len() > LONGEST || value.chars().any(char::is_control) {
-            return Err(NameIdError("it is empty, too long, or holds control characters".into()));
+        if value.is_empty() || value.len() > LONGEST || value.chars().any(is_deceptive) {
+            return Err(NameIdError(
+                "it is empty, too long, or holds control or invisible characters".into(),
+            ));
         }
         let attribute = |name: &str| name_id.attribute(name).map(str::to_owned);
         Ok(Self {
@@ -76,9 +79,11 @@ mod tests {
             NameId::of(xml::parse(&text).unwrap().root_element()).map(|name_id| name_id.value).ok()
         };
         assert_eq!(name("\n  alice\t").as_deref(), Some("alice"));
-        for other in ["\u{a0}alice", "alice\u{2028}", "\u{3000}alice", "alice\u{2003}"] {
+        for other in ["\u{a0}alice", "\u{3000}alice", "alice\u{2003}"] {
             assert_eq!(name(other).as_deref(), Some(other));
         }
-        assert_eq!(name("alice&#x85;"), None);
+        for other in ["alice&#x85;", "alice\u{2028}", "\u{202e}ecila", "ali\u{200b}ce"] {
+            assert_eq!(name(other), None);
+        }
     }
 }

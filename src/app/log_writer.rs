@@ -1,0 +1,63 @@
+//! Standard error, with what could disguise a log line escaped.
+
+use crate::base::is_deceptive;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Writes log lines to `W` and escapes deceptive characters beyond ASCII as JSON does. In ASCII, the formatter has
+/// escaped them.
+pub struct LogWriter<W>(W);
+
+/// The writer of one log line.
+pub fn stderr() -> LogWriter<io::Stderr> {
+    LogWriter(io::stderr())
+}
+
+impl<W: Write> Write for LogWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_all(line).map(|()| line.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        match std::str::from_utf8(line) {
+            Ok(text) if !text.is_ascii() => self.0.write_all(escaped(text).as_bytes()),
+            _ => self.0.write_all(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn escaped(line: &str) -> String {
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        match !c.is_ascii() && is_deceptive(c) {
+            // RFC 8259, section 7. All of them are in the Basic Multilingual Plane.
+            true => _ = write!(escaped, "\\u{:04x}", u32::from(c)),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_disguise_a_line_are_escaped_and_others_are_not() {
+        let value = "\u{9b}31m\u{2028}{\"event\":\"login\"}\u{202e}cba\u{200b}\u{feff}";
+        let json = serde_json::to_string(value).unwrap();
+        let mut written = Vec::new();
+        LogWriter(&mut written)
+            .write_all(format!("{{\"a\":{json},\"b\":\"é\u{200d}漢\"}}\n").as_bytes())
+            .unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(!written.chars().any(|c| is_deceptive(c) && c != '\n'), "{written}");
+        assert!(written.ends_with("\"b\":\"é\u{200d}漢\"}\n"), "{written}");
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read["a"], value);
+    }
+}
