@@ -1,5 +1,6 @@
 //! From the proxy to the pool's router and back, in process.
 
+use super::connection;
 use super::core::Gateway;
 use super::incoming::{self, Incoming};
 use super::path::without_prefix;
@@ -59,6 +60,7 @@ async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, Failu
         if body.len() + chunk.len() > largest {
             return Err(Failure::too_large());
         }
+        connection::is_of_use(session, chunk.len());
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
