@@ -114,7 +114,7 @@ fn hostile(
 /// Each profile check broken in the assertion, however the response is signed.
 fn broken_assertions() -> Vec<Hostile> {
     type Change = fn(&str) -> String;
-    let changes: [(&str, &str, Change); 29] = [
+    let changes: [(&str, &str, Change); 30] = [
         ("another issuer", "issuer", |t| {
             replaced(t, "https://corp.example/idp<", "https://evil.example/idp<")
         }),
@@ -210,6 +210,10 @@ fn broken_assertions() -> Vec<Hostile> {
                 "<saml:AuthnStatement ",
                 &format!("<saml:AuthnStatement SessionNotOnOrAfter=\"{}\" ", at(-120)),
             )
+        }),
+        ("somebody will be authenticated", "authn_statement", |t| {
+            let instant = part(t, "AuthnInstant=\"", "Z\"");
+            replaced(t, instant, &format!("AuthnInstant=\"{}\"", at(300)))
         }),
         ("nobody authenticated", "authn_statement", |t| {
             t.replace(part(t, "<saml:AuthnStatement ", "</saml:AuthnStatement>"), "")
@@ -562,7 +566,7 @@ fn badly_encrypted() -> Vec<Hostile> {
 }
 
 /// What we refuse and the other reader takes, by the beginning of a response's name, and why we do.
-const STRICTER: [(&str, &str); 17] = [
+const STRICTER: [(&str, &str); 18] = [
     ("no issuer's format", "SAML profiles, 4.1.4.2, leave an issuer no format but entity; it does not look"),
     ("issued in the future", "it looks at when an assertion holds, not at when it was issued"),
     (
@@ -571,6 +575,7 @@ const STRICTER: [(&str, &str); 17] = [
     ),
     ("a confirmation for a week", "we must remember an assertion for as long, and set a bound"),
     ("nobody authenticated", "SAML profiles, 4.1.4.2, want an AuthnStatement; it does without"),
+    ("somebody will be authenticated", "it does not look at when the person was authenticated"),
     ("no name", "it leaves to its caller who the person is"),
     ("a transient name", "the same: a user could not be found again"),
     ("sent in the future", "as with the assertion's own time"),

@@ -135,8 +135,8 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError>
         .filter(|key| matches!(key.attribute("use"), None | Some("signing")));
     let info = descriptors.flat_map(|key| xml::children(key, DS, "KeyInfo"));
     let mut certificates = Vec::new();
-    for data in info.flat_map(|info| xml::children(info, DS, "X509Data")) {
-        certificates.extend(leaves(data)?);
+    for info in info {
+        certificates.extend(leaves(info)?);
         if certificates.len() > MAX_KEYS {
             return Err(wrong(format!("it has more than {MAX_KEYS} signing keys")));
         }
@@ -150,13 +150,15 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError>
     }
 }
 
-/// The certificates of an `X509Data` whose keys sign. XML Signature 1.1, section 4.5.4: all of them "MUST relate to the
-/// validation key by either containing it or being part of a certification chain that terminates in a certificate
-/// containing the validation key". The authorities of that chain sign certificates, not messages.
-fn leaves(data: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
+/// The certificates of a `KeyInfo` whose keys sign. XML Signature 1.1, section 4.5.4: all those of an `X509Data` "MUST
+/// relate to the validation key by either containing it or being part of a certification chain that terminates in a
+/// certificate containing the validation key", and section 4.5: several `X509Data` of a `KeyInfo` "refer to the same
+/// key". The authorities of that chain sign certificates, not messages.
+fn leaves(info: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
     let read =
         |node| base64(xml::text(node).map_err(wrong)?).ok_or_else(|| wrong("a certificate is not base64"));
-    let all = xml::children(data, DS, "X509Certificate").take(MAX_KEYS + 1).map(read);
+    let data = xml::children(info, DS, "X509Data");
+    let all = data.flat_map(|data| xml::children(data, DS, "X509Certificate")).take(MAX_KEYS + 1).map(read);
     let mut all = all.collect::<Result<Vec<_>, _>>()?;
     let names = |der: &Vec<u8>| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;

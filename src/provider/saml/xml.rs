@@ -56,6 +56,7 @@ pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
     if text.contains(":xmlns") {
         return Err(wrong("it has a qualified name whose local part is `xmlns`"));
     }
+    check_references(text)?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: bounds::MAX_NODES, ..Default::default() };
     let document = Document::parse_with_options(text, options).map_err(wrong)?;
     let mut ids = HashSet::new();
@@ -89,10 +90,32 @@ fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
     }
     if element.tag_name().name().len() > MAX_NAME
         || element.attributes().any(|attribute| attribute.range_qname().len() > MAX_NAME)
+        // An element's prefix is one of those that are declared.
+        || element.namespaces().any(|namespace| namespace.name().is_some_and(|name| name.len() > MAX_NAME))
     {
         return Err(wrong(format!("a name has more than {MAX_NAME} bytes")));
     }
     Ok(())
+}
+
+/// XML 1.0, section 4.1, "Legal Character": "Characters referred to using character references MUST match the
+/// production for Char." The parser reads others as U+FFFD.
+fn check_references(text: &str) -> Result<(), ProviderError> {
+    let is_char = |reference: &str| {
+        let (digits, radix) = match reference.strip_prefix('x') {
+            Some(digits) => (digits, 16),
+            None => (reference, 10),
+        };
+        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let code = u32::from_str_radix(digits, radix).ok().filter(|_| plain).and_then(char::from_u32);
+        code.is_some_and(|c| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
+    };
+    let mut references =
+        text.split("&#").skip(1).map(|rest| rest.split_once(';').map_or("", |(name, _)| name));
+    match references.all(is_char) {
+        true => Ok(()),
+        false => Err(wrong("a character reference names no character")),
+    }
 }
 
 /// Refuses an XML declaration of any encoding but UTF-8: text in UTF-8 can be elements in UTF-7, to a reader that
@@ -257,9 +280,23 @@ mod tests {
             "<a xmlns:q='u' q:xmlns='urn:x'/>",
             "<a xmlns:xmlns='urn:x'/>",
             "<a xmlns='urn:x' xmlns='urn:y'/>",
+            "<a>&#xD800;</a>",
+            "<a b='&#xDFFF;'/>",
+            "<a>&#x110000;</a>",
+            "<a>&#99999999999;</a>",
+            "<a>&#xFFFE;</a>",
+            "<a>&#0;</a>",
+            "<a>&#x1;</a>",
+            "<a>&#+65;</a>",
+            "<a>&#;</a>",
+            "<a>&#65</a>",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        assert!(parse("<a b='&#xA;'>&#65;&#x1F600;&#x10FFFF;</a>").is_ok());
+        let named = |prefix: &str| format!("<{prefix}:a xmlns:{prefix}='urn:x'/>");
+        assert!(parse(&named("p")).is_ok());
+        assert!(parse(&named(&"p".repeat(MAX_NAME + 1))).is_err());
         let deep = format!("{}{}", "<a>".repeat(bounds::MAX_DEPTH), "</a>".repeat(bounds::MAX_DEPTH));
         assert!(parse(&deep).is_err());
     }
