@@ -8,6 +8,7 @@ mod claims;
 mod cookie;
 mod doorkeeper;
 mod guests;
+mod in_progress;
 mod index;
 mod kept;
 mod metrics;
@@ -25,6 +26,7 @@ pub use cookie::{
     set_for, sets_ours, strip,
 };
 pub use guests::{Guest, Guests};
+pub use in_progress::{InProgress, Place};
 pub use principal::Principal;
 pub use renewals::Renewals;
 pub use sessions::{Sessions, SignedIn, cookie_text};

@@ -2,7 +2,7 @@
 
 use super::lint::lint;
 use super::master_key;
-use crate::access::{Bearers, Guests, Minter, Renewals, Sessions, Throttle};
+use crate::access::{Bearers, Guests, InProgress, Minter, Renewals, Sessions, Throttle};
 use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Attempts, Broker};
 use crate::catalogue::{Catalogue, Current};
@@ -29,6 +29,9 @@ const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
 /// How many tokens one app client may revoke at once, and then one in every so often.
 const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
+
+/// How many SAML messages of one address are verified or wait for it at the same time.
+const SAML_MESSAGES: u32 = 16;
 
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
@@ -136,6 +139,8 @@ impl App {
             keys: keys.clone(),
             access_tokens: access_tokens.clone(),
             failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            unsolicited_failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            saml_messages: InProgress::new(SAML_MESSAGES),
             client_failures: Throttle::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
             client_revocations: Throttle::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
             clock: clock.clone(),

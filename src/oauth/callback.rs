@@ -1,7 +1,7 @@
 //! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, form, metrics, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, network, set};
+use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, Throttle, clear, find, network, set};
 use crate::base::Duration;
 use crate::broker::{LoginError, Returned};
 use crate::catalogue::Catalogue;
@@ -10,6 +10,7 @@ use crate::model::CookieScope;
 use crate::provider::ProviderError;
 use crate::store::Change;
 use axum::extract::{Path, State};
+use std::net::IpAddr;
 
 /// How long a browser remembers by which provider it signed in.
 const REMEMBER: Duration = Duration::from_secs(365 * 86400);
@@ -64,29 +65,26 @@ pub(super) enum Step {
 
 /// Each callback may cost the provider a call: nobody is to wear it out through us.
 pub(super) fn not_too_often(
-    pool: &Pool,
+    failures: &Throttle<IpAddr>,
     info: &RequestInfo,
     catalogue: &Catalogue,
     provider: &str,
 ) -> Result<(), Failure> {
-    pool.failures.allows(info.client.map(network).as_ref()).map_err(|_| {
+    failures.allows(info.client.map(network).as_ref()).map_err(|_| {
         metrics::login(provider_label(catalogue, provider), "too_many_failures");
         Failure::too_many_failures()
     })
 }
 
-/// Tells the audit why a login was refused; answers what the person is told. `counts` says whether it is held
-/// against the address.
+/// Tells the audit why a login was refused; answers what the person is told. It counts in `failures`, by
+/// the client's address.
 pub(super) fn refused(
-    pool: &Pool,
     info: &RequestInfo,
     provider: &str,
     error: LoginError,
-    counts: bool,
+    failures: &Throttle<IpAddr>,
 ) -> Failure {
-    if counts {
-        count_failure(pool, info, &error);
-    }
+    count_failure(failures, info, &error);
     // A name that is no provider's is the visitor's own word, of which there is no end.
     if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
         metrics::login(provider, error.reason());
@@ -105,7 +103,7 @@ pub(super) fn refused(
 
 /// Counts a failure against the client's address, unless it cost the provider and us nothing: any page could have a
 /// browser cause those, and lock out all users behind that address.
-pub(super) fn count_failure(pool: &Pool, info: &RequestInfo, error: &LoginError) {
+pub(super) fn count_failure(failures: &Throttle<IpAddr>, info: &RequestInfo, error: &LoginError) {
     let free = matches!(
         error,
         LoginError::NoSuchProvider
@@ -115,14 +113,14 @@ pub(super) fn count_failure(pool: &Pool, info: &RequestInfo, error: &LoginError)
             | LoginError::Provider(ProviderError::Unavailable(_) | ProviderError::Overloaded)
     );
     if !free {
-        pool.failures.count(info.client.map(network));
+        failures.count(info.client.map(network));
     }
 }
 
 pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step: Step) -> Handled {
     let catalogue = pool.current.load();
-    not_too_often(pool, info, &catalogue, provider)?;
-    let refused = |error| refused(pool, info, provider, error, true);
+    not_too_often(&pool.failures, info, &catalogue, provider)?;
+    let refused = |error| refused(info, provider, error, &pool.failures);
     let parameters = info.parameters().ok_or_else(Failure::bad_request)?;
     // The state names the attempt; that this browser carries it is what binds the login to it.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();

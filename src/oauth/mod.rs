@@ -20,7 +20,7 @@ pub use callback::replaced;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
 
-use crate::access::{POOL_COOKIE, Sessions, SignedIn, Throttle, find};
+use crate::access::{InProgress, POOL_COOKIE, Sessions, SignedIn, Throttle, find};
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, Current};
@@ -53,6 +53,11 @@ pub struct Pool {
     pub access_tokens: Arc<AccessTokens>,
     /// Sign-ins that failed, by address.
     pub failures: Throttle<IpAddr>,
+    /// SAML responses that nobody asked for and that failed, by address. Any page can have a browser send them, so
+    /// they do not keep the address from signing in.
+    pub unsolicited_failures: Throttle<IpAddr>,
+    /// SAML messages that are verified now, by address.
+    pub saml_messages: InProgress<IpAddr>,
     /// Attempts to pass for an app client that failed, by address and client.
     pub client_failures: Throttle<(IpAddr, String)>,
     /// Tokens that were revoked, by client: each takes room on every node.

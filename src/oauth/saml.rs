@@ -4,7 +4,7 @@
 use super::callback::{self, Step};
 use super::logout::ended_by_provider;
 use super::{Handled, Pool, Reply, RequestInfo, Shared, form};
-use crate::access::{LOGIN_COOKIE, find, set_for};
+use crate::access::{LOGIN_COOKIE, Place, find, network, set_for};
 use crate::broker::{ATTEMPT_LIFETIME, LoginError, LogoutHeard, Posted};
 use crate::config::SameSite;
 use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
@@ -12,6 +12,7 @@ use crate::provider::ProviderError;
 use crate::provider::saml::Arrived;
 use axum::extract::{Path, RawQuery, State};
 use http::{Method, StatusCode};
+use std::net::IpAddr;
 
 /// Our metadata for a provider.
 pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
@@ -39,7 +40,6 @@ pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, in
 
 async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
     let catalogue = pool.current.load();
-    callback::not_too_often(pool, info, &catalogue, provider)?;
     let parameters = form(text).ok_or_else(Failure::bad_request)?;
     // The relay state names the attempt; that this browser carries it binds the login to it. It is never an
     // address.
@@ -48,11 +48,13 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
         .filter(|_| !id.is_empty())
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.again(&catalogue));
-    // Any page may have a browser bring something that nobody asked for: that is not held against it.
-    let counts = login.is_some();
+    // Any page can have a browser send a response that nobody asked for: those have a limit of their own.
+    let failures = if login.is_some() { &pool.failures } else { &pool.unsolicited_failures };
+    callback::not_too_often(failures, info, &catalogue, provider)?;
+    let _place = in_progress(pool, info)?;
     let posted = Posted { parameters: &parameters, id, login };
     let judged = pool.broker.judge(&catalogue, provider, posted).await.map_err(|error| {
-        let failure = callback::refused(pool, info, provider, error, counts);
+        let failure = callback::refused(info, provider, error, failures);
         match again {
             Some(again) => failure.with_action("Try again", again),
             None => failure,
@@ -65,6 +67,11 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
         set_cookie(&mut answer, &set_for(&name, &sealed, Some(ATTEMPT_LIFETIME), SameSite::Lax))?;
     }
     Ok(answer)
+}
+
+/// The place of a message among those that are verified: one address cannot fill the queue.
+fn in_progress(pool: &Pool, info: &RequestInfo) -> Result<Place<IpAddr>, Failure> {
+    pool.saml_messages.begin(info.client.map(network)).ok_or_else(Failure::unavailable)
 }
 
 /// A logout message in an address.
@@ -96,7 +103,8 @@ async fn logout(
     method: &Method,
 ) -> Handled {
     let catalogue = pool.current.load();
-    callback::not_too_often(pool, info, &catalogue, provider)?;
+    callback::not_too_often(&pool.failures, info, &catalogue, provider)?;
+    let _place = in_progress(pool, info)?;
     let is_response = arrived.is_response();
     let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
         Ok(heard) => heard,
@@ -118,7 +126,7 @@ async fn logout(
                 reason = error.reason(),
                 detail = %error,
             );
-            callback::count_failure(pool, info, &error);
+            callback::count_failure(&pool.failures, info, &error);
             return Err(callback::failure(info, error));
         }
     };

@@ -4,8 +4,8 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::saml_provider::{
-    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, begin, encrypt, logout_request, narthex,
-    our_certificate, post, sign, sign_template, signed_query, visitor,
+    Asked, EACH, SAML, SamlKey, SamlProvider, Signed, at, attribute, base64, begin, encrypt, logout_request,
+    narthex, our_certificate, post, sign, sign_template, signed_query, visitor,
 };
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location};
@@ -13,6 +13,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use std::process::Command;
 use std::time::Duration;
 
@@ -389,16 +391,54 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
         is(&post(&visitor, &acs, &response, "").await, 400);
         let check = if status == 200 { "\"in_response_to\"" } else { "\"no_attempt\"" };
         assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
-        // However often any page has a browser do that, its address may still sign in.
+        // However often any page has a browser do that, its address may still sign in. What costs time is refused.
+        let mut last = 400;
         for _ in 0..40 {
-            is(&visitor.client.post(&acs).form(&[("SAMLResponse", "x")]).send().await.unwrap(), 400);
+            last = visitor
+                .client
+                .post(&acs)
+                .form(&[("SAMLResponse", "x")])
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16();
         }
+        assert_eq!(last, if status == 200 { 429 } else { 400 });
+        let (other, asked) = begin(&narthex).await;
+        let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
+        is(&post(&other, &acs, &response, &asked.relay_state).await, 200);
         // Signed in at the pool, the app needs no more of the provider.
         let app = visitor.get(&format!("{}/", narthex.origin("app"))).await;
         let asked = visitor.get(location(&app).as_str()).await;
         let signed_in = location(&asked).as_str().starts_with(&narthex.origin("app"));
         assert_eq!(signed_in, status == 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_only_so_many_messages_verified_at_a_time() {
+    let upstream = Upstream::start().await;
+    // It takes connections and never answers, so that messages wait for its metadata.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metadata = format!("http://{}/metadata", silent.local_addr().unwrap());
+    let provider = SamlProvider::new("corp");
+    let tables = provider.toml(&format!("{OURS}\nidp_init = true"));
+    let tables = tables.replace(provider.metadata_file().to_str().unwrap(), &metadata);
+    let narthex = NarthexBuilder::new().tables(&tables).route("app", upstream.port, "").start();
+    let response =
+        base64(&format!("<samlp:Response xmlns:samlp=\"urn:x\">{}</samlp:Response>", "x".repeat(100)));
+    let visitor = visitor(&narthex);
+    let send = |path| {
+        let address = format!("{}/saml2/{path}/corp", narthex.origin("auth"));
+        visitor.client.post(&address).form(&[("SAMLResponse", &response)]).send()
+    };
+    let paths = ["idpresponse"; 9].into_iter().chain(["logout"; 8]);
+    let mut sent: FuturesUnordered<_> = paths.map(send).collect();
+    let begun = std::time::Instant::now();
+    is(&sent.next().await.unwrap().unwrap(), 503);
+    // The provider's time to answer is not over.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -551,15 +591,21 @@ async fn a_chain_in_metadata_has_one_key_that_signs() {
     provider.key = issued_by(&authority, provider.folder.path());
     let certificate = format!("<ds:X509Certificate>{}</ds:X509Certificate>", provider.key.base64());
     let chain = format!("<ds:X509Certificate>{}</ds:X509Certificate>{certificate}", authority.base64());
-    let metadata = provider.metadata(&[&provider.key]).replace(&certificate, &chain);
-    std::fs::write(provider.metadata_file(), metadata).unwrap();
-    let narthex = narthex(&provider, upstream.port, OURS);
-    let (_, landed, _) = sign_in(&narthex, &provider).await;
-    is(&landed, 200);
-    provider.key = authority;
-    let (_, refused, _) = sign_in(&narthex, &provider).await;
-    is(&refused, 400);
-    assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
+    let apart =
+        chain.replacen("</ds:X509Certificate>", "</ds:X509Certificate></ds:X509Data><ds:X509Data>", 1);
+    let leaf = provider.key.clone();
+    for chain in [chain, apart] {
+        provider.key = leaf.clone();
+        let metadata = provider.metadata(&[&provider.key]).replace(&certificate, &chain);
+        std::fs::write(provider.metadata_file(), metadata).unwrap();
+        let narthex = narthex(&provider, upstream.port, OURS);
+        let (_, landed, _) = sign_in(&narthex, &provider).await;
+        is(&landed, 200);
+        provider.key = authority.clone();
+        let (_, refused, _) = sign_in(&narthex, &provider).await;
+        is(&refused, 400);
+        assert_eq!(narthex.audit("login_failed").last().unwrap()["reason"], "signature");
+    }
 }
 
 /// `metadata` with the template of a signature.

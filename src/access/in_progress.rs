@@ -1,0 +1,75 @@
+//! How many pieces of work one party may have in progress at a time.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Limits the work in progress per party, commonly a [`network`](super::network).
+pub struct InProgress<Who> {
+    limit: u32,
+    counts: Arc<Mutex<HashMap<Who, u32>>>,
+}
+
+/// Work in progress: dropping it makes room for the next.
+pub struct Place<Who: Eq + Hash> {
+    who: Option<Who>,
+    counts: Arc<Mutex<HashMap<Who, u32>>>,
+}
+
+impl<Who: Eq + Hash + Copy> InProgress<Who> {
+    /// Allows each party `limit` pieces of work at a time.
+    pub fn new(limit: u32) -> Self {
+        Self { limit, counts: Arc::default() }
+    }
+
+    /// Begins a piece of work for `who`; an unknown party is not limited. `None` where the limit is reached.
+    pub fn begin(&self, who: Option<Who>) -> Option<Place<Who>> {
+        if let Some(who) = who {
+            let mut counts = lock(&self.counts);
+            let count = counts.entry(who).or_insert(0);
+            if *count >= self.limit {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { who, counts: self.counts.clone() })
+    }
+}
+
+impl<Who: Eq + Hash> Drop for Place<Who> {
+    fn drop(&mut self) {
+        let Some(who) = self.who.take() else { return };
+        if let Entry::Occupied(mut count) = lock(&self.counts).entry(who) {
+            match *count.get() {
+                0 | 1 => _ = count.remove(),
+                _ => *count.get_mut() -= 1,
+            }
+        }
+    }
+}
+
+fn lock<Who>(counts: &Mutex<HashMap<Who, u32>>) -> MutexGuard<'_, HashMap<Who, u32>> {
+    // The map is whole after every statement.
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_party_at_its_limit_waits_for_its_own_work_and_others_do_not() {
+        let limit = InProgress::new(2);
+        let first = limit.begin(Some(1));
+        let second = limit.begin(Some(1));
+        assert!(first.is_some() && second.is_some());
+        assert!(limit.begin(Some(1)).is_none());
+        assert!(limit.begin(Some(2)).is_some() && limit.begin(None).is_some());
+        drop(first);
+        let third = limit.begin(Some(1));
+        assert!(third.is_some() && limit.begin(Some(1)).is_none());
+        drop((second, third));
+        assert!(lock(&limit.counts).is_empty());
+    }
+}
