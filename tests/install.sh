@@ -44,6 +44,9 @@ test)
   need xmlsec1 xmlsec1 xmlsec1 libxmlsec1
   need php "php-cli php-xml php-mbstring php-curl" "php-cli php-xml php-mbstring" php
   ls /usr/share/simplesamlphp/www >/dev/null 2>&1 || need simplesamlphp simplesamlphp simplesamlphp simplesamlphp
+  ls /usr/share/lemonldap-ng/portal/htdocs >/dev/null 2>&1 ||
+    need lemonldap-ng "liblemonldap-ng-portal-perl libplack-perl liblasso-perl libxml-simple-perl libio-string-perl libstring-random-perl starman" \
+      "lemonldap-ng-portal perl-Plack perl-lasso perl-Starman" lemonldap-ng
   need haproxy haproxy haproxy haproxy
   need caddy caddy caddy caddy
   need prlimit util-linux util-linux util-linux

@@ -76,10 +76,11 @@ impl Speaker<'_> {
 
     /// SAML core, section 3.4.1: asks to authenticate whoever brings it.
     pub fn authn_request(&self, to: &Endpoint, acs: &str, name_id_format: Option<&str>) -> Message {
-        let policy = name_id_format.map_or(String::new(), |format| {
-            let format = escaped_value(format);
-            format!("<samlp:NameIDPolicy AllowCreate=\"true\" Format=\"{format}\"></samlp:NameIDPolicy>")
-        });
+        // SAML core, section 3.4.1.1: without AllowCreate, the provider may only answer with an identifier that it made
+        // before, and some answer nobody who comes for the first time.
+        let format =
+            name_id_format.map(|format| format!(" Format=\"{}\"", escaped_value(format))).unwrap_or_default();
+        let policy = format!("<samlp:NameIDPolicy AllowCreate=\"true\"{format}></samlp:NameIDPolicy>");
         let attributes = [
             ("AssertionConsumerServiceURL", acs),
             ("Destination", to.location.as_str()),

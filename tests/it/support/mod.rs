@@ -4,6 +4,7 @@ pub mod browser;
 pub mod certificates;
 pub mod documented;
 pub mod json;
+pub mod lemonldap;
 pub mod load;
 pub mod narthex;
 pub mod parties;
