@@ -1,6 +1,6 @@
 //! Where the master key comes from: the configuration, or with SQLite a file beside the database.
 
-use crate::base::{Entropy, MasterKey};
+use crate::base::{Entropy, MAX_SMALL_FILE, MasterKey, read_text};
 use crate::config::{StoreSettings, StoreUrl};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -50,7 +50,7 @@ pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey
     let mut file = database.clone().into_os_string();
     file.push(".key");
     let file = PathBuf::from(file);
-    match std::fs::read_to_string(&file) {
+    match read_text(&file, MAX_SMALL_FILE) {
         Ok(text) => {
             let mode = std::fs::metadata(&file)
                 .map_err(|e| MasterKeyError::File(file.clone(), e))?

@@ -5,13 +5,15 @@ use super::lint::lint;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, FileState, Files};
-use crate::gateway;
+use crate::gateway::{self, Certificates};
 use crate::provider::unusable_key_files;
 use crate::store::Change;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 /// How often the files are looked at. Looking, rather than being told, also notices files that are
 /// replaced by a renamed folder or link, as secret mounts do.
@@ -68,6 +70,8 @@ impl Watched {
 
 /// Watches `file` and whatever it names until `shutdown` says so. While something is wrong it is tried again and
 /// again, since what would mend it may be a file that is not known yet; it is told once.
+///
+/// Files are looked at and read by blocking threads: a mount that does not answer stops the reloading, and nothing else.
 pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
@@ -82,12 +86,23 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             _ = hangup.recv() => true,
             _ = shutdown.changed() => return,
         };
-        let is_due = watched.is_due(look_at(&watched.known));
+        let files = watched.known.clone();
+        let now = tokio::select! {
+            now = spawn_blocking(move || look_at(&files)) => now,
+            _ = shutdown.changed() => return,
+        };
+        let Ok(now) = now else { continue };
+        let is_due = watched.is_due(now);
         if !asked && !is_due {
             continue;
         }
         let files = watched.changed();
-        match reload(&app, &file, &files).await {
+        let (runtime, with, path, changed) = (Handle::current(), app.clone(), file.clone(), files.clone());
+        let reloaded = tokio::select! {
+            done = spawn_blocking(move || runtime.block_on(reload(&with, &path, &changed))) => done,
+            _ = shutdown.changed() => return,
+        };
+        match reloaded.unwrap_or_else(|error| Err(NotReloaded::Wrong(error.to_string()))) {
             Ok(named) => {
                 watched = Watched::new(named, false);
                 wrong = None;
@@ -122,7 +137,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     if !unusable.is_empty() {
         return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")).into());
     }
-    app.tls.reload(&config, app.clock.now()).map_err(|errors| {
+    let certificates = Certificates::read(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         format!("the certificates cannot be used: {}", errors.join("; "))
     })?;
@@ -132,15 +147,17 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
         .map_err(|error| error.to_string())?;
     lint(&catalogue).log().map_err(|error| format!("the policies cannot be used: {error}"))?;
     app.pool
-        .broker
-        .apply(&catalogue)
-        .await
-        .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
-    app.pool
         .access_tokens
         .apply(&catalogue)
         .await
         .map_err(|error| format!("the keys of access tokens cannot be had: {error}"))?;
+    app.pool
+        .broker
+        .apply(&catalogue)
+        .await
+        .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
+    // Nothing fails from here on: either all of the new configuration is used, or nothing of it.
+    app.tls.replace(certificates);
     let config = &catalogue.config;
     if config.listen.https != old.config.listen.https
         || config.listen.http != old.config.listen.http

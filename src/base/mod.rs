@@ -1,5 +1,5 @@
 //! What everything else stands on: time and chance as arguments, random ids, secrets that cannot
-//! be printed, and the sealing of secrets at rest. No protocol, no I/O beyond the master key file.
+//! be printed, and the sealing of secrets at rest. No protocol, and no I/O but the reading of named files.
 
 mod clock;
 mod entropy;
@@ -7,6 +7,7 @@ mod fingerprint;
 mod fold;
 mod ids;
 mod jump;
+mod named_file;
 mod seal;
 mod secret;
 mod text;
@@ -17,6 +18,7 @@ pub use fingerprint::{Fingerprint, Fingerprints};
 pub use fold::fold;
 pub use ids::{Token, b64, b64_onto, client_id, pool_id, sha256, unb64, uuid, uuid_of};
 pub use jump::JumpDetector;
+pub use named_file::{MAX_SMALL_FILE, read_file, read_text};
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
 pub use secret::Secret;
 pub use text::{is_control, is_deceptive};

@@ -2,7 +2,7 @@
 //! alone proves nothing: the file must name it (`issuer`), or the metadata must be that of the provider whose people
 //! they are. The store remembers where each provider's metadata came from, since the name in the file may change.
 
-use crate::base::{b64, sha256};
+use crate::base::{MAX_SMALL_FILE, b64, read_file, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{Kind, MetadataSource, Provider, Saml};
 use crate::model::Identity;
@@ -18,7 +18,9 @@ fn sources(saml: &Saml) -> Vec<String> {
     match &saml.metadata {
         MetadataSource::Url(url) => vec![format!("url {url}")],
         MetadataSource::File(path) => {
-            let content = std::fs::read(path).ok().map(|content| format!("content {}", b64(sha256(content))));
+            let content = read_file(path, MAX_SMALL_FILE)
+                .ok()
+                .map(|content| format!("content {}", b64(sha256(content))));
             [format!("file {}", path.display())].into_iter().chain(content).collect()
         }
     }

@@ -52,6 +52,7 @@ pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, Tl
 pub use upstream::{Scheme, Upstream};
 pub use user_pool::{Group, UserPool};
 
+use crate::base::read_text;
 use reader::{Source, Table};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,9 @@ impl std::fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// The most bytes of a configuration.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
 impl Config {
     /// Reads and checks `file`.
     ///
@@ -123,7 +127,7 @@ impl Config {
     /// [`LoadError::Wrong`] carries every mistake of the file, each with its place and mend.
     pub fn load(file: &Path, environment: Environment<'_>) -> Result<Self, LoadError> {
         let state = FileState::of(file);
-        let text = std::fs::read_to_string(file).map_err(|e| LoadError::Unreadable(file.to_owned(), e))?;
+        let text = read_text(file, MAX_BYTES).map_err(|e| LoadError::Unreadable(file.to_owned(), e))?;
         let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let config = Self::parse(&text, &file.display().to_string(), folder, environment);
         let mut config = config.map_err(LoadError::Wrong)?;

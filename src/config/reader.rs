@@ -3,7 +3,7 @@
 
 use super::files::{FileState, Files};
 use super::mistake::Mistake;
-use crate::base::{Duration, Secret};
+use crate::base::{Duration, MAX_SMALL_FILE, Secret, read_text};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -283,7 +283,7 @@ impl<'a> Item<'a> {
             }
             (None, Some(file)) => {
                 let path = file.path()?;
-                match std::fs::read_to_string(&path) {
+                match read_text(&path, MAX_SMALL_FILE) {
                     Ok(text) => {
                         self.not_empty(text.trim_end_matches(['\r', '\n']), &path.display().to_string())
                     }

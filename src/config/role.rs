@@ -1,6 +1,7 @@
 //! `[[role]]`: what those may do who are given it, by the policies in its files.
 
 use super::reader::{Item, Table, Wrong};
+use crate::base::read_text;
 use std::path::PathBuf;
 
 /// The largest such file that is read.
@@ -54,13 +55,7 @@ impl Role {
 impl TextFile {
     pub(super) fn read(item: &Item<'_>) -> Option<Self> {
         let (name, path) = (item.string()?.to_owned(), item.path()?);
-        let size = std::fs::metadata(&path).map(|metadata| metadata.len());
-        let text = match size {
-            Ok(size) if size > LARGEST => Err(format!("it is larger than {LARGEST} bytes")),
-            Ok(_) => std::fs::read_to_string(&path).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match text {
+        match read_text(&path, LARGEST) {
             Ok(text) => Some(Self { name, path, text }),
             Err(error) => {
                 item.wrong(

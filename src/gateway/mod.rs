@@ -47,6 +47,8 @@ pub use incoming::Face;
 pub use listener::{Ending, Listener, serve};
 pub use path::{BadPath, Path};
 pub use table::locate;
-pub use tls::{CertificateError, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate};
+pub use tls::{
+    CertificateError, Certificates, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate,
+};
 pub use under_policy::Resources;
 pub use upstream::unusable_authorities;

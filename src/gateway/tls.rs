@@ -1,7 +1,7 @@
 //! Certificates: chosen by SNI, read again when their files change, made by a local authority where
 //! a host has none.
 
-use crate::base::{Duration, Timestamp};
+use crate::base::{Duration, MAX_SMALL_FILE, Timestamp, read_file, read_text};
 use crate::config::{Config, HostPattern};
 use arc_swap::ArcSwap;
 use rcgen::{
@@ -62,13 +62,15 @@ impl LoadedCertificate {
     /// # Errors
     /// Where a file cannot be read, or the two do not belong together.
     pub fn read(cert: &Path, key: &Path, hosts: &[HostPattern]) -> Result<Self, CertificateError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
-            .and_then(Iterator::collect)
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(cert)?)
+            .collect::<Result<_, _>>()
             .map_err(|error| CertificateError::new(cert, error))?;
         if chain.is_empty() {
             return Err(CertificateError::new(cert, "it holds no certificate"));
         }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| CertificateError::new(key, error))?;
+        let private = zeroize::Zeroizing::new(read(key)?);
+        let private =
+            PrivateKeyDer::from_pem_slice(&private).map_err(|error| CertificateError::new(key, error))?;
         let key =
             CertifiedKey::from_der(chain, private, &provider::default_provider()).map_err(
                 |error| match error {
@@ -80,6 +82,10 @@ impl LoadedCertificate {
             )?;
         Ok(Self { key: Arc::new(key), hosts: hosts.to_vec() })
     }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    read_file(file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(file, error))
 }
 
 /// An authority of our own, for hosts without a certificate. Its files lie in `certs/`; whoever wants
@@ -104,9 +110,9 @@ impl LocalAuthority {
             Self::create(&cert_file, &key_file, now)?;
         }
         let key =
-            std::fs::read_to_string(&key_file).map_err(|error| CertificateError::new(&key_file, error))?;
+            read_text(&key_file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(&key_file, error))?;
         let key = KeyPair::from_pem(&key).map_err(|error| CertificateError::new(&key_file, error))?;
-        let certificate = CertificateDer::from_pem_file(&cert_file)
+        let certificate = CertificateDer::from_pem_slice(&read(&cert_file)?)
             .map_err(|error| CertificateError::new(&cert_file, error))?;
         Ok(Self { issuer: Issuer::new(authority_params(now), key), certificate })
     }
@@ -175,39 +181,20 @@ fn write_private(file: &Path, text: &str) -> Result<(), CertificateError> {
         .map_err(|error| CertificateError::new(file, error))
 }
 
-/// The certificates that count now.
+/// Certificates by host.
 #[derive(Default)]
-struct Certificates {
+pub struct Certificates {
     exact: HashMap<String, Arc<CertifiedKey>>,
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     fallback: Option<Arc<CertifiedKey>>,
 }
 
-/// Chooses certificates for handshakes.
-pub struct TlsStore(ArcSwap<Certificates>);
-
-impl fmt::Debug for TlsStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TlsStore")
-    }
-}
-
-impl TlsStore {
-    /// The certificates that `config` names, and local ones for hosts that it forgets.
+impl Certificates {
+    /// Reads the certificates that `config` names, and makes local ones for hosts that it forgets.
     ///
     /// # Errors
     /// Every file that cannot be used.
-    pub fn open(config: &Config, now: Timestamp) -> Result<Self, Vec<CertificateError>> {
-        let store = Self(ArcSwap::default());
-        store.reload(config, now)?;
-        Ok(store)
-    }
-
-    /// Reads the files again; the next handshake gets what they hold.
-    ///
-    /// # Errors
-    /// Every file that cannot be used; what served before goes on serving.
-    pub fn reload(&self, config: &Config, now: Timestamp) -> Result<(), Vec<CertificateError>> {
+    pub fn read(config: &Config, now: Timestamp) -> Result<Self, Vec<CertificateError>> {
         let (mut loaded, mut errors) = (Vec::new(), Vec::new());
         for tls in &config.tls {
             match LoadedCertificate::read(&tls.cert, &tls.key, &tls.hosts) {
@@ -236,8 +223,42 @@ impl TlsStore {
             }
             certificates.fallback.get_or_insert(key);
         }
-        self.0.store(Arc::new(certificates));
+        Ok(certificates)
+    }
+}
+
+/// Chooses certificates for handshakes.
+pub struct TlsStore(ArcSwap<Certificates>);
+
+impl fmt::Debug for TlsStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsStore")
+    }
+}
+
+impl TlsStore {
+    /// The certificates that `config` names, and local ones for hosts that it forgets.
+    ///
+    /// # Errors
+    /// Every file that cannot be used.
+    pub fn open(config: &Config, now: Timestamp) -> Result<Self, Vec<CertificateError>> {
+        let store = Self(ArcSwap::default());
+        store.reload(config, now)?;
+        Ok(store)
+    }
+
+    /// Reads the files again; the next handshake gets what they hold.
+    ///
+    /// # Errors
+    /// Every file that cannot be used; what served before goes on serving.
+    pub fn reload(&self, config: &Config, now: Timestamp) -> Result<(), Vec<CertificateError>> {
+        self.replace(Certificates::read(config, now)?);
         Ok(())
+    }
+
+    /// Lets the next handshake have `certificates`.
+    pub fn replace(&self, certificates: Certificates) {
+        self.0.store(Arc::new(certificates));
     }
 
     /// The configuration of our listeners: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, session tickets.

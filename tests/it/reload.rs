@@ -67,6 +67,26 @@ async fn a_new_certificate_serves_the_next_handshake() {
     make("second");
     wait_until("the second certificate", || organization().contains("second"));
 
+    // A file of which a part cannot be used changes nothing, and a pipe that nobody writes to stops nothing.
+    let third = folder.path().join("third.pem");
+    certificates::make(&third, &folder.path().join("third.key"), "third", "app.localhost", 2);
+    let exchanged = |text: String| text.replace("app.pem", "third.pem").replace("app.key", "third.key");
+    let dead = "[[role]]\nname = \"dead\"\npolicies = [\"dead.json\"]\n";
+    let deny = serde_json::json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Deny", "Action": "execute-api:Invoek", "Resource": "*" } ] });
+    std::fs::write(narthex.folder().join("dead.json"), deny.to_string()).unwrap();
+    narthex.edit(|text| exchanged(text) + dead);
+    narthex.wait_for_log("the policies cannot be used");
+    assert!(organization().contains("second"));
+    narthex.edit(|text| text.replace(dead, "").replace("third.", "app."));
+    let pipe = folder.path().join("pipe.pem");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    narthex.edit(|text| text.replace("app.pem", "pipe.pem"));
+    narthex.wait_for_log("it is no regular file");
+    assert!(organization().contains("second"));
+    narthex.edit(|text| text.replace("pipe.pem", "app.pem"));
+    wait_until("the good file", || narthex.audit("reload").len() > 1);
+
     // A key that does not belong to the certificate is told, and the good pair goes on serving.
     let arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
     let unrelated = Command::new("openssl").args(arguments).output().unwrap();

@@ -29,7 +29,7 @@ use super::{
     Begun, Callback, ExternalIdentity, LogoutToken, Onward, Outbound, Pending, Provider, ProviderError,
     Renewed,
 };
-use crate::base::{Clock, Duration, Entropy, Secret, Timestamp};
+use crate::base::{Clock, Duration, Entropy, MAX_SMALL_FILE, Secret, Timestamp, read_file};
 use crate::config::{self, MetadataSource};
 use crate::model::{Identity, ProviderTokens};
 use arc_swap::ArcSwapOption;
@@ -139,13 +139,8 @@ impl Saml {
             MetadataSource::Url(url) => {
                 self.outbound.get(url).await.map_err(|error| unavailable(error.to_string()))?
             }
-            MetadataSource::File(path) => {
-                let read = |path: &Path| match std::fs::metadata(path)?.len() > LARGEST_METADATA {
-                    true => Err(std::io::Error::other("the file is too large")),
-                    false => std::fs::read(path),
-                };
-                read(path).map_err(|error| unavailable(format!("{}: {error}", path.display())))?
-            }
+            MetadataSource::File(path) => read_file(path, LARGEST_METADATA)
+                .map_err(|error| unavailable(format!("{}: {error}", path.display())))?,
         };
         let text = String::from_utf8(bytes).map_err(|_| unavailable("its metadata is no UTF-8".into()))?;
         let pinned = self.settings.metadata_certificate.as_deref().map(pinned).transpose()?;
@@ -209,10 +204,11 @@ impl Saml {
 /// The certificate that metadata must be signed by.
 fn pinned(file: &Path) -> Result<VerificationKey, ProviderError> {
     use rustls::pki_types::pem::PemObject as _;
-    let der = rustls::pki_types::CertificateDer::from_pem_file(file)
-        .map_err(|error| ProviderError::Unavailable(format!("{}: {error}", file.display())))?;
-    VerificationKey::from_certificate(&der)
-        .map_err(|error| ProviderError::Unavailable(format!("{}: {error}", file.display())))
+    let unusable = |error: String| ProviderError::Unavailable(format!("{}: {error}", file.display()));
+    let pem = read_file(file, MAX_SMALL_FILE).map_err(|error| unusable(error.to_string()))?;
+    let der = rustls::pki_types::CertificateDer::from_pem_slice(&pem);
+    let der = der.map_err(|error| unusable(error.to_string()))?;
+    VerificationKey::from_certificate(&der).map_err(|error| unusable(error.to_string()))
 }
 
 /// What an administrator should know before it is too late.
