@@ -2,7 +2,7 @@
 //! parsers could read as different ones is refused.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora_http::ResponseHeader;
 
 /// The most bytes of a request's head: servers behind commonly take 8 KB to 64 KB.
@@ -185,6 +185,13 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, Ambiguity> {
         (Some(length), None) => number(length.as_bytes()).map(Some).ok_or(Ambiguity::Lengths),
         (Some(_), Some(_)) => Err(Ambiguity::Lengths),
     }
+}
+
+/// Whether a value begins or ends with white space, which HTTP/2 hands on as it came. RFC 9113, section 8.2.1: "A field value
+/// MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB)". A server by HTTP/1.1 reads it without.
+pub fn has_outer_white_space(headers: &HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    headers.values().map(HeaderValue::as_bytes).any(|value| is_space(value.first()) || is_space(value.last()))
 }
 
 /// Checks the head of an upstream's HTTP/1.x response. Returns whether its connection may carry another request.

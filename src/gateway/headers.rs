@@ -207,6 +207,9 @@ fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> 
     Ok(())
 }
 
+/// Claims by which nobody is recognised: white space around them is of no matter.
+const DISPLAYED: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
+
 /// A header's value with its claims filled in; `None` where one of them is absent.
 fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route: &Route) -> Option<String> {
     let mut text = String::new();
@@ -216,13 +219,19 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
             Piece::Claim(claim) => match claim.as_str() {
                 // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
-                    let told = |group: &&str| !group.contains(',') && route.config.tells_group(group);
+                    let told = |group: &&str| {
+                        !group.contains(',')
+                            && group.trim().len() == group.len()
+                            && route.config.tells_group(group)
+                    };
                     let groups = person()?.claim(claim).ok()?.into_iter().filter(told);
                     text.push_str(&groups.collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
                 name => match person()?.claim(name).ok()?.as_slice() {
-                    [value] => text.push_str(value),
+                    [value] if DISPLAYED.contains(&name) => text.push_str(value.trim()),
+                    // Servers read a header's value without the white space around it: as another person's.
+                    [value] if value.trim().len() == value.len() => text.push_str(value),
                     _ => return None,
                 },
             },

@@ -11,8 +11,8 @@ use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue, Method, Version};
 use pingora_error::Result as PingoraResult;
@@ -85,6 +85,12 @@ impl Incoming {
             if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
                 return Err(refuse(Failure::headers_too_large(), "the head is too large"));
             }
+            if framing::has_outer_white_space(&header.headers) {
+                return Err(refuse(
+                    Failure::bad_request(),
+                    "a header's value begins or ends with white space",
+                ));
+            }
             if let Err(ambiguity) = framing::length(&header.headers) {
                 let reason = format!("the framing is ambiguous: {ambiguity:?}");
                 return Err(refuse(Failure::bad_request(), &reason));
@@ -115,8 +121,9 @@ impl Incoming {
             (Face::Tls, _) => true,
             (Face::Plain, Some(told)) => told.tls,
             (Face::Plain, None) => {
-                let proto = header.headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
-                behind && proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
+                let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
+                let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
+                behind && lines.next().is_some_and(is_https) && lines.all(is_https)
             }
         };
         let forwarded = if behind { client_of(&header.headers, trusted) } else { None };
@@ -279,37 +286,46 @@ pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
     // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
     // hide a token from us.
     let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
-    let end = memchr::memchr2(b' ', b'\t', text.as_bytes()).unwrap_or(text.len());
-    let (scheme, token) = text.split_at(end);
+    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide a token from us.
+    let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
+    let token = rest.trim_start_matches([' ', '\t']);
     match (scheme.eq_ignore_ascii_case("bearer"), next) {
         (_, Some(_)) => Err(()),
-        (true, None) => Ok(Some(token.trim_start_matches([' ', '\t']))),
+        (true, None) if token.len() == rest.len() && !rest.is_empty() => Err(()),
+        (true, None) => Ok(Some(token)),
         (false, None) => Ok(None),
     }
 }
 
-/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it was told to send, and without
-/// credentials.
+/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it is to send, and without
+/// credentials, a body, or another protocol.
 pub fn is_preflight(session: &Session) -> bool {
     let header = session.req_header();
     if header.method != Method::OPTIONS {
         return false;
     }
     let has = |name| header.headers.contains_key(name);
-    let empty = header.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
-    let bare = empty && !has(TRANSFER_ENCODING) && !has(AUTHORIZATION) && !has(COOKIE);
+    let empty = match session.as_http2() {
+        Some(stream) => stream.is_body_empty(),
+        None => header.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0"),
+    };
+    let bare = empty && ![TRANSFER_ENCODING, AUTHORIZATION, COOKIE, UPGRADE].into_iter().any(has);
     bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change
 /// to.
 fn is_websocket(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    // RFC 9110, section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+    let is_nominated = || {
+        let options = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
+        options.flat_map(|line| line.split(',')).any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    };
     session.is_upgrade_req()
-        && session
-            .req_header()
-            .headers
-            .get(UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && is_nominated()
 }
 
 /// How the request goes on by its nature: a WebSocket, an event stream (HTML, section 9.2.2: clients

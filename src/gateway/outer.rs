@@ -29,6 +29,8 @@ pub const HEAD: Duration = Duration::from_secs(15);
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How many of them may belong to one stream.
 const STREAM_WINDOW: u32 = 512 * 1024;
+/// How many bytes of a response wait for a client that does not read.
+const SEND_BUFFER: usize = 32 * 1024;
 /// How many streams a client may reset before we looked at them (CVE-2023-44487).
 const RESETS: usize = 20;
 
@@ -182,6 +184,7 @@ impl HttpServerApp for Outer {
             .max_header_list_size(u32::try_from(super::framing::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_window_size(STREAM_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(RESETS);
         Some(options)
     }

@@ -5,6 +5,7 @@ use super::core::Gateway;
 use super::direct::{self, Direct};
 use super::errors::Kind;
 use super::forward::{Forward, GIVEN_UP};
+use super::framing;
 use super::incoming::{self, Face, Incoming};
 use super::judge::{self, ForRoute, Placed};
 use super::stop::{Stop, is_answered};
@@ -171,6 +172,7 @@ impl ProxyHttp for Door {
         }
         if end {
             forward.request_ended();
+            without_empty_piece(body);
         }
         forward.piece_came(&self.gateway, session, body.as_ref());
         if body.is_some() {
@@ -191,6 +193,7 @@ impl ProxyHttp for Door {
         forward.piece_came(&self.gateway, session, body.as_ref());
         if end {
             forward.response_ended();
+            without_empty_piece(body);
         }
         if forward.was_answered_early() {
             session.set_read_timeout(Some(LATE_BODY));
@@ -205,9 +208,13 @@ impl ProxyHttp for Door {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // By HTTP/2, each stream has a framing of its own.
+        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of it.
         if response.version == Version::HTTP_2 {
-            return Ok(());
+            let is_plain = framing::length(&response.headers).is_ok()
+                && !framing::has_outer_white_space(&response.headers);
+            let error =
+                || Error::explain(ErrorType::InvalidHTTPHeader, "a field of the response is malformed");
+            return if is_plain { Ok(()) } else { Err(error().into_up()) };
         }
         let forward = permitted(ctx)?;
         forward.check_response(response)?;
@@ -332,9 +339,18 @@ impl ProxyHttp for Door {
     }
 }
 
+/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last chunk after it, which
+/// the other side reads as the beginning of the next message.
+fn without_empty_piece(body: &mut Option<Bytes>) {
+    if body.as_ref().is_some_and(Bytes::is_empty) {
+        *body = None;
+    }
+}
+
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
 fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
-    let target = incoming::target(session).filter(|_| table.knows(&incoming.host));
+    let target =
+        incoming::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
     let location = target.and_then(|target| {
         let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
         http::HeaderValue::from_str(&format!("{origin}{target}")).ok()

@@ -2,7 +2,7 @@
 
 use super::patient::Patient;
 use super::upstream_connection::Connect;
-use crate::base::{Duration, sha256};
+use crate::base::{Duration, MAX_SMALL_FILE, read_file, sha256};
 use crate::config::{Config, Route, Scheme, Upstream};
 use crate::policy::Permit;
 use arc_swap::ArcSwap;
@@ -28,6 +28,10 @@ pub const CONNECT: Duration = Duration::from_secs(3);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(6);
 /// How many requests share an HTTP/2 connection to an upstream.
 const STREAMS: usize = 64;
+/// How many bytes of a response wait for a client that does not read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same of all streams of a connection: one that is not read leaves the others their share.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(55);
 
@@ -208,6 +212,8 @@ impl Group {
         options.write_timeout = Some(self.timeout);
         options.tcp_keepalive = Some(ALIVE);
         options.max_h2_streams = STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.alpn = match upstream.scheme {
             Scheme::Http => ALPN::H1,
             Scheme::H2c => ALPN::H2,
@@ -238,7 +244,7 @@ impl Group {
 
 /// The file's content; nothing where it cannot be read, so that no upstream is trusted by it.
 fn read_pem(file: &Path) -> Vec<u8> {
-    std::fs::read(file).unwrap_or_else(|error| {
+    read_file(file, MAX_SMALL_FILE).unwrap_or_else(|error| {
         tracing::error!(file = %file.display(), %error, "upstream_ca cannot be read: no upstream is trusted by it");
         Vec::new()
     })
@@ -248,9 +254,11 @@ fn read_pem(file: &Path) -> Vec<u8> {
 pub fn unusable_authorities(config: &Config) -> Vec<String> {
     let wrong = |route: &Route| {
         let file = route.upstream_ca.as_deref()?;
-        let certificates =
-            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        match certificates {
+        let certificates = |pem: Vec<u8>| {
+            let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+            certificates.map_err(|error| error.to_string())
+        };
+        match read_file(file, MAX_SMALL_FILE).map_err(|error| error.to_string()).and_then(certificates) {
             Ok(found) if found.iter().any(|der| X509Certificate::from_der(der).is_ok()) => None,
             Ok(_) => Some(format!(
                 "{}: it holds no certificate, so \"{}\" trusts no upstream",

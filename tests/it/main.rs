@@ -19,6 +19,7 @@ mod full_disk;
 mod gateway;
 mod hostile;
 mod hostile_saml;
+mod http2;
 mod lemonldap;
 mod linking;
 mod load;

@@ -1,0 +1,131 @@
+//! HTTP/2 on either side: bodies whose frames end in other ways than HTTP/1.1's, and clients that do not read.
+
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::raw::RawUpstream;
+use crate::support::visitor::{Visitor, is};
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body_util::StreamBody;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const CHUNK: usize = 64 * 1024;
+
+/// An app that speaks HTTP/2 without TLS: below `/large` a body without end, elsewhere a word.
+async fn h2c_app() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: http::Request<Incoming>| async move {
+                let chunks = if request.uri().path().starts_with("/large") { usize::MAX } else { 1 };
+                let size = if chunks == 1 { 4 } else { CHUNK };
+                let frames = futures_util::stream::iter(
+                    (0..chunks).map(move |_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; size])))),
+                );
+                let response = Response::builder().header("content-type", "text/plain");
+                response.body(UnsyncBoxBody::new(StreamBody::new(frames)))
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+/// Asks for `path` on the plain listener, as behind a proxy that ends TLS, and reads the head of the response only.
+async fn unread(narthex: &Narthex, path: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    let mut stream = socket.connect(format!("127.0.0.1:{}", narthex.http).parse().unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: app.localhost\r\nX-Forwarded-Proto: https\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_by_http2_ends_once_for_an_upstream_by_http1() {
+    let upstream = RawUpstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let visitor = Visitor::new(&narthex);
+    let shapes: [&[&'static str]; 6] =
+        [&[], &[""], &["abc"], &["abc", ""], &["", "abc"], &["a", "", "bc", ""]];
+    for (number, (method, shape)) in [Method::POST, Method::PUT, Method::GET, Method::DELETE]
+        .into_iter()
+        .flat_map(|method| shapes.map(|shape| (method.clone(), shape)))
+        .enumerate()
+    {
+        // Without a length, the last frame that ends the stream is an empty one.
+        let pieces = futures_util::stream::iter(shape.iter().map(|piece| Ok::<_, Infallible>(*piece)));
+        let target = format!("{}/upload-{number}", narthex.origin("app"));
+        let upload = visitor.client.request(method.clone(), &target).body(reqwest::Body::wrap_stream(pieces));
+        let answer = upload.send().await.unwrap();
+        assert_eq!(answer.version(), http::Version::HTTP_2);
+        is(&answer, 200);
+        let body: usize = shape.iter().map(|piece| piece.len()).sum();
+        assert_eq!(answer.text().await.unwrap(), format!("{method} /upload-{number} {body}"), "{shape:?}");
+        // Whoever comes next on the upstream's connection.
+        let next = visitor.get(&format!("{}/next-{number}", narthex.origin("app"))).await;
+        is(&next, 200);
+        assert_eq!(next.text().await.unwrap(), format!("GET /next-{number} 0"), "{method} {shape:?}");
+    }
+    let odd = |head: &String| !head.lines().next().unwrap().ends_with(" HTTP/1.1");
+    assert_eq!(upstream.heads().into_iter().filter(odd).collect::<Vec<_>>(), [""; 0]);
+    assert!(upstream.connections() <= 2, "the connections of both forwarding paths stay in use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_leaves_an_http2_upstream_to_the_others() {
+    let port = h2c_app().await;
+    let narthex = NarthexBuilder::new()
+        .tables(&format!(
+            "[[route]]\nhost = \"app.localhost\"\nupstream = \"h2c://127.0.0.1:{port}\"\naccess = \"public\"\n"
+        ))
+        .start();
+    let mut unread_ones = Vec::new();
+    for number in 0..40 {
+        unread_ones.push(unread(&narthex, &format!("/large/{number}")).await);
+    }
+    let visitor = Visitor::new(&narthex);
+    for number in 0..10 {
+        let url = format!("{}/small/{number}", narthex.origin("app"));
+        let answer = visitor.get(&url);
+        let answer =
+            tokio::time::timeout(Duration::from_secs(3), answer).await.expect("the others are answered");
+        assert_eq!(answer.text().await.unwrap(), "xxxx");
+    }
+    let megabytes = narthex.memory() >> 20;
+    assert!(megabytes < 150, "{megabytes} MB for {} clients that do not read", unread_ones.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_with_white_space_around_them_are_refused_by_http2() {
+    let upstream = RawUpstream::start().await;
+    let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
+    let visitor = Visitor::new(&narthex);
+    let url = format!("{}/", narthex.origin("app"));
+    for (value, status) in [
+        ("Bearer abc", 200),
+        (" Bearer abc", 400),
+        ("\tBearer abc", 400),
+        ("x ", 400),
+        ("x\t", 400),
+        ("", 200),
+    ] {
+        for name in ["authorization", "x-any"] {
+            let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            is(&visitor.client.get(&url).header(name, value).send().await.unwrap(), status);
+        }
+    }
+}
