@@ -170,8 +170,11 @@ async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled
         Ok(good) => good,
         Err(refusal) => return refuse(&catalogue, info, refusal),
     };
+    // Any page can lead a browser here; one of another site must not replace who is signed in by somebody else.
+    let is_foreign =
+        info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
     if session_counts
-        && asked.provider.is_none()
+        && (asked.provider.is_none() || is_foreign)
         && let Some(principal) = signed_in(pool, info).await?
     {
         return grant(pool, &catalogue, info, &asked.request, principal.session()).await;

@@ -68,7 +68,8 @@ fn prove(
     body: &[u8],
 ) -> Result<(Arc<AppClient>, Form), OAuthError> {
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
-    if !encoding.starts_with("application/x-www-form-urlencoded") {
+    let (media_type, _) = encoding.split_once(';').unwrap_or((encoding, ""));
+    if !media_type.trim_end().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(OAuthError::invalid_request("the body must be application/x-www-form-urlencoded"));
     }
     let form = std::str::from_utf8(body).ok().and_then(form);
@@ -116,6 +117,19 @@ fn not_proven() -> OAuthError {
 /// The client id and secret that a request brings, in each way that they may be meant.
 fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
     let parameter = |name: &str| form.get(name).cloned();
+    // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
+    if info.count(&AUTHORIZATION) > 1 {
+        return Err(OAuthError::invalid_request("there is more than one Authorization header"));
+    }
+    if form.contains_key("client_assertion") {
+        return Err(OAuthError::invalid_request(
+            "client_assertion is not supported: use HTTP Basic, or client_id and client_secret in the body",
+        ));
+    }
+    let malformed = || OAuthError::new("invalid_client", "the Authorization header is not HTTP Basic's");
+    if info.count(&AUTHORIZATION) == 1 && info.header(AUTHORIZATION.as_str()).is_none() {
+        return Err(malformed());
+    }
     let Some(header) = info.header(AUTHORIZATION.as_str()) else {
         return match (parameter("client_id"), parameter("client_secret")) {
             (Some(id), Some(secret)) => Ok(vec![(id, secret)]),
@@ -125,13 +139,11 @@ fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, O
             )),
         };
     };
-    // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
     if form.contains_key("client_secret") {
         return Err(OAuthError::invalid_request(
             "the client's secret comes twice: in a header and in the body",
         ));
     }
-    let malformed = || OAuthError::new("invalid_client", "the Authorization header is not HTTP Basic's");
     let (scheme, credentials) = header.split_once(' ').ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(malformed());
@@ -151,7 +163,9 @@ fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, O
     Ok(presented)
 }
 
+/// A whole text by the form encoding, whose `&` and `=` are letters of it like others.
 fn form_decoded(text: &str) -> String {
-    let decoded = url::form_urlencoded::parse(text.as_bytes());
+    let name = text.replace('&', "%26").replace('=', "%3D");
+    let decoded = url::form_urlencoded::parse(name.as_bytes());
     decoded.map(|(name, _)| name.into_owned()).next().unwrap_or_default()
 }

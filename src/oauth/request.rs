@@ -45,6 +45,11 @@ impl RequestInfo {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// How often a header comes.
+    pub fn count(&self, name: &http::HeaderName) -> usize {
+        self.headers.get_all(name).iter().count()
+    }
+
     /// A browser says where a form comes from; an old one at least from which origin. SameSite=Lax has
     /// kept the cookie out already where that is another site.
     ///

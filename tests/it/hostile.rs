@@ -368,6 +368,27 @@ async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_site_does_not_replace_who_is_signed_in() {
+    let upstream = Upstream::start().await;
+    let (narthex, _provider) = deployment(&upstream).await;
+    let alice = Visitor::new(&narthex);
+    let app = format!("{}/", narthex.origin("app"));
+    let named = format!("{}&identity_provider=corp", location(&alice.get(&app).await));
+    is(&alice.land(&app, "alice").await, 200);
+    let led_from = async |site: &str| {
+        let request = alice.client.get(&named).header("accept", "text/html").header("sec-fetch-site", site);
+        location(&request.send().await.unwrap())
+    };
+    for (site, at_provider) in
+        [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)]
+    {
+        let onward = led_from(site).await;
+        assert_eq!(onward.host_str() == Some("127.0.0.1"), at_provider, "{site}: {onward}");
+    }
+    is(&alice.get(&app).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_nobody_wanted_is_no_second_request() {
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new();

@@ -225,6 +225,39 @@ async fn what_is_wrong_with_a_request_for_a_token_is_told_as_the_protocol_has_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_recognised_in_one_way_only() {
+    let (narthex, _upstream) = deployment("ES256", "").await;
+    let visitor = Visitor::new(&narthex);
+    let basic = |id: &str, secret: &str| {
+        let text = base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}"));
+        http::HeaderValue::try_from(format!("Basic {text}")).unwrap()
+    };
+    let ask = async |headers: &[http::HeaderValue], body: &str, encoding: &str| {
+        let mut request = visitor.client.post(format!("{}/oauth2/token", narthex.origin("auth")));
+        for header in headers {
+            request = request.header("authorization", header);
+        }
+        request.header("content-type", encoding).body(body.to_owned()).send().await.unwrap().status().as_u16()
+    };
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const GRANTED: &str = "grant_type=client_credentials";
+    let good = basic("reporter", NEXT);
+    let in_body = format!("{GRANTED}&client_id=reporter&client_secret={NEXT}");
+    assert_eq!(ask(std::slice::from_ref(&good), GRANTED, FORM).await, 200);
+    assert_eq!(ask(&[], &in_body, FORM).await, 200);
+    assert_eq!(ask(&[], &in_body, &format!("{FORM}; charset=utf-8")).await, 200);
+    assert_eq!(ask(&[], &in_body, &format!("{FORM}x")).await, 400);
+    assert_eq!(ask(&[good.clone(), basic("reporter", "other")], GRANTED, FORM).await, 400);
+    let unreadable = http::HeaderValue::from_bytes(b"Basic \xff").unwrap();
+    assert_eq!(ask(&[unreadable], &in_body, FORM).await, 401);
+    let assertion = format!("{GRANTED}&client_assertion=x.y.z");
+    assert_eq!(ask(&[good], &assertion, FORM).await, 400);
+    for tail in ["&x", "=x", "%26x"] {
+        assert_eq!(ask(&[basic("reporter", &format!("{NEXT}{tail}+"))], GRANTED, FORM).await, 401, "{tail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_a_secret_is_told_to_wait_and_shuts_out_nobody_else() {
     let (narthex, _upstream) = deployment("ES256", "").await;
     let from =
