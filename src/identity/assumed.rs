@@ -6,6 +6,7 @@ use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, RoleId};
 use crate::model::Unreadable;
 use crate::policy::{Asked, Context, Key, Known, Statements, Value, Values, Verdict};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The action by which a role is given to an identity (AWS STS).
@@ -76,9 +77,9 @@ impl Assumed {
                 Ok(_) | Err(Unreadable) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
             }
         }
-        [&*role.id.name, ":", subject].into_iter().for_each(|part| texts.push_str(part));
+        [&*role.id.name, ":", &one_segment(subject)].into_iter().for_each(|part| texts.push_str(part));
         let user_id_ends = texts.len();
-        texts.push_str(person.map_or("", |person| &person.user.username));
+        texts.push_str(&one_segment(person.map_or("", |person| &person.user.username)));
         let assumed = Self {
             role: role.id.clone(),
             texts: texts.into(),
@@ -134,6 +135,15 @@ impl Assumed {
     /// When the person was authenticated by more than one thing.
     pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
         self.multi_factor_at
+    }
+}
+
+/// `name` as one segment of a path. A provider's people choose some of these names, and `${aws:username}` must not reach
+/// into what is another's.
+fn one_segment(name: &str) -> Cow<'_, str> {
+    match name.contains(['/', '%']) {
+        true => name.replace('%', "%25").replace('/', "%2F").into(),
+        false => name.into(),
     }
 }
 

@@ -52,10 +52,12 @@ pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String,
     };
     let parts: Option<Vec<String>> = names.iter().map(part).collect();
     let subject = parts.unwrap_or_default().join(".");
-    if subject.is_empty() || subject.len() > 255 || subject.chars().any(is_deceptive) {
+    // Some apps read a name without the white space around it: as another person's.
+    let is_bare = subject.trim().len() == subject.len();
+    if subject.is_empty() || subject.len() > 255 || !is_bare || subject.chars().any(is_deceptive) {
         return Err(ProviderError::invalid(
             "sub",
-            "it is missing, too long or holds control or invisible characters",
+            "it is missing, too long, or holds control or invisible characters, or white space around it",
         ));
     }
     Ok(subject)
@@ -206,6 +208,8 @@ mod tests {
             (json!({"id": 7.5}), &["id"]),
             (json!({"id": true}), &["id"]),
             (json!({"id": ["x"]}), &["id"]),
+            (json!({"sub": "U "}), &["sub"]),
+            (json!({"sub": "\u{a0}U"}), &["sub"]),
         ] {
             assert_eq!(subject(claims.clone(), names), None, "{claims}");
         }

@@ -133,7 +133,9 @@ pub fn verify(
         }
     }
     // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
-    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && !subject.chars().any(is_deceptive);
+    // Some apps read a name without the white space around it: as another person's.
+    let is_bare = |subject: &str| subject.trim().len() == subject.len() && !subject.chars().any(is_deceptive);
+    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && is_bare(subject);
     let subject = text("sub").filter(plain).ok_or(Refused::Subject)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
         return Err(Refused::Claim(name.clone()));
