@@ -109,6 +109,7 @@ impl Kept {
             once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
             told_once: &[],
+            is_incomplete: false,
         }
     }
 }

@@ -27,7 +27,7 @@ mod user_pool;
 
 pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
-pub use client::{Client, ClientSecret, SignedSecret};
+pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
 pub use demands::Demands;
 pub use files::{FileState, Files};
 pub use header_template::{HeaderTemplate, Piece, plain};

@@ -50,8 +50,10 @@ pub enum Refused {
     Audience,
     /// It does not say when it ends, or has ended.
     Expired,
-    /// It does not count yet.
-    NotYet,
+    /// This claim of its is a time which is so far in the future.
+    NotYet(&'static str, Duration),
+    /// This claim of its is not a time.
+    NoTime(&'static str),
     /// It does not say whom it speaks for.
     Subject,
     /// It lacks a claim, or the claim has another value.
@@ -69,7 +71,7 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(why) => write!(f, "it is no token: {why:?}"),
+            Self::Malformed(why) => write!(f, "it is no token: {why}"),
             Self::Issuer => f.write_str("no [[issuer]] of the file has issued it"),
             Self::Algorithm(algorithm) => write!(f, "its issuer may not sign with {}", algorithm.name()),
             Self::UnknownKey => f.write_str("its issuer has no such key"),
@@ -78,7 +80,17 @@ impl fmt::Display for Refused {
             Self::Type => f.write_str("it is no access token"),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
-            Self::NotYet => f.write_str("it does not count yet"),
+            Self::NotYet("iat", ahead) => write!(
+                f,
+                "it was issued {} s in the future, and {} s are allowed; help: synchronize the clocks of this machine and \
+                 the issuer",
+                ahead.as_secs(),
+                SKEW.as_secs()
+            ),
+            Self::NotYet(name, ahead) => {
+                write!(f, "it is not valid yet: `{name}` is {} s in the future", ahead.as_secs())
+            }
+            Self::NoTime(name) => write!(f, "its claim `{name}` is not a time"),
             Self::Subject => f.write_str("it speaks for nobody"),
             Self::Claim(name) => write!(f, "its claim `{name}` is not what the file asks for"),
             Self::Unreadable(name) => write!(
@@ -128,8 +140,9 @@ pub fn verify(
     }
     for name in ["nbf", "iat"] {
         let Some(value) = claims.get(name) else { continue };
-        if NumericDate::read(value).is_none_or(|at| now.plus(SKEW) < at) {
-            return Err(Refused::NotYet);
+        let at = NumericDate::read(value).ok_or(Refused::NoTime(name))?;
+        if now.plus(SKEW) < at {
+            return Err(Refused::NotYet(name, at.since(now)));
         }
     }
     // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
@@ -161,12 +174,10 @@ pub(super) fn authentic(
         return Err(Refused::Algorithm(jws.algorithm));
     }
     let kid = jws.kid.as_deref();
-    if !keys.knows(kid) {
-        return Err(Refused::UnknownKey);
-    }
     match keys.verifies(kid, jws.algorithm, jws.message, &jws.signature) {
         true => Ok(()),
-        false => Err(Refused::Signature),
+        false if keys.knows(kid) => Err(Refused::Signature),
+        false => Err(Refused::UnknownKey),
     }
 }
 

@@ -30,6 +30,7 @@ mod policies;
 mod policies_beside;
 mod policy_grammar;
 mod programs;
+mod provider_answers;
 mod reload;
 mod replay;
 mod roles;

@@ -277,6 +277,7 @@ impl Provider for Saml {
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
             told_once: &[],
+            is_incomplete: false,
         })
     }
 
