@@ -32,6 +32,10 @@ pub struct Saml {
     pub idp_init: bool,
     /// The format of names to ask for.
     pub name_id_format: Option<String>,
+    /// Whether the person must be authenticated anew for each sign-in.
+    pub force_authn: bool,
+    /// The classes of authentication of which one is required; any, where there is none.
+    pub authn_context: Vec<String>,
 }
 
 /// Where metadata is.
@@ -59,13 +63,25 @@ impl Saml {
             .and_then(|item| source(&item));
         let metadata_refresh = table.get("metadata_refresh").and_then(|item| refresh(&item));
         let metadata_certificate = table.get("metadata_certificate").and_then(|item| item.path());
-        let issuer = table.get("issuer").and_then(|item| item.parse(entity_id));
-        let entity_id = table.get("entity_id").and_then(|item| item.parse(entity_id));
+        let issuer = table.get("issuer").and_then(|item| item.parse(uri));
+        let entity_id = table.get("entity_id").and_then(|item| item.parse(uri));
         let flag = |name| table.get(name).and_then(|item| item.boolean()).unwrap_or(false);
         let (encrypted_responses, request_signing, idp_init) =
             (flag("encrypted_responses"), flag("request_signing"), flag("idp_init"));
         let name_id_format = table.get("name_id_format").and_then(|item| item.parse(name_id_format));
+        let force_authn = flag("force_authn");
+        if force_authn && idp_init {
+            table.wrong(
+                "`force_authn` asks for a new authentication, and with `idp_init` nobody is asked",
+                "remove one of the two",
+            );
+        }
+        let authn_context = table
+            .get("authn_context")
+            .map(|item| item.one_or_more().iter().filter_map(|item| item.parse(uri)).collect());
         Some(Self {
+            force_authn,
+            authn_context: authn_context.unwrap_or_default(),
             metadata: metadata?,
             issuer,
             metadata_refresh: metadata_refresh.unwrap_or(REFRESH),
@@ -95,13 +111,11 @@ fn refresh(item: &Item<'_>) -> Option<Duration> {
     Some(told)
 }
 
-/// SAML core, section 8.3.6: "a URI of not more than 1024 characters".
-fn entity_id(text: &str) -> Result<String, Wrong> {
+/// The URI of an entity or of a class. SAML core, section 8.3.6: "a URI of not more than 1024 characters".
+fn uri(text: &str) -> Result<String, Wrong> {
     match (1..=1024).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         true => Ok(text.to_owned()),
-        false => {
-            Err((format!("\"{text}\" is no entity id"), "write a URI of at most 1024 characters".into()))
-        }
+        false => Err((format!("\"{text}\" is no URI"), "write a URI of at most 1024 characters".into())),
     }
 }
 
