@@ -1,6 +1,8 @@
-//! `[[issuer]]`: somebody else whose access tokens API clients may bring.
+//! `[[issuer]]`: another issuer whose tokens API clients may bring.
 
 use super::address::{identifier, metadata_url};
+use super::introspection::Introspection;
+use super::provider::authorities;
 use super::reader::{Item, Table};
 use super::role::{TextFile, plain_name};
 use std::collections::BTreeMap;
@@ -27,6 +29,21 @@ pub struct TrustedIssuer {
     pub scopes: Vec<String>,
     /// The claims that each must have, and their values.
     pub claims: BTreeMap<String, String>,
+    /// Which kinds of its tokens are taken.
+    pub token_type: TokenType,
+    /// Where opaque tokens are asked about.
+    pub introspection: Option<Introspection>,
+    /// Certificate authorities that calls to the issuer trust besides the machine's.
+    pub ca: Option<TextFile>,
+}
+
+/// Which kinds of an issuer's tokens are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    /// Those that look like access tokens.
+    Access,
+    /// Any token for one of the audiences: the identity tokens of workloads do not say that they are access tokens.
+    Any,
 }
 
 /// Where an issuer's keys are.
@@ -40,6 +57,8 @@ pub enum KeySource {
     File(TextFile),
     /// This JWK Set: the issuer is our own user pool.
     Own(String),
+    /// Nowhere: each token is asked about.
+    None,
 }
 
 impl TrustedIssuer {
@@ -59,7 +78,9 @@ impl TrustedIssuer {
                 "say whom the tokens are for, since others' are not for you: audience = \"photos-api\"",
             )
             .map(|item| item.strings());
+        let introspection = Introspection::read(table);
         let keys = match table.get("jwks") {
+            None if table.get("introspection").is_some() => Some(KeySource::None),
             None => Some(KeySource::Metadata),
             Some(item) => key_source(&item),
         };
@@ -69,6 +90,10 @@ impl TrustedIssuer {
         });
         let scopes = table.get("scopes").map(|item| scopes(&item)).unwrap_or_default();
         let claims = table.get("claims").map(claims).unwrap_or_default();
+        let token_type = table
+            .get("token_type")
+            .and_then(|item| item.choice(&[("access", TokenType::Access), ("any", TokenType::Any)]));
+        let ca = table.get("ca").map(|item| authorities(&item));
         table.finish();
         Some(Self {
             name: name?,
@@ -78,6 +103,9 @@ impl TrustedIssuer {
             algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
             scopes,
             claims,
+            token_type: token_type.unwrap_or(TokenType::Access),
+            introspection: introspection?,
+            ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
         })
     }
 }

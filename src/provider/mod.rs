@@ -7,6 +7,7 @@ mod claims;
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod introspection;
 mod issuer_keys;
 mod kept;
 mod metadata;
@@ -18,6 +19,7 @@ mod token_answer;
 
 pub use backchannel::LogoutToken;
 pub use claims::{claim, tell_verified};
+pub use introspection::{IntrospectionError, Introspector};
 pub use issuer_keys::{IssuerKeys, unusable_key_files};
 pub use outbound::{Outbound, OutboundError};
 

@@ -121,7 +121,7 @@ impl OAuth2 {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
             }),
-            status if outbound::is_outage(status) => {
+            status if told.limited || outbound::is_outage(status) => {
                 Err(ProviderError::Unavailable(format!("{} answered {status}", url.path())))
             }
             status => Err(ProviderError::Unreadable(format!("{} answered {status}", url.path()))),

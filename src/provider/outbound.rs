@@ -3,7 +3,7 @@
 use super::ProviderError;
 use crate::base::Duration;
 use crate::config::is_safe;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -163,8 +163,8 @@ impl Outbound {
     /// Where nothing is answered. An answer that is no JSON is null.
     pub async fn ask(&self, url: &url::Url, token: &str) -> Result<Told, OutboundError> {
         let request = http::Request::get(url.as_str())
-            .header(http::header::ACCEPT, "application/json")
-            .header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, format!("Bearer {token}"));
         let answer = self.send(request.body(Vec::new()).map_err(|_| OutboundError::Malformed)?).await?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let link = header("link");
@@ -180,6 +180,27 @@ impl Outbound {
             limited,
             json: serde_json::from_slice(answer.body()).unwrap_or_default(),
         })
+    }
+
+    /// What a protected endpoint answers to a form: the status, and the body where it is JSON.
+    ///
+    /// # Errors
+    /// Where nothing is answered.
+    pub async fn post(
+        &self,
+        url: &url::Url,
+        form: String,
+        authorization: Option<&str>,
+    ) -> Result<(StatusCode, Value), OutboundError> {
+        let mut request = http::Request::post(url.as_str())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer =
+            self.send(request.body(form.into_bytes()).map_err(|_| OutboundError::Malformed)?).await?;
+        Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {

@@ -1,7 +1,7 @@
 //! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
 
 use crate::base::{Duration, Timestamp, is_deceptive};
-use crate::config::TrustedIssuer;
+use crate::config::{TokenType, TrustedIssuer};
 use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -62,6 +62,10 @@ pub enum Refused {
     Unreadable(&'static str),
     /// It lacks a scope.
     Scope(String),
+    /// Its issuer says that it is not active.
+    Inactive,
+    /// Its issuer does not answer whether it is active.
+    NoAnswer(String),
     /// It was revoked.
     Revoked,
     /// Whether it was revoked is not known: the store was silent for too long.
@@ -77,7 +81,9 @@ impl fmt::Display for Refused {
             Self::UnknownKey => f.write_str("its issuer has no such key"),
             Self::NoKeys => f.write_str("its issuer's keys are not to be had"),
             Self::Signature => f.write_str("the signature is not its issuer's"),
-            Self::Type => f.write_str("it is no access token"),
+            Self::Type => f.write_str(
+                "it is no access token; help: set token_type = \"any\" on the [[issuer]] if its tokens do not say that they are",
+            ),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
             Self::NotYet("iat", ahead) => write!(
@@ -98,6 +104,8 @@ impl fmt::Display for Refused {
                 "its claim `{name}` cannot be compared: a value is an object or a list, too long, or has control characters, or they are too many"
             ),
             Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
+            Self::Inactive => f.write_str("its issuer says that it is not active"),
+            Self::NoAnswer(why) => write!(f, "its issuer does not answer whether it is active: {why}"),
             Self::Revoked => f.write_str("it was revoked"),
             Self::Unheard => f.write_str("whether it was revoked is not known: the store is silent"),
         }
@@ -116,10 +124,60 @@ pub fn verify(
 ) -> Result<AccessToken, Refused> {
     authentic(&token, issuer, keys)?;
     let Unverified { jws, claims } = token;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    if !is_access_token(jws.typ.as_deref(), &claims) {
+    let is_taken = match issuer.token_type {
+        TokenType::Access => is_access_token(jws.typ.as_deref(), &claims),
+        TokenType::Any => !is_event(jws.typ.as_deref(), &claims),
+    };
+    if !is_taken {
         return Err(Refused::Type);
     }
+    // RFC 7519, section 4.1.4.
+    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
+    check_claims(claims, expires_at, issuer, now)
+}
+
+/// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied on until `until`.
+///
+/// # Errors
+/// Why the token is not believed.
+pub fn verify_introspected(
+    mut claims: Map<String, Value>,
+    issuer: &TrustedIssuer,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<AccessToken, Refused> {
+    claims.remove("active");
+    if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(issuer.url.as_str())) {
+        return Err(Refused::Issuer);
+    }
+    // A refresh token is active as well. Hydra and Keycloak say which is which, each by a member of its own.
+    let is_other = |name: &str, access: &[&str]| match claims.get(name) {
+        Some(Value::String(text)) => !access.iter().any(|known| known.eq_ignore_ascii_case(text)),
+        Some(_) => true,
+        None => false,
+    };
+    if is_other("token_use", &["access", "access_token"])
+        || is_other("typ", &["bearer", "at+jwt", "jwt", "dpop"])
+        || claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.contains("refresh"))
+    {
+        return Err(Refused::Type);
+    }
+    let expires_at = match claims.get("exp") {
+        Some(exp) => NumericDate::read(exp).ok_or(Refused::Expired)?,
+        None => until,
+    };
+    let token = check_claims(claims, expires_at, issuer, now)?;
+    Ok(AccessToken { expires_at: token.expires_at.min(until), ..token })
+}
+
+/// Checks for whom a token is and when, and what the file asks of it.
+fn check_claims(
+    claims: Map<String, Value>,
+    expires_at: Timestamp,
+    issuer: &TrustedIssuer,
+    now: Timestamp,
+) -> Result<AccessToken, Refused> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
     // audience claim."
     let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
@@ -133,11 +191,10 @@ pub fn verify(
     if !for_us {
         return Err(Refused::Audience);
     }
-    // Sections 4.1.4 and 4.1.5.
-    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
     if now >= expires_at.plus(SKEW) {
         return Err(Refused::Expired);
     }
+    // Section 4.1.5.
     for name in ["nbf", "iat"] {
         let Some(value) = claims.get(name) else { continue };
         let at = NumericDate::read(value).ok_or(Refused::NoTime(name))?;
@@ -200,6 +257,12 @@ fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether this is a security event (RFC 8417), such as a logout token: it reports something, and lets nobody in.
+fn is_event(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
+    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+    claims.contains_key("events") || matches!(typ, Some("logout+jwt" | "secevent+jwt"))
 }
 
 fn has(value: Option<&Value>, wanted: &str) -> bool {

@@ -725,11 +725,11 @@ async fn a_sign_in_is_refused_where_a_claim_that_decides_cannot_be_compared() {
         .file("all.json", crate::roles::allows(&["*"]).to_string())
         .tables(&provider_toml("corp", port, "\"anyone\""))
         .tables("[provider.attributes]\n\"custom:team\" = \"team\"\n\"custom:desk\" = \"desk\"\n")
-        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\nfirst = \"groups\"\n")
+        .tables("[[role]]\nname = \"all\"\npolicies = [\"all.json\"]\n[[identity_pool]]\nname = \"main\"\nauthenticated_role = \"all\"\n[identity_pool.principal_tags]\nteam = \"custom:team\"\n[[identity_pool.role_mapping]]\nprovider = \"corp\"\ntype = \"rules\"\nambiguous = \"authenticated_role\"\nrules = [{ claim = \"groups\", match = \"Equals\", value = \"staff\", role = \"all\" }]\n")
         .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
         .start();
     let cases: &[(Claims, u16)] = &[
-        (|_| json!({"team": "red", "desk": ["a", "b"], "groups": [1]}), 200),
+        (|_| json!({"team": "red", "desk": ["a", "b"], "groups": ["a", 1]}), 200),
         (|_| json!({"team": ["red"]}), 200),
         (|_| json!({"team": ["red", "blue"]}), 400),
         (|_| json!({"team": {"name": "red"}}), 400),

@@ -1,10 +1,11 @@
 //! Providers as they really are: what they send in odd forms is read, and the strict neighbour of each is refused.
 
+use crate::check::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::odd_provider::{OddProvider, Oddity};
 use crate::support::parties::provider_toml;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, is, location};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -232,7 +233,7 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
         .file("all.json", crate::roles::allows(&["*"]).to_string())
         .tables(&provider_toml("corp", provider.port(), "\"anyone\""))
         .tables(tables)
-        .route("app", upstream.port, "name = \"app\"\naccess = \"policy\"")
+        .route("app", upstream.port, "name = \"photos\"\naccess = \"policy\"")
         .start();
     let scene = Scene { provider, narthex, upstream };
     let refuses = |claims: Value| -> Box<dyn FnOnce(&mut Oddity)> {
@@ -350,4 +351,176 @@ async fn a_discovery_document_may_lack_what_is_not_used_and_stand_elsewhere() {
         is(&lost.sign_in().await, 502);
         lost.narthex.wait_for_log(why);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_authenticates_as_the_file_or_the_metadata_says() {
+    let start = async |provider: &Arc<OddProvider>, keys: &str| {
+        let upstream = Upstream::start().await;
+        let (pem, public) = crate::support::stand_in::ec_key();
+        let narthex = NarthexBuilder::new()
+            .file("client.pem", pem)
+            .tables(&format!(
+                "[[provider]]\nname = \"corp\"\ntype = \"oidc\"\nissuer = \"{}\"\nclient_id = \"narthex\"\nallow = \"anyone\"\n{keys}\n",
+                provider.address
+            ))
+            .route("app", upstream.port, "")
+            .start();
+        (Scene { provider: provider.clone(), narthex, upstream }, public)
+    };
+    let provider = OddProvider::start().await;
+    let both = json!(["client_secret_basic", "client_secret_post"]);
+    let odd = "client_secret = \"a+b/c=:%$d and e\"\n";
+    let basic = "a%2Bb%2Fc%3D%3A%25%24d+and+e";
+    for (keys, supported, sends_basic) in [
+        ("client_secret = \"plain\"\n".to_owned(), both.clone(), Some("plain")),
+        ("client_secret = \"plain\"\n".to_owned(), json!(["client_secret_post"]), None),
+        // What servers decode in different ways is not sent in that way.
+        (odd.to_owned(), both.clone(), None),
+        (odd.to_owned(), json!(["client_secret_basic"]), Some(basic)),
+        (format!("{odd}token_endpoint_auth_method = \"client_secret_basic\"\n"), both.clone(), Some(basic)),
+        (format!("{odd}token_endpoint_auth_method = \"client_secret_post\"\n"), Value::Null, None),
+    ] {
+        provider.bend(|oddity| oddity.document = json!({"token_endpoint_auth_methods_supported": supported}));
+        let (scene, _) = start(&provider, &keys).await;
+        is(&scene.sign_in().await, 200);
+        let request = provider.received("/token").pop().unwrap();
+        let header = sends_basic.map(|secret| {
+            use base64::Engine as _;
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("narthex:{secret}")))
+        });
+        assert_eq!(request.authorization, header, "{keys}");
+        assert_eq!(request.form.contains_key("client_secret"), sends_basic.is_none(), "{keys}");
+    }
+    provider.bend(|_| ());
+    let (scene, _) = start(&provider, "token_endpoint_auth_method = \"none\"\n").await;
+    is(&scene.sign_in().await, 200);
+    let request = provider.received("/token").pop().unwrap();
+    assert_eq!((request.authorization, request.form.get("client_secret")), (None, None));
+    assert_eq!(request.form["client_id"], "narthex");
+
+    let thumbprint = "AB:".repeat(19) + "AB";
+    let keys = format!(
+        "token_endpoint_auth_method = \"private_key_jwt\"\nprivate_key = {{ file = \"client.pem\" }}\nprivate_key_id = \"k1\"\n\
+         private_key_thumbprint = \"{thumbprint}\"\n"
+    );
+    let (scene, public) = start(&provider, &keys).await;
+    is(&scene.sign_in().await, 200);
+    is(&scene.sign_in().await, 200);
+    let requests = provider.received("/token");
+    let [.., first, second] = requests.as_slice() else { panic!() };
+    assert_eq!((&first.authorization, first.form.get("client_secret")), (&None, None));
+    assert_eq!(first.form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let assertion = &first.form["client_assertion"];
+    let header = jsonwebtoken::decode_header(assertion).unwrap();
+    assert_eq!(
+        (header.kid.as_deref(), header.x5t.as_deref()),
+        (Some("k1"), Some("q6urq6urq6urq6urq6urq6urq6s"))
+    );
+    // The key of the file signed it: the raw point follows the 26 bytes of the SubjectPublicKeyInfo's beginning.
+    let (message, signature) = assertion.rsplit_once('.').unwrap();
+    let signature = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).unwrap()
+    };
+    let key = aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED,
+        &public[26..],
+    );
+    key.verify(message.as_bytes(), &signature).unwrap();
+    let claims = |assertion: &str| -> Value {
+        use base64::Engine as _;
+        let payload =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap());
+        serde_json::from_slice(&payload.unwrap()).unwrap()
+    };
+    let (one, other) = (claims(assertion), claims(&second.form["client_assertion"]));
+    assert_eq!((&one["iss"], &one["sub"]), (&json!("narthex"), &json!("narthex")));
+    assert_eq!(one["aud"], format!("{}/token", provider.address));
+    assert_eq!(one["exp"].as_i64().unwrap() - one["iat"].as_i64().unwrap(), 300);
+    assert_ne!(one["jti"], other["jti"]);
+    assert!(!scene.narthex.log().contains(assertion));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_trust_the_authorities_that_the_file_names_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["provider", "other"] {
+        crate::support::certificates::make(&at(name), &at("key"), name, "localhost", 30);
+        std::fs::rename(at("key"), at(&format!("{name}.key"))).unwrap();
+    }
+    let provider = OddProvider::start_with_tls(&at("provider"), &at("provider.key")).await;
+    for (ca, status) in [(Some("provider"), 200), (Some("other"), 502), (None, 502)] {
+        let upstream = Upstream::start().await;
+        let ca = ca.map_or(String::new(), |name| format!("ca = \"{}\"\n", at(name).display()));
+        let narthex = NarthexBuilder::new()
+            .tables(&format!(
+                "[[provider]]\nname = \"corp\"\ntype = \"oidc\"\nissuer = \"{}\"\nclient_id = \"narthex\"\nallow = \"anyone\"\n{ca}",
+                provider.address
+            ))
+            .route("app", upstream.port, "")
+            .start();
+        // The browser's own steps there are of no matter: the provider's page is reached, or none.
+        let visitor = Visitor::new(&narthex);
+        let begun = visitor.get(&format!("{}/", narthex.origin("app"))).await;
+        let begun = visitor.get(location(&begun).as_str()).await;
+        match status {
+            200 => assert!(location(&begun).as_str().starts_with(&provider.address)),
+            status => is(&begun, status),
+        }
+    }
+}
+
+const GOOD: &str = r#"public_url = "https://auth.example.com"
+
+[[provider]]
+name = "corp"
+type = "oidc"
+issuer = "https://idp.example.com"
+discovery_url = "https://inner.example.com/.well-known/openid-configuration"
+client_id = "narthex"
+client_secret = "secret"
+token_endpoint_auth_method = "client_secret_post"
+userinfo = false
+trusted_audiences = ["account"]
+allow = "anyone"
+
+[[route]]
+host = "app.example.com"
+upstream = "http://127.0.0.1:3000"
+"#;
+
+#[test]
+fn what_is_wrong_about_a_provider_is_told() {
+    let secret = "client_secret = \"secret\"\ntoken_endpoint_auth_method = \"client_secret_post\"\n";
+    each_is_told(
+        GOOD,
+        &[
+            ("https://inner", "http://inner", "is not https"),
+            ("userinfo = false", "userinfo = \"no\"", "`userinfo` is a string"),
+            (
+                "\"client_secret_post\"",
+                "\"client_secret_jwt\"",
+                "`token_endpoint_auth_method` cannot be \"client_secret_jwt\"",
+            ),
+            ("\"client_secret_post\"", "\"none\"", "`client_secret` is not used"),
+            ("\"client_secret_post\"", "\"private_key_jwt\"", "`private_key` is missing"),
+            ("client_secret = \"secret\"\n", "", "`client_secret` is missing"),
+            ("client_secret = \"secret\"", "private_key = \"x\"", "`private_key` is not used"),
+            (secret, "private_key = \"x\"\n", "that is no private key"),
+            (
+                secret,
+                "private_key = \"-----BEGIN PRIVATE KEY-----\"\nprivate_key_thumbprint = \"AB\"\n",
+                "is no thumbprint",
+            ),
+            (
+                secret,
+                "private_key = \"-----BEGIN PRIVATE KEY-----\"\nclient_secret = \"s\"\n",
+                "`client_secret` is not used beside a private key",
+            ),
+            ("userinfo = false", "ca = \"/nonexistent/ca.pem\"", "cannot read `/nonexistent/ca.pem`"),
+            ("userinfo = false", "ca = \"/etc/hostname\"", "holds no certificates"),
+        ],
+    );
 }

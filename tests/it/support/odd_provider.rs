@@ -7,8 +7,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use narthex::base::{Clock as _, SystemClock};
 use narthex::jose::{self, Algorithm, Said, SigningKey};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 pub const CLIENT: &str = "narthex";
@@ -36,6 +39,8 @@ pub struct Oddity {
     pub issuer: Option<String>,
     /// Tokens and keys have no key id.
     pub no_kid: bool,
+    /// Answers of the introspection endpoint by token; any other is not active.
+    pub tokens: HashMap<String, Value>,
 }
 
 impl Default for Oddity {
@@ -51,6 +56,7 @@ impl Default for Oddity {
             typ: "JWT",
             issuer: None,
             no_kid: false,
+            tokens: HashMap::new(),
         }
     }
 }
@@ -75,8 +81,40 @@ pub struct OddProvider {
 impl OddProvider {
     pub async fn start() -> Arc<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        Self::serve(listener, address)
+    }
+
+    /// Starts one that is reached by TLS, with this certificate for `localhost`.
+    pub async fn start_with_tls(certificate: &Path, key: &Path) -> Arc<Self> {
+        let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = plain.local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(crypto).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut inner = tokio::net::TcpStream::connect(inner).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut inner).await;
+                });
+            }
+        });
+        Self::serve(plain, address)
+    }
+
+    fn serve(listener: tokio::net::TcpListener, address: String) -> Arc<Self> {
         let provider = Arc::new(Self {
-            address: format!("http://{}", listener.local_addr().unwrap()),
+            address,
             oddity: Mutex::default(),
             received: Mutex::default(),
             pkcs8: SigningKey::generate(Algorithm::Es256).unwrap().to_vec(),
@@ -171,6 +209,12 @@ async fn answer(State(provider): State<Arc<OddProvider>>, request: Request) -> R
             let id_token = provider.sign(&[("typ", Said::Text(oddity.typ))], &merged(claims, &oddity.claims));
             let token = json!({ "access_token": "at", "token_type": "Bearer", "expires_in": 300, "id_token": id_token });
             json_answer(merged(token, &oddity.token))
+        }
+        "/introspect" => {
+            let inactive = json!({ "active": false });
+            json_answer(
+                form.get("token").and_then(|token| oddity.tokens.get(token)).unwrap_or(&inactive).clone(),
+            )
         }
         "/userinfo" => {
             let claims = merged(json!({ "sub": "ann-1", "name": "Ann" }), &oddity.user_info);
