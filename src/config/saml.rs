@@ -63,8 +63,8 @@ impl Saml {
             .and_then(|item| source(&item));
         let metadata_refresh = table.get("metadata_refresh").and_then(|item| refresh(&item));
         let metadata_certificate = table.get("metadata_certificate").and_then(|item| item.path());
-        let issuer = table.get("issuer").and_then(|item| item.parse(uri));
-        let entity_id = table.get("entity_id").and_then(|item| item.parse(uri));
+        let issuer = table.get("issuer").and_then(|item| item.parse(entity_id));
+        let entity_id = table.get("entity_id").and_then(|item| item.parse(entity_id));
         let flag = |name| table.get(name).and_then(|item| item.boolean()).unwrap_or(false);
         let (encrypted_responses, request_signing, idp_init) =
             (flag("encrypted_responses"), flag("request_signing"), flag("idp_init"));
@@ -78,7 +78,7 @@ impl Saml {
         }
         let authn_context = table
             .get("authn_context")
-            .map(|item| item.one_or_more().iter().filter_map(|item| item.parse(uri)).collect());
+            .map(|item| item.one_or_more().iter().filter_map(|item| item.parse(class)).collect());
         Some(Self {
             force_authn,
             authn_context: authn_context.unwrap_or_default(),
@@ -111,11 +111,20 @@ fn refresh(item: &Item<'_>) -> Option<Duration> {
     Some(told)
 }
 
-/// The URI of an entity or of a class. SAML core, section 8.3.6: "a URI of not more than 1024 characters".
-fn uri(text: &str) -> Result<String, Wrong> {
+/// SAML core, section 8.3.6: "a URI of not more than 1024 characters".
+fn entity_id(text: &str) -> Result<String, Wrong> {
+    uri(text, "entity id")
+}
+
+/// A class of authentication, which is named by a URI as well.
+fn class(text: &str) -> Result<String, Wrong> {
+    uri(text, "class of authentication")
+}
+
+fn uri(text: &str, what: &str) -> Result<String, Wrong> {
     match (1..=1024).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         true => Ok(text.to_owned()),
-        false => Err((format!("\"{text}\" is no URI"), "write a URI of at most 1024 characters".into())),
+        false => Err((format!("\"{text}\" is no {what}"), "write a URI of at most 1024 characters".into())),
     }
 }
 

@@ -865,10 +865,7 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
     let issuer = Issuer::start("RS256").await;
     let upstream = Upstream::start().await;
     let start = |more: &str| {
-        NarthexBuilder::new()
-            .tables(&issuer.toml(more))
-            .route("photos", upstream.port, "bearer = true")
-            .start()
+        NarthexBuilder::new().tables(&issuer.toml(more)).route("app", upstream.port, "bearer = true").start()
     };
     let none = ("client_id", Value::Null);
     let with = |claims: Value| {

@@ -118,7 +118,7 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
 
 /// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the data in
 /// the place of within: what xmlsec1 of this age cannot make.
-async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
+pub async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
     let pem = narthex.saml_key().await;
     let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
     let public: PublicEncryptingKey =

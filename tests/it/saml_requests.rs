@@ -2,9 +2,7 @@
 
 use crate::check::each_is_told;
 use crate::support::narthex::Narthex;
-use crate::support::saml_provider::{
-    SamlProvider, Signed, at, begin, encrypt, narthex, our_certificate, post, sign_template,
-};
+use crate::support::saml_provider::{SamlProvider, Signed, at, begin, narthex, post, sign_template};
 use crate::support::upstream::Upstream;
 
 const AUDIENCE: &str = "urn:narthex:test";
@@ -80,7 +78,11 @@ async fn a_request_asks_for_what_the_file_demands_and_the_assertion_must_show_it
 async fn of_an_aggregate_the_file_names_the_provider() {
     let upstream = Upstream::start().await;
     let (provider, other) = (SamlProvider::new("corp"), SamlProvider::new("other"));
-    let both = [other.metadata(&[&other.key]), provider.metadata(&[&provider.key])].concat();
+    let both = [
+        other.metadata(&[&other.key]).replace("ID=\"_md\"", "ID=\"_other\""),
+        provider.metadata(&[&provider.key]),
+    ]
+    .concat();
     let aggregate = format!(
         "<md:EntitiesDescriptor xmlns:md=\"urn:oasis:names:tc:SAML:2.0:metadata\">{both}</md:EntitiesDescriptor>"
     );
@@ -109,7 +111,6 @@ async fn assertions_are_read_in_the_forms_that_providers_send() {
     let provider = SamlProvider::new("corp");
     let narthex = narthex(&provider, upstream.port, OURS);
     let acs = provider.acs(&narthex);
-    let certificate = our_certificate(&narthex, "corp", provider.folder.path()).await;
     for around in [
         ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>", ""),
         ("\n  ", "\n"),
@@ -117,10 +118,9 @@ async fn assertions_are_read_in_the_forms_that_providers_send() {
     ] {
         let (visitor, asked) = begin(&narthex).await;
         let assertion = provider.sign(&provider.assertion(&acs, AUDIENCE, &asked));
-        let text = format!("{}{assertion}{}", around.0, around.1);
-        let (cipher, transport) =
-            ("http://www.w3.org/2009/xmlenc11#aes256-gcm", "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p");
-        let response = provider.response(&acs, &asked, &encrypt(&text, &certificate, cipher, transport));
+        let assertion = &assertion[assertion.find("<saml:Assertion").unwrap()..];
+        let text = format!("{}{}{}", around.0, assertion.trim_end(), around.1);
+        let response = provider.response(&acs, &asked, &crate::saml::encrypted_text(&text, &narthex).await);
         let landed = post(&visitor, &acs, &response, &asked.relay_state).await;
         assert_eq!(landed.status(), 200, "{around:?}: {}", why(&narthex));
     }
@@ -150,7 +150,7 @@ fn what_is_wrong_about_requests_is_told() {
         &[
             ("idp_init = false", "idp_init = true", "`force_authn` asks for a new authentication"),
             ("force_authn = true", "force_authn = 1", "`force_authn` is a number"),
-            ("\"urn:x\"", "\"a b\"", "\"a b\" is no URI"),
+            ("\"urn:x\"", "\"a b\"", "\"a b\" is no class of authentication"),
         ],
     );
 }
