@@ -13,11 +13,12 @@ use crate::config::{KeySource, TrustedIssuer};
 use crate::jose::{LONGEST, NumericDate, Unverified, authenticated_at};
 use crate::model::{TokenClaims, User};
 use crate::provider::{IntrospectionError, IssuerKeys, Outbound};
-use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, SKEW, verify, verify_introspected};
+use crate::token::{
+    AccessToken, AccessTokens, NotCounted, Refused, SKEW, names, verify, verify_introspected,
+};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
-use serde_json::Value;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -276,8 +277,7 @@ impl Bearers {
 
     /// The issuer that a token names.
     fn issuer_of(&self, token: &Unverified<'_>) -> Option<Arc<IssuerKeys>> {
-        let named = token.claims.get("iss").and_then(Value::as_str);
-        self.issuers.load().iter().find(|known| Some(known.issuer().url.as_str()) == named).cloned()
+        self.issuers.load().iter().find(|known| names(&token.claims, known.issuer())).cloned()
     }
 
     /// Whom `token` speaks for `now`.

@@ -3,7 +3,7 @@
 use super::address::{identifier, metadata_url};
 use super::introspection::Introspection;
 use super::provider::authorities;
-use super::reader::{Item, Table};
+use super::reader::{Item, Table, Wrong};
 use super::role::{TextFile, plain_name};
 use std::collections::BTreeMap;
 use url::Url;
@@ -62,11 +62,19 @@ pub enum KeySource {
 }
 
 impl TrustedIssuer {
+    /// Whether it is a SPIFFE trust domain, whose tokens need not have an `iss`.
+    pub fn is_trust_domain(&self) -> bool {
+        self.url.starts_with(SPIFFE)
+    }
+
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
         let url = table
             .must("url", "say who issues the tokens, as their `iss` does: url = \"https://idp.example.com\"")
             .and_then(|item| {
-                item.parse(|text| identifier(text, "write it as the tokens do: \"https://idp.example.com\""))
+                item.parse(|text| match text.strip_prefix(SPIFFE) {
+                    Some(domain) => trust_domain(text, domain),
+                    None => identifier(text, "write it as the tokens do: \"https://idp.example.com\""),
+                })
             });
         let name = match table.get("name") {
             Some(item) => item.parse(|text| plain_name(text, "an issuer")),
@@ -94,6 +102,13 @@ impl TrustedIssuer {
             .get("token_type")
             .and_then(|item| item.choice(&[("access", TokenType::Access), ("any", TokenType::Any)]));
         let ca = table.get("ca").map(|item| authorities(&item));
+        let is_trust_domain = url.as_ref().is_some_and(|url| url.starts_with(SPIFFE));
+        if is_trust_domain && matches!(keys, Some(KeySource::Metadata | KeySource::None)) {
+            table.wrong(
+                "a SPIFFE trust domain has no metadata",
+                "name its bundle of keys: jwks = \"bundle.json\"",
+            );
+        }
         table.finish();
         Some(Self {
             name: name?,
@@ -103,10 +118,29 @@ impl TrustedIssuer {
             algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
             scopes,
             claims,
-            token_type: token_type.unwrap_or(TokenType::Access),
+            token_type: token_type.unwrap_or(if is_trust_domain {
+                TokenType::Any
+            } else {
+                TokenType::Access
+            }),
             introspection: introspection?,
             ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
         })
+    }
+}
+
+/// The scheme of SPIFFE IDs.
+const SPIFFE: &str = "spiffe://";
+
+/// A SPIFFE trust domain: letters, digits and `.-_` (SPIFFE ID, section 2.1).
+fn trust_domain(text: &str, domain: &str) -> Result<String, Wrong> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    match (1..=255).contains(&domain.len()) && domain.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err((
+            format!("\"{text}\" is no SPIFFE trust domain"),
+            "write it like \"spiffe://example.org\"".into(),
+        )),
     }
 }
 

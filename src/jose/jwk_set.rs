@@ -85,8 +85,8 @@ impl JwkSet {
 
 impl VerifyingKey {
     fn read(jwk: &Jwk) -> Option<Self> {
-        // Sections 4.2 and 4.3.
-        let verifies = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
+        // Sections 4.2 and 4.3; `jwt-svid` is what a SPIFFE bundle calls it (SPIFFE Trust Domain and Bundle, section 4.2.2).
+        let verifies = jwk.usage.as_deref().is_none_or(|usage| matches!(usage, "sig" | "jwt-svid"))
             && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if !verifies {
             return None;
@@ -115,7 +115,8 @@ impl VerifyingKey {
 impl Jwk {
     /// The key as a verifier of this family takes it (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
-        let part = |value: &Option<String>| value.as_ref().and_then(unb64);
+        // RFC 7518, section 6.3.1: without padding, which some write all the same.
+        let part = |value: &Option<String>| value.as_ref().and_then(|text| unb64(text.trim_end_matches('=')));
         match (family, self.kty.as_str(), self.crv.as_deref()) {
             (Family::Rsa, "RSA", _) => {
                 let components = PublicKeyComponents { n: part(&self.n)?, e: part(&self.e)? };

@@ -133,7 +133,7 @@ pub fn verify(
     }
     // RFC 7519, section 4.1.4.
     let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
-    check_claims(claims, expires_at, issuer, now)
+    check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
 }
 
 /// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied on until `until`.
@@ -166,8 +166,17 @@ pub fn verify_introspected(
         Some(exp) => NumericDate::read(exp).ok_or(Refused::Expired)?,
         None => until,
     };
-    let token = check_claims(claims, expires_at, issuer, now)?;
+    let token = check_claims(claims, expires_at, issuer, ByClient::WithoutAudience, now)?;
     Ok(AccessToken { expires_at: token.expires_at.min(until), ..token })
+}
+
+/// Where a token without an audience is for the client that it names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ByClient {
+    /// Cognito's access tokens have none, and name their client.
+    CognitoOnly,
+    /// RFC 7662, section 2.2: both `aud` and `client_id` are optional in an answer, which no other party can bring.
+    WithoutAudience,
 }
 
 /// Checks for whom a token is and when, and what the file asks of it.
@@ -175,17 +184,21 @@ fn check_claims(
     claims: Map<String, Value>,
     expires_at: Timestamp,
     issuer: &TrustedIssuer,
+    by_client: ByClient,
     now: Timestamp,
 ) -> Result<AccessToken, Refused> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
     // audience claim."
     let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
-    let for_us = match claims.get("aud") {
+    let is_empty = |aud: &&Value| aud.as_array().is_some_and(Vec::is_empty);
+    let for_us = match claims.get("aud").filter(|aud| by_client == ByClient::CognitoOnly || !is_empty(aud)) {
         Some(Value::String(audience)) => ours(audience),
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).any(ours),
-        // Cognito's access tokens have none, and name their client.
-        None => text("token_use") == Some("access") && text("client_id").is_some_and(ours),
+        None => {
+            let may = text("token_use") == Some("access") || by_client == ByClient::WithoutAudience;
+            may && text("client_id").is_some_and(ours)
+        }
         Some(_) => false,
     };
     if !for_us {
@@ -217,13 +230,25 @@ fn check_claims(
     Ok(AccessToken { subject, expires_at, scopes, claims })
 }
 
+/// Whether claims say that they are of `issuer`. A JWT-SVID may lack `iss`: the trust domain is in its `sub` (SPIFFE
+/// JWT-SVID, section 3.1).
+pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let in_trust_domain =
+        || text("sub").and_then(|id| id.strip_prefix(&issuer.url)).is_some_and(|path| path.starts_with('/'));
+    match claims.get("iss") {
+        Some(iss) => iss.as_str() == Some(issuer.url.as_str()),
+        None => issuer.is_trust_domain() && in_trust_domain(),
+    }
+}
+
 /// Whether `issuer` has signed `token`, whatever it says.
 pub(super) fn authentic(
     token: &Unverified<'_>,
     issuer: &TrustedIssuer,
     keys: &JwkSet,
 ) -> Result<(), Refused> {
-    if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
+    if !names(&token.claims, issuer) {
         return Err(Refused::Issuer);
     }
     let jws = &token.jws;

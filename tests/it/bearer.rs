@@ -925,3 +925,40 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
         assert!(refused["reason"].as_str().unwrap().contains(check), "{name}: {refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jwt_svid_is_of_the_trust_domain_that_its_subject_names() {
+    let (issuer, upstream) = (Issuer::start("ES256").await, Upstream::start().await);
+    let mut key = issuer.key.jwk();
+    key["use"] = "jwt-svid".into();
+    let narthex = NarthexBuilder::new()
+        .file("bundle.json", json!({ "keys": [key] }).to_string())
+        .tables(
+            "[[issuer]]\nname = \"mesh\"\nurl = \"spiffe://example.org\"\naudience = \"photos-api\"\njwks = \"bundle.json\"\n",
+        )
+        .route("app", upstream.port, "bearer = true")
+        .start();
+    let other = Key::new("ES256", "one");
+    for (name, key, claims, status) in [
+        ("a workload", &issuer.key, json!({}), 200),
+        ("one that names its trust domain", &issuer.key, json!({"iss": "spiffe://example.org"}), 200),
+        ("another trust domain", &issuer.key, json!({"sub": "spiffe://example.com/app"}), 401),
+        (
+            "a trust domain that begins alike",
+            &issuer.key,
+            json!({"sub": "spiffe://example.org.evil/app"}),
+            401,
+        ),
+        ("no workload", &issuer.key, json!({"sub": "spiffe://example.org"}), 401),
+        ("another issuer", &issuer.key, json!({"iss": "https://other.example"}), 401),
+        ("another audience", &issuer.key, json!({"aud": ["mail-api"]}), 401),
+        ("another key", &other, json!({}), 401),
+        ("no end", &issuer.key, json!({"exp": null}), 401),
+    ] {
+        let svid = json!({"iss": null, "sub": "spiffe://example.org/app", "client_id": null});
+        let mut all = svid.as_object().unwrap().clone();
+        all.extend(claims.as_object().unwrap().clone());
+        let token = key.token(&json!({}), &issuer.claims(&Value::Object(all)).to_string());
+        assert_eq!(bring(&narthex, &token).await.status(), status, "{name}");
+    }
+}

@@ -70,6 +70,8 @@ async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
         ("good", active(json!({})), 200, ""),
         ("whole", active(json!({"iss": at, "nbf": now - 5, "iat": now - 5})), 200, ""),
         ("endless", active(json!({"exp": null})), 200, ""),
+        ("by_client", active(json!({"aud": null, "client_id": "photos-api"})), 200, ""),
+        ("by_client2", active(json!({"aud": [], "client_id": "photos-api"})), 200, ""),
         ("inactive", json!({"active": false}), 401, "not active"),
         ("text", active(json!({"active": "true"})), 401, "not active"),
         ("silent", active(json!({"active": null})), 401, "not active"),
@@ -214,6 +216,12 @@ fn what_is_wrong_about_introspection_is_told() {
         GOOD,
         &[
             ("\"any\"", "\"id\"", "`token_type` cannot be \"id\""),
+            ("\"https://idp.example.com\"", "\"spiffe://example.org/x\"", "is no SPIFFE trust domain"),
+            (
+                "\"https://idp.example.com\"",
+                "\"spiffe://example.org\"",
+                "a SPIFFE trust domain has no metadata",
+            ),
             ("https://idp.example.com/introspect", "http://idp.example.com/introspect", "is not https"),
             (
                 "introspection = \"https://idp.example.com/introspect\"\n",

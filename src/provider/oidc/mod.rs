@@ -232,8 +232,9 @@ impl OpenId {
         let answer = answer.map_err(|error| error.of("its UserInfo endpoint"))?;
         match answer.status {
             status if status.is_success() => {}
-            // The access token may be one for another API (Microsoft's are, with a scope of one).
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if !answer.limited => {
+            // The access token may be one for another API (Microsoft's are, with a scope of one), or the endpoint may be
+            // switched off.
+            status if is_refusal(status) && !answer.limited => {
                 tracing::warn!(
                     issuer = published.document.issuer,
                     %status,
@@ -265,11 +266,20 @@ impl OpenId {
         // verified to exactly match the sub Claim in the ID Token".
         let sub = |claims: &Map<String, Value>| claims.get("sub").and_then(claim_text);
         if sub(&more).is_none() || sub(&more) != sub(claims) {
-            return Err(ProviderError::invalid("userinfo", "it speaks of somebody else"));
+            return Err(ProviderError::invalid(
+                "userinfo",
+                "its `sub` is not the ID token's; help: set userinfo = false",
+            ));
         }
         tell_verified(&mut more, self.settings.quirks.verified);
         Ok(UserInfo::Claims(more))
     }
+}
+
+/// Whether the UserInfo endpoint will not answer this access token, however often it is asked.
+fn is_refusal(status: StatusCode) -> bool {
+    let is_outage = super::outbound::is_outage(status);
+    status == StatusCode::NOT_IMPLEMENTED || (status.is_client_error() && !is_outage)
 }
 
 /// The outcome of a UserInfo request.
