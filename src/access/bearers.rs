@@ -10,14 +10,15 @@ use crate::base::{
 };
 use crate::catalogue::Current;
 use crate::config::{KeySource, TrustedIssuer};
-use crate::jose::{NumericDate, Unverified, authenticated_at};
+use crate::jose::{LONGEST, NumericDate, Unverified, authenticated_at};
 use crate::model::{TokenClaims, User};
-use crate::provider::{IssuerKeys, Outbound};
-use crate::token::{AccessToken, AccessTokens, NotCounted, Refused, SKEW, verify};
+use crate::provider::{IntrospectionError, IssuerKeys, Outbound};
+use crate::token::{
+    AccessToken, AccessTokens, NotCounted, Refused, SKEW, names, verify, verify_introspected,
+};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
-use serde_json::Value;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -112,6 +113,21 @@ impl Bearer {
     }
 }
 
+/// The form of a token, and who could have issued it.
+enum Form<'t> {
+    /// A JWT that its issuer's keys verify.
+    Signed(Box<Unverified<'t>>, Arc<IssuerKeys>),
+    /// A token that its issuer is asked about.
+    Opaque(Arc<IssuerKeys>),
+}
+
+/// RFC 6750, section 2.1: letters, digits and `-._~+/`, and `=` at the end.
+fn is_bearer_token(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
+    let text = text.trim_end_matches('=');
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
 /// The bearer tokens of this deployment, seen from this node.
 pub struct Bearers {
     ring: Arc<KeyRing>,
@@ -197,7 +213,8 @@ impl Bearers {
         self.recent.forget();
     }
 
-    /// Whom `token` still speaks for, by what is known now: nothing is fetched for it.
+    /// Whom `token` still speaks for, by what is known now. Nothing is fetched for it, but the issuer of an opaque token is
+    /// asked again where its last answer is too old.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.moment();
         let seen = self.fingerprints.of(token);
@@ -205,14 +222,18 @@ impl Bearers {
             Some(bearer) => bearer,
             None => {
                 let generation = self.generation.load(Ordering::Acquire);
-                let unverified = Unverified::read(token).ok()?;
-                let of = self.issuer_of(&unverified)?;
-                let keys = of.now()?;
-                let verified = verify(unverified, of.issuer(), &keys, now.wall).ok()?;
-                let bearer = self.speaks(&of, verified, keys.digest, generation, (seen, token.len())).ok()?;
-                // Who asks whether one counts still will ask again.
-                self.remember(seen, &bearer, now.monotonic);
-                bearer
+                match self.form_of(token).ok()? {
+                    Form::Signed(unverified, of) => {
+                        let keys = of.now()?;
+                        let verified = verify(*unverified, of.issuer(), &keys, now.wall).ok()?;
+                        let size = (seen, token.len());
+                        let bearer = self.speaks(&of, verified, keys.digest, generation, size).ok()?;
+                        // Who asks whether one counts still will ask again.
+                        self.remember(seen, &bearer, now.monotonic);
+                        bearer
+                    }
+                    Form::Opaque(of) => self.introspected(&of, token, seen).await.ok()?,
+                }
             }
         };
         self.not_revoked(bearer, now.monotonic).ok()
@@ -256,8 +277,7 @@ impl Bearers {
 
     /// The issuer that a token names.
     fn issuer_of(&self, token: &Unverified<'_>) -> Option<Arc<IssuerKeys>> {
-        let named = token.claims.get("iss").and_then(Value::as_str);
-        self.issuers.load().iter().find(|known| Some(known.issuer().url.as_str()) == named).cloned()
+        self.issuers.load().iter().find(|known| names(&token.claims, known.issuer())).cloned()
     }
 
     /// Whom `token` speaks for `now`.
@@ -276,9 +296,11 @@ impl Bearers {
     /// The same for a token that was not seen before.
     async fn verified(&self, token: &str, seen: Option<Fingerprint>, now: Moment) -> Result<Bearer, Refused> {
         let generation = self.generation.load(Ordering::Acquire);
-        let read = || Unverified::read(token).map_err(Refused::Malformed);
-        let unverified = read()?;
-        let of = &self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
+        let (unverified, of) = match self.form_of(token)? {
+            Form::Signed(unverified, of) => (*unverified, of),
+            Form::Opaque(of) => return self.introspected(&of, token, seen).await,
+        };
+        let (of, read) = (&of, || Unverified::read(token).map_err(Refused::Malformed));
         let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
         let (verified, keys) = match verify(unverified, of.issuer(), &keys, now.wall) {
             Err(Refused::UnknownKey) => {
@@ -290,6 +312,48 @@ impl Bearers {
         let bearer = self.speaks(of, verified?, keys.digest, generation, (seen, token.len()))?;
         let again = seen.filter(|seen| self.doorkeeper.has_met(seen));
         self.remember(again, &bearer, now.monotonic);
+        Ok(bearer)
+    }
+
+    /// The form of a token that was not seen before, and who could have issued it. One that is no JWT is sent to the one
+    /// issuer that is asked about opaque tokens, but a JWT of another issuer never is.
+    fn form_of<'t>(&self, token: &'t str) -> Result<Form<'t>, Refused> {
+        match Unverified::read(token) {
+            Ok(unverified) => {
+                let of = self.issuer_of(&unverified).ok_or(Refused::Issuer)?;
+                Ok(match of.issuer().keys {
+                    KeySource::None => Form::Opaque(of),
+                    _ => Form::Signed(Box::new(unverified), of),
+                })
+            }
+            Err(why) => {
+                let issuers = self.issuers.load();
+                let asked = issuers.iter().find(|issuer| issuer.introspector().is_some());
+                let asked = asked.filter(|_| is_bearer_token(token)).cloned();
+                asked.map(Form::Opaque).ok_or(Refused::Malformed(why))
+            }
+        }
+    }
+
+    /// Whom an opaque token speaks for by what its issuer says of it.
+    async fn introspected(
+        &self,
+        of: &Arc<IssuerKeys>,
+        token: &str,
+        seen: Option<Fingerprint>,
+    ) -> Result<Bearer, Refused> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let introspector = of.introspector().ok_or(Refused::NoKeys)?;
+        let (claims, lifetime) = introspector.claims(token).await.map_err(|error| match error {
+            IntrospectionError::Inactive => Refused::Inactive,
+            IntrospectionError::Unavailable(why) => Refused::NoAnswer(why),
+        })?;
+        let keys = of.known().await.map_err(|_| Refused::NoKeys)?;
+        let now = self.clock.moment();
+        let verified =
+            verify_introspected((*claims).clone(), of.issuer(), now.wall.plus(lifetime), now.wall)?;
+        let bearer = self.speaks(of, verified, keys.digest, generation, (seen, token.len()))?;
+        self.remember(seen, &bearer, now.monotonic);
         Ok(bearer)
     }
 

@@ -8,7 +8,7 @@ use crate::catalogue::{Catalogue, Ids};
 use crate::config::{self, Access, Config, Kind, Route, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
-use crate::provider::{self, IssuerKeys, Outbound};
+use crate::provider::{self, IntrospectionError, IssuerKeys, Outbound};
 use crate::store::StoreError;
 use std::path::Path;
 use std::sync::Arc;
@@ -242,6 +242,16 @@ async fn providers(config: &Config, report: &mut Report) -> Result<(), Fatal> {
         match keys.refresh().await {
             Ok(()) => report.good(format!("{}: its keys can be used", issuer.name)),
             Err(error) => report.problem(format!("{}: {error}", issuer.name)),
+        }
+        // A token that nobody has issued: any answer shows that our credentials are accepted.
+        let Some(introspector) = keys.introspector() else { continue };
+        match introspector.claims("narthex-check").await {
+            Ok(_) | Err(IntrospectionError::Inactive) => {
+                report.good(format!("{}: its introspection endpoint answers", issuer.name));
+            }
+            Err(IntrospectionError::Unavailable(why)) => {
+                report.warn(format!("{}: its introspection endpoint: {why}", issuer.name));
+            }
         }
     }
     if config.providers.is_empty() {

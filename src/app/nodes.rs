@@ -90,13 +90,19 @@ impl Presence {
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, user_pool, roles, .. } = config;
     let Config { identity_pools, providers, issuers, routes, .. } = config;
-    let (mut routes, mut issuers) = (routes.clone(), issuers.clone());
+    let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
+    for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
+        ca.path = PathBuf::new();
+    }
     for route in &mut routes {
         route.upstream_ca = None;
     }
     for issuer in &mut issuers {
         if let KeySource::File(file) = &mut issuer.keys {
             file.path = PathBuf::new();
+        }
+        if let Some(ca) = &mut issuer.ca {
+            ca.path = PathBuf::new();
         }
     }
     let mut text = format!(
@@ -107,7 +113,9 @@ fn digest(app: &App, config: &Config) -> String {
         text.push_str(&role.name);
         text.extend(role.files().map(|file| file.text.as_str()));
     }
-    let of_providers = providers.iter().filter_map(|provider| provider.client()?.private());
+    let of_issuers =
+        issuers.iter().filter_map(|issuer| issuer.introspection.as_ref()?.client_secret.as_ref());
+    let of_providers = of_issuers.chain(providers.iter().filter_map(|provider| provider.client()?.private()));
     for secret in of_providers.chain(user_pool.clients.iter().flat_map(|client| &client.secrets)) {
         text.push_str(secret.expose());
     }

@@ -3,16 +3,17 @@
 use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
 use crate::model::{
-    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, Unreadable, User, claim_texts, is_address,
-    is_elsewhere,
+    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Unreadable, User, claim_texts,
+    is_address, is_elsewhere,
 };
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
-/// The pool's view of what a provider says of a person.
+/// The pool's view of what a provider says of a person. A claim that cannot be taken over is left out and logged, unless
+/// something is decided by it.
 ///
 /// # Errors
-/// What cannot be taken over.
+/// The claim that cannot be taken over, and decides.
 pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
     let claim = |attribute: &str| provider::claim(&external.claims, claim_name(config, attribute));
     let mut attributes = Attributes::default();
@@ -22,14 +23,20 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         .into_iter()
         .chain(mapped.filter(|name| !matches!(*name, "groups" | "email_verified")))
     {
-        if let Some(text) = attribute_text(config, attribute, external)? {
-            attributes.set(attribute, &text);
+        let text = attribute_text(config, attribute, external).and_then(|text| match text {
+            Some(text) if attribute == "email" && !is_address(&text) => {
+                Err("the e-mail address is not one".to_owned())
+            }
+            text => Ok(text),
+        });
+        match text {
+            Ok(Some(text)) => attributes.set(attribute, &text),
+            Ok(None) => {}
+            Err(why) if decides(config, attribute) => return Err(why),
+            Err(why) => left_out(config, external, &why),
         }
     }
-    if let Some(email) = attributes.get("email") {
-        if !is_address(email) {
-            return Err("the e-mail address is not one".to_owned());
-        }
+    if attributes.contains("email") {
         // An address counts only where someone who can know says that it is the person's. What
         // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section 5.1),
         // not of another claim that the file takes the address from.
@@ -38,14 +45,7 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
         attributes.set("email_verified", if said || config.trust_email { "true" } else { "false" });
     }
-    let groups = match claim("groups") {
-        Some(groups) => claim_texts(groups, LONGEST_GROUP),
-        None if is_elsewhere(&external.claims, claim_name(config, "groups")) => Err(Unreadable),
-        None => Ok(Vec::new()),
-    };
-    let groups = groups.map_err(|_| {
-        "the groups are too many or too long, hold control characters, or are objects; help: have the provider send fewer, by name"
-    })?;
+    let groups = groups(config, external)?;
     let identity = Identity {
         issuer: external.issuer.clone(),
         subject: external.subject.clone(),
@@ -53,6 +53,58 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         saml: matches!(config.kind, Kind::Saml(_)),
     };
     Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
+}
+
+/// The groups: all of them, or those that can be taken over, where no group decides anything.
+fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>, String> {
+    let name = claim_name(config, "groups");
+    let claim = provider::claim(&external.claims, name);
+    let all = match claim {
+        Some(groups) => claim_texts(groups, LONGEST_GROUP),
+        None if is_kept_back(external, name) => Err(Unreadable),
+        None => Ok(Vec::new()),
+    };
+    let why = match all {
+        Ok(groups) => return Ok(groups),
+        Err(Unreadable) if claim.is_none() => {
+            "the groups are not in the answer; help: have the provider send them in the ID token"
+        }
+        Err(Unreadable) => {
+            "the groups are too many or too long, hold control characters, or are objects; help: have the provider send \
+             fewer, by name"
+        }
+    };
+    if decides(config, "groups") {
+        return Err(why.to_owned());
+    }
+    left_out(config, external, why);
+    let each = claim.and_then(Value::as_array).into_iter().flatten().take(MOST_GROUPS);
+    Ok(each.filter_map(|group| claim_texts(group, LONGEST_GROUP).ok()).flatten().collect())
+}
+
+/// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies are told.
+fn decides(config: &Provider, attribute: &str) -> bool {
+    let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
+    let by_allow = match (&config.allow, attribute) {
+        (Allow::Only { domains, emails, .. }, "email") => !domains.is_empty() || !emails.is_empty(),
+        (Allow::Only { groups, .. }, "groups") => !groups.is_empty(),
+        _ => false,
+    };
+    let by_groups = attribute == "groups"
+        && (!config.groups.is_empty()
+            || config.judged_attributes.iter().any(|name| name == "cognito:groups"));
+    by_allow || by_groups || is_among(&config.required_attributes) || is_among(&config.judged_attributes)
+}
+
+/// Whether the provider may know of a claim that is absent: it names another place for it, or refused to tell all.
+fn is_kept_back(external: &ExternalIdentity, name: &str) -> bool {
+    let is_absent = || provider::claim(&external.claims, name).is_none();
+    is_elsewhere(&external.claims, name) || (external.is_incomplete && is_absent())
+}
+
+fn left_out(config: &Provider, external: &ExternalIdentity, why: &str) {
+    let (provider, subject) = (&config.name, &external.subject);
+    tracing::warn!(provider, subject, "a claim was left out: {why}");
 }
 
 /// The claim that fills `attribute`.
@@ -70,9 +122,9 @@ fn attribute_text(
     let name = claim_name(config, attribute);
     let is_judged = config.judged_attributes.iter().any(|judged| judged == attribute);
     let Some(value) = provider::claim(&external.claims, name) else {
-        return match is_judged && is_elsewhere(&external.claims, name) {
+        return match is_judged && is_kept_back(external, name) {
             true => Err(format!(
-                "the claim for `{attribute}` is not in the answer, which names another place for it"
+                "the claim for `{attribute}` is not in the answer; help: have the provider send it in the ID token"
             )),
             false => Ok(None),
         };
@@ -150,13 +202,18 @@ mod tests {
                 client: Client {
                     id: "c".into(),
                     secret: None,
+                    auth: None,
                     scopes: vec![],
                     parameters: vec![],
                     demands: Box::default(),
                 },
                 quirks: STANDARD,
+                discovery_url: None,
+                userinfo: true,
+                trusted_audiences: None,
             }),
             preset: None,
+            ca: None,
             groups: BTreeMap::new(),
             required_attributes: vec![],
             judged_attributes: vec![],
@@ -186,6 +243,7 @@ mod tests {
             once: None,
             session_ends_at: None,
             told_once: &[],
+            is_incomplete: false,
         }
     }
 
@@ -210,11 +268,60 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused() {
-        let config = provider(Allow::Anyone, &[], false);
+    fn an_address_that_is_none_is_left_out_and_refused_where_addresses_decide() {
+        let (open, by_domain) =
+            (provider(Allow::Anyone, &[], false), provider(domains("corp.example"), &[], false));
         for bad in ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"] {
-            assert!(account(&config, &external(json!({"email": bad}))).is_err(), "{bad:?}");
+            let external = external(json!({"email": bad, "email_verified": true, "name": "Ann"}));
+            let account = account(&open, &external).unwrap();
+            assert_eq!(
+                (account.attributes.get("email"), account.attributes.get("email_verified")),
+                (None, None)
+            );
+            assert_eq!(account.attributes.get("name"), Some("Ann"));
+            assert!(super::account(&by_domain, &external).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_taken_over_locks_nobody_out_unless_it_decides() {
+        let long = "x".repeat(3000);
+        let claims = json!({"picture": long, "name": "A\tnn", "nickname": "ann", "groups": ["a", "g".repeat(300), "b", {}]});
+        let open = provider(Allow::Anyone, &[], false);
+        let account = account(&open, &external(claims.clone())).unwrap();
+        let names: Vec<&str> = account.attributes.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["nickname"]);
+        assert_eq!(account.groups, ["a", "b"]);
+        let many = super::account(&open, &external(json!({"groups": vec!["g"; 1200]}))).unwrap();
+        assert_eq!(many.groups.len(), 1000);
+        let decided_by = |change: fn(&mut Provider)| {
+            let mut config = provider(Allow::Anyone, &[], false);
+            change(&mut config);
+            super::account(&config, &external(claims.clone())).is_err()
+        };
+        for change in [
+            (|config| config.required_attributes = vec!["picture".into()]) as fn(&mut Provider),
+            |config| config.judged_attributes = vec!["name".into()],
+            |config| config.judged_attributes = vec!["groups".into()],
+            |config| config.judged_attributes = vec!["cognito:groups".into()],
+            |config| config.groups = BTreeMap::from([("a".into(), vec!["staff".into()])]),
+            |config| config.allow = Allow::Only { domains: vec![], emails: vec![], groups: vec!["a".into()] },
+        ] {
+            assert!(decided_by(change));
+        }
+        assert!(!decided_by(|config| config.judged_attributes = vec!["nickname".into()]));
+    }
+
+    #[test]
+    fn an_incomplete_answer_does_not_hide_a_claim_that_decides() {
+        let incomplete = |claims: Value| ExternalIdentity { is_incomplete: true, ..external(claims) };
+        let mut config = provider(Allow::Anyone, &[], false);
+        assert!(account(&config, &incomplete(json!({}))).is_ok());
+        config.judged_attributes = vec!["locale".into(), "groups".into()];
+        assert!(account(&config, &incomplete(json!({"locale": "en", "groups": []}))).is_ok());
+        assert!(account(&config, &incomplete(json!({"groups": []}))).is_err());
+        assert!(account(&config, &incomplete(json!({"locale": "en"}))).is_err());
+        assert!(account(&config, &external(json!({}))).is_ok());
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl LoginError {
             Self::OtherProvider => "other_provider",
             Self::Used => "attempt_used",
             Self::Provider(ProviderError::Unavailable(_)) => "provider_unavailable",
+            Self::Provider(ProviderError::Unreadable(_)) => "provider_answer_unreadable",
             Self::Provider(ProviderError::Refused { .. }) => "provider_refused",
             Self::Provider(ProviderError::Overloaded) => "overloaded",
             Self::Provider(ProviderError::Invalid { check, .. }) => check,
@@ -179,7 +180,9 @@ impl Entry {
         let name = &self.config.name;
         match self.provider.refresh().await {
             Ok(lines) => lines.iter().for_each(|line| tracing::warn!(provider = name, "{line}")),
-            Err(error) => tracing::warn!(provider = name, %error, "a provider does not answer"),
+            Err(error) => {
+                tracing::warn!(provider = name, %error, "the provider's metadata cannot be fetched")
+            }
         }
     }
 }
@@ -232,7 +235,8 @@ impl Broker {
             let entity_id = own.as_ref().map(|own| own.entity_id.clone());
             let same = old
                 .get(&config.name)
-                .filter(|entry| entry.config.kind == config.kind && entry.entity_id == entity_id);
+                .filter(|entry| entry.config.kind == config.kind && entry.entity_id == entity_id)
+                .filter(|entry| entry.config.ca == config.ca);
             let provider = match same {
                 Some(entry) => entry.provider.clone(),
                 None => {

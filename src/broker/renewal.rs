@@ -114,10 +114,13 @@ impl Broker {
                 self.take_over(catalogue, &mine, &tokens, &external).await
             }
             // The old tokens may be used up: the new ones are kept, and asked with soon.
-            Ok(Renewed { tokens, identity: Err(ProviderError::Unavailable(why)) }) => {
-                self.postpone(&mine, Some(&tokens), &why).await
+            Ok(Renewed {
+                tokens,
+                identity: Err(ProviderError::Unavailable(why) | ProviderError::Unreadable(why)),
+            }) => self.postpone(&mine, Some(&tokens), &why).await,
+            Err(ProviderError::Unavailable(why) | ProviderError::Unreadable(why)) => {
+                self.postpone(&mine, None, &why).await
             }
-            Err(ProviderError::Unavailable(why)) => self.postpone(&mine, None, &why).await,
             Ok(Renewed { identity: Err(error), .. }) | Err(error) => {
                 self.end(&mine.session.id, Some(mine.until), &error.to_string()).await
             }
@@ -143,6 +146,8 @@ impl Broker {
         let judged = judged.and_then(|account| mapping::complete(config, &account, known).map(|()| account));
         let account = match judged {
             Ok(account) => account,
+            // What the provider kept back may say otherwise: it is asked again.
+            Err(why) if external.is_incomplete => return self.postpone(mine, Some(tokens), &why).await,
             Err(why) => return self.end(sid, Some(mine.until), &why).await,
         };
         let (now, entropy, pool_id) = (self.clock.now(), &*self.entropy, &catalogue.pool.id);

@@ -1,7 +1,7 @@
 //! SAML at the broker: the key by which providers know us, and logins that come in two steps, since a
 //! provider's form brings none of our cookies but the attempt's.
 
-use super::{ATTEMPT_LIFETIME, Broker, LoginError, Returned, place};
+use super::{ATTEMPT_LIFETIME, Attempts, Broker, LoginError, Returned, place};
 use crate::base::{Secret, Timestamp, b64, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{self, Kind};
@@ -109,6 +109,7 @@ impl Kept {
             once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
             told_once: &[],
+            is_incomplete: false,
         }
     }
 }
@@ -170,7 +171,8 @@ impl Broker {
         }
         let redirect_uri = super::callback_of(catalogue, &entry.config);
         let pending = login.as_ref().map(|login| &login.pending);
-        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending, begun_at: None };
+        let begun_at = login.as_ref().and_then(|_| Attempts::begun_at(id));
+        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending, begun_at };
         let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
         let Some((once, usable_until)) = external.once.clone() else {
             return Err(LoginError::Provider(ProviderError::Invalid {

@@ -1,7 +1,7 @@
 //! The user pool and its app clients.
 
 use crate::base::{Duration, sha256};
-use crate::config::{self, Config, KeySource, OAuthFlow, TrustedIssuer};
+use crate::config::{self, Config, KeySource, OAuthFlow, TokenType, TrustedIssuer};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -67,6 +67,9 @@ impl Pool {
             algorithms,
             scopes: Vec::new(),
             claims: BTreeMap::from([("token_use".to_owned(), "access".to_owned())]),
+            token_type: TokenType::Access,
+            introspection: None,
+            ca: None,
         }
     }
 }

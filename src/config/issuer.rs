@@ -1,7 +1,9 @@
-//! `[[issuer]]`: somebody else whose access tokens API clients may bring.
+//! `[[issuer]]`: another issuer whose tokens API clients may bring.
 
 use super::address::{identifier, metadata_url};
-use super::reader::{Item, Table};
+use super::introspection::Introspection;
+use super::provider::authorities;
+use super::reader::{Item, Table, Wrong};
 use super::role::{TextFile, plain_name};
 use std::collections::BTreeMap;
 use url::Url;
@@ -27,6 +29,21 @@ pub struct TrustedIssuer {
     pub scopes: Vec<String>,
     /// The claims that each must have, and their values.
     pub claims: BTreeMap<String, String>,
+    /// Which kinds of its tokens are taken.
+    pub token_type: TokenType,
+    /// Where opaque tokens are asked about.
+    pub introspection: Option<Introspection>,
+    /// Certificate authorities that calls to the issuer trust besides the machine's.
+    pub ca: Option<TextFile>,
+}
+
+/// Which kinds of an issuer's tokens are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    /// Those that look like access tokens.
+    Access,
+    /// Any token for one of the audiences: the identity tokens of workloads do not say that they are access tokens.
+    Any,
 }
 
 /// Where an issuer's keys are.
@@ -40,14 +57,24 @@ pub enum KeySource {
     File(TextFile),
     /// This JWK Set: the issuer is our own user pool.
     Own(String),
+    /// Nowhere: each token is asked about.
+    None,
 }
 
 impl TrustedIssuer {
+    /// Whether it is a SPIFFE trust domain, whose tokens need not have an `iss`.
+    pub fn is_trust_domain(&self) -> bool {
+        self.url.starts_with(SPIFFE)
+    }
+
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
         let url = table
             .must("url", "say who issues the tokens, as their `iss` does: url = \"https://idp.example.com\"")
             .and_then(|item| {
-                item.parse(|text| identifier(text, "write it as the tokens do: \"https://idp.example.com\""))
+                item.parse(|text| match text.strip_prefix(SPIFFE) {
+                    Some(domain) => trust_domain(text, domain),
+                    None => identifier(text, "write it as the tokens do: \"https://idp.example.com\""),
+                })
             });
         let name = match table.get("name") {
             Some(item) => item.parse(|text| plain_name(text, "an issuer")),
@@ -59,7 +86,9 @@ impl TrustedIssuer {
                 "say whom the tokens are for, since others' are not for you: audience = \"photos-api\"",
             )
             .map(|item| item.strings());
+        let introspection = Introspection::read(table);
         let keys = match table.get("jwks") {
+            None if table.get("introspection").is_some() => Some(KeySource::None),
             None => Some(KeySource::Metadata),
             Some(item) => key_source(&item),
         };
@@ -69,6 +98,17 @@ impl TrustedIssuer {
         });
         let scopes = table.get("scopes").map(|item| scopes(&item)).unwrap_or_default();
         let claims = table.get("claims").map(claims).unwrap_or_default();
+        let token_type = table
+            .get("token_type")
+            .and_then(|item| item.choice(&[("access", TokenType::Access), ("any", TokenType::Any)]));
+        let ca = table.get("ca").map(|item| authorities(&item));
+        let is_trust_domain = url.as_ref().is_some_and(|url| url.starts_with(SPIFFE));
+        if is_trust_domain && matches!(keys, Some(KeySource::Metadata | KeySource::None)) {
+            table.wrong(
+                "a SPIFFE trust domain has no metadata",
+                "name its bundle of keys: jwks = \"bundle.json\"",
+            );
+        }
         table.finish();
         Some(Self {
             name: name?,
@@ -78,7 +118,29 @@ impl TrustedIssuer {
             algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
             scopes,
             claims,
+            token_type: token_type.unwrap_or(if is_trust_domain {
+                TokenType::Any
+            } else {
+                TokenType::Access
+            }),
+            introspection: introspection?,
+            ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
         })
+    }
+}
+
+/// The scheme of SPIFFE IDs.
+const SPIFFE: &str = "spiffe://";
+
+/// A SPIFFE trust domain: letters, digits and `.-_` (SPIFFE ID, section 2.1).
+fn trust_domain(text: &str, domain: &str) -> Result<String, Wrong> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    match (1..=255).contains(&domain.len()) && domain.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err((
+            format!("\"{text}\" is no SPIFFE trust domain"),
+            "write it like \"spiffe://example.org\"".into(),
+        )),
     }
 }
 

@@ -9,6 +9,7 @@ mod email;
 mod files;
 mod header_template;
 mod identity_pool;
+mod introspection;
 mod issuer;
 mod mistake;
 mod oauth2;
@@ -27,14 +28,15 @@ mod user_pool;
 
 pub use address::is_safe;
 pub use app_client::{AppClient, OAuthFlow, ResourceServer};
-pub use client::{Client, ClientSecret, SignedSecret};
+pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
 pub use demands::Demands;
 pub use files::{FileState, Files};
 pub use header_template::{HeaderTemplate, Piece, plain};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
 };
-pub use issuer::{KeySource, TrustedIssuer};
+pub use introspection::Introspection;
+pub use issuer::{KeySource, TokenType, TrustedIssuer};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
@@ -214,6 +216,12 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
                 "remove it: the user pool's own access tokens are believed without it",
             );
         }
+    }
+    for second in issuers.iter().filter(|issuer| issuer.introspection.is_some()).skip(1) {
+        table.wrong(
+            format!("two issuers have `introspection`: \"{}\" is the second", second.name),
+            "leave it to one: an opaque token does not say which of them issued it, and must not be sent to another",
+        );
     }
     let mut provider_names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
     for issuer in &issuers {

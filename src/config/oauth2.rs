@@ -2,7 +2,7 @@
 
 use super::address::safe_url;
 use super::client::{self, Client};
-use super::preset::{ClientAuth, Preset, Quirks, STANDARD};
+use super::preset::{Preset, Quirks, STANDARD};
 use super::reader::{Table, Wrong};
 use url::Url;
 
@@ -52,12 +52,6 @@ impl OAuth2 {
                 "say what of the profile names the account for ever: subject = \"id\", or \"/data/id\"",
             )
             .and_then(|item| item.string().map(str::to_owned));
-        const WAYS: [(&str, ClientAuth); 2] =
-            [("client_secret_basic", ClientAuth::Basic), ("client_secret_post", ClientAuth::Post)];
-        let client_auth = table
-            .get("token_endpoint_auth_method")
-            .and_then(|item| item.choice(&WAYS))
-            .unwrap_or(ClientAuth::Basic);
         let pkce = table.get("pkce").and_then(|item| item.boolean()).unwrap_or(true);
         let client = Client::read(table, &[], client::optional);
         let userinfo_endpoint = userinfo_endpoint?;
@@ -72,7 +66,7 @@ impl OAuth2 {
             group_lists: Vec::new(),
             subject: subject?,
             client: client?.without_demands(table),
-            quirks: Quirks { client_auth, pkce, ..STANDARD },
+            quirks: Quirks { pkce, ..STANDARD },
         })
     }
 

@@ -1,9 +1,10 @@
 //! An OpenID provider in the file.
 
-use super::address::identifier;
+use super::address::{identifier, metadata_url};
 use super::client::{self, Client};
-use super::preset::{Preset, Quirks, STANDARD};
+use super::preset::{Preset, Quirks, STANDARD, Speaks};
 use super::reader::{Item, Table, Wrong};
+use url::Url;
 
 /// An OpenID provider, as this relying party is registered there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,12 @@ pub struct Oidc {
     pub client: Client,
     /// Where it departs from the standard.
     pub quirks: Quirks,
+    /// The address of its discovery document, where that does not follow from the issuer.
+    pub discovery_url: Option<Url>,
+    /// Whether its UserInfo endpoint is asked, where it has one.
+    pub userinfo: bool,
+    /// The audiences beside ours that an ID token may have; any, where there is no list.
+    pub trusted_audiences: Option<Vec<String>>,
 }
 
 /// Who issues ID tokens.
@@ -92,18 +99,27 @@ impl Oidc {
             .must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it")
             .and_then(|item| item.parse(issuer_url));
         let client = Client::read(table, &["openid", "email", "profile"], client::optional);
-        Some(Self { issuer: Issuer::One(issuer?), client: client?.with_scope("openid"), quirks: STANDARD })
+        let discovery_url = table.get("discovery_url").map(|item| item.parse(metadata_url));
+        let made = Self::of(table, Issuer::One(issuer?), client?, STANDARD);
+        Some(Self { discovery_url: discovery_url.map_or(Some(None), |url| url.map(Some))?, ..made })
+    }
+
+    /// Reads the keys that every kind of OpenID provider has.
+    fn of(table: &Table<'_>, issuer: Issuer, client: Client, quirks: Quirks) -> Self {
+        let userinfo = table.get("userinfo").and_then(|item| item.boolean()).unwrap_or(true);
+        let trusted_audiences = table.get("trusted_audiences").map(|item| item.strings());
+        let client = client.with_scope("openid");
+        Self { issuer, client, quirks, discovery_url: None, userinfo, trusted_audiences }
     }
 
     /// A preset's settings, whose issuer is `issuer`.
     pub(super) fn preset(table: &Table<'_>, preset: &Preset, issuer: String) -> Option<Self> {
         let secret = if preset.quirks.form_post { client::signed } else { client::needed };
         let client = Client::read(table, preset.scopes, secret);
-        Some(Self {
-            issuer: Issuer::One(issuer),
-            client: client?.with_scope("openid"),
-            quirks: preset.quirks,
-        })
+        // The names of an issuer are those of its own host, not of another one that `base_url` names.
+        let is_its_own = matches!(&preset.speaks, Speaks::OpenId { issuer: usual } if *usual == issuer);
+        let issuer_aliases = if is_its_own { preset.quirks.issuer_aliases } else { &[] };
+        Some(Self::of(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks }))
     }
 
     /// The same for a preset of several tenants.
@@ -131,7 +147,7 @@ impl Oidc {
                 return None;
             }
         };
-        Some(Self { issuer, client: client?.with_scope("openid"), quirks: preset.quirks })
+        Some(Self::of(table, issuer, client?, preset.quirks))
     }
 }
 

@@ -56,6 +56,10 @@ pub enum ClientAuth {
     Basic,
     /// `client_secret_post`.
     Post,
+    /// `private_key_jwt` (OpenID Connect Core 1.0, section 9; RFC 7523).
+    PrivateKeyJwt,
+    /// `none`: a public client.
+    None,
 }
 
 /// How long what a provider says of a person is relied on at most, unless its preset states another time.
@@ -110,6 +114,8 @@ pub struct Quirks {
     pub groups_scope: &'static str,
     /// The lists of groups.
     pub groups: &'static [GroupList],
+    /// Other names under which its issuer appears in metadata and tokens.
+    pub issuer_aliases: &'static [&'static str],
     /// Which of its addresses, and below which path they stand where somebody runs it themselves.
     pub own_api: Option<(&'static str, &'static str)>,
 }
@@ -128,6 +134,7 @@ pub const STANDARD: Quirks = Quirks {
     emails: None,
     groups_scope: "",
     groups: &[],
+    issuer_aliases: &[],
     own_api: None,
 };
 
@@ -161,6 +168,8 @@ pub const PRESETS: [Preset; 10] = [
             client_auth: ClientAuth::Post,
             form_post: true,
             name_once: true,
+            // Its metadata has named this host at times, while its tokens named the other.
+            issuer_aliases: &["https://account.apple.com"],
             // It lets a refresh token be checked once a day.
             lifetime: Some(Duration::from_secs(86400)),
             ..STANDARD

@@ -5,8 +5,11 @@ use super::email::{canonical_domain, canonical_email};
 use super::oauth2::Endpoints;
 use super::preset::{DEFAULT_LIFETIME, PRESETS, Preset, Speaks, Verified};
 use super::reader::{Item, Table, Wrong};
+use super::role::TextFile;
 use super::{Client, Issuer, OAuth2, Oidc, Saml};
 use crate::base::Duration;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use std::collections::BTreeMap;
 
 /// An outside identity provider, and whom of its people to let in.
@@ -36,6 +39,8 @@ pub struct Provider {
     pub domains: Vec<String>,
     /// Whether signing out here ends the session there too, where the provider knows how.
     pub logout: bool,
+    /// Certificate authorities that calls to the provider trust besides the machine's.
+    pub ca: Option<TextFile>,
 }
 
 /// What a provider speaks.
@@ -189,6 +194,7 @@ impl Provider {
         let trust_email = table.get("trust_email").and_then(|item| item.boolean()).unwrap_or(false);
         // Whoever signs out here need not mean to leave an account that is used everywhere.
         let logout = table.get("logout").and_then(|item| item.boolean()).unwrap_or(preset.is_none());
+        let ca = table.get("ca").map(|item| authorities(&item));
         table.finish();
 
         let (allow, allow_item) = allow?;
@@ -225,6 +231,7 @@ impl Provider {
             trust_email,
             domains,
             logout,
+            ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
         })
     }
 }
@@ -240,9 +247,14 @@ fn of_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Opti
         Some(base) => {
             let path = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
             let (origin, path) = address.split_at(path);
-            let below =
-                preset.quirks.own_api.filter(|(api, _)| *api == origin).map_or("", |(_, below)| below);
-            format!("{base}{below}{path}")
+            match preset.quirks.own_api.filter(|(api, _)| *api == origin) {
+                None => format!("{base}{path}"),
+                // GitHub Enterprise Cloud with data residency has its API at a host of its own, as github.com has.
+                Some(_) if base.ends_with(".ghe.com") => {
+                    format!("{}{path}", base.replacen("://", "://api.", 1))
+                }
+                Some((_, below)) => format!("{base}{below}{path}"),
+            }
         }
     };
     match &preset.speaks {
@@ -385,4 +397,23 @@ fn attributes(item: Item<'_>) -> BTreeMap<String, String> {
         }
     }
     map
+}
+
+/// A PEM file of certificate authorities.
+pub(super) fn authorities(item: &Item<'_>) -> Option<TextFile> {
+    let file = TextFile::read(item)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.text.as_bytes()).collect();
+    let are_certificates = |all: &Vec<CertificateDer<'_>>| {
+        !all.is_empty() && all.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok())
+    };
+    match certificates {
+        Ok(all) if are_certificates(&all) => Some(file),
+        _ => {
+            item.wrong(
+                format!("`{}` holds no certificates", file.path.display()),
+                "name a PEM file of certificate authorities, which begins with -----BEGIN CERTIFICATE-----",
+            );
+            None
+        }
+    }
 }

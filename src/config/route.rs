@@ -34,6 +34,8 @@ pub struct Route {
     pub identity_pool: Option<String>,
     /// Whether `Authorization: Bearer` is ours to judge.
     pub bearer: bool,
+    /// Whether the password of `Authorization: Basic` is taken as a bearer token.
+    pub basic_password: bool,
     /// What becomes of a preflight of CORS, where bearer tokens are taken.
     pub preflight: Preflight,
     /// The origins whose scripts may read what is answered here.
@@ -165,6 +167,14 @@ impl Route {
         if let (Some((_, item)), false) = (&scopes, bearer) {
             item.wrong("`scopes` are those of bearer tokens", "say bearer = true, or remove it");
         }
+        let basic_password = table.get("basic_password");
+        if let (Some(item), false) = (&basic_password, bearer) {
+            item.wrong(
+                "`basic_password` takes bearer tokens as passwords",
+                "say bearer = true, or remove it",
+            );
+        }
+        let basic_password = basic_password.and_then(|item| item.choice(&[("token", ())])).is_some();
         let upstream_ca = table.get("upstream_ca").and_then(|item| item.path());
         let path_handling = table.get("path_handling").and_then(|item| {
             item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
@@ -189,6 +199,7 @@ impl Route {
             access: access.unwrap_or(Access::SignedIn),
             identity_pool,
             bearer,
+            basic_password,
             preflight: preflight.unwrap_or(Preflight::Answer),
             cors_origins,
             scopes: scopes.map(|(scopes, _)| scopes).unwrap_or_default(),

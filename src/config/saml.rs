@@ -32,6 +32,10 @@ pub struct Saml {
     pub idp_init: bool,
     /// The format of names to ask for.
     pub name_id_format: Option<String>,
+    /// Whether the person must be authenticated anew for each sign-in.
+    pub force_authn: bool,
+    /// The classes of authentication of which one is required; any, where there is none.
+    pub authn_context: Vec<String>,
 }
 
 /// Where metadata is.
@@ -65,7 +69,19 @@ impl Saml {
         let (encrypted_responses, request_signing, idp_init) =
             (flag("encrypted_responses"), flag("request_signing"), flag("idp_init"));
         let name_id_format = table.get("name_id_format").and_then(|item| item.parse(name_id_format));
+        let force_authn = flag("force_authn");
+        if force_authn && idp_init {
+            table.wrong(
+                "`force_authn` asks for a new authentication, and with `idp_init` nobody is asked",
+                "remove one of the two",
+            );
+        }
+        let authn_context = table
+            .get("authn_context")
+            .map(|item| item.one_or_more().iter().filter_map(|item| item.parse(class)).collect());
         Some(Self {
+            force_authn,
+            authn_context: authn_context.unwrap_or_default(),
             metadata: metadata?,
             issuer,
             metadata_refresh: metadata_refresh.unwrap_or(REFRESH),
@@ -97,11 +113,18 @@ fn refresh(item: &Item<'_>) -> Option<Duration> {
 
 /// SAML core, section 8.3.6: "a URI of not more than 1024 characters".
 fn entity_id(text: &str) -> Result<String, Wrong> {
+    uri(text, "entity id")
+}
+
+/// A class of authentication, which is named by a URI as well.
+fn class(text: &str) -> Result<String, Wrong> {
+    uri(text, "class of authentication")
+}
+
+fn uri(text: &str, what: &str) -> Result<String, Wrong> {
     match (1..=1024).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         true => Ok(text.to_owned()),
-        false => {
-            Err((format!("\"{text}\" is no entity id"), "write a URI of at most 1024 characters".into()))
-        }
+        false => Err((format!("\"{text}\" is no {what}"), "write a URI of at most 1024 characters".into())),
     }
 }
 

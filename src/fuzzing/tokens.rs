@@ -2,7 +2,7 @@
 
 use crate::access::{methods, user_of};
 use crate::base::{Timestamp, b64, uuid_of};
-use crate::config::{KeySource, TrustedIssuer};
+use crate::config::{KeySource, TokenType, TrustedIssuer};
 use crate::jose::{JwkSet, LONGEST, Unverified};
 use crate::provider::fuzzing::LogoutTokens;
 use crate::token::{AccessToken, Refused, verify};
@@ -37,6 +37,9 @@ static TRUSTED: LazyLock<Issuer> = LazyLock::new(|| {
         algorithms: vec!["EdDSA".to_owned()],
         scopes: Vec::new(),
         claims: Default::default(),
+        token_type: TokenType::Access,
+        introspection: None,
+        ca: None,
     };
     let keys = JwkSet::read(set.to_string().as_bytes()).expect("the set has a key");
     Issuer { config, pair, keys, logout: LogoutTokens::new(ISSUER, AUDIENCE, set) }

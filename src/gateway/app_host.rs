@@ -60,7 +60,7 @@ pub fn sign_in(
         let failure = Failure::sign_in_required().with_action("Sign in", home);
         // RFC 6750, section 3.1: a request without a token is told of no error.
         let failure = match route.bearer {
-            true => failure.with_challenge("Bearer realm=\"narthex\""),
+            true => failure.with_challenge(&incoming::challenge(session, route.basic_password, "")),
             false => failure,
         };
         return failure.answer(&incoming.visitor(session)).into();

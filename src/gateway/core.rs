@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
 pub(super) const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
+/// The same beside the realm.
+const INVALID: &str = ", error=\"invalid_token\"";
 
 /// How long a new catalogue waits for the addresses of new upstreams.
 const LOOK_UP: Duration = Duration::from_secs(2);
@@ -150,7 +152,7 @@ impl Gateway {
             Stop::from(failure.answer(&incoming.visitor(session)))
         };
         let token = match route.config.bearer {
-            true => incoming::bearer(session).map_err(|()| {
+            true => incoming::bearer(session, route.config.basic_password).map_err(|()| {
                 refuse(Failure::bad_request(), "Authorization is not to be read, or comes twice")
             })?,
             false => None,
@@ -167,14 +169,17 @@ impl Gateway {
         let challenge = |scopes: &[String]| {
             format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
         };
-        let bearer = self.bearers.bearer(token, incoming.received).await.map_err(|refused| {
+        let bearer = self.bearers.bearer(&token, incoming.received).await.map_err(|refused| {
             let failure = match &refused {
                 // RFC 6750, section 3.1: it "requires higher privileges than provided".
                 Refused::Scope(scope) => {
                     Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
                 }
-                Refused::NoKeys | Refused::Unheard => Failure::unavailable(),
-                _ => Failure::invalid_token().with_challenge(INVALID_TOKEN),
+                Refused::NoKeys | Refused::NoAnswer(_) | Refused::Unheard => Failure::unavailable(),
+                _ => {
+                    let challenge = incoming::challenge(session, route.config.basic_password, INVALID);
+                    Failure::invalid_token().with_challenge(&challenge)
+                }
             };
             refuse(failure, &format!("the bearer token: {refused}"))
         })?;

@@ -1,7 +1,7 @@
 //! Strip, then set: what a client says of itself never reaches the upstream, and what we say always
 //! does.
 
-use super::incoming::Incoming;
+use super::incoming::{self, Incoming};
 use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
@@ -169,9 +169,8 @@ pub fn set_identity(
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
     {
-        let token = authorization.to_str().ok().and_then(|text| text.split_once([' ', '\t']));
-        let token =
-            token.and_then(|(_, token)| HeaderValue::from_str(token.trim_start_matches([' ', '\t'])).ok());
+        let token = incoming::token_of(&authorization, true).ok().flatten();
+        let token = token.and_then(|token| HeaderValue::from_str(&token).ok());
         headers.extend(token.map(|mut token| {
             token.set_sensitive(true);
             (OIDC_ACCESS_TOKEN, token)

@@ -10,6 +10,8 @@ use crate::base::Moment;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
 use crate::hosted::{Failure, Reader, Visitor};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
     EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
@@ -18,6 +20,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use pingora_error::Result as PingoraResult;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// How long a path and query may be.
@@ -276,25 +279,58 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
     session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
-/// The bearer token of a request (RFC 6750, section 2.1); none where it comes with another scheme.
+/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes as the password of Basic
+/// credentials (RFC 7617), whose user name says nothing.
 ///
 /// # Errors
-/// Where it says who it is twice, or in no text.
-pub fn bearer(session: &Session) -> Result<Option<&str>, ()> {
+/// Where Authorization comes twice, or cannot be read.
+pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), next) = (all.next(), all.next()) else { return Ok(None) };
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => token_of(value, by_password),
+        // Another server could take the other one.
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// The token of an Authorization header.
+pub fn token_of(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
     // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
     // hide a token from us.
     let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
     // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide a token from us.
     let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
     let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
-    let token = rest.trim_start_matches([' ', '\t']);
-    match (scheme.eq_ignore_ascii_case("bearer"), next) {
-        (_, Some(_)) => Err(()),
-        (true, None) if token.len() == rest.len() && !rest.is_empty() => Err(()),
-        (true, None) => Ok(Some(token)),
-        (false, None) => Ok(None),
+    let credentials = rest.trim_start_matches([' ', '\t']);
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    if !is_bearer && !(by_password && scheme.eq_ignore_ascii_case("basic")) {
+        return Ok(None);
+    }
+    if credentials.len() == rest.len() && !rest.is_empty() {
+        return Err(());
+    }
+    if is_bearer {
+        return Ok(Some(Cow::Borrowed(credentials)));
+    }
+    // RFC 7617, section 2: "the first colon separates the user-id from the password".
+    let credentials = STANDARD.decode(credentials).map_err(|_| ())?;
+    let credentials = String::from_utf8(credentials).map_err(|_| ())?;
+    let (_, password) = credentials.split_once(':').ok_or(())?;
+    Ok(Some(Cow::Owned(password.to_owned())))
+}
+
+/// The challenge for a request whose token is missing, or is not believed where `error` says so (RFC 6750, section 3).
+/// Clients of git, WebDAV and Docker send a password to a Basic challenge alone; a browser's script must not be sent one,
+/// for which browsers ask the person.
+pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
+    let headers = &session.req_header().headers;
+    let scheme = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let has_bearer = scheme.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
+    let is_script = headers.contains_key("sec-fetch-mode") || headers.contains_key("x-requested-with");
+    match by_password && !has_bearer && !is_script {
+        true => "Basic realm=\"narthex\", charset=\"UTF-8\"".to_owned(),
+        false => format!("Bearer realm=\"narthex\"{error}"),
     }
 }
 

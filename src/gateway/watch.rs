@@ -75,7 +75,9 @@ impl Gateway {
     ) -> Option<Open> {
         let speaks_with = match principal {
             Principal::Guest(guest) => Credential::Guest(guest.clone()),
-            Principal::Bearer(_) => Credential::Bearer(Secret::new(incoming::bearer(session).ok()??)),
+            Principal::Bearer(_) => {
+                Credential::Bearer(Secret::new(incoming::bearer(session, true).ok()??.into_owned()))
+            }
             Principal::SignedIn(who) => Credential::Session {
                 cookie: find(incoming::cookies(session), APP_COOKIE)?.to_owned(),
                 scope: scope_of(incoming).owned(),

@@ -150,6 +150,12 @@ const PROVIDER_DOWN: Row = (
     "The sign-in provider does not answer",
     "Wait a moment and try again, or choose another provider.",
 );
+const PROVIDER_UNREADABLE: Row = (
+    StatusCode::BAD_GATEWAY,
+    "provider_answer_unreadable",
+    "The sign-in provider's answer cannot be read",
+    "Try again, or choose another provider. If it keeps happening, tell your administrator the request below.",
+);
 const UPSTREAM_DOWN: Row = (
     StatusCode::BAD_GATEWAY,
     "upstream_unavailable",
@@ -216,6 +222,8 @@ failures! {
     provider_refused = PROVIDER_REFUSED;
     /// The provider is down, slow or broken.
     provider_down = PROVIDER_DOWN;
+    /// The provider answers what cannot be read.
+    provider_unreadable = PROVIDER_UNREADABLE;
     /// The upstream is down, slow or broken.
     upstream_down = UPSTREAM_DOWN;
     /// The store does not answer.

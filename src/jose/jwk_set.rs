@@ -11,6 +11,7 @@ use serde::Deserialize;
 const MOST: usize = 100;
 
 /// Keys that verify.
+#[derive(Default)]
 pub struct JwkSet {
     keys: Vec<VerifyingKey>,
     /// SHA-256 of the set as it was read: two of the same are the same.
@@ -32,7 +33,8 @@ struct Set {
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
-    kid: Option<String>,
+    /// A text, or a number.
+    kid: Option<serde_json::Value>,
     #[serde(rename = "use")]
     usage: Option<String>,
     key_ops: Option<Vec<String>>,
@@ -59,9 +61,10 @@ impl JwkSet {
         Ok(Self { keys, digest: sha256(json) })
     }
 
-    /// Whether a key of this name is known; without a name, whether any is.
+    /// Whether a key has this very id. A signature by no key of the set may be one by a key that is newer than the set,
+    /// unless it names a key that the set has.
     pub fn knows(&self, kid: Option<&str>) -> bool {
-        self.keys.iter().any(|key| kid.is_none() || key.kid.as_deref() == kid)
+        self.keys.iter().any(|key| kid.is_some() && key.kid.as_deref() == kid)
     }
 
     /// Whether `signature` is one of `message` by the key called `kid`, or by any where none is named.
@@ -72,7 +75,9 @@ impl JwkSet {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let named = self.keys.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
+        // RFC 7517, section 4.5: "Use of this member is OPTIONAL". A key without an id is tried for any.
+        let named =
+            self.keys.iter().filter(|key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid);
         let mut keys = named.flat_map(|key| &key.by_algorithm).filter(|(of, _)| *of == algorithm);
         keys.any(|(_, key)| key.verify_sig(message, signature).is_ok())
     }
@@ -80,8 +85,8 @@ impl JwkSet {
 
 impl VerifyingKey {
     fn read(jwk: &Jwk) -> Option<Self> {
-        // Sections 4.2 and 4.3.
-        let verifies = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
+        // Sections 4.2 and 4.3; `jwt-svid` is what a SPIFFE bundle calls it (SPIFFE Trust Domain and Bundle, section 4.2.2).
+        let verifies = jwk.usage.as_deref().is_none_or(|usage| matches!(usage, "sig" | "jwt-svid"))
             && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if !verifies {
             return None;
@@ -98,14 +103,20 @@ impl VerifyingKey {
             Some((*algorithm, ParsedPublicKey::new(algorithm.verification(), bytes).ok()?))
         };
         let by_algorithm: Vec<_> = algorithms.filter_map(parsed).collect();
-        (!by_algorithm.is_empty()).then(|| Self { kid: jwk.kid.clone(), by_algorithm })
+        let kid = match &jwk.kid {
+            Some(serde_json::Value::String(kid)) => Some(kid.clone()),
+            Some(serde_json::Value::Number(kid)) => Some(kid.to_string()),
+            _ => None,
+        };
+        (!by_algorithm.is_empty()).then_some(Self { kid, by_algorithm })
     }
 }
 
 impl Jwk {
     /// The key as a verifier of this family takes it (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
-        let part = |value: &Option<String>| value.as_ref().and_then(unb64);
+        // RFC 7518, section 6.3.1: without padding, which some write all the same.
+        let part = |value: &Option<String>| value.as_ref().and_then(|text| unb64(text.trim_end_matches('=')));
         match (family, self.kty.as_str(), self.crv.as_deref()) {
             (Family::Rsa, "RSA", _) => {
                 let components = PublicKeyComponents { n: part(&self.n)?, e: part(&self.e)? };

@@ -4,9 +4,15 @@ use super::algorithm::Algorithm;
 use super::json::Object;
 use crate::base::unb64;
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// The longest token that is looked at: servers commonly take 8 KB of headers.
 pub const LONGEST: usize = 8 * 1024;
+/// The maximum length of an ID token or a signed UserInfo response: these come in a body, with every group of the person.
+pub const MAX_BODY_TOKEN_LENGTH: usize = 256 * 1024;
+
+/// How many characters of an unknown algorithm's name are logged.
+const MAX_SHOWN_ALGORITHM_LENGTH: usize = 20;
 
 /// A compact JWS, taken apart; nothing in it is verified.
 #[derive(Debug)]
@@ -34,8 +40,27 @@ pub struct Unverified<'t> {
     pub claims: Map<String, Value>,
 }
 
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Algorithm(name) => {
+                return write!(
+                    f,
+                    "it is signed with the algorithm `{name}`, which is not allowed; help: have the issuer sign with \
+                     RS256, ES256 or EdDSA"
+                );
+            }
+            Self::TooLong => "it is too long",
+            Self::Form => "it is not three base64url parts separated by `.`",
+            Self::Header => "its header is not a JSON object with unique names",
+            Self::Critical => "its header requires an extension that is not supported",
+            Self::Claims => "its claims are not a JSON object with unique names",
+        })
+    }
+}
+
 /// Why a token is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// It is too long.
     TooLong,
@@ -43,8 +68,8 @@ pub enum Malformed {
     Form,
     /// Its header is no JSON object, or says something twice.
     Header,
-    /// It has no signature, or one by an algorithm that is none here.
-    Algorithm,
+    /// It has no signature, or one by this algorithm, which is none here.
+    Algorithm(Box<str>),
     /// It wants something understood that is not (RFC 7515, section 4.1.11; RFC 7797).
     Critical,
     /// Its claims are no JSON object, or say something twice.
@@ -57,7 +82,15 @@ impl<'t> Unverified<'t> {
     /// # Errors
     /// Why it is no token.
     pub fn read(token: &'t str) -> Result<Self, Malformed> {
-        let jws = Jws::read(token)?;
+        Self::read_within(token, LONGEST)
+    }
+
+    /// Takes apart `token`, which may have `max_length` bytes.
+    ///
+    /// # Errors
+    /// Why it is no token.
+    pub fn read_within(token: &'t str, max_length: usize) -> Result<Self, Malformed> {
+        let jws = Jws::read_within(token, max_length)?;
         let Object(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
         Ok(Self { jws, claims })
     }
@@ -70,7 +103,11 @@ impl<'t> Jws<'t> {
     /// # Errors
     /// Why it is no token.
     pub fn read(text: &'t str) -> Result<Self, Malformed> {
-        if text.len() > LONGEST {
+        Self::read_within(text, LONGEST)
+    }
+
+    fn read_within(text: &'t str, max_length: usize) -> Result<Self, Malformed> {
+        if text.len() > max_length {
             return Err(Malformed::TooLong);
         }
         let (message, signature) = text.rsplit_once('.').ok_or(Malformed::Form)?;
@@ -83,11 +120,16 @@ impl<'t> Jws<'t> {
         }
         let mut text = |name: &str| match header.remove(name) {
             Some(Value::String(text)) => Ok(Some(text)),
+            // Some issuers number their keys.
+            Some(Value::Number(number)) if name == "kid" => Ok(Some(number.to_string())),
             None | Some(Value::Null) => Ok(None),
             Some(_) => Err(Malformed::Header),
         };
         let (algorithm, kid, typ) = (text("alg")?.ok_or(Malformed::Header)?, text("kid")?, text("typ")?);
-        let algorithm = Algorithm::from_name(&algorithm).ok_or(Malformed::Algorithm)?;
+        let algorithm = Algorithm::from_name(&algorithm).ok_or_else(|| {
+            let shown = algorithm.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_ALGORITHM_LENGTH);
+            Malformed::Algorithm(shown.collect::<String>().into())
+        })?;
         let typ = typ.map(|typ| typ.to_ascii_lowercase());
         Ok(Self { algorithm, kid, typ, message: message.as_bytes(), signature, payload })
     }

@@ -10,7 +10,7 @@ mod numeric_date;
 
 pub use algorithm::{Algorithm, Family};
 pub use jwk_set::JwkSet;
-pub use jws::{Jws, LONGEST, Malformed, Unverified};
+pub use jws::{Jws, LONGEST, MAX_BODY_TOKEN_LENGTH, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 pub use numeric_date::{NumericDate, authenticated_at};
 
@@ -45,8 +45,10 @@ impl Serialize for Header<'_> {
             ("alg", Said::Text(self.key.algorithm().name())),
             ("kid", Said::Text(self.key.kid())),
         ];
+        // A key that the recipient finds by its certificate has no id.
+        let known = known.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
         let extra = self.extra.iter().copied().filter(|(name, _)| *name != "typ");
-        serializer.collect_map(known.into_iter().chain(extra))
+        serializer.collect_map(known.chain(extra))
     }
 }
 

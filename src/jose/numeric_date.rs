@@ -13,9 +13,13 @@ const MAX_SECONDS: f64 = 1e11;
 pub struct NumericDate(pub Timestamp);
 
 impl NumericDate {
-    /// Reads `value`; anything but such a number is none.
+    /// Reads `value`, which some issuers write as a text of digits; anything else is none.
     pub fn read(value: &Value) -> Option<Timestamp> {
-        let seconds = value.as_f64().filter(|seconds| (0.0..MAX_SECONDS).contains(seconds))?;
+        let seconds = match value {
+            Value::String(text) if is_decimal(text) => text.parse().ok(),
+            value => value.as_f64(),
+        };
+        let seconds = seconds.filter(|seconds| (0.0..MAX_SECONDS).contains(seconds))?;
         #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
         Some(Timestamp::from_millis((seconds * 1000.0) as i64))
     }
@@ -31,6 +35,12 @@ impl<'de> Deserialize<'de> for NumericDate {
         let value = Value::deserialize(deserializer)?;
         Self::read(&value).map(Self).ok_or_else(|| serde::de::Error::custom("a time is no NumericDate"))
     }
+}
+
+/// Whether `text` is digits with at most one point between them.
+fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// When a token's person was authenticated (OpenID Connect Core 1.0, section 2: `auth_time`), where it says so. A time
@@ -56,10 +66,27 @@ mod tests {
             ("1.7e9", 1_700_000_000_000),
             ("17E8", 1_700_000_000_000),
             ("0", 0),
+            ("\"1700000000\"", 1_700_000_000_000),
+            ("\"1700000000.5\"", 1_700_000_000_500),
         ] {
             assert_eq!(read(text), Some(millis), "{text}");
         }
-        for bad in ["\"1700000000\"", "true", "null", "[1700000000]", "{}", "-1", "1700000000000", "1e300"] {
+        for bad in [
+            "\"1.7e9\"",
+            "\"-1\"",
+            "\"\"",
+            "\"inf\"",
+            "\" 1\"",
+            "\".5\"",
+            "\"1700000000000\"",
+            "true",
+            "null",
+            "[1700000000]",
+            "{}",
+            "-1",
+            "1700000000000",
+            "1e300",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }
@@ -74,7 +101,7 @@ mod tests {
         };
         assert_eq!(at(json!(1_699_827_200.5)), Some(1_699_827_200));
         assert_eq!(at(json!(1_700_000_060)), Some(1_700_000_000));
-        for unknown in [json!(1_700_000_061), json!(0), json!("1699827200"), Value::Null, json!(1.7e12)] {
+        for unknown in [json!(1_700_000_061), json!(0), json!("soon"), Value::Null, json!(1.7e12)] {
             assert_eq!(at(unknown.clone()), None, "{unknown}");
         }
         assert_eq!(authenticated_at(&Map::new(), now, Duration::ZERO), None);

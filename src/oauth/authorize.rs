@@ -248,6 +248,9 @@ async fn to_provider(
             LoginError::Provider(ProviderError::Unavailable(_)) => {
                 Failure::provider_down().with_action("Try again", again)
             }
+            LoginError::Provider(ProviderError::Unreadable(_)) => {
+                Failure::provider_unreadable().with_action("Try again", again)
+            }
             _ => Failure::bad_request(),
         }
     })?;

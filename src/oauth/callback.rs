@@ -110,7 +110,9 @@ pub(super) fn count_failure(failures: &Throttle<IpAddr>, info: &RequestInfo, err
             | LoginError::NoAttempt
             | LoginError::OtherProvider
             | LoginError::Store(_)
-            | LoginError::Provider(ProviderError::Unavailable(_) | ProviderError::Overloaded)
+            | LoginError::Provider(
+                ProviderError::Unavailable(_) | ProviderError::Unreadable(_) | ProviderError::Overloaded
+            )
     );
     if !free {
         failures.count(info.client.map(network));
@@ -193,6 +195,7 @@ pub(super) fn failure(info: &RequestInfo, error: LoginError) -> Failure {
         LoginError::NoSuchProvider => Failure::not_found(),
         LoginError::NoAttempt | LoginError::Used => Failure::attempt_lost(),
         LoginError::Provider(ProviderError::Unavailable(_)) => Failure::provider_down(),
+        LoginError::Provider(ProviderError::Unreadable(_)) => Failure::provider_unreadable(),
         LoginError::Provider(ProviderError::Overloaded) => Failure::unavailable(),
         LoginError::Provider(ProviderError::Refused { .. }) => Failure::provider_refused(),
         LoginError::NotAllowed(_) | LoginError::Disabled(_) => Failure::forbidden(),

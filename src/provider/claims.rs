@@ -2,12 +2,12 @@
 
 use super::ProviderError;
 use super::metadata::Document;
+use super::token_answer::TokenAnswer;
 use crate::base::{Duration, Secret, Timestamp, is_deceptive, unb64};
 use crate::config::{DEFAULT_LIFETIME, Issuer, Verified};
 use crate::jose::NumericDate;
 use crate::model::ProviderTokens;
-use openidconnect::core::CoreIdToken;
-use openidconnect::{ClaimsVerificationError, OAuth2TokenResponse};
+use openidconnect::OAuth2TokenResponse as _;
 use serde_json::{Map, Value};
 
 /// How far clocks may differ.
@@ -44,12 +44,7 @@ pub fn payload(token: &str) -> Option<Map<String, Value>> {
 ///
 /// OpenID Connect Core 1.0, section 2: sub "MUST NOT exceed 255 ASCII characters in length".
 pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String, ProviderError> {
-    let part = |name: &&str| match claim(claims, name)? {
-        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        // A larger number would have lost its last digits on the way here, by which accounts differ.
-        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
-        _ => None,
-    };
+    let part = |name: &&str| claim(claims, name).and_then(claim_text).filter(|text| !text.is_empty());
     let parts: Option<Vec<String>> = names.iter().map(part).collect();
     let subject = parts.unwrap_or_default().join(".");
     // Some apps read a name without the white space around it: as another person's.
@@ -63,6 +58,16 @@ pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String,
     Ok(subject)
 }
 
+/// The text of a claim that names something: some providers write numbers as texts, and others texts as numbers.
+pub fn claim_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        // A larger number would have lost its last digits on the way here, by which accounts differ.
+        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
+        _ => None,
+    }
+}
+
 /// A claim by its name, or by a JSON Pointer (RFC 6901), which begins with `/`.
 pub fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
     let Some(path) = name.strip_prefix('/') else { return claims.get(name) };
@@ -74,8 +79,8 @@ pub fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value
 pub fn tell_verified(claims: &mut Map<String, Value>, verified: Verified) {
     let says = |name: &str| match claims.get(name) {
         Some(Value::Bool(said)) => *said,
-        Some(Value::String(text)) => matches!(text.as_str(), "true" | "1"),
-        Some(Value::Number(number)) => number.as_i64() == Some(1),
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true") || text == "1",
+        Some(Value::Number(number)) => number.as_f64() == Some(1.0),
         _ => false,
     };
     let told = match verified {
@@ -107,31 +112,34 @@ pub fn joined(mut claims: Map<String, Value>, more: Map<String, Value>) -> Map<S
     claims
 }
 
-/// How the person was authenticated.
+/// How the person was authenticated. RFC 8176: `amr` is a list; some providers write one method, or several with spaces
+/// between, as a text.
 pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
-    let amr = claims.get("amr").and_then(Value::as_array).into_iter().flatten();
+    let amr: Vec<&str> = match claims.get("amr") {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(text)) => text.split(' ').filter(|method| !method.is_empty()).collect(),
+        _ => Vec::new(),
+    };
     let plain = |method: &&str| !method.contains(|c: char| c.is_whitespace() || c.is_control());
-    amr.filter_map(Value::as_str).filter(plain).map(str::to_owned).collect()
+    amr.into_iter().filter(plain).map(str::to_owned).collect()
 }
 
 /// The `sid` of the person's session at the provider.
 pub fn sid_of(claims: &Map<String, Value>) -> Option<String> {
-    let sid = claims.get("sid").and_then(Value::as_str)?;
-    (!sid.is_empty()).then(|| sid.to_owned())
+    claims.get("sid").and_then(claim_text).filter(|sid| !sid.is_empty())
 }
 
 /// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
 /// does the ID token, as a hint. `lifetime` is for how long what the provider says of the person counts,
 /// where that is not for the access token to say.
 pub fn granted(
-    answer: &impl OAuth2TokenResponse,
-    id_token: Option<&CoreIdToken>,
+    answer: &TokenAnswer,
     before: Option<&ProviderTokens>,
     lifetime: Option<Duration>,
     now: Timestamp,
 ) -> ProviderTokens {
     let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
-    let id_token = id_token.map(|token| Secret::new(token.to_string()));
+    let id_token = answer.id_token().cloned();
     let of_token = || answer.expires_in().unwrap_or(DEFAULT_LIFETIME).clamp(SHORTEST, DEFAULT_LIFETIME);
     ProviderTokens {
         access_token: Secret::new(answer.access_token().secret().as_str()),
@@ -144,27 +152,19 @@ pub fn granted(
 
 /// RFC 9207, section 2.4: clients "MUST reject the response if the parameter is absent" where the
 /// server says that it sends it, and MUST compare it with the issuer they sent the browser to.
-pub fn check_issuer(issuer: &Issuer, document: &Document, iss: Option<&String>) -> Result<(), ProviderError> {
+pub fn check_issuer(
+    issuer: &Issuer,
+    aliases: &[&str],
+    document: &Document,
+    iss: Option<&String>,
+) -> Result<(), ProviderError> {
     match iss {
-        Some(iss) if issuer.is(iss) => Ok(()),
+        Some(iss) if issuer.is(iss) || aliases.contains(&iss.as_str()) => Ok(()),
         Some(iss) => Err(ProviderError::invalid("iss", format!("the response is of `{iss}`"))),
-        None if document.additional_metadata().authorization_response_iss_parameter_supported => {
+        None if document.sends_issuer => {
             Err(ProviderError::invalid("iss", "the response does not say whose it is"))
         }
         None => Ok(()),
-    }
-}
-
-/// The check that the log names.
-pub fn check_name(error: &ClaimsVerificationError) -> &'static str {
-    match error {
-        ClaimsVerificationError::Expired(_) => "exp or iat",
-        ClaimsVerificationError::InvalidAudience(_) => "aud",
-        ClaimsVerificationError::InvalidIssuer(_) => "issuer",
-        ClaimsVerificationError::InvalidNonce(_) => "nonce",
-        ClaimsVerificationError::InvalidSubject(_) => "sub",
-        ClaimsVerificationError::SignatureVerification(_) => "signature",
-        _ => "id token",
     }
 }
 
@@ -192,6 +192,36 @@ mod tests {
         );
         assert_eq!(told(json!({"email": "a@corp.example", "email_verified": true, "hd": ""})), false);
         assert_eq!(told(json!({"email": "a@notgmail.com", "email_verified": true})), false);
+    }
+
+    #[test]
+    fn claims_of_odd_types_are_read_and_say_no_more_than_those_of_the_right_ones() {
+        let verified = |value: Value| {
+            let mut claims = object(json!({"email": "a@x", "email_verified": value}));
+            tell_verified(&mut claims, Verified::Claim("email_verified"));
+            claims["email_verified"] == true
+        };
+        for yes in [json!(true), json!("true"), json!("True"), json!("1"), json!(1), json!(1.0)] {
+            assert!(verified(yes.clone()), "{yes}");
+        }
+        for no in [
+            json!(false),
+            json!("false"),
+            json!(""),
+            json!("yes"),
+            json!(0),
+            json!(2),
+            json!([true]),
+            Value::Null,
+        ] {
+            assert!(!verified(no.clone()), "{no}");
+        }
+        let amr = |value: Value| methods(&object(json!({ "amr": value }))).join(",");
+        assert_eq!(amr(json!(["pwd", "mfa", 7])), "pwd,mfa");
+        assert_eq!(amr(json!("pwd")), "pwd");
+        assert_eq!(amr(json!("pwd mfa")), "pwd,mfa");
+        assert_eq!(amr(json!({"mfa": true})) + &amr(json!(1)), "");
+        assert_eq!(sid_of(&object(json!({"sid": 7}))).as_deref(), Some("7"));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use super::backchannel::judge;
 use super::metadata::Document;
 use crate::base::Timestamp;
-use openidconnect::JsonWebKeySet;
-use openidconnect::core::CoreJsonWebKey;
+use crate::jose::JwkSet;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The logout tokens of a provider.
 pub struct LogoutTokens {
@@ -22,14 +22,13 @@ impl LogoutTokens {
         let document = json!({
             "issuer": issuer,
             "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
             "jwks_uri": format!("{issuer}/keys"),
-            "response_types_supported": ["code"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["EdDSA"],
         });
-        let document: Document = serde_json::from_value(document).expect("it is a discovery document");
-        let keys: JsonWebKeySet<CoreJsonWebKey> = serde_json::from_value(keys).expect("it is a key set");
-        Self { document: document.set_jwks(keys), audience: audience.to_owned() }
+        let mut document =
+            Document::read(document.to_string().as_bytes()).expect("it is a discovery document");
+        document.keys = Arc::new(JwkSet::read(keys.to_string().as_bytes()).expect("it is a key set"));
+        Self { document, audience: audience.to_owned() }
     }
 
     /// Subject and sessions that `token` logs out, if it is accepted.

@@ -1,5 +1,6 @@
 //! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
 
+use super::introspection::Introspector;
 use super::kept::{Kept, MAX_STALE, MIN_INTERVAL};
 use super::{Outbound, ProviderError};
 use crate::base::{Clock, Duration, MonotonicTime};
@@ -19,6 +20,7 @@ pub struct IssuerKeys {
     issuer: TrustedIssuer,
     outbound: Outbound,
     kept: Arc<Kept<JwkSet>>,
+    introspector: Option<Arc<Introspector>>,
 }
 
 /// What is read of an issuer's metadata.
@@ -35,7 +37,7 @@ pub fn unusable_key_files(config: &Config) -> Vec<String> {
             let why = JwkSet::read(file.text.as_bytes()).err()?;
             Some(format!("{}: {why}", file.path.display()))
         }
-        KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) => None,
+        KeySource::Metadata | KeySource::Url(_) | KeySource::Own(_) | KeySource::None => None,
     };
     config.issuers.iter().filter_map(read).collect()
 }
@@ -46,21 +48,38 @@ impl IssuerKeys {
         let at_hand = match &issuer.keys {
             KeySource::File(file) => JwkSet::read(file.text.as_bytes()).ok(),
             KeySource::Own(text) => JwkSet::read(text.as_bytes()).ok(),
+            KeySource::None => Some(JwkSet::default()),
             KeySource::Url(_) | KeySource::Metadata => None,
         };
-        Self { kept: Arc::new(Kept::new(issuer.name.clone(), at_hand, clock)), issuer, outbound }
+        let outbound = outbound.trusting(issuer.ca.as_ref().map(|ca| ca.text.as_str()));
+        let introspector = Introspector::new(&issuer, outbound.clone(), clock.clone()).map(Arc::new);
+        let kept = Arc::new(Kept::new(issuer.name.clone(), at_hand, clock));
+        Self { kept, issuer, outbound, introspector }
     }
 
     /// The same keys, where `issuer` says the same of where they are.
     pub fn of(&self, issuer: &TrustedIssuer) -> Option<Self> {
-        let same = self.issuer.url == issuer.url && self.issuer.keys == issuer.keys;
+        let source = |issuer: &TrustedIssuer| {
+            (issuer.url.clone(), issuer.keys.clone(), issuer.introspection.clone(), issuer.ca.clone())
+        };
         let (outbound, kept) = (self.outbound.clone(), self.kept.clone());
-        same.then(|| Self { issuer: issuer.clone(), outbound, kept })
+        let introspector = self.introspector.clone();
+        (source(&self.issuer) == source(issuer)).then(|| Self {
+            issuer: issuer.clone(),
+            outbound,
+            kept,
+            introspector,
+        })
     }
 
     /// The keys that are known now, without waiting for any.
     pub fn now(&self) -> Option<Arc<JwkSet>> {
         self.kept.now()
+    }
+
+    /// The endpoint that is asked about opaque tokens, if there is one.
+    pub fn introspector(&self) -> Option<&Introspector> {
+        self.introspector.as_deref()
     }
 
     /// Whose they are.
@@ -111,6 +130,7 @@ impl IssuerKeys {
 
     async fn fetch_all(&self) -> Result<JwkSet, ProviderError> {
         let json = match &self.issuer.keys {
+            KeySource::None => return Ok(JwkSet::default()),
             KeySource::File(file) => file.text.clone().into_bytes(),
             KeySource::Own(text) => text.clone().into_bytes(),
             KeySource::Url(url) => self.get(url).await?,
@@ -161,6 +181,6 @@ impl IssuerKeys {
     }
 
     async fn get(&self, url: &Url) -> Result<Vec<u8>, ProviderError> {
-        self.outbound.get(url).await.map_err(|error| ProviderError::Unavailable(error.to_string()))
+        self.outbound.get(url).await.map_err(|error| error.of(url.path()))
     }
 }

@@ -7,6 +7,7 @@ mod claims;
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod introspection;
 mod issuer_keys;
 mod kept;
 mod metadata;
@@ -14,9 +15,11 @@ mod oauth2;
 mod oidc;
 mod outbound;
 pub mod saml;
+mod token_answer;
 
 pub use backchannel::LogoutToken;
 pub use claims::{claim, tell_verified};
+pub use introspection::{IntrospectionError, Introspector};
 pub use issuer_keys::{IssuerKeys, unusable_key_files};
 pub use outbound::{Outbound, OutboundError};
 
@@ -118,6 +121,8 @@ pub struct ExternalIdentity {
     pub session_ends_at: Option<Timestamp>,
     /// The attributes that the provider tells only the first time: what is known of them stays.
     pub told_once: &'static [&'static str],
+    /// Whether the provider refused a part of what it knows, so that an absent claim may be one that it keeps back.
+    pub is_incomplete: bool,
 }
 
 /// Tokens that were renewed, and what came of asking about the person with them. The tokens before them
@@ -133,8 +138,10 @@ pub struct Renewed {
 /// Why a login at a provider did not come about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderError {
-    /// The provider does not answer, or answers nonsense: not the person's fault.
+    /// The provider does not answer: not the person's fault.
     Unavailable(String),
+    /// The provider answers what cannot be read or used: not the person's fault, nor one that passes by itself.
+    Unreadable(String),
     /// The provider refused the person, or the person gave up: its error code (RFC 6749, section
     /// 4.1.2.1) and description.
     Refused {
@@ -168,6 +175,7 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => write!(f, "the provider is not available: {why}"),
+            Self::Unreadable(why) => write!(f, "the provider's answer cannot be read: {why}"),
             Self::Overloaded => f.write_str("too many messages wait to be verified; try again later"),
             Self::Refused { code, description } => write!(f, "the provider refused: {code} {description}"),
             Self::Invalid { check, detail } => write!(f, "the check `{check}` failed: {detail}"),
@@ -264,6 +272,7 @@ pub fn connect(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Arc<dyn Provider> {
+    let outbound = outbound.trusting(config.ca.as_ref().map(|ca| ca.text.as_str()));
     match &config.kind {
         config::Kind::Oidc(settings) => {
             Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))

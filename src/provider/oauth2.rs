@@ -3,14 +3,16 @@
 use super::backchannel::LogoutToken;
 use super::claims::{granted, subject_of, tell_verified};
 use super::client;
+use super::outbound;
+use super::token_answer::TokenAnswer;
 use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
 use crate::config::{self, ClientAuth, DEFAULT_LIFETIME};
 use crate::model::{Identity, ProviderTokens};
-use ::oauth2::basic::{BasicClient, BasicTokenResponse};
+use ::oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use ::oauth2::{
-    AuthType, AuthUrl, ClientId, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge, PkceCodeVerifier,
-    RefreshToken, Scope, TokenResponse as _, TokenUrl,
+    AuthUrl, ClientId, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge, PkceCodeVerifier,
+    RefreshToken, Scope, StandardRevocableToken, TokenResponse as _, TokenUrl,
 };
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -24,7 +26,21 @@ use url::Url;
 const MOST_PAGES: usize = 11;
 const MOST_ENTRIES: usize = 1001;
 
-type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+/// The library's client, whose token responses are read by [`TokenAnswer`].
+type ClientWith<AuthorizationEndpoint, TokenEndpoint> = ::oauth2::Client<
+    BasicErrorResponse,
+    TokenAnswer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    AuthorizationEndpoint,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    TokenEndpoint,
+>;
+type Client = ClientWith<EndpointSet, EndpointSet>;
+type Blank = ClientWith<EndpointNotSet, EndpointNotSet>;
 
 /// A provider that speaks OAuth 2.0, seen by its client.
 pub struct OAuth2 {
@@ -44,34 +60,40 @@ impl OAuth2 {
         Self { settings, outbound, clock, entropy }
     }
 
-    fn client(&self) -> Result<Client, ProviderError> {
+    /// The client, and what its token requests carry beside.
+    fn client(&self) -> Result<(Client, client::Parameters), ProviderError> {
         let config::OAuth2 { issuer, client, quirks, .. } = &self.settings;
-        let auth_type = match quirks.client_auth {
-            ClientAuth::Post => AuthType::RequestBody,
+        let usual = match quirks.client_auth {
             // RFC 6749, section 2.3.1: Basic is the way every server must know.
-            ClientAuth::Basic | ClientAuth::AsMetadataSays => AuthType::BasicAuth,
+            ClientAuth::AsMetadataSays => ClientAuth::Basic,
+            usual => usual,
         };
-        let made = BasicClient::new(ClientId::new(client.id.clone()))
+        let token_endpoint = self.settings.token_endpoint.as_str();
+        let recipient = client::Recipient { issuer, token_endpoint, supported: None, usual };
+        let authentication = client::authenticate(client, &recipient, self.clock.now(), &*self.entropy)?;
+        let made = Blank::new(ClientId::new(client.id.clone()))
             .set_auth_uri(AuthUrl::from_url(self.settings.authorization_endpoint.clone()))
             .set_token_uri(TokenUrl::from_url(self.settings.token_endpoint.clone()))
-            .set_auth_type(auth_type);
-        Ok(match client::secret(client, issuer, self.clock.now())? {
+            .set_auth_type(authentication.auth_type);
+        let made = match authentication.secret {
             Some(secret) => made.set_client_secret(secret),
             None => made,
-        })
+        };
+        Ok((made, authentication.parameters))
     }
 
-    fn redirecting(&self, redirect_uri: &str) -> Result<Client, ProviderError> {
-        Ok(self.client()?.set_redirect_uri(client::callback(redirect_uri)?))
+    fn redirecting(&self, redirect_uri: &str) -> Result<(Client, client::Parameters), ProviderError> {
+        let (client, parameters) = self.client()?;
+        Ok((client.set_redirect_uri(client::callback(redirect_uri)?), parameters))
     }
 
     fn granted(
         &self,
-        answer: &BasicTokenResponse,
+        answer: &TokenAnswer,
         before: Option<&ProviderTokens>,
         now: Timestamp,
     ) -> ProviderTokens {
-        let mut tokens = granted(answer, None, before, self.settings.quirks.lifetime, now);
+        let mut tokens = granted(answer, before, self.settings.quirks.lifetime, now);
         // A token that has no end is asked with again: whoever took it back, or is in other groups since, is
         // heard of by that.
         if tokens.refresh_token.is_none() && answer.expires_in().is_none() {
@@ -88,9 +110,7 @@ impl OAuth2 {
         {
             url.query_pairs_mut().append_pair("appsecret_proof", &proof(token, secret));
         }
-        let unavailable = |why: String| ProviderError::Unavailable(why);
-        let told =
-            self.outbound.ask(&url, token.expose()).await.map_err(|error| unavailable(error.to_string()))?;
+        let told = self.outbound.ask(&url, token.expose()).await.map_err(|error| error.of(url.path()))?;
         match told.status {
             status if status.is_success() => {
                 Ok(Answered::Told(told.json, told.next.filter(|next| same_origin(next, &url))))
@@ -101,7 +121,10 @@ impl OAuth2 {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
             }),
-            status => Err(unavailable(format!("{} answered {status}", url.path()))),
+            status if told.limited || outbound::is_outage(status) => {
+                Err(ProviderError::Unavailable(format!("{} answered {status}", url.path())))
+            }
+            status => Err(ProviderError::Unreadable(format!("{} answered {status}", url.path()))),
         }
     }
 
@@ -120,7 +143,7 @@ impl OAuth2 {
                 Answered::Closed => break,
             };
             let Value::Array(entries) = json else {
-                return Err(ProviderError::Unavailable(format!("{} is no list", url.path())));
+                return Err(ProviderError::Unreadable(format!("{} is no list", url.path())));
             };
             all.extend(entries.iter().filter_map(&read));
             page = next;
@@ -136,7 +159,7 @@ impl OAuth2 {
         let Answered::Told(Value::Object(mut claims), _) =
             self.ask(&self.settings.userinfo_endpoint, token).await?
         else {
-            return Err(ProviderError::Unavailable("its profile of the person is no JSON object".to_owned()));
+            return Err(ProviderError::Unreadable("its profile of the person is no JSON object".to_owned()));
         };
         let subject = subject_of(&claims, &[&self.settings.subject])?;
         tell_verified(&mut claims, quirks.verified);
@@ -165,6 +188,7 @@ impl OAuth2 {
             once: None,
             session_ends_at: None,
             told_once: &[],
+            is_incomplete: false,
         })
     }
 }
@@ -229,7 +253,7 @@ impl Provider for OAuth2 {
         state: &str,
         _hint: Option<&str>,
     ) -> Result<Begun, ProviderError> {
-        let client = self.redirecting(redirect_uri)?;
+        let (client, _) = self.redirecting(redirect_uri)?;
         let pending =
             Pending { nonce: String::new(), verifier: Token::random(&*self.entropy).text().to_string() };
         let (ours, state) = (&self.settings.client, state.to_owned());
@@ -251,8 +275,11 @@ impl Provider for OAuth2 {
         let pending =
             callback.pending.ok_or_else(|| ProviderError::invalid("state", "nobody asked for this login"))?;
         callback.refusal()?;
-        let client = self.redirecting(callback.redirect_uri)?;
+        let (client, parameters) = self.redirecting(callback.redirect_uri)?;
         let mut request = client.exchange_code(callback.code()?);
+        for (name, value) in parameters {
+            request = request.add_extra_param(name, value);
+        }
         if self.settings.quirks.pkce {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
         }
@@ -271,8 +298,11 @@ impl Provider for OAuth2 {
             true => ProviderTokens { expires_at: now.plus(DEFAULT_LIFETIME), ..tokens.clone() },
             false => {
                 let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-                let client = self.client()?;
-                let request = client.exchange_refresh_token(&refresh_token);
+                let (client, parameters) = self.client()?;
+                let mut request = client.exchange_refresh_token(&refresh_token);
+                for (name, value) in parameters {
+                    request = request.add_extra_param(name, value);
+                }
                 let answer = request.request_async(&self.outbound).await.map_err(client::not_renewed)?;
                 self.granted(&answer, Some(tokens), now)
             }
@@ -297,7 +327,7 @@ impl Provider for OAuth2 {
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
         // It publishes nothing of itself: that it listens is all that can be known.
         let answer = self.outbound.ask(&self.settings.userinfo_endpoint, "none").await;
-        let answer = answer.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+        let answer = answer.map_err(|error| error.of("its API"))?;
         match answer.status.is_server_error() {
             true => Err(ProviderError::Unavailable(format!("its API answered {}", answer.status))),
             false => Ok(Vec::new()),

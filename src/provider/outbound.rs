@@ -1,6 +1,10 @@
-//! Calls to providers: a deadline, a bound on the answer, no redirects.
+//! Calls to providers: a deadline, a bound on the answer, and no redirects of what carries a secret.
 
+use super::ProviderError;
 use crate::base::Duration;
+use crate::config::is_safe;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, StatusCode};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use std::fmt;
@@ -12,6 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const IDLE: Duration = Duration::from_secs(2);
 /// A key set or a user's claims are some kilobytes; a megabyte is somebody's mistake or malice.
 const LARGEST_ANSWER: usize = 1024 * 1024;
+/// How many redirects of a public document are followed.
+const MAX_REDIRECTS: usize = 5;
 
 /// Why a call did not come to an answer.
 #[derive(Debug)]
@@ -24,7 +30,31 @@ pub enum OutboundError {
     /// The answer is no HTTP message.
     Malformed,
     /// The answer is not what was asked for.
-    Status(http::StatusCode),
+    Status(StatusCode),
+    /// The answer has this status, and is not a JSON object; the media type that it claims.
+    NotJson(StatusCode, String),
+    /// The answer leads to this address, which is not followed, and why.
+    Redirect(String, &'static str),
+}
+
+impl OutboundError {
+    /// Returns the error of a request for `what`.
+    pub fn of(&self, what: &str) -> ProviderError {
+        let why = format!("{what}: {self}");
+        match self {
+            Self::Failed(..) => ProviderError::Unavailable(why),
+            // The provider is overloaded or broken, and will answer again.
+            Self::Status(status) | Self::NotJson(status, _) if is_outage(*status) => {
+                ProviderError::Unavailable(why)
+            }
+            _ => ProviderError::Unreadable(why),
+        }
+    }
+}
+
+/// Whether a status says that the server cannot answer now.
+pub fn is_outage(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 impl fmt::Display for OutboundError {
@@ -42,6 +72,10 @@ impl fmt::Display for OutboundError {
             Self::TooLarge => write!(f, "the answer is larger than {LARGEST_ANSWER} bytes"),
             Self::Malformed => f.write_str("the answer is no HTTP message"),
             Self::Status(status) => write!(f, "it answered {status}"),
+            Self::NotJson(status, media_type) => {
+                write!(f, "it answered {status} with `{media_type}`, and not with a JSON object")
+            }
+            Self::Redirect(to, why) => write!(f, "it redirects to `{to}`: {why}"),
         }
     }
 }
@@ -51,18 +85,32 @@ impl std::error::Error for OutboundError {}
 /// What an API answered.
 pub struct Told {
     /// The status.
-    pub status: http::StatusCode,
+    pub status: StatusCode,
     /// Where a list goes on.
     pub next: Option<url::Url>,
     /// Whether it only says that it was asked too often.
     pub limited: bool,
-    /// The body.
+    /// The body, where it is JSON.
     pub json: Value,
+    /// The body, where it says that it is a JWT (RFC 7519, section 10.3.1).
+    pub jwt: Option<String>,
 }
 
 /// The HTTP client for calls to providers.
 #[derive(Clone)]
 pub struct Outbound(reqwest::Client);
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        // A provider's endpoint that redirects could lead our client secret elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        // A call on a connection that the provider is just closing is lost, and a code is used up
+        // with it. Some close after five seconds.
+        .pool_idle_timeout(IDLE)
+        .connect_timeout(CONNECT)
+        .timeout(DEADLINE)
+        .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))
+}
 
 impl Outbound {
     /// Makes the client.
@@ -70,32 +118,43 @@ impl Outbound {
     /// # Errors
     /// Where the system's certificate roots cannot be read.
     pub fn new() -> Result<Self, OutboundError> {
-        let client = reqwest::Client::builder()
-            // A provider's endpoint that redirects could lead our client secret elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            // A call on a connection that the provider is just closing is lost, and a code is used up
-            // with it. Some close after five seconds.
-            .pool_idle_timeout(IDLE)
-            .connect_timeout(CONNECT)
-            .timeout(DEADLINE)
-            .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| OutboundError::Failed("the client".to_owned(), error))?;
-        Ok(Self(client))
+        let client = builder().build();
+        client.map(Self).map_err(|error| OutboundError::Failed("the client".to_owned(), error))
     }
 
-    /// The document at `url`.
+    /// Returns a client that also trusts the certificate authorities in `ca`, a PEM text; this one, where there is none.
+    pub fn trusting(&self, ca: Option<&str>) -> Self {
+        let Some(ca) = ca else { return self.clone() };
+        let client = reqwest::Certificate::from_pem_bundle(ca.as_bytes())
+            .and_then(|certificates| builder().tls_certs_merge(certificates).build());
+        match client {
+            Ok(client) => Self(client),
+            // Without them its certificate is not trusted: calls fail, and each failure is logged.
+            Err(error) => {
+                tracing::error!(%error, "the certificate authorities of `ca` cannot be used");
+                self.clone()
+            }
+        }
+    }
+
+    /// The public document at `url`. Redirects are followed, since the request carries no secret: a few, to https
+    /// addresses or from one address of this machine to another.
     ///
     /// # Errors
-    /// Where there is none, by any answer but 200.
+    /// Where there is none, by any answer but 200 in the end.
     pub async fn get(&self, url: &url::Url) -> Result<Vec<u8>, OutboundError> {
-        let request =
-            http::Request::get(url.as_str()).body(Vec::new()).map_err(|_| OutboundError::Malformed)?;
-        let answer = self.send(request).await?;
-        match answer.status() {
-            http::StatusCode::OK => Ok(answer.into_body()),
-            status => Err(OutboundError::Status(status)),
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let request =
+                http::Request::get(url.as_str()).body(Vec::new()).map_err(|_| OutboundError::Malformed)?;
+            let answer = self.send(request).await?;
+            match answer.status() {
+                StatusCode::OK => return Ok(answer.into_body()),
+                status if status.is_redirection() => url = redirect_target(&url, &answer)?,
+                status => return Err(OutboundError::Status(status)),
+            }
         }
+        Err(OutboundError::Redirect(url.to_string(), "these are too many redirects"))
     }
 
     /// What an API answers to whoever holds `token` (RFC 6750, section 2.1).
@@ -104,19 +163,44 @@ impl Outbound {
     /// Where nothing is answered. An answer that is no JSON is null.
     pub async fn ask(&self, url: &url::Url, token: &str) -> Result<Told, OutboundError> {
         let request = http::Request::get(url.as_str())
-            .header(http::header::ACCEPT, "application/json")
-            .header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, format!("Bearer {token}"));
         let answer = self.send(request.body(Vec::new()).map_err(|_| OutboundError::Malformed)?).await?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let link = header("link");
         // RFC 9110, section 10.2.3; GitHub says it with a 403.
         let limited = header("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
+        let media_type = media_type(answer.headers());
+        let is_jwt = media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/jwt"));
+        let jwt = || String::from_utf8(answer.body().clone()).ok().map(|text| text.trim().to_owned());
         Ok(Told {
+            jwt: is_jwt.then(jwt).flatten(),
             status: answer.status(),
             next: link.and_then(next_page).and_then(|next| url.join(next).ok()),
             limited,
             json: serde_json::from_slice(answer.body()).unwrap_or_default(),
         })
+    }
+
+    /// What a protected endpoint answers to a form: the status, and the body where it is JSON.
+    ///
+    /// # Errors
+    /// Where nothing is answered.
+    pub async fn post(
+        &self,
+        url: &url::Url,
+        form: String,
+        authorization: Option<&str>,
+    ) -> Result<(StatusCode, Value), OutboundError> {
+        let mut request = http::Request::post(url.as_str())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer =
+            self.send(request.body(form.into_bytes()).map_err(|_| OutboundError::Malformed)?).await?;
+        Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {
@@ -144,7 +228,7 @@ impl<'c> AsyncHttpClient<'c> for Outbound {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { self.send(request).await.map(as_errors_are) })
+        Box::pin(async { self.send(request).await.and_then(as_errors_are) })
     }
 }
 
@@ -154,20 +238,103 @@ fn next_page(link: &str) -> Option<&str> {
     next.trim().strip_prefix('<')?.split_once('>').map(|(url, _)| url)
 }
 
+/// The media type of an answer, without parameters.
+fn media_type(headers: &http::HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
+}
+
+/// Where a redirect leads, if it may be followed.
+fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, OutboundError> {
+    let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let target = location.and_then(|location| from.join(location).ok());
+    let target = target.ok_or(OutboundError::Status(answer.status()))?;
+    // Plain http would expose what logins are judged by, and an outside server must not choose an address of this machine.
+    match target.scheme() == "https" || (from.scheme() == "http" && is_safe(&target)) {
+        true => Ok(target),
+        false => Err(OutboundError::Redirect(target.to_string(), "that is not an https address")),
+    }
+}
+
 /// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub and Slack
-/// tell it with a 200, Facebook as an object of its own.
-fn as_errors_are(mut answer: HttpResponse) -> HttpResponse {
-    let Ok(Value::Object(object)) = serde_json::from_slice(answer.body()) else { return answer };
-    match object.get("error") {
-        Some(Value::String(_)) if answer.status().is_success() => {}
+/// tell it with a 200, Facebook as an object of its own. An object is taken for JSON whatever media type it claims.
+///
+/// # Errors
+/// The status of an answer that is not a JSON object.
+fn as_errors_are(mut answer: HttpResponse) -> Result<HttpResponse, OutboundError> {
+    let Ok(Value::Object(object)) = serde_json::from_slice(answer.body()) else {
+        let media_type = media_type(answer.headers()).unwrap_or_default().chars().take(100).collect();
+        return Err(OutboundError::NotJson(answer.status(), media_type));
+    };
+    let is_success = answer.status().is_success();
+    let is_error = match object.get("error") {
+        Some(Value::String(_)) => true,
         Some(Value::Object(error)) => {
             let told = json!({ "error": error.get("type"), "error_description": error.get("message") });
             *answer.body_mut() = told.to_string().into_bytes();
+            true
         }
-        _ => return answer,
+        _ => false,
+    };
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match (is_success, is_error) {
+        (true, true) => *answer.status_mut() = StatusCode::BAD_REQUEST,
+        (true, false) => *answer.status_mut() = StatusCode::OK,
+        (false, true) => {}
+        (false, false) => return Err(OutboundError::Status(answer.status())),
     }
-    if answer.status().is_success() {
-        *answer.status_mut() = http::StatusCode::BAD_REQUEST;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, media_type: &str, body: &str) -> HttpResponse {
+        let answer = http::Response::builder().status(status).header(CONTENT_TYPE, media_type);
+        answer.body(body.as_bytes().to_vec()).unwrap()
     }
-    answer
+
+    #[test]
+    fn an_answer_is_judged_by_its_body_and_told_by_its_status() {
+        let status = |status, body| match as_errors_are(answer(status, "text/plain", body)) {
+            Ok(answer) => answer.status().as_u16().to_string(),
+            Err(error) => error.to_string(),
+        };
+        for (given, body, outcome) in [
+            (200, r#"{"access_token": "a"}"#, "200"),
+            (201, r#"{"access_token": "a"}"#, "200"),
+            (200, r#"{"error": "bad_verification_code"}"#, "400"),
+            (400, r#"{"error": {"type": "OAuthException", "message": "x"}}"#, "400"),
+            (401, r#"{"error": "invalid_client"}"#, "401"),
+            (404, r#"{"message": "no"}"#, "it answered 404 Not Found"),
+            (200, "<html>", "it answered 200 OK with `text/plain`, and not with a JSON object"),
+            (302, "", "it answered 302 Found with `text/plain`, and not with a JSON object"),
+        ] {
+            assert_eq!(status(given, body), outcome, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_stays_as_safe_as_what_it_comes_from() {
+        let target = |from: &str, to: &str| {
+            let mut answer = answer(301, "text/html", "");
+            answer.headers_mut().insert(LOCATION, to.parse().unwrap());
+            redirect_target(&from.parse().unwrap(), &answer).ok().map(|url| url.to_string())
+        };
+        let (safe, local) = ("https://idp.example/a", "http://127.0.0.1:8080/a");
+        assert_eq!(target(safe, "/b").as_deref(), Some("https://idp.example/b"));
+        assert_eq!(target(safe, "https://other.example/b").as_deref(), Some("https://other.example/b"));
+        assert_eq!(target(local, "http://localhost/b").as_deref(), Some("http://localhost/b"));
+        assert_eq!(target(local, "https://idp.example/b").as_deref(), Some("https://idp.example/b"));
+        for to in [
+            "http://idp.example/b",
+            "http://127.0.0.1/b",
+            "http://localhost:9/b",
+            "file:///etc/passwd",
+            "ftp://x/y",
+        ] {
+            assert_eq!(target(safe, to), None, "{to}");
+        }
+        assert_eq!(target(local, "http://idp.example/b"), None);
+    }
 }

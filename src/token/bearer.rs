@@ -1,7 +1,7 @@
 //! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
 
 use crate::base::{Duration, Timestamp, is_deceptive};
-use crate::config::TrustedIssuer;
+use crate::config::{TokenType, TrustedIssuer};
 use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -50,8 +50,10 @@ pub enum Refused {
     Audience,
     /// It does not say when it ends, or has ended.
     Expired,
-    /// It does not count yet.
-    NotYet,
+    /// This claim of its is a time which is so far in the future.
+    NotYet(&'static str, Duration),
+    /// This claim of its is not a time.
+    NoTime(&'static str),
     /// It does not say whom it speaks for.
     Subject,
     /// It lacks a claim, or the claim has another value.
@@ -60,6 +62,10 @@ pub enum Refused {
     Unreadable(&'static str),
     /// It lacks a scope.
     Scope(String),
+    /// Its issuer says that it is not active.
+    Inactive,
+    /// Its issuer does not answer whether it is active.
+    NoAnswer(String),
     /// It was revoked.
     Revoked,
     /// Whether it was revoked is not known: the store was silent for too long.
@@ -69,16 +75,28 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(why) => write!(f, "it is no token: {why:?}"),
+            Self::Malformed(why) => write!(f, "it is no token: {why}"),
             Self::Issuer => f.write_str("no [[issuer]] of the file has issued it"),
             Self::Algorithm(algorithm) => write!(f, "its issuer may not sign with {}", algorithm.name()),
             Self::UnknownKey => f.write_str("its issuer has no such key"),
             Self::NoKeys => f.write_str("its issuer's keys are not to be had"),
             Self::Signature => f.write_str("the signature is not its issuer's"),
-            Self::Type => f.write_str("it is no access token"),
+            Self::Type => f.write_str(
+                "it is no access token; help: set token_type = \"any\" on the [[issuer]] if its tokens do not say that they are",
+            ),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
-            Self::NotYet => f.write_str("it does not count yet"),
+            Self::NotYet("iat", ahead) => write!(
+                f,
+                "it was issued {} s in the future, and {} s are allowed; help: synchronize the clocks of this machine and \
+                 the issuer",
+                ahead.as_secs(),
+                SKEW.as_secs()
+            ),
+            Self::NotYet(name, ahead) => {
+                write!(f, "it is not valid yet: `{name}` is {} s in the future", ahead.as_secs())
+            }
+            Self::NoTime(name) => write!(f, "its claim `{name}` is not a time"),
             Self::Subject => f.write_str("it speaks for nobody"),
             Self::Claim(name) => write!(f, "its claim `{name}` is not what the file asks for"),
             Self::Unreadable(name) => write!(
@@ -86,6 +104,8 @@ impl fmt::Display for Refused {
                 "its claim `{name}` cannot be compared: a value is an object or a list, too long, or has control characters, or they are too many"
             ),
             Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
+            Self::Inactive => f.write_str("its issuer says that it is not active"),
+            Self::NoAnswer(why) => write!(f, "its issuer does not answer whether it is active: {why}"),
             Self::Revoked => f.write_str("it was revoked"),
             Self::Unheard => f.write_str("whether it was revoked is not known: the store is silent"),
         }
@@ -104,32 +124,95 @@ pub fn verify(
 ) -> Result<AccessToken, Refused> {
     authentic(&token, issuer, keys)?;
     let Unverified { jws, claims } = token;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    if !is_access_token(jws.typ.as_deref(), &claims) {
+    let is_taken = match issuer.token_type {
+        TokenType::Access => is_access_token(jws.typ.as_deref(), &claims),
+        TokenType::Any => !is_event(jws.typ.as_deref(), &claims),
+    };
+    if !is_taken {
         return Err(Refused::Type);
     }
+    // RFC 7519, section 4.1.4.
+    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
+    check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
+}
+
+/// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied on until `until`.
+///
+/// # Errors
+/// Why the token is not believed.
+pub fn verify_introspected(
+    mut claims: Map<String, Value>,
+    issuer: &TrustedIssuer,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<AccessToken, Refused> {
+    claims.remove("active");
+    if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(issuer.url.as_str())) {
+        return Err(Refused::Issuer);
+    }
+    // A refresh token is active as well. Hydra and Keycloak say which is which, each by a member of its own.
+    let is_other = |name: &str, access: &[&str]| match claims.get(name) {
+        Some(Value::String(text)) => !access.iter().any(|known| known.eq_ignore_ascii_case(text)),
+        Some(_) => true,
+        None => false,
+    };
+    if is_other("token_use", &["access", "access_token"])
+        || is_other("typ", &["bearer", "at+jwt", "jwt", "dpop"])
+        || claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.contains("refresh"))
+    {
+        return Err(Refused::Type);
+    }
+    let expires_at = match claims.get("exp") {
+        Some(exp) => NumericDate::read(exp).ok_or(Refused::Expired)?,
+        None => until,
+    };
+    let token = check_claims(claims, expires_at, issuer, ByClient::WithoutAudience, now)?;
+    Ok(AccessToken { expires_at: token.expires_at.min(until), ..token })
+}
+
+/// Where a token without an audience is for the client that it names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ByClient {
+    /// Cognito's access tokens have none, and name their client.
+    CognitoOnly,
+    /// RFC 7662, section 2.2: both `aud` and `client_id` are optional in an answer, which no other party can bring.
+    WithoutAudience,
+}
+
+/// Checks for whom a token is and when, and what the file asks of it.
+fn check_claims(
+    claims: Map<String, Value>,
+    expires_at: Timestamp,
+    issuer: &TrustedIssuer,
+    by_client: ByClient,
+    now: Timestamp,
+) -> Result<AccessToken, Refused> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
     // audience claim."
     let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
-    let for_us = match claims.get("aud") {
+    let is_empty = |aud: &&Value| aud.as_array().is_some_and(Vec::is_empty);
+    let for_us = match claims.get("aud").filter(|aud| by_client == ByClient::CognitoOnly || !is_empty(aud)) {
         Some(Value::String(audience)) => ours(audience),
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).any(ours),
-        // Cognito's access tokens have none, and name their client.
-        None => text("token_use") == Some("access") && text("client_id").is_some_and(ours),
+        None => {
+            let may = text("token_use") == Some("access") || by_client == ByClient::WithoutAudience;
+            may && text("client_id").is_some_and(ours)
+        }
         Some(_) => false,
     };
     if !for_us {
         return Err(Refused::Audience);
     }
-    // Sections 4.1.4 and 4.1.5.
-    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
     if now >= expires_at.plus(SKEW) {
         return Err(Refused::Expired);
     }
+    // Section 4.1.5.
     for name in ["nbf", "iat"] {
         let Some(value) = claims.get(name) else { continue };
-        if NumericDate::read(value).is_none_or(|at| now.plus(SKEW) < at) {
-            return Err(Refused::NotYet);
+        let at = NumericDate::read(value).ok_or(Refused::NoTime(name))?;
+        if now.plus(SKEW) < at {
+            return Err(Refused::NotYet(name, at.since(now)));
         }
     }
     // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
@@ -147,13 +230,25 @@ pub fn verify(
     Ok(AccessToken { subject, expires_at, scopes, claims })
 }
 
+/// Whether claims say that they are of `issuer`. A JWT-SVID may lack `iss`: the trust domain is in its `sub` (SPIFFE
+/// JWT-SVID, section 3.1).
+pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let in_trust_domain =
+        || text("sub").and_then(|id| id.strip_prefix(&issuer.url)).is_some_and(|path| path.starts_with('/'));
+    match claims.get("iss") {
+        Some(iss) => iss.as_str() == Some(issuer.url.as_str()),
+        None => issuer.is_trust_domain() && in_trust_domain(),
+    }
+}
+
 /// Whether `issuer` has signed `token`, whatever it says.
 pub(super) fn authentic(
     token: &Unverified<'_>,
     issuer: &TrustedIssuer,
     keys: &JwkSet,
 ) -> Result<(), Refused> {
-    if token.claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
+    if !names(&token.claims, issuer) {
         return Err(Refused::Issuer);
     }
     let jws = &token.jws;
@@ -161,12 +256,10 @@ pub(super) fn authentic(
         return Err(Refused::Algorithm(jws.algorithm));
     }
     let kid = jws.kid.as_deref();
-    if !keys.knows(kid) {
-        return Err(Refused::UnknownKey);
-    }
     match keys.verifies(kid, jws.algorithm, jws.message, &jws.signature) {
         true => Ok(()),
-        false => Err(Refused::Signature),
+        false if keys.knows(kid) => Err(Refused::Signature),
+        false => Err(Refused::UnknownKey),
     }
 }
 
@@ -189,6 +282,12 @@ fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether this is a security event (RFC 8417), such as a logout token: it reports something, and lets nobody in.
+fn is_event(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
+    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+    claims.contains_key("events") || matches!(typ, Some("logout+jwt" | "secevent+jwt"))
 }
 
 fn has(value: Option<&Value>, wanted: &str) -> bool {

@@ -308,7 +308,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "type = \"apple\"\nteam_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"guess\"",
         "7:15",
         "that is no private key",
-        "give the .p8 file as Apple made it",
+        "name a PKCS #8 file, which begins with -----BEGIN PRIVATE KEY-----",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"\nclient_id = \"narthex\"\nallow = \"anyone\"",
@@ -480,7 +480,7 @@ fn what_would_keep_people_out_is_found_before_they_come() {
         (file("good", "good", &down), "corp: the provider is not available"),
         (
             file("good", "good", &other_name),
-            "corp: the provider is not available: its discovery document says the issuer is",
+            "corp: the provider's answer cannot be read: its discovery document says the issuer is",
         ),
     ] {
         let (good, said, _) = check(folder.path(), &text);

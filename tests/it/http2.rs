@@ -1,6 +1,6 @@
 //! HTTP/2 on either side: bodies whose frames end in other ways than HTTP/1.1's, and clients that do not read.
 
-use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::narthex::NarthexBuilder;
 use crate::support::raw::RawUpstream;
 use crate::support::visitor::{Visitor, is};
 use bytes::Bytes;

@@ -268,6 +268,7 @@ fn come_with(
         once: None,
         session_ends_at: None,
         told_once: &[],
+        is_incomplete: false,
         claims,
     };
     let account = broker::account(provider, &external)?;

@@ -89,7 +89,8 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     }
     assert!(peer.is_some() || (!incoming.behind && !incoming.secure), "a client is taken for a proxy");
     incoming.visitor(&session);
-    let _ = incoming::bearer(&session);
+    let _ = incoming::bearer(&session, false);
+    let _ = incoming::bearer(&session, true);
     incoming::is_preflight(&session);
     let mut headers = session.req_header().headers.clone();
     if strip_request(&mut headers, &TABLE.reserved).is_ok() {

@@ -4,7 +4,7 @@ use crate::base::Timestamp;
 use crate::config::Demands;
 use crate::jose::NumericDate;
 use crate::provider::ProviderError;
-use crate::provider::claims::SKEW;
+use crate::provider::claims::{SKEW, claim_text};
 use serde_json::{Map, Value};
 
 /// Compares the claims of an ID token with the demands of the request that was sent at `begun_at`.
@@ -34,8 +34,8 @@ pub(super) fn check_demands(
         );
         return Err(ProviderError::invalid("auth_time", detail));
     }
-    let acr = claims.get("acr").and_then(Value::as_str);
-    if !demands.acr.is_empty() && !acr.is_some_and(|acr| demands.acr.iter().any(|known| known == acr)) {
+    let acr = claims.get("acr").and_then(claim_text);
+    if !demands.acr.is_empty() && !acr.as_ref().is_some_and(|acr| demands.acr.contains(acr)) {
         let detail = format!(
             "the ID token has `acr` = `{}`, and the request demands one of `{}`; help: enable it at the provider, or \
              correct `acr_values` in authorization_parameters",
@@ -73,7 +73,9 @@ mod tests {
             (hour, json!({"auth_time": 6340.5}), "good"),
             (hour, json!({"auth_time": 6339}), "auth_time"),
             (hour, json!({"auth_time": -1}), "auth_time"),
-            (hour, json!({"auth_time": "6400"}), "auth_time"),
+            (hour, json!({"auth_time": "6400"}), "good"),
+            (hour, json!({"auth_time": "6339"}), "auth_time"),
+            (hour, json!({"auth_time": "soon"}), "auth_time"),
             (hour, json!({"auth_time": null}), "auth_time"),
             (hour, json!({}), "auth_time"),
             (&[("max_age", "0")], json!({"auth_time": 9939}), "auth_time"),

@@ -1,118 +1,197 @@
-//! ID tokens (OpenID Connect Core 1.0, section 3.1.3.7): by whose keys they must be signed, and for whom.
+//! ID tokens and signed UserInfo responses (OpenID Connect Core 1.0, sections 3.1.3.7 and 5.3.2): whose keys must have
+//! signed them, for whom they are, and when they are valid.
+//!
+//! Claims are read as untyped JSON: a claim of an odd type that no check needs rejects nobody.
 
 use super::OpenId;
 use crate::base::Timestamp;
-use crate::config::Issuer;
-use crate::jose::NumericDate;
+use crate::config::{Issuer, Oidc};
+use crate::jose::{MAX_BODY_TOKEN_LENGTH, NumericDate, Unverified};
 use crate::provider::ProviderError;
-use crate::provider::claims::{SKEW, check_name, payload, tell_skew};
+use crate::provider::claims::{SKEW, claim_text, payload, tell_skew};
 use crate::provider::metadata::{Document, Published};
-use chrono::DateTime;
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJwsSigningAlgorithm};
-use openidconnect::{ClaimsVerificationError, Nonce, NonceVerifier, SignatureVerificationError};
 use serde_json::{Map, Value};
 
-/// What signs ID tokens. `none` and the HMAC family are not among them: a client secret is no key.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 10] = [
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-    CoreJwsSigningAlgorithm::EcdsaP521Sha512,
-    CoreJwsSigningAlgorithm::EdDsa,
-];
+type Claims = Map<String, Value>;
 
 impl OpenId {
     /// The issuer and the verified claims of `token`; the keys are fetched again where none of them signed it.
     pub(super) async fn verified(
         &self,
         published: &Published,
-        token: &CoreIdToken,
+        token: &str,
         nonce: Option<&str>,
         now: Timestamp,
-    ) -> Result<(String, Map<String, Value>), ProviderError> {
+    ) -> Result<(String, Claims), ProviderError> {
         let document = self.document_of(published, token)?;
-        let mut verified = self.verify(&self.client(&document, None)?, token, nonce, now);
-        if matches!(
-            verified,
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
-            ))
-        ) {
-            let document = self.document_of(&*self.metadata.after_unknown_key().await?, token)?;
-            verified = self.verify(&self.client(&document, None)?, token, nonce, now);
+        let claims = match signed_claims(token, &document) {
+            Err(ProviderError::Invalid { check: "signature", .. }) => {
+                let published = self.metadata.after_unknown_key().await?;
+                signed_claims(token, &self.document_of(&published, token)?)
+            }
+            claims => claims,
+        }?;
+        check_issuer(&self.settings, &document, &claims)?;
+        check_audience(&self.settings, &claims)?;
+        check_times(&claims, now)?;
+        // OpenID Connect Core 1.0, section 3.1.3.7: "a nonce Claim MUST be present and its value checked to verify that
+        // it is the same value as the one that was sent". Section 12.2: a renewed token "SHOULD NOT have a nonce Claim".
+        if nonce.is_some_and(|nonce| claims.get("nonce").and_then(Value::as_str) != Some(nonce)) {
+            return Err(ProviderError::invalid("nonce", "it is missing, or another login's"));
         }
-        let claims = verified.map_err(|error| ProviderError::invalid(check_name(&error), error))?;
-        let issuer = document.issuer().to_string();
-        tell_skew(&issuer, &claims, now);
-        Ok((issuer, claims))
+        tell_skew(&document.issuer, &claims, now);
+        Ok((document.issuer, claims))
     }
 
-    /// The verified claims of `token` by the keys that are known (OpenID Connect Core 1.0, section 3.1.3.7).
-    fn verify(
+    /// The verified claims of a signed UserInfo response. Section 5.3.2: it "SHOULD contain the Claims iss (issuer) and
+    /// aud (audience) as members"; where it does, they must be right.
+    pub(super) async fn verified_user_info(
         &self,
-        client: &super::Client,
-        token: &CoreIdToken,
-        nonce: Option<&str>,
+        document: &Document,
+        token: &str,
         now: Timestamp,
-    ) -> Result<Map<String, Value>, ClaimsVerificationError> {
-        let time = |at: Timestamp| DateTime::from_timestamp(at.seconds(), 0).unwrap_or_default();
-        // "The current time MUST be before the time represented by the exp Claim": by a clock that
-        // may be a minute behind ours.
-        let behind = time(now.minus(SKEW));
-        let ahead = time(now.plus(SKEW));
-        let verifier: CoreIdTokenVerifier<'_> = client
-            .id_token_verifier()
-            .set_allowed_algs(ALGORITHMS)
-            .set_time_fn(move || behind)
-            .set_issue_time_verifier_fn(move |issued| match issued <= ahead {
-                true => Ok(()),
-                false => Err("issued in the future".to_owned()),
-            });
-        let expected = nonce.map(|nonce| Nonce::new(nonce.to_owned()));
-        token.claims(&verifier, |told: Option<&Nonce>| match (&expected, told) {
-            (Some(expected), told) => expected.verify(told),
-            // OpenID Connect Core 1.0, section 12.2: a renewed token "SHOULD NOT have a nonce Claim".
-            (None, _) => Ok(()),
-        })?;
-        // The signature covers these very bytes: reading them again keeps the claims that have no
-        // place in the library's types.
-        let claims = payload(&token.to_string())
-            .ok_or_else(|| ClaimsVerificationError::Other("its payload is no object".to_owned()))?;
-        let other = |why: &str| Err(ClaimsVerificationError::Other(why.to_owned()));
-        // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its
-        // client_id is the Claim Value."
-        if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(&self.settings.client.id)) {
-            return other("azp names another client");
+    ) -> Result<Claims, ProviderError> {
+        let refuse = |error| match error {
+            ProviderError::Invalid { check, detail } => ProviderError::invalid(
+                "userinfo",
+                format!("its signed response: the check `{check}` failed: {detail}"),
+            ),
+            error => error,
+        };
+        let claims = match signed_claims(token, document) {
+            Err(ProviderError::Invalid { check: "signature", .. }) => {
+                let published = self.metadata.after_unknown_key().await?;
+                let current = match &self.settings.issuer {
+                    Issuer::One(_) => published.document.clone(),
+                    Issuer::PerTenant(_) => document.clone(),
+                };
+                signed_claims(token, &current)
+            }
+            claims => claims,
+        };
+        let claims = claims.map_err(refuse)?;
+        if claims.contains_key("iss") {
+            check_issuer(&self.settings, document, &claims).map_err(refuse)?;
         }
-        // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
-        let not_before = claims.get("nbf");
-        if not_before.is_some_and(|nbf| NumericDate::read(nbf).is_none_or(|at| at > now.plus(SKEW))) {
-            return other("nbf lies in the future");
+        if claims.contains_key("aud") {
+            check_audience(&self.settings, &claims).map_err(refuse)?;
         }
-        // The library reads times in its own way: what it took must be a time here as well.
-        let time = |name: &str| NumericDate::of(&claims, name);
-        if time("exp").is_none_or(|at| now.minus(SKEW) >= at)
-            || time("iat").is_none_or(|at| at > now.plus(SKEW))
-        {
-            return other("exp or iat is no time, or not one that counts");
+        let has_expired = |value: &Value| NumericDate::read(value).is_none_or(|at| now >= at.plus(SKEW));
+        if claims.get("exp").is_some_and(has_expired) {
+            return Err(ProviderError::invalid("userinfo", "its signed response has expired"));
         }
         Ok(claims)
     }
 
     /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer whose
     /// people may come, and is verified by that issuer's own keys.
-    fn document_of(&self, published: &Published, token: &CoreIdToken) -> Result<Document, ProviderError> {
+    pub(super) fn document_of(&self, published: &Published, token: &str) -> Result<Document, ProviderError> {
         let Issuer::PerTenant(tenants) = &self.settings.issuer else { return Ok(published.document.clone()) };
-        let claims = payload(&token.to_string()).unwrap_or_default();
+        let claims = payload(token).unwrap_or_default();
         let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
         let issuer = tenants.issuer_of(tenant).ok_or_else(|| {
             ProviderError::invalid("tenant", format!("`{tenant}` is none whose people may come"))
         })?;
         published.of_tenant(tenant, &issuer)
     }
+}
+
+/// The claims of `token`, which a key of `document` must have signed.
+fn signed_claims(token: &str, document: &Document) -> Result<Claims, ProviderError> {
+    // Neither `none` nor the HMAC family is an algorithm there: a client secret is no key.
+    let Unverified { jws, claims } = Unverified::read_within(token, MAX_BODY_TOKEN_LENGTH)
+        .map_err(|why| ProviderError::invalid("token", why))?;
+    // RFC 8725, section 3.11: a token of another type, such as an access token, is not taken for this one.
+    if jws.typ.as_deref().is_some_and(|typ| !matches!(typ, "jwt" | "application/jwt")) {
+        return Err(ProviderError::invalid("typ", format!("its type is `{}`", jws.typ.unwrap_or_default())));
+    }
+    match document.keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature) {
+        true => Ok(claims),
+        false => Err(ProviderError::invalid(
+            "signature",
+            format!("no key of the provider signed it; it names the key `{}`", jws.kid.unwrap_or_default()),
+        )),
+    }
+}
+
+/// "The Issuer Identifier for the OpenID Provider MUST exactly match the value of the iss (issuer) Claim."
+fn check_issuer(settings: &Oidc, document: &Document, claims: &Claims) -> Result<(), ProviderError> {
+    let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+    match issuer == document.issuer || settings.quirks.issuer_aliases.contains(&issuer) {
+        true => Ok(()),
+        false => Err(ProviderError::invalid(
+            "issuer",
+            format!("it is of `{issuer}`, not of `{}`", document.issuer),
+        )),
+    }
+}
+
+/// "The Client MUST validate that the aud (audience) Claim contains its client_id value"; a token of several audiences
+/// "MUST be rejected if […] it contains additional audiences not trusted by the Client".
+///
+/// Without `trusted_audiences`, any additional audience is trusted: the token came from the token endpoint itself, bound to
+/// our code and nonce, and `azp` tells that no other client asked for it.
+fn check_audience(settings: &Oidc, claims: &Claims) -> Result<(), ProviderError> {
+    let (client_id, trusted) = (&settings.client.id, settings.trusted_audiences.as_ref());
+    let audiences: Vec<String> = match claims.get("aud") {
+        Some(Value::Array(all)) => all.iter().map(|one| claim_text(one).unwrap_or_default()).collect(),
+        Some(one) => vec![claim_text(one).unwrap_or_default()],
+        None => Vec::new(),
+    };
+    let shown = || audiences.join("`, `");
+    if !audiences.contains(client_id) {
+        return Err(ProviderError::invalid("aud", format!("it is for `{}`, not for `{client_id}`", shown())));
+    }
+    let is_trusted =
+        |name: &String| name == client_id || trusted.is_some_and(|trusted| trusted.contains(name));
+    if trusted.is_some() && !audiences.iter().all(is_trusted) {
+        let detail =
+            format!("it is for `{}` as well, and `trusted_audiences` does not name each of them", shown());
+        return Err(ProviderError::invalid("aud", detail));
+    }
+    // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its client_id is the Claim Value."
+    let Some(party) = claims.get("azp").filter(|party| !party.is_null()) else { return Ok(()) };
+    let party = claim_text(party).unwrap_or_default();
+    match is_trusted(&party) {
+        true => Ok(()),
+        false => Err(ProviderError::invalid(
+            "azp",
+            format!(
+                "another client, `{party}`, asked for it; help: name it in trusted_audiences if its tokens are for you"
+            ),
+        )),
+    }
+}
+
+/// Rejects a token outside of its lifetime, by clocks that may differ by [`SKEW`].
+fn check_times(claims: &Claims, now: Timestamp) -> Result<(), ProviderError> {
+    let time =
+        |name: &'static str, check: &'static str| match claims.get(name).filter(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(value) => match NumericDate::read(value) {
+                Some(at) => Ok(Some(at)),
+                None => Err(ProviderError::invalid(check, format!("`{name}` is not a time"))),
+            },
+        };
+    let missing = |name: &str| ProviderError::invalid("exp or iat", format!("`{name}` is missing"));
+    // "The current time MUST be before the time represented by the exp Claim."
+    let expires_at = time("exp", "exp or iat")?.ok_or_else(|| missing("exp"))?;
+    if now >= expires_at.plus(SKEW) {
+        let ago = now.since(expires_at).as_secs();
+        return Err(ProviderError::invalid("exp or iat", format!("the token expired {ago} s ago")));
+    }
+    let issued_at = time("iat", "exp or iat")?.ok_or_else(|| missing("iat"))?;
+    // RFC 7519, section 4.1.5: before nbf the token "MUST NOT be accepted for processing".
+    let not_before = time("nbf", "nbf")?;
+    for (at, check) in [(Some(issued_at), "exp or iat"), (not_before, "nbf")] {
+        let Some(at) = at.filter(|at| *at > now.plus(SKEW)) else { continue };
+        let detail = format!(
+            "the token was issued {} s in the future, and {} s are allowed; help: synchronize the clocks of this machine \
+             and the provider",
+            at.since(now).as_secs(),
+            SKEW.as_secs()
+        );
+        return Err(ProviderError::invalid(check, detail));
+    }
+    Ok(())
 }

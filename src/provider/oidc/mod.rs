@@ -5,38 +5,57 @@ mod id_token;
 
 use super::backchannel::{self, LogoutToken};
 use super::claims::{
-    SKEW, check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
+    SKEW, check_issuer, claim_text, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
 };
 use super::client;
 use super::metadata::{Document, Metadata, Published};
-use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
+use super::token_answer::TokenAnswer;
+use super::{
+    Begun, Callback, ExternalIdentity, Onward, Outbound, OutboundError, Pending, Provider, ProviderError,
+    Renewed,
+};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
-use crate::config::{self, ClientAuth};
+use crate::config;
 use crate::jose::authenticated_at;
 use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
 use demands::check_demands;
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreTokenResponse};
+use http::StatusCode;
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim,
+    CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
+    CoreTokenIntrospectionResponse,
+};
 use openidconnect::{
-    AccessToken, AuthType, ClientId, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint,
-    Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RefreshToken, Scope, TokenResponse,
+    AccessToken, AuthUrl, ClientId, CsrfToken, EmptyAdditionalClaims, EndpointNotSet, EndpointSet, IssuerUrl,
+    JsonWebKeySet, LoginHint, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    RefreshToken, Scope, StandardErrorResponse, TokenUrl,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A code that cannot be redeemed, or tokens that cannot be renewed, for want of an address.
-fn lacking(error: impl std::fmt::Display) -> ProviderError {
-    ProviderError::Unavailable(format!("its discovery document lacks something: {error}"))
-}
-
-type Client = CoreClient<
-    EndpointSet,
+/// The library's client, whose token responses are read by [`TokenAnswer`].
+type ClientWith<AuthorizationEndpoint, TokenEndpoint> = openidconnect::Client<
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    TokenAnswer,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    AuthorizationEndpoint,
     EndpointNotSet,
     EndpointNotSet,
     EndpointNotSet,
-    EndpointMaybeSet,
-    EndpointMaybeSet,
+    TokenEndpoint,
+    EndpointNotSet,
 >;
+type Client = ClientWith<EndpointSet, EndpointSet>;
+type Blank = ClientWith<EndpointNotSet, EndpointNotSet>;
 
 /// An OpenID provider, seen by its relying party.
 pub struct OpenId {
@@ -54,41 +73,52 @@ impl OpenId {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let metadata = Metadata::new(settings.issuer.clone(), outbound.clone(), clock.clone());
+        let metadata = Metadata::new(&settings, outbound.clone(), clock.clone());
         Self { settings, metadata, outbound, clock, entropy }
     }
 
-    fn client(&self, document: &Document, redirect_uri: Option<&str>) -> Result<Client, ProviderError> {
+    /// The client, and what its token requests carry beside.
+    fn client(
+        &self,
+        document: &Document,
+        redirect_uri: Option<&str>,
+    ) -> Result<(Client, client::Parameters), ProviderError> {
         let ours = &self.settings.client;
-        let secret = client::secret(ours, document.issuer(), self.clock.now())?;
-        // RFC 6749, section 2.3.1: Basic is the way every server must know; OpenID Connect Discovery
-        // 1.0, section 3: it is also what a document without the list means.
-        let auth_type = match self.settings.quirks.client_auth {
-            ClientAuth::Basic => AuthType::BasicAuth,
-            ClientAuth::Post => AuthType::RequestBody,
-            ClientAuth::AsMetadataSays => match document.token_endpoint_auth_methods_supported() {
-                Some(methods) if !methods.contains(&CoreClientAuthMethod::ClientSecretBasic) => {
-                    AuthType::RequestBody
-                }
-                _ => AuthType::BasicAuth,
-            },
+        let recipient = client::Recipient {
+            issuer: &document.issuer,
+            token_endpoint: document.token_endpoint.as_str(),
+            supported: document.token_endpoint_auth_methods.as_deref(),
+            usual: self.settings.quirks.client_auth,
         };
-        let client =
-            CoreClient::from_provider_metadata(document.clone(), ClientId::new(ours.id.clone()), secret)
-                .set_auth_type(auth_type);
-        let Some(redirect_uri) = redirect_uri else { return Ok(client) };
-        Ok(client.set_redirect_uri(client::callback(redirect_uri)?))
+        let authentication = client::authenticate(ours, &recipient, self.clock.now(), &*self.entropy)?;
+        let issuer = IssuerUrl::new(document.issuer.clone())
+            .map_err(|error| ProviderError::Unreadable(format!("its issuer: {error}")))?;
+        // The library has no keys: tokens are verified by `id_token`.
+        let mut made = Blank::new(ClientId::new(ours.id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
+            .set_auth_uri(AuthUrl::from_url(document.authorization_endpoint.clone()))
+            .set_token_uri(TokenUrl::from_url(document.token_endpoint.clone()))
+            .set_auth_type(authentication.auth_type);
+        if let Some(secret) = authentication.secret {
+            made = made.set_client_secret(secret);
+        }
+        if let Some(redirect_uri) = redirect_uri {
+            made = made.set_redirect_uri(client::callback(redirect_uri)?);
+        }
+        Ok((made, authentication.parameters))
     }
 
     async fn redeem(
         &self,
-        client: &Client,
+        (client, parameters): &(Client, client::Parameters),
         callback: &Callback<'_>,
         pending: &Pending,
-    ) -> Result<CoreTokenResponse, ProviderError> {
-        let mut request = client.exchange_code(callback.code()?).map_err(lacking)?;
+    ) -> Result<TokenAnswer, ProviderError> {
+        let mut request = client.exchange_code(callback.code()?);
         if self.settings.quirks.pkce {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+        }
+        for (name, value) in parameters {
+            request = request.add_extra_param(*name, value);
         }
         request.request_async(&self.outbound).await.map_err(client::not_redeemed)
     }
@@ -96,11 +126,14 @@ impl OpenId {
     /// New tokens for a refresh token (RFC 6749, section 6).
     async fn refresh_grant(
         &self,
-        client: &Client,
+        (client, parameters): &(Client, client::Parameters),
         refresh_token: &Secret,
-    ) -> Result<CoreTokenResponse, ProviderError> {
+    ) -> Result<TokenAnswer, ProviderError> {
         let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        let request = client.exchange_refresh_token(&refresh_token).map_err(lacking)?;
+        let mut request = client.exchange_refresh_token(&refresh_token);
+        for (name, value) in parameters {
+            request = request.add_extra_param(*name, value);
+        }
         request.request_async(&self.outbound).await.map_err(client::not_renewed)
     }
 
@@ -108,7 +141,7 @@ impl OpenId {
     async fn renewed_identity(
         &self,
         published: &Published,
-        answer: &CoreTokenResponse,
+        answer: &TokenAnswer,
         before: &ProviderTokens,
         account: &Identity,
     ) -> Result<ExternalIdentity, ProviderError> {
@@ -116,7 +149,7 @@ impl OpenId {
         // Claims that only an ID token carries stay as the last one had them, where none comes.
         let mut claims = match answer.id_token() {
             Some(id_token) => {
-                let (issuer, claims) = self.verified(published, id_token, None, now).await?;
+                let (issuer, claims) = self.verified(published, id_token.expose(), None, now).await?;
                 if issuer != account.issuer {
                     return Err(ProviderError::invalid(
                         "issuer",
@@ -133,25 +166,33 @@ impl OpenId {
             return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
         }
         tell_verified(&mut claims, self.settings.quirks.verified);
-        if published.document.userinfo_endpoint().is_some() {
-            let more = self.user_info(&published.document, answer.access_token(), &claims).await?;
-            claims = match answer.id_token() {
-                Some(_) => joined(claims, more),
-                None => joined(more, claims),
-            };
+        let mut is_incomplete = false;
+        match self.user_info(published, answer.access_token(), &claims, now).await? {
+            UserInfo::None => {}
+            UserInfo::Refused => is_incomplete = true,
+            UserInfo::Claims(more) => {
+                claims = match answer.id_token() {
+                    Some(_) => joined(claims, more),
+                    None => joined(more, claims),
+                };
+            }
         }
         let tokens = self.granted(answer, Some(before), now);
         // A renewal authenticates nobody: the session keeps the time that it has.
-        Ok(self.identity(account.issuer.clone(), account.subject.clone(), claims, tokens, None))
+        let (issuer, subject) = (account.issuer.clone(), account.subject.clone());
+        let identity = self.identity(issuer, subject, claims, tokens, None);
+        // What the provider said of the person before stays, as long as it refuses to say it again.
+        let told_once = if is_incomplete { &PROFILE } else { identity.told_once };
+        Ok(ExternalIdentity { is_incomplete, told_once, ..identity })
     }
 
     fn granted(
         &self,
-        answer: &CoreTokenResponse,
+        answer: &TokenAnswer,
         before: Option<&ProviderTokens>,
         now: Timestamp,
     ) -> ProviderTokens {
-        granted(answer, answer.id_token(), before, self.settings.quirks.lifetime, now)
+        granted(answer, before, self.settings.quirks.lifetime, now)
     }
 
     fn identity(
@@ -173,38 +214,94 @@ impl OpenId {
             once: None,
             session_ends_at: None,
             told_once: if self.settings.quirks.name_once { &NAMES } else { &[] },
+            is_incomplete: false,
         }
     }
 
     /// The claims of the UserInfo endpoint, which must speak of the same person.
     async fn user_info(
         &self,
-        document: &Document,
+        published: &Published,
         token: &AccessToken,
         claims: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, ProviderError> {
-        let Some(endpoint) = document.userinfo_endpoint() else { return Ok(Map::new()) };
-        let told = self.outbound.ask(endpoint.url(), token.secret()).await;
-        let told = told.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
-        let Value::Object(mut more) = told.json else {
-            let why = format!("its UserInfo endpoint answered {} without a JSON object", told.status);
-            return Err(ProviderError::Unavailable(why));
-        };
-        if !told.status.is_success() {
-            return Err(ProviderError::Unavailable(format!(
-                "its UserInfo endpoint answered {}",
-                told.status
-            )));
+        now: Timestamp,
+    ) -> Result<UserInfo, ProviderError> {
+        let endpoint = published.document.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
+        let Some(endpoint) = endpoint else { return Ok(UserInfo::None) };
+        let answer = self.outbound.ask(endpoint, token.secret()).await;
+        let answer = answer.map_err(|error| error.of("its UserInfo endpoint"))?;
+        match answer.status {
+            status if status.is_success() => {}
+            // The access token may be one for another API (Microsoft's are, with a scope of one), or the endpoint may be
+            // switched off.
+            status if is_refusal(status) && !answer.limited => {
+                tracing::warn!(
+                    issuer = published.document.issuer,
+                    %status,
+                    "the UserInfo endpoint refused the access token: only the ID token's claims are used; help: set \
+                     userinfo = false if the ID token has all of them"
+                );
+                return Ok(UserInfo::Refused);
+            }
+            status => return Err(OutboundError::Status(status).of("its UserInfo endpoint")),
         }
+        let mut more = match (answer.jwt, answer.json) {
+            (Some(jwt), _) => {
+                let document = match &self.settings.issuer {
+                    config::Issuer::One(_) => published.document.clone(),
+                    config::Issuer::PerTenant(_) => {
+                        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+                        published.of_tenant(text("tid"), text("iss"))?
+                    }
+                };
+                self.verified_user_info(&document, &jwt, now).await?
+            }
+            (None, Value::Object(more)) => more,
+            (None, _) => {
+                let why = format!("its UserInfo endpoint answered {} without a JSON object", answer.status);
+                return Err(ProviderError::Unreadable(why));
+            }
+        };
         // OpenID Connect Core 1.0, section 5.3.2: "The sub Claim in the UserInfo Response MUST be
         // verified to exactly match the sub Claim in the ID Token".
-        if more.get("sub").is_none() || more.get("sub") != claims.get("sub") {
-            return Err(ProviderError::invalid("userinfo", "it speaks of somebody else"));
+        let sub = |claims: &Map<String, Value>| claims.get("sub").and_then(claim_text);
+        if sub(&more).is_none() || sub(&more) != sub(claims) {
+            return Err(ProviderError::invalid(
+                "userinfo",
+                "its `sub` is not the ID token's; help: set userinfo = false",
+            ));
         }
         tell_verified(&mut more, self.settings.quirks.verified);
-        Ok(more)
+        Ok(UserInfo::Claims(more))
     }
 }
+
+/// Whether the UserInfo endpoint will not answer this access token, however often it is asked.
+fn is_refusal(status: StatusCode) -> bool {
+    let is_outage = super::outbound::is_outage(status);
+    status == StatusCode::NOT_IMPLEMENTED || (status.is_client_error() && !is_outage)
+}
+
+/// The outcome of a UserInfo request.
+enum UserInfo {
+    /// There is no UserInfo endpoint, or it is not to be asked.
+    None,
+    /// The endpoint does not take the access token.
+    Refused,
+    /// The claims.
+    Claims(Map<String, Value>),
+}
+
+/// The attributes that a UserInfo endpoint tells.
+const PROFILE: [&str; 16] = {
+    let mut names = ["email_verified"; 16];
+    let mut at = 0;
+    while at < config::STANDARD_ATTRIBUTES.len() {
+        names[at] = config::STANDARD_ATTRIBUTES[at];
+        at += 1;
+    }
+    names
+};
 
 /// What some tell of a person only the first time.
 const NAMES: [&str; 3] = ["name", "given_name", "family_name"];
@@ -229,7 +326,7 @@ impl Provider for OpenId {
         hint: Option<&str>,
     ) -> Result<Begun, ProviderError> {
         let published = self.metadata.get().await?;
-        let client = self.client(&published.document, Some(redirect_uri))?;
+        let (client, _) = self.client(&published.document, Some(redirect_uri))?;
         let (ours, quirks) = (&self.settings.client, &self.settings.quirks);
         let pending = Pending {
             nonce: Token::random(&*self.entropy).text(),
@@ -265,15 +362,17 @@ impl Provider for OpenId {
         let pending =
             callback.pending.ok_or_else(|| ProviderError::invalid("state", "nobody asked for this login"))?;
         let published = self.metadata.get().await?;
-        check_issuer(&self.settings.issuer, &published.document, callback.parameters.get("iss"))?;
+        let quirks = &self.settings.quirks;
+        let iss = callback.parameters.get("iss");
+        check_issuer(&self.settings.issuer, quirks.issuer_aliases, &published.document, iss)?;
         callback.refusal()?;
 
-        let quirks = &self.settings.quirks;
         let client = self.client(&published.document, Some(callback.redirect_uri))?;
         let answer = self.redeem(&client, &callback, pending).await?;
         let id_token = answer
             .id_token()
-            .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?;
+            .ok_or_else(|| ProviderError::invalid("id token", "the token endpoint sent none"))?
+            .expose();
         let (now, nonce) = (self.clock.now(), quirks.nonce.then_some(pending.nonce.as_str()));
         let (issuer, mut claims) = self.verified(&published, id_token, nonce, now).await?;
         check_demands(&self.settings.client.demands, &claims, callback.begun_at.unwrap_or(now))?;
@@ -283,9 +382,11 @@ impl Provider for OpenId {
         }
         let subject = subject_of(&claims, quirks.subject)?;
         tell_verified(&mut claims, quirks.verified);
-        if published.document.userinfo_endpoint().is_some() {
-            let more = self.user_info(&published.document, answer.access_token(), &claims).await?;
-            claims = joined(claims, more);
+        let mut is_incomplete = false;
+        match self.user_info(&published, answer.access_token(), &claims, now).await? {
+            UserInfo::None => {}
+            UserInfo::Refused => is_incomplete = true,
+            UserInfo::Claims(more) => claims = joined(claims, more),
         }
         if quirks.name_once
             && let Some(names) = callback.parameters.get("user").and_then(|user| names_of(user))
@@ -293,7 +394,8 @@ impl Provider for OpenId {
             claims = joined(claims, names);
         }
         let auth_time = authenticated_at(&claims, now, SKEW);
-        Ok(self.identity(issuer, subject, claims, self.granted(&answer, None, now), auth_time))
+        let tokens = self.granted(&answer, None, now);
+        Ok(ExternalIdentity { is_incomplete, ..self.identity(issuer, subject, claims, tokens, auth_time) })
     }
 
     async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError> {
@@ -311,7 +413,7 @@ impl Provider for OpenId {
 
     async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward> {
         let document = &self.metadata.get().await.ok()?.document;
-        let mut url = document.additional_metadata().end_session_endpoint.clone()?;
+        let mut url = document.end_session_endpoint.clone()?;
         let mut query = url.query_pairs_mut();
         if let Some(token) = &tokens.id_token {
             query.append_pair("id_token_hint", token.expose());

@@ -4,7 +4,7 @@ use super::subject::{EMAIL, NameId};
 use super::xml::{self, SAML};
 use crate::provider::ProviderError;
 use roxmltree::Node;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names that providers commonly use for a claim of OpenID Connect, in order of precedence. They apply where no
@@ -16,15 +16,30 @@ const KNOWN: [(&str, &[&str]); 6] = [
             "urn:oid:0.9.2342.19200300.100.1.3",
             "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress",
             "mail",
+            "Email",
+            "emailAddress",
+            "EmailAddress",
         ],
     ),
     (
         "given_name",
-        &["urn:oid:2.5.4.42", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname", "givenName"],
+        &[
+            "urn:oid:2.5.4.42",
+            "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname",
+            "givenName",
+            "firstName",
+            "FirstName",
+        ],
     ),
     (
         "family_name",
-        &["urn:oid:2.5.4.4", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname", "sn"],
+        &[
+            "urn:oid:2.5.4.4",
+            "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname",
+            "sn",
+            "lastName",
+            "LastName",
+        ],
     ),
     (
         "name",
@@ -34,7 +49,16 @@ const KNOWN: [(&str, &[&str]); 6] = [
             "displayName",
         ],
     ),
-    ("preferred_username", &["urn:oid:0.9.2342.19200300.100.1.1", "uid"]),
+    (
+        "preferred_username",
+        &[
+            "urn:oid:0.9.2342.19200300.100.1.1",
+            "uid",
+            "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name",
+            "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn",
+            "login",
+        ],
+    ),
     (
         "groups",
         &[
@@ -42,12 +66,22 @@ const KNOWN: [(&str, &[&str]); 6] = [
             "http://schemas.xmlsoap.org/claims/Group",
             "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
             "memberOf",
+            "Groups",
+            "Group",
+            "group",
         ],
     ),
 ];
 
+/// The attribute in which Entra ID sends an address in the place of groups that are too many.
+const GROUPS_LINK: &str = "http://schemas.microsoft.com/claims/groups.link";
+/// The attribute in which Entra ID lists how the person was authenticated.
+const METHODS: &str = "http://schemas.microsoft.com/claims/authnmethodsreferences";
+
 /// Classes of authentication (SAML authentication context) that have a name in RFC 8176.
-const CLASSES: [(&str, &str); 5] = [
+const CLASSES: [(&str, &str); 7] = [
+    ("http://schemas.microsoft.com/ws/2008/06/identity/authenticationmethod/password", "pwd"),
+    ("http://schemas.microsoft.com/ws/2008/06/identity/authenticationmethod/windows", "wia"),
     ("urn:oasis:names:tc:SAML:2.0:ac:classes:Password", "pwd"),
     ("urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport", "pwd"),
     ("urn:oasis:names:tc:SAML:2.0:ac:classes:TimeSyncToken", "otp"),
@@ -92,6 +126,10 @@ pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Val
             claims.entry(claim).or_insert_with(|| value(values));
         }
     }
+    if by_name.contains_key(GROUPS_LINK) && !claims.contains_key("groups") {
+        // As OpenID Connect has it (Core 1.0, section 5.6.2): the groups are kept elsewhere, and not none.
+        claims.insert("_claim_names".to_owned(), json!({ "groups": GROUPS_LINK }));
+    }
     for (friendly, names) in by_friendly_name {
         if let (Some(name), 1) = (names.first(), names.len()) {
             claims.entry(friendly).or_insert_with(|| value(&by_name[name]));
@@ -108,12 +146,24 @@ fn is_uri(name: &str) -> bool {
     name.contains(':')
 }
 
-/// How the person was authenticated, by an `AuthnStatement`.
-pub fn methods(statement: Node<'_, '_>) -> Vec<String> {
+/// The class of authentication that an `AuthnStatement` names.
+pub fn class<'a>(statement: Node<'a, '_>) -> &'a str {
     let context = xml::children(statement, SAML, "AuthnContext").next();
     let class = context.and_then(|context| xml::children(context, SAML, "AuthnContextClassRef").next());
-    let class = xml::trim(class.and_then(|class| class.text()).unwrap_or_default());
-    CLASSES.iter().filter(|(name, _)| *name == class).map(|(_, method)| (*method).to_owned()).collect()
+    xml::trim(class.and_then(|class| class.text()).unwrap_or_default())
+}
+
+/// How the person was authenticated: by the class of an `AuthnStatement`, and by the methods that Entra ID lists as an
+/// attribute.
+pub fn methods(statement: Node<'_, '_>, claims: &Map<String, Value>) -> Vec<String> {
+    let listed = match claims.get(METHODS) {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(one)) => vec![one.as_str()],
+        _ => Vec::new(),
+    };
+    let is_named = |name: &str| name == class(statement) || listed.contains(&name);
+    let named = CLASSES.iter().filter(|(name, _)| is_named(name)).map(|(_, method)| (*method).to_owned());
+    named.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 #[cfg(test)]
@@ -167,5 +217,54 @@ mod tests {
             assert!(!claims.contains_key("groups"), "{claims:?}");
             assert!(!claims.contains_key("urn:oid:1.3.6.1.4.1.5923.1.5.1.1"), "{claims:?}");
         }
+    }
+
+    #[test]
+    fn the_usual_names_of_entra_and_okta_are_read() {
+        let all = [
+            ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name", "ann@corp.example"),
+            ("http://schemas.microsoft.com/identity/claims/displayname", "Ann Example"),
+            ("firstName", "Ann"),
+            ("lastName", "Example"),
+            ("Email", "ann@corp.example"),
+            ("Groups", "staff"),
+        ];
+        let claims = claims(&all.map(|(name, value)| attribute(name, "", value)).concat());
+        for (claim, value) in [
+            ("preferred_username", "ann@corp.example"),
+            ("name", "Ann Example"),
+            ("given_name", "Ann"),
+            ("family_name", "Example"),
+            ("email", "ann@corp.example"),
+            ("groups", "staff"),
+        ] {
+            assert_eq!(claims[claim], value, "{claim}");
+        }
+    }
+
+    #[test]
+    fn groups_behind_a_link_are_not_none() {
+        let link = attribute(GROUPS_LINK, "", "https://graph.example/groups");
+        assert_eq!(claims(&link)["_claim_names"], json!({ "groups": GROUPS_LINK }));
+        let both = claims(&(link + &attribute("groups", "", "staff")));
+        assert_eq!((both.get("_claim_names"), &both["groups"]), (None, &Value::from("staff")));
+    }
+
+    #[test]
+    fn methods_are_told_by_the_class_and_by_entras_attribute() {
+        let told = |class: &str, claims: Value| {
+            let text = format!(
+                "<s xmlns='{SAML}'><AuthnContext><AuthnContextClassRef>{class}</AuthnContextClassRef></AuthnContext></s>"
+            );
+            methods(xml::parse(&text).unwrap().root_element(), claims.as_object().unwrap()).join(",")
+        };
+        let (password, multiple) = (
+            "http://schemas.microsoft.com/ws/2008/06/identity/authenticationmethod/password",
+            "http://schemas.microsoft.com/claims/multipleauthn",
+        );
+        assert_eq!(told("urn:oasis:names:tc:SAML:2.0:ac:classes:Password", json!({})), "pwd");
+        assert_eq!(told("unknown", json!({METHODS: [password, multiple]})), "mfa,pwd");
+        assert_eq!(told("unknown", json!({METHODS: password})), "pwd");
+        assert_eq!(told("unknown", json!({METHODS: "mfa", "other": multiple})), "");
     }
 }

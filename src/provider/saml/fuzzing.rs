@@ -132,6 +132,8 @@ fn judge(text: &str) -> Option<Judged> {
         request_id: Some("request"),
         decryption: parties.own.decryption(),
         encrypted: false,
+        authn_context: &[],
+        authenticated_after: None,
         now: NOW,
     };
     response::judge(text, &expected).ok()

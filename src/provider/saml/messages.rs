@@ -6,6 +6,7 @@ use super::metadata::{Binding, Endpoint};
 use super::subject::NameId;
 use super::xml::{DS, SAML, SAMLP, escaped, escaped_value};
 use crate::base::{Clock, Entropy, Timestamp, sha256};
+use crate::config;
 use crate::provider::Onward;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,18 +76,31 @@ impl Speaker<'_> {
     }
 
     /// SAML core, section 3.4.1: asks to authenticate whoever brings it.
-    pub fn authn_request(&self, to: &Endpoint, acs: &str, name_id_format: Option<&str>) -> Message {
+    pub fn authn_request(&self, to: &Endpoint, acs: &str, settings: &config::Saml) -> Message {
+        let format = settings.name_id_format.as_deref().map(escaped_value);
+        let format = format.map_or(String::new(), |format| format!(" Format=\"{format}\""));
         // SAML core, section 3.4.1.1: without AllowCreate, the provider may only answer with an identifier that it made
         // before, and some answer nobody who comes for the first time.
-        let format =
-            name_id_format.map(|format| format!(" Format=\"{}\"", escaped_value(format))).unwrap_or_default();
-        let policy = format!("<samlp:NameIDPolicy AllowCreate=\"true\"{format}></samlp:NameIDPolicy>");
-        let attributes = [
+        let mut after = format!("<samlp:NameIDPolicy AllowCreate=\"true\"{format}></samlp:NameIDPolicy>");
+        if !settings.authn_context.is_empty() {
+            after.push_str("<samlp:RequestedAuthnContext Comparison=\"exact\">");
+            for class in &settings.authn_context {
+                let class = escaped(class);
+                after.push_str(&format!(
+                    "<saml:AuthnContextClassRef xmlns:saml=\"{SAML}\">{class}</saml:AuthnContextClassRef>"
+                ));
+            }
+            after.push_str("</samlp:RequestedAuthnContext>");
+        }
+        let mut attributes = vec![
             ("AssertionConsumerServiceURL", acs),
             ("Destination", to.location.as_str()),
             ("ProtocolBinding", Binding::Post.uri()),
         ];
-        self.message("SAMLRequest", "AuthnRequest", &attributes, &policy)
+        if settings.force_authn {
+            attributes.push(("ForceAuthn", "true"));
+        }
+        self.message("SAMLRequest", "AuthnRequest", &attributes, &after)
     }
 
     /// SAML core, section 3.7.1: asks to end a session.

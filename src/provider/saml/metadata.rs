@@ -64,18 +64,24 @@ pub struct Provider {
 }
 
 fn wrong(why: impl std::fmt::Display) -> ProviderError {
-    ProviderError::Unavailable(format!("its metadata cannot be used: {why}"))
+    ProviderError::Unreadable(format!("its metadata cannot be used: {why}"))
 }
 
-/// Reads metadata, verified by `pinned` where that is given.
+/// Reads metadata, verified by `pinned` where that is given. Of several entities, the provider is the one whose entity id
+/// is `named`.
 ///
 /// # Errors
-/// [`ProviderError::Unavailable`] where a login could not be judged by it.
-pub fn read(text: &str, pinned: Option<&VerificationKey>, now: Timestamp) -> Result<Provider, ProviderError> {
+/// [`ProviderError::Unreadable`] where a login could not be judged by it.
+pub fn read(
+    text: &str,
+    named: Option<&str>,
+    pinned: Option<&VerificationKey>,
+    now: Timestamp,
+) -> Result<Provider, ProviderError> {
     let document = parse(text)?;
-    let Some(pinned) = pinned else { return of(document.root_element(), now) };
+    let Some(pinned) = pinned else { return of(document.root_element(), named, now) };
     let signed = signature::verified(&document, std::slice::from_ref(pinned)).map_err(wrong)?;
-    of(parse(&signed)?.root_element(), now)
+    of(parse(&signed)?.root_element(), named, now)
 }
 
 /// Unlike messages, metadata is written by people too, who comment on it.
@@ -83,17 +89,32 @@ fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
     xml::parse_with_comments(text).map_err(wrong)
 }
 
-fn of(root: Node<'_, '_>, now: Timestamp) -> Result<Provider, ProviderError> {
-    let descriptors: Vec<Node<'_, '_>> = root
+fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provider, ProviderError> {
+    let mut descriptors: Vec<Node<'_, '_>> = root
         .descendants()
         .filter(|node| xml::is(*node, MD, "IDPSSODescriptor"))
         .filter(|node| node.attribute("protocolSupportEnumeration").unwrap_or_default().contains(SAMLP))
         .collect();
+    let count = descriptors.len();
+    // An aggregate of a federation (section 2.3.1). A single entity is compared with `issuer` when somebody signs in.
+    if count > 1 {
+        descriptors.retain(|node| {
+            let entity_id = node.parent_element().and_then(|entity| entity.attribute("entityID"));
+            entity_id.is_some() && entity_id == named
+        });
+    }
     let [descriptor] = descriptors.as_slice() else {
-        return Err(wrong(format!(
-            "it describes {} identity providers, and must describe one",
-            descriptors.len()
-        )));
+        return Err(wrong(match named {
+            Some(named) if count > 1 => format!(
+                "of the {count} identity providers that it describes, {} have the entity id `{named}`; help: correct \
+                 `issuer`",
+                descriptors.len()
+            ),
+            _ => format!(
+                "it describes {count} identity providers, and must describe one; help: name the one by its entity id, as \
+                 `issuer`"
+            ),
+        }));
     };
     let entity = descriptor.parent_element().filter(|node| xml::is(*node, MD, "EntityDescriptor"));
     let entity_id = entity.and_then(|entity| entity.attribute("entityID")).unwrap_or_default();

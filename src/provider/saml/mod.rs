@@ -137,15 +137,17 @@ impl Saml {
         let unavailable = |why: String| ProviderError::Unavailable(why);
         let bytes = match &self.settings.metadata {
             MetadataSource::Url(url) => {
-                self.outbound.get(url).await.map_err(|error| unavailable(error.to_string()))?
+                self.outbound.get(url).await.map_err(|error| error.of("its metadata"))?
             }
             MetadataSource::File(path) => read_file(path, LARGEST_METADATA)
                 .map_err(|error| unavailable(format!("{}: {error}", path.display())))?,
         };
-        let text = String::from_utf8(bytes).map_err(|_| unavailable("its metadata is no UTF-8".into()))?;
+        let no_text = |_| ProviderError::Unreadable("its metadata is not UTF-8".to_owned());
+        let text = String::from_utf8(bytes).map_err(no_text)?;
         let pinned = self.settings.metadata_certificate.as_deref().map(pinned).transpose()?;
         let now = self.clock.now();
-        let read = workers::run(move || metadata::read(&text, pinned.as_ref(), now)).await;
+        let named = self.settings.issuer.clone();
+        let read = workers::run(move || metadata::read(&text, named.as_deref(), pinned.as_ref(), now)).await;
         let known = read.map_err(|error| match error {
             ProviderError::Overloaded => unavailable(error.to_string()),
             error => error,
@@ -171,6 +173,8 @@ impl Saml {
         let encrypted = self.settings.encrypted_responses;
         let acs = callback.redirect_uri.to_owned();
         let request_id = callback.pending.map(|pending| pending.nonce.clone());
+        let authn_context = self.settings.authn_context.clone();
+        let authenticated_after = callback.begun_at.filter(|_| self.settings.force_authn);
         workers::run(move || {
             response::judge(
                 &text,
@@ -182,6 +186,8 @@ impl Saml {
                     request_id: request_id.as_deref(),
                     decryption: own.key.decryption(),
                     encrypted,
+                    authn_context: &authn_context,
+                    authenticated_after,
                     now,
                 },
             )
@@ -238,8 +244,7 @@ impl Provider for Saml {
     async fn begin(&self, redirect_uri: &str, state: &str, _: Option<&str>) -> Result<Begun, ProviderError> {
         let known = self.metadata().await?;
         let to = &known.sign_on;
-        let format = self.settings.name_id_format.as_deref();
-        let request = self.speaker().authn_request(to, redirect_uri, format);
+        let request = self.speaker().authn_request(to, redirect_uri, &self.settings);
         let pending = Pending { nonce: request.id.clone(), verifier: String::new() };
         let signs = self.settings.request_signing || known.wants_signed_requests;
         let onward = request.onward(to, state, signs.then_some(&*self.own.key)).map_err(unsigned)?;
@@ -277,6 +282,7 @@ impl Provider for Saml {
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
             told_once: &[],
+            is_incomplete: false,
         })
     }
 

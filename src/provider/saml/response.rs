@@ -36,6 +36,10 @@ pub struct Expected<'a> {
     pub decryption: &'a OaepPrivateDecryptingKey,
     /// Whether what is not encrypted is refused.
     pub encrypted: bool,
+    /// The classes of authentication of which one is required; any, where there is none.
+    pub authn_context: &'a [String],
+    /// When the request was sent, where the person must be authenticated since.
+    pub authenticated_after: Option<Timestamp>,
     /// The time.
     pub now: Timestamp,
 }
@@ -222,7 +226,15 @@ fn check_in_response_to(node: Node<'_, '_>, expected: &Expected<'_>) -> Result<(
 fn check_issue_instant(node: Node<'_, '_>, now: Timestamp) -> Result<(), ProviderError> {
     match instant(node.attribute("IssueInstant")) {
         Some(issued) if issued <= now.plus(SKEW) => Ok(()),
-        Some(_) => Err(wrong("issue_instant", "it lies in the future: is the provider's clock ahead?")),
+        Some(issued) => Err(wrong(
+            "issue_instant",
+            format!(
+                "it is {} s in the future, and {} s are allowed; help: synchronize the clocks of this machine and the \
+                 provider",
+                issued.since(now).as_secs(),
+                SKEW.as_secs()
+            ),
+        )),
         None => Err(wrong("issue_instant", "it is missing or no time")),
     }
 }
@@ -253,16 +265,33 @@ fn judge_assertion(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<J
     if auth_time > expected.now.plus(SKEW) {
         return Err(wrong("authn_statement", "AuthnInstant lies in the future"));
     }
+    // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter directly rather than rely on
+    // a previous security context".
+    if expected.authenticated_after.is_some_and(|begun_at| auth_time.plus(SKEW) < begun_at) {
+        let detail = "the person was authenticated before the request, and `force_authn` demands a new authentication; help: \
+                      have the provider respect ForceAuthn";
+        return Err(wrong("authn_instant", detail));
+    }
+    let class = attributes::class(statement);
+    if !expected.authn_context.is_empty() && !expected.authn_context.iter().any(|known| known == class) {
+        let detail = format!(
+            "the person was authenticated by `{class}`, and `authn_context` demands one of `{}`; help: enable it at the \
+             provider, or correct `authn_context`",
+            expected.authn_context.join("`, `")
+        );
+        return Err(wrong("authn_context", detail));
+    }
     let session_index = statement.attribute("SessionIndex").map(str::to_owned);
     let name_id =
         NameId::of_subject(subject, session_index).map_err(|NameIdError(why)| wrong("name_id", why))?;
+    let claims = attributes::read(assertion, &name_id)?;
     Ok(Judged {
         id: id.to_owned(),
         usable_until,
-        claims: attributes::read(assertion, &name_id)?,
+        amr: attributes::methods(statement, &claims),
+        claims,
         name_id,
         auth_time: auth_time.min(expected.now),
-        amr: attributes::methods(statement),
         session_ends_at,
     })
 }

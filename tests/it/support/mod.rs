@@ -7,6 +7,7 @@ pub mod json;
 pub mod lemonldap;
 pub mod load;
 pub mod narthex;
+pub mod odd_provider;
 pub mod parties;
 pub mod process;
 pub mod raw;
