@@ -46,6 +46,8 @@ pub enum Refused {
     Signature,
     /// It is no access token.
     Type,
+    /// It is bound to a key, which a bearer token does not prove.
+    Bound,
     /// It is for somebody else.
     Audience,
     /// It does not say when it ends, or has ended.
@@ -83,6 +85,9 @@ impl fmt::Display for Refused {
             Self::Signature => f.write_str("the signature is not its issuer's"),
             Self::Type => f.write_str(
                 "it is no access token; help: set token_type = \"any\" on the [[issuer]] if its tokens do not say that they are",
+            ),
+            Self::Bound => f.write_str(
+                "it is bound to a key by its claim `cnf`, and came without a proof; help: have its issuer make bearer tokens",
             ),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
@@ -124,12 +129,14 @@ pub fn verify(
 ) -> Result<AccessToken, Refused> {
     authentic(&token, issuer, keys)?;
     let Unverified { jws, claims } = token;
-    let is_taken = match issuer.token_type {
-        TokenType::Access => is_access_token(jws.typ.as_deref(), &claims),
-        TokenType::Any => !is_event(jws.typ.as_deref(), &claims),
-    };
-    if !is_taken {
+    let may_be_access = issuer.token_type == TokenType::Any || is_access_token(jws.typ.as_deref(), &claims);
+    if !may_be_access || is_event(jws.typ.as_deref(), &claims) {
         return Err(Refused::Type);
+    }
+    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof; RFC 8705, section 3, binds
+    // to a certificate.
+    if claims.contains_key("cnf") {
+        return Err(Refused::Bound);
     }
     // RFC 7519, section 4.1.4.
     let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;

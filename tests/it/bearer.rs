@@ -299,6 +299,12 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
         ("a logout token by what it says", with("events", json!({})), "no access token"),
         ("an id token by Keycloak's word", with("typ", json!("ID")), "no access token"),
         ("a logout token", header(json!({"typ": "logout+jwt"})), "no access token"),
+        (
+            "a logout token that calls itself a bearer",
+            issuer.key.token(&json!({"typ": "logout+jwt"}), &claims.replacen('{', "{\"typ\":\"Bearer\",", 1)),
+            "no access token",
+        ),
+        ("bound to a key", with("cnf", json!({"jkt": "x"})), "bound to a key"),
         ("no subject", with("sub", Value::Null), "speaks for nobody"),
         ("another tenant", with("tenant", json!("blue")), "its claim `tenant`"),
         ("claims twice", issuer.key.token(&json!({}), &twice), "its claims are not"),
