@@ -144,6 +144,12 @@ const PROVIDER_REFUSED: Row = (
     "The sign-in was not completed",
     "The provider ended it, or you did. Start again, perhaps with another account.",
 );
+const UNSOLICITED: Row = (
+    StatusCode::BAD_REQUEST,
+    "sign_in_not_requested",
+    "Sign-in cannot start at the provider",
+    "Start at the app instead. If it should work from here, ask your administrator and name the request below.",
+);
 const PROVIDER_DOWN: Row = (
     StatusCode::BAD_GATEWAY,
     "provider_unavailable",
@@ -218,6 +224,8 @@ failures! {
     session_unknown = SESSION_UNKNOWN;
     /// The attempt is over, used, or another browser's.
     attempt_lost = ATTEMPT_LOST;
+    /// The provider began a sign-in that nobody asked for, where the file does not let it.
+    unsolicited = UNSOLICITED;
     /// The provider refused the person.
     provider_refused = PROVIDER_REFUSED;
     /// The provider is down, slow or broken.

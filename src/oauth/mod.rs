@@ -15,7 +15,7 @@ mod saml;
 mod sessions;
 mod token;
 
-pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
+pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
 pub use callback::replaced;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
@@ -156,9 +156,10 @@ async fn home(State(pool): Shared, info: RequestInfo) -> Reply {
 async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
     let Some(principal) = signed_in(pool, info).await? else {
-        return Err(
-            Failure::sign_in_required().with_advice("Open one of your apps: it sends you here to sign in.")
-        );
+        if catalogue.config.providers.is_empty() {
+            return Err(Failure::sign_in_required().with_advice("No sign-in provider is configured."));
+        }
+        return authorize::sign_in_page(&catalogue, info);
     };
     HomePage {
         name: principal.user().display_name().to_owned(),
