@@ -2,7 +2,7 @@
 
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
-use crate::base::{Duration, Secret};
+use crate::base::{Duration, Secret, Timestamp};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -232,14 +232,20 @@ pub struct SessionLimits {
     pub idle: Duration,
     /// Altogether.
     pub absolute: Duration,
+    /// Whether its cookies outlive the browser.
+    pub persistent: bool,
 }
 
 impl SessionLimits {
     pub(super) fn read(item: Option<Item<'_>>) -> Self {
-        let mut limits =
-            Self { idle: Duration::from_secs(8 * 3600), absolute: Duration::from_secs(7 * 86400) };
+        let mut limits = Self {
+            idle: Duration::from_secs(8 * 3600),
+            absolute: Duration::from_secs(7 * 86400),
+            persistent: true,
+        };
         let Some(table) = item.and_then(|item| item.table("[session]")) else { return limits };
         let (idle, absolute) = (table.get("idle"), table.get("absolute"));
+        limits.persistent = table.get("persistent").and_then(|item| item.boolean()).unwrap_or(true);
         limits.idle = idle.as_ref().and_then(Item::duration).unwrap_or(limits.idle);
         limits.absolute = absolute.as_ref().and_then(Item::duration).unwrap_or(limits.absolute);
         if limits.idle > limits.absolute
@@ -249,6 +255,11 @@ impl SessionLimits {
         }
         table.finish();
         limits
+    }
+
+    /// The `Max-Age` of a cookie set `now` for a session that ends at `expires_at`; none where it goes with the browser.
+    pub fn cookie_age(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        self.persistent.then(|| expires_at.since(now))
     }
 }
 

@@ -6,8 +6,9 @@ use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
 use super::landings::Landings;
 use super::stop::Stop;
+use super::userinfo;
 use crate::access::{APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear, find, network, set, set_for};
-use crate::base::Token;
+use crate::base::{Timestamp, Token};
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, Attempts, Ended};
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{OnUnauthenticatedRequest, Route};
@@ -139,6 +140,9 @@ pub async fn answer(
         // On the pages' own origin, so that no app's script can read or press what is there.
         ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
             .map_err(|failure| failure.answer(&incoming.visitor(session)).into()),
+        ("userinfo", &Method::GET | &Method::HEAD) => {
+            return userinfo::answer(gateway, session, catalogue, incoming).await;
+        }
         ("sign-in", _) => go_and_sign_in(gateway, session, catalogue, incoming).await,
         ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
         ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
@@ -268,9 +272,10 @@ async fn callback(
         redeem(gateway, catalogue, incoming, &code, &login, &guests, earlier).await.map_err(failed)?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
     match redeemed {
-        Ok(Some(token)) => {
+        Ok(Some((token, expires_at))) => {
             let value = gateway.pool.sessions.cookie(&token, scope_of(incoming));
-            let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
+            let age = catalogue.config.session.cookie_age(expires_at, gateway.pool.clock.now());
+            let cookie_of_session = set_for(APP_COOKIE, &value, age, catalogue.same_site(&incoming.host));
             set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
         }
         Ok(None) => {}
@@ -321,7 +326,7 @@ fn guests_of<'c>(
 /// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
 /// count, or neither. So it is with what becomes of whom the browser was a guest as.
 ///
-/// Returns no cookie where the browser has one of this session already. The session `earlier`, of which it has one
+/// Returns the cookie's token with the session's end; none where the browser has a cookie of this session already. The session `earlier`, of which it has one
 /// otherwise, ends.
 async fn redeem(
     gateway: &Gateway,
@@ -331,7 +336,7 @@ async fn redeem(
     login: &AppLogin,
     guests: &[(&IdentityPool, String)],
     earlier: Option<&str>,
-) -> Result<Result<Option<Token>, CodeError>, StoreError> {
+) -> Result<Result<Option<(Token, Timestamp)>, CodeError>, StoreError> {
     let pool = &gateway.pool;
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
     let redirect_uri = catalogue.callback_of(&incoming.host);
@@ -391,7 +396,7 @@ async fn redeem(
             );
         }
     }
-    Ok(redeemed.map(|(session, _)| (earlier != Some(&session.id)).then_some(token)))
+    Ok(redeemed.map(|(session, _)| (earlier != Some(&session.id)).then_some((token, session.expires_at))))
 }
 
 /// Ends the session. A form of our own page, or a link of the app's own, does it at once; whatever

@@ -40,6 +40,7 @@ mod tls;
 mod under_policy;
 mod upstream;
 mod upstream_connection;
+mod userinfo;
 mod watch;
 
 pub use core::{Gateway, Parts};

@@ -105,6 +105,7 @@ impl Table {
                 "sign-out" if entries.is_some() => return Some(Place::Own("sign-out")),
                 "sign-in" if entries.is_some() => return Some(Place::Own("sign-in")),
                 "sessions" if entries.is_some() => return Some(Place::Own("sessions")),
+                "userinfo" if entries.is_some() => return Some(Place::Own("userinfo")),
                 _ => {}
             }
         }

@@ -302,7 +302,7 @@ pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<
 
 /// The names of the attempts' cookies whose attempts have expired at `now`.
 pub fn expired_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Vec<String> {
-    let expired = |id: &str| Attempts::begun_at(id).is_none_or(|at| now.since(at) >= ATTEMPT_LIFETIME);
+    let expired = |id: &str| Attempts::begun_at(id).is_some_and(|at| now.since(at) >= ATTEMPT_LIFETIME);
     let attempts = login_cookies(cookies).into_iter().filter(|(id, _)| expired(id));
     attempts.map(|(id, _)| format!("{LOGIN_COOKIE}{id}")).collect()
 }

@@ -173,7 +173,8 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
     let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
-    set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
+    let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
+    set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, age))?;
     set_cookie(&mut answer, &set(PROVIDER_COOKIE, provider, Some(REMEMBER)))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(answer)
