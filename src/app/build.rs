@@ -15,6 +15,8 @@ use crate::provider::{Outbound, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
 use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How many sign-ins of one address may fail at once: an office behind one address makes mistakes, too.
@@ -58,6 +60,17 @@ impl fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
+/// Makes the folder of the state, for its owner alone, where there is none.
+fn make_state_dir(folder: &Path) -> Result<(), Fatal> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+        let help = "help: name a folder that can be made or exists with `state_dir`";
+        Fatal::new("cannot make the folder of the state", format!("`{}`: {error}; {help}", folder.display()))
+    })
+}
+
 /// A deployment, assembled.
 pub struct App {
     /// The gateway.
@@ -89,6 +102,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        make_state_dir(&config.state_dir)?;
         let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Fatal::new("the certificates cannot be used", lines.join("\n  "))

@@ -1,7 +1,7 @@
 //! Upgrade without a lost request: a new process takes the listening sockets over from the running one,
 //! which serves what it has begun, and ends.
 //!
-//! The running process listens on `narthex.sock` beside the configuration, for its own user alone. It
+//! The running process listens on `narthex.sock` in `state_dir`, for its own user alone. It
 //! goes on serving until the new one says that it does.
 
 use super::build::Fatal;

@@ -165,6 +165,9 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     {
         tracing::warn!("[listen] changed: its addresses take effect at the next restart");
     }
+    if config.state_dir != old.config.state_dir {
+        tracing::warn!("`state_dir` changed: `narthex.sock` moves there at the next restart");
+    }
     if config.store != old.config.store {
         tracing::warn!("[store] changed: it takes effect at the next restart");
     }

@@ -26,7 +26,7 @@ const SPARE_FILES: u64 = 256;
 pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     telemetry::start();
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
-    let folder = config.folder.clone();
+    let folder = config.state_dir.clone();
     let app = Arc::new(App::build(config).await?);
     let mut inherited = match upgrade {
         true => handover::take_over(&folder).await?,
@@ -125,7 +125,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
         Some(socket) => gateway::Listener::inherit(socket, tls).map_err(taken(address)),
         None => gateway::Listener::bind(address, tls).map_err(taken(address)),
     };
-    let tls = listener(listen.https, Some(config))?;
+    let tls = listen.https.map(|address| listener(address, Some(config))).transpose()?;
     let plain = listen.http.map(|address| listener(address, None)).transpose()?;
     let admin = match inherited.take(listen.admin) {
         Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
@@ -133,17 +133,17 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     };
     let admin = admin.and_then(TcpListener::into_std).map_err(taken(listen.admin))?;
     let mut sockets = vec![(listen.admin, OwnedFd::from(admin.try_clone().map_err(taken(listen.admin))?))];
-    for listener in std::iter::once(&tls).chain(&plain) {
+    for listener in tls.iter().chain(&plain) {
         sockets.push((listener.address(), listener.copy().map_err(taken(listener.address()))?));
     }
     let admin = TcpListener::from_std(admin).map_err(taken(listen.admin))?;
 
     for host in gateway::hosts_without_certificate(&catalogue.config) {
-        let authority = catalogue.config.folder.join(LocalAuthority::CERTIFICATE);
+        let authority = catalogue.config.state_dir.join(LocalAuthority::CERTIFICATE);
         tracing::warn!(host, authority = %authority.display(), "no [[tls]] names this host: it gets a certificate of the local authority, which browsers do not trust");
     }
     tracing::info!(
-        https = %tls.address(),
+        https = tls.as_ref().map(|listener| tracing::field::display(listener.address())),
         http = plain.as_ref().map(|listener| tracing::field::display(listener.address())),
         admin = admin.local_addr().ok().map(tracing::field::display),
         public_url = %catalogue.config.public_url,
@@ -156,7 +156,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     let (quiet, silence) = watch::channel(false);
     let (mut listeners, mut others) = (JoinSet::new(), JoinSet::new());
     listeners.spawn(admin::serve(admin, app.pool.clone(), ended.clone()));
-    for listener in std::iter::once(tls).chain(plain) {
+    for listener in tls.into_iter().chain(plain) {
         listeners.spawn(gateway::serve(listener, app.gateway.clone(), ended.clone()));
     }
     others.spawn(housekeeping::keep(app.clone(), silence));

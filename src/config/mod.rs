@@ -63,8 +63,10 @@ use toml::de::DeTable;
 /// Everything the file says, with defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the file: relative paths start here, and so does `certs/`.
+    /// The folder of the file, where relative paths start.
     pub folder: PathBuf,
+    /// The folder of what Narthex writes beside its store: `certs/` and `narthex.sock`.
+    pub state_dir: PathBuf,
     /// Where people reach the sign-in pages, and the issuer of assertions.
     pub public_url: PublicUrl,
     /// The AWS region that pool ids and ARNs carry.
@@ -181,7 +183,8 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let listen = Listen::read(table.get("listen"));
     let tables = |key, name: &str| table.get(key).map(|item| item.tables(name)).unwrap_or_default();
     let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
-    let store = StoreSettings::read(table.get("store"), folder);
+    let state_dir = table.get("state_dir").and_then(|item| item.string()).map(|path| folder.join(path));
+    let store = StoreSettings::read(table.get("store"), folder, state_dir.as_deref().unwrap_or(folder));
     let session = SessionLimits::read(table.get("session"));
     let roles = unique(tables("role", "[[role]]"), Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
@@ -293,6 +296,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     table.finish();
     Some(Config {
         folder: folder.to_owned(),
+        state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
         public_url: public_url?,
         region: region.unwrap_or_else(|| "us-east-1".into()),
         account_id: account_id.unwrap_or_else(|| "123456789012".into()),
