@@ -6,6 +6,7 @@ mod app_client;
 mod client;
 mod demands;
 mod email;
+mod external;
 mod files;
 mod header_template;
 mod identity_pool;
@@ -56,7 +57,6 @@ pub use user_pool::{Group, UserPool};
 
 use crate::base::read_text;
 use reader::{Source, Table};
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -149,8 +149,7 @@ impl Config {
         folder: &Path,
         environment: Environment<'_>,
     ) -> Result<Self, Mistakes> {
-        let source =
-            Source { text, folder, environment, files: RefCell::default(), mistakes: RefCell::default() };
+        let source = Source::new(text, folder, environment);
         let (document, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
             source.wrong(error.span().unwrap_or(0..0), error.message(), "correct the TOML here");
@@ -204,10 +203,13 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         }
         Some(provider)
     };
-    let mut providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
+    // One that cannot be read has its mistake already: that nobody could sign in is no other.
+    let (provider_tables, issuer_tables) = (tables("provider", "[[provider]]"), tables("issuer", "[[issuer]]"));
+    let (has_provider, has_issuer) = (!provider_tables.is_empty(), !issuer_tables.is_empty());
+    let mut providers = unique(provider_tables, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
-    let issuers = unique(tables("issuer", "[[issuer]]"), TrustedIssuer::read, |issuer| {
+    let issuers = unique(issuer_tables, TrustedIssuer::read, |issuer| {
         (issuer.url.clone(), format!("two issuers are {}", issuer.url))
     });
     for issuer in &issuers {
@@ -280,13 +282,13 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
             pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
         };
         let open = route.access == Access::Public || identity_pools.iter().any(guests);
-        if route.bearer && issuers.is_empty() && !user_pool.issues_access_tokens() {
+        if route.bearer && !has_issuer && !user_pool.issues_access_tokens() {
             table.wrong(
                 format!("no token could be good for route \"{}\"", route.name),
                 "add an [[issuer]] or a [[user_pool.client]] that may get tokens, or remove `bearer`",
             );
         }
-        if !open && providers.is_empty() && !route.bearer {
+        if !open && !has_provider && !route.bearer {
             table.wrong(
                 format!("nobody could sign in for route \"{}\"", route.name),
                 "add a [[provider]], or give the route access = \"public\"",

@@ -279,7 +279,7 @@ impl SessionLimits {
         if limits.idle > limits.absolute
             && let Some(item) = idle.or(absolute)
         {
-            item.wrong("`idle` is longer than `absolute`", "make `idle` the shorter of the two");
+            item.wrong_together("`idle` is longer than `absolute`", "make `idle` the shorter of the two");
         }
         table.finish();
         limits

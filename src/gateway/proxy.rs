@@ -349,6 +349,12 @@ fn without_empty_piece(body: &mut Option<Bytes>) {
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
 fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
+    let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.behind;
+    if ends_tls && !session.req_header().headers.contains_key(headers::FORWARDED_PROTO) {
+        // A redirect would come back by the same proxy, without end.
+        incoming.refused("the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"");
+        return Failure::bad_request().answer(&incoming.visitor(session)).into();
+    }
     let target =
         incoming::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
     let location = target.and_then(|target| {
