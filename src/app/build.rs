@@ -172,6 +172,8 @@ impl App {
             minter: Minter::new(keys, entropy.clone()),
             attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
+        let log = gateway.open_access_log(&gateway.table().catalogue.config.log);
+        gateway.install_access_log(log.map_err(|error| Fatal::new("the access log", error))?);
         gateway.apply().await;
         Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
     }

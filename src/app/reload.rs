@@ -137,6 +137,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     if !unusable.is_empty() {
         return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")).into());
     }
+    let access_log = app.gateway.open_access_log(&config.log).map_err(|error| error.to_string())?;
     let certificates = Certificates::read(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         format!("the certificates cannot be used: {}", errors.join("; "))
@@ -171,6 +172,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     if config.store != old.config.store {
         tracing::warn!("[store] changed: it takes effect at the next restart");
     }
+    app.gateway.install_access_log(access_log);
     app.pool.current.replace(catalogue);
     // Whom the file lets in may have changed: each session is looked at again.
     app.pool.sessions.hear(&[Change::Everything]);

@@ -87,6 +87,7 @@ impl Serving {
             // Whoever asks again does not want to wait for the last stream.
             () = told_to_stop() => {}
         }
+        app.gateway.close_access_log().await;
         app.pool.sessions.finish_renewals().await;
         self.quiet.send_replace(true);
         while self.others.join_next().await.is_some() {}

@@ -12,6 +12,7 @@ mod header_template;
 mod identity_pool;
 mod introspection;
 mod issuer;
+mod log;
 mod mistake;
 mod oauth2;
 mod oidc;
@@ -38,6 +39,7 @@ pub use identity_pool::{
 };
 pub use introspection::Introspection;
 pub use issuer::{KeySource, TokenType, TrustedIssuer};
+pub use log::{AccessLogFormat, AccessLogSettings};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
@@ -79,6 +81,8 @@ pub struct Config {
     pub tls: Vec<TlsCertificate>,
     /// Where state is kept.
     pub store: StoreSettings,
+    /// The access log.
+    pub log: AccessLogSettings,
     /// How long a session lives.
     pub session: SessionLimits,
     /// The directory.
@@ -184,6 +188,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
     let state_dir = table.get("state_dir").and_then(|item| item.string()).map(|path| folder.join(path));
     let store = StoreSettings::read(table.get("store"), folder, state_dir.as_deref().unwrap_or(folder));
+    let log = AccessLogSettings::read(table.get("log"), folder);
     let session = SessionLimits::read(table.get("session"));
     let roles = unique(tables("role", "[[role]]"), Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
@@ -305,6 +310,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         listen,
         tls,
         store,
+        log,
         session,
         user_pool,
         roles,
