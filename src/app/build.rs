@@ -35,6 +35,9 @@ const REVOCATION_EVERY: Duration = Duration::from_millis(20);
 /// How many SAML messages of one address are verified or wait for it at the same time.
 const SAML_MESSAGES: u32 = 16;
 
+/// The remedy for a wrong master key.
+pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
+
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
 pub struct Fatal(String);
@@ -110,15 +113,11 @@ impl App {
         let master =
             master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
         let ring = Arc::new(KeyRing::new(&master));
-        let store = Store::open(&config.store.url, ring.clone())
-            .await
-            .map_err(|error| Fatal::new("the store cannot be opened", error))?;
+        let store =
+            Store::open(&config.store.url, ring.clone()).await.map_err(|error| Fatal(error.to_string()))?;
         let failed = |error: crate::store::StoreError| Fatal::new("the store", error);
         store.check_master_key(&*entropy).await.map_err(failed)?.map_err(|error| {
-            Fatal::new(
-                "the store's secrets do not open",
-                format!("{error}\n  mend: start with the master key that this store was made with"),
-            )
+            Fatal::new("cannot decrypt the database", format!("wrong master key ({error})\n  {WRONG_KEY}"))
         })?;
         let catalogue = Catalogue::build(config, &store, &*entropy, 1)
             .await

@@ -9,7 +9,6 @@ use crate::config::{self, Access, Config, Kind, Route, TlsCertificate};
 use crate::gateway::{self, LoadedCertificate, hosts_without_certificate};
 use crate::provider::saml::{Own, OwnKey};
 use crate::provider::{self, IntrospectionError, IssuerKeys, Outbound};
-use crate::store::StoreError;
 use std::path::Path;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
@@ -46,8 +45,11 @@ impl Report {
 pub async fn check(file: &Path) -> Result<(), Fatal> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     // A deployment that was never started has no store, or one without tables.
-    let looked = async { at_rest::ids(&config, at_rest::store(&config).await?.as_ref()).await };
-    let (ids, unreachable) = match looked.await {
+    let looked = match at_rest::store(&config).await {
+        Ok(store) => at_rest::ids(&config, store.as_ref()).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let (ids, unreachable) = match looked {
         Ok(ids) => (ids, None),
         Err(error) => (Ids::unknown(&config), Some(error)),
     };
@@ -111,7 +113,7 @@ fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
 }
 
 /// What programs that get tokens need to know.
-fn programs(catalogue: &Catalogue, unreachable: Option<&StoreError>) {
+fn programs(catalogue: &Catalogue, unreachable: Option<&String>) {
     if catalogue.config.user_pool.clients.is_empty() {
         return;
     }

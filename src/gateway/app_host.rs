@@ -422,7 +422,19 @@ async fn sign_out(
         _ => false,
     };
     let mut ended = None;
-    if let Some(principal) = gateway.signed_in(session, incoming).await? {
+    let cannot = |error: StoreError| {
+        tracing::error!(request_id = incoming.request_id, %error, "cannot end a session: database error");
+        let again = format!("{origin}/.narthex/sign-out");
+        stop(Failure::sign_out_unavailable().with_action("Try again", again))
+    };
+    let principal = match find(cookies(session), APP_COOKIE) {
+        Some(cookie) => {
+            let sessions = &gateway.pool.sessions;
+            sessions.principal(cookie, scope_of(incoming), incoming.received).await.map_err(cannot)?
+        }
+        None => None,
+    };
+    if let Some(principal) = principal {
         if !own {
             if session.req_header().method == Method::POST {
                 return Err(stop(Failure::bad_request()));
@@ -434,9 +446,7 @@ async fn sign_out(
             };
             return page.answer().map_err(stop);
         }
-        ended = end(gateway, incoming, &principal.session().id)
-            .await
-            .map_err(|e| unavailable(&incoming.visitor(session), &e))?;
+        ended = end(gateway, incoming, &principal.session().id).await.map_err(cannot)?;
     }
     let host = incoming.host.as_str();
     let next = oauth::after_sign_out(&gateway.pool, ended.as_ref(), host).await.map_err(stop)?;

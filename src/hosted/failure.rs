@@ -174,6 +174,12 @@ const UNAVAILABLE: Row = (
     "Sign-in is not possible right now",
     "Wait a moment and try again.",
 );
+const SIGN_OUT_UNAVAILABLE: Row = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "sign_out_unavailable",
+    "Sign-out is not possible right now",
+    "You are still signed in. Wait a moment and try again, or close the browser.",
+);
 const INTERNAL: Row = (
     StatusCode::INTERNAL_SERVER_ERROR,
     "internal",
@@ -236,6 +242,8 @@ failures! {
     upstream_down = UPSTREAM_DOWN;
     /// The store does not answer.
     unavailable = UNAVAILABLE;
+    /// The store does not answer, so that no session can be ended.
+    sign_out_unavailable = SIGN_OUT_UNAVAILABLE;
     /// A fault of ours.
     internal = INTERNAL;
 }

@@ -139,9 +139,19 @@ impl axum::response::IntoResponse for Reply {
 
 /// The principal whose pool cookie the request carries.
 async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
+    principal(pool, info).await.map_err(|error| unavailable(info, &error))
+}
+
+async fn principal(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, StoreError> {
     let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    let principal = pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await;
-    principal.map_err(|error| unavailable(info, &error))
+    pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await
+}
+
+/// The same where a session was to be ended: it goes on, and the person must know.
+fn cannot_sign_out(pool: &Pool, info: &RequestInfo, error: &StoreError) -> Failure {
+    tracing::error!(request_id = info.request_id, %error, "cannot end a session: database error");
+    let again = pool.current.load().config.public_url.join("/logout");
+    Failure::sign_out_unavailable().with_action("Try again", again)
 }
 
 fn unavailable(info: &RequestInfo, error: &StoreError) -> Failure {

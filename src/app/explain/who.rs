@@ -13,7 +13,7 @@ use crate::identity::{Groups, Person};
 use crate::jose::{NumericDate, authenticated_at};
 use crate::model::{ProviderTokens, Session, TokenClaims, User};
 use crate::provider::{ExternalIdentity, tell_verified};
-use crate::store::{Store, StoreError};
+use crate::store::{OpenStoreError, Store, StoreError};
 use crate::token::{SKEW, scopes};
 
 use serde_json::{Map, Value};
@@ -82,7 +82,7 @@ impl Scene {
         let wrong = |why: String| Fatal::new("narthex explain", why);
         let (claims, own) = match &named {
             Named::User(who) => {
-                let store = at_rest::store(&config).await.map_err(failed)?;
+                let store = at_rest::store(&config).await.map_err(unopened)?;
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
@@ -93,7 +93,7 @@ impl Scene {
                 (Some(claims), own)
             }
         };
-        let store = at_rest::store(&config).await.map_err(failed)?;
+        let store = at_rest::store(&config).await.map_err(unopened)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
@@ -196,6 +196,10 @@ impl Scene {
         let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
         self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
     }
+}
+
+fn unopened(error: OpenStoreError) -> Fatal {
+    Fatal::new("narthex explain", error)
 }
 
 fn failed(error: StoreError) -> Fatal {
