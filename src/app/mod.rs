@@ -14,6 +14,7 @@ mod load;
 mod log_writer;
 mod master_key;
 mod nodes;
+mod notify;
 mod reload;
 mod run;
 mod telemetry;

@@ -2,6 +2,7 @@
 
 use super::build::App;
 use super::lint::lint;
+use super::notify;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, FileState, Files};
@@ -97,11 +98,18 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             continue;
         }
         let files = watched.changed();
+        // Of a reload that it asked for by a signal, systemd waits for the end.
+        if asked {
+            notify::reloading();
+        }
         let (runtime, with, path, changed) = (Handle::current(), app.clone(), file.clone(), files.clone());
         let reloaded = tokio::select! {
             done = spawn_blocking(move || runtime.block_on(reload(&with, &path, &changed))) => done,
             _ = shutdown.changed() => return,
         };
+        if asked {
+            notify::ready();
+        }
         match reloaded.unwrap_or_else(|error| Err(NotReloaded::Wrong(error.to_string()))) {
             Ok(named) => {
                 watched = Watched::new(named, false);

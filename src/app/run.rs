@@ -2,7 +2,7 @@
 
 use super::build::{App, Fatal};
 use super::handover::{self, Inherited};
-use super::{admin, demo, housekeeping, reload, telemetry};
+use super::{admin, demo, housekeeping, notify, reload, telemetry};
 use crate::config::Config;
 use crate::gateway::{self, Ending, LocalAuthority};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -38,9 +38,14 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
     let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>().map_err(|e| Fatal::new("listeners", e))?;
+    notify::ready();
+    tokio::spawn(notify::watchdog());
     tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
     let ending = tokio::select! {
-        () = told_to_stop() => Ending::Stop,
+        () = told_to_stop() => {
+            notify::stopping();
+            Ending::Stop
+        }
         () = handover::offer(&folder, sockets) => Ending::HandOver,
     };
     serving.end(&app, ending).await;
