@@ -106,10 +106,6 @@ impl App {
         let jumps = JumpDetector::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         make_state_dir(&config.state_dir)?;
-        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Fatal::new("the certificates cannot be used", lines.join("\n  "))
-        })?;
         let master =
             master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
         let ring = Arc::new(KeyRing::new(&master));
@@ -118,6 +114,10 @@ impl App {
         let failed = |error: crate::store::StoreError| Fatal::new("the store", error);
         store.check_master_key(&*entropy).await.map_err(failed)?.map_err(|error| {
             Fatal::new("cannot decrypt the database", format!("wrong master key ({error})\n  {WRONG_KEY}"))
+        })?;
+        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Fatal::new("the certificates cannot be used", lines.join("\n  "))
         })?;
         let catalogue = Catalogue::build(config, &store, &*entropy, 1)
             .await

@@ -31,6 +31,11 @@ fn place(folder: &Path) -> PathBuf {
     folder.join("narthex.sock")
 }
 
+/// Whether a process serves with this state.
+pub fn is_running(folder: &Path) -> bool {
+    UnixStream::connect(place(folder)).is_ok()
+}
+
 /// Sockets that the running process handed over.
 #[derive(Default)]
 pub struct Inherited {

@@ -2,6 +2,7 @@
 
 use super::build::{App, Fatal};
 use super::handover::{self, Inherited};
+use super::output::say;
 use super::{admin, demo, housekeeping, notify, reload, telemetry};
 use crate::config::Config;
 use crate::gateway::{self, Ending, LocalAuthority};
@@ -62,7 +63,7 @@ pub async fn serve_demo(port: u16) -> Result<(), Fatal> {
     let app = Arc::new(App::build(demo.config()?).await?);
     demo.show_to(&app.pool);
     let serving = start(&app, &mut Inherited::default()).await?;
-    println!("{}", demo.banner());
+    say!("{}", demo.banner());
     told_to_stop().await;
     serving.end(&app, Ending::Stop).await;
     Ok(())

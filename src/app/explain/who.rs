@@ -32,6 +32,8 @@ pub enum Named {
     User(String),
     /// Whoever a provider says this of: a JSON object.
     Claims(PathBuf),
+    /// The same, said in the case itself.
+    Described(Map<String, Value>),
     /// Whoever a token speaks for: a provider's id token, or an assertion of ours. `-` is standard input.
     Token(PathBuf),
     /// Nobody.
@@ -86,6 +88,7 @@ impl Scene {
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
+            Named::Described(claims) => (Some(claims.clone()), false),
             Named::Claims(file) => (Some(object(&read(file).map_err(wrong)?).map_err(wrong)?), false),
             Named::Token(file) => {
                 let claims = payload(read(file).map_err(wrong)?.trim()).map_err(wrong)?;
