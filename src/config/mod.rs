@@ -209,7 +209,8 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         Some(provider)
     };
     // One that cannot be read has its mistake already: that nobody could sign in is no other.
-    let (provider_tables, issuer_tables) = (tables("provider", "[[provider]]"), tables("issuer", "[[issuer]]"));
+    let (provider_tables, issuer_tables) =
+        (tables("provider", "[[provider]]"), tables("issuer", "[[issuer]]"));
     let (has_provider, has_issuer) = (!provider_tables.is_empty(), !issuer_tables.is_empty());
     let mut providers = unique(provider_tables, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))

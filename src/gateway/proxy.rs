@@ -112,7 +112,8 @@ impl Door {
     fn unread(&self, session: &Session) -> Box<Record> {
         let mut record = Box::new(Record::of_head(session.req_header()));
         record.time = Some(self.gateway.pool.clock.now());
-        record.client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        record.client =
+            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let id = session.response_written().and_then(|response| response.headers.get(hosted::REQUEST_ID));
         record.request_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         record
@@ -335,7 +336,8 @@ impl ProxyHttp for Door {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         metrics::answered(ctx.is_some(), status);
         let (begun, route) = outer::begun_and_route();
-        let duration = begun.map(|begun| self.gateway.pool.clock.monotonic().since(begun)).unwrap_or_default();
+        let duration =
+            begun.map(|begun| self.gateway.pool.clock.monotonic().since(begun)).unwrap_or_default();
         if let Some(entry) = &route {
             entry.metrics.observe(&session.req_header().method, status, duration);
         }
@@ -374,7 +376,9 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.behind;
     if ends_tls && !session.req_header().headers.contains_key(headers::FORWARDED_PROTO) {
         // A redirect would come back by the same proxy, without end.
-        incoming.refused("the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"");
+        incoming.refused(
+            "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"",
+        );
         return Failure::bad_request().answer(&incoming.visitor(session)).into();
     }
     let target =

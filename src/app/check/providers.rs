@@ -7,7 +7,9 @@ use crate::broker::callback_of;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Speaks};
 use crate::provider::saml::{Own, OwnKey};
-use crate::provider::{self, Callback, IntrospectionError, IssuerKeys, Outbound, Pending, Provider, ProviderError};
+use crate::provider::{
+    self, Callback, IntrospectionError, IssuerKeys, Outbound, Pending, Provider, ProviderError,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
