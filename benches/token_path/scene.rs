@@ -80,6 +80,9 @@ impl Scene {
     pub fn instructions(&self, report: &mut String) {
         let told = Told { name: "narthex, a session", route: "", tables: String::new(), program: None };
         let signed_in = narthex(&told, self.load.upstream(), &self.issuer, people(SESSIONS));
+        let log = "[log]\naccess = \"json\"\naccess_file = \"access.log\"\n".to_owned();
+        let told = Told { name: "narthex, a session, with the access log", tables: log, ..told };
+        let logged = narthex(&told, self.load.upstream(), &self.issuer, people(SESSIONS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
         let with_tokens = self.tokens(0, TOKENS);
         let token = self.narthex("narthex, a token, under policy", |_, _| with_tokens.clone());
@@ -102,6 +105,7 @@ impl Scene {
             ("narthex, a token, under policy, over TLS", 7, &token, http1),
             ("bare pingora, a token, by HTTP/2", 9, &beside_token, http2),
             ("narthex, a token, under policy, by HTTP/2", 9, &token, http2),
+            ("narthex, a session, with the access log", 0, &logged, plain),
         ];
         writeln!(report, "\nCounted by callgrind, in user space.\n").unwrap();
         writeln!(report, "| | instructions | to bare pingora with the same requests |\n|---|---|---|")
@@ -113,6 +117,14 @@ impl Scene {
             let (count, beside) = (counted[counted.len() - 1], counted[beside]);
             writeln!(report, "| {name} | {count} | {:.3} |", count as f64 / beside as f64).unwrap();
         }
+        // The second row is the same without.
+        let cost = counted[counted.len() - 1] as f64 / counted[1] as f64 - 1.0;
+        writeln!(
+            report,
+            "\nThe access log costs {:.1} % of the instructions of a session's request.",
+            100.0 * cost
+        )
+        .unwrap();
     }
 
     /// What is looked at first after each change: a known token and a session beside bare pingora, with TLS and without, or

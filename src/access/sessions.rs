@@ -62,6 +62,12 @@ impl SignedIn {
         &self.0.session
     }
 
+    /// When the session was last used, as far as this node knows.
+    pub fn last_seen(&self, now: Moment) -> Timestamp {
+        let last_seen = MonotonicTime::from_millis(self.0.last_seen.load(Ordering::Relaxed));
+        now.wall.minus(now.monotonic.since(last_seen))
+    }
+
     /// The access token that the provider granted, while it counts.
     pub fn access_token(&self, now: Timestamp) -> Option<&Secret> {
         self.tokens().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)

@@ -4,11 +4,11 @@ use super::build::Fatal;
 use crate::base::{KeyRing, MasterKey, SystemEntropy};
 use crate::catalogue::{Catalogue, Ids};
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use crate::store::{OpenStoreError, Store, StoreError};
 use std::sync::Arc;
 
 /// The store, if there is one yet.
-pub async fn store(config: &Config) -> Result<Option<Store>, StoreError> {
+pub async fn store(config: &Config) -> Result<Option<Store>, OpenStoreError> {
     // Nothing that is looked at so is sealed.
     let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
     Store::look(&config.store.url, ring).await

@@ -15,6 +15,8 @@ use crate::provider::{Outbound, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
 use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How many sign-ins of one address may fail at once: an office behind one address makes mistakes, too.
@@ -32,6 +34,9 @@ const REVOCATION_EVERY: Duration = Duration::from_millis(20);
 
 /// How many SAML messages of one address are verified or wait for it at the same time.
 const SAML_MESSAGES: u32 = 16;
+
+/// The remedy for a wrong master key.
+pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
 
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
@@ -57,6 +62,17 @@ impl fmt::Display for Fatal {
 }
 
 impl std::error::Error for Fatal {}
+
+/// Makes the folder of the state, for its owner alone, where there is none.
+fn make_state_dir(folder: &Path) -> Result<(), Fatal> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+        let help = "help: name a folder that can be made or exists with `state_dir`";
+        Fatal::new("cannot make the folder of the state", format!("`{}`: {error}; {help}", folder.display()))
+    })
+}
 
 /// A deployment, assembled.
 pub struct App {
@@ -89,22 +105,19 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Fatal::new("the certificates cannot be used", lines.join("\n  "))
-        })?;
+        make_state_dir(&config.state_dir)?;
         let master =
             master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
         let ring = Arc::new(KeyRing::new(&master));
-        let store = Store::open(&config.store.url, ring.clone())
-            .await
-            .map_err(|error| Fatal::new("the store cannot be opened", error))?;
+        let store =
+            Store::open(&config.store.url, ring.clone()).await.map_err(|error| Fatal(error.to_string()))?;
         let failed = |error: crate::store::StoreError| Fatal::new("the store", error);
         store.check_master_key(&*entropy).await.map_err(failed)?.map_err(|error| {
-            Fatal::new(
-                "the store's secrets do not open",
-                format!("{error}\n  mend: start with the master key that this store was made with"),
-            )
+            Fatal::new("cannot decrypt the database", format!("wrong master key ({error})\n  {WRONG_KEY}"))
+        })?;
+        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Fatal::new("the certificates cannot be used", lines.join("\n  "))
         })?;
         let catalogue = Catalogue::build(config, &store, &*entropy, 1)
             .await
@@ -158,6 +171,8 @@ impl App {
             minter: Minter::new(keys, entropy.clone()),
             attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
+        let log = gateway.open_access_log(&gateway.table().catalogue.config.log);
+        gateway.install_access_log(log.map_err(|error| Fatal::new("the access log", error))?);
         gateway.apply().await;
         Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
     }

@@ -1,7 +1,8 @@
 //! The command line.
 
-use super::explain::{self, Arguments, Named};
-use super::{check, load, run, users};
+use super::explain::{self, Arguments, Expectation, Named};
+use super::output::complain;
+use super::{cases, check, load, run, users};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,11 +36,22 @@ enum Command {
         #[arg(long, conflicts_with = "demo_port")]
         upgrade: bool,
     },
-    /// Checks the configuration, the certificates and the providers, and prints what to register where
+    /// Checks the configuration, store, listeners, certificates, providers and upstreams, and prints what to register where
     Check {
         /// The configuration
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
+        /// Fails where there are warnings, too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Checks the decisions that a file of cases expects
+    Cases {
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+        /// The cases: a JSON array
+        file: PathBuf,
     },
     /// Tells what becomes of somebody's request, and why: route, role, and each statement
     Explain {
@@ -54,6 +66,9 @@ enum Command {
         /// Tells it as JSON
         #[arg(long)]
         json: bool,
+        /// Fails where the decision is another one
+        #[arg(long, value_name = "DECISION")]
+        expect: Option<Expectation>,
         /// The configuration
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
@@ -145,7 +160,7 @@ pub fn main() -> ExitCode {
         match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("narthex").build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                eprintln!("narthex: no threads could be started: {error}");
+                complain!("narthex: no threads could be started: {error}");
                 return ExitCode::FAILURE;
             }
         };
@@ -158,10 +173,11 @@ pub fn main() -> ExitCode {
                     None => run::serve_demo(demo_port).await,
                 }
             }
-            Command::Check { config } => check::check(&config).await,
-            Command::Explain { who, provider, context, json, config, method, url } => {
-                let who = who.into();
-                explain::explain(Arguments { config, who, provider, context, method, url, json }).await
+            Command::Check { config, strict } => check::check(&config, strict).await,
+            Command::Cases { config, file } => cases::run(&config, &file).await,
+            Command::Explain { who, provider, context, json, expect, config, method, url } => {
+                let arguments = Arguments { who: who.into(), provider, context, method, url };
+                explain::explain(&config, arguments, json, expect).await
             }
             Command::Load(arguments) => load::load(*arguments).await,
             Command::Users(Users::Link { destination, source, config }) => {
@@ -177,7 +193,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            complain!("{error}");
             ExitCode::FAILURE
         }
     }

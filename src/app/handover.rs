@@ -1,7 +1,7 @@
 //! Upgrade without a lost request: a new process takes the listening sockets over from the running one,
 //! which serves what it has begun, and ends.
 //!
-//! The running process listens on `narthex.sock` beside the configuration, for its own user alone. It
+//! The running process listens on `narthex.sock` in `state_dir`, for its own user alone. It
 //! goes on serving until the new one says that it does.
 
 use super::build::Fatal;
@@ -29,6 +29,11 @@ const MOST: usize = 4;
 
 fn place(folder: &Path) -> PathBuf {
     folder.join("narthex.sock")
+}
+
+/// Whether a process serves with this state.
+pub fn is_running(folder: &Path) -> bool {
+    UnixStream::connect(place(folder)).is_ok()
 }
 
 /// Sockets that the running process handed over.

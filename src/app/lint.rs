@@ -152,7 +152,7 @@ fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
 }
 
 /// Whether the claim may be present: any claim where bearer tokens are accepted, else those that providers send.
-fn may_be_told(config: &Config, claim: &str) -> bool {
+pub(super) fn may_be_told(config: &Config, claim: &str) -> bool {
     !config.issuers.is_empty()
         || config.user_pool.issues_access_tokens()
         || matches!(claim, "sub" | "username" | "cognito:username" | "email_verified")

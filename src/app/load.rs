@@ -1,6 +1,7 @@
 //! `narthex load`: what a server bears on its token path.
 
 use super::build::Fatal;
+use super::output::{complain, say};
 use crate::base::{Duration, Secret};
 use crate::load::{self, Claims, Issuer, Mix, Plan, Program, Reach, Source};
 use clap::Args;
@@ -151,13 +152,13 @@ pub async fn load(arguments: Arguments) -> Result<(), Fatal> {
     };
     let report = load::run(&plan, &live).await.map_err(fatal)?;
     match json {
-        true => println!("{}", serde_json::to_string(&report).map_err(fatal)?),
-        false => println!("{report}"),
+        true => say!("{}", serde_json::to_string(&report).map_err(fatal)?),
+        false => say!("{report}"),
     }
     if let Some(file) = file {
         let written = std::fs::write(&file, report.html().map_err(fatal)?);
         written.map_err(|error| fatal(format!("{}: {error}", file.display())))?;
-        eprintln!("narthex: the plots are in {}", file.display());
+        complain!("narthex: the plots are in {}", file.display());
     }
     match report.let_in() {
         0 => Ok(()),

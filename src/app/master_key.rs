@@ -15,6 +15,8 @@ pub enum MasterKeyError {
     Malformed(PathBuf),
     /// Others may read the key file.
     Exposed(PathBuf),
+    /// The database is there, and its key file is not.
+    Missing { file: PathBuf, database: PathBuf },
     /// The key file can be neither read nor made.
     File(PathBuf, std::io::Error),
 }
@@ -31,20 +33,53 @@ impl std::fmt::Display for MasterKeyError {
             Self::Exposed(file) => {
                 write!(f, "others may read {0}\n  mend: chmod 600 {0}", file.display())
             }
-            Self::File(file, error) => write!(f, "the master key's file {}: {error}", file.display()),
+            Self::Missing { file, database } => write!(
+                f,
+                "the database `{}` exists, and the file of its master key `{}` does not\n  help: restore the file from a \
+                 backup, or give the key with `master_key` in [store]; a new key could not decrypt what the database holds",
+                database.display(),
+                file.display()
+            ),
+            Self::File(file, error) => write!(
+                f,
+                "cannot read or make the file `{}`: {error}\n  help: let the user that Narthex runs as read and write it and \
+                 its folder",
+                file.display()
+            ),
         }
     }
 }
 
 impl std::error::Error for MasterKeyError {}
 
-/// The master key that `settings` speak of; with SQLite one is made where there is none.
+/// The master key that `settings` speak of; with SQLite one is made for a new database.
 ///
 /// # Errors
 /// Where there is none to be had.
 pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey, MasterKeyError> {
+    match look(settings)? {
+        Found::Key(key) => Ok(key),
+        Found::NotMade(file) => {
+            let key = MasterKey::random(entropy);
+            write(&file, &key.text()).map_err(|error| MasterKeyError::File(file, error))?;
+            Ok(key)
+        }
+    }
+}
+
+/// The master key, or the file that it would be made in.
+pub enum Found {
+    Key(MasterKey),
+    NotMade(PathBuf),
+}
+
+/// The same without making one.
+///
+/// # Errors
+/// As [`open`] has them.
+pub fn look(settings: &StoreSettings) -> Result<Found, MasterKeyError> {
     if let Some(secret) = &settings.master_key {
-        return MasterKey::parse(secret.expose()).ok_or(MasterKeyError::NotSet);
+        return MasterKey::parse(secret.expose()).map(Found::Key).ok_or(MasterKeyError::NotSet);
     }
     let StoreUrl::Sqlite(database) = &settings.url else { return Err(MasterKeyError::NotSet) };
     let mut file = database.clone().into_os_string();
@@ -59,12 +94,16 @@ pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey
             if mode & 0o077 != 0 {
                 return Err(MasterKeyError::Exposed(file));
             }
-            MasterKey::parse(&text).ok_or(MasterKeyError::Malformed(file))
+            MasterKey::parse(text.trim_end()).map(Found::Key).ok_or(MasterKeyError::Malformed(file))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = MasterKey::random(entropy);
-            write(&file, &key.text()).map_err(|error| MasterKeyError::File(file, error))?;
-            Ok(key)
+            // An empty file is no database yet, such as one that was made for its permissions.
+            match std::fs::metadata(database) {
+                Ok(metadata) if metadata.len() > 0 => {
+                    Err(MasterKeyError::Missing { file, database: database.clone() })
+                }
+                _ => Ok(Found::NotMade(file)),
+            }
         }
         Err(error) => Err(MasterKeyError::File(file, error)),
     }

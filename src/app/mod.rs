@@ -3,6 +3,7 @@
 mod admin;
 mod at_rest;
 mod build;
+mod cases;
 mod check;
 mod commands;
 mod demo;
@@ -14,6 +15,8 @@ mod load;
 mod log_writer;
 mod master_key;
 mod nodes;
+mod notify;
+mod output;
 mod reload;
 mod run;
 mod telemetry;

@@ -30,7 +30,8 @@ impl Presence {
     /// This node.
     pub fn new(app: &App) -> Self {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let address = app.pool.current.load().config.listen.https;
+        let address = app.pool.current.load().config.listen.serving();
+        let address = address.map_or_else(String::new, |address| address.to_string());
         let name = format!("{} {address}", machine.trim());
         Self {
             id: uuid(&*app.entropy),

@@ -2,6 +2,7 @@
 
 use super::build::App;
 use super::lint::lint;
+use super::notify;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, FileState, Files};
@@ -97,11 +98,18 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             continue;
         }
         let files = watched.changed();
+        // Of a reload that it asked for by a signal, systemd waits for the end.
+        if asked {
+            notify::reloading();
+        }
         let (runtime, with, path, changed) = (Handle::current(), app.clone(), file.clone(), files.clone());
         let reloaded = tokio::select! {
             done = spawn_blocking(move || runtime.block_on(reload(&with, &path, &changed))) => done,
             _ = shutdown.changed() => return,
         };
+        if asked {
+            notify::ready();
+        }
         match reloaded.unwrap_or_else(|error| Err(NotReloaded::Wrong(error.to_string()))) {
             Ok(named) => {
                 watched = Watched::new(named, false);
@@ -137,6 +145,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     if !unusable.is_empty() {
         return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")).into());
     }
+    let access_log = app.gateway.open_access_log(&config.log).map_err(|error| error.to_string())?;
     let certificates = Certificates::read(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         format!("the certificates cannot be used: {}", errors.join("; "))
@@ -165,9 +174,13 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
     {
         tracing::warn!("[listen] changed: its addresses take effect at the next restart");
     }
+    if config.state_dir != old.config.state_dir {
+        tracing::warn!("`state_dir` changed: `narthex.sock` moves there at the next restart");
+    }
     if config.store != old.config.store {
         tracing::warn!("[store] changed: it takes effect at the next restart");
     }
+    app.gateway.install_access_log(access_log);
     app.pool.current.replace(catalogue);
     // Whom the file lets in may have changed: each session is looked at again.
     app.pool.sessions.hear(&[Change::Everything]);

@@ -2,7 +2,8 @@
 
 use super::build::{App, Fatal};
 use super::handover::{self, Inherited};
-use super::{admin, demo, housekeeping, reload, telemetry};
+use super::output::say;
+use super::{admin, demo, housekeeping, notify, reload, telemetry};
 use crate::config::Config;
 use crate::gateway::{self, Ending, LocalAuthority};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -26,7 +27,7 @@ const SPARE_FILES: u64 = 256;
 pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     telemetry::start();
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
-    let folder = config.folder.clone();
+    let folder = config.state_dir.clone();
     let app = Arc::new(App::build(config).await?);
     let mut inherited = match upgrade {
         true => handover::take_over(&folder).await?,
@@ -38,9 +39,14 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
     let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>().map_err(|e| Fatal::new("listeners", e))?;
+    notify::ready();
+    tokio::spawn(notify::watchdog());
     tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
     let ending = tokio::select! {
-        () = told_to_stop() => Ending::Stop,
+        () = told_to_stop() => {
+            notify::stopping();
+            Ending::Stop
+        }
         () = handover::offer(&folder, sockets) => Ending::HandOver,
     };
     serving.end(&app, ending).await;
@@ -57,7 +63,7 @@ pub async fn serve_demo(port: u16) -> Result<(), Fatal> {
     let app = Arc::new(App::build(demo.config()?).await?);
     demo.show_to(&app.pool);
     let serving = start(&app, &mut Inherited::default()).await?;
-    println!("{}", demo.banner());
+    say!("{}", demo.banner());
     told_to_stop().await;
     serving.end(&app, Ending::Stop).await;
     Ok(())
@@ -87,6 +93,7 @@ impl Serving {
             // Whoever asks again does not want to wait for the last stream.
             () = told_to_stop() => {}
         }
+        app.gateway.close_access_log().await;
         app.pool.sessions.finish_renewals().await;
         self.quiet.send_replace(true);
         while self.others.join_next().await.is_some() {}
@@ -125,7 +132,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
         Some(socket) => gateway::Listener::inherit(socket, tls).map_err(taken(address)),
         None => gateway::Listener::bind(address, tls).map_err(taken(address)),
     };
-    let tls = listener(listen.https, Some(config))?;
+    let tls = listen.https.map(|address| listener(address, Some(config))).transpose()?;
     let plain = listen.http.map(|address| listener(address, None)).transpose()?;
     let admin = match inherited.take(listen.admin) {
         Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
@@ -133,17 +140,17 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     };
     let admin = admin.and_then(TcpListener::into_std).map_err(taken(listen.admin))?;
     let mut sockets = vec![(listen.admin, OwnedFd::from(admin.try_clone().map_err(taken(listen.admin))?))];
-    for listener in std::iter::once(&tls).chain(&plain) {
+    for listener in tls.iter().chain(&plain) {
         sockets.push((listener.address(), listener.copy().map_err(taken(listener.address()))?));
     }
     let admin = TcpListener::from_std(admin).map_err(taken(listen.admin))?;
 
     for host in gateway::hosts_without_certificate(&catalogue.config) {
-        let authority = catalogue.config.folder.join(LocalAuthority::CERTIFICATE);
+        let authority = catalogue.config.state_dir.join(LocalAuthority::CERTIFICATE);
         tracing::warn!(host, authority = %authority.display(), "no [[tls]] names this host: it gets a certificate of the local authority, which browsers do not trust");
     }
     tracing::info!(
-        https = %tls.address(),
+        https = tls.as_ref().map(|listener| tracing::field::display(listener.address())),
         http = plain.as_ref().map(|listener| tracing::field::display(listener.address())),
         admin = admin.local_addr().ok().map(tracing::field::display),
         public_url = %catalogue.config.public_url,
@@ -156,7 +163,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     let (quiet, silence) = watch::channel(false);
     let (mut listeners, mut others) = (JoinSet::new(), JoinSet::new());
     listeners.spawn(admin::serve(admin, app.pool.clone(), ended.clone()));
-    for listener in std::iter::once(tls).chain(plain) {
+    for listener in tls.into_iter().chain(plain) {
         listeners.spawn(gateway::serve(listener, app.gateway.clone(), ended.clone()));
     }
     others.spawn(housekeeping::keep(app.clone(), silence));

@@ -23,7 +23,8 @@ pub fn start() {
         let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });
-    let lines = tracing_subscriber::fmt::layer().with_writer(log_writer::stderr);
+    // Where nobody reads the log, there is nobody to report that to.
+    let lines = tracing_subscriber::fmt::layer().with_writer(log_writer::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(chosen).with(discreet);
     // A second start, in tests, finds the first one's subscriber and leaves it.
     drop(match std::io::stderr().is_terminal() {

@@ -2,6 +2,7 @@
 
 use super::build::Fatal;
 use super::master_key;
+use super::output::say;
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::config::Config;
 use crate::directory::{self, LinkError};
@@ -42,7 +43,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
         return Err(Fatal::new("narthex users sign-out", nobody(who)));
     }
     for (user, sessions) in ended {
-        println!("{}: {sessions} session(s) ended", user.username);
+        say!("{}: {sessions} session(s) ended", user.username);
     }
     Ok(())
 }
@@ -75,7 +76,7 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fa
     store.close().await;
     let (user, gone) = linked.map_err(|why| Fatal::new(COMMAND, why))?;
     told(&user);
-    println!("{gone}: is gone");
+    say!("{gone}: is gone");
     Ok(())
 }
 
@@ -152,13 +153,12 @@ fn words(error: &LinkError) -> String {
 
 fn told(user: &User) {
     let accounts: Vec<_> = user.identities.iter().map(|identity| identity.provider.as_str()).collect();
-    println!("{}: signs in by {}", user.username, accounts.join(", "));
+    say!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
 async fn open(config: &Config) -> Result<Store, Fatal> {
     let master =
         master_key::open(&config.store, &SystemEntropy).map_err(|e| Fatal::new("the master key", e))?;
-    Store::open(&config.store.url, Arc::new(KeyRing::new(&master)))
-        .await
-        .map_err(|error| Fatal::new("the store cannot be opened", error))
+    let store = Store::open(&config.store.url, Arc::new(KeyRing::new(&master))).await;
+    store.map_err(|error| Fatal::new("narthex users", error))
 }

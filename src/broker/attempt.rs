@@ -2,7 +2,7 @@
 //! minutes. The server keeps nothing, so that anonymous visitors write nothing, and parallel tabs
 //! have an attempt each.
 
-use crate::base::{Clock, Duration, Entropy, KeyRing, Purpose, Timestamp, b64, unb64};
+use crate::base::{Clock, Duration, Entropy, KeyRing, Purpose, Timestamp, b64, sha256, unb64};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -10,6 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long an attempt may take.
 pub const LIFETIME: Duration = Duration::from_secs(600);
+/// How long a browser keeps the cookie of an attempt. Once the attempt has expired it only shows where the person wanted
+/// to go.
+pub const COOKIE_LIFETIME: Duration = Duration::from_secs(86400);
+/// How many bytes of an id name the host that the person wanted to reach.
+const TAG: usize = 3;
 
 /// Seals and opens attempts.
 #[derive(Clone)]
@@ -31,18 +36,26 @@ impl Attempts {
         Self { ring, clock, entropy }
     }
 
-    /// A new id: 48 bits of time, so that a browser's oldest attempt can be told, and 144 random
-    /// bits, since it serves as the `state` too. 32 base64url characters.
-    pub fn new_id(&self) -> String {
-        let mut id = [0; 24];
+    /// A new id: 48 bits of time, so that a browser's oldest attempt can be told, 144 random bits, since it serves as the
+    /// `state` too, and a tag of the host that the person wants to reach. 36 base64url characters.
+    pub fn new_id(&self, host: &str) -> String {
+        let mut id = [0; 24 + TAG];
         id[..6].copy_from_slice(&self.clock.now().millis().to_be_bytes()[2..]);
-        self.entropy.fill(&mut id[6..]);
+        self.entropy.fill(&mut id[6..24]);
+        id[24..].copy_from_slice(&tag(host));
         b64(id)
+    }
+
+    /// Returns whether the attempt of this id was begun for `host`. The tag is short and not authenticated: it chooses among
+    /// the hosts of the configuration, and proves nothing.
+    pub fn is_for(id: &str, host: &str) -> bool {
+        unb64(id).is_some_and(|id| id.get(24..) == Some(&tag(host)[..]))
     }
 
     /// When the attempt of this id was begun; `None` where it is no id.
     pub fn begun_at(id: &str) -> Option<Timestamp> {
-        let id: [u8; 24] = unb64(id)?.try_into().ok()?;
+        // An earlier version made ids without a tag.
+        let id = unb64(id).filter(|id| matches!(id.len(), 24 | 27))?;
         let mut millis = [0; 8];
         millis[2..].copy_from_slice(&id[..6]);
         Some(Timestamp::from_millis(i64::from_be_bytes(millis)))
@@ -57,10 +70,25 @@ impl Attempts {
 
     /// Opens what was sealed for the same place and id, unless it is over.
     pub fn open<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
-        let plain = self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
-        let envelope: Envelope<T> = serde_json::from_slice(&plain).ok()?;
+        let envelope = self.envelope(place, id, sealed)?;
         (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
     }
+
+    /// Opens what was sealed for the same place and id, whatever its age. An expired attempt signs nobody in: it is good
+    /// for the way back to where the person wanted to go, and for nothing else.
+    pub fn open_expired<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
+        self.envelope(place, id, sealed).map(|envelope| envelope.content)
+    }
+
+    fn envelope<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<Envelope<T>> {
+        let plain = self.ring.open(Purpose::LoginAttempt, &format!("{place} {id}"), &unb64(sealed)?).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+}
+
+fn tag(host: &str) -> [u8; TAG] {
+    let digest = sha256(host);
+    [digest[0], digest[1], digest[2]]
 }
 
 /// The attempts whose responses are being processed on this node.
@@ -103,14 +131,18 @@ mod tests {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
         let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
         let attempts = Attempts::new(ring, clock.clone(), Arc::new(SystemEntropy));
-        let id = attempts.new_id();
+        let id = attempts.new_id("app.example.com");
+        assert!(Attempts::is_for(&id, "app.example.com") && !Attempts::is_for(&id, "other.example.com"));
         let sealed = attempts.seal("here", &id, &"content".to_owned());
         let open = |place: &str, id: &str| attempts.open::<String>(place, id, &sealed);
         assert_eq!(open("here", &id).as_deref(), Some("content"));
         assert_eq!(open("there", &id), None);
-        assert_eq!(open("here", &attempts.new_id()), None);
+        assert_eq!(open("here", &attempts.new_id("app.example.com")), None);
         assert_eq!(Attempts::begun_at(&id), Some(clock.now()));
         clock.advance(LIFETIME);
         assert_eq!(open("here", &id), None);
+        let expired = |place: &str, id: &str| attempts.open_expired::<String>(place, id, &sealed);
+        assert_eq!(expired("here", &id).as_deref(), Some("content"));
+        assert_eq!(expired("there", &id), None);
     }
 }

@@ -11,7 +11,7 @@ mod sources;
 
 use attempt::Deliveries;
 
-pub use attempt::{Attempts, LIFETIME as ATTEMPT_LIFETIME};
+pub use attempt::{Attempts, COOKIE_LIFETIME as ATTEMPT_COOKIE_LIFETIME, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
 pub use mapping::{account, allowed};
 pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
@@ -40,18 +40,22 @@ pub struct Login {
     provider: String,
     /// What the provider wants remembered.
     pending: Pending,
-    /// What the login is for; nothing, where the provider began by itself.
+    /// What the login is for; nothing, where the provider began by itself or the person at the pool's own page.
     pub request: Option<AuthorizationRequest>,
 }
 
 impl Login {
-    /// Where the person can begin again: the front page of the app that they wanted.
+    /// Where the person can begin again: at the app, which remembers what they wanted there.
     pub fn again(&self, catalogue: &Catalogue) -> String {
-        let Some(AuthorizationRequest { redirect_uri: uri, .. }) = &self.request else {
+        let Some(AuthorizationRequest { redirect_uri: uri, state, .. }) = &self.request else {
             return catalogue.config.public_url.join("/");
         };
         let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
-        format!("{}/", &uri[..path])
+        // The state came in an address that anybody may have written.
+        match Attempts::begun_at(state) {
+            Some(_) => format!("{}/.narthex/sign-in?attempt={state}", &uri[..path]),
+            None => format!("{}/", &uri[..path]),
+        }
     }
 }
 
@@ -106,6 +110,8 @@ pub enum LoginError {
     /// The browser carries no attempt of this id: it was begun elsewhere, took too long, or the
     /// cookie was lost.
     NoAttempt,
+    /// The provider sent a response that nobody asked for, and `idp_init` is off.
+    Unsolicited,
     /// The attempt was begun at another provider.
     OtherProvider,
     /// The attempt was used before.
@@ -128,6 +134,7 @@ impl LoginError {
         match self {
             Self::NoSuchProvider => "no_such_provider",
             Self::NoAttempt => "no_attempt",
+            Self::Unsolicited => "idp_init_off",
             Self::OtherProvider => "other_provider",
             Self::Used => "attempt_used",
             Self::Provider(ProviderError::Unavailable(_)) => "provider_unavailable",
@@ -148,6 +155,10 @@ impl std::fmt::Display for LoginError {
         match self {
             Self::NoSuchProvider => f.write_str("no provider has this name"),
             Self::NoAttempt => f.write_str("the browser carries no attempt of this id"),
+            Self::Unsolicited => f.write_str(
+                "the provider sent a response that nobody asked for; help: let people start at the app, or set \
+                 idp_init = true on the provider",
+            ),
             Self::OtherProvider => f.write_str("the attempt was begun at another provider"),
             Self::Used => f.write_str("the attempt was used before"),
             Self::Provider(error) => error.fmt(f),
@@ -279,17 +290,18 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        request: AuthorizationRequest,
+        request: Option<AuthorizationRequest>,
         hint: Option<&str>,
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
-        let id = self.attempts.new_id();
+        let host = request.as_ref().and_then(|request| catalogue.host_of_callback(&request.redirect_uri));
+        let id = self.attempts.new_id(host.unwrap_or(catalogue.config.public_url.host()).as_str());
         let begun = entry
             .provider
             .begin(&callback_of(catalogue, &entry.config), &id, hint)
             .await
             .map_err(LoginError::Provider)?;
-        let login = Login { provider: name.to_owned(), pending: begun.pending, request: Some(request) };
+        let login = Login { provider: name.to_owned(), pending: begun.pending, request };
         let sealed = self.attempts.seal(&place(catalogue), &id, &login);
         let by_form = matches!(entry.config.kind, config::Kind::Saml(_));
         Ok(Begun { onward: begun.onward, by_form, id, sealed })
@@ -298,6 +310,11 @@ impl Broker {
     /// The attempt that the browser carries under this id, if it is still good.
     pub fn attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
         self.attempts.open(&place(catalogue), id, sealed)
+    }
+
+    /// The attempt that the browser carries under this id, however old: for the way back, and for nothing else.
+    pub fn expired_attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
+        self.attempts.open_expired(&place(catalogue), id, sealed)
     }
 
     /// Makes a session of what the browser brought back to the callback of the provider `name`.

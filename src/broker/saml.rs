@@ -164,7 +164,11 @@ impl Broker {
         let Kind::Saml(settings) = &entry.config.kind else { return Err(LoginError::NoSuchProvider) };
         // Any page may have a browser bring something here.
         if login.is_none() && !settings.idp_init {
-            return Err(LoginError::NoAttempt);
+            // Our relay state answers a request of ours, which this browser no longer knows.
+            return Err(match Attempts::begun_at(id) {
+                Some(_) => LoginError::NoAttempt,
+                None => LoginError::Unsolicited,
+            });
         }
         if login.as_ref().is_some_and(|login| login.provider != name) {
             return Err(LoginError::OtherProvider);
@@ -185,7 +189,7 @@ impl Broker {
         let (id, sealed) = match login {
             Some(_) => (id.to_owned(), None),
             None => {
-                let id = self.attempts.new_id();
+                let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
                 let pending = Pending { nonce: String::new(), verifier: String::new() };
                 let login = super::Login { provider: name.to_owned(), pending, request: None };
                 let sealed = self.attempts.seal(&place(catalogue), &id, &login);

@@ -34,7 +34,7 @@ pub(super) fn header_templates(item: Item<'_>) -> Vec<HeaderTemplate> {
             item.wrong(format!("`{}` {message}", item.key), help);
             return None;
         }
-        item.parse(template).map(|value| HeaderTemplate { name, value })
+        item.parse_template(template).map(|value| HeaderTemplate { name, value })
     };
     table.all().into_iter().filter_map(header).collect()
 }

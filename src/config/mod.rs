@@ -6,11 +6,13 @@ mod app_client;
 mod client;
 mod demands;
 mod email;
+mod external;
 mod files;
 mod header_template;
 mod identity_pool;
 mod introspection;
 mod issuer;
+mod log;
 mod mistake;
 mod oauth2;
 mod oidc;
@@ -37,6 +39,7 @@ pub use identity_pool::{
 };
 pub use introspection::Introspection;
 pub use issuer::{KeySource, TokenType, TrustedIssuer};
+pub use log::{AccessLogFormat, AccessLogSettings};
 pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
@@ -56,15 +59,16 @@ pub use user_pool::{Group, UserPool};
 
 use crate::base::read_text;
 use reader::{Source, Table};
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 /// Everything the file says, with defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the file: relative paths start here, and so does `certs/`.
+    /// The folder of the file, where relative paths start.
     pub folder: PathBuf,
+    /// The folder of what Narthex writes beside its store: `certs/` and `narthex.sock`.
+    pub state_dir: PathBuf,
     /// Where people reach the sign-in pages, and the issuer of assertions.
     pub public_url: PublicUrl,
     /// The AWS region that pool ids and ARNs carry.
@@ -77,6 +81,8 @@ pub struct Config {
     pub tls: Vec<TlsCertificate>,
     /// Where state is kept.
     pub store: StoreSettings,
+    /// The access log.
+    pub log: AccessLogSettings,
     /// How long a session lives.
     pub session: SessionLimits,
     /// The directory.
@@ -147,8 +153,7 @@ impl Config {
         folder: &Path,
         environment: Environment<'_>,
     ) -> Result<Self, Mistakes> {
-        let source =
-            Source { text, folder, environment, files: RefCell::default(), mistakes: RefCell::default() };
+        let source = Source::new(text, folder, environment);
         let (document, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
             source.wrong(error.span().unwrap_or(0..0), error.message(), "correct the TOML here");
@@ -181,7 +186,9 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let listen = Listen::read(table.get("listen"));
     let tables = |key, name: &str| table.get(key).map(|item| item.tables(name)).unwrap_or_default();
     let tls = tables("tls", "[[tls]]").into_iter().filter_map(TlsCertificate::read).collect();
-    let store = StoreSettings::read(table.get("store"), folder);
+    let state_dir = table.get("state_dir").and_then(|item| item.string()).map(|path| folder.join(path));
+    let store = StoreSettings::read(table.get("store"), folder, state_dir.as_deref().unwrap_or(folder));
+    let log = AccessLogSettings::read(table.get("log"), folder);
     let session = SessionLimits::read(table.get("session"));
     let roles = unique(tables("role", "[[role]]"), Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
@@ -201,10 +208,14 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         }
         Some(provider)
     };
-    let mut providers = unique(tables("provider", "[[provider]]"), provider, |provider| {
+    // One that cannot be read has its mistake already: that nobody could sign in is no other.
+    let (provider_tables, issuer_tables) =
+        (tables("provider", "[[provider]]"), tables("issuer", "[[issuer]]"));
+    let (has_provider, has_issuer) = (!provider_tables.is_empty(), !issuer_tables.is_empty());
+    let mut providers = unique(provider_tables, provider, |provider| {
         (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
     });
-    let issuers = unique(tables("issuer", "[[issuer]]"), TrustedIssuer::read, |issuer| {
+    let issuers = unique(issuer_tables, TrustedIssuer::read, |issuer| {
         (issuer.url.clone(), format!("two issuers are {}", issuer.url))
     });
     for issuer in &issuers {
@@ -277,13 +288,13 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
             pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
         };
         let open = route.access == Access::Public || identity_pools.iter().any(guests);
-        if route.bearer && issuers.is_empty() && !user_pool.issues_access_tokens() {
+        if route.bearer && !has_issuer && !user_pool.issues_access_tokens() {
             table.wrong(
                 format!("no token could be good for route \"{}\"", route.name),
                 "add an [[issuer]] or a [[user_pool.client]] that may get tokens, or remove `bearer`",
             );
         }
-        if !open && providers.is_empty() && !route.bearer {
+        if !open && !has_provider && !route.bearer {
             table.wrong(
                 format!("nobody could sign in for route \"{}\"", route.name),
                 "add a [[provider]], or give the route access = \"public\"",
@@ -293,12 +304,14 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     table.finish();
     Some(Config {
         folder: folder.to_owned(),
+        state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
         public_url: public_url?,
         region: region.unwrap_or_else(|| "us-east-1".into()),
         account_id: account_id.unwrap_or_else(|| "123456789012".into()),
         listen,
         tls,
         store,
+        log,
         session,
         user_pool,
         roles,

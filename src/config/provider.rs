@@ -318,7 +318,7 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
         }
     }
     if domains.is_empty() && emails.is_empty() && groups.is_empty() {
-        item.wrong("`allow` lets nobody in", ALLOW);
+        item.wrong_together("`allow` lets nobody in", ALLOW);
         return None;
     }
     Some(Allow::Only { domains, emails, groups })

@@ -1,14 +1,19 @@
 //! Walking the parsed file. A reader never stops at a mistake: it notes it and goes on, so that
 //! one run tells all of them.
 
+use super::external::{External, placeholder};
 use super::files::{FileState, Files};
 use super::mistake::Mistake;
 use crate::base::{Duration, MAX_SMALL_FILE, Secret, read_text};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use typed_arena::Arena;
+use zeroize::Zeroizing;
 
 /// Where a file's secrets come from: the process's environment, or a test's.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -24,12 +29,38 @@ pub(super) struct Source<'a> {
     /// Every file that has been named so far, in the state before it was read.
     pub files: RefCell<Files>,
     pub mistakes: RefCell<Vec<Mistake>>,
+    /// The texts that variables and files hold.
+    texts: Arena<u8>,
+    /// The variables and files that gave no value, each of which is reported once.
+    missing: RefCell<BTreeSet<String>>,
+    /// Whether a value is missing, so that what follows from its absence is no mistake of its own.
+    incomplete: Cell<bool>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub fn new(text: &'a str, folder: &'a Path, environment: Environment<'a>) -> Self {
+        Self {
+            text,
+            folder,
+            environment,
+            files: RefCell::default(),
+            mistakes: RefCell::default(),
+            texts: Arena::new(),
+            missing: RefCell::default(),
+            incomplete: Cell::new(false),
+        }
+    }
+
     pub fn wrong(&self, span: Range<usize>, message: impl Into<String>, mend: impl Into<String>) {
         let mistake = Mistake::at(self.text, span, message.into(), mend.into());
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// The path of the file called `name`, which is watched for changes from now on.
+    fn watched(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        self.files.borrow_mut().entry(path.clone()).or_insert_with(|| FileState::of(&path));
+        path
     }
 }
 
@@ -74,9 +105,12 @@ impl<'a> Table<'a> {
         self.entries.iter().map(item).collect()
     }
 
-    /// The mistake `message`, told of the table's head.
+    /// The mistake `message`, told of the table's head. Such a mistake concerns keys together: it may only follow from a
+    /// value that is missing, and is not reported then.
     pub fn wrong(&self, message: impl Into<String>, mend: impl Into<String>) {
-        self.source.wrong(self.span.clone(), message, mend);
+        if !self.source.incomplete.get() {
+            self.source.wrong(self.span.clone(), message, mend);
+        }
     }
 
     /// Tells of every key that nobody asked for.
@@ -114,6 +148,13 @@ impl<'a> Item<'a> {
         self.source.wrong(self.value.span(), message, mend);
     }
 
+    /// The same for a mistake that may only follow from a value that is missing, and is not reported then.
+    pub fn wrong_together(&self, message: impl Into<String>, mend: impl Into<String>) {
+        if !self.source.incomplete.get() {
+            self.wrong(message, mend);
+        }
+    }
+
     /// The value if `read` likes it; its complaint is noted otherwise.
     fn read<T>(&self, wanted: &str, read: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Option<T> {
         let value = read(self.value.get_ref());
@@ -124,29 +165,108 @@ impl<'a> Item<'a> {
         value
     }
 
+    /// Whether it is a text: a string, or the name of a variable or file that holds one.
     pub fn is_string(&self) -> bool {
-        self.value.get_ref().is_str()
+        self.value.get_ref().is_str() || External::of(self.value.get_ref()).is_some()
     }
 
+    /// A text: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
     pub fn string(&self) -> Option<&'a str> {
-        self.read("a string in quotes", DeValue::as_str)
+        let text = self.template()?;
+        match self.value.get_ref().as_str().and_then(placeholder) {
+            Some(name) => {
+                self.wrong(
+                    format!("`{}` holds `${{{name}}}`, which is not replaced", self.key),
+                    format!("write {} = {{ env = \"{name}\" }} for the whole value", self.key),
+                );
+                None
+            }
+            None => Some(text),
+        }
+    }
+
+    /// The same, in which `${…}` has a meaning.
+    pub fn template(&self) -> Option<&'a str> {
+        if let Some(external) = External::of(self.value.get_ref()) {
+            let text = self.fetch(external, "value")?;
+            return Some(self.source.texts.alloc_str(&text));
+        }
+        self.read("a string in quotes, { env = \"NAME\" } or { file = \"path\" }", DeValue::as_str)
     }
 
     pub fn boolean(&self) -> Option<bool> {
-        self.read("true or false, without quotes", DeValue::as_bool)
+        self.plain("true or false, without quotes", DeValue::as_bool)
     }
 
     /// A whole number of things, at least one.
     pub fn count(&self) -> Option<usize> {
-        self.read("a whole number, at least 1", |value| {
-            let text = value.as_integer()?.to_string();
-            text.parse().ok().filter(|count| *count > 0)
-        })
+        let read = |value: &'a DeValue<'a>| value.as_integer()?.to_string().parse().ok();
+        self.plain("a whole number, at least 1", read).map(NonZeroUsize::get)
     }
 
     /// A whole number, which may be none.
     pub fn whole(&self) -> Option<u32> {
-        self.read("a whole number, at least 0", |value| value.as_integer()?.to_string().parse().ok())
+        self.plain("a whole number, at least 0", |value| value.as_integer()?.to_string().parse().ok())
+    }
+
+    /// A value without quotes, or what a variable or file holds in its place.
+    fn plain<T: std::str::FromStr>(
+        &self,
+        wanted: &str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let Some(external) = External::of(self.value.get_ref()) else { return self.read(wanted, read) };
+        let text = self.fetch(external, "value")?;
+        let value = text.trim().parse().ok();
+        if value.is_none() {
+            self.wrong(format!("`{}` cannot be \"{}\"", self.key, text.trim()), format!("give {wanted}"));
+        }
+        value
+    }
+
+    /// What a variable or file holds, which is `what`. A missing one is reported once, however many keys name it.
+    fn fetch(&self, external: External<'a>, what: &str) -> Option<Zeroizing<String>> {
+        let (span, found) = match external {
+            External::Env(name) => {
+                let name_of = name.get_ref().as_str()?;
+                let text = (self.source.environment)(name_of).map(Zeroizing::new).ok_or_else(|| {
+                    (
+                        format!("the environment has no variable `{name_of}`"),
+                        format!("start Narthex with {name_of} set, or give the {what} by {{ file = \"…\" }}"),
+                    )
+                });
+                (name.span(), text.map(|text| (text, name_of.to_owned())))
+            }
+            External::File(name) => {
+                let path = self.source.watched(name.get_ref().as_str()?);
+                let place = path.display().to_string();
+                let text = read_text(&path, MAX_SMALL_FILE).map(Zeroizing::new).map_err(|error| {
+                    (
+                        format!("cannot read `{place}`: {error}"),
+                        "name a file that Narthex may read".to_owned(),
+                    )
+                });
+                // Editors end a file with a line feed, and some tools add more.
+                let text = text.map(|text| Zeroizing::new(text.trim_end().to_owned()));
+                (name.span(), text.map(|text| (text, place)))
+            }
+        };
+        match found {
+            Ok((text, _)) if !text.is_empty() => Some(text),
+            Ok((_, place)) => {
+                let message = format!("`{}` is empty: {place} holds nothing", self.key);
+                self.is_missing(place, self.value.span(), message, format!("put the {what} there"))
+            }
+            Err((message, help)) => self.is_missing(message.clone(), span, message, help),
+        }
+    }
+
+    fn is_missing<T>(&self, what: String, span: Range<usize>, message: String, help: String) -> Option<T> {
+        self.source.incomplete.set(true);
+        if self.source.missing.borrow_mut().insert(what) {
+            self.source.wrong(span, message, help);
+        }
+        None
     }
 
     /// The name of one of `known`, of which each is `what`.
@@ -159,7 +279,7 @@ impl<'a> Item<'a> {
                 (None, []) => format!("the file has none: add a [[{what}]]"),
                 (None, words) => format!("the file has {}", words.join(", ")),
             };
-            self.wrong(format!("no [[{what}]] is named \"{name}\""), mend);
+            self.wrong_together(format!("no [[{what}]] is named \"{name}\""), mend);
             return None;
         }
         Some(name.to_owned())
@@ -167,7 +287,16 @@ impl<'a> Item<'a> {
 
     /// A string that `parse` understands.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
-        match parse(self.string()?) {
+        self.parsed(self.string()?, parse)
+    }
+
+    /// The same of a text in which `${…}` has a meaning.
+    pub fn parse_template<T>(&self, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+        self.parsed(self.template()?, parse)
+    }
+
+    fn parsed<T>(&self, text: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+        match parse(text) {
             Ok(value) => Some(value),
             Err((message, mend)) => {
                 self.wrong(message, mend);
@@ -215,9 +344,15 @@ impl<'a> Item<'a> {
     /// The path of a file to be read, taken from the file's own folder where it is relative. Whatever is named so is
     /// watched for changes.
     pub fn path(&self) -> Option<PathBuf> {
-        let path = self.source.folder.join(self.string()?);
-        self.source.files.borrow_mut().entry(path.clone()).or_insert_with(|| FileState::of(&path));
-        Some(path)
+        // What such a file holds may be a key, which must not show up as a path in a message.
+        if let Some(External::File(_)) = External::of(self.value.get_ref()) {
+            self.wrong(
+                format!("`{}` is the name of a file already", self.key),
+                format!("write {} = \"path\", or {{ env = \"NAME\" }} for a path", self.key),
+            );
+            return None;
+        }
+        Some(self.source.watched(self.string()?))
     }
 
     /// A string, or an array of strings; each as an item of its own.
@@ -261,54 +396,29 @@ impl<'a> Item<'a> {
 
     /// A secret: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
     pub fn secret(&self) -> Option<Secret> {
-        if self.is_string() {
-            return self.string().and_then(|text| self.not_empty(text, "the string"));
+        if let Some(external) = External::of(self.value.get_ref()) {
+            return self.fetch(external, "secret").map(|text| Secret::new(&*text));
+        }
+        if self.value.get_ref().is_str() {
+            let text = self.string()?;
+            if text.is_empty() {
+                self.wrong(
+                    format!("`{}` is empty: the string holds nothing", self.key),
+                    "put the secret there",
+                );
+                return None;
+            }
+            return Some(Secret::new(text));
         }
         let wanted = "the string itself, { env = \"NAME\" } or { file = \"path\" }";
         let entries = self.read(wanted, DeValue::as_table)?;
         let table = Table::new(self.source, &format!("`{}`", self.key), self.value.span(), entries);
-        let (env, file) = (table.get("env"), table.get("file"));
+        let sources = [table.get("env"), table.get("file")];
         table.finish();
-        match (env, file) {
-            (Some(env), None) => {
-                let name = env.string()?;
-                let Some(value) = (self.source.environment)(name) else {
-                    env.wrong(
-                        format!("the environment has no variable `{name}`"),
-                        format!("start Narthex with {name} set, or give the secret by {{ file = \"…\" }}"),
-                    );
-                    return None;
-                };
-                self.not_empty(&value, name)
-            }
-            (None, Some(file)) => {
-                let path = file.path()?;
-                match read_text(&path, MAX_SMALL_FILE) {
-                    Ok(text) => {
-                        self.not_empty(text.trim_end_matches(['\r', '\n']), &path.display().to_string())
-                    }
-                    Err(error) => {
-                        file.wrong(
-                            format!("cannot read `{}`: {error}", path.display()),
-                            "name a file that Narthex may read",
-                        );
-                        None
-                    }
-                }
-            }
-            _ => {
-                self.wrong(format!("`{}` names no source", self.key), format!("write {wanted}"));
-                None
-            }
+        if sources.iter().flatten().count() != 1 {
+            self.wrong(format!("`{}` names no source", self.key), format!("write {wanted}"));
         }
-    }
-
-    fn not_empty(&self, text: &str, place: &str) -> Option<Secret> {
-        if text.is_empty() {
-            self.wrong(format!("`{}` is empty: {place} holds nothing", self.key), "put the secret there");
-            return None;
-        }
-        Some(Secret::new(text))
+        None
     }
 }
 

@@ -2,16 +2,16 @@
 
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
-use crate::base::{Duration, Secret};
+use crate::base::{Duration, Secret, Timestamp};
 use ipnet::IpNet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where to listen, and whom to believe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// TLS: HTTP/1.1 and HTTP/2.
-    pub https: SocketAddr,
+    /// TLS: HTTP/1.1 and HTTP/2; none where the trusted proxies end TLS.
+    pub https: Option<SocketAddr>,
     /// Plain HTTP: redirects to https, except for a TLS terminator that is a trusted proxy.
     pub http: Option<SocketAddr>,
     /// Metrics and health.
@@ -29,7 +29,7 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         Self {
-            https: ([0, 0, 0, 0], 8443).into(),
+            https: Some(([0, 0, 0, 0], 8443).into()),
             http: Some(([0, 0, 0, 0], 8080).into()),
             admin: ([127, 0, 0, 1], 9090).into(),
             trusted_proxies: Vec::new(),
@@ -48,13 +48,13 @@ impl Listen {
         let off = |item: &Item<'_>| item.is_string() && item.string() == Some("off");
         let count = |item: Option<Item<'_>>| item.and_then(|item| item.count());
         let default = Self::default();
-        let http = match get("http") {
+        let optional = |key, default: Option<SocketAddr>| match get(key) {
             Some(item) if off(&item) => None,
-            item => address(item).or(default.http),
+            item => address(item).or(default),
         };
         let listen = Self {
-            https: address(get("https")).unwrap_or(default.https),
-            http,
+            https: optional("https", default.https),
+            http: optional("http", default.http),
             admin: address(get("admin")).unwrap_or(default.admin),
             proxy_protocol: get("proxy_protocol").and_then(|item| item.boolean()).unwrap_or(false),
             connections: count(get("connections")).unwrap_or(default.connections),
@@ -71,9 +71,26 @@ impl Listen {
                     "name the load balancers: trusted_proxies = [\"10.0.0.0/8\"]",
                 );
             }
+            if listen.https.is_none() && listen.trusted_proxies.is_empty() {
+                table.wrong(
+                    "https = \"off\" leaves TLS to a proxy, and no proxy is trusted",
+                    "name what ends TLS: trusted_proxies = [\"10.0.0.0/8\"]",
+                );
+            }
+            if listen.https.is_none() && listen.http.is_none() {
+                table.wrong(
+                    "`https` and `http` are both off: nothing is served",
+                    "give one of them an address",
+                );
+            }
             table.finish();
         }
         listen
+    }
+
+    /// The address of the listener that serves: that of TLS, or the plain one behind a proxy that ends it.
+    pub fn serving(&self) -> Option<SocketAddr> {
+        self.https.or(self.http)
     }
 }
 
@@ -182,9 +199,20 @@ pub struct StoreSettings {
     pub master_key: Option<Secret>,
 }
 
+impl StoreUrl {
+    /// The folder of the SQLite file.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(file) => file.parent(),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
 impl StoreSettings {
-    pub(super) fn read(item: Option<Item<'_>>, folder: &std::path::Path) -> Self {
-        let default = Self { url: StoreUrl::Sqlite(folder.join("narthex.db")), master_key: None };
+    /// Reads `[store]` of a file in `folder`; by default the database is in `state`.
+    pub(super) fn read(item: Option<Item<'_>>, folder: &Path, state: &Path) -> Self {
+        let default = Self { url: StoreUrl::Sqlite(state.join("narthex.db")), master_key: None };
         let Some(table) = item.and_then(|item| item.table("[store]")) else { return default };
         let (url, key) = (table.get("url"), table.get("master_key"));
         let master_key = key.as_ref().and_then(Item::secret);
@@ -232,23 +260,34 @@ pub struct SessionLimits {
     pub idle: Duration,
     /// Altogether.
     pub absolute: Duration,
+    /// Whether its cookies outlive the browser.
+    pub persistent: bool,
 }
 
 impl SessionLimits {
     pub(super) fn read(item: Option<Item<'_>>) -> Self {
-        let mut limits =
-            Self { idle: Duration::from_secs(8 * 3600), absolute: Duration::from_secs(7 * 86400) };
+        let mut limits = Self {
+            idle: Duration::from_secs(8 * 3600),
+            absolute: Duration::from_secs(7 * 86400),
+            persistent: true,
+        };
         let Some(table) = item.and_then(|item| item.table("[session]")) else { return limits };
         let (idle, absolute) = (table.get("idle"), table.get("absolute"));
+        limits.persistent = table.get("persistent").and_then(|item| item.boolean()).unwrap_or(true);
         limits.idle = idle.as_ref().and_then(Item::duration).unwrap_or(limits.idle);
         limits.absolute = absolute.as_ref().and_then(Item::duration).unwrap_or(limits.absolute);
         if limits.idle > limits.absolute
             && let Some(item) = idle.or(absolute)
         {
-            item.wrong("`idle` is longer than `absolute`", "make `idle` the shorter of the two");
+            item.wrong_together("`idle` is longer than `absolute`", "make `idle` the shorter of the two");
         }
         table.finish();
         limits
+    }
+
+    /// The `Max-Age` of a cookie set `now` for a session that ends at `expires_at`; none where it goes with the browser.
+    pub fn cookie_age(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        self.persistent.then(|| expires_at.since(now))
     }
 }
 

@@ -6,15 +6,16 @@ use super::core::{Gateway, scope_of, unavailable};
 use super::incoming::{self, Incoming, cookies};
 use super::landings::Landings;
 use super::stop::Stop;
+use super::userinfo;
 use crate::access::{APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear, find, network, set, set_for};
-use crate::base::Token;
-use crate::broker::{ATTEMPT_LIFETIME, Ended};
+use crate::base::{Timestamp, Token};
+use crate::broker::{ATTEMPT_COOKIE_LIFETIME, Attempts, Ended};
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{OnUnauthenticatedRequest, Route};
 use crate::hosted::{self, Answer, Failure, SignOutPage, onward, see_other, set_cookie};
 use crate::identity::{Merged, merge_guest};
 use crate::model::SessionCookie;
-use crate::oauth::{self, AuthorizationUrl, Form, surplus_attempts};
+use crate::oauth::{self, AuthorizationUrl, Form, expired_attempts, surplus_attempts};
 use crate::store::{Change, StoreError};
 use crate::token::{self, CodeError, Grant};
 use http::Method;
@@ -88,7 +89,7 @@ fn begin(
         false => Some(incoming::path_part(target)).filter(|path| path.len() <= LONGEST_RETURN).unwrap_or("/"),
     };
     let verifier = Token::random(&*gateway.pool.entropy).text();
-    let id = gateway.attempts.new_id();
+    let id = gateway.attempts.new_id(incoming.host.as_str());
     let location = oauth::authorization_url(
         catalogue,
         &AuthorizationUrl {
@@ -100,7 +101,7 @@ fn begin(
     let login = AppLogin { return_to: return_to.to_owned(), verifier };
     let sealed = gateway.attempts.seal(&place(incoming), &id, &login);
     let mut answer = see_other(&location)?;
-    set_cookie(&mut answer, &set(&format!("{LOGIN_COOKIE}{id}"), &sealed, Some(ATTEMPT_LIFETIME)))?;
+    set_cookie(&mut answer, &set(&format!("{LOGIN_COOKIE}{id}"), &sealed, Some(ATTEMPT_COOKIE_LIFETIME)))?;
     for name in surplus_attempts(cookies(session)) {
         set_cookie(&mut answer, &clear(&name))?;
     }
@@ -139,7 +140,10 @@ pub async fn answer(
         // On the pages' own origin, so that no app's script can read or press what is there.
         ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
             .map_err(|failure| failure.answer(&incoming.visitor(session)).into()),
-        ("sign-in", _) => go_and_sign_in(gateway, session, catalogue, incoming),
+        ("userinfo", &Method::GET | &Method::HEAD) => {
+            return userinfo::answer(gateway, session, catalogue, incoming).await;
+        }
+        ("sign-in", _) => go_and_sign_in(gateway, session, catalogue, incoming).await,
         ("callback", &Method::GET) => callback(gateway, session, catalogue, incoming).await,
         ("sign-out", &Method::GET | &Method::POST) => sign_out(gateway, session, catalogue, incoming).await,
         _ => Err(Stop::from(Failure::not_found().answer(&incoming.visitor(session)))),
@@ -151,8 +155,9 @@ pub async fn answer(
 }
 
 /// A way to sign in, and back to `return_to` on this host: a link for public apps, and for proxies to send
-/// a request to that must sign in first, whatever it was.
-fn go_and_sign_in(
+/// a request to that must sign in first, whatever it was. `attempt` names an attempt that came to nothing, and leads to what
+/// was wanted by it.
+async fn go_and_sign_in(
     gateway: &Gateway,
     session: &Session,
     catalogue: &Catalogue,
@@ -166,6 +171,9 @@ fn go_and_sign_in(
     }
     // It comes last and may come as it is, since proxies cannot encode it: what follows is all its own.
     let query = session.req_header().uri.query().unwrap_or_default();
+    if let Some(id) = query.strip_prefix("attempt=") {
+        return go_back(gateway, session, catalogue, incoming, id).await;
+    }
     let told = query.strip_prefix("return_to=").unwrap_or("/");
     let return_to = match told.starts_with('/') {
         true => told.to_owned(),
@@ -180,6 +188,37 @@ fn go_and_sign_in(
     begin(gateway, catalogue, session, incoming, &return_to).map_err(stop)
 }
 
+/// Leads to what was wanted by an attempt that came to nothing: at once where a session exists by now, else by a sign-in.
+async fn go_back(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+    id: &str,
+) -> Result<Answer, Stop> {
+    let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
+    let return_to = wanted(gateway, session, incoming, id);
+    let mut answer = match gateway.signed_in(session, incoming).await? {
+        Some(_) => {
+            let origin = catalogue.config.public_url.origin_of(&incoming.host);
+            see_other(&format!("{origin}{return_to}"))
+        }
+        None => begin(gateway, catalogue, session, incoming, &return_to),
+    }
+    .map_err(stop)?;
+    if Attempts::begun_at(id).is_some() {
+        set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}"))).map_err(stop)?;
+    }
+    Ok(answer)
+}
+
+/// The path and query that the visitor wanted by the attempt `id`, however old; the front page where it is unknown.
+fn wanted(gateway: &Gateway, session: &Session, incoming: &Incoming, id: &str) -> String {
+    let login: Option<AppLogin> = find(cookies(session), &format!("{LOGIN_COOKIE}{id}"))
+        .and_then(|sealed| gateway.attempts.open_expired(&place(incoming), id, sealed));
+    login.map_or_else(|| "/".to_owned(), |login| login.return_to)
+}
+
 /// Redeems the code and sets the session's cookie on this host.
 async fn callback(
     gateway: &Gateway,
@@ -189,18 +228,26 @@ async fn callback(
 ) -> Result<Answer, Stop> {
     let origin = catalogue.config.public_url.origin_of(&incoming.host);
     let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
-    let refuse = |failure: Failure, why: &str| {
+    let refuse_at = |failure: Failure, why: &str, return_to: &str| {
         tracing::warn!(request_id = incoming.request_id, why, "a callback was refused");
-        stop(failure.with_action("Try again", format!("{origin}/")))
+        stop(failure.with_action("Try again", format!("{origin}{return_to}")))
     };
-    let form =
-        parameters(session).ok_or_else(|| refuse(Failure::bad_request(), "a parameter comes twice"))?;
+    let form = parameters(session)
+        .ok_or_else(|| refuse_at(Failure::bad_request(), "a parameter comes twice", "/"))?;
     let get = |name: &str| form.get(name).map(String::as_str);
     let id = get("state").unwrap_or_default();
+    let return_to = wanted(gateway, session, incoming, id);
+    let refuse = |failure: Failure, why: &str| refuse_at(failure, why, &return_to);
     let cookie = format!("{LOGIN_COOKIE}{id}");
-    let login: AppLogin = find(cookies(session), &cookie)
-        .and_then(|sealed| gateway.attempts.open(&place(incoming), id, sealed))
-        .ok_or_else(|| refuse(Failure::attempt_lost(), "the browser carries no such attempt"))?;
+    let login: Option<AppLogin> = find(cookies(session), &cookie)
+        .and_then(|sealed| gateway.attempts.open(&place(incoming), id, sealed));
+    let Some(login) = login else {
+        // After Back or a reload: a browser that is signed in goes on.
+        if gateway.signed_in(session, incoming).await?.is_some() {
+            return see_other(&format!("{origin}{return_to}")).map_err(stop);
+        }
+        return Err(refuse(Failure::attempt_lost(), "the browser carries no such attempt"));
+    };
     // RFC 9207, section 2.4: the response must be of the server that the browser was sent to.
     if get("iss") != Some(&catalogue.config.public_url.to_string()) {
         return Err(refuse(Failure::sign_in_failed(), "iss is not the pool's"));
@@ -225,9 +272,10 @@ async fn callback(
         redeem(gateway, catalogue, incoming, &code, &login, &guests, earlier).await.map_err(failed)?;
     let mut answer = see_other(&format!("{origin}{}", login.return_to)).map_err(stop)?;
     match redeemed {
-        Ok(Some(token)) => {
+        Ok(Some((token, expires_at))) => {
             let value = gateway.pool.sessions.cookie(&token, scope_of(incoming));
-            let cookie_of_session = set_for(APP_COOKIE, &value, None, catalogue.same_site(&incoming.host));
+            let age = catalogue.config.session.cookie_age(expires_at, gateway.pool.clock.now());
+            let cookie_of_session = set_for(APP_COOKIE, &value, age, catalogue.same_site(&incoming.host));
             set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
         }
         Ok(None) => {}
@@ -247,6 +295,10 @@ async fn callback(
     let landings = Landings::of(cookies(session), now).and_one_more(now);
     set_cookie(&mut answer, &landings).map_err(stop)?;
     set_cookie(&mut answer, &clear(&cookie)).map_err(stop)?;
+    // What came to nothing need not go along with each request of the app.
+    for name in expired_attempts(cookies(session), now) {
+        set_cookie(&mut answer, &clear(&name)).map_err(stop)?;
+    }
     if guest.is_some() {
         set_cookie(&mut answer, &clear(GUEST_COOKIE)).map_err(stop)?;
     }
@@ -274,7 +326,7 @@ fn guests_of<'c>(
 /// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
 /// count, or neither. So it is with what becomes of whom the browser was a guest as.
 ///
-/// Returns no cookie where the browser has one of this session already. The session `earlier`, of which it has one
+/// Returns the cookie's token with the session's end; none where the browser has a cookie of this session already. The session `earlier`, of which it has one
 /// otherwise, ends.
 async fn redeem(
     gateway: &Gateway,
@@ -284,7 +336,7 @@ async fn redeem(
     login: &AppLogin,
     guests: &[(&IdentityPool, String)],
     earlier: Option<&str>,
-) -> Result<Result<Option<Token>, CodeError>, StoreError> {
+) -> Result<Result<Option<(Token, Timestamp)>, CodeError>, StoreError> {
     let pool = &gateway.pool;
     let (now, entropy, token) = (pool.clock.now(), &*pool.entropy, Token::random(&*pool.entropy));
     let redirect_uri = catalogue.callback_of(&incoming.host);
@@ -344,7 +396,7 @@ async fn redeem(
             );
         }
     }
-    Ok(redeemed.map(|(session, _)| (earlier != Some(&session.id)).then_some(token)))
+    Ok(redeemed.map(|(session, _)| (earlier != Some(&session.id)).then_some((token, session.expires_at))))
 }
 
 /// Ends the session. A form of our own page, or a link of the app's own, does it at once; whatever
@@ -370,7 +422,19 @@ async fn sign_out(
         _ => false,
     };
     let mut ended = None;
-    if let Some(principal) = gateway.signed_in(session, incoming).await? {
+    let cannot = |error: StoreError| {
+        tracing::error!(request_id = incoming.request_id, %error, "cannot end a session: database error");
+        let again = format!("{origin}/.narthex/sign-out");
+        stop(Failure::sign_out_unavailable().with_action("Try again", again))
+    };
+    let principal = match find(cookies(session), APP_COOKIE) {
+        Some(cookie) => {
+            let sessions = &gateway.pool.sessions;
+            sessions.principal(cookie, scope_of(incoming), incoming.received).await.map_err(cannot)?
+        }
+        None => None,
+    };
+    if let Some(principal) = principal {
         if !own {
             if session.req_header().method == Method::POST {
                 return Err(stop(Failure::bad_request()));
@@ -382,9 +446,7 @@ async fn sign_out(
             };
             return page.answer().map_err(stop);
         }
-        ended = end(gateway, incoming, &principal.session().id)
-            .await
-            .map_err(|e| unavailable(&incoming.visitor(session), &e))?;
+        ended = end(gateway, incoming, &principal.session().id).await.map_err(cannot)?;
     }
     let host = incoming.host.as_str();
     let next = oauth::after_sign_out(&gateway.pool, ended.as_ref(), host).await.map_err(stop)?;

@@ -1,21 +1,24 @@
 //! The gateway: what every request through it works with, whichever listener it came by.
 
+use super::access_log::{AccessLog, Record, printable};
 use super::admission::Admission;
 use super::incoming::{self, Incoming};
 use super::stop::Stop;
 use super::streams::Streams;
-use super::table::Table;
+use super::table::{Entry, Table};
 use crate::access::{APP_COOKIE, Bearer, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
-use crate::base::Duration;
+use crate::base::{Duration, MonotonicTime};
 use crate::broker::Attempts;
 use crate::catalogue::{Catalogue, IdentityPool, Route};
+use crate::config::AccessLogSettings;
 use crate::hosted::{Failure, Visitor};
 use crate::identity::Identities;
 use crate::model::CookieScope;
 use crate::oauth::Pool;
 use crate::store::StoreError;
 use crate::token::Refused;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::Method;
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +62,8 @@ pub struct Gateway {
     pub(super) admission: Arc<Admission>,
     /// Requests that go on for long.
     pub(super) streams: Arc<Streams>,
+    /// The access log, where there is one.
+    pub(super) access_log: ArcSwapOption<AccessLog>,
     table: ArcSwap<Table>,
     node: u64,
     requests: AtomicU64,
@@ -81,6 +86,7 @@ impl Gateway {
             bearers,
             admission: Arc::default(),
             streams: Arc::default(),
+            access_log: ArcSwapOption::empty(),
             table,
             node: u64::from_be_bytes(node),
             requests: AtomicU64::new(0),
@@ -99,6 +105,79 @@ impl Gateway {
             tracing::warn!("some upstreams' names are still being looked up");
         }
         self.table.store(Arc::new(table));
+    }
+
+    /// Opens the access log that `settings` describe, unless it is open.
+    ///
+    /// # Errors
+    /// Where its file cannot be written.
+    pub fn open_access_log(&self, settings: &AccessLogSettings) -> std::io::Result<Option<Arc<AccessLog>>> {
+        match &*self.access_log.load() {
+            Some(log) if log.settings == *settings => Ok(Some(log.clone())),
+            _ => Ok(AccessLog::open(settings)?.map(Arc::new)),
+        }
+    }
+
+    /// Writes to this access log from now on, in the place of the one before.
+    pub fn install_access_log(&self, log: Option<Arc<AccessLog>>) {
+        self.access_log.store(log);
+    }
+
+    /// Waits until the access log is written.
+    pub async fn close_access_log(&self) {
+        if let Some(log) = self.access_log.load_full() {
+            log.close().await;
+        }
+    }
+
+    /// Whether anybody wants to know of each request.
+    pub(super) fn records_requests(&self) -> bool {
+        self.access_log.load().is_some()
+            || tracing::enabled!(target: "narthex::request", tracing::Level::DEBUG)
+    }
+
+    /// Records a request that was cut from outside of the proxy: its stream outlived its session, or its response did not
+    /// begin in time.
+    pub(super) fn record_cut(
+        &self,
+        record: Option<Box<Record>>,
+        begun: Option<MonotonicTime>,
+        route: Option<Arc<Entry>>,
+    ) {
+        let Some(begun) = begun else { return };
+        let duration = self.pool.clock.monotonic().since(begun);
+        if let (Some(entry), Some(record)) = (&route, &record) {
+            // Without a record the method is not known any more; such requests are few.
+            let method = Method::from_bytes(record.method.as_bytes()).unwrap_or_default();
+            entry.metrics.observe(&method, record.status, duration);
+        }
+        if let Some(mut record) = record {
+            record.duration = duration;
+            self.record(record, Some(&"it was cut"));
+        }
+    }
+
+    /// Writes a record to the access log and, where that is wanted, to the log.
+    pub(super) fn record(&self, record: Box<Record>, error: Option<&dyn std::fmt::Display>) {
+        tracing::debug!(
+            target: "narthex::request",
+            request_id = record.request_id,
+            client = record.client.map(tracing::field::display),
+            method = printable(&record.method),
+            host = printable(&record.host),
+            path = printable(record.path(false)),
+            route = record.route,
+            user = record.user,
+            sub = record.sub,
+            upstream = record.upstream.map(tracing::field::display),
+            status = record.status,
+            bytes = record.bytes,
+            duration_ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
+            error = error.map(tracing::field::display),
+        );
+        if let Some(log) = &*self.access_log.load() {
+            log.add(record);
+        }
     }
 
     /// Every route's upstreams, for whoever looks after them.

@@ -14,9 +14,11 @@ use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::Peer as _;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The kind of error of a connection that must not carry another request.
@@ -91,6 +93,11 @@ impl Forward {
         self.server = Some(server.clone());
         self.upstream = UpstreamState::default();
         Ok(server)
+    }
+
+    /// The address of the server that it went to last.
+    pub fn server_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref()?.plain().address().as_inet().copied()
     }
 
     /// Notes by which connection of pingora's the request goes.
@@ -196,6 +203,7 @@ impl Forward {
         response: &mut ResponseHeader,
     ) -> Result<()> {
         outer::answer_begins();
+        outer::with_record(|record| record.status = response.status.as_u16());
         // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody asked for one.
         if response.status == StatusCode::SWITCHING_PROTOCOLS && self.incoming.exchange != Exchange::WebSocket
         {

@@ -5,6 +5,7 @@ use super::app_host;
 use super::core::Gateway;
 use super::cors;
 use super::incoming::{self, Incoming};
+use super::outer;
 use super::path::Path;
 use super::stop::Stop;
 use super::table::{Entry, Place, Table};
@@ -96,6 +97,9 @@ pub async fn pass(
         return Ok(Passed { permit, identity: None, guest_cookie: None });
     }
     let presented = gateway.presented(session, incoming, route).await?;
+    if let Some(principal) = &presented {
+        outer::with_record(|record| record.set_principal(principal));
+    }
     let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
 
     let (permit, principal, assumed, guest_cookie) = match (&route.rule, presented) {

@@ -124,7 +124,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     proxy.handle_init_modules();
-    let proxy = Arc::new(Outer::new(proxy));
+    let proxy = Arc::new(Outer::new(proxy, gateway.clone()));
     let tls = listener.tls.map(Arc::new);
     let mut connections = JoinSet::new();
     let (stop, shutdown) = watch::channel(false);
@@ -237,6 +237,14 @@ async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<
     }
 }
 
+/// The client's address, as far as the connection alone tells it.
+fn client_of(stream: &L4Stream) -> Option<IpAddr> {
+    let digest = stream.get_proxy_digest();
+    let told = digest.as_deref().and_then(Connection::in_digest).and_then(|connection| connection.told);
+    let peer = || Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip());
+    told.and_then(|told| told.client).map(|client| client.ip()).or_else(peer)
+}
+
 async fn hand_shake(
     stream: L4Stream,
     credit: Arc<Credit>,
@@ -244,15 +252,18 @@ async fn hand_shake(
     gateway: Arc<Gateway>,
     signals: Arc<Signals>,
 ) -> Option<Stream> {
+    let client = client_of(&stream);
     let multiplexed = Arc::new(AtomicBool::new(false));
     let stream = Buffered::new(stream, credit, multiplexed.clone());
-    let Some(acceptor) = tls else { return Some(Box::new(StrictStream::new(stream, gateway, signals))) };
+    let Some(acceptor) = tls else {
+        return Some(Box::new(StrictStream::new(stream, gateway, signals, client)));
+    };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
         Ok(Ok(stream)) if stream.selected_alpn_proto() == Some(ALPN::H2) => {
             multiplexed.store(true, Ordering::Relaxed);
             Some(Box::new(stream))
         }
-        Ok(Ok(stream)) => Some(Box::new(StrictStream::new(stream, gateway, signals))),
+        Ok(Ok(stream)) => Some(Box::new(StrictStream::new(stream, gateway, signals, client))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
             None

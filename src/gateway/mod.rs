@@ -2,6 +2,7 @@
 //! upstream, and the bridge to the pages. A request's whole way is one function,
 //! `conduct` in `proxy.rs`.
 
+mod access_log;
 mod admission;
 mod app_host;
 mod bridge;
@@ -32,6 +33,7 @@ mod patient;
 mod proxy;
 mod proxy_protocol;
 mod refusal;
+mod route_metrics;
 mod stop;
 mod streams;
 mod strict_stream;
@@ -40,8 +42,10 @@ mod tls;
 mod under_policy;
 mod upstream;
 mod upstream_connection;
+mod userinfo;
 mod watch;
 
+pub use access_log::AccessLog;
 pub use core::{Gateway, Parts};
 pub use incoming::Face;
 pub use listener::{Ending, Listener, serve};

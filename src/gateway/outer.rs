@@ -1,9 +1,12 @@
 //! What ends a request from outside of pingora's proxy, which looks at a request only when bytes move:
 //! a head that does not come to its end, and a session that is over while its stream lies idle.
 
+use super::access_log::Record;
 use super::connection::Connection;
+use super::core::Gateway;
 use super::proxy::Door;
-use crate::base::Duration;
+use super::table::Entry;
+use crate::base::{Duration, MonotonicTime};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -37,6 +40,7 @@ const RESETS: usize = 20;
 /// pingora's proxy, and what can end its requests from outside.
 pub struct Outer {
     proxy: Arc<HttpProxy<Door>>,
+    gateway: Arc<Gateway>,
     options: HttpServerOptions,
 }
 
@@ -57,6 +61,11 @@ enum Wait {
 struct Current {
     wait: Cell<Wait>,
     end: RefCell<Option<oneshot::Receiver<()>>>,
+    /// When the request's head was read, and the route that it is for.
+    begun: Cell<Option<MonotonicTime>>,
+    route: RefCell<Option<Arc<Entry>>>,
+    /// What the access log is to hold of the request.
+    record: RefCell<Option<Box<Record>>>,
 }
 
 tokio::task_local! {
@@ -85,12 +94,42 @@ pub fn end_when(end: oneshot::Receiver<()>) {
     _ = CURRENT.try_with(|current| current.end.replace(Some(end)));
 }
 
+/// Notes when the current request's head was read.
+pub fn note_begun(at: MonotonicTime) {
+    _ = CURRENT.try_with(|current| current.begun.set(Some(at)));
+}
+
+/// Notes the route of the current request.
+pub fn note_route(entry: &Arc<Entry>) {
+    _ = CURRENT.try_with(|current| current.route.replace(Some(entry.clone())));
+}
+
+/// When the current request's head was read, and its route.
+pub fn begun_and_route() -> (Option<MonotonicTime>, Option<Arc<Entry>>) {
+    CURRENT.try_with(|current| (current.begun.get(), current.route.take())).unwrap_or_default()
+}
+
+/// Begins the record of the current request.
+pub fn set_record(record: Box<Record>) {
+    _ = CURRENT.try_with(|current| current.record.replace(Some(record)));
+}
+
+/// Changes the record of the current request, where there is one.
+pub fn with_record(change: impl FnOnce(&mut Record)) {
+    _ = CURRENT.try_with(|current| current.record.borrow_mut().as_deref_mut().map(change));
+}
+
+/// Takes the record of the current request.
+pub fn take_record() -> Option<Box<Record>> {
+    CURRENT.try_with(|current| current.record.take()).ok().flatten()
+}
+
 impl Outer {
     /// The outside of `proxy`.
-    pub fn new(proxy: HttpProxy<Door>) -> Self {
+    pub fn new(proxy: HttpProxy<Door>, gateway: Arc<Gateway>) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(IDLE);
-        Self { proxy: Arc::new(proxy), options }
+        Self { proxy: Arc::new(proxy), gateway, options }
     }
 }
 
@@ -165,6 +204,7 @@ impl HttpServerApp for Outer {
         'watch: 'all,
     {
         let mut deadline = Deadline::new(&session);
+        let gateway = &self.gateway;
         let mut work = self.proxy.process_new_http(session, shutdown);
         let watched = poll_fn(move |cx| {
             if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
@@ -172,7 +212,10 @@ impl HttpServerApp for Outer {
             }
             CURRENT.with(|current| match (deadline.poll(current.wait.get(), cx), current.poll_end(cx)) {
                 (Poll::Pending, Poll::Pending) => Poll::Pending,
-                _ => Poll::Ready(None),
+                _ => {
+                    gateway.record_cut(current.record.take(), current.begun.get(), current.route.take());
+                    Poll::Ready(None)
+                }
             })
         });
         Box::pin(CURRENT.scope(Current::default(), watched))

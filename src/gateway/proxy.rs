@@ -1,5 +1,6 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
+use super::access_log::Record;
 use super::connection::Signals;
 use super::core::Gateway;
 use super::direct::{self, Direct};
@@ -12,7 +13,6 @@ use super::stop::{Stop, is_answered};
 use super::table::{Place, Table};
 use super::upstream::Exchange;
 use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer};
-use crate::access::Principal;
 use crate::base::Duration;
 use crate::hosted::{self, Failure};
 use async_trait::async_trait;
@@ -50,6 +50,10 @@ impl Door {
             gateway.request_id(),
             gateway.pool.clock.moment(),
         )?;
+        outer::note_begun(incoming.received.monotonic);
+        if gateway.records_requests() {
+            outer::set_record(Box::new(Record::of(session.req_header(), &incoming)));
+        }
         if forward_auth::asks(session, &incoming) {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
         }
@@ -69,6 +73,7 @@ impl Door {
                 return Err(Box::pin(answer).await);
             }
         };
+        outer::note_route(&entry);
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
             return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
@@ -99,6 +104,19 @@ impl Door {
             );
         }
         Ok(forward)
+    }
+}
+
+impl Door {
+    /// The record of a request that was refused for its head.
+    fn unread(&self, session: &Session) -> Box<Record> {
+        let mut record = Box::new(Record::of_head(session.req_header()));
+        record.time = Some(self.gateway.pool.clock.now());
+        record.client =
+            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let id = session.response_written().and_then(|response| response.headers.get(hosted::REQUEST_ID));
+        record.request_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        record
     }
 }
 
@@ -317,16 +335,22 @@ impl ProxyHttp for Door {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         metrics::answered(ctx.is_some(), status);
-        if let Some(forward) = ctx {
-            tracing::debug!(
-                target: "narthex::request",
-                request_id = forward.incoming.request_id,
-                route = forward.entry.route.config.name,
-                sub = forward.principal().map(Principal::subject),
-                status,
-                error = error.map(Kind).map(tracing::field::display),
-            );
+        let (begun, route) = outer::begun_and_route();
+        let duration =
+            begun.map(|begun| self.gateway.pool.clock.monotonic().since(begun)).unwrap_or_default();
+        if let Some(entry) = &route {
+            entry.metrics.observe(&session.req_header().method, status, duration);
         }
+        if !self.gateway.records_requests() {
+            return;
+        }
+        let mut record = outer::take_record().unwrap_or_else(|| self.unread(session));
+        record.route = route.map(|entry| entry.route.config.name.clone()).unwrap_or_default();
+        record.upstream = ctx.as_ref().and_then(|forward| forward.server_address());
+        (record.status, record.duration) = (status, duration);
+        record.bytes = Some(session.body_bytes_sent());
+        let kind = error.map(Kind);
+        self.gateway.record(record, kind.as_ref().map(|kind| kind as &dyn std::fmt::Display));
     }
 
     /// Its text would hold the bytes of malformed messages.
@@ -349,6 +373,14 @@ fn without_empty_piece(body: &mut Option<Bytes>) {
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
 fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
+    let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.behind;
+    if ends_tls && !session.req_header().headers.contains_key(headers::FORWARDED_PROTO) {
+        // A redirect would come back by the same proxy, without end.
+        incoming.refused(
+            "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"",
+        );
+        return Failure::bad_request().answer(&incoming.visitor(session)).into();
+    }
     let target =
         incoming::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
     let location = target.and_then(|target| {

@@ -1,6 +1,7 @@
 //! The response to a request that never reaches the HTTP parser, or that the parser refused: status, request id and
 //! security headers are the same as in every other response of ours. The connection is closed after it.
 
+use super::access_log::Record;
 use super::core::Gateway;
 use super::framing::Ambiguity;
 use super::metrics;
@@ -10,6 +11,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use pingora_core::protocols::http::date::get_cached_date;
 use std::io::Result;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,15 +36,22 @@ pub struct Refusal {
 
 impl Refusal {
     /// Refuses the request that begins with the bytes of `head`.
-    pub fn new(gateway: &Gateway, ambiguity: Ambiguity, head: &[u8]) -> Self {
+    pub fn new(gateway: &Gateway, ambiguity: Ambiguity, head: &[u8], client: Option<IpAddr>) -> Self {
         let request_id = gateway.request_id();
         let reason = format!("the framing is ambiguous: {ambiguity:?}");
-        tracing::info!(target: "audit", event = "request_refused", request_id, reason);
+        tracing::info!(target: "audit", event = "request_refused", request_id, reason = reason);
         let failure = match ambiguity {
             Ambiguity::HeadTooLarge => Failure::headers_too_large(),
             _ => Failure::bad_request(),
         };
         metrics::answered(false, failure.status.as_u16());
+        if gateway.records_requests() {
+            let mut record = Box::new(Record::of_bytes(head));
+            record.time = Some(gateway.pool.clock.now());
+            (record.request_id, record.client) = (request_id.clone(), client);
+            record.status = failure.status.as_u16();
+            gateway.record(record, Some(&reason));
+        }
         let reader = if accepts_html(head) { Reader::Person } else { Reader::Program };
         let mut answer = failure.answer(&Visitor { request_id, reader, strict_transport: false });
         let length = HeaderValue::from(answer.body().len());

@@ -18,6 +18,7 @@ use pingora_core::protocols::{
 };
 use std::fmt;
 use std::io::{Error, ErrorKind, Result};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -37,6 +38,8 @@ pub struct StrictStream<S> {
     /// How many of them may be handed on.
     checked: usize,
     refusal: Option<Refusal>,
+    /// The client's address, for the access log.
+    client: Option<IpAddr>,
 }
 
 impl<S> fmt::Debug for StrictStream<S> {
@@ -47,7 +50,7 @@ impl<S> fmt::Debug for StrictStream<S> {
 
 impl<S> StrictStream<S> {
     /// Checks the requests that come by `stream`.
-    pub fn new(stream: S, gateway: Arc<Gateway>, signals: Arc<Signals>) -> Self {
+    pub fn new(stream: S, gateway: Arc<Gateway>, signals: Arc<Signals>, client: Option<IpAddr>) -> Self {
         Self {
             stream,
             gateway,
@@ -56,13 +59,14 @@ impl<S> StrictStream<S> {
             held: Vec::new(),
             checked: 0,
             refusal: None,
+            client,
         }
     }
 
     fn refuse(&mut self, ambiguity: Ambiguity, head: &[u8]) {
         self.held = Vec::new();
         self.checked = 0;
-        self.refusal = Some(Refusal::new(&self.gateway, ambiguity, head));
+        self.refusal = Some(Refusal::new(&self.gateway, ambiguity, head, self.client));
     }
 
     /// Hands on what was checked.

@@ -2,6 +2,7 @@
 
 use super::headers::Reserved;
 use super::path::Path;
+use super::route_metrics::RouteMetrics;
 use super::upstream::Group;
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
@@ -15,6 +16,8 @@ pub struct Entry {
     pub route: Arc<Route>,
     /// Where its requests go.
     pub group: Arc<Group>,
+    /// Counts its requests.
+    pub metrics: Arc<RouteMetrics>,
     /// The route's path in the folded spelling.
     folded: Vec<String>,
     /// Whether a route of its host has capital letters or others that fold in its path.
@@ -53,12 +56,15 @@ impl Table {
                 .map(|entry| entry.group.clone())
                 .filter(|group| group.serves(&route.config))
                 .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
+            // Its counters go by its name.
+            let metrics = kept.get(route.config.name.as_str()).map(|entry| entry.metrics.clone());
+            let metrics = metrics.unwrap_or_else(|| Arc::new(RouteMetrics::new(&route.config.name)));
             let folded = route.config.path.iter().map(|segment| fold(segment).into_owned()).collect();
             let capitals =
                 |route: &Arc<Route>| route.config.path.iter().any(|segment| fold(segment) != *segment);
             let beside = |other: &&Arc<Route>| other.config.host == route.config.host;
             let beside_capitals = catalogue.routes().filter(beside).any(capitals);
-            let entry = Arc::new(Entry { route: route.clone(), group, folded, beside_capitals });
+            let entry = Arc::new(Entry { route: route.clone(), group, metrics, folded, beside_capitals });
             by_host.entry(route.config.host.clone()).or_default().push(entry);
         }
         for entries in by_host.values_mut() {
@@ -105,6 +111,7 @@ impl Table {
                 "sign-out" if entries.is_some() => return Some(Place::Own("sign-out")),
                 "sign-in" if entries.is_some() => return Some(Place::Own("sign-in")),
                 "sessions" if entries.is_some() => return Some(Place::Own("sessions")),
+                "userinfo" if entries.is_some() => return Some(Place::Own("userinfo")),
                 _ => {}
             }
         }

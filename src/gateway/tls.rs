@@ -96,7 +96,7 @@ pub struct LocalAuthority {
 }
 
 impl LocalAuthority {
-    /// Where the authority's certificate lies below the configuration's folder.
+    /// Where the authority's certificate lies below `state_dir`.
     pub const CERTIFICATE: &'static str = "certs/local-authority.pem";
     const KEY: &'static str = "certs/local-authority.key";
 
@@ -122,9 +122,11 @@ impl LocalAuthority {
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = authority_params(now).self_signed(&key).map_err(failed)?;
         if let Some(folder) = cert_file.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| CertificateError::new(folder, error))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| CertificateError::new(folder, without_folder(&error)))?;
         }
-        write_private(key_file, &key.serialize_pem())?;
+        write_private(key_file, &key.serialize_pem())
+            .map_err(|error| CertificateError::new(key_file, without_folder(&error)))?;
         std::fs::write(cert_file, certificate.pem()).map_err(|error| CertificateError::new(cert_file, error))
     }
 
@@ -169,16 +171,21 @@ fn validity(now: Timestamp, lifetime: Duration) -> (OffsetDateTime, OffsetDateTi
     (at(now.minus(Duration::from_secs(86400))), at(now.plus(lifetime)))
 }
 
+/// Describes why the local authority's files cannot be written.
+fn without_folder(error: &std::io::Error) -> String {
+    format!(
+        "{error}; help: name a folder that can be written with `state_dir`, or name a [[tls]] certificate for each host, \
+         or set https = \"off\" in [listen] behind a proxy that ends TLS"
+    )
+}
+
 /// Writes a file that only its owner may read.
-fn write_private(file: &Path, text: &str) -> Result<(), CertificateError> {
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options
-        .open(file)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| CertificateError::new(file, error))
+    options.open(file).and_then(|mut file| file.write_all(text.as_bytes()))
 }
 
 /// Certificates by host.
@@ -204,7 +211,7 @@ impl Certificates {
         }
         let bare = hosts_without_certificate(config);
         if !bare.is_empty() {
-            let local = LocalAuthority::open(&config.folder, now).and_then(|authority| {
+            let local = LocalAuthority::open(&config.state_dir, now).and_then(|authority| {
                 bare.iter().map(|host| authority.issue(host, now)).collect::<Result<Vec<_>, _>>()
             });
             match local {
@@ -290,8 +297,11 @@ impl ResolvesServerCert for TlsStore {
     }
 }
 
-/// The hosts that `config` serves and names no certificate for.
+/// The hosts that `config` serves by TLS and names no certificate for.
 pub fn hosts_without_certificate(config: &Config) -> Vec<String> {
+    if config.listen.https.is_none() {
+        return Vec::new();
+    }
     let mut hosts: Vec<String> = config.routes.iter().map(|route| route.host.to_string()).collect();
     hosts.push(config.public_url.host().to_string());
     hosts.sort();

@@ -144,6 +144,12 @@ const PROVIDER_REFUSED: Row = (
     "The sign-in was not completed",
     "The provider ended it, or you did. Start again, perhaps with another account.",
 );
+const UNSOLICITED: Row = (
+    StatusCode::BAD_REQUEST,
+    "sign_in_not_requested",
+    "Sign-in cannot start at the provider",
+    "Start at the app instead. If it should work from here, ask your administrator and name the request below.",
+);
 const PROVIDER_DOWN: Row = (
     StatusCode::BAD_GATEWAY,
     "provider_unavailable",
@@ -167,6 +173,12 @@ const UNAVAILABLE: Row = (
     "unavailable",
     "Sign-in is not possible right now",
     "Wait a moment and try again.",
+);
+const SIGN_OUT_UNAVAILABLE: Row = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "sign_out_unavailable",
+    "Sign-out is not possible right now",
+    "You are still signed in. Wait a moment and try again, or close the browser.",
 );
 const INTERNAL: Row = (
     StatusCode::INTERNAL_SERVER_ERROR,
@@ -218,6 +230,8 @@ failures! {
     session_unknown = SESSION_UNKNOWN;
     /// The attempt is over, used, or another browser's.
     attempt_lost = ATTEMPT_LOST;
+    /// The provider began a sign-in that nobody asked for, where the file does not let it.
+    unsolicited = UNSOLICITED;
     /// The provider refused the person.
     provider_refused = PROVIDER_REFUSED;
     /// The provider is down, slow or broken.
@@ -228,6 +242,8 @@ failures! {
     upstream_down = UPSTREAM_DOWN;
     /// The store does not answer.
     unavailable = UNAVAILABLE;
+    /// The store does not answer, so that no session can be ended.
+    sign_out_unavailable = SIGN_OUT_UNAVAILABLE;
     /// A fault of ours.
     internal = INTERNAL;
 }

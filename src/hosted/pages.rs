@@ -42,7 +42,7 @@ impl Choice {
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
-    /// The host that the person wants to reach.
+    /// The host that the person wants to reach; empty where it is the pool's own pages.
     pub destination: String,
     /// The providers.
     pub choices: Vec<Choice>,

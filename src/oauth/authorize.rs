@@ -2,7 +2,8 @@
 
 use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set_for};
-use crate::broker::{ATTEMPT_LIFETIME, Attempts, LoginError};
+use crate::base::Timestamp;
+use crate::broker::{ATTEMPT_COOKIE_LIFETIME, ATTEMPT_LIFETIME, Attempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
 use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, mark, onward, see_other, set_cookie};
@@ -32,12 +33,12 @@ pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) 
     query_url(
         catalogue,
         "/oauth2/authorize",
-        &AuthorizationRequest {
+        Some(&AuthorizationRequest {
             client_id: catalogue.pool.gateway_client.clone(),
             redirect_uri: request.redirect_uri.to_owned(),
             state: request.state.to_owned(),
             code_challenge: request.code_challenge.to_owned(),
-        },
+        }),
         None,
     )
 }
@@ -45,18 +46,20 @@ pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) 
 fn query_url(
     catalogue: &Catalogue,
     path: &str,
-    request: &AuthorizationRequest,
+    request: Option<&AuthorizationRequest>,
     provider: Option<&str>,
 ) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("response_type", "code")
-        .append_pair("client_id", &request.client_id)
-        .append_pair("redirect_uri", &request.redirect_uri)
-        .append_pair("scope", "openid")
-        .append_pair("state", &request.state)
-        .append_pair("code_challenge", &request.code_challenge)
-        .append_pair("code_challenge_method", "S256");
+    if let Some(request) = request {
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &request.client_id)
+            .append_pair("redirect_uri", &request.redirect_uri)
+            .append_pair("scope", "openid")
+            .append_pair("state", &request.state)
+            .append_pair("code_challenge", &request.code_challenge)
+            .append_pair("code_challenge_method", "S256");
+    }
     if let Some(provider) = provider {
         query.append_pair("identity_provider", provider);
     }
@@ -73,8 +76,10 @@ enum Refusal {
 }
 
 /// An authorization request, and what else came with it.
+#[derive(Default)]
 struct Asked {
-    request: AuthorizationRequest,
+    /// The app's request; none where the person signs in for the pool's own pages.
+    request: Option<AuthorizationRequest>,
     /// The provider that it names.
     provider: Option<String>,
     /// Who the person may be (OpenID Connect Core 1.0, section 3.1.2.1).
@@ -84,8 +89,14 @@ struct Asked {
 /// An e-mail address has at most 254 characters (RFC 5321, errata 1690).
 const LONGEST_HINT: usize = 254;
 
-fn read(catalogue: &Catalogue, info: &RequestInfo) -> Result<Asked, Refusal> {
+fn read(catalogue: &Catalogue, info: &RequestInfo, needs_client: bool) -> Result<Asked, Refusal> {
     let mut form = info.parameters().ok_or(Refusal::Page("a parameter comes twice"))?;
+    let plain = |hint: &String| hint.len() <= LONGEST_HINT && !hint.chars().any(char::is_control);
+    let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
+    let provider = form.remove("identity_provider");
+    if !needs_client && !form.contains_key("client_id") && !form.contains_key("redirect_uri") {
+        return Ok(Asked { request: None, provider, login_hint });
+    }
     let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
     if client_id != catalogue.pool.gateway_client {
         return Err(Refusal::Page("client_id is of no client"));
@@ -116,9 +127,7 @@ fn read(catalogue: &Catalogue, info: &RequestInfo) -> Result<Asked, Refusal> {
         return Err(refuse("invalid_request", "state is missing or too long"));
     };
     let request = AuthorizationRequest { client_id, redirect_uri, state, code_challenge };
-    let plain = |hint: &String| hint.len() <= LONGEST_HINT && !hint.chars().any(char::is_control);
-    let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
-    Ok(Asked { request, provider: form.remove("identity_provider"), login_hint })
+    Ok(Asked { request: Some(request), provider, login_hint })
 }
 
 /// Tells the client why, or the person where the client cannot be told.
@@ -166,18 +175,21 @@ pub(super) async fn login(State(pool): Shared, info: RequestInfo) -> Reply {
 /// typed, to the only one, or to the page where one is chosen.
 async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled {
     let catalogue = pool.current.load();
-    let asked = match read(&catalogue, info) {
+    let asked = match read(&catalogue, info, session_counts) {
         Ok(good) => good,
         Err(refusal) => return refuse(&catalogue, info, refusal),
     };
     // Any page can lead a browser here; one of another site must not replace who is signed in by somebody else.
     let is_foreign =
         info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if session_counts
+    if (session_counts || is_foreign)
         && (asked.provider.is_none() || is_foreign)
         && let Some(principal) = signed_in(pool, info).await?
     {
-        return grant(pool, &catalogue, info, &asked.request, principal.session()).await;
+        return match &asked.request {
+            Some(request) => grant(pool, &catalogue, info, request, principal.session()).await,
+            None => see_other(&catalogue.config.public_url.join("/")),
+        };
     }
     let providers = &catalogue.config.providers;
     let by_address = asked
@@ -190,15 +202,23 @@ async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled
         (None, None, [only]) => only.name.clone(),
         (None, None, _) => return choose(&catalogue, info, &asked, !session_counts),
     };
-    // A form of ours may not lead elsewhere by itself.
-    let method = if session_counts { Method::GET } else { Method::POST };
+    // A form of ours, which names no provider, may not lead elsewhere by itself.
+    let by_form = !session_counts && asked.provider.is_none();
+    let method = if by_form { Method::POST } else { Method::GET };
     to_provider(pool, &catalogue, info, &named, asked, &method).await
+}
+
+/// The page where a provider is chosen for the pool's own pages.
+pub(super) fn sign_in_page(catalogue: &Catalogue, info: &RequestInfo) -> Handled {
+    choose(catalogue, info, &Asked::default(), false)
 }
 
 /// The page where a provider is chosen; the one of the last time comes first.
 fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool) -> Handled {
     let last = find(info.cookies(), PROVIDER_COOKIE);
-    let href = |name: &str| query_url(catalogue, "/oauth2/authorize", &asked.request, Some(name));
+    let request = asked.request.as_ref();
+    let path = if request.is_some() { "/oauth2/authorize" } else { "/login" };
+    let href = |name: &str| query_url(catalogue, path, request, Some(name));
     let mut choices: Vec<Choice> = catalogue
         .config
         .providers
@@ -211,12 +231,12 @@ fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool)
         })
         .collect();
     choices.sort_by_key(|choice| !choice.last);
-    let login = query_url(catalogue, "/login", &asked.request, None);
+    let login = query_url(catalogue, "/login", request, None);
     let login = Url::parse(&login).map_err(|_| Failure::internal())?;
     let finds = catalogue.config.providers.iter().any(|provider| !provider.domains.is_empty());
     SignInPage {
-        destination: catalogue
-            .host_of_callback(&asked.request.redirect_uri)
+        destination: request
+            .and_then(|request| catalogue.host_of_callback(&request.redirect_uri))
             .map_or_else(String::new, ToString::to_string),
         choices,
         finder: finds.then(|| Finder {
@@ -240,7 +260,7 @@ async fn to_provider(
     asked: Asked,
     method: &Method,
 ) -> Handled {
-    let again = query_url(catalogue, "/login", &asked.request, None);
+    let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
     let hint = asked.login_hint.as_deref();
     let begun = pool.broker.begin(catalogue, name, asked.request, hint).await.map_err(|error| {
         tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
@@ -258,7 +278,7 @@ async fn to_provider(
     // What comes back by a form of the provider's comes from another site.
     let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
     let name = format!("{LOGIN_COOKIE}{}", begun.id);
-    set_cookie(&mut answer, &set_for(&name, &begun.sealed, Some(ATTEMPT_LIFETIME), same_site))?;
+    set_cookie(&mut answer, &set_for(&name, &begun.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site))?;
     drop_oldest_attempts(info, &mut answer)?;
     Ok(answer)
 }
@@ -278,6 +298,13 @@ pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<
     attempts.sort_unstable();
     let surplus = (attempts.len() + 1).saturating_sub(MOST_ATTEMPTS);
     attempts.into_iter().take(surplus).map(|(_, id)| format!("{LOGIN_COOKIE}{id}")).collect()
+}
+
+/// The names of the attempts' cookies whose attempts have expired at `now`.
+pub fn expired_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Vec<String> {
+    let expired = |id: &str| Attempts::begun_at(id).is_some_and(|at| now.since(at) >= ATTEMPT_LIFETIME);
+    let attempts = login_cookies(cookies).into_iter().filter(|(id, _)| expired(id));
+    attempts.map(|(id, _)| format!("{LOGIN_COOKIE}{id}")).collect()
 }
 
 /// Sends the browser back to the client with a code for `session`.

@@ -3,7 +3,7 @@
 use super::{Handled, Pool, Reply, RequestInfo, Shared, authorize, form, metrics, signed_in, unavailable};
 use crate::access::{LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, Throttle, clear, find, network, set};
 use crate::base::Duration;
-use crate::broker::{LoginError, Returned};
+use crate::broker::{Attempts, LoginError, Returned};
 use crate::catalogue::Catalogue;
 use crate::hosted::{Failure, see_other, set_cookie};
 use crate::model::CookieScope;
@@ -108,6 +108,7 @@ pub(super) fn count_failure(failures: &Throttle<IpAddr>, info: &RequestInfo, err
         error,
         LoginError::NoSuchProvider
             | LoginError::NoAttempt
+            | LoginError::Unsolicited
             | LoginError::OtherProvider
             | LoginError::Store(_)
             | LoginError::Provider(
@@ -127,8 +128,8 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
     // The state names the attempt; that this browser carries it is what binds the login to it.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();
     let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
-        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed))
-        .ok_or_else(|| refused(LoginError::NoAttempt))?;
+        .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
+    let Some(login) = login else { return lost(pool, info, provider, id, LoginError::NoAttempt).await };
     let again = login.again(&catalogue);
     let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
 
@@ -138,7 +139,13 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         Step::Callback => pool.broker.finish(&catalogue, provider, returned).await,
         Step::Resume => pool.broker.resume(&catalogue, provider, returned).await,
     };
-    let finished = finished.map_err(|error| refused(error).with_action("Try again", again))?;
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(error @ (LoginError::NoAttempt | LoginError::Used)) => {
+            return lost(pool, info, provider, id, error).await;
+        }
+        Err(error) => return Err(refused(error).with_action("Try again", again)),
+    };
     pool.sessions.hear(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
         if earlier != finished.session.id {
@@ -166,9 +173,42 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
     let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
-    set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, None))?;
+    let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
+    set_cookie(&mut answer, &set(POOL_COOKIE, &cookie, age))?;
     set_cookie(&mut answer, &set(PROVIDER_COOKIE, provider, Some(REMEMBER)))?;
     set_cookie(&mut answer, &clear(&format!("{LOGIN_COOKIE}{id}")))?;
+    Ok(answer)
+}
+
+/// Answers a callback of an attempt that has expired, was used or is unknown: after Back, a reload, or a night on the
+/// provider's page. A browser with a session goes on to the app; without one the page has the way back.
+async fn lost(pool: &Pool, info: &RequestInfo, provider: &str, id: &str, error: LoginError) -> Handled {
+    let catalogue = pool.current.load();
+    let cookie = format!("{LOGIN_COOKIE}{id}");
+    let expired = find(info.cookies(), &cookie)
+        .and_then(|sealed| pool.broker.expired_attempt(&catalogue, id, sealed))
+        .map(|login| login.again(&catalogue));
+    // Without its cookie the state still names the app.
+    let app = || {
+        let mut routes = catalogue.routes().filter(|route| Attempts::is_for(id, route.config.host.as_str()));
+        routes.next().map(|route| format!("{}/", route.origin))
+    };
+    let way_back = expired.or_else(app).unwrap_or_else(|| catalogue.config.public_url.join("/"));
+    if signed_in(pool, info).await?.is_none() {
+        let failure = refused(info, provider, error, &pool.failures);
+        return Err(failure.with_action("Sign in again", way_back));
+    }
+    tracing::info!(
+        request_id = info.request_id,
+        provider,
+        reason = error.reason(),
+        "a callback came late or again; its browser has a session and goes on"
+    );
+    let mut answer = see_other(&way_back)?;
+    // Anything else than an id would write a cookie of the sender's choice.
+    if Attempts::begun_at(id).is_some() {
+        set_cookie(&mut answer, &clear(&cookie))?;
+    }
     Ok(answer)
 }
 
@@ -194,6 +234,7 @@ pub(super) fn failure(info: &RequestInfo, error: LoginError) -> Failure {
     match error {
         LoginError::NoSuchProvider => Failure::not_found(),
         LoginError::NoAttempt | LoginError::Used => Failure::attempt_lost(),
+        LoginError::Unsolicited => Failure::unsolicited(),
         LoginError::Provider(ProviderError::Unavailable(_)) => Failure::provider_down(),
         LoginError::Provider(ProviderError::Unreadable(_)) => Failure::provider_unreadable(),
         LoginError::Provider(ProviderError::Overloaded) => Failure::unavailable(),

@@ -1,7 +1,7 @@
 //! `/logout`: ends the browser's session, here, at every app and, where it knows how, at the provider.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
-use crate::access::{POOL_COOKIE, clear};
+use super::{Handled, Pool, Reply, RequestInfo, Shared, cannot_sign_out, principal};
+use crate::access::{POOL_COOKIE, SignedIn, clear};
 use crate::broker::{self, Ended};
 use crate::hosted::{Failure, SignOutPage, SignedOutPage, onward, see_other, set_cookie};
 use crate::model::Session;
@@ -22,7 +22,8 @@ pub(super) async fn post(State(pool): Shared, info: RequestInfo) -> Reply {
 /// Asks first: anybody's page may send a browser here.
 async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
-    if let Some(principal) = signed_in(pool, info).await? {
+    let principal = signed_in_to_leave(pool, info).await?;
+    if let Some(principal) = principal {
         return SignOutPage {
             name: principal.user().display_name().to_owned(),
             action: catalogue.config.public_url.join("/logout"),
@@ -41,10 +42,15 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 
 async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
     info.same_origin(&own_origin(pool))?;
-    match signed_in(pool, info).await? {
+    match signed_in_to_leave(pool, info).await? {
         Some(principal) => sign_out(pool, info, &principal.session().id, "").await,
         None => see_other(&pool.current.load().config.public_url.join("/logout")),
     }
+}
+
+/// The principal who wants to sign out.
+async fn signed_in_to_leave(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
+    principal(pool, info).await.map_err(|error| cannot_sign_out(pool, info, &error))
 }
 
 /// The origin of the pool's pages.
@@ -57,7 +63,7 @@ pub(super) fn own_origin(pool: &Pool) -> String {
 pub(super) async fn sign_out(pool: &Pool, info: &RequestInfo, sid: &str, app: &str) -> Handled {
     let ended = end_session(pool, &info.request_id, &info.client(), sid)
         .await
-        .map_err(|error| unavailable(info, &error))?;
+        .map_err(|error| cannot_sign_out(pool, info, &error))?;
     let mut answer = onward(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
     Ok(answer)

@@ -15,7 +15,7 @@ mod saml;
 mod sessions;
 mod token;
 
-pub use authorize::{AuthorizationUrl, authorization_url, surplus_attempts};
+pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
 pub use callback::replaced;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, Origin, RequestInfo, form};
@@ -139,9 +139,19 @@ impl axum::response::IntoResponse for Reply {
 
 /// The principal whose pool cookie the request carries.
 async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
+    principal(pool, info).await.map_err(|error| unavailable(info, &error))
+}
+
+async fn principal(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, StoreError> {
     let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    let principal = pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await;
-    principal.map_err(|error| unavailable(info, &error))
+    pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await
+}
+
+/// The same where a session was to be ended: it goes on, and the person must know.
+fn cannot_sign_out(pool: &Pool, info: &RequestInfo, error: &StoreError) -> Failure {
+    tracing::error!(request_id = info.request_id, %error, "cannot end a session: database error");
+    let again = pool.current.load().config.public_url.join("/logout");
+    Failure::sign_out_unavailable().with_action("Try again", again)
 }
 
 fn unavailable(info: &RequestInfo, error: &StoreError) -> Failure {
@@ -156,9 +166,10 @@ async fn home(State(pool): Shared, info: RequestInfo) -> Reply {
 async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
     let Some(principal) = signed_in(pool, info).await? else {
-        return Err(
-            Failure::sign_in_required().with_advice("Open one of your apps: it sends you here to sign in.")
-        );
+        if catalogue.config.providers.is_empty() {
+            return Err(Failure::sign_in_required().with_advice("No sign-in provider is configured."));
+        }
+        return authorize::sign_in_page(&catalogue, info);
     };
     HomePage {
         name: principal.user().display_name().to_owned(),

@@ -5,7 +5,8 @@ use super::callback::{self, Step};
 use super::logout::ended_by_provider;
 use super::{Handled, Pool, Reply, RequestInfo, Shared, form};
 use crate::access::{LOGIN_COOKIE, Place, find, network, set_for};
-use crate::broker::{ATTEMPT_LIFETIME, LoginError, LogoutHeard, Posted};
+use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError, LogoutHeard, Posted};
+use crate::catalogue::Catalogue;
 use crate::config::SameSite;
 use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
 use crate::provider::ProviderError;
@@ -53,18 +54,23 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
     callback::not_too_often(failures, info, &catalogue, provider)?;
     let _place = in_progress(pool, info)?;
     let posted = Posted { parameters: &parameters, id, login };
-    let judged = pool.broker.judge(&catalogue, provider, posted).await.map_err(|error| {
-        let failure = callback::refused(info, provider, error, failures);
-        match again {
-            Some(again) => failure.with_action("Try again", again),
-            None => failure,
+    let judged = match pool.broker.judge(&catalogue, provider, posted).await {
+        Ok(judged) => judged,
+        // The form brought no session: the browser's next step does, and decides on the way on.
+        Err(LoginError::NoAttempt) => {
+            let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+            return see_other(&resume_at(&catalogue, provider, &id));
         }
-    })?;
-    let next = format!("/saml2/idpresponse/{provider}?state={}", judged.id);
-    let mut answer = see_other(&catalogue.config.public_url.join(&next))?;
+        Err(error) => {
+            let failure = callback::refused(info, provider, error, failures);
+            let again = again.unwrap_or_else(|| catalogue.config.public_url.join("/"));
+            return Err(failure.with_action("Try again", again));
+        }
+    };
+    let mut answer = see_other(&resume_at(&catalogue, provider, &judged.id))?;
     if let Some(sealed) = judged.sealed {
         let name = format!("{LOGIN_COOKIE}{}", judged.id);
-        set_cookie(&mut answer, &set_for(&name, &sealed, Some(ATTEMPT_LIFETIME), SameSite::Lax))?;
+        set_cookie(&mut answer, &set_for(&name, &sealed, Some(ATTEMPT_COOKIE_LIFETIME), SameSite::Lax))?;
     }
     Ok(answer)
 }
@@ -72,6 +78,11 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
 /// The place of a message among those that are verified: one address cannot fill the queue.
 fn in_progress(pool: &Pool, info: &RequestInfo) -> Result<Place<IpAddr>, Failure> {
     pool.saml_messages.begin(info.client.map(network)).ok_or_else(Failure::unavailable)
+}
+
+/// The address of the browser's next step.
+fn resume_at(catalogue: &Catalogue, provider: &str, id: &str) -> String {
+    catalogue.config.public_url.join(&format!("/saml2/idpresponse/{provider}?state={id}"))
 }
 
 /// A logout message in an address.

@@ -10,6 +10,7 @@ mod keys;
 mod migrate;
 mod nodes;
 mod once;
+mod opening;
 mod provider_tokens;
 mod purge;
 mod revoked_tokens;
@@ -22,6 +23,7 @@ pub use changes::{Change, Feed, SILENCE};
 pub use keys::StoredKey;
 pub use nodes::Node;
 pub use once::Once;
+pub use opening::OpenStoreError;
 pub use provider_tokens::{Lease, StoredTokens};
 pub use sessions::Found;
 pub use transaction::{Tx, Work};
@@ -90,6 +92,8 @@ struct Dialect {
     begin: &'static str,
     /// The engine's own clock, in milliseconds since the Unix epoch: one clock for all nodes.
     now: &'static str,
+    /// Counts the tables called `settings`.
+    settings_tables: &'static str,
     connections: u32,
     on_connect: &'static [&'static str],
 }
@@ -98,6 +102,7 @@ const SQLITE: Dialect = Dialect {
     // A deferred transaction that turns writer half-way can fail without ever waiting.
     begin: "BEGIN IMMEDIATE",
     now: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+    settings_tables: "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'settings'",
     connections: 4,
     on_connect: &[
         "PRAGMA journal_mode = WAL",
@@ -110,6 +115,8 @@ const SQLITE: Dialect = Dialect {
 const POSTGRES: Dialect = Dialect {
     begin: "BEGIN ISOLATION LEVEL SERIALIZABLE",
     now: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    settings_tables: "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relname = 'settings' \
+                      AND pg_table_is_visible(oid)",
     connections: 10,
     on_connect: &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
 };
@@ -129,7 +136,14 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be reached, or its tables cannot be brought up to date.
-    pub async fn open(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Self> {
+    pub async fn open(url: &StoreUrl, ring: Arc<KeyRing>) -> std::result::Result<Self, OpenStoreError> {
+        match Self::open_at(url, ring).await {
+            Ok(store) => Ok(store),
+            Err(error) => Err(OpenStoreError::of(url, error).await),
+        }
+    }
+
+    async fn open_at(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Self> {
         if let StoreUrl::Sqlite(path) = url {
             make_private(path).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
         }
@@ -143,10 +157,22 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be reached.
-    pub async fn look(url: &StoreUrl, ring: Arc<KeyRing>) -> Result<Option<Self>> {
-        match url {
-            StoreUrl::Sqlite(path) if !path.exists() => Ok(None),
-            _ => Self::connect(url, ring).await.map(Some),
+    pub async fn look(
+        url: &StoreUrl,
+        ring: Arc<KeyRing>,
+    ) -> std::result::Result<Option<Self>, OpenStoreError> {
+        let opened = match url {
+            StoreUrl::Sqlite(path) if matches!(path.try_exists(), Ok(false)) => return Ok(None),
+            _ => Self::connect(url, ring).await,
+        };
+        let looked = match opened {
+            // SQLite reads nothing of a file before it is asked for something.
+            Ok(store) => store.has_tables().await.map(|_| store),
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(store) => Ok(Some(store)),
+            Err(error) => Err(OpenStoreError::of(url, error).await),
         }
     }
 
@@ -156,6 +182,14 @@ impl Store {
             StoreUrl::Sqlite(path) => (sqlite_address(path), &SQLITE),
             StoreUrl::Postgres(url) => (url.expose().to_owned(), &POSTGRES),
         };
+        if let StoreUrl::Sqlite(_) = url {
+            // The pool would try again until its deadline, whatever the error is, and report that alone.
+            let mut connection = sqlx::AnyConnection::connect(&address).await?;
+            for statement in dialect.on_connect {
+                connection.execute(*statement).await?;
+            }
+            connection.close().await?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(dialect.connections)
             .acquire_timeout(DEADLINE)

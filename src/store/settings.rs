@@ -54,6 +54,35 @@ impl Store {
         Ok(self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop))
     }
 
+    /// Whether the store has its tables: one that no node was ever started with has none.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn has_tables(&self) -> Result<bool> {
+        within_deadline(async {
+            let tables: i64 = sqlx::query_scalar(self.dialect.settings_tables).fetch_one(&self.pool).await?;
+            Ok(tables > 0)
+        })
+        .await
+    }
+
+    /// The same as [`Store::check_master_key`] for a store that is only looked at: one without a master key has none to
+    /// compare with.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn verify_master_key(&self) -> Result<std::result::Result<(), OpenError>> {
+        if !self.has_tables().await? {
+            return Ok(Ok(()));
+        }
+        let stored: Option<Vec<u8>> = within_deadline(async {
+            let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(CHECK);
+            Ok(value.fetch_optional(&self.pool).await?)
+        })
+        .await?;
+        Ok(stored.map_or(Ok(()), |stored| self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop)))
+    }
+
     /// How many rows all tables hold together, to show that something wrote nothing.
     ///
     /// # Errors

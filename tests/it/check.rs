@@ -253,6 +253,69 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "auth.example.com serves the sign-in pages and route \"auth.example.com/\"",
         "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\"",
     ),
+    (
+        "\"narthex\"",
+        "\"id-${CLIENT_ID}\"",
+        "6:13",
+        "`client_id` holds `${CLIENT_ID}`, which is not replaced",
+        "write client_id = { env = \"CLIENT_ID\" } for the whole value",
+    ),
+    (
+        "\"narthex\"",
+        "{ env = \"NOT_SET\" }",
+        "6:21",
+        "the environment has no variable `NOT_SET`",
+        "start Narthex with NOT_SET set, or give the value by { file = \"…\" }",
+    ),
+    (
+        "\"narthex\"",
+        "{ file = \"absent\" }",
+        "6:22",
+        "cannot read `./absent`",
+        "name a file that Narthex may read",
+    ),
+    (
+        "\"narthex\"",
+        "{ file = 7 }",
+        "6:13",
+        "`client_id` is a table",
+        "write a string in quotes, { env = \"NAME\" } or { file = \"path\" }",
+    ),
+    (
+        "upstream = ",
+        "upstream_ca = { file = \"ca.pem\" }\nupstream = ",
+        "11:15",
+        "`upstream_ca` is the name of a file already",
+        "write upstream_ca = \"path\"",
+    ),
+    (
+        "[[provider]]",
+        "[listen]\nhttps = \"off\"\n[[provider]]",
+        "3:1",
+        "https = \"off\" leaves TLS to a proxy, and no proxy is trusted",
+        "name what ends TLS: trusted_proxies = [\"10.0.0.0/8\"]",
+    ),
+    (
+        "[[provider]]",
+        "[listen]\nhttps = \"off\"\nhttp = \"off\"\ntrusted_proxies = \"10.0.0.1\"\n[[provider]]",
+        "3:1",
+        "`https` and `http` are both off: nothing is served",
+        "give one of them an address",
+    ),
+    (
+        "[[provider]]",
+        "[log]\naccess = \"common\"\n[[provider]]",
+        "4:10",
+        "`access` cannot be \"common\"",
+        "write \"off\" or \"json\" or \"combined\"",
+    ),
+    (
+        "[[provider]]",
+        "[session]\npersistent = \"yes\"\n[[provider]]",
+        "4:14",
+        "`persistent` is a string",
+        "write true or false, without quotes",
+    ),
     ("\"narthex\"", "\"narthex", "6:21", "invalid basic string, expected `\"`", "correct the TOML here"),
     (
         "[[route]]",
@@ -427,6 +490,91 @@ fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
 }
 
 #[test]
+fn any_value_may_be_in_the_environment_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("issuer"), "https://idp.example.com \n\n").unwrap();
+    let text = r#"public_url = { env = "URL" }
+state_dir = { env = "STATE" }
+[listen]
+connections = { env = "COUNT" }
+trusted_proxies = ["10.0.0.1", { env = "PROXY" }]
+[session]
+idle = { env = "IDLE" }
+persistent = { env = "FLAG" }
+[[provider]]
+type = "oidc"
+issuer = { file = "issuer" }
+client_id = { env = "ID" }
+allow = { domains = [{ env = "DOMAIN" }] }
+[[route]]
+host = { env = "HOST" }
+upstream = "http://127.0.0.1:3000"
+[route.headers]
+X-Of-The-Team = { env = "TEMPLATE" }
+"#;
+    let value = |name: &str| {
+        Some(match name {
+            "URL" => "https://auth.example.com",
+            "STATE" => "/var/lib/narthex",
+            "COUNT" => "77",
+            "PROXY" => "10.0.0.2",
+            "IDLE" => "30m",
+            "FLAG" => "false",
+            "ID" => "from ${somewhere}",
+            "DOMAIN" => "example.com",
+            "HOST" => "app.example.com",
+            "TEMPLATE" => "${email}",
+            _ => return None,
+        })
+    };
+    let parse = |environment: &dyn Fn(&str) -> Option<String>| {
+        narthex::config::Config::parse(text, "narthex.toml", folder.path(), environment)
+    };
+    let config =
+        parse(&|name| value(name).map(str::to_owned)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/narthex"));
+    assert_eq!((config.listen.connections, config.listen.trusted_proxies.len()), (77, 2));
+    assert_eq!((config.session.idle.as_secs(), config.session.persistent), (1800, false));
+    let client = config.providers[0].client().unwrap();
+    assert_eq!(client.id, "from ${somewhere}", "a value of the environment is taken as it is");
+    assert_eq!(config.routes[0].headers[0].value, [narthex::config::Piece::Claim("email".to_owned())]);
+    let issuer = folder.path().join("issuer");
+    assert!(config.files.contains_key(&issuer), "it is read again when it changes");
+
+    // Each that is missing is one mistake, whatever follows from its absence.
+    for missing in ["URL", "STATE", "COUNT", "PROXY", "IDLE", "FLAG", "ID", "DOMAIN", "HOST", "TEMPLATE"] {
+        let mistakes = parse(&|name| value(name).filter(|_| name != missing).map(str::to_owned)).unwrap_err();
+        assert_eq!(mistakes.mistakes.len(), 1, "{missing}:\n{mistakes}");
+        assert!(mistakes.to_string().contains(&format!("no variable `{missing}`")), "{mistakes}");
+    }
+    for (name, wrong) in [("COUNT", "0"), ("COUNT", "many"), ("FLAG", "yes"), ("IDLE", ""), ("IDLE", "long")]
+    {
+        let with = |asked: &str| value(asked).map(|good| if asked == name { wrong } else { good }.to_owned());
+        assert!(parse(&with).is_err(), "{name} = {wrong}");
+    }
+}
+
+#[test]
+fn an_unset_secret_is_one_mistake_however_many_keys_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = |name: &str| {
+        format!(
+            "[[provider]]\nname = \"{name}\"\ntype = \"oidc\"\nissuer = \"https://{name}.example.com\"\nclient_id = \"x\"\n\
+             client_secret = {{ env = \"NOT_SET\" }}\nallow = \"anyone\"\n"
+        )
+    };
+    let route = "[[route]]\nhost = \"app.example.com\"\nupstream = \"http://127.0.0.1:3000\"\n";
+    let text =
+        format!("public_url = \"https://auth.example.com\"\n{}{}{route}", provider("a"), provider("b"));
+    let (good, _, said) = check(folder.path(), &text);
+    assert!(!good);
+    assert_eq!(said.matches("narthex.toml:").count(), 1, "{said}");
+    // Without any provider it is another mistake.
+    let (_, _, said) = check(folder.path(), &format!("public_url = \"https://auth.example.com\"\n{route}"));
+    assert!(said.contains("nobody could sign in for route"), "{said}");
+}
+
+#[test]
 fn whoever_has_an_account_somewhere_is_not_let_in_unless_the_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
     for preset in narthex::config::PRESETS {
@@ -560,5 +708,155 @@ fn a_route_sets_no_header_that_means_something_else() {
         ["X-Remote-User", "Remote-User", "X-Forwarded-User", "X-WebAuth-User", "X-Team", "Authorization"]
     {
         assert_eq!(told_of(&with(name)), None, "{name}");
+    }
+}
+
+/// What a command says in `folder`, and its exit code.
+fn narthex(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_narthex")).args(arguments).current_dir(folder).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
+}
+
+/// A file whose listeners are free, with these tables.
+fn free(tables: &str) -> String {
+    format!(
+        "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"127.0.0.1:{}\"\nhttp = \"off\"\n\
+         admin = \"127.0.0.1:{}\"\n{tables}",
+        free_port(),
+        free_port()
+    )
+}
+
+#[test]
+fn what_is_odd_is_a_warning_and_fails_where_it_is_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = OpenIdProvider::start("corp", "https://auth.example.com/oauth2/idpresponse/corp");
+    let app = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = app.local_addr().unwrap().port();
+    let route = |port: u16, more: &str| {
+        format!(
+            "[[route]]\nname = \"app\"\nhost = \"app.example.com\"\nupstream = \"http://127.0.0.1:{port}\"\n{more}\n"
+        )
+    };
+    certificates::make(
+        &folder.path().join("all.pem"),
+        &folder.path().join("all.key"),
+        "corp",
+        "*.example.com",
+        90,
+    );
+    let tls = "[[tls]]\nhosts = [\"*.example.com\"]\ncert = \"all.pem\"\nkey = \"all.key\"\n";
+    let good = format!("{tls}{}", provider.toml("\"anyone\""));
+    let run = |text: &str, strict: bool| {
+        std::fs::write(folder.path().join("narthex.toml"), text).unwrap();
+        narthex(folder.path(), if strict { &["check", "--strict"] } else { &["check"] })
+    };
+    let (code, said) = run(&free(&format!("{good}{}", route(port, ""))), true);
+    assert_eq!(code, 0, "{said}");
+    for words in [
+        "there is no database yet",
+        "`https` can listen on",
+        "corp answers",
+        "corp takes the client `narthex`",
+        &format!("127.0.0.1:{port} answers"),
+    ] {
+        assert!(said.contains(words), "{words}:\n{said}");
+    }
+    let unused = free_port();
+    for (text, words) in [
+        (
+            format!("{good}{}", route(unused, "")),
+            format!("cannot connect to the upstream 127.0.0.1:{unused}"),
+        ),
+        (
+            format!("{good}{}", route(port, "[route.headers]\nX-Dept = \"${custom:departmen}\"")),
+            "no provider gives the attribute `custom:departmen`".to_owned(),
+        ),
+        (
+            format!("{tls}{}{}", provider.toml("{ groups = [\"team-*\"] }"), route(port, "")),
+            "the `*` in \"team-*\" is compared as it is".to_owned(),
+        ),
+    ] {
+        let text = free(&text);
+        let (code, said) = run(&text, false);
+        assert!(code == 0 && said.contains("warning") && said.contains(&words), "{words}:\n{said}");
+        let (code, said) = run(&text, true);
+        assert!(code == 1 && said.contains("1 warning(s)"), "{said}");
+    }
+}
+
+#[test]
+fn a_public_provider_that_lets_anyone_in_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = |kind: &str, more: &str| {
+        format!(
+            "[[provider]]\ntype = \"{kind}\"\nclient_id = \"x\"\nclient_secret = \"y\"\nallow = \"anyone\"\n{more}\n"
+        )
+    };
+    for (text, is_warned) in [
+        (provider("github", ""), true),
+        (provider("oidc", "issuer = \"https://accounts.google.com\""), true),
+        (provider("microsoft", "tenant = \"common\""), true),
+        (provider("microsoft", "tenant = \"9188040d-6c67-4c5b-b112-36a304b66dae\""), false),
+        (provider("gitlab", "base_url = \"https://gitlab.corp.example\""), false),
+        (provider("oidc", "issuer = \"https://idp.corp.example\""), false),
+    ] {
+        std::fs::write(folder.path().join("narthex.toml"), free(&text)).unwrap();
+        // Nothing of it is reached from here: what is said of that is another test's.
+        let (_, said) = narthex(folder.path(), &["check"]);
+        assert_eq!(
+            said.contains("allow = \"anyone\" lets in whoever has an account"),
+            is_warned,
+            "{text}\n{said}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_work_is_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = OpenIdProvider::start("corp", "https://auth.example.com/oauth2/idpresponse/corp");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let good = provider.toml("\"anyone\"");
+    let (port, admin) = (free_port(), free_port());
+    let listening = |https: &str, admin: u16| {
+        format!(
+            "public_url = \"https://auth.example.com\"\n[listen]\nhttps = \"{https}\"\nhttp = \"off\"\nadmin = \"127.0.0.1:{admin}\"\n{good}"
+        )
+    };
+    for (text, words) in [
+        (free(&good.replace("corp-secret", "other-secret")), "it does not take the client `narthex`"),
+        (listening(&address, admin), "`https` cannot listen on"),
+        (listening(&format!("127.0.0.1:{port}"), port), "another listener has the address"),
+        (
+            free(&format!("{good}[store]\nurl = \"sqlite:narthex.toml/x.db\"\n")),
+            "the database cannot be made",
+        ),
+    ] {
+        std::fs::write(folder.path().join("narthex.toml"), text).unwrap();
+        let (code, said) = narthex(folder.path(), &["check"]);
+        assert!(code == 1 && said.contains("problem") && said.contains(words), "{words}:\n{said}");
+    }
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("narthex.toml"), free("")).unwrap();
+    for arguments in [&["check"][..], &["explain", "--guest", "GET", "https://auth.example.com/"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
     }
 }

@@ -5,7 +5,8 @@ use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::{Visitor, is};
+use crate::support::visitor::{Visitor, is, location, next};
+use crate::way_back::{at_the_provider, links, parameter};
 use reqwest::Method;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,4 +151,53 @@ async fn a_node_whose_clock_is_hours_off_hears_of_a_sign_out_as_soon_as_any() {
         clock.jump(&two, "+0");
         is(&elsewhere.program(Method::GET, &app).await, 401);
     }
+}
+
+/// Signs in at the provider's page `url` as `login`, and returns the callback that it leads to.
+async fn callback_of(visitor: &Visitor, url: &str, login: &str) -> String {
+    let page = visitor.follow(url).await;
+    let at = page.url().clone();
+    let text = page.text().await.unwrap();
+    let action = text.split("action=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let fields = [("prompt", "login"), ("login", login), ("password", "any")];
+    let mut answer = visitor.client.post(at.join(&action).unwrap()).form(&fields).send().await.unwrap();
+    loop {
+        let to = next(&answer).expect("a way back");
+        if to.contains("/oauth2/idpresponse/") {
+            return to;
+        }
+        answer = visitor.get(&to).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_took_all_night_leads_back_to_what_was_wanted() {
+    let clock = WallClock::new();
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex =
+        clock.rule(builder.tables(&provider.toml("\"anyone\"")).route("app", upstream.port, "")).start();
+    let app = narthex.origin("app");
+    let wanted = format!("{app}/deep?x=1");
+    let alice = Visitor::new(&narthex);
+    let at_provider = at_the_provider(&alice, &wanted).await;
+    let state = parameter(&at_provider, "state");
+    clock.jump(&narthex, "+700");
+    let callback = callback_of(&alice, at_provider.as_str(), "alice").await;
+    assert!(callback.contains(&state));
+
+    // It signs nobody in, and has the way back to a sign-in that does.
+    let page = alice.get(&callback).await;
+    is(&page, 400);
+    assert_eq!(narthex.audit("login_failed")[0]["reason"], "no_attempt");
+    let back = links(&page.text().await.unwrap()).remove(0);
+    let landed = alice.land(&back, "alice").await;
+    is(&landed, 200);
+    assert_eq!(landed.url().as_str(), wanted);
+    // By then it leads there at once.
+    let answer = alice.get(&callback).await;
+    is(&answer, 303);
+    assert!(location(&answer).as_str().starts_with(&format!("{app}/")));
+    is(&alice.follow(location(&answer).as_str()).await, 200);
 }

@@ -508,3 +508,52 @@ fn each_mistake_about_roles_is_told_with_its_mend() {
         assert!(mend.split('|').any(|mend| told.contains(mend)), "{mend}:\n{told}");
     }
 }
+
+#[test]
+fn decisions_are_expected_by_a_command_and_by_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let file = |kind: &str| readme(SECTION, kind);
+    put("narthex.toml", &file("toml"));
+    put("policies/reader.json", &file("json reader"));
+    put("policies/ops.json", &file("json ops"));
+    put("claims.json", &file("json claims"));
+    let explain = |expect: &str, path: &str| {
+        let url = format!("https://photos.example.com{path}");
+        narthex(folder.path(), &["explain", "--claims", "claims.json", "--expect", expect, "GET", &url])
+    };
+    assert!(explain("allow", "/").0);
+    assert!(explain("deny", "/admin/users").0);
+    let (good, said) = explain("deny", "/");
+    assert!(!good && said.contains("deny is expected, and it is allow: "), "{said}");
+    let (good, said) = explain("allow", "/nowhere/../x");
+    assert!(!good && said.contains("allow is expected, and it is deny: "), "{said}");
+    assert!(!explain("maybe", "/").0);
+
+    // The README's file of cases.
+    put("cases.json", &file("json cases"));
+    let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
+    assert!(good, "{said}");
+    assert_eq!(said.matches("ok      ").count(), 3, "{said}");
+    put("cases.json", &file("json cases").replacen("deny", "allow", 1));
+    let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
+    assert!(!good && said.contains("FAILED  ") && said.contains("1 of 3 case(s) failed"), "{said}");
+    for (text, words) in [
+        ("[]", "has no case"),
+        ("{", "cannot read the cases"),
+        (r#"[{"method": "GET", "url": "https://photos.example.com/", "expect": "allow"}]"#, "give one of"),
+        (
+            r#"[{"guest": true, "claims": {}, "method": "GET", "url": "https://photos.example.com/", "expect": "deny"}]"#,
+            "give one of",
+        ),
+        (
+            r#"[{"guest": true, "method": "GET", "url": "https://photos.example.com/", "expected": "deny"}]"#,
+            "expected",
+        ),
+    ] {
+        put("cases.json", text);
+        let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
+        assert!(!good && said.contains(words), "{text}:\n{said}");
+    }
+}

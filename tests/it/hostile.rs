@@ -242,10 +242,20 @@ async fn a_login_belongs_to_the_browser_that_began_it() {
     is(&mallory.get(&other).await, 400);
     assert!(narthex.audit("login_failed").iter().any(|line| line["reason"] == "iss"));
 
-    // Mallory's own browser finishes it, once; the second time the attempt is gone.
+    // Mallory's own browser finishes it, once; the second time the attempt is gone, and the browser goes on to the app.
     let done = mallory.get(&callback).await;
     is(&done, 303);
-    is(&mallory.get(&callback).await, 400);
+    let again = mallory.get(&callback).await;
+    is(&again, 303);
+    assert_eq!(location(&again).as_str(), app);
+    assert!(
+        !again
+            .headers()
+            .get_all("set-cookie")
+            .iter()
+            .any(|cookie| cookie.as_bytes().starts_with(b"__Host-narthex-pool"))
+    );
+    assert_eq!(narthex.audit("login").len(), 1);
 
     // The code for the app, too, is of use to the browser that asked for it only.
     let code = location(&done);

@@ -112,7 +112,8 @@ async fn an_apps_callback_that_is_delivered_twice_signs_nobody_out() {
 async fn signing_in_again_replaces_every_cookie_of_the_browser() {
     let upstream = Upstream::start().await;
     let (narthex, _provider) = deployment(&upstream).await;
-    let [app, other, pool] = ["app", "other", "auth"].map(|name| format!("{}/", narthex.origin(name)));
+    let [app, other] = ["app", "other"].map(|name| format!("{}/", narthex.origin(name)));
+    let pool = format!("{}/sessions", narthex.origin("auth"));
     let alice = Visitor::new(&narthex);
     let before = alice.land(&app, "alice").await.json::<Seen>().await.unwrap().claims();
     is(&alice.follow(&other).await, 200);

@@ -220,12 +220,15 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
 
     is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
     for _ in 0..2 {
-        // The browser's attempt is still in its jar on purpose: the response alone is what is used up.
+        // The attempt is used up: a browser that is signed in goes on to the app, and no session begins.
         let again = visitor
             .client
             .post(&acs)
             .form(&[("SAMLResponse", STANDARD.encode(&response)), ("RelayState", asked.relay_state.clone())]);
-        is(&again.send().await.unwrap(), 400);
+        let again = again.send().await.unwrap();
+        is(&again, 303);
+        let landed = visitor.follow(location(&again).as_str()).await;
+        assert_eq!(landed.url().as_str(), format!("{}/", one.origin("app")));
     }
     let (keeper, asked) = begin(&one).await;
     let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Assertion, same, same);
@@ -390,7 +393,7 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
         let (_, asked) = begin(&narthex).await;
         let response = provider.honest(&acs, AUDIENCE, &asked, Signed::Both, same, same);
         is(&post(&visitor, &acs, &response, "").await, 400);
-        let check = if status == 200 { "\"in_response_to\"" } else { "\"no_attempt\"" };
+        let check = if status == 200 { "\"in_response_to\"" } else { "\"idp_init_off\"" };
         assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
         // However often any page has a browser do that, its address may still sign in. What costs time is refused.
         let mut last = 400;

@@ -16,7 +16,7 @@ use narthex::token::{self, CodeError, Grant, KeyChain, NotCounted, Revocations};
 use std::sync::Arc;
 
 const LIMITS: SessionLimits =
-    SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400) };
+    SessionLimits { idle: Duration::from_secs(3600), absolute: Duration::from_secs(86400), persistent: true };
 const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app/cb" };
 
 fn now() -> Timestamp {

@@ -70,6 +70,7 @@ impl Demo {
         let text = format!(
             r#"
 public_url = "{auth}"
+state_dir = "."
 
 [listen]
 https = "127.0.0.1:{port}"

@@ -15,15 +15,13 @@ use crate::policy::{self, Context, Grants, KNOWN_KEYS, Key, Known, Nearness, Val
 use chrono::DateTime;
 use http::Method;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use told::{Explained, Line};
+pub use told::Explained;
+use told::Line;
 use who::{Scene, Who};
 
 /// What is to be explained.
 pub struct Arguments {
-    /// The configuration.
-    pub config: PathBuf,
     /// Whose request it is.
     pub who: Named,
     /// The provider that they come through, where that is not plain.
@@ -34,18 +32,60 @@ pub struct Arguments {
     pub method: String,
     /// The URL.
     pub url: String,
-    /// Whether a program reads the answer.
-    pub json: bool,
 }
 
-/// Explains, on standard output.
+/// The decision that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Expectation {
+    /// The request passes.
+    Allow,
+    /// It does not.
+    Deny,
+}
+
+impl std::fmt::Display for Expectation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+/// Explains, on standard output: as JSON, where `json` says so.
+///
+/// # Errors
+/// Where nobody is meant, or nothing that could be asked for, or the decision is another one than `expect`.
+pub async fn explain(
+    config: &std::path::Path,
+    arguments: Arguments,
+    json: bool,
+    expect: Option<Expectation>,
+) -> Result<(), Fatal> {
+    let config = Config::load(config, &|name| std::env::var(name).ok())?;
+    let explained = decide(config, arguments).await?;
+    if json {
+        explained.print_json()
+    } else {
+        explained.print()
+    }
+    match expect.filter(|expect| *expect != explained.decision()) {
+        None => Ok(()),
+        Some(expect) => Err(Fatal::new(
+            "narthex explain",
+            format!("{expect} is expected, and it is {}", explained.summary()),
+        )),
+    }
+}
+
+/// Finds out what becomes of a request, and why.
 ///
 /// # Errors
 /// Where nobody is meant, or nothing that could be asked for.
-pub async fn explain(arguments: Arguments) -> Result<(), Fatal> {
+pub async fn decide(config: Config, arguments: Arguments) -> Result<Explained, Fatal> {
     let wrong = |why: String| Fatal::new("narthex explain", why);
-    let Arguments { config, who, provider, context, method, url, json } = arguments;
-    let config = Config::load(&config, &|name| std::env::var(name).ok())?;
+    let Arguments { who, provider, context, method, url } = arguments;
     let method: Method = method.parse().map_err(|_| wrong(format!("\"{method}\" is no method")))?;
     let told = Told::of(&context).map_err(wrong)?;
     let scene = Scene::set(config, who, provider.as_deref()).await?;
@@ -59,12 +99,7 @@ pub async fn explain(arguments: Arguments) -> Result<(), Fatal> {
             Ok(route) => judge(&scene, &route, &method, &path, &told, &mut explained),
         },
     }
-    if json {
-        explained.print_json()
-    } else {
-        explained.print()
-    }
-    Ok(())
+    Ok(explained)
 }
 
 /// Host and raw path of an address: as it is written, since servers differ in what they make of one.

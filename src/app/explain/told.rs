@@ -1,6 +1,7 @@
 //! The explanation: a table for people, JSON for programs.
 
-use super::Who;
+use super::super::output::say;
+use super::{Expectation, Who};
 use crate::policy::{Effect, Nearness, Told};
 use http::Method;
 use serde::Serialize;
@@ -118,13 +119,27 @@ impl Explained {
         (self.decision, self.why, self.outcome) = ("implicitDeny", why, "it goes no further");
     }
 
+    /// Whether the request passes.
+    pub fn decision(&self) -> Expectation {
+        match self.decision == "allowed" && self.barred.is_none() {
+            true => Expectation::Allow,
+            false => Expectation::Deny,
+        }
+    }
+
+    /// The decision and its reason, in a line.
+    pub fn summary(&self) -> String {
+        let why = self.barred.as_ref().unwrap_or(&self.why);
+        format!("{}: {why}", self.decision())
+    }
+
     pub fn print_json(&self) {
-        println!("{:#}", serde_json::json!(self));
+        say!("{:#}", serde_json::json!(self));
     }
 
     pub fn print(&self) {
-        println!("{} {}", self.method, self.url);
-        let line = |name: &str, value: &str| println!("  {name:<10} {value}");
+        say!("{} {}", self.method, self.url);
+        let line = |name: &str, value: &str| say!("  {name:<10} {value}");
         let optional = |name: &str, value: &Option<String>| value.iter().for_each(|value| line(name, value));
         if let Some(route) = &self.route {
             let pool = self
@@ -152,7 +167,7 @@ impl Explained {
         let near: Vec<&Line> = self.statements.iter().filter(|line| line.near != Nearness::None).collect();
         for told in &near {
             let bound = if told.bound { " (boundary)" } else { "" };
-            println!("  {:<10} {}{bound}: {}", told.effect, told.statement, told.result);
+            say!("  {:<10} {}{bound}: {}", told.effect, told.statement, told.result);
             if !told.why.is_empty() {
                 line("", &told.why);
             }
@@ -164,6 +179,6 @@ impl Explained {
             Some(why) => format!("but they cannot sign in: {why}"),
             None => self.outcome.to_owned(),
         };
-        println!("{}: {} ({outcome})", self.decision, self.why);
+        say!("{}: {} ({outcome})", self.decision, self.why);
     }
 }

@@ -13,7 +13,7 @@ use crate::identity::{Groups, Person};
 use crate::jose::{NumericDate, authenticated_at};
 use crate::model::{ProviderTokens, Session, TokenClaims, User};
 use crate::provider::{ExternalIdentity, tell_verified};
-use crate::store::{Store, StoreError};
+use crate::store::{OpenStoreError, Store, StoreError};
 use crate::token::{SKEW, scopes};
 
 use serde_json::{Map, Value};
@@ -32,6 +32,8 @@ pub enum Named {
     User(String),
     /// Whoever a provider says this of: a JSON object.
     Claims(PathBuf),
+    /// The same, said in the case itself.
+    Described(Map<String, Value>),
     /// Whoever a token speaks for: a provider's id token, or an assertion of ours. `-` is standard input.
     Token(PathBuf),
     /// Nobody.
@@ -82,10 +84,11 @@ impl Scene {
         let wrong = |why: String| Fatal::new("narthex explain", why);
         let (claims, own) = match &named {
             Named::User(who) => {
-                let store = at_rest::store(&config).await.map_err(failed)?;
+                let store = at_rest::store(&config).await.map_err(unopened)?;
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
+            Named::Described(claims) => (Some(claims.clone()), false),
             Named::Claims(file) => (Some(object(&read(file).map_err(wrong)?).map_err(wrong)?), false),
             Named::Token(file) => {
                 let claims = payload(read(file).map_err(wrong)?.trim()).map_err(wrong)?;
@@ -93,7 +96,7 @@ impl Scene {
                 (Some(claims), own)
             }
         };
-        let store = at_rest::store(&config).await.map_err(failed)?;
+        let store = at_rest::store(&config).await.map_err(unopened)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
@@ -196,6 +199,10 @@ impl Scene {
         let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
         self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
     }
+}
+
+fn unopened(error: OpenStoreError) -> Fatal {
+    Fatal::new("narthex explain", error)
 }
 
 fn failed(error: StoreError) -> Fatal {

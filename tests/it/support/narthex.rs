@@ -112,7 +112,7 @@ impl NarthexBuilder {
         let folder = tempfile::tempdir().unwrap();
         let (http, admin) = (free_port(), free_port());
         let text = format!(
-            "public_url = \"{}{}\"\n[listen]\nhttps = \"{address}:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
+            "public_url = \"{}{}\"\nstate_dir = \".\"\n[listen]\nhttps = \"{address}:{}\"\nhttp = \"127.0.0.1:{http}\"\n\
              admin = \"127.0.0.1:{admin}\"\n{}\n\n{}",
             self.origin(self.public.0),
             self.public.1,

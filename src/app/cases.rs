@@ -1,0 +1,111 @@
+//! `narthex cases`: decisions that a file expects, for a pipeline to check before a configuration is used.
+
+use super::build::Fatal;
+use super::explain::{self, Arguments, Expectation, Named};
+use super::output::say;
+use crate::config::Config;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The largest file of cases that is read.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A request, and the decision that is expected.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: Option<String>,
+    /// The request is that of a user of the store,
+    user: Option<String>,
+    /// of whom a provider says this,
+    claims: Option<Map<String, Value>>,
+    /// or of nobody.
+    #[serde(default)]
+    guest: bool,
+    provider: Option<String>,
+    #[serde(default)]
+    context: BTreeMap<String, Values>,
+    method: String,
+    url: String,
+    expect: Expectation,
+}
+
+/// One value, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Values {
+    fn each(self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// Runs every case of `file` on the configuration `config`.
+///
+/// # Errors
+/// Where a decision is another one than is expected, or a case cannot be read.
+pub async fn run(config: &Path, file: &Path) -> Result<(), Fatal> {
+    let wrong = |why: String| Fatal::new("narthex cases", why);
+    let cases = read(file).map_err(wrong)?;
+    let config = Config::load(config, &|name| std::env::var(name).ok())?;
+    let count = cases.len();
+    let mut failed = 0;
+    for (at, case) in cases.into_iter().enumerate() {
+        let expect = case.expect;
+        let name = case.name.clone().unwrap_or_else(|| format!("{} {}", case.method, case.url));
+        let arguments =
+            arguments(case).map_err(|why| wrong(format!("case {}, \"{name}\": {why}", at + 1)))?;
+        let explained = explain::decide(config.clone(), arguments).await;
+        let explained = explained.map_err(|error| wrong(format!("case {}, \"{name}\": {error}", at + 1)))?;
+        match explained.decision() == expect {
+            true => say!("ok      {name}"),
+            false => {
+                failed += 1;
+                say!("FAILED  {name}: {expect} is expected, and it is {}", explained.summary());
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(wrong(format!("{failed} of {count} case(s) failed"))),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<Case>, String> {
+    use std::io::Read as _;
+    let name = file.display();
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_FILE_BYTES).read_to_string(&mut text))
+        .map_err(|error| format!("cannot read `{name}`: {error}"))?;
+    let cases: Vec<Case> = serde_json::from_str(&text).map_err(|error| {
+        format!("cannot read the cases of `{name}`: {error}\n  help: write a JSON array of objects, as the README shows")
+    })?;
+    match cases.is_empty() {
+        true => Err(format!("`{name}` has no case\n  help: add one, so that something is checked")),
+        false => Ok(cases),
+    }
+}
+
+fn arguments(case: Case) -> Result<Arguments, String> {
+    let Case { user, claims, guest, provider, context, method, url, .. } = case;
+    let who = match (user, claims, guest) {
+        (Some(user), None, false) => Named::User(user),
+        (None, Some(claims), false) => Named::Described(claims),
+        (None, None, true) => Named::Guest,
+        _ => return Err("give one of `user`, `claims` and `guest`".to_owned()),
+    };
+    let context = context.into_iter();
+    let context =
+        context.flat_map(|(key, values)| values.each().into_iter().map(move |value| (key.clone(), value)));
+    Ok(Arguments { who, provider, context: context.collect(), method, url })
+}

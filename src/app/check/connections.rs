@@ -1,0 +1,142 @@
+//! Whether the store can be opened, addresses can be listened on, and upstreams answer.
+
+use super::super::build::WRONG_KEY;
+use super::super::{handover, master_key};
+use super::report::Report;
+use crate::base::{Duration, KeyRing, MasterKey, SystemEntropy};
+use crate::config::{Config, StoreUrl};
+use crate::store::Store;
+use rustix::fs::{Access, access};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// How long an upstream may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Opens the store without changing it, with its master key. None where there is no store yet, or it cannot be opened.
+pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
+    if let StoreUrl::Sqlite(file) = &config.store.url
+        && matches!(file.try_exists(), Ok(false) | Err(_))
+    {
+        match can_be_written(file.parent().unwrap_or(Path::new("."))) {
+            Ok(()) => report.note("there is no database yet: it is made at the first start"),
+            Err(why) => report.problem(format!(
+                "the database cannot be made: {why}; help: let the user that Narthex runs as write there, or name another \
+                 place with `url` in [store]"
+            )),
+        }
+        return None;
+    }
+    let key = match master_key::look(&config.store) {
+        Ok(master_key::Found::Key(key)) => key,
+        // A new store gets one at the first start.
+        Ok(master_key::Found::NotMade(_)) => MasterKey::random(&SystemEntropy),
+        Err(error) => {
+            report.problem(format!("the master key: {error}"));
+            return None;
+        }
+    };
+    let store = match Store::look(&config.store.url, Arc::new(KeyRing::new(&key))).await {
+        Ok(Some(store)) => store,
+        Ok(None) => return None,
+        Err(error) => {
+            report.problem(error);
+            return None;
+        }
+    };
+    match store.verify_master_key().await {
+        Ok(Ok(())) => {
+            if let StoreUrl::Sqlite(file) = &config.store.url
+                && let Err(error) = access(file, Access::WRITE_OK)
+            {
+                report.problem(format!("the database `{}` cannot be written: {error}", file.display()));
+            } else {
+                report.good("the store can be opened, with the master key that it was made with");
+            }
+        }
+        Ok(Err(error)) => {
+            report.problem(format!("cannot decrypt the database: wrong master key ({error}); {WRONG_KEY}"));
+        }
+        Err(error) => report.problem(error),
+    }
+    Some(store)
+}
+
+/// Whether files can be made in `folder`, or the folder itself.
+pub fn can_be_written(folder: &Path) -> Result<(), String> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        return Err(format!("`{}` is no folder", existing.display()));
+    }
+    access(existing, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("`{}` cannot be written: {error}", existing.display()))
+}
+
+/// Tries each address that is to be listened on, without listening.
+pub fn listeners(config: &Config, report: &mut Report) {
+    let listen = &config.listen;
+    let keys = [("https", listen.https), ("http", listen.http), ("admin", Some(listen.admin))];
+    let runs = handover::is_running(&config.state_dir);
+    let mut seen = BTreeSet::new();
+    for (key, address) in keys.into_iter().filter_map(|(key, address)| Some((key, address?))) {
+        if !seen.insert(address) && address.port() != 0 {
+            report
+                .problem(format!("`{key}` in [listen]: another listener has the address {address} already"));
+            continue;
+        }
+        match bind(address) {
+            Ok(()) => report.good(format!("`{key}` can listen on {address}")),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && runs => {
+                report.good(format!("`{key}`: the Narthex that runs with this file listens on {address}"));
+            }
+            // Another user may run the service.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => report.warn(format!(
+                "`{key}`: the user of this check may not listen on {address}: {error}; help: ports below 1024 need \
+                 CAP_NET_BIND_SERVICE"
+            )),
+            Err(error) => report.problem(format!(
+                "`{key}` cannot listen on {address}: {error}; help: stop what listens there, or name another address in \
+                 [listen]"
+            )),
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
+}
+
+/// Connects to each upstream once. One that does not answer may be started later: that is a warning.
+pub async fn upstreams(config: &Config, report: &mut Report) {
+    let mut seen = BTreeSet::new();
+    for route in &config.routes {
+        for upstream in &route.upstreams {
+            let host = upstream.host.trim_matches(['[', ']']);
+            if !seen.insert((host, upstream.port)) {
+                continue;
+            }
+            let connected =
+                tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, upstream.port))).await;
+            let why = match connected {
+                Ok(Ok(_)) => {
+                    report.good(format!("{} answers", upstream.authority()));
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            };
+            report.warn(format!(
+                "route \"{}\": cannot connect to the upstream {}: {why}; help: start the app, or correct `upstream`",
+                route.name,
+                upstream.authority()
+            ));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what to register where.
+
+mod certificates;
+mod connections;
+mod providers;
+mod report;
+mod settings;
+
+use super::at_rest;
+use super::build::Fatal;
+use super::lint;
+use super::output::say;
+use crate::base::{Clock as _, SystemClock};
+use crate::catalogue::{Catalogue, Ids};
+use crate::config::{self, Config, Kind};
+use crate::gateway;
+use report::Report;
+use std::path::Path;
+
+/// Checks `file` and everything it speaks of.
+///
+/// # Errors
+/// Where something cannot work, or where `strict` and something is odd.
+pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
+    let config = Config::load(file, &|name| std::env::var(name).ok())?;
+    let mut report = Report::default();
+    say!("{}", file.display());
+    report.good(format!("{} provider(s), {} route(s)", config.providers.len(), config.routes.len()));
+    say!("store");
+    let store = connections::store(&config, &mut report).await;
+    // A deployment that was never started has no store, or one without tables.
+    let ids = at_rest::ids(&config, store.as_ref()).await;
+    let is_unreachable = store.is_none() && report.problems > 0 || ids.is_err();
+    let catalogue = at_rest::catalogue(config.clone(), ids.unwrap_or_else(|_| Ids::unknown(&config)))?;
+    say!("listeners");
+    connections::listeners(&config, &mut report);
+    say!("certificates");
+    certificates::check(&config, SystemClock.now(), &mut report);
+    gateway::unusable_authorities(&config).into_iter().for_each(|line| report.problem(line));
+    say!("settings");
+    settings::check(&catalogue, &mut report);
+    providers::open_to_the_public(&config, &mut report);
+    if !config.roles.is_empty() {
+        say!("roles and policies");
+        let odd = lint::lint(&catalogue);
+        odd.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
+        odd.warnings.iter().for_each(|line| report.warn(line));
+        if odd.errors.is_empty() && odd.warnings.is_empty() {
+            let (roles, pools) = (config.roles.len(), config.identity_pools.len());
+            report.good(format!("{roles} role(s), {pools} identity pool(s)"));
+        }
+    }
+    say!("upstreams");
+    connections::upstreams(&config, &mut report).await;
+    say!("providers");
+    providers::check(&catalogue, &mut report).await?;
+    say!("register at each provider");
+    for provider in &config.providers {
+        say!("  {}", provider.name);
+        for (what, address) in to_register(&config, provider) {
+            say!("    {what:<26} {address}");
+        }
+    }
+    programs(&catalogue, is_unreachable);
+    say!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
+    for route in catalogue.routes() {
+        say!("  {}", route.config.name);
+        say!("    aud            {}", route.audience);
+        say!("    signer         {}", route.signer);
+    }
+    if let Some(store) = store {
+        store.close().await;
+    }
+    match (report.problems, report.warnings) {
+        (0, 0) => Ok(()),
+        (0, _) if !strict => Ok(()),
+        (0, count) => Err(Fatal::new("narthex check --strict", format!("{count} warning(s), told above"))),
+        (count, _) => Err(Fatal::new("narthex check", format!("{count} problem(s), told above"))),
+    }
+}
+
+/// What programs that get tokens need to know.
+fn programs(catalogue: &Catalogue, is_unreachable: bool) {
+    if catalogue.config.user_pool.clients.is_empty() {
+        return;
+    }
+    let url = &catalogue.config.public_url;
+    say!("programs that get tokens");
+    say!("  token endpoint   {}", url.join("/oauth2/token"));
+    let mut unknown = false;
+    let mut line = |what: &str, id: &str| {
+        let known = !Ids::is_unknown(id);
+        unknown |= !known;
+        say!("  {what:<16} {}", if known { id } else { "not made yet" });
+    };
+    line("issuer", &catalogue.pool.issuer);
+    let mut clients: Vec<_> = catalogue.pool.clients().collect();
+    clients.sort_by(|a, b| a.name.cmp(&b.name));
+    clients.iter().for_each(|client| line(&client.name, &client.id));
+    match (unknown, is_unreachable) {
+        (true, true) => say!("  what is not made yet may be in the store, which cannot be opened"),
+        (true, false) => say!("  what is not made yet is made at the first start, and stays"),
+        (false, _) => {}
+    }
+}
+
+/// What a provider must be told of us.
+fn to_register(config: &Config, provider: &config::Provider) -> Vec<(&'static str, String)> {
+    let at = |path: &str| config.public_url.join(path);
+    let callback = at(&provider.callback_path());
+    let name = &provider.name;
+    match &provider.kind {
+        Kind::OAuth2(_) => vec![("redirect URI", callback)],
+        Kind::Oidc(_) if provider.preset.is_some() && !provider.logout => vec![("redirect URI", callback)],
+        Kind::Oidc(_) => {
+            let mut lines = vec![("redirect URI", callback)];
+            if provider.logout {
+                lines.push(("post-logout redirect URI", at("/logout")));
+            }
+            lines.push(("back-channel logout URI", at(&format!("/oauth2/backchannel-logout/{name}"))));
+            lines
+        }
+        Kind::Saml(settings) => vec![
+            ("metadata", at(&format!("/saml2/metadata/{name}"))),
+            ("entity id", settings.entity_id.clone().unwrap_or_else(|| "as the metadata has it".into())),
+            ("reply URL (ACS)", callback),
+            ("single logout URL", at(&format!("/saml2/logout/{name}"))),
+        ],
+    }
+}

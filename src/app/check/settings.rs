@@ -1,0 +1,95 @@
+//! Settings that are allowed, and probably not what was meant.
+
+use super::super::lint::may_be_told;
+use super::report::Report;
+use crate::catalogue::Catalogue;
+use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route};
+
+/// Warns of every such setting.
+pub fn check(catalogue: &Catalogue, report: &mut Report) {
+    let config = &catalogue.config;
+    if let Some(route) = config.routes.iter().find(|route| route.host == *config.public_url.host()) {
+        report.warn(format!(
+            "the sign-in pages share the origin of \"{}\": a script of that app can act on them; give them a host of their own where you can",
+            route.name
+        ));
+    }
+    for route in open_to_programs(config) {
+        report.warn(format!(
+            "route \"{}\": every program that gets a token of the user pool may pass: name the `scopes` that it needs, or \
+             let a policy judge",
+            route.name
+        ));
+    }
+    for (route, name) in unknown_attributes(config) {
+        report.warn(format!(
+            "route \"{route}\": no provider gives the attribute `{name}` of a header: it stays empty; help: add it to \
+             [provider.attributes], or correct the name"
+        ));
+    }
+    for (place, pattern) in literal_patterns(config) {
+        report.warn(format!(
+            "{place}: the `*` in \"{pattern}\" is compared as it is: no pattern is read there; help: write the whole name of \
+             the group"
+        ));
+    }
+    if config.listen.https.is_none() && !config.tls.is_empty() {
+        report.warn("[[tls]] is not used: https = \"off\" in [listen] leaves TLS to the proxy in front");
+    }
+}
+
+/// The routes that any token of the user pool opens, whatever it was meant for.
+fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
+    let open = |route: &&Route| route.bearer && route.access == Access::SignedIn && route.scopes.is_empty();
+    let issues = config.user_pool.issues_access_tokens();
+    config.routes.iter().filter(move |_| issues).filter(open)
+}
+
+/// The attributes that headers name and nothing gives, each with its route.
+fn unknown_attributes(config: &Config) -> Vec<(&str, &str)> {
+    let known = |name: &str| name == "groups" || may_be_told(config, name);
+    let mut unknown = Vec::new();
+    for route in &config.routes {
+        for piece in route.headers.iter().flat_map(|header| &header.value) {
+            if let Piece::Claim(name) = piece
+                && !known(name)
+            {
+                unknown.push((route.name.as_str(), name.as_str()));
+            }
+        }
+    }
+    unknown
+}
+
+/// The names of groups with a star that is no pattern, each with its place.
+fn literal_patterns(config: &Config) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    let has_star = |name: &&String| name.contains('*');
+    for provider in &config.providers {
+        if let Allow::Only { groups, .. } = &provider.allow {
+            let place = || format!("`allow` of provider \"{}\"", provider.name);
+            found.extend(groups.iter().filter(has_star).map(|group| (place(), group.as_str())));
+        }
+        let place = || format!("`groups` of provider \"{}\"", provider.name);
+        found.extend(provider.groups.keys().filter(has_star).map(|group| (place(), group.as_str())));
+    }
+    for route in &config.routes {
+        // Only a star at the end stands for more.
+        let inner = |name: &&String| name.strip_suffix('*').unwrap_or(name.as_str()).contains('*');
+        let place = || format!("`groups` of route \"{}\"", route.name);
+        let groups = route.groups.iter().flatten();
+        found.extend(groups.filter(inner).map(|group| (place(), group.as_str())));
+    }
+    for pool in &config.identity_pools {
+        let rules = pool.role_mappings.iter().flat_map(|mapping| match &mapping.by {
+            MappingType::Rules(rules) => rules.as_slice(),
+            MappingType::Token => &[],
+        });
+        let exact = |rule: &&crate::config::MappingRule| {
+            rule.match_type == MatchType::Equals && rule.claim.ends_with("groups") && rule.value.contains('*')
+        };
+        let place = || format!("a rule of identity pool \"{}\"", pool.name);
+        found.extend(rules.filter(exact).map(|rule| (place(), rule.value.as_str())));
+    }
+    found
+}

@@ -1,0 +1,48 @@
+//! A value that is not in the file itself: `{ env = "NAME" }` or `{ file = "path" }`.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// Where a value is found.
+#[derive(Clone, Copy)]
+pub(super) enum External<'a> {
+    /// In this variable of the environment.
+    Env(&'a Spanned<DeValue<'a>>),
+    /// In the file of this name.
+    File(&'a Spanned<DeValue<'a>>),
+}
+
+impl<'a> External<'a> {
+    /// Returns where `value` is found, if it is a table of one key that says so.
+    pub fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        let table = value.as_table().filter(|table| table.len() == 1)?;
+        let named = |key| table.get(key).filter(|name| name.get_ref().is_str());
+        named("env").map(Self::Env).or_else(|| named("file").map(Self::File))
+    }
+}
+
+/// The name in the first `${NAME}` of a text that looks like one for a shell to replace. Nothing replaces it here, and a
+/// provider or server would get it as it is.
+pub(super) fn placeholder(text: &str) -> Option<&str> {
+    text.split("${").skip(1).find_map(|rest| {
+        let name = rest.split_once('}')?.0;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let begins = name.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+        (begins && name.bytes().all(plain)).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_replace_is_found() {
+        assert_eq!(placeholder("${CID}"), Some("CID"));
+        assert_eq!(placeholder("https://${HOST_1}/x"), Some("HOST_1"));
+        assert_eq!(placeholder("${} ${1} ${a-b} ${_x}"), Some("_x"));
+        for plain in ["$CID", "{CID}", "${CID", "$${}", "${1}", "${a b}", ""] {
+            assert_eq!(placeholder(plain), None, "{plain}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The access log: a line for each request, written by a thread of its own. A request never waits for it: where the
+//! destination is slower than the requests, lines are dropped and counted.
+
+mod record;
+
+pub use record::{Record, printable};
+
+use record::Form;
+
+use crate::base::Duration;
+use crate::config::AccessLogSettings;
+use prometheus::{IntCounter, register_int_counter};
+use std::fs::File;
+use std::io::{Error, Result, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// How many records may wait to be written.
+const MAX_WAITING: usize = 8192;
+/// How many bytes are written at once.
+const BATCH_BYTES: usize = 64 * 1024;
+/// How often a file is looked for that was moved away, as log rotation does.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a failure to write is logged.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the end of the process waits for what is still to be written.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "narthex_access_log_dropped_total",
+        "Lines of the access log that were dropped, since its destination is too slow or failed."
+    )
+    .expect("invariant: registered once, under a valid name")
+});
+
+/// An access log that is open.
+pub struct AccessLog {
+    /// What it was opened by.
+    pub settings: AccessLogSettings,
+    /// Takes records; `None` ends the writer.
+    sender: SyncSender<Option<Box<Record>>>,
+    writer: JoinHandle<()>,
+}
+
+impl AccessLog {
+    /// Opens the access log that `settings` describe, if they describe one.
+    ///
+    /// # Errors
+    /// Where its file cannot be written.
+    pub fn open(settings: &AccessLogSettings) -> Result<Option<Self>> {
+        let Some(format) = settings.format else { return Ok(None) };
+        let destination = match &settings.file {
+            Some(path) => Destination::File(LogFile::open(path)?),
+            None => Destination::Stdout,
+        };
+        let (sender, records) = sync_channel(MAX_WAITING);
+        LazyLock::force(&DROPPED);
+        let form = Form::new(format, settings.query);
+        let writer = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&records, destination, form))?;
+        Ok(Some(Self { settings: settings.clone(), sender, writer }))
+    }
+
+    /// Hands a record to the writer; drops it where too many are waiting.
+    pub fn add(&self, record: Box<Record>) {
+        if self.sender.try_send(Some(record)).is_err() {
+            DROPPED.inc();
+        }
+    }
+
+    /// Waits until everything is written, for a while.
+    pub async fn close(&self) {
+        let written = async {
+            let mut is_ending = false;
+            while !self.writer.is_finished() {
+                is_ending = is_ending || self.sender.try_send(None).is_ok();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, written).await.is_err() {
+            tracing::warn!("the end of the access log could not be written in time");
+        }
+    }
+}
+
+/// Where lines go.
+enum Destination {
+    Stdout,
+    File(LogFile),
+}
+
+impl Destination {
+    fn write(&mut self, lines: &[u8]) -> Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(lines)?;
+                stdout.flush()
+            }
+            Self::File(file) => file.write(lines),
+        }
+    }
+}
+
+/// A file that lines are appended to, under its name: one that was moved away is left.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    checked: Instant,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::options().append(true).create(true).mode(0o640).open(path);
+        let file = file.map_err(|error| {
+            Error::new(error.kind(), format!("cannot write the access log `{}`: {error}", path.display()))
+        })?;
+        Ok(Self { path: path.to_owned(), file, checked: Instant::now() })
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<()> {
+        if self.checked.elapsed() >= REOPEN_INTERVAL {
+            self.checked = Instant::now();
+            let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+            if std::fs::metadata(&self.path).map(id).ok() != self.file.metadata().map(id).ok() {
+                *self = Self::open(&self.path)?;
+            }
+        }
+        self.file.write_all(lines)
+    }
+}
+
+/// Writes records until there are no more of them.
+fn write_all(records: &Receiver<Option<Box<Record>>>, mut destination: Destination, mut form: Form) {
+    let mut reported: Option<Instant> = None;
+    let mut is_ending = false;
+    while !is_ending {
+        let Ok(Some(first)) = records.recv() else { return };
+        let (mut lines, mut count) = (String::new(), 0);
+        let mut next = Some(first);
+        while let Some(record) = next.take() {
+            record.write(&mut form, &mut lines);
+            count += 1;
+            if lines.len() < BATCH_BYTES {
+                match records.try_recv() {
+                    Ok(Some(record)) => next = Some(record),
+                    Ok(None) => is_ending = true,
+                    Err(_) => {}
+                }
+            }
+        }
+        if let Err(error) = destination.write(lines.as_bytes()) {
+            DROPPED.inc_by(count);
+            if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+                reported = Some(Instant::now());
+                tracing::error!(%error, "the access log cannot be written; its lines are dropped");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AccessLogFormat;
+
+    fn settings(file: &Path) -> AccessLogSettings {
+        AccessLogSettings {
+            format: Some(AccessLogFormat::Combined),
+            file: Some(file.to_owned()),
+            query: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_line_is_written_before_the_log_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.log");
+        let log = AccessLog::open(&settings(&file)).unwrap().unwrap();
+        for _ in 0..1000 {
+            log.add(Box::default());
+        }
+        log.close().await;
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let mut log = LogFile::open(&file).unwrap();
+        log.write(b"one\n").unwrap();
+        std::fs::rename(&file, &moved).unwrap();
+        log.checked -= REOPEN_INTERVAL;
+        log.write(b"two\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one\n");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two\n");
+    }
+
+    #[test]
+    fn records_are_dropped_where_nobody_takes_them() {
+        let (sender, records) = sync_channel(1);
+        let writer = std::thread::spawn(|| {});
+        let log = AccessLog { settings: AccessLogSettings::default(), sender, writer };
+        let before = DROPPED.get();
+        log.add(Box::default());
+        log.add(Box::default());
+        assert_eq!(DROPPED.get(), before + 1);
+        drop(records);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let error = AccessLog::open(&settings(Path::new("/nonexistent/access.log"))).err().unwrap();
+        assert!(
+            error.to_string().contains("cannot write the access log `/nonexistent/access.log`"),
+            "{error}"
+        );
+    }
+}

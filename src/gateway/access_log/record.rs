@@ -1,0 +1,317 @@
+//! A line of the access log: what is known of a request, and its two forms.
+
+use crate::access::Principal;
+use crate::base::{MonotonicTime, Timestamp};
+use crate::config::AccessLogFormat;
+use crate::gateway::incoming::{Incoming, path_part};
+use chrono::DateTime;
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::{HeaderName, HeaderValue};
+use pingora_http::RequestHeader;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How many bytes of a value a client chooses are kept: lines wait in memory.
+const MAX_VALUE: usize = 2048;
+
+/// What is known of a request. What is not known is empty, or none.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// When it came.
+    pub time: Option<Timestamp>,
+    /// The same, for its duration.
+    pub begun: Option<MonotonicTime>,
+    pub request_id: String,
+    pub client: Option<IpAddr>,
+    pub method: String,
+    pub host: String,
+    /// Path and query, as they came.
+    pub target: String,
+    pub protocol: &'static str,
+    pub user_agent: String,
+    pub referer: String,
+    /// The name of the user, and the `sub`.
+    pub user: String,
+    pub sub: String,
+    pub route: String,
+    pub upstream: Option<SocketAddr>,
+    /// The response's status; 0 where there was none.
+    pub status: u16,
+    /// The bytes of the response's body.
+    pub bytes: Option<usize>,
+    pub duration: Duration,
+}
+
+impl Record {
+    /// A record of a request's head alone, such as of one that is refused for it.
+    pub fn of_head(head: &RequestHeader) -> Self {
+        let text = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes).map(kept);
+        let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
+        Self {
+            method: kept(head.method.as_str().as_bytes()),
+            host: authority.or_else(|| text(HOST)).unwrap_or_default(),
+            target: kept(head.raw_path()),
+            protocol: match head.version {
+                http::Version::HTTP_10 => "HTTP/1.0",
+                http::Version::HTTP_2 => "HTTP/2.0",
+                _ => "HTTP/1.1",
+            },
+            user_agent: text(USER_AGENT).unwrap_or_default(),
+            referer: text(REFERER).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// A record of a request whose head was read.
+    pub fn of(head: &RequestHeader, incoming: &Incoming) -> Self {
+        Self {
+            time: Some(incoming.received.wall),
+            begun: Some(incoming.received.monotonic),
+            request_id: incoming.request_id.clone(),
+            client: incoming.client,
+            host: incoming.host.to_string(),
+            ..Self::of_head(head)
+        }
+    }
+
+    /// A record of a request that the HTTP parser never saw: of its first line, as far as it reads like one.
+    pub fn of_bytes(head: &[u8]) -> Self {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+        let mut words = line.split(|byte| *byte == b' ');
+        let mut word = || words.next().map(kept).unwrap_or_default();
+        Self { method: word(), target: word(), protocol: "HTTP/1.1", ..Self::default() }
+    }
+
+    /// Notes whom the request speaks for.
+    pub fn set_principal(&mut self, principal: &Principal) {
+        self.sub = principal.subject().to_owned();
+        self.user = principal.user().map(|user| user.username.clone()).unwrap_or_default();
+    }
+
+    /// The path, with the query where `query` says so.
+    pub fn path(&self, query: bool) -> &str {
+        if query { &self.target } else { path_part(&self.target) }
+    }
+
+    /// Appends the record as a line.
+    pub fn write(&self, form: &mut Form, line: &mut String) {
+        match form.format {
+            AccessLogFormat::Json => self.write_json(form, line),
+            AccessLogFormat::Combined => self.write_combined(form, line),
+        }
+        line.push('\n');
+    }
+
+    fn client_text(&self) -> String {
+        self.client.map(|client| client.to_canonical().to_string()).unwrap_or_default()
+    }
+
+    fn write_json(&self, form: &mut Form, line: &mut String) {
+        let upstream = self.upstream.map(|address| address.to_string()).unwrap_or_default();
+        let time = self.time.unwrap_or(Timestamp::from_millis(0));
+        _ = write!(line, "{{\"time\":\"{}.{:03}Z\",", form.second(time), time.millis().rem_euclid(1000));
+        let texts = [
+            ("request_id", &*self.request_id),
+            ("client", &self.client_text()),
+            ("method", &self.method),
+            ("host", &self.host),
+            ("path", self.path(form.query)),
+            ("protocol", self.protocol),
+            ("route", &self.route),
+            ("upstream", &upstream),
+            ("user", &self.user),
+            ("sub", &self.sub),
+            ("user_agent", &self.user_agent),
+        ];
+        for (name, value) in texts {
+            // A value that is not known has no member.
+            if !value.is_empty() {
+                line.push('"');
+                line.push_str(name);
+                line.push_str("\":");
+                push_json(value, line);
+                line.push(',');
+            }
+        }
+        if let Some(bytes) = self.bytes {
+            _ = write!(line, "\"bytes\":{bytes},");
+        }
+        let (millis, micros) = (self.duration.as_millis(), self.duration.subsec_micros() % 1000);
+        _ = write!(line, "\"duration_ms\":{millis}.{micros:03},\"status\":{}}}", self.status);
+    }
+
+    fn write_combined(&self, form: &mut Form, line: &mut String) {
+        let or_dash = |text: &str, line: &mut String| match text.is_empty() {
+            true => line.push('-'),
+            false => push_escaped(text, line),
+        };
+        or_dash(&self.client_text(), line);
+        line.push_str(" - ");
+        // The field ends with the next space.
+        let user = if self.user.is_empty() { &self.sub } else { &self.user };
+        or_dash(&user.replace(' ', "_"), line);
+        let time = self.time.unwrap_or(Timestamp::from_millis(0));
+        _ = write!(line, " [{} +0000] \"", form.second(time));
+        or_dash(&self.method, line);
+        line.push(' ');
+        or_dash(self.path(form.query), line);
+        _ = write!(line, " {}\" {} ", self.protocol, self.status);
+        match self.bytes {
+            Some(bytes) => _ = write!(line, "{bytes}"),
+            None => line.push('-'),
+        }
+        line.push_str(" \"");
+        or_dash(if form.query { &self.referer } else { path_part(&self.referer) }, line);
+        line.push_str("\" \"");
+        or_dash(&self.user_agent, line);
+        line.push('"');
+    }
+}
+
+/// The form of lines, and the text of the last second in it: most lines have the one before's.
+pub struct Form {
+    format: AccessLogFormat,
+    query: bool,
+    second: Option<i64>,
+    text: String,
+}
+
+impl Form {
+    /// Lines of this format, with queries where `query` says so.
+    pub fn new(format: AccessLogFormat, query: bool) -> Self {
+        Self { format, query, second: None, text: String::new() }
+    }
+
+    /// The text of a time's second, in UTC.
+    fn second(&mut self, time: Timestamp) -> &str {
+        let second = time.millis().div_euclid(1000);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            let date = DateTime::from_timestamp(second, 0).unwrap_or_default();
+            let pattern = match self.format {
+                AccessLogFormat::Json => "%Y-%m-%dT%H:%M:%S",
+                AccessLogFormat::Combined => "%d/%b/%Y:%H:%M:%S",
+            };
+            self.text = date.format(pattern).to_string();
+        }
+        &self.text
+    }
+}
+
+/// A client's value as it is kept.
+fn kept(value: &[u8]) -> String {
+    String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE)]).into_owned()
+}
+
+/// Whether `text` stands for itself in both forms.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+}
+
+/// Appends `text` as a string of JSON in ASCII: whatever reads the file, no character of a client's does anything there.
+fn push_json(text: &str, line: &mut String) {
+    line.push('"');
+    if is_plain(text) {
+        line.push_str(text);
+        line.push('"');
+        return;
+    }
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            ' '..='~' => line.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    _ = write!(line, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    line.push('"');
+}
+
+/// Appends `text` as the combined format has it: what is not printable ASCII, a quote or a backslash is `\xHH`.
+fn push_escaped(text: &str, line: &mut String) {
+    if is_plain(text) {
+        return line.push_str(text);
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => _ = write!(line, "\\x{byte:02X}"),
+            b' '..=b'~' => line.push(char::from(byte)),
+            byte => _ = write!(line, "\\x{byte:02X}"),
+        }
+    }
+}
+
+/// A client's value as it may stand in a line of the log.
+pub fn printable(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    push_escaped(text, &mut escaped);
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            time: Some(Timestamp::from_millis(1_764_300_000_123)),
+            request_id: "0123".into(),
+            client: "192.0.2.7".parse().ok(),
+            method: "GET".into(),
+            host: "app.example.com".into(),
+            target: "/a?token=secret".into(),
+            protocol: "HTTP/1.1",
+            user_agent: "a\"b\\\u{202e}\u{1b}[2J\n".into(),
+            referer: "https://x.example/y?z".into(),
+            user: "Ann Lee".into(),
+            sub: "uuid".into(),
+            route: "app".into(),
+            status: 200,
+            bytes: Some(12),
+            duration: Duration::from_micros(1500),
+            ..Record::default()
+        }
+    }
+
+    fn line(format: AccessLogFormat, query: bool) -> String {
+        let mut line = String::new();
+        record().write(&mut Form::new(format, query), &mut line);
+        line
+    }
+
+    #[test]
+    fn a_json_line_is_ascii_and_holds_no_query() {
+        let text = line(AccessLogFormat::Json, false);
+        assert!(text.is_ascii() && text.matches('\n').count() == 1 && !text.contains("secret"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["time"], "2025-11-28T03:20:00.123Z");
+        assert_eq!(value["path"], "/a");
+        assert_eq!(value["user_agent"], "a\"b\\\u{202e}\u{1b}[2J\n");
+        assert_eq!(value["duration_ms"], 1.5);
+        assert_eq!((&value["status"], &value["bytes"]), (&200.into(), &12.into()));
+        assert_eq!(value.get("upstream"), None);
+        assert!(line(AccessLogFormat::Json, true).contains("/a?token=secret"));
+    }
+
+    #[test]
+    fn a_combined_line_has_its_nine_fields() {
+        assert_eq!(
+            line(AccessLogFormat::Combined, false),
+            "192.0.2.7 - Ann_Lee [28/Nov/2025:03:20:00 +0000] \"GET /a HTTP/1.1\" 200 12 \"https://x.example/y\" \
+             \"a\\x22b\\x5C\\xE2\\x80\\xAE\\x1B[2J\\x0A\"\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_has_a_line_too() {
+        let record = Record::of_bytes(b"GET /x y HTTP/1.1\r\nHost: a\r\n");
+        assert_eq!((record.method.as_str(), record.target.as_str()), ("GET", "/x"));
+        let mut line = String::new();
+        Record::of_bytes(b"").write(&mut Form::new(AccessLogFormat::Combined, false), &mut line);
+        assert_eq!(line, "- - - [01/Jan/1970:00:00:00 +0000] \"- - HTTP/1.1\" 0 - \"-\" \"-\"\n");
+    }
+}
