@@ -211,7 +211,7 @@ mod tests {
         );
         let config = Config::parse(&text, "narthex.toml", Path::new("/tmp"), &|_| None).unwrap();
         let Kind::Oidc(settings) = &config.providers[0].kind else { panic!("it is an OpenID provider") };
-        settings.clone()
+        (**settings).clone()
     }
 
     fn document(issuer: &str) -> Document {
