@@ -197,7 +197,7 @@ mod tests {
         Provider {
             name: "corp".into(),
             display_name: "Corp".into(),
-            kind: Kind::Oidc(Oidc {
+            kind: Kind::Oidc(Box::new(Oidc {
                 issuer: Issuer::One("https://idp".into()),
                 client: Client {
                     id: "c".into(),
@@ -211,7 +211,7 @@ mod tests {
                 discovery_url: None,
                 userinfo: true,
                 trusted_audiences: None,
-            }),
+            })),
             preset: None,
             ca: None,
             groups: BTreeMap::new(),

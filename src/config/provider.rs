@@ -47,9 +47,9 @@ pub struct Provider {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// OpenID Connect.
-    Oidc(Oidc),
+    Oidc(Box<Oidc>),
     /// SAML 2.0.
-    Saml(Saml),
+    Saml(Box<Saml>),
     /// OAuth 2.0 with an API that tells who a token speaks for.
     OAuth2(Box<OAuth2>),
 }
@@ -176,11 +176,11 @@ impl Provider {
         let allow = table.must("allow", ALLOW).and_then(|item| allow(&item).map(|allow| (allow, item)));
         let by_group = matches!(&allow, Some((Allow::Only { groups, .. }, _)) if !groups.is_empty());
         let settings = match kind {
-            Some(Type::Saml) => Saml::read(table).map(Kind::Saml),
+            Some(Type::Saml) => Saml::read(table).map(|read| Kind::Saml(Box::new(read))),
             Some(Type::OAuth2) => OAuth2::read(table).map(|read| Kind::OAuth2(Box::new(read))),
             Some(Type::Preset(preset)) => of_preset(table, preset, by_group),
             // Without a type, most likely this one was meant.
-            Some(Type::Oidc) | None => Oidc::read(table).map(Kind::Oidc).filter(|_| kind.is_some()),
+            Some(Type::Oidc) | None => Oidc::read(table).map(oidc).filter(|_| kind.is_some()),
         };
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         if let Some(preset) = preset {
@@ -208,7 +208,8 @@ impl Provider {
             );
         }
         if trust_email
-            && let Some(Kind::Oidc(Oidc { issuer: Issuer::PerTenant(tenants), .. })) = &settings
+            && let Some(Kind::Oidc(oidc)) = &settings
+            && let Issuer::PerTenant(tenants) = &oidc.issuer
             && tenants.only.is_empty()
         {
             table.wrong(
@@ -236,6 +237,10 @@ impl Provider {
     }
 }
 
+fn oidc(settings: Oidc) -> Kind {
+    Kind::Oidc(Box::new(settings))
+}
+
 /// The settings of a preset, whose addresses may stand below another one.
 fn of_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Option<Kind> {
     let base = match table.get("base_url") {
@@ -258,8 +263,8 @@ fn of_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Opti
         }
     };
     match &preset.speaks {
-        Speaks::OpenId { issuer } => Oidc::preset(table, preset, at(issuer)).map(Kind::Oidc),
-        Speaks::OpenIdTenants { authority } => Oidc::tenants(table, preset, at(authority)).map(Kind::Oidc),
+        Speaks::OpenId { issuer } => Oidc::preset(table, preset, at(issuer)).map(oidc),
+        Speaks::OpenIdTenants { authority } => Oidc::tenants(table, preset, at(authority)).map(oidc),
         Speaks::OAuth2 { issuer, authorization, token, userinfo, subject } => {
             let endpoints = Endpoints {
                 issuer: at(issuer),

@@ -304,7 +304,8 @@ pub fn token_of(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_,
     let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
     let credentials = rest.trim_start_matches([' ', '\t']);
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-    if !is_bearer && !(by_password && scheme.eq_ignore_ascii_case("basic")) {
+    let is_password = by_password && scheme.eq_ignore_ascii_case("basic");
+    if !(is_bearer || is_password) {
         return Ok(None);
     }
     if credentials.len() == rest.len() && !rest.is_empty() {

@@ -275,14 +275,14 @@ pub fn connect(
     let outbound = outbound.trusting(config.ca.as_ref().map(|ca| ca.text.as_str()));
     match &config.kind {
         config::Kind::Oidc(settings) => {
-            Arc::new(oidc::OpenId::new(settings.clone(), outbound, clock, entropy))
+            Arc::new(oidc::OpenId::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::OAuth2(settings) => {
             Arc::new(oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
             let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");
-            Arc::new(saml::Saml::new(settings.clone(), own, outbound, clock, entropy))
+            Arc::new(saml::Saml::new((**settings).clone(), own, outbound, clock, entropy))
         }
     }
 }

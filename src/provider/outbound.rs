@@ -92,7 +92,7 @@ pub struct Told {
     pub limited: bool,
     /// The body, where it is JSON.
     pub json: Value,
-    /// The body, where it says that it is a JWT (RFC 7519, section 10.3.1).
+    /// The body, where it has the form of a JWT (RFC 7519).
     pub jwt: Option<String>,
 }
 
@@ -170,15 +170,16 @@ impl Outbound {
         let link = header("link");
         // RFC 9110, section 10.2.3; GitHub says it with a 403.
         let limited = header("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
-        let media_type = media_type(answer.headers());
-        let is_jwt = media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/jwt"));
-        let jwt = || String::from_utf8(answer.body().clone()).ok().map(|text| text.trim().to_owned());
+        let json: Option<Value> = serde_json::from_slice(answer.body()).ok();
+        // Whatever media type it claims: a JWT is no JSON, and is verified.
+        let text = || std::str::from_utf8(answer.body()).ok().map(str::trim);
+        let jwt = text().filter(|text| json.is_none() && text.matches('.').count() == 2).map(str::to_owned);
         Ok(Told {
-            jwt: is_jwt.then(jwt).flatten(),
+            jwt,
             status: answer.status(),
             next: link.and_then(next_page).and_then(|next| url.join(next).ok()),
             limited,
-            json: serde_json::from_slice(answer.body()).unwrap_or_default(),
+            json: json.unwrap_or_default(),
         })
     }
 
@@ -255,12 +256,24 @@ fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, O
     }
 }
 
+/// The members of a form as a JSON object: servers from before RFC 6749 answer so.
+fn of_form(answer: &HttpResponse) -> Option<Vec<u8>> {
+    media_type(answer.headers()).filter(|media_type| *media_type == "application/x-www-form-urlencoded")?;
+    let members = url::form_urlencoded::parse(answer.body());
+    let object: serde_json::Map<_, _> =
+        members.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    Some(Value::Object(object).to_string().into_bytes())
+}
+
 /// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub and Slack
 /// tell it with a 200, Facebook as an object of its own. An object is taken for JSON whatever media type it claims.
 ///
 /// # Errors
 /// The status of an answer that is not a JSON object.
 fn as_errors_are(mut answer: HttpResponse) -> Result<HttpResponse, OutboundError> {
+    if let Some(object) = of_form(&answer) {
+        *answer.body_mut() = object;
+    }
     let Ok(Value::Object(object)) = serde_json::from_slice(answer.body()) else {
         let media_type = media_type(answer.headers()).unwrap_or_default().chars().take(100).collect();
         return Err(OutboundError::NotJson(answer.status(), media_type));
@@ -308,10 +321,24 @@ mod tests {
             (401, r#"{"error": "invalid_client"}"#, "401"),
             (404, r#"{"message": "no"}"#, "it answered 404 Not Found"),
             (200, "<html>", "it answered 200 OK with `text/plain`, and not with a JSON object"),
+            (
+                200,
+                "access_token=a&token_type=bearer",
+                "it answered 200 OK with `text/plain`, and not with a JSON object",
+            ),
             (302, "", "it answered 302 Found with `text/plain`, and not with a JSON object"),
         ] {
             assert_eq!(status(given, body), outcome, "{body}");
         }
+        let form =
+            answer(200, "application/x-www-form-urlencoded; charset=utf-8", "access_token=a&expires=5183");
+        let read = as_errors_are(form).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(read.body()).unwrap(),
+            json!({"access_token": "a", "expires": "5183"})
+        );
+        let error = answer(200, "application/x-www-form-urlencoded", "error=bad_verification_code");
+        assert_eq!(as_errors_are(error).unwrap().status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]

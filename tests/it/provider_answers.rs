@@ -526,3 +526,40 @@ fn what_is_wrong_about_a_provider_is_told() {
         ],
     );
 }
+
+#[test]
+fn github_has_its_api_at_another_place_for_each_kind_of_host() {
+    let endpoints = |base: &str| {
+        let text = format!(
+            "public_url = \"https://auth.example.com\"\n[[provider]]\ntype = \"github\"\nclient_id = \"c\"\nclient_secret = \"s\"\n\
+             allow = \"anyone\"\n{base}\n"
+        );
+        let config =
+            narthex::config::Config::parse(&text, "narthex.toml", std::path::Path::new("/tmp"), &|_| None);
+        let config = config.unwrap();
+        let narthex::config::Kind::OAuth2(settings) = &config.providers[0].kind else {
+            panic!("GitHub speaks OAuth 2.0")
+        };
+        [settings.token_endpoint.to_string(), settings.userinfo_endpoint.to_string()]
+    };
+    for (base, token, user) in [
+        ("", "https://github.com/login/oauth/access_token", "https://api.github.com/user"),
+        (
+            "base_url = \"https://git.corp.example\"",
+            "https://git.corp.example/login/oauth/access_token",
+            "https://git.corp.example/api/v3/user",
+        ),
+        (
+            "base_url = \"https://octo.ghe.com\"",
+            "https://octo.ghe.com/login/oauth/access_token",
+            "https://api.octo.ghe.com/user",
+        ),
+        (
+            "base_url = \"https://octo.ghe.com.example\"",
+            "https://octo.ghe.com.example/login/oauth/access_token",
+            "https://octo.ghe.com.example/api/v3/user",
+        ),
+    ] {
+        assert_eq!(endpoints(base), [token, user], "{base}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::access::{methods, user_of};
 use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool};
-use crate::config::{Config, Issuer, KeySource, Kind, Oidc, Provider, TrustedIssuer};
+use crate::config::{Config, Issuer, KeySource, Kind, Provider, TrustedIssuer};
 use crate::directory;
 use crate::identity::{Groups, Person};
 use crate::jose::{NumericDate, authenticated_at};
@@ -334,9 +334,12 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
 /// The issuer of a provider that has one.
 fn issuer_of(provider: &Provider) -> Option<String> {
     match &provider.kind {
-        Kind::Oidc(Oidc { issuer: Issuer::One(issuer), .. }) => Some(issuer.clone()),
+        Kind::Oidc(oidc) => match &oidc.issuer {
+            Issuer::One(issuer) => Some(issuer.clone()),
+            Issuer::PerTenant(_) => None,
+        },
         Kind::OAuth2(oauth2) => Some(oauth2.issuer.clone()),
-        Kind::Oidc(_) | Kind::Saml(_) => None,
+        Kind::Saml(_) => None,
     }
 }
 

@@ -195,3 +195,54 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), ProviderError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Kind};
+    use serde_json::json;
+    use std::path::Path;
+
+    const APPLE: &str = "https://appleid.apple.com";
+
+    fn settings(provider: &str) -> Oidc {
+        let text = format!(
+            "public_url = \"https://auth.example.com\"\n[[provider]]\nclient_id = \"narthex\"\nallow = \"anyone\"\n{provider}\n"
+        );
+        let config = Config::parse(&text, "narthex.toml", Path::new("/tmp"), &|_| None).unwrap();
+        let Kind::Oidc(settings) = &config.providers[0].kind else { panic!("it is an OpenID provider") };
+        (**settings).clone()
+    }
+
+    fn document(issuer: &str) -> Document {
+        let at = |path: &str| format!("https://idp.example{path}");
+        let members = json!({
+            "issuer": issuer, "authorization_endpoint": at("/a"), "token_endpoint": at("/t"), "jwks_uri": at("/k"),
+        });
+        Document::read(members.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_preset_knows_its_issuer_by_each_of_its_names_and_no_other_provider_does() {
+        const KEY: &str = "team_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"-----BEGIN PRIVATE KEY-----\"";
+        let is_taken = |provider: &str, iss: Value| {
+            let claims = json!({ "iss": iss });
+            check_issuer(&settings(provider), &document(APPLE), claims.as_object().unwrap()).is_ok()
+        };
+        let apple = format!("type = \"apple\"\n{KEY}");
+        let elsewhere = format!("{apple}\nbase_url = \"https://idp.example.com\"");
+        let plain = format!("type = \"oidc\"\nissuer = \"{APPLE}\"");
+        for (provider, iss, outcome) in [
+            (&apple, json!(APPLE), true),
+            (&apple, json!("https://account.apple.com"), true),
+            (&apple, json!("https://account.apple.com/"), false),
+            (&apple, json!("https://evil.example"), false),
+            (&apple, Value::Null, false),
+            (&elsewhere, json!("https://account.apple.com"), false),
+            (&plain, json!(APPLE), true),
+            (&plain, json!("https://account.apple.com"), false),
+        ] {
+            assert_eq!(is_taken(provider, iss.clone()), outcome, "{provider} {iss}");
+        }
+    }
+}

@@ -2,60 +2,29 @@
 
 mod demands;
 mod id_token;
+mod requests;
+mod user_info;
 
 use super::backchannel::{self, LogoutToken};
 use super::claims::{
-    SKEW, check_issuer, claim_text, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
+    SKEW, check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
 };
-use super::client;
-use super::metadata::{Document, Metadata, Published};
+use super::metadata::{Metadata, Published};
 use super::token_answer::TokenAnswer;
-use super::{
-    Begun, Callback, ExternalIdentity, Onward, Outbound, OutboundError, Pending, Provider, ProviderError,
-    Renewed,
-};
-use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
+use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
+use crate::base::{Clock, Entropy, Timestamp, Token};
 use crate::config;
 use crate::jose::authenticated_at;
 use crate::model::{Identity, ProviderTokens};
 use async_trait::async_trait;
 use demands::check_demands;
-use http::StatusCode;
-use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim,
-    CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
-    CoreTokenIntrospectionResponse,
-};
+use openidconnect::core::CoreAuthenticationFlow;
 use openidconnect::{
-    AccessToken, AuthUrl, ClientId, CsrfToken, EmptyAdditionalClaims, EndpointNotSet, EndpointSet, IssuerUrl,
-    JsonWebKeySet, LoginHint, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
-    RefreshToken, Scope, StandardErrorResponse, TokenUrl,
+    CsrfToken, LoginHint, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
-
-/// The library's client, whose token responses are read by [`TokenAnswer`].
-type ClientWith<AuthorizationEndpoint, TokenEndpoint> = openidconnect::Client<
-    EmptyAdditionalClaims,
-    CoreAuthDisplay,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJsonWebKey,
-    CoreAuthPrompt,
-    StandardErrorResponse<CoreErrorResponseType>,
-    TokenAnswer,
-    CoreTokenIntrospectionResponse,
-    CoreRevocableToken,
-    CoreRevocationErrorResponse,
-    AuthorizationEndpoint,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    TokenEndpoint,
-    EndpointNotSet,
->;
-type Client = ClientWith<EndpointSet, EndpointSet>;
-type Blank = ClientWith<EndpointNotSet, EndpointNotSet>;
+use user_info::{PROFILE, UserInfo};
 
 /// An OpenID provider, seen by its relying party.
 pub struct OpenId {
@@ -75,66 +44,6 @@ impl OpenId {
     ) -> Self {
         let metadata = Metadata::new(&settings, outbound.clone(), clock.clone());
         Self { settings, metadata, outbound, clock, entropy }
-    }
-
-    /// The client, and what its token requests carry beside.
-    fn client(
-        &self,
-        document: &Document,
-        redirect_uri: Option<&str>,
-    ) -> Result<(Client, client::Parameters), ProviderError> {
-        let ours = &self.settings.client;
-        let recipient = client::Recipient {
-            issuer: &document.issuer,
-            token_endpoint: document.token_endpoint.as_str(),
-            supported: document.token_endpoint_auth_methods.as_deref(),
-            usual: self.settings.quirks.client_auth,
-        };
-        let authentication = client::authenticate(ours, &recipient, self.clock.now(), &*self.entropy)?;
-        let issuer = IssuerUrl::new(document.issuer.clone())
-            .map_err(|error| ProviderError::Unreadable(format!("its issuer: {error}")))?;
-        // The library has no keys: tokens are verified by `id_token`.
-        let mut made = Blank::new(ClientId::new(ours.id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
-            .set_auth_uri(AuthUrl::from_url(document.authorization_endpoint.clone()))
-            .set_token_uri(TokenUrl::from_url(document.token_endpoint.clone()))
-            .set_auth_type(authentication.auth_type);
-        if let Some(secret) = authentication.secret {
-            made = made.set_client_secret(secret);
-        }
-        if let Some(redirect_uri) = redirect_uri {
-            made = made.set_redirect_uri(client::callback(redirect_uri)?);
-        }
-        Ok((made, authentication.parameters))
-    }
-
-    async fn redeem(
-        &self,
-        (client, parameters): &(Client, client::Parameters),
-        callback: &Callback<'_>,
-        pending: &Pending,
-    ) -> Result<TokenAnswer, ProviderError> {
-        let mut request = client.exchange_code(callback.code()?);
-        if self.settings.quirks.pkce {
-            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
-        }
-        for (name, value) in parameters {
-            request = request.add_extra_param(*name, value);
-        }
-        request.request_async(&self.outbound).await.map_err(client::not_redeemed)
-    }
-
-    /// New tokens for a refresh token (RFC 6749, section 6).
-    async fn refresh_grant(
-        &self,
-        (client, parameters): &(Client, client::Parameters),
-        refresh_token: &Secret,
-    ) -> Result<TokenAnswer, ProviderError> {
-        let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        let mut request = client.exchange_refresh_token(&refresh_token);
-        for (name, value) in parameters {
-            request = request.add_extra_param(*name, value);
-        }
-        request.request_async(&self.outbound).await.map_err(client::not_renewed)
     }
 
     /// What the provider says of the person after a refresh.
@@ -217,91 +126,7 @@ impl OpenId {
             is_incomplete: false,
         }
     }
-
-    /// The claims of the UserInfo endpoint, which must speak of the same person.
-    async fn user_info(
-        &self,
-        published: &Published,
-        token: &AccessToken,
-        claims: &Map<String, Value>,
-        now: Timestamp,
-    ) -> Result<UserInfo, ProviderError> {
-        let endpoint = published.document.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
-        let Some(endpoint) = endpoint else { return Ok(UserInfo::None) };
-        let answer = self.outbound.ask(endpoint, token.secret()).await;
-        let answer = answer.map_err(|error| error.of("its UserInfo endpoint"))?;
-        match answer.status {
-            status if status.is_success() => {}
-            // The access token may be one for another API (Microsoft's are, with a scope of one), or the endpoint may be
-            // switched off.
-            status if is_refusal(status) && !answer.limited => {
-                tracing::warn!(
-                    issuer = published.document.issuer,
-                    %status,
-                    "the UserInfo endpoint refused the access token: only the ID token's claims are used; help: set \
-                     userinfo = false if the ID token has all of them"
-                );
-                return Ok(UserInfo::Refused);
-            }
-            status => return Err(OutboundError::Status(status).of("its UserInfo endpoint")),
-        }
-        let mut more = match (answer.jwt, answer.json) {
-            (Some(jwt), _) => {
-                let document = match &self.settings.issuer {
-                    config::Issuer::One(_) => published.document.clone(),
-                    config::Issuer::PerTenant(_) => {
-                        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-                        published.of_tenant(text("tid"), text("iss"))?
-                    }
-                };
-                self.verified_user_info(&document, &jwt, now).await?
-            }
-            (None, Value::Object(more)) => more,
-            (None, _) => {
-                let why = format!("its UserInfo endpoint answered {} without a JSON object", answer.status);
-                return Err(ProviderError::Unreadable(why));
-            }
-        };
-        // OpenID Connect Core 1.0, section 5.3.2: "The sub Claim in the UserInfo Response MUST be
-        // verified to exactly match the sub Claim in the ID Token".
-        let sub = |claims: &Map<String, Value>| claims.get("sub").and_then(claim_text);
-        if sub(&more).is_none() || sub(&more) != sub(claims) {
-            return Err(ProviderError::invalid(
-                "userinfo",
-                "its `sub` is not the ID token's; help: set userinfo = false",
-            ));
-        }
-        tell_verified(&mut more, self.settings.quirks.verified);
-        Ok(UserInfo::Claims(more))
-    }
 }
-
-/// Whether the UserInfo endpoint will not answer this access token, however often it is asked.
-fn is_refusal(status: StatusCode) -> bool {
-    let is_outage = super::outbound::is_outage(status);
-    status == StatusCode::NOT_IMPLEMENTED || (status.is_client_error() && !is_outage)
-}
-
-/// The outcome of a UserInfo request.
-enum UserInfo {
-    /// There is no UserInfo endpoint, or it is not to be asked.
-    None,
-    /// The endpoint does not take the access token.
-    Refused,
-    /// The claims.
-    Claims(Map<String, Value>),
-}
-
-/// The attributes that a UserInfo endpoint tells.
-const PROFILE: [&str; 16] = {
-    let mut names = ["email_verified"; 16];
-    let mut at = 0;
-    while at < config::STANDARD_ATTRIBUTES.len() {
-        names[at] = config::STANDARD_ATTRIBUTES[at];
-        at += 1;
-    }
-    names
-};
 
 /// What some tell of a person only the first time.
 const NAMES: [&str; 3] = ["name", "given_name", "family_name"];
