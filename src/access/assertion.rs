@@ -217,7 +217,7 @@ fn those_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> V
             route = route.config.name,
             groups = told,
             kept,
-            "the groups do not fit an assertion: the rest is left out; `groups` of the route can choose"
+            "the groups do not fit an assertion: the rest is left out; `assertion_groups` of the route can choose"
         );
         groups.truncate(kept);
     }

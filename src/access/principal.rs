@@ -5,7 +5,7 @@ use super::guests::Guest;
 use super::kept::Kept;
 use super::sessions::SignedIn;
 use crate::catalogue::{Catalogue, IdentityPool};
-use crate::config::Config;
+use crate::config::{Allow, Config};
 use crate::identity::{Assumed, Groups, Identities, NoRole, Person, choose};
 use crate::model::User;
 use crate::store::StoreError;
@@ -65,6 +65,11 @@ impl Principal {
             }),
             Self::Guest(_) => None,
         }
+    }
+
+    /// Returns whether `allow` names the person; never for a guest.
+    pub fn is_named_by(&self, allow: &Allow, config: &Config) -> bool {
+        self.person(config).is_some_and(|person| person.is_named_by(allow))
     }
 
     pub(super) fn kept(&self) -> &Kept {

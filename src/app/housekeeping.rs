@@ -83,13 +83,13 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         |app| async move { app.gateway.refresh_issuers().await },
     );
     every(&mut tasks, LOOK_UP_UPSTREAMS, &app, &shutdown, |app| async move {
-        for entry in app.gateway.table().entries() {
-            entry.group.look_up().await;
+        for group in app.gateway.table().groups() {
+            group.look_up().await;
         }
     });
     every(&mut tasks, CHECK_UPSTREAMS, &app, &shutdown, |app| async move {
-        for entry in app.gateway.table().entries() {
-            entry.group.check_health().await;
+        for group in app.gateway.table().groups() {
+            group.check_health().await;
         }
     });
     every(&mut tasks, RENEW_CERTIFICATES, &app, &shutdown, |app| async move {

@@ -67,7 +67,8 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
             of_statements.add(statement, role, !givers.is_empty(), policy::lint(statement, &requests));
         }
     }
-    for route in catalogue.routes() {
+    let mut seen = std::collections::HashSet::new();
+    for route in catalogue.routes().filter(|route| seen.insert(&route.config.name)) {
         let Some(judged) = route.rule.judged() else { continue };
         let allows =
             |grants: &Grants| grants.policies.iter().any(|statement| statement.effect == Effect::Allow);

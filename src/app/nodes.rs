@@ -96,7 +96,7 @@ fn digest(app: &App, config: &Config) -> String {
         ca.path = PathBuf::new();
     }
     for route in &mut routes {
-        route.upstream_ca = None;
+        (route.upstream_tls.ca, route.upstream_tls.client) = (None, None);
     }
     for issuer in &mut issuers {
         if let KeySource::File(file) = &mut issuer.keys {

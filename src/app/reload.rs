@@ -137,9 +137,13 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
         return Err(NotReloaded::StillChanging);
     }
     let old = app.pool.current.load();
-    let unusable = gateway::unusable_authorities(&config);
+    let unusable = gateway::unusable_upstream_files(&config);
     if !unusable.is_empty() {
-        return Err(format!("an upstream's authority cannot be used: {}", unusable.join("; ")).into());
+        return Err(format!(
+            "an upstream's authority or client certificate cannot be used: {}",
+            unusable.join("; ")
+        )
+        .into());
     }
     let unusable = unusable_key_files(&config);
     if !unusable.is_empty() {

@@ -102,7 +102,7 @@ impl Serving {
     }
 }
 
-/// A proxied connection takes two files, and the usual soft limit of 1024 is soon used up: it is raised
+/// A proxied connection takes up to three files, and the usual soft limit of 1024 is soon used up: it is raised
 /// to the hard one.
 fn raise_file_limit(connections: usize) {
     let mut limit = getrlimit(Resource::Nofile);
@@ -111,7 +111,7 @@ fn raise_file_limit(connections: usize) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = 2 * connections as u64 + SPARE_FILES;
+    let needed = 3 * connections as u64 + SPARE_FILES;
     if files < needed {
         tracing::warn!(
             files,

@@ -11,7 +11,7 @@ pub use roles::{BadPolicies, INVOKE, IdentityPool, PrincipalTag, Role, RoleId, R
 pub use route::Route;
 
 use crate::base::{Entropy, client_id, pool_id, uuid};
-use crate::config::{self, Config, Host, SameSite};
+use crate::config::{self, Config, Host, HostPattern, SameSite};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
@@ -178,15 +178,19 @@ impl Catalogue {
             Arc::new(IdentityPool::new(id, config.clone()))
         };
         let identity_pools: Vec<_> = config.identity_pools.iter().zip(ids.identity_pools).map(pool).collect();
-        let route = |route: &crate::config::Route| {
-            let rule = Rule::of(&config, route, &roles, &identity_pools);
-            Arc::new(Route::new(&config, route.clone(), rule))
+        let of_hosts = |route: &crate::config::Route| -> Vec<Arc<Route>> {
+            let rule = Arc::new(Rule::of(&config, route, &roles, &identity_pools));
+            let route = Arc::new(route.clone());
+            let of_host = |pattern: &HostPattern| {
+                Arc::new(Route::new(&config, route.clone(), pattern.clone(), rule.clone()))
+            };
+            route.hosts.iter().map(of_host).collect()
         };
-        let routes = config.routes.iter().map(route).collect();
+        let routes = config.routes.iter().flat_map(of_hosts).collect();
         Ok(Self { generation, config: Arc::new(config), pool: user_pool, roles, identity_pools, routes })
     }
 
-    /// Every route.
+    /// Every route, once for each of its hosts.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
     }
@@ -197,15 +201,26 @@ impl Catalogue {
         known.map_or_else(|| name.into(), |route| route.host.clone())
     }
 
+    /// The routes of `host`: those that name it, or else those whose wildcard means it. The host of the sign-in pages has
+    /// only routes that name it.
+    pub fn routes_of(&self, host: &Host) -> impl Iterator<Item = &Arc<Route>> {
+        let named = self.routes.iter().any(|route| route.pattern.is(host));
+        let by_wildcard = !named && host != self.config.public_url.host();
+        self.routes.iter().filter(move |route| match route.pattern.wildcard {
+            false => named && route.pattern.is(host),
+            true => by_wildcard && route.pattern.matches(host.as_str()),
+        })
+    }
+
     /// The host whose callback `uri` is, compared exactly (RFC 9700, section 2.1).
-    pub fn host_of_callback(&self, uri: &str) -> Option<&Host> {
-        self.routes.iter().map(|route| &route.config.host).find(|host| self.callback_of(host) == uri)
+    pub fn host_of_callback(&self, uri: &str) -> Option<Host> {
+        let host = Host::parse(url::Url::parse(uri).ok()?.host_str()?)?;
+        (self.routes_of(&host).next().is_some() && self.callback_of(&host) == uri).then_some(host)
     }
 
     /// The `SameSite` of the session's cookie on `host`.
     pub fn same_site(&self, host: &Host) -> SameSite {
-        let of_host = self.routes.iter().find(|route| route.config.host == *host);
-        of_host.map_or(SameSite::Lax, |route| route.config.same_site)
+        self.routes_of(host).next().map_or(SameSite::Lax, |route| route.config.same_site)
     }
 
     /// Where the pool sends codes for `host`.

@@ -1,6 +1,6 @@
 //! Roles with their policies, compiled, and the identity pools that give them.
 
-use crate::config::{self, Access, Config, TextFile};
+use crate::config::{self, Access, Allow, Config, TextFile};
 use crate::policy::{Document, Grants, Purpose, Statements};
 use std::fmt;
 use std::sync::Arc;
@@ -137,6 +137,8 @@ pub enum Rule {
     Public,
     /// Whoever has a session.
     SignedIn,
+    /// Whoever has a session, and is named by these lists.
+    Listed(Allow),
     /// Whom the policies of their role allow it.
     Policy(UnderPolicy),
 }
@@ -165,7 +167,7 @@ impl Rule {
         let named = |pool: &&Arc<IdentityPool>| Some(&pool.config.name) == route.identity_pool.as_ref();
         match route.access {
             Access::Public => Self::Public,
-            Access::SignedIn => Self::SignedIn,
+            Access::SignedIn => route.allowed.clone().map_or(Self::SignedIn, Self::Listed),
             Access::Policy => {
                 let pool = identity_pools.iter().find(named);
                 let pool = pool.expect("invariant: the file was checked: the route names a pool of it");
@@ -178,7 +180,7 @@ impl Rule {
     pub fn judged(&self) -> Option<&UnderPolicy> {
         match self {
             Self::Policy(judged) => Some(judged),
-            Self::Public | Self::SignedIn => None,
+            Self::Public | Self::SignedIn | Self::Listed(_) => None,
         }
     }
 }

@@ -1,17 +1,36 @@
-//! `[route.headers]`: headers for the upstream, made from claims.
+//! `[route.headers]`: headers for the upstream, fixed or made from claims.
 
 use super::reader::{Item, Wrong};
 use super::reserved_name::{Meaning, meaning_of};
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 
-/// A header for the upstream, made from claims.
+/// A header for the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate {
     /// The header's name.
     pub name: HeaderName,
-    /// Its value, piece by piece.
-    pub value: Vec<Piece>,
+    /// Its value.
+    pub value: HeaderText,
+}
+
+/// The value of a header for the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderText {
+    /// The same in every request. One that is a secret is marked sensitive.
+    Fixed(HeaderValue),
+    /// Made from claims, piece by piece.
+    Claims(Vec<Piece>),
+}
+
+impl HeaderText {
+    /// The pieces of a value that is made from claims.
+    pub fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Fixed(_) => &[],
+            Self::Claims(pieces) => pieces,
+        }
+    }
 }
 
 /// A piece of a header's value.
@@ -34,13 +53,35 @@ pub(super) fn header_templates(item: Item<'_>) -> Vec<HeaderTemplate> {
             item.wrong(format!("`{}` {message}", item.key), help);
             return None;
         }
-        item.parse_template(template).map(|value| HeaderTemplate { name, value })
+        header_text(&item).map(|value| HeaderTemplate { name, value })
     };
     table.all().into_iter().filter_map(header).collect()
 }
 
+fn header_text(item: &Item<'_>) -> Option<HeaderText> {
+    let pieces = if item.is_literal() { item.parse_template(template)? } else { Vec::new() };
+    match pieces.iter().any(|piece| matches!(piece, Piece::Claim(_))) {
+        true => Some(HeaderText::Claims(pieces)),
+        false => fixed_value(item).map(HeaderText::Fixed),
+    }
+}
+
+/// Reads a value that is the same in every message: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
+pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
+    let secret = item.secret()?;
+    let Ok(mut value) = HeaderValue::from_bytes(secret.expose().as_bytes()) else {
+        item.wrong(
+            format!("the value of `{}` is no header value: it holds a control character", item.key),
+            "write one line of text",
+        );
+        return None;
+    };
+    value.set_sensitive(!item.is_literal());
+    Some(value)
+}
+
 /// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those with a part of the gateway's.
-const OF_HTTP: &[&str] = &[
+pub(super) const OF_HTTP: &[&str] = &[
     "close",
     "connection",
     "content-length",

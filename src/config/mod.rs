@@ -2,6 +2,7 @@
 //! need not ask again whether a host is a host. It knows no runtime types and opens no sockets.
 
 mod address;
+mod allowed;
 mod app_client;
 mod client;
 mod demands;
@@ -21,6 +22,7 @@ mod provider;
 mod public_url;
 mod reader;
 mod reserved_name;
+mod response_header;
 mod role;
 mod route;
 mod saml;
@@ -33,7 +35,7 @@ pub use app_client::{AppClient, OAuthFlow, ResourceServer};
 pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
 pub use demands::Demands;
 pub use files::{FileState, Files};
-pub use header_template::{HeaderTemplate, Piece, plain};
+pub use header_template::{HeaderTemplate, HeaderText, Piece, plain};
 pub use identity_pool::{
     AmbiguousRoleResolution, IdentityPool, MappingRule, MappingType, MatchType, RoleMapping,
 };
@@ -54,7 +56,7 @@ pub use role::{Role, TextFile};
 pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite};
 pub use saml::{MetadataSource, Saml};
 pub use server::{HostPattern, Listen, SessionLimits, StoreSettings, StoreUrl, TlsCertificate};
-pub use upstream::{Scheme, Upstream};
+pub use upstream::{ClientCertificate, Endpoint, Scheme, Upstream, UpstreamTls};
 pub use user_pool::{Group, UserPool};
 
 use crate::base::read_text;
@@ -263,24 +265,37 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     }
     let pool_names: Vec<String> = identity_pools.iter().map(|pool| pool.name.clone()).collect();
     let route = |table: &Table<'_>| Route::read(table, &pool_names);
-    let routes = unique(tables("route", "[[route]]"), route, |route| {
-        let place = format!("{}{}", route.host, route.path_text());
-        (place.clone(), format!("two routes answer for {place}"))
-    });
+    let mut places = std::collections::HashSet::new();
+    let route = |table: Table<'_>| {
+        let route = route(&table)?;
+        for host in &route.hosts {
+            let place = format!("{host}{}", route.path_text());
+            if !places.insert(place.clone()) {
+                table.wrong(format!("two routes answer for {place}"), "make them one, or tell them apart");
+            }
+        }
+        Some(route)
+    };
+    let routes: Vec<Route> = tables("route", "[[route]]").into_iter().filter_map(route).collect();
     let mut names = std::collections::HashSet::new();
     for route in &routes {
         if !names.insert(&route.name) {
             table.wrong(format!("two routes are named \"{}\"", route.name), "give each a name of its own");
         }
-        if public_url.as_ref().is_some_and(|url| *url.host() == route.host && url.path().is_empty()) {
+        let of_pages =
+            |url: &&PublicUrl| url.path().is_empty() && route.hosts.iter().any(|host| host.is(url.host()));
+        if let Some(url) = public_url.as_ref().filter(of_pages) {
             table.wrong(
-                format!("{} serves the sign-in pages and route \"{}\"", route.host, route.name),
+                format!("{} serves the sign-in pages and route \"{}\"", url.host(), route.name),
                 "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\"",
             );
         }
-        if routes.iter().any(|other| other.host == route.host && other.same_site != route.same_site) {
+        let differs = |host: &&HostPattern| {
+            routes.iter().any(|other| other.hosts.contains(host) && other.same_site != route.same_site)
+        };
+        if let Some(host) = route.hosts.iter().find(differs) {
             table.wrong(
-                format!("routes of {} differ in `same_site`, and its cookie has one", route.host),
+                format!("routes of {host} differ in `same_site`, and its cookie has one"),
                 "give all routes of the host the same",
             );
         }

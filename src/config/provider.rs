@@ -81,13 +81,13 @@ pub enum Allow {
 
 impl Allow {
     /// Whether a person is named, by a verified e-mail address or by a group.
-    pub fn names(&self, verified_email: Option<&str>, groups: &[String]) -> bool {
+    pub fn names(&self, verified_email: Option<&str>, groups: &[impl AsRef<str>]) -> bool {
         let Self::Only { domains, emails, groups: named } = self else { return true };
         let by_email = verified_email.map(canonical_email).is_some_and(|email| {
             let domain = email.rsplit('@').next().unwrap_or_default();
             emails.iter().any(|allowed| *allowed == email) || domains.iter().any(|allowed| allowed == domain)
         });
-        by_email || groups.iter().any(|group| named.contains(group))
+        by_email || groups.iter().any(|group| named.iter().any(|name| name == group.as_ref()))
     }
 }
 
@@ -314,14 +314,9 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     let table = item.table("`allow`")?;
     let list = |key| table.get(key).map(|item| item.strings()).unwrap_or_default();
     let domains = domains(item, list("domains"));
-    let emails: Vec<_> = list("emails").iter().map(|email| canonical_email(email).into_owned()).collect();
+    let emails = emails(item, list("emails"));
     let groups = list("groups");
     table.finish();
-    for email in &emails {
-        if email.split('@').count() != 2 {
-            item.wrong(format!("\"{email}\" is not an e-mail address"), "write it like \"ann@example.com\"");
-        }
-    }
     if domains.is_empty() && emails.is_empty() && groups.is_empty() {
         item.wrong_together("`allow` lets nobody in", ALLOW);
         return None;
@@ -329,8 +324,17 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     Some(Allow::Only { domains, emails, groups })
 }
 
+/// E-mail addresses, in canonical form.
+pub(super) fn emails(item: &Item<'_>, list: Vec<String>) -> Vec<String> {
+    let list: Vec<String> = list.iter().map(|email| canonical_email(email).into_owned()).collect();
+    for email in list.iter().filter(|email| email.split('@').count() != 2) {
+        item.wrong(format!("\"{email}\" is not an e-mail address"), "write it like \"ann@example.com\"");
+    }
+    list
+}
+
 /// E-mail domains, in canonical form.
-fn domains(item: &Item<'_>, list: Vec<String>) -> Vec<String> {
+pub(super) fn domains(item: &Item<'_>, list: Vec<String>) -> Vec<String> {
     let list: Vec<String> = list.iter().map(|domain| canonical_domain(domain).into_owned()).collect();
     for domain in list.iter().filter(|domain| super::Host::parse(domain).is_none()) {
         item.wrong(

@@ -1,6 +1,7 @@
 //! Host names and the one public address.
 
 use super::reader::Wrong;
+use super::server::HostPattern;
 use std::fmt;
 use url::Url;
 
@@ -104,6 +105,15 @@ impl PublicUrl {
 
     /// The origin of `host` as browsers see it: every app is reached on this address's port.
     pub fn origin_of(&self, host: &Host) -> String {
+        self.origin(host)
+    }
+
+    /// The same for a pattern, whose origins have the star in the place of a label.
+    pub fn origin_of_pattern(&self, pattern: &HostPattern) -> String {
+        self.origin(pattern)
+    }
+
+    fn origin(&self, host: impl fmt::Display) -> String {
         match self.port {
             443 => format!("https://{host}"),
             port => format!("https://{host}:{port}"),

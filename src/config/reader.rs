@@ -170,6 +170,11 @@ impl<'a> Item<'a> {
         self.value.get_ref().is_str() || External::of(self.value.get_ref()).is_some()
     }
 
+    /// Whether the text stands in the file itself.
+    pub fn is_literal(&self) -> bool {
+        self.value.get_ref().is_str()
+    }
+
     /// A text: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
     pub fn string(&self) -> Option<&'a str> {
         let text = self.template()?;

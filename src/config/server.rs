@@ -124,7 +124,7 @@ pub struct TlsCertificate {
 }
 
 /// A host name, or `*.` and a domain: exactly one label may stand for the star (RFC 9525).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPattern {
     /// Whether one more label stands in front.
     pub wildcard: bool,
@@ -139,6 +139,11 @@ impl HostPattern {
             Some(domain) => Some(Self { wildcard: true, host: Host::parse(domain)? }),
             None => Some(Self { wildcard: false, host: Host::parse(text)? }),
         }
+    }
+
+    /// Whether it means `host` alone.
+    pub fn is(&self, host: &Host) -> bool {
+        !self.wildcard && self.host == *host
     }
 
     /// Whether `host` is meant.

@@ -313,7 +313,7 @@ fn guests_of<'c>(
     cookie: &str,
 ) -> Vec<(&'c IdentityPool, String)> {
     let here = |pool: &&Arc<IdentityPool>| {
-        let judged = catalogue.routes().filter(|route| route.config.host == incoming.host);
+        let judged = catalogue.routes_of(&incoming.host);
         judged.filter_map(|route| route.rule.judged()).any(|judged| Arc::ptr_eq(&judged.identity_pool, pool))
     };
     let region = &catalogue.config.region;

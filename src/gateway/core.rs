@@ -99,8 +99,8 @@ impl Gateway {
         self.bearers.apply(&self.pool.current);
         let table = Table::build(catalogue, Some(&self.table.load()));
         // Side by side and not for long: one name that is not found must not hold up what else has changed.
-        let without = table.entries().filter(|entry| entry.group.count() == 0);
-        let look_ups = futures_util::future::join_all(without.map(|entry| entry.group.look_up()));
+        let without = table.groups().filter(|group| group.count() == 0);
+        let look_ups = futures_util::future::join_all(without.map(|group| group.look_up()));
         if tokio::time::timeout(LOOK_UP, look_ups).await.is_err() {
             tracing::warn!("some upstreams' names are still being looked up");
         }

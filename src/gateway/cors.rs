@@ -1,12 +1,13 @@
-//! Cross-origin requests of scripts (Fetch, section 3.2) to routes that take bearer tokens.
+//! Cross-origin requests of scripts (Fetch, section 3.2).
 
 use super::incoming::Incoming;
 use super::stop::Stop;
 use crate::config::Route;
 use crate::hosted::{self, Answer};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
@@ -49,5 +50,8 @@ fn allow(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
         |origin: &&HeaderValue| route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
     let Some(origin) = asked.get(ORIGIN).filter(named) else { return false };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if route.cors_credentials {
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
     true
 }

@@ -2,7 +2,7 @@
 //!
 //! pingora's proxy lets both directions of a request run at once, in two halves that tell each other what they have read.
 //! Where no body is to be sent, half of that is for nothing; and most requests have none. So these are sent on here, over
-//! pingora's connections, and everything else is left to pingora: bodies, streams, upgrades, HTTP/2 to upstreams, and
+//! pingora's connections, and everything else is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and
 //! whatever names fields that concern a connection.
 
 use super::forward::Forward;
@@ -100,8 +100,8 @@ impl Direct {
             tries += 1;
             let server = permitted(ctx)?.next_server()?;
             let peer = server.plain();
-            let address = peer.address().as_inet().copied();
-            let kept = address.and_then(|address| self.idle.take(&address));
+            let address = peer.address();
+            let kept = self.idle.take(address);
             let reused = kept.is_some();
             let stream = match kept {
                 Some(stream) => Ok(stream),
@@ -117,7 +117,7 @@ impl Direct {
                             if !permitted(ctx)?.connection_is_reusable() {
                                 return Ok(());
                             }
-                            if let (Some(stream), Some(address)) = (upstream.reuse().await, address) {
+                            if let Some(stream) = upstream.reuse().await {
                                 self.idle.keep(address, stream);
                             }
                             return Ok(());
@@ -181,6 +181,9 @@ async fn answer(
             begun = true;
             if let HttpTask::Header(head, _) = &read {
                 check_head(forward, upstream, head)?;
+                if forward.may_be_silent_after(head) {
+                    upstream.read_timeout = None;
+                }
             }
             let last = read.is_end();
             pieces.push(filtered(door, session, forward, read)?);

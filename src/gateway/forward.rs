@@ -3,6 +3,7 @@
 use super::core::Gateway;
 use super::incoming::{self, Incoming};
 use super::judge::Passed;
+use super::outward::AddressMap;
 use super::streams::Open;
 use super::table::{Entry, Table};
 use super::upstream::{Exchange, Server};
@@ -10,9 +11,10 @@ use super::upstream_connection::Mark;
 use super::{connection, cors, framing, headers, outer, path};
 use crate::access::Principal;
 use crate::base::Duration;
+use crate::config::Scheme;
 use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::Peer as _;
 use pingora_error::{Error, ErrorType, Result};
@@ -108,9 +110,30 @@ impl Forward {
         self.upstream.mark = Mark::of(digest);
         match &self.upstream.mark {
             Some(mark) if mark.is_set() => {
-                Error::e_explain(GIVEN_UP, "an earlier response came before its request ended")
+                return Error::e_explain(GIVEN_UP, "an earlier response came before its request ended");
             }
-            _ => Ok(()),
+            _ => {}
+        }
+        if self.exchange() != Exchange::Grpc {
+            // Others' requests share a connection of HTTP/2.
+            let shared = self.server.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
+            let connection = self.upstream.mark.clone().filter(|_| !shared);
+            outer::limit_silence(self.entry.route.config.timeout, connection);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the upstream's connection was ended since it was silent for too long.
+    pub fn upstream_was_silent(&self) -> bool {
+        self.upstream.mark.as_ref().is_some_and(Mark::was_silent)
+    }
+
+    /// Returns whether the upstream may be silent for any time after this head of a response.
+    pub fn may_be_silent_after(&self, response: &ResponseHeader) -> bool {
+        match response.status {
+            StatusCode::SWITCHING_PROTOCOLS => true,
+            status if status.is_informational() => false,
+            _ => self.exchange() != Exchange::Plain || incoming::is_event_stream(&response.headers),
         }
     }
 
@@ -188,8 +211,10 @@ impl Forward {
             &table.catalogue,
             now,
         )?;
-        if route.config.strip_prefix {
-            parts.uri = path::uri_without_prefix(&parts.uri, route.config.path.len())
+        let base = server.map_or("", |upstream| upstream.path.as_str());
+        if route.config.strip_prefix || !base.is_empty() {
+            let stripped = if route.config.strip_prefix { route.config.path.len() } else { 0 };
+            parts.uri = path::uri_for_upstream(&parts.uri, stripped, base)
                 .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the rest of the path"))?;
         }
         Ok(())
@@ -202,8 +227,12 @@ impl Forward {
         session: &mut Session,
         response: &mut ResponseHeader,
     ) -> Result<()> {
-        outer::answer_begins();
         outer::with_record(|record| record.status = response.status.as_u16());
+        match self.may_be_silent_after(response) {
+            true => outer::allow_silence(),
+            false if response.status.is_informational() => outer::upstream_is_active(),
+            false => outer::response_begins(),
+        }
         // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody asked for one.
         if response.status == StatusCode::SWITCHING_PROTOCOLS && self.incoming.exchange != Exchange::WebSocket
         {
@@ -226,10 +255,27 @@ impl Forward {
         if incoming::may_take_long(&response.headers) {
             self.watch(gateway, session);
         }
-        let (asked, route) = (&session.req_header().headers, &self.entry.route.config);
-        headers::rewrite_response(response, &self.incoming, self.passed.guest_cookie.as_deref(), |told| {
-            cors::allow_unless_told(told, asked, route);
-        })
+        let (asked, route) = (&session.req_header().headers, &*self.entry.route);
+        let informational = response.status.is_informational();
+        let upstream = self.server.as_deref().map(Server::upstream).filter(|_| !informational);
+        let own = |headers: &mut HeaderMap| {
+            let Some(upstream) = upstream else { return };
+            if let Some(map) = AddressMap::new(route, upstream) {
+                map.apply(headers);
+            }
+            for (name, value) in &route.config.response_headers {
+                headers.insert(name, value.clone());
+            }
+        };
+        headers::rewrite_response(
+            response,
+            &self.incoming,
+            self.passed.guest_cookie.as_deref(),
+            own,
+            |told| {
+                cors::allow_unless_told(told, asked, &route.config);
+            },
+        )
     }
 
     /// Notes that a piece of a body came, of the request's or the answer's.

@@ -92,7 +92,7 @@ async fn judged(
     if !entry.route.config.forward_auth {
         return Err(Failure::not_found().answer(&asked.visitor(session)).into());
     }
-    let wanted = ForRoute { entry, path: &path, target };
+    let wanted = ForRoute { entry: &entry, path: &path, target };
     let passed = judge::pass(gateway, session, table, &asked, wanted).await?;
 
     let mut answer = Answer::default();

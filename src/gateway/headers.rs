@@ -5,7 +5,7 @@ use super::incoming::{self, Incoming};
 use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
-use crate::config::{HeaderTemplate, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
+use crate::config::{HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
 use crate::identity::Person;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,6 +24,7 @@ pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for")
 /// By which scheme it came to them.
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -36,8 +37,10 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// The reserved names, with those of these headers.
+    /// The reserved names, with those of these headers. `Authorization` is none of them: what a client sends there proves
+    /// itself, and other routes' apps want it.
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
+        let headers = headers.filter(|header| header.name != AUTHORIZATION);
         let of_routes: HashSet<String> =
             headers.map(|header| plain(header.name.as_str()).into_owned()).collect();
         let filter = of_routes.iter().fold(RESERVED, |filter, name| filter.with(name));
@@ -120,6 +123,9 @@ pub fn set_request(
     headers.insert(REQUEST_ID, incoming.id_header());
     headers.insert(FORWARDED_PROTO, HTTPS);
     headers.insert(FORWARDED_HOST, route.authority.clone());
+    if let Some(prefix) = &route.stripped_prefix {
+        headers.insert(FORWARDED_PREFIX, prefix.clone());
+    }
     if let Some(client) = incoming.client {
         let address = address(client).map_err(|_| no_value("an address is no header value"))?;
         headers.insert(FORWARDED_FOR, address);
@@ -160,8 +166,9 @@ pub fn set_identity(
     catalogue: &Catalogue,
     now: Timestamp,
 ) -> Result<()> {
-    let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
-    let Some((principal, assertion)) = identity else { return Ok(()) };
+    let Some((principal, assertion)) = identity else {
+        return set_route_headers(headers, route, None, catalogue);
+    };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
     // It was brought to us: whoever it was meant for behind us is told by the assertion.
@@ -176,22 +183,39 @@ pub fn set_identity(
             (OIDC_ACCESS_TOKEN, token)
         }));
     }
-    // Apps take whoever such a header names for signed in.
-    if matches!(principal, Principal::Guest(_)) {
-        return Ok(());
-    }
-    let person = OnceCell::new();
-    for header in &route.config.headers {
-        let person = || person.get_or_init(|| principal.person(&catalogue.config)).as_ref();
-        let Some(value) = fill(&header.value, person, route) else { continue };
-        // A value that is no header value must fail the request: without it, the upstream would take
-        // the person for nobody.
-        let value =
-            HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_value("a claim is no header value"))?;
-        headers.insert(header.name.clone(), value);
-    }
+    set_route_headers(headers, route, Some(principal), catalogue)?;
     if let (true, Some(who)) = (route.config.access_token, principal.signed_in()) {
         set_access_token(headers, who, now)?;
+    }
+    Ok(())
+}
+
+/// Sets the headers that the route names: fixed ones always, those made from claims where they can be filled. A guest is no
+/// person: apps take whoever such a header names for signed in.
+fn set_route_headers(
+    headers: &mut HeaderMap,
+    route: &Route,
+    principal: Option<&Principal>,
+    catalogue: &Catalogue,
+) -> Result<()> {
+    let person = OnceCell::new();
+    for header in &route.config.headers {
+        let person =
+            || person.get_or_init(|| principal.and_then(|who| who.person(&catalogue.config))).as_ref();
+        let value = match &header.value {
+            HeaderText::Fixed(value) => Some(value.clone()),
+            HeaderText::Claims(pieces) => {
+                let text = fill(pieces, person, route);
+                // A value that is no header value must fail the request: without it, the upstream would take the person
+                // for nobody.
+                let value = text.map(|text| HeaderValue::from_bytes(text.as_bytes())).transpose();
+                value.map_err(|_| Error::explain(ErrorType::InternalError, "a claim is no header value"))?
+            }
+        };
+        match value {
+            Some(value) => drop(headers.insert(&header.name, value)),
+            None => drop(headers.remove(&header.name)),
+        }
     }
     Ok(())
 }
@@ -209,6 +233,30 @@ fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> 
 /// Claims by which nobody is recognised: white space around them is of no matter.
 const DISPLAYED: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
 
+/// A group's name in a list that commas separate. A name with a comma in it, as distinguished names of LDAP have them, would
+/// pass for two, and one with a space at an end for another: these and `%` are percent-encoded.
+fn list_item(group: &str) -> Cow<'_, str> {
+    let is_odd = |(at, character): (usize, char)| {
+        let at_an_end = at == 0 || at + character.len_utf8() == group.len();
+        matches!(character, ',' | '%') || (at_an_end && character.is_whitespace())
+    };
+    if !group.char_indices().any(is_odd) {
+        return Cow::Borrowed(group);
+    }
+    let mut text = String::with_capacity(group.len() + 8);
+    for (at, character) in group.char_indices() {
+        match is_odd((at, character)) {
+            true => {
+                let mut bytes = [0; 4];
+                let bytes = character.encode_utf8(&mut bytes).bytes();
+                bytes.for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+            }
+            false => text.push(character),
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// A header's value with its claims filled in; `None` where one of them is absent.
 fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route: &Route) -> Option<String> {
     let mut text = String::new();
@@ -216,15 +264,10 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
         match piece {
             Piece::Text(piece) => text.push_str(piece),
             Piece::Claim(claim) => match claim.as_str() {
-                // A name with a comma in it would pass for two.
                 "groups" | "cognito:groups" => {
-                    let told = |group: &&str| {
-                        !group.contains(',')
-                            && group.trim().len() == group.len()
-                            && route.config.tells_group(group)
-                    };
-                    let groups = person()?.claim(claim).ok()?.into_iter().filter(told);
-                    text.push_str(&groups.collect::<Vec<_>>().join(","));
+                    let groups = person()?.claim(claim).ok()?;
+                    let groups = groups.into_iter().filter(|group| route.config.tells_group(group));
+                    text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
                 name => match person()?.claim(name).ok()?.as_slice() {
@@ -240,11 +283,12 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
 }
 
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id, the cookie of a guest who is new, and what `cors` adds.
+/// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors` adds.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
     incoming: &Incoming,
     guest_cookie: Option<&str>,
+    own: impl FnOnce(&mut HeaderMap),
     cors: impl FnOnce(&mut HeaderMap),
 ) -> Result<()> {
     let canonical = response.status.canonical_reason();
@@ -259,6 +303,7 @@ pub fn rewrite_response(
         headers.remove(SET_COOKIE);
         headers.extend(kept.into_iter().map(|value| (SET_COOKIE, value)));
     }
+    own(headers);
     if let Some(cookie) = guest_cookie {
         let cookie = HeaderValue::from_str(cookie)
             .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
@@ -285,8 +330,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_group_in_a_list_passes_for_another_or_is_lost() {
+        for (group, item) in [
+            ("staff", "staff"),
+            ("Photo Editors", "Photo Editors"),
+            ("CN=Admins,OU=Groups,DC=example,DC=com", "CN=Admins%2COU=Groups%2CDC=example%2CDC=com"),
+            ("a,admins", "a%2Cadmins"),
+            ("a%2Cadmins", "a%252Cadmins"),
+            (" admins", "%20admins"),
+            ("admins ", "admins%20"),
+            ("\u{a0}admins", "%C2%A0admins"),
+            ("b\u{fc}ro,x", "b\u{fc}ro%2Cx"),
+        ] {
+            assert_eq!(list_item(group), item);
+        }
+    }
+
+    #[test]
     fn a_name_is_reserved_in_every_spelling_that_a_server_may_take_for_it() {
-        let header = HeaderTemplate { name: HeaderName::from_static("x-remote_user"), value: vec![] };
+        let header = HeaderTemplate {
+            name: HeaderName::from_static("x-remote_user"),
+            value: HeaderText::Claims(vec![]),
+        };
         let reserved = Reserved::new(std::iter::once(&header));
         for name in [
             "x-remote-user",

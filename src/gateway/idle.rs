@@ -7,8 +7,8 @@ use crate::base::Duration;
 use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::socket::SocketAddr;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt as _;
@@ -65,7 +65,7 @@ impl Idle {
 
     /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes that nobody has wanted for
     /// the longest: of a server that was busy once, others have as many as they need.
-    pub fn keep(&self, server: SocketAddr, stream: Stream) {
+    pub fn keep(&self, server: &SocketAddr, stream: Stream) {
         let since = self.round.load(Ordering::Relaxed);
         let mut shard = lock(self.shards().0);
         let mut surplus = None;
@@ -73,7 +73,10 @@ impl Idle {
             surplus = shard.oldest(since);
         }
         shard.count += 1;
-        shard.by_server.entry(server).or_default().push_back(Kept { stream, since });
+        match shard.by_server.get_mut(server) {
+            Some(kept) => kept.push_back(Kept { stream, since }),
+            None => drop(shard.by_server.insert(server.clone(), VecDeque::from([Kept { stream, since }]))),
+        }
         // It is closed by the system, which nobody need wait for.
         drop(shard);
         drop(surplus);
@@ -148,6 +151,10 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
+    fn address_of(listener: &TcpListener) -> SocketAddr {
+        SocketAddr::Inet(listener.local_addr().unwrap())
+    }
+
     /// A connection, and the server's end of it.
     async fn connected(listener: &TcpListener) -> (Stream, TcpStream) {
         let address = listener.local_addr().unwrap();
@@ -156,9 +163,9 @@ mod tests {
     }
 
     /// Waits until nothing is to be had for `server` any more, as it is once the runtime has heard what came.
-    async fn none_is_left(idle: &Idle, server: SocketAddr) {
+    async fn none_is_left(idle: &Idle, server: &SocketAddr) {
         let emptied = async {
-            while let Some(silent) = idle.take(&server) {
+            while let Some(silent) = idle.take(server) {
                 idle.keep(server, silent);
                 tokio::task::yield_now().await;
             }
@@ -174,27 +181,27 @@ mod tests {
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
         );
-        let (server, another) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+        let (server, another) = (&address_of(&one), &address_of(&other));
         let idle = Idle::new(8, 2);
         let ((stream, _theirs), (later, _theirs_too)) = (connected(&one).await, connected(&one).await);
         let ids = [stream.id(), later.id()];
         idle.keep(server, stream);
         idle.keep(server, later);
-        assert!(idle.take(&another).is_none());
-        let taken = [idle.take(&server).unwrap(), idle.take(&server).unwrap()];
+        assert!(idle.take(another).is_none());
+        let taken = [idle.take(server).unwrap(), idle.take(server).unwrap()];
         assert_eq!([taken[1].id(), taken[0].id()], ids, "the last one first");
-        assert!(idle.take(&server).is_none());
+        assert!(idle.take(server).is_none());
     }
 
     #[tokio::test]
     async fn what_another_worker_keeps_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = listener.local_addr().unwrap();
+        let server = &address_of(&listener);
         let idle = Idle::new(8, 4);
         for _ in 0..4 {
             let (stream, theirs) = connected(&listener).await;
             std::thread::scope(|scope| scope.spawn(|| idle.keep(server, stream)).join()).unwrap();
-            let taken = idle.take(&server).expect("whose worker it is does not matter");
+            let taken = idle.take(server).expect("whose worker it is does not matter");
             std::thread::scope(|scope| scope.spawn(|| idle.keep(server, taken)).join()).unwrap();
             drop(theirs);
             none_is_left(&idle, server).await;
@@ -204,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_on_which_something_came_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = listener.local_addr().unwrap();
+        let server = &address_of(&listener);
         let idle = Idle::new(8, 1);
         let (stream, mut theirs) = connected(&listener).await;
         idle.keep(server, stream);
@@ -215,11 +222,11 @@ mod tests {
     #[tokio::test]
     async fn no_more_are_kept_than_may_be_and_none_for_long() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = listener.local_addr().unwrap();
+        let server = &address_of(&listener);
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let idle = Idle::of(2, 1);
         let (busy, mut end) = connected(&other).await;
-        idle.keep(other.local_addr().unwrap(), busy);
+        idle.keep(&address_of(&other), busy);
         let mut ends = Vec::new();
         idle.tidy();
         for _ in 0..2 {
@@ -231,12 +238,12 @@ mod tests {
         let closed = tokio::time::timeout(Duration::from_secs(5), end.read(&mut read)).await;
         assert_eq!(closed.expect("it is the third, and the oldest").unwrap(), 0);
         (1..ROUNDS).for_each(|_| idle.tidy());
-        let taken = idle.take(&server).expect("it is young enough");
+        let taken = idle.take(server).expect("it is young enough");
         idle.keep(server, taken);
         idle.tidy();
         let closed = tokio::time::timeout(Duration::from_secs(5), ends[0].read(&mut read)).await;
         assert_eq!(closed.expect("nobody wanted it for long").unwrap(), 0);
-        assert!(idle.take(&server).is_some(), "the one that was used lately was not");
+        assert!(idle.take(server).is_some(), "the one that was used lately was not");
         assert!(lock(&idle.shards[0]).by_server.values().all(VecDeque::is_empty));
         idle.tidy();
         assert!(lock(&idle.shards[0]).by_server.is_empty());

@@ -365,14 +365,12 @@ fn is_websocket(session: &Session) -> bool {
         && is_nominated()
 }
 
-/// How the request goes on by its nature: a WebSocket, an event stream (HTML, section 9.2.2: clients
-/// say that they accept one) and a gRPC call may be silent for long.
+/// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long. Whether a response is an event
+/// stream is told by the response alone: clients of many APIs do not announce one.
 fn exchange(session: &Session) -> Exchange {
-    let headers = &session.req_header().headers;
     match () {
         () if is_websocket(session) => Exchange::WebSocket,
         () if is_grpc(session) => Exchange::Grpc,
-        () if begins(headers, ACCEPT, b"text/event-stream") => Exchange::EventStream,
         () => Exchange::Plain,
     }
 }
@@ -424,6 +422,15 @@ pub async fn send_continue(session: &mut Session) -> PingoraResult<()> {
 
 fn begins(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
+}
+
+/// Whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME type is text/event-stream").
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    let essence = |value: &HeaderValue| {
+        let end = memchr::memchr(b';', value.as_bytes()).unwrap_or(value.len());
+        value.as_bytes()[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    headers.get(CONTENT_TYPE).is_some_and(essence)
 }
 
 /// Whether a message with these headers may take long: its body's end is unknown, or far away.

@@ -5,6 +5,7 @@ use super::app_host;
 use super::core::Gateway;
 use super::cors;
 use super::incoming::{self, Incoming};
+use super::listed;
 use super::outer;
 use super::path::Path;
 use super::stop::Stop;
@@ -31,7 +32,7 @@ pub struct Passed {
 /// What a request is for, and its path as it is judged.
 pub struct Placed<'t> {
     /// What it is for.
-    pub place: Place<'t>,
+    pub place: Place,
     /// Its path.
     pub path: Path<'t>,
 }
@@ -86,11 +87,15 @@ pub async fn pass(
 ) -> Result<Passed, Stop> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
-    if route.config.bearer && incoming::is_preflight(session) && requested.method_override().is_none() {
+    // Fetch, section 4.8: a preflight has no credentials, so that asking for them would refuse each one.
+    if let Some(preflight) = route.config.preflight
+        && incoming::is_preflight(session)
+        && requested.method_override().is_none()
+    {
         // The file says that the app answers it, whoever sends it.
-        let Preflight::Pass = route.config.preflight else {
+        if preflight == Preflight::Answer {
             return Err(cors::preflight(session, incoming, &route.config));
-        };
+        }
         let permit = policy::evaluate(Question::Public);
         let permit =
             permit.map_err(|_| Stop::from(Failure::internal().answer(&incoming.visitor(session))))?;
@@ -102,7 +107,7 @@ pub async fn pass(
     }
     let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
 
-    let (permit, principal, assumed, guest_cookie) = match (&route.rule, presented) {
+    let (permit, principal, assumed, guest_cookie) = match (&*route.rule, presented) {
         (Rule::Policy(judged), presented) => {
             if let Some(name) = requested.method_override() {
                 incoming.refused(&format!("`{name}` says another method than the request"));
@@ -136,9 +141,17 @@ pub async fn pass(
             let subject = presented.as_ref().map(Principal::subject);
             let question = match rule {
                 Rule::Public => Question::Public,
+                Rule::Listed(allow) => {
+                    Question::Listed(presented.as_ref().map(|who| who.is_named_by(allow, &catalogue.config)))
+                }
                 Rule::SignedIn | Rule::Policy(_) => Question::SignedIn(subject),
             };
-            let permit = policy::evaluate(question).map_err(|_| sign_in())?;
+            let permit = policy::evaluate(question).map_err(|denial| match (denial, &presented) {
+                (Denial::NotAllowed, Some(principal)) => {
+                    listed::refuse(session, incoming, &route.config, principal)
+                }
+                _ => sign_in(),
+            })?;
             (permit, presented, None, None)
         }
     };

@@ -24,16 +24,19 @@ mod incoming;
 mod judge;
 mod landings;
 mod lenient;
+mod listed;
 mod listener;
 mod message;
 pub mod metrics;
 mod outer;
+mod outward;
 mod path;
 mod patient;
 mod proxy;
 mod proxy_protocol;
 mod refusal;
 mod route_metrics;
+mod silence;
 mod stop;
 mod streams;
 mod strict_stream;
@@ -42,6 +45,7 @@ mod tls;
 mod under_policy;
 mod upstream;
 mod upstream_connection;
+mod upstream_tls;
 mod userinfo;
 mod watch;
 
@@ -55,4 +59,4 @@ pub use tls::{
     CertificateError, Certificates, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate,
 };
 pub use under_policy::Resources;
-pub use upstream::unusable_authorities;
+pub use upstream_tls::unusable_upstream_files;

@@ -5,6 +5,8 @@ use super::access_log::Record;
 use super::connection::Connection;
 use super::core::Gateway;
 use super::proxy::Door;
+use super::silence::{Silence, Verdict};
+use super::upstream_connection::Mark;
 use super::table::Entry;
 use crate::base::{Duration, MonotonicTime};
 use async_trait::async_trait;
@@ -14,7 +16,6 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use pingora_timeout::fast_timeout::fast_sleep;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -50,8 +51,8 @@ enum Wait {
     /// The end of the client's head.
     #[default]
     Head,
-    /// The upstream's head, for this long.
-    Answer(Duration),
+    /// The upstream, which must not be silent for longer than its route's timeout.
+    Upstream,
     /// Nothing that has a deadline here.
     Nothing,
 }
@@ -60,6 +61,7 @@ enum Wait {
 #[derive(Default)]
 struct Current {
     wait: Cell<Wait>,
+    silence: RefCell<Option<Silence>>,
     end: RefCell<Option<oneshot::Receiver<()>>>,
     /// When the request's head was read, and the route that it is for.
     begun: Cell<Option<MonotonicTime>>,
@@ -78,15 +80,42 @@ pub fn head_was_read() {
     _ = CURRENT.try_with(|current| current.wait.set(Wait::Nothing));
 }
 
-/// Gives the upstream this long to begin its answer. What follows on a stream may be silent for ever, so
-/// that pingora's own time-out for reading, which counts for all of it, cannot be set.
-pub fn answer_within(time: Duration) {
-    _ = CURRENT.try_with(|current| current.wait.set(Wait::Answer(time)));
+/// Limits how long the upstream of the current request may be silent. Only the head of its response tells whether it may be
+/// silent for longer, and pingora's own read timeout cannot be changed by then.
+///
+/// `connection` is the upstream's connection where it carries no other request: it is ended, and pingora answers 502.
+/// Without one the request itself is ended.
+pub fn limit_silence(timeout: Duration, connection: Option<Mark>) {
+    _ = CURRENT.try_with(|current| {
+        current.silence.replace(Some(Silence::new(timeout, connection)));
+        current.wait.set(Wait::Upstream);
+    });
 }
 
-/// Says that the upstream has begun its answer.
-pub fn answer_begins() {
-    _ = CURRENT.try_with(|current| current.wait.set(Wait::Nothing));
+/// Notes that a piece of a body passed in either direction.
+pub fn upstream_is_active() {
+    _ = CURRENT.try_with(|current| {
+        if let Some(silence) = &mut *current.silence.borrow_mut() {
+            silence.interrupt();
+        }
+    });
+}
+
+/// Notes that the upstream's response began.
+pub fn response_begins() {
+    _ = CURRENT.try_with(|current| {
+        if let Some(silence) = &mut *current.silence.borrow_mut() {
+            silence.response_begins();
+        }
+    });
+}
+
+/// Lifts the limit on the upstream's silence.
+pub fn allow_silence() {
+    _ = CURRENT.try_with(|current| {
+        current.silence.replace(None);
+        current.wait.set(Wait::Nothing);
+    });
 }
 
 /// Ends the current request when `end` says so.
@@ -134,6 +163,20 @@ impl Outer {
 }
 
 impl Current {
+    /// Ready where the upstream was silent for too long and the request must end.
+    fn poll_silence(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut silence = self.silence.borrow_mut();
+        let Some(current) = &mut *silence else { return Poll::Pending };
+        match current.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(verdict) => {
+                *silence = None;
+                self.wait.set(Wait::Nothing);
+                if verdict == Verdict::EndRequest { Poll::Ready(()) } else { Poll::Pending }
+            }
+        }
+    }
+
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut end = self.end.borrow_mut();
         let Some(receiver) = &mut *end else { return Poll::Pending };
@@ -155,7 +198,6 @@ struct Deadline {
     /// For the head, by the connection's own timer.
     digest: Option<Arc<ProxyDigest>>,
     head: Option<Instant>,
-    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 impl Deadline {
@@ -164,16 +206,13 @@ impl Deadline {
         if let Some(connection) = digest.as_deref().and_then(Connection::in_digest) {
             connection.signals.set_seen(false);
         }
-        Self { wait: Wait::Nothing, digest, head: None, sleep: None }
+        Self { wait: Wait::Nothing, digest, head: None }
     }
 
-    fn poll(&mut self, wait: Wait, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, current: &Current, cx: &mut Context<'_>) -> Poll<()> {
+        let wait = current.wait.get();
         if self.wait != wait {
             self.wait = wait;
-            self.sleep = match wait {
-                Wait::Answer(time) => Some(Box::pin(fast_sleep(time))),
-                Wait::Head | Wait::Nothing => None,
-            };
             self.head = (wait == Wait::Head).then(|| Instant::now() + IDLE);
         }
         let connection = || self.digest.as_deref().and_then(Connection::in_digest);
@@ -181,12 +220,10 @@ impl Deadline {
             // Every connection of ours has one; without, nothing is waited for.
             return connection().map_or(Poll::Ready(()), |connection| connection.idle.poll(deadline, cx));
         }
-        let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-        let over = sleep.as_mut().poll(cx);
-        if let (Poll::Ready(()), Wait::Answer(time)) = (over, wait) {
-            tracing::warn!(?time, "an upstream did not begin to answer a stream within its route's time-out");
+        match wait {
+            Wait::Upstream => current.poll_silence(cx),
+            Wait::Head | Wait::Nothing => Poll::Pending,
         }
-        over
     }
 }
 
@@ -210,7 +247,7 @@ impl HttpServerApp for Outer {
             if let Poll::Ready(reusable) = work.as_mut().poll(cx) {
                 return Poll::Ready(reusable);
             }
-            CURRENT.with(|current| match (deadline.poll(current.wait.get(), cx), current.poll_end(cx)) {
+            CURRENT.with(|current| match (deadline.poll(current, cx), current.poll_end(cx)) {
                 (Poll::Pending, Poll::Pending) => Poll::Pending,
                 _ => {
                     gateway.record_cut(current.record.take(), current.begun.get(), current.route.take());

@@ -81,10 +81,11 @@ impl<'r> Path<'r> {
     }
 }
 
-/// `uri` without the first `count` segments of its path.
-pub fn uri_without_prefix(uri: &Uri, count: usize) -> Option<Uri> {
+/// `uri` without the first `count` segments of its path, and with `base` in front.
+pub fn uri_for_upstream(uri: &Uri, count: usize, base: &str) -> Option<Uri> {
     let rest = without_prefix(uri.path_and_query()?.as_str(), count);
-    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let rest = format!("{base}{slash}{rest}");
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(rest.parse().ok()?);
     Uri::from_parts(parts).ok()

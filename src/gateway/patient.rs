@@ -5,19 +5,20 @@
 //! end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream answers is
 //! looked at some turns later.
 
-use super::upstream::{ALIVE, CONNECT};
+use super::upstream::ALIVE;
+use super::upstream_connection::{in_time, unix_path};
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::ext::set_tcp_keepalive;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora_error::{Error, ErrorType, OrErr as _, Result};
+use pingora_error::{ErrorType, OrErr as _, Result};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// How many turns an answer waits: each lets the other half run once.
 const TURNS: u8 = 3;
@@ -31,39 +32,43 @@ pub struct Patient;
 #[async_trait]
 impl L4Connect for Patient {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Error::e_explain(
-                ErrorType::SocketError,
-                "a WebSocket's upstream has no internet address",
-            );
+        let socket: Box<dyn VirtualSocket> = match address {
+            SocketAddr::Inet(address) => {
+                let stream = in_time(TcpStream::connect(address)).await?;
+                stream.set_nodelay(true).or_err(ErrorType::SocketError, "while setting nodelay")?;
+                set_tcp_keepalive(&stream, &ALIVE)?;
+                Box::new(Socket { stream, writes: 0, turns: 0 })
+            }
+            SocketAddr::Unix(address) => {
+                let stream = in_time(UnixStream::connect(unix_path(address)?)).await?;
+                Box::new(Socket { stream, writes: 0, turns: 0 })
+            }
         };
-        let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(connected) => connected.or_err(ErrorType::ConnectRefused, "while connecting")?,
-            Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "while connecting"),
-        };
-        stream.set_nodelay(true).or_err(ErrorType::SocketError, "while setting nodelay")?;
-        set_tcp_keepalive(&stream, &ALIVE)?;
-        let socket = Socket { stream, writes: 0, turns: 0 };
-        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+        Ok(VirtualSocketStream::new(socket).into())
     }
 }
 
+/// What a connection to an upstream can be made of.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
+impl Connection for TcpStream {}
+impl Connection for UnixStream {}
+
 #[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
+struct Socket<S> {
+    stream: S,
     writes: u8,
     /// How many turns reading has to wait.
     turns: u8,
 }
 
-impl VirtualSocket for Socket {
+impl<S: Connection> VirtualSocket for Socket<S> {
     /// Set above, before there is a socket to be asked.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Connection> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -78,7 +83,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Connection> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if written.is_ready() && self.writes < WRITES {

@@ -17,7 +17,7 @@ use crate::base::Duration;
 use crate::hosted::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -50,6 +50,9 @@ impl Door {
             gateway.request_id(),
             gateway.pool.clock.moment(),
         )?;
+        if is_health_check(session) {
+            return Err(health(session, &incoming));
+        }
         outer::note_begun(incoming.received.monotonic);
         if gateway.records_requests() {
             outer::set_record(Box::new(Record::of(session.req_header(), &incoming)));
@@ -63,7 +66,7 @@ impl Door {
         let target = incoming::plain_target(session, &incoming)?;
         let Placed { place, path } = judge::place(&table, session, &incoming, target)?;
         let entry = match place {
-            Place::Route(entry) => entry.clone(),
+            Place::Route(entry) => entry,
             Place::Own(name) => {
                 let own = app_host::answer(gateway, session, &table.catalogue, &incoming, name);
                 return Err(Box::pin(own).await);
@@ -87,9 +90,6 @@ impl Door {
         })?;
         let mut forward = Forward::new(passed, table.clone(), entry, incoming);
         let exchange = forward.exchange();
-        if matches!(exchange, Exchange::EventStream | Exchange::WebSocket) {
-            outer::answer_within(forward.entry.route.config.timeout);
-        }
         if exchange != Exchange::Plain {
             // A stream may be silent.
             session.set_read_timeout(None);
@@ -193,6 +193,7 @@ impl ProxyHttp for Door {
             without_empty_piece(body);
         }
         forward.piece_came(&self.gateway, session, body.as_ref());
+        outer::upstream_is_active();
         if body.is_some() {
             forward.is_used(&self.gateway);
         }
@@ -209,7 +210,14 @@ impl ProxyHttp for Door {
     ) -> Result<Option<Duration>> {
         let forward = permitted(ctx)?;
         forward.piece_came(&self.gateway, session, body.as_ref());
+        outer::upstream_is_active();
         if end {
+            // Without a length, a body ends with its connection.
+            if forward.upstream_was_silent() {
+                let error = Error::explain(ErrorType::ReadTimedout, "the upstream was silent for too long");
+                return Err(error.into_up());
+            }
+            outer::allow_silence();
             forward.response_ended();
             without_empty_piece(body);
         }
@@ -260,13 +268,17 @@ impl ProxyHttp for Door {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _: &mut Self::CTX,
+        ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
+        let was_silent = ctx.as_ref().is_some_and(|forward| forward.upstream_was_silent());
         if *error.etype() == GIVEN_UP {
             // Nothing was sent.
             error.set_retry(true);
-        } else if !session.req_header().method.is_idempotent() || session.as_ref().retry_buffer_truncated() {
+        } else if was_silent
+            || !session.req_header().method.is_idempotent()
+            || session.as_ref().retry_buffer_truncated()
+        {
             error.set_retry(false);
         } else {
             error.retry.decide_reuse(reused);
@@ -369,6 +381,20 @@ fn without_empty_piece(body: &mut Option<Bytes>) {
     if body.as_ref().is_some_and(Bytes::is_empty) {
         *body = None;
     }
+}
+
+/// Where load balancers ask whether this node serves, by any host, with TLS or without.
+const HEALTH: &str = "/.narthex/healthz";
+
+fn is_health_check(session: &Session) -> bool {
+    let head = session.req_header();
+    head.raw_path() == HEALTH.as_bytes() && matches!(head.method, Method::GET | Method::HEAD)
+}
+
+/// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
+fn health(session: &Session, incoming: &Incoming) -> Stop {
+    let answer = hosted::Answer::new("alive\n".into());
+    hosted::finish(answer, &incoming.visitor(session)).into()
 }
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.

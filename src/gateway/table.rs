@@ -7,6 +7,7 @@ use super::upstream::Group;
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{Host, PathHandling};
+use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,16 +23,21 @@ pub struct Entry {
     folded: Vec<String>,
     /// Whether a route of its host has capital letters or others that fold in its path.
     beside_capitals: bool,
+    /// The same for the single hosts that its wildcard means, where it has one.
+    instances: Option<Cache<Host, Arc<Entry>>>,
 }
 
+/// How many hosts of a wildcard are remembered: what they need is worked out anew for others.
+const MAX_WILDCARD_HOSTS: u64 = 1024;
+
 /// What a request is for.
-pub enum Place<'t> {
+pub enum Place {
     /// A page or endpoint of the pool.
     Pool,
     /// An address below `/.narthex/` on an app host; its name.
     Own(&'static str),
     /// A route.
-    Route(&'t Arc<Entry>),
+    Route(Arc<Entry>),
 }
 
 /// Everything the conductor looks at, of one moment.
@@ -41,48 +47,72 @@ pub struct Table {
     /// Header names that clients may not send.
     pub reserved: Reserved,
     pool_path: Vec<String>,
+    groups: HashMap<String, Arc<Group>>,
+    metrics: HashMap<String, Arc<RouteMetrics>>,
     by_host: HashMap<Host, Vec<Arc<Entry>>>,
+    /// By the domain behind the star.
+    by_domain: HashMap<Host, Vec<Arc<Entry>>>,
 }
 
 impl Table {
     /// The table of `catalogue`; upstreams that did not change keep their state.
     pub fn build(catalogue: Arc<Catalogue>, old: Option<&Table>) -> Self {
-        let kept: HashMap<&str, &Arc<Entry>> =
-            old.iter().flat_map(|table| table.entries()).map(|e| (e.route.config.name.as_str(), e)).collect();
-        let mut by_host: HashMap<Host, Vec<Arc<Entry>>> = HashMap::new();
+        let mut groups: HashMap<String, Arc<Group>> = HashMap::new();
+        let mut metrics: HashMap<String, Arc<RouteMetrics>> = HashMap::new();
+        let (mut by_host, mut by_domain) = (HashMap::new(), HashMap::new());
         for route in catalogue.routes() {
-            let group = kept
-                .get(route.config.name.as_str())
-                .map(|entry| entry.group.clone())
-                .filter(|group| group.serves(&route.config))
-                .unwrap_or_else(|| Arc::new(Group::new(&route.config)));
+            let name = &route.config.name;
+            let group = groups.entry(name.clone()).or_insert_with(|| {
+                let kept =
+                    old.and_then(|table| table.groups.get(name)).filter(|group| group.serves(&route.config));
+                kept.cloned().unwrap_or_else(|| Arc::new(Group::new(&route.config)))
+            });
             // Its counters go by its name.
-            let metrics = kept.get(route.config.name.as_str()).map(|entry| entry.metrics.clone());
-            let metrics = metrics.unwrap_or_else(|| Arc::new(RouteMetrics::new(&route.config.name)));
+            let metrics = metrics.entry(name.clone()).or_insert_with(|| {
+                let kept = old.and_then(|table| table.metrics.get(name)).cloned();
+                kept.unwrap_or_else(|| Arc::new(RouteMetrics::new(name)))
+            });
             let folded = route.config.path.iter().map(|segment| fold(segment).into_owned()).collect();
             let capitals =
                 |route: &Arc<Route>| route.config.path.iter().any(|segment| fold(segment) != *segment);
-            let beside = |other: &&Arc<Route>| other.config.host == route.config.host;
+            let beside = |other: &&Arc<Route>| other.pattern == route.pattern;
             let beside_capitals = catalogue.routes().filter(beside).any(capitals);
-            let entry = Arc::new(Entry { route: route.clone(), group, metrics, folded, beside_capitals });
-            by_host.entry(route.config.host.clone()).or_default().push(entry);
+            let wildcard = route.pattern.wildcard;
+            let instances = wildcard.then(|| Cache::new(MAX_WILDCARD_HOSTS));
+            let entry =
+                Entry { route: route.clone(), group: group.clone(), metrics: metrics.clone(), folded, beside_capitals, instances };
+            let of_kind = if wildcard { &mut by_domain } else { &mut by_host };
+            let entries: &mut Vec<Arc<Entry>> = of_kind.entry(route.pattern.host.clone()).or_default();
+            entries.push(Arc::new(entry));
         }
-        for entries in by_host.values_mut() {
+        for entries in by_host.values_mut().chain(by_domain.values_mut()) {
             entries.sort_by_key(|entry| std::cmp::Reverse(entry.route.config.path.len()));
         }
         let pool_path = catalogue.config.public_url.path().split('/').skip(1).map(str::to_owned).collect();
         let reserved = Reserved::new(catalogue.config.routes.iter().flat_map(|route| &route.headers));
-        Self { catalogue, reserved, pool_path, by_host }
+        Self { catalogue, reserved, pool_path, groups, metrics, by_host, by_domain }
     }
 
-    /// Every route with its upstreams.
-    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.by_host.values().flatten()
+    /// The upstreams of each route.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.values()
+    }
+
+    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has them.
+    fn entries(&self, host: &Host) -> &[Arc<Entry>] {
+        if let Some(entries) = self.by_host.get(host) {
+            return entries;
+        }
+        if self.by_domain.is_empty() || host == self.catalogue.config.public_url.host() {
+            return &[];
+        }
+        let domain = host.as_str().split_once('.').and_then(|(_, domain)| self.by_domain.get(domain));
+        domain.map_or(&[], Vec::as_slice)
     }
 
     /// Whether anything is served for `host`.
     pub fn knows(&self, host: &Host) -> bool {
-        host == self.catalogue.config.public_url.host() || self.by_host.contains_key(host)
+        host == self.catalogue.config.public_url.host() || !self.entries(host).is_empty()
     }
 
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
@@ -92,7 +122,7 @@ impl Table {
         if path.lenient.is_none() && !found.beside_capitals {
             return false;
         }
-        let entries = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
+        let entries = self.entries(host);
         // A route's path has nothing in it that a liberty concerns, so the reading with all of them finds each route that
         // another finds.
         let below = |entry: &&Arc<Entry>| path.may_start_with(&entry.folded);
@@ -100,18 +130,18 @@ impl Table {
     }
 
     /// What a request for `host` and `path` is for.
-    pub fn find(&self, host: &Host, path: &Path<'_>) -> Option<Place<'_>> {
-        let entries = self.by_host.get(host);
+    pub fn find(&self, host: &Host, path: &Path<'_>) -> Option<Place> {
+        let entries = self.entries(host);
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         if reserved && path.segments.len() == 2 {
             match &*path.segments[1] {
                 // Pages link to it, and every host of ours shows pages.
                 "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
-                "callback" if entries.is_some() => return Some(Place::Own("callback")),
-                "sign-out" if entries.is_some() => return Some(Place::Own("sign-out")),
-                "sign-in" if entries.is_some() => return Some(Place::Own("sign-in")),
-                "sessions" if entries.is_some() => return Some(Place::Own("sessions")),
-                "userinfo" if entries.is_some() => return Some(Place::Own("userinfo")),
+                "callback" if !entries.is_empty() => return Some(Place::Own("callback")),
+                "sign-out" if !entries.is_empty() => return Some(Place::Own("sign-out")),
+                "sign-in" if !entries.is_empty() => return Some(Place::Own("sign-in")),
+                "sessions" if !entries.is_empty() => return Some(Place::Own("sessions")),
+                "userinfo" if !entries.is_empty() => return Some(Place::Own("userinfo")),
                 _ => {}
             }
         }
@@ -119,8 +149,8 @@ impl Table {
             return Some(Place::Pool);
         }
         let serves = |entry: &&Arc<Entry>| path.starts_with(&entry.route.config.path);
-        let entry = entries?.iter().find(serves)?;
-        (!reserved).then_some(Place::Route(entry))
+        let entry = entries.iter().find(serves).filter(|_| !reserved)?;
+        Some(Place::Route(entry.at(&self.catalogue, host)))
     }
 }
 
@@ -134,7 +164,7 @@ pub fn locate(catalogue: &Arc<Catalogue>, host: &Host, path: &Path<'_>) -> Resul
         None => Err("no route answers for it: 404"),
         Some(Place::Pool) => Err("it is an address of the sign-in pages"),
         Some(Place::Own(_)) => Err("it is an address of Narthex's own"),
-        Some(Place::Route(entry)) if !entry.takes(path) || table.is_ambiguous(host, path, entry) => {
+        Some(Place::Route(entry)) if !entry.takes(path) || table.is_ambiguous(host, path, &entry) => {
             Err("servers could disagree on which route it is for: 400")
         }
         Some(Place::Route(entry)) => Ok(entry.route.clone()),
@@ -142,6 +172,21 @@ pub fn locate(catalogue: &Arc<Catalogue>, host: &Host, path: &Path<'_>) -> Resul
 }
 
 impl Entry {
+    /// The same for one of the hosts that it is for.
+    fn at(self: &Arc<Self>, catalogue: &Catalogue, host: &Host) -> Arc<Self> {
+        let Some(instances) = &self.instances else { return self.clone() };
+        instances.get_with_by_ref(host, || {
+            Arc::new(Self {
+                route: Arc::new(self.route.at(&catalogue.config, host)),
+                group: self.group.clone(),
+                metrics: self.metrics.clone(),
+                folded: self.folded.clone(),
+                beside_capitals: self.beside_capitals,
+                instances: None,
+            })
+        })
+    }
+
     /// Whether the route takes such a path.
     pub fn takes(&self, path: &Path<'_>) -> bool {
         !path.opaque || self.route.config.path_handling == PathHandling::Opaque

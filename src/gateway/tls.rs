@@ -302,12 +302,15 @@ pub fn hosts_without_certificate(config: &Config) -> Vec<String> {
     if config.listen.https.is_none() {
         return Vec::new();
     }
-    let mut hosts: Vec<String> = config.routes.iter().map(|route| route.host.to_string()).collect();
+    let mut hosts: Vec<String> =
+        config.routes.iter().flat_map(|route| &route.hosts).map(ToString::to_string).collect();
     hosts.push(config.public_url.host().to_string());
     hosts.sort();
     hosts.dedup();
+    // For a wildcard, only the same wildcard will do.
+    let serves = |pattern: &HostPattern, host: &str| pattern.to_string() == host || pattern.matches(host);
     let named =
-        |host: &String| config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern| pattern.matches(host));
+        |host: &String| config.tls.iter().flat_map(|tls| &tls.hosts).any(|pattern| serves(pattern, host));
     hosts.retain(|host| !named(host));
     hosts
 }

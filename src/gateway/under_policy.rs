@@ -198,6 +198,11 @@ pub fn refuse(
         let failure = Failure::invalid_token();
         return failure.with_challenge(INVALID_TOKEN).answer(&incoming.visitor(session)).into();
     }
+    access_denied(session, incoming, principal)
+}
+
+/// The 403 for a principal that may not have what it asked for: a page that names it, or JSON.
+pub fn access_denied(session: &Session, incoming: &Incoming, principal: &Principal) -> Stop {
     let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
     let failure = Failure::access_denied().with_advice(format!(
         "You are signed in as {name}. If you should have access, ask your administrator and name the request below."

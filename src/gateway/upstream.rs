@@ -2,26 +2,23 @@
 
 use super::patient::Patient;
 use super::upstream_connection::Connect;
-use crate::base::{Duration, MAX_SMALL_FILE, read_file, sha256};
-use crate::config::{Config, Route, Scheme, Upstream};
+use super::upstream_tls::UpstreamIdentity;
+use crate::base::Duration;
+use crate::config::{Endpoint, Route, Scheme, Upstream};
 use crate::policy::Permit;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
+use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::utils::tls::{WrappedX509, parse_x509};
-use pingora_error::{Error, ErrorType};
+use pingora_error::{Error, ErrorType, OrErr as _};
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::TcpHealthCheck;
-use pingora_load_balancing::{Backend, Backends};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use pingora_load_balancing::{Backend, Backends, Extensions};
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// How long connecting may take.
 pub const CONNECT: Duration = Duration::from_secs(3);
@@ -32,6 +29,8 @@ const STREAMS: usize = 64;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same of all streams of a connection: one that is not read leaves the others their share.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+/// Sets the connections of gRPC apart from others to the same server.
+const GRPC_KEY: u64 = 0x6772_7063;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(55);
 
@@ -47,10 +46,8 @@ pub const ALIVE: TcpKeepalive = TcpKeepalive {
 /// How a request and its answer go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// A request, then its answer, without long silence.
+    /// A request, then its response. Only an event stream may be silent for long, once its head is there.
     Plain,
-    /// The answer begins soon, and may then be silent for long.
-    EventStream,
     /// Either side may be silent for long, and the answer may wait for the end of what it answers.
     Grpc,
     /// Either side may be silent for long, once the connection has changed its protocol.
@@ -60,8 +57,7 @@ pub enum Exchange {
 /// The upstreams of a route.
 pub struct Group {
     upstreams: Vec<Upstream>,
-    ca_pem: Option<Vec<u8>>,
-    ca: Option<Arc<[WrappedX509]>>,
+    identity: UpstreamIdentity,
     timeout: Duration,
     backends: Backends,
     servers: ArcSwap<Vec<Arc<Server>>>,
@@ -88,12 +84,19 @@ impl Server {
         &self.plain
     }
 
-    /// The peer of exchanges of this kind. One that may be silent has no limit but the connection's own life.
+    /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited from outside of that.
     pub fn peer(&self, exchange: Exchange) -> HttpPeer {
         let mut peer = self.plain.clone();
         peer.options.custom_l4 = Some(Arc::new(Connect));
+        peer.options.read_timeout = None;
         if exchange != Exchange::Plain {
-            (peer.options.read_timeout, peer.options.write_timeout) = (None, None);
+            peer.options.write_timeout = None;
+        }
+        if exchange == Exchange::Grpc && self.upstream.scheme == Scheme::Https {
+            // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own, which can be ended where
+            // the upstream is silent.
+            peer.options.alpn = ALPN::H2H1;
+            peer.group_key ^= GRPC_KEY;
         }
         if exchange == Exchange::WebSocket {
             peer.options.alpn = ALPN::H1;
@@ -115,9 +118,19 @@ impl ServiceDiscovery for ByName {
         let mut backends = BTreeSet::new();
         let mut failure = None;
         for upstream in &self.0 {
-            let name = upstream.host.trim_matches(['[', ']']);
-            let looked_up =
-                tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, upstream.port))).await;
+            let (name, port) = match &upstream.endpoint {
+                Endpoint::Tcp(host, port) => (host.trim_matches(['[', ']']), *port),
+                Endpoint::Unix(path) => {
+                    let address = std::os::unix::net::SocketAddr::from_pathname(path)
+                        .or_err(ErrorType::SocketError, "the path of a socket")?;
+                    let mut backend =
+                        Backend { addr: SocketAddr::Unix(address), weight: 1, ext: Extensions::new() };
+                    backend.ext.insert(Arc::new(upstream.clone()));
+                    backends.insert(backend);
+                    continue;
+                }
+            };
+            let looked_up = tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, port))).await;
             match looked_up {
                 Ok(Ok(addresses)) => {
                     for address in addresses {
@@ -145,11 +158,9 @@ impl Group {
         check.consecutive_failure = 2;
         check.peer_template.options.connection_timeout = Some(CONNECT);
         backends.set_health_check(check);
-        let ca_pem = route.upstream_ca.as_deref().map(read_pem);
         Self {
             upstreams: route.upstreams.clone(),
-            ca: ca_pem.as_deref().map(certificates),
-            ca_pem,
+            identity: UpstreamIdentity::read(&route.upstream_tls),
             timeout: route.timeout,
             backends,
             servers: ArcSwap::default(),
@@ -157,11 +168,11 @@ impl Group {
         }
     }
 
-    /// Whether these are the upstreams that `route` names, and their authorities what its file holds.
+    /// Whether these are the upstreams that `route` names, and their authorities and certificates what its files hold.
     pub fn serves(&self, route: &Route) -> bool {
         self.upstreams == route.upstreams
             && self.timeout == route.timeout
-            && self.ca_pem == route.upstream_ca.as_deref().map(read_pem)
+            && self.identity == UpstreamIdentity::read(&route.upstream_tls)
     }
 
     /// Looks the names up again.
@@ -174,7 +185,7 @@ impl Group {
         let server = |backend: &Backend| {
             let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
             let answers = AtomicBool::new(self.backends.ready(backend));
-            let plain = self.peer(&upstream, backend);
+            let plain = self.peer(&upstream, backend)?;
             Some(Arc::new(Server { upstream, backend: backend.clone(), plain, answers }))
         };
         self.servers.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
@@ -198,12 +209,17 @@ impl Group {
         answering.or_else(|| in_turn().next()).cloned()
     }
 
-    /// The peer of plain exchanges with this server.
-    fn peer(&self, upstream: &Upstream, backend: &Backend) -> HttpPeer {
+    /// The peer of plain exchanges with this server; `None` where it cannot be spoken to as the file says.
+    fn peer(&self, upstream: &Upstream, backend: &Backend) -> Option<HttpPeer> {
         let tls = upstream.scheme == Scheme::Https;
-        // Without a name pingora would verify nothing, so an address stands for itself.
-        let name = if tls { upstream.host.trim_matches(['[', ']']).to_owned() } else { String::new() };
-        let mut peer = HttpPeer::new(backend.addr.clone(), tls, name);
+        let mut peer = match &upstream.endpoint {
+            Endpoint::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
+            // Without a name pingora would verify nothing, so an address stands for itself.
+            Endpoint::Tcp(host, _) => {
+                let name = self.identity.server_name().unwrap_or_else(|| host.trim_matches(['[', ']']));
+                HttpPeer::new(backend.addr.as_inet()?, tls, if tls { name.to_owned() } else { String::new() })
+            }
+        };
         let options = &mut peer.options;
         options.connection_timeout = Some(CONNECT);
         options.total_connection_timeout = Some(CONNECT_WITH_TLS);
@@ -215,20 +231,13 @@ impl Group {
         options.h2_stream_window_size = Some(STREAM_WINDOW);
         options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.alpn = match upstream.scheme {
-            Scheme::Http => ALPN::H1,
+            Scheme::Http | Scheme::Https => ALPN::H1,
             Scheme::H2c => ALPN::H2,
-            Scheme::Https => ALPN::H2H1,
         };
         if tls {
-            options.ca = self.ca.clone();
-            // pingora pools connections by address and name alone: one that was verified against
-            // other authorities must not be taken.
-            peer.group_key = self
-                .ca_pem
-                .as_ref()
-                .map_or(0, |pem| u64::from_be_bytes(sha256(pem)[..8].try_into().unwrap_or_default()));
+            self.identity.apply(&mut peer)?;
         }
-        peer
+        Some(peer)
     }
 
     /// Whether every server of it speaks HTTP/1.1, and no other.
@@ -240,40 +249,4 @@ impl Group {
     pub fn count(&self) -> usize {
         self.servers.load().len()
     }
-}
-
-/// The file's content; nothing where it cannot be read, so that no upstream is trusted by it.
-fn read_pem(file: &Path) -> Vec<u8> {
-    read_file(file, MAX_SMALL_FILE).unwrap_or_else(|error| {
-        tracing::error!(file = %file.display(), %error, "upstream_ca cannot be read: no upstream is trusted by it");
-        Vec::new()
-    })
-}
-
-/// What is wrong with the files of authorities that `config`'s routes name, a line each.
-pub fn unusable_authorities(config: &Config) -> Vec<String> {
-    let wrong = |route: &Route| {
-        let file = route.upstream_ca.as_deref()?;
-        let certificates = |pem: Vec<u8>| {
-            let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-            certificates.map_err(|error| error.to_string())
-        };
-        match read_file(file, MAX_SMALL_FILE).map_err(|error| error.to_string()).and_then(certificates) {
-            Ok(found) if found.iter().any(|der| X509Certificate::from_der(der).is_ok()) => None,
-            Ok(_) => Some(format!(
-                "{}: it holds no certificate, so \"{}\" trusts no upstream",
-                file.display(),
-                route.name
-            )),
-            Err(error) => Some(format!("{}: {error}", file.display())),
-        }
-    };
-    config.routes.iter().filter_map(wrong).collect()
-}
-
-fn certificates(pem: &[u8]) -> Arc<[WrappedX509]> {
-    let readable = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    // pingora's reader panics on what is no certificate.
-    let sound = readable.filter(|der| X509Certificate::from_der(der).is_ok());
-    sound.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
 }

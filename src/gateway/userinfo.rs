@@ -46,7 +46,7 @@ fn describe(gateway: &Gateway, catalogue: &Catalogue, incoming: &Incoming, who: 
     let (user, session) = (who.user(), who.session());
     let idle_end = who.last_seen(gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
     // What no route of this host tells its app, a script of the app is not told either.
-    let routes = || catalogue.routes().filter(|route| route.config.host == incoming.host);
+    let routes = || catalogue.routes_of(&incoming.host);
     let groups = Person::of(&catalogue.config, user, session).groups.told;
     let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.tells_group(group)));
     let mut claims = Map::new();

@@ -53,10 +53,13 @@ impl Gateway {
         {
             return Some("its token does not count here any more");
         }
-        let judged = match (&entry.route.rule, &principal) {
+        let judged = match (&*entry.route.rule, &principal) {
             (Rule::Policy(judged), _) => judged,
-            (Rule::SignedIn, Principal::Guest(_)) => return Some("nobody is signed in"),
-            (Rule::SignedIn | Rule::Public, _) => return None,
+            (Rule::SignedIn | Rule::Listed(_), Principal::Guest(_)) => return Some("nobody is signed in"),
+            (Rule::Listed(allow), principal) if !principal.is_named_by(allow, &table.catalogue.config) => {
+                return Some("its principal may not have it any more");
+            }
+            (Rule::SignedIn | Rule::Listed(_) | Rule::Public, _) => return None,
         };
         let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
         let now = self.pool.clock.now();

@@ -2,7 +2,7 @@
 
 use super::Groups;
 use crate::base::Timestamp;
-use crate::config::Config;
+use crate::config::{Allow, Config};
 use crate::model::{Session, TokenClaims, Unreadable, User};
 
 /// A user, as the provider speaks of them through which they signed in.
@@ -45,6 +45,11 @@ impl<'a> Person<'a> {
     /// authentication"). One at an unknown time may be of any age, and is none.
     pub fn multi_factor_at(&self) -> Option<Timestamp> {
         self.auth_time.filter(|_| self.methods.iter().any(|method| method == "mfa"))
+    }
+
+    /// Returns whether `allow` names the person, by a verified e-mail address or by a group as apps get it.
+    pub fn is_named_by(&self, allow: &Allow) -> bool {
+        allow.names(self.user.email().filter(|_| self.user.email_verified()), &self.groups.told)
     }
 
     /// The values of a claim: those by which rules choose, and which fill tags. An address that nobody has

@@ -237,7 +237,7 @@ fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool)
     SignInPage {
         destination: request
             .and_then(|request| catalogue.host_of_callback(&request.redirect_uri))
-            .map_or_else(String::new, ToString::to_string),
+            .map_or_else(String::new, |host| host.to_string()),
         choices,
         finder: finds.then(|| Finder {
             action: catalogue.config.public_url.join("/login"),

@@ -190,7 +190,7 @@ async fn lost(pool: &Pool, info: &RequestInfo, provider: &str, id: &str, error: 
         .map(|login| login.again(&catalogue));
     // Without its cookie the state still names the app.
     let app = || {
-        let mut routes = catalogue.routes().filter(|route| Attempts::is_for(id, route.config.host.as_str()));
+        let mut routes = catalogue.routes().filter(|route| Attempts::is_for(id, &route.host));
         routes.next().map(|route| format!("{}/", route.origin))
     };
     let way_back = expired.or_else(app).unwrap_or_else(|| catalogue.config.public_url.join("/"));

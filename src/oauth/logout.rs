@@ -3,6 +3,7 @@
 use super::{Handled, Pool, Reply, RequestInfo, Shared, cannot_sign_out, principal};
 use crate::access::{POOL_COOKIE, SignedIn, clear};
 use crate::broker::{self, Ended};
+use crate::config::Host;
 use crate::hosted::{Failure, SignOutPage, SignedOutPage, onward, see_other, set_cookie};
 use crate::model::Session;
 use crate::provider::Onward;
@@ -34,8 +35,9 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     // Where to come back to is one of our own hosts, or nowhere: this is no way to send people
     // elsewhere. A provider gives it back as the state.
     let to = info.parameters().and_then(|mut form| form.remove("app").or(form.remove("state")));
-    let again = catalogue.routes().find(|route| to.as_deref() == Some(route.config.host.as_str()));
-    let mut answer = SignedOutPage { again: again.map(|route| format!("{}/", route.origin)) }.answer()?;
+    let host = to.as_deref().and_then(Host::parse).filter(|host| catalogue.routes_of(host).next().is_some());
+    let again = host.map(|host| format!("{}/", catalogue.config.public_url.origin_of(&host)));
+    let mut answer = SignedOutPage { again }.answer()?;
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
     Ok(answer)
 }

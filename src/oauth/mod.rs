@@ -183,7 +183,9 @@ async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
 fn apps(catalogue: &Catalogue) -> Vec<App> {
     let mut apps: Vec<App> = catalogue
         .routes()
-        .map(|route| App { name: route.config.host.to_string(), href: format!("{}/", route.origin) })
+        // A wildcard is no address.
+        .filter(|route| !route.pattern.wildcard)
+        .map(|route| App { name: route.host.to_string(), href: format!("{}/", route.origin) })
         .collect();
     apps.sort_by(|a, b| a.name.cmp(&b.name));
     apps.dedup_by(|a, b| a.name == b.name);

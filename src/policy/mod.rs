@@ -31,6 +31,8 @@ pub enum Question<'g, 'a> {
     Public,
     /// Whoever is signed in may pass: for whom the request speaks, the user's `sub`, or nobody.
     SignedIn(Option<&'a str>),
+    /// Only people that a list names may pass: whether it names the person, where there is one.
+    Listed(Option<bool>),
     /// Whom their role's policies let may pass.
     Policy(&'g Grants, &'a Asked<'a>),
 }
@@ -57,8 +59,9 @@ pub enum Denial<'a> {
 /// The reason of the refusal.
 pub fn evaluate<'g>(question: Question<'g, '_>) -> Result<Permit, Denial<'g>> {
     match question {
-        Question::Public | Question::SignedIn(Some(_)) => Ok(Permit(())),
-        Question::SignedIn(None) => Err(Denial::NotSignedIn),
+        Question::Public | Question::SignedIn(Some(_)) | Question::Listed(Some(true)) => Ok(Permit(())),
+        Question::SignedIn(None) | Question::Listed(None) => Err(Denial::NotSignedIn),
+        Question::Listed(Some(false)) => Err(Denial::NotAllowed),
         Question::Policy(grants, asked) => match grants.judge(asked) {
             Verdict::Allowed(_) => Ok(Permit(())),
             Verdict::Denied(statement) => Err(Denial::Denied(statement)),
@@ -76,5 +79,8 @@ mod tests {
         assert!(evaluate(Question::Public).is_ok());
         assert!(evaluate(Question::SignedIn(Some("sub"))).is_ok());
         assert!(matches!(evaluate(Question::SignedIn(None)), Err(Denial::NotSignedIn)));
+        assert!(evaluate(Question::Listed(Some(true))).is_ok());
+        assert!(matches!(evaluate(Question::Listed(Some(false))), Err(Denial::NotAllowed)));
+        assert!(matches!(evaluate(Question::Listed(None)), Err(Denial::NotSignedIn)));
     }
 }

@@ -116,14 +116,14 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "http://127",
         "ftp://127",
         "11:12",
-        "\"ftp://127.0.0.1:3000\" is neither http, https nor h2c",
+        "\"ftp://127.0.0.1:3000\" is neither http, https, h2c nor unix",
         "write it like \"http://127.0.0.1:3000\"",
     ),
     (
         ":3000\"",
-        ":3000/path\"",
+        ":3000/?path\"",
         "11:12",
-        "\"http://127.0.0.1:3000/path\" carries more than scheme, host and port",
+        "\"http://127.0.0.1:3000/?path\" carries more than scheme, host, port and path",
         "write it like \"http://127.0.0.1:3000\"",
     ),
     (

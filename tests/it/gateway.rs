@@ -429,7 +429,7 @@ async fn two_hundred_groups_burst_no_header_and_the_log_tells_which_were_left_ou
     let narthex = builder
         .tables(&provider.toml("\"anyone\""))
         .route("app", upstream.port, "")
-        .route("few", upstream.port, "groups = [\"department-19*\"]")
+        .route("few", upstream.port, "assertion_groups = [\"department-19*\"]")
         .start();
     let groups: Vec<String> = (0..200).map(|n| format!("department-{n:03}-of-a-large-company")).collect();
     provider.ask(&format!("groups?login=alice&groups={}", groups.join(","))).await;

@@ -26,7 +26,7 @@ async fn a_changed_file_takes_effect_and_a_bad_one_is_told_and_forgotten() {
     is(&visitor.get(&app).await, 200);
 
     narthex.edit(|text| text.replace("hots", "host") + "upstream_ca = \"absent.pem\"\n");
-    narthex.wait_for_log("an upstream's authority cannot be used");
+    narthex.wait_for_log("an upstream's authority or client certificate cannot be used");
     is(&visitor.get(&app).await, 200);
     narthex.edit(|text| text.replace("upstream_ca = \"absent.pem\"\n", ""));
 

@@ -381,7 +381,7 @@ async fn a_route_says_what_becomes_of_strangers_and_which_groups_the_app_is_told
     let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
     let narthex = builder
         .tables(&provider.toml("\"anyone\""))
-        .route("app", upstream.port, "on_unauthenticated_request = \"deny\"\ngroups = [\"team-*\", \"staff\"]\n[route.headers]\nX-Groups = \"${groups}\"")
+        .route("app", upstream.port, "on_unauthenticated_request = \"deny\"\nassertion_groups = [\"team-*\", \"staff\"]\n[route.headers]\nX-Groups = \"${groups}\"")
         .route("page", upstream.port, "on_unauthenticated_request = \"authenticate\"\nsame_site = \"none\"")
         .start();
     let visitor = Visitor::new(&narthex);

@@ -163,10 +163,13 @@ async fn a_silent_websocket_and_a_silent_event_stream_live_beyond_every_time_out
             return;
         }
         let asked = head(&mut stream).await.to_lowercase();
-        let silence = Duration::from_secs(if asked.starts_with("get /soon") { 5 } else { 66 });
+        let silence = Duration::from_secs(if asked.contains(" /soon") { 5 } else { 66 });
         let beginning = match asked.contains("upgrade: websocket") {
             true => "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-            false => "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
+            false if asked.contains(" /soon") => {
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+            }
+            false => "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nConnection: close\r\n\r\n",
         };
         say(&mut stream, beginning).await;
         tokio::time::sleep(silence).await;
@@ -175,22 +178,33 @@ async fn a_silent_websocket_and_a_silent_event_stream_live_beyond_every_time_out
     .await;
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"3s\"").start();
     let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let lives = async |target: &str, headers: &str| {
+    let lives = async |request: &str, headers: &str| {
         let mut stream = tls(&narthex, "app", false).await;
-        say(&mut stream, &format!("GET {target} HTTP/1.1\r\nHost: app.localhost\r\n{headers}\r\n")).await;
+        say(&mut stream, &format!("{request} HTTP/1.1\r\nHost: app.localhost\r\n{headers}\r\n")).await;
         head(&mut stream).await;
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest).await);
         String::from_utf8_lossy(&rest).contains("still here")
     };
-    let (socket, events, soon, plain) = tokio::join!(
-        lives("/long", websocket),
-        lives("/long", "Accept: text/event-stream\r\n"),
-        lives("/soon", websocket),
-        lives("/soon", "Accept: text/html\r\n"),
+    // A request without a body is sent on without pingora's proxy, the others by it.
+    let post = "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let posted = ["POST /long", "POST /soon"].map(|target| lives(target, post));
+    let [posted, posted_soon] = posted;
+    let (socket, announced, events, posted, soon, plain, by_proxy, posted_soon) = tokio::join!(
+        lives("GET /long", websocket),
+        lives("GET /long", "Accept: text/event-stream\r\n"),
+        lives("GET /long", "Accept: application/json\r\n"),
+        posted,
+        lives("GET /soon", websocket),
+        lives("GET /soon", "Accept: text/event-stream\r\n"),
+        lives("GET /soon", "Accept: text/event-stream\r\nTE: trailers\r\n"),
+        posted_soon,
     );
-    assert!(socket && events && soon);
-    assert!(!plain, "what is no stream has the route's time-out");
+    assert!(socket && announced && events && posted && soon);
+    assert!(
+        !plain && !by_proxy && !posted_soon,
+        "what is no stream has the route's timeout, whatever was announced"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,7 +223,62 @@ async fn a_stream_that_does_not_begin_is_given_up_in_the_routes_time() {
         let took = until_ended(async || stream.read_u8().await.is_err()).await;
         assert!(took < Duration::from_secs(4), "{headers} {took:?}");
     }
-    narthex.wait_for_log("did not begin to answer a stream");
+    narthex.wait_for_log("was silent for longer than its route's timeout");
+    // By pingora's proxy: the client learns why, and the request is not sent once more.
+    let mut stream = tls(&narthex, "app", false).await;
+    say(&mut stream, "POST / HTTP/1.1\r\nHost: app.localhost\r\nContent-Length: 2\r\n\r\n{}").await;
+    let begun = Instant::now();
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 502"));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+/// A client that reads slowly is no upstream that is silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pauses_gets_all_of_a_large_response() {
+    const LARGE: usize = 24 << 20;
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        head(&mut stream).await;
+        drop(stream.read_exact(&mut [0; 2]).await);
+        say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\nConnection: close\r\n\r\n"))
+            .await;
+        say(&mut stream, &"a".repeat(LARGE)).await;
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"1s\"").start();
+    let mut stream = tls(&narthex, "app", false).await;
+    say(&mut stream, "POST / HTTP/1.1\r\nHost: app.localhost\r\nContent-Length: 2\r\n\r\n{}").await;
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    // The pause is what is tested.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut body = vec![0; LARGE];
+    stream.read_exact(&mut body).await.unwrap();
+}
+
+/// A body without a length ends with its connection: one that was ended for its silence must not pass for a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_given_up_is_not_taken_for_a_whole_one() {
+    let port = upstream(|mut stream| async move {
+        if speaks(&stream).await {
+            head(&mut stream).await;
+            say(&mut stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf").await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"1s\"").start();
+    for request in ["GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nContent-Length: 2\r\n"] {
+        let mut stream = tls(&narthex, "app", false).await;
+        let body = if request.starts_with("POST") { "{}" } else { "" };
+        say(&mut stream, &format!("{request}Host: app.localhost\r\n\r\n{body}")).await;
+        assert!(head(&mut stream).await.contains("chunked"));
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest).await);
+        let rest = String::from_utf8_lossy(&rest);
+        assert!(rest.contains("half") && !rest.ends_with("0\r\n\r\n"), "{rest:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,18 +115,24 @@ fn bind(address: SocketAddr) -> std::io::Result<()> {
 
 /// Connects to each upstream once. One that does not answer may be started later: that is a warning.
 pub async fn upstreams(config: &Config, report: &mut Report) {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for route in &config.routes {
         for upstream in &route.upstreams {
-            let host = upstream.host.trim_matches(['[', ']']);
-            if !seen.insert((host, upstream.port)) {
+            if !seen.insert(&upstream.endpoint) {
                 continue;
             }
-            let connected =
-                tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, upstream.port))).await;
+            let connecting = async {
+                match &upstream.endpoint {
+                    Endpoint::Tcp(host, port) => {
+                        TcpStream::connect((host.trim_matches(['[', ']']), *port)).await.map(drop)
+                    }
+                    Endpoint::Unix(path) => UnixStream::connect(path).await.map(drop),
+                }
+            };
+            let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
             let why = match connected {
-                Ok(Ok(_)) => {
-                    report.good(format!("{} answers", upstream.authority()));
+                Ok(Ok(())) => {
+                    report.good(format!("{upstream} answers"));
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -134,8 +140,7 @@ pub async fn upstreams(config: &Config, report: &mut Report) {
             };
             report.warn(format!(
                 "route \"{}\": cannot connect to the upstream {}: {why}; help: start the app, or correct `upstream`",
-                route.name,
-                upstream.authority()
+                route.name, upstream
             ));
         }
     }

@@ -36,7 +36,7 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
     connections::listeners(&config, &mut report);
     say!("certificates");
     certificates::check(&config, SystemClock.now(), &mut report);
-    gateway::unusable_authorities(&config).into_iter().for_each(|line| report.problem(line));
+    gateway::unusable_upstream_files(&config).into_iter().for_each(|line| report.problem(line));
     say!("settings");
     settings::check(&catalogue, &mut report);
     providers::open_to_the_public(&config, &mut report);

@@ -8,7 +8,7 @@ use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route}
 /// Warns of every such setting.
 pub fn check(catalogue: &Catalogue, report: &mut Report) {
     let config = &catalogue.config;
-    if let Some(route) = config.routes.iter().find(|route| route.host == *config.public_url.host()) {
+    if let Some(route) = config.routes.iter().find(|route| route.hosts.iter().any(|host| host.is(config.public_url.host()))) {
         report.warn(format!(
             "the sign-in pages share the origin of \"{}\": a script of that app can act on them; give them a host of their own where you can",
             route.name
@@ -40,7 +40,10 @@ pub fn check(catalogue: &Catalogue, report: &mut Report) {
 
 /// The routes that any token of the user pool opens, whatever it was meant for.
 fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
-    let open = |route: &&Route| route.bearer && route.access == Access::SignedIn && route.scopes.is_empty();
+    let open = |route: &&Route| {
+        let anybody = route.access == Access::SignedIn && route.allowed.is_none();
+        route.bearer && anybody && route.scopes.is_empty()
+    };
     let issues = config.user_pool.issues_access_tokens();
     config.routes.iter().filter(move |_| issues).filter(open)
 }
@@ -50,7 +53,7 @@ fn unknown_attributes(config: &Config) -> Vec<(&str, &str)> {
     let known = |name: &str| name == "groups" || may_be_told(config, name);
     let mut unknown = Vec::new();
     for route in &config.routes {
-        for piece in route.headers.iter().flat_map(|header| &header.value) {
+        for piece in route.headers.iter().flat_map(|header| header.value.pieces()) {
             if let Piece::Claim(name) = piece
                 && !known(name)
             {

@@ -137,12 +137,21 @@ fn judge(
             (true, None) => {}
         }
     }
-    match &route.rule {
+    match &*route.rule {
         Rule::Public => explained.passes("public", "anyone may pass"),
-        Rule::SignedIn if scene.who.is_some() => {
-            explained.passes("signed-in", "whoever is signed in may pass")
+        Rule::SignedIn | Rule::Listed(_) if scene.who.is_none() => {
+            explained.asks_to_sign_in("signed-in", "nobody is signed in")
         }
-        Rule::SignedIn => explained.asks_to_sign_in("signed-in", "nobody is signed in"),
+        Rule::SignedIn => explained.passes("signed-in", "whoever is signed in may pass"),
+        Rule::Listed(allow) => {
+            explained.access = "signed-in";
+            let who = scene.who.as_ref();
+            match who.is_some_and(|who| who.person(&scene.catalogue.config).is_named_by(allow)) {
+                true => explained.passes("signed-in", "the lists of the route name the person"),
+                false => explained
+                    .refused("implicitDeny", "the lists of the route do not name the person".to_owned()),
+            }
+        }
         Rule::Policy(judged) => by_policy(scene, judged, method, path, told, explained),
     }
 }

@@ -4,7 +4,7 @@ mod requests;
 
 pub use requests::request_head;
 
-use super::path::{Path, uri_without_prefix};
+use super::path::{Path, uri_for_upstream};
 use super::proxy_protocol;
 use super::table::Table;
 use crate::base::fold;
@@ -56,7 +56,7 @@ pub fn path(data: &[u8]) -> bool {
     let host = Host::from_authority("app.example.com").expect("it is a host");
     let place = TABLE.find(&host, &path);
     if let Some(super::table::Place::Route(entry)) = place {
-        TABLE.is_ambiguous(&host, &path, entry);
+        TABLE.is_ambiguous(&host, &path, &entry);
         assert!(path.starts_with(&entry.route.config.path));
     }
     true
@@ -65,7 +65,7 @@ pub fn path(data: &[u8]) -> bool {
 /// Without its first segments the path is the one of its other segments.
 fn shortened(uri: &Uri, path: &Path<'_>) {
     for count in 0..=path.segments.len() {
-        let shorter = uri_without_prefix(uri, count).expect("a part of a path is a path");
+        let shorter = uri_for_upstream(uri, count, "").expect("a part of a path is a path");
         let shorter = Path::parse(shorter.path()).expect("a part of an accepted path is accepted").segments;
         match &path.segments[count..] {
             [] => assert_eq!(shorter, [""]),

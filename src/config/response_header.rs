@@ -1,0 +1,54 @@
+//! `[route.response_headers]`: headers that are added to, or replace those of, the upstream's responses.
+
+use super::header_template::{OF_HTTP, fixed_value, plain};
+use super::reader::Item;
+use super::reserved_name::{Meaning, meaning_of};
+use http::{HeaderName, HeaderValue};
+
+/// Names that a route must not set, why, and what to do instead.
+const RESERVED: &[(&str, &str, &str)] = &[
+    ("content-encoding", "says how the upstream wrote the body", "let the app set it"),
+    ("content-range", "says how the upstream wrote the body", "let the app set it"),
+    ("location", "belongs to one response", "let the app set it"),
+    ("set-cookie", "would give every visitor the same cookie", "let the app set it"),
+    ("access-control-allow-origin", "is set for the origins that the file names", "use `cors_origins`"),
+    (
+        "access-control-allow-credentials",
+        "is set for the origins that the file names",
+        "use `cors_credentials`",
+    ),
+];
+
+/// Reads the table; each name once.
+pub(super) fn response_headers(item: Item<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let Some(table) = item.table("[route.response_headers]") else { return Vec::new() };
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for item in table.all() {
+        let Ok(name) = HeaderName::from_bytes(item.key.as_bytes()) else {
+            item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
+            continue;
+        };
+        let unusable = unusable(&name).or_else(|| {
+            let twice = headers.iter().any(|(other, _)| *other == name);
+            twice.then_some(("is there already, in another case", "remove one of the two"))
+        });
+        if let Some((why, help)) = unusable {
+            item.wrong(format!("`{}` {why}", item.key), help);
+            continue;
+        }
+        headers.extend(fixed_value(&item).map(|value| (name, value)));
+    }
+    headers
+}
+
+fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let name = plain(name.as_str());
+    if OF_HTTP.contains(&&*name) || name.starts_with("proxy-") {
+        return Some(("belongs to HTTP itself", "choose another header"));
+    }
+    if meaning_of(&name) == Some(Meaning::Gateway) {
+        return Some(("is set by Narthex itself", "choose another header"));
+    }
+    let known = RESERVED.iter().find(|(reserved, ..)| *reserved == name);
+    known.map(|(_, why, help)| (*why, *help))
+}
