@@ -141,8 +141,16 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     let admin = admin.and_then(TcpListener::into_std).map_err(taken(listen.admin))?;
     let mut sockets = vec![(listen.admin, OwnedFd::from(admin.try_clone().map_err(taken(listen.admin))?))];
     for listener in tls.iter().chain(&plain) {
-        sockets.push((listener.address(), listener.copy().map_err(taken(listener.address()))?));
+        if let Some(address) = listener.address() {
+            sockets.push((address, listener.copy().map_err(taken(address))?));
+        }
     }
+    // The last one: it takes the place of that of a running process.
+    let unix = listen.socket.as_deref().map(|path| {
+        let failed = |error| Fatal::new(&format!("{} cannot be listened on", path.display()), error);
+        gateway::Listener::bind_unix(path).map_err(failed)
+    });
+    let unix = unix.transpose()?;
     let admin = TcpListener::from_std(admin).map_err(taken(listen.admin))?;
 
     for host in gateway::hosts_without_certificate(&catalogue.config) {
@@ -150,8 +158,9 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
         tracing::warn!(host, authority = %authority.display(), "no [[tls]] names this host: it gets a certificate of the local authority, which browsers do not trust");
     }
     tracing::info!(
-        https = tls.as_ref().map(|listener| tracing::field::display(listener.address())),
-        http = plain.as_ref().map(|listener| tracing::field::display(listener.address())),
+        https = tls.as_ref().and_then(|listener| listener.address()).map(tracing::field::display),
+        http = plain.as_ref().and_then(|listener| listener.address()).map(tracing::field::display),
+        socket = listen.socket.as_ref().map(|path| tracing::field::display(path.display())),
         admin = admin.local_addr().ok().map(tracing::field::display),
         public_url = %catalogue.config.public_url,
         pool = catalogue.pool.id,
@@ -163,7 +172,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     let (quiet, silence) = watch::channel(false);
     let (mut listeners, mut others) = (JoinSet::new(), JoinSet::new());
     listeners.spawn(admin::serve(admin, app.pool.clone(), ended.clone()));
-    for listener in tls.into_iter().chain(plain) {
+    for listener in tls.into_iter().chain(plain).chain(unix) {
         listeners.spawn(gateway::serve(listener, app.gateway.clone(), ended.clone()));
     }
     others.spawn(housekeeping::keep(app.clone(), silence));

@@ -2,6 +2,7 @@
 
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
+use super::upstream::socket_path;
 use crate::base::{Duration, Secret, Timestamp};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ pub struct Listen {
     pub https: Option<SocketAddr>,
     /// Plain HTTP: redirects to https, except for a TLS terminator that is a trusted proxy.
     pub http: Option<SocketAddr>,
+    /// A Unix socket for plain HTTP: what connects to it is a trusted proxy.
+    pub socket: Option<PathBuf>,
     /// Metrics and health.
     pub admin: SocketAddr,
     /// Whose `X-Forwarded-*` count.
@@ -31,6 +34,7 @@ impl Default for Listen {
         Self {
             https: Some(([0, 0, 0, 0], 8443).into()),
             http: Some(([0, 0, 0, 0], 8080).into()),
+            socket: None,
             admin: ([127, 0, 0, 1], 9090).into(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
@@ -55,6 +59,7 @@ impl Listen {
         let listen = Self {
             https: optional("https", default.https),
             http: optional("http", default.http),
+            socket: get("unix_socket").and_then(|item| item.parse(unix_socket)),
             admin: address(get("admin")).unwrap_or(default.admin),
             proxy_protocol: get("proxy_protocol").and_then(|item| item.boolean()).unwrap_or(false),
             connections: count(get("connections")).unwrap_or(default.connections),
@@ -65,19 +70,19 @@ impl Listen {
             }),
         };
         if let Some(table) = table {
-            if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
+            if listen.proxy_protocol && listen.trusted_proxies.is_empty() && listen.socket.is_none() {
                 table.wrong(
                     "`proxy_protocol` has nobody to believe",
                     "name the load balancers: trusted_proxies = [\"10.0.0.0/8\"]",
                 );
             }
-            if listen.https.is_none() && listen.trusted_proxies.is_empty() {
+            if listen.https.is_none() && listen.trusted_proxies.is_empty() && listen.socket.is_none() {
                 table.wrong(
                     "https = \"off\" leaves TLS to a proxy, and no proxy is trusted",
                     "name what ends TLS: trusted_proxies = [\"10.0.0.0/8\"]",
                 );
             }
-            if listen.https.is_none() && listen.http.is_none() {
+            if listen.https.is_none() && listen.http.is_none() && listen.socket.is_none() {
                 table.wrong(
                     "`https` and `http` are both off: nothing is served",
                     "give one of them an address",
@@ -101,6 +106,16 @@ fn socket_address(text: &str) -> Result<SocketAddr, Wrong> {
             "write an IP address and a port, such as \"0.0.0.0:8443\" or \"[::]:8443\"".into(),
         )
     })
+}
+
+fn unix_socket(text: &str) -> Result<PathBuf, Wrong> {
+    let rest = text.strip_prefix("unix:").ok_or_else(|| {
+        (
+            format!("\"{text}\" is no Unix socket"),
+            "write it like \"unix:///run/narthex/http.sock\"".to_owned(),
+        )
+    })?;
+    socket_path(text, rest)
 }
 
 fn network(text: &str) -> Result<IpNet, Wrong> {

@@ -36,6 +36,8 @@ pub enum Face {
     Tls,
     /// Plain HTTP.
     Plain,
+    /// Plain HTTP of a trusted proxy on this machine.
+    UnixSocket,
 }
 
 /// What the conductor needs of a request beside its path.
@@ -119,11 +121,11 @@ impl Incoming {
         };
         let told = Connection::of(session).and_then(|connection| connection.told);
         // What a connection's header told is the client itself, whatever its address is.
-        let behind = told.is_none() && peer.is_some_and(trusted);
+        let behind = told.is_none() && (face == Face::UnixSocket || peer.is_some_and(trusted));
         let secure = match (face, told) {
             (Face::Tls, _) => true,
-            (Face::Plain, Some(told)) => told.tls,
-            (Face::Plain, None) => {
+            (Face::Plain | Face::UnixSocket, Some(told)) => told.tls,
+            (Face::Plain | Face::UnixSocket, None) => {
                 let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
                 let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
                 behind && lines.next().is_some_and(is_https) && lines.all(is_https)

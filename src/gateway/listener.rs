@@ -23,9 +23,11 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -44,7 +46,8 @@ const BACKLOG: u32 = 1024;
 pub struct Listener {
     socket: L4,
     copy: OwnedFd,
-    address: SocketAddr,
+    /// None where it is a Unix socket.
+    address: Option<SocketAddr>,
     tls: Option<Acceptor>,
 }
 
@@ -72,12 +75,41 @@ impl Listener {
         Self::of(TcpListener::from_std(socket)?, tls)
     }
 
+    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one that was left there. The
+    /// process that used the old one goes on with its connections.
+    ///
+    /// # Errors
+    /// Where something else is at `path`, or no socket can be made there.
+    pub fn bind_unix(path: &Path) -> std::io::Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(std::io::Error::other("something is there that is no socket"));
+            }
+            _ => {}
+        }
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // The socket must be its owner's and group's alone from its first moment on.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
+        let socket = std::os::unix::net::UnixListener::bind(&temporary);
+        rustix::process::umask(before);
+        let socket = socket?;
+        socket.set_nonblocking(true)?;
+        std::fs::rename(&temporary, path)?;
+        let copy = OwnedFd::from(socket.try_clone()?);
+        Ok(Self { socket: L4::from(UnixListener::from_std(socket)?), copy, address: None, tls: None })
+    }
+
     fn of(socket: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
         let address = socket.local_addr()?;
         let socket = socket.into_std()?;
         let copy = OwnedFd::from(socket.try_clone()?);
         let socket = L4::from(TcpListener::from_std(socket)?);
-        Ok(Self { socket, copy, address, tls: tls.map(Acceptor::from_server_config) })
+        Ok(Self { socket, copy, address: Some(address), tls: tls.map(Acceptor::from_server_config) })
     }
 
     /// A copy of the socket, for a process that takes it over.
@@ -88,8 +120,8 @@ impl Listener {
         self.copy.try_clone()
     }
 
-    /// The address that it is bound to.
-    pub fn address(&self) -> SocketAddr {
+    /// The address that it is bound to; none for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 }
@@ -106,7 +138,11 @@ pub enum Ending {
 /// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
 /// within the grace.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
-    let face = if listener.tls.is_some() { Face::Tls } else { Face::Plain };
+    let face = match (&listener.tls, listener.address) {
+        (Some(_), _) => Face::Tls,
+        (None, Some(_)) => Face::Plain,
+        (None, None) => Face::UnixSocket,
+    };
     let conf = ServerConf {
         // A retry on a kept connection takes that one away; others are bounded by the number of servers.
         max_retries: POOLED + direct::TRIES,
@@ -143,7 +179,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                 connections.spawn(async move {
                     drop(stream.set_nodelay());
                     drop(stream.set_keepalive(&ALIVE));
-                    let arrived = arrive(&mut stream, place, &catalogue.config.listen).await;
+                    let arrived = arrive(&mut stream, face, place, &catalogue.config.listen).await;
                     let Some((_place, told)) = arrived else { return };
                     let credit = Credit::new();
                     let signals = Arc::<Signals>::default();
@@ -214,12 +250,20 @@ async fn drained(
 
 /// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
 /// people's, and do not count for its address.
-async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<(Place, Option<Told>)> {
-    let digest = stream.get_socket_digest()?;
-    let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
+async fn arrive(
+    stream: &mut L4Stream,
+    face: Face,
+    place: Place,
+    listen: &Listen,
+) -> Option<(Place, Option<Told>)> {
     let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
-    if !trusted(peer) {
-        return Some((place.of(peer, listen)?, None));
+    // Who may connect to a Unix socket is what its permissions say.
+    if face != Face::UnixSocket {
+        let digest = stream.get_socket_digest()?;
+        let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
+        if !trusted(peer) {
+            return Some((place.of(peer, listen)?, None));
+        }
     }
     if !listen.proxy_protocol {
         return Some((place, None));
@@ -230,7 +274,7 @@ async fn arrive(stream: &mut L4Stream, place: Place, listen: &Listen) -> Option<
             None => Some((place, Some(told))),
         },
         Err(error) => {
-            tracing::debug!(%peer, error, "a connection of a trusted proxy has no sound PROXY header");
+            tracing::debug!(error, "a connection of a trusted proxy has no sound PROXY header");
             metrics::refused_connection("proxy_header");
             None
         }

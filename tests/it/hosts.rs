@@ -30,6 +30,13 @@ fn mistakes_in_hosts_are_told() {
             ),
         ],
     );
+    each_is_told(
+        &format!("{good}[listen]\nunix_socket = \"unix:///run/narthex/http.sock\"\n"),
+        &[
+            ("unix:///run/narthex/http.sock", "/run/narthex/http.sock", "is no Unix socket"),
+            ("unix:///run/narthex/http.sock", "unix://narthex.sock", "names no absolute path of a socket"),
+        ],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

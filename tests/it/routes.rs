@@ -574,3 +574,56 @@ fn check_tells_of_client_certificates(narthex: &Narthex, good: &str, other_key: 
     let told = check(&good.replace(key, "upstream_key = \"absent.key\""));
     assert!(told.contains("absent.key"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_on_this_machine_may_come_by_a_unix_socket() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let app = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("http.sock");
+    let builder = NarthexBuilder::new()
+        .listen(&format!("unix_socket = \"unix://{}\"", socket.display()))
+        .route("app", app.port, "access = \"public\"");
+    let mut narthex = builder.start();
+    let ask = async |fields: &str| {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        say(
+            &mut stream,
+            &format!("GET /a HTTP/1.1\r\nHost: app.localhost\r\nConnection: close\r\n{fields}\r\n"),
+        )
+        .await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for restarted in [false, true] {
+        if restarted {
+            narthex.kill();
+            narthex.start();
+        }
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+        let redirected = ask("").await;
+        assert!(redirected.starts_with("HTTP/1.1 308"), "{redirected}");
+        let answer = ask("X-Forwarded-Proto: https\r\nX-Forwarded-For: 198.51.100.7\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("198.51.100.7"), "{answer}");
+        let answer = ask("X-Forwarded-Proto: https\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("x-forwarded-for"), "{answer}");
+    }
+    // By another listener, the same words are a stranger's.
+    let plain = Visitor::new(&narthex);
+    let url = format!("http://app.localhost:{}/a", narthex.http);
+    is(&plain.client.get(url).header("x-forwarded-proto", "https").send().await.unwrap(), 308);
+    // What is no socket is left alone.
+    narthex.kill();
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::write(&socket, "precious").unwrap();
+    let refused = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args(["run", "--config"])
+        .arg(&narthex.file)
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && said.contains("something is there that is no socket"), "{said}");
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+}

@@ -4,15 +4,15 @@ use super::super::build::WRONG_KEY;
 use super::super::{handover, master_key};
 use super::report::Report;
 use crate::base::{Duration, KeyRing, MasterKey, SystemEntropy};
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Endpoint, StoreUrl};
 use crate::store::Store;
 use rustix::fs::{Access, access};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 /// How long an upstream may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
