@@ -133,6 +133,8 @@ impl Forward {
         match response.status {
             StatusCode::SWITCHING_PROTOCOLS => true,
             status if status.is_informational() => false,
+            // Nothing more comes, and its connection may soon be another request's.
+            _ if self.upstream.response_ended => true,
             _ => self.exchange() != Exchange::Plain || incoming::is_event_stream(&response.headers),
         }
     }

@@ -39,10 +39,9 @@ impl UpstreamIdentity {
     /// Reads the files that `settings` names.
     pub fn read(settings: &UpstreamTls) -> Self {
         let ca = settings.ca.as_deref().map(|file| read_named("upstream_ca", file));
-        let client_files = settings
-            .client
-            .as_ref()
-            .map(|client| (read_named("upstream_cert", &client.cert), read_named("upstream_key", &client.key)));
+        let client_files = settings.client.as_ref().map(|client| {
+            (read_named("upstream_cert", &client.cert), read_named("upstream_key", &client.key))
+        });
         let client = match &settings.client {
             None => Client::None,
             Some(files) => match client_certificate(files) {
