@@ -295,7 +295,8 @@ impl Broker {
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
         let host = request.as_ref().and_then(|request| catalogue.host_of_callback(&request.redirect_uri));
-        let id = self.attempts.new_id(host.unwrap_or(catalogue.config.public_url.host()).as_str());
+        let host = host.as_ref().unwrap_or(catalogue.config.public_url.host());
+        let id = self.attempts.new_id(host.as_str());
         let begun = entry
             .provider
             .begin(&callback_of(catalogue, &entry.config), &id, hint)

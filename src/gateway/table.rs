@@ -79,8 +79,14 @@ impl Table {
             let beside_capitals = catalogue.routes().filter(beside).any(capitals);
             let wildcard = route.pattern.wildcard;
             let instances = wildcard.then(|| Cache::new(MAX_WILDCARD_HOSTS));
-            let entry =
-                Entry { route: route.clone(), group: group.clone(), metrics: metrics.clone(), folded, beside_capitals, instances };
+            let entry = Entry {
+                route: route.clone(),
+                group: group.clone(),
+                metrics: metrics.clone(),
+                folded,
+                beside_capitals,
+                instances,
+            };
             let of_kind = if wildcard { &mut by_domain } else { &mut by_host };
             let entries: &mut Vec<Arc<Entry>> = of_kind.entry(route.pattern.host.clone()).or_default();
             entries.push(Arc::new(entry));

@@ -210,7 +210,7 @@ async fn an_apps_scripts_are_told_who_is_signed_in_and_nobody_elses_are() {
     let narthex = builder
         .tables("[session]\nidle = \"1h\"\nabsolute = \"2h\"\n")
         .tables(&provider.toml("\"anyone\""))
-        .route("app", upstream.port, "groups = [\"team-*\"]")
+        .route("app", upstream.port, "assertion_groups = [\"team-*\"]")
         .route("public", upstream.port, "access = \"public\"")
         .start();
     let visitor = Visitor::new(&narthex);

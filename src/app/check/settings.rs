@@ -8,7 +8,9 @@ use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route}
 /// Warns of every such setting.
 pub fn check(catalogue: &Catalogue, report: &mut Report) {
     let config = &catalogue.config;
-    if let Some(route) = config.routes.iter().find(|route| route.hosts.iter().any(|host| host.is(config.public_url.host()))) {
+    if let Some(route) =
+        config.routes.iter().find(|route| route.hosts.iter().any(|host| host.is(config.public_url.host())))
+    {
         report.warn(format!(
             "the sign-in pages share the origin of \"{}\": a script of that app can act on them; give them a host of their own where you can",
             route.name
@@ -79,9 +81,13 @@ fn literal_patterns(config: &Config) -> Vec<(String, &str)> {
     for route in &config.routes {
         // Only a star at the end stands for more.
         let inner = |name: &&String| name.strip_suffix('*').unwrap_or(name.as_str()).contains('*');
-        let place = || format!("`groups` of route \"{}\"", route.name);
-        let groups = route.groups.iter().flatten();
+        let place = || format!("`assertion_groups` of route \"{}\"", route.name);
+        let groups = route.assertion_groups.iter().flatten();
         found.extend(groups.filter(inner).map(|group| (place(), group.as_str())));
+        if let Some(Allow::Only { groups, .. }) = &route.allowed {
+            let place = || format!("`allowed_groups` of route \"{}\"", route.name);
+            found.extend(groups.iter().filter(has_star).map(|group| (place(), group.as_str())));
+        }
     }
     for pool in &config.identity_pools {
         let rules = pool.role_mappings.iter().flat_map(|mapping| match &mapping.by {
