@@ -182,8 +182,7 @@ async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled
     // Any page can lead a browser here; one of another site must not replace who is signed in by somebody else.
     let is_foreign =
         info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if (session_counts || is_foreign)
-        && (asked.provider.is_none() || is_foreign)
+    if (is_foreign || (session_counts && asked.provider.is_none()))
         && let Some(principal) = signed_in(pool, info).await?
     {
         return match &asked.request {
