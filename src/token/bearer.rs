@@ -87,7 +87,7 @@ impl fmt::Display for Refused {
                 "it is no access token; help: set token_type = \"any\" on the [[issuer]] if its tokens do not say that they are",
             ),
             Self::Bound => f.write_str(
-                "it is bound to a key by its claim `cnf`, and came without a proof; help: have its issuer make bearer tokens",
+                "it is bound to a key (`cnf`, DPoP), and came without a proof; help: have its issuer make bearer tokens",
             ),
             Self::Audience => f.write_str("it is for somebody else"),
             Self::Expired => f.write_str("it has ended, or does not say when it does"),
@@ -133,11 +133,6 @@ pub fn verify(
     if !may_be_access || is_event(jws.typ.as_deref(), &claims) {
         return Err(Refused::Type);
     }
-    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof; RFC 8705, section 3, binds
-    // to a certificate.
-    if claims.contains_key("cnf") {
-        return Err(Refused::Bound);
-    }
     // RFC 7519, section 4.1.4.
     let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
     check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
@@ -164,10 +159,15 @@ pub fn verify_introspected(
         None => false,
     };
     if is_other("token_use", &["access", "access_token"])
-        || is_other("typ", &["bearer", "at+jwt", "jwt", "dpop"])
+        || is_other("typ", &["bearer", "at+jwt", "jwt"])
         || claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.contains("refresh"))
     {
         return Err(Refused::Type);
+    }
+    // RFC 7662, section 2.2: the type "as defined in Section 5.1 of OAuth 2.0"; RFC 9449, section 5: one bound by DPoP.
+    if claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
+    {
+        return Err(Refused::Bound);
     }
     let expires_at = match claims.get("exp") {
         Some(exp) => NumericDate::read(exp).ok_or(Refused::Expired)?,
@@ -194,6 +194,11 @@ fn check_claims(
     by_client: ByClient,
     now: Timestamp,
 ) -> Result<AccessToken, Refused> {
+    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof; RFC 8705, section 3, binds
+    // to a certificate.
+    if claims.contains_key("cnf") {
+        return Err(Refused::Bound);
+    }
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
     // audience claim."

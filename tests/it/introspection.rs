@@ -83,6 +83,8 @@ async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
         ("subjectless", active(json!({"sub": null})), 401, "speaks for nobody"),
         ("refresh", active(json!({"token_use": "refresh_token"})), 401, "no access token"),
         ("refresh2", active(json!({"typ": "Refresh"})), 401, "no access token"),
+        ("bound", active(json!({"cnf": {"x5t#S256": "x"}})), 401, "bound to a key"),
+        ("dpop", active(json!({"token_type": "DPoP"})), 401, "bound to a key"),
         ("narrow", active(json!({"scope": "mail"})), 403, "lacks the scope"),
     ];
     let tokens: Vec<_> = cases.iter().map(|(token, answer, ..)| (*token, answer.clone())).collect();
