@@ -121,6 +121,10 @@ pub async fn upstreams(config: &Config, report: &mut Report) {
             if !seen.insert(&upstream.endpoint) {
                 continue;
             }
+            let name = match &upstream.endpoint {
+                Endpoint::Tcp(..) => upstream.authority(),
+                Endpoint::Unix(_) => upstream.to_string(),
+            };
             let connecting = async {
                 match &upstream.endpoint {
                     Endpoint::Tcp(host, port) => {
@@ -132,7 +136,7 @@ pub async fn upstreams(config: &Config, report: &mut Report) {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
             let why = match connected {
                 Ok(Ok(())) => {
-                    report.good(format!("{upstream} answers"));
+                    report.good(format!("{name} answers"));
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -140,7 +144,7 @@ pub async fn upstreams(config: &Config, report: &mut Report) {
             };
             report.warn(format!(
                 "route \"{}\": cannot connect to the upstream {}: {why}; help: start the app, or correct `upstream`",
-                route.name, upstream
+                route.name, name
             ));
         }
     }
