@@ -22,7 +22,9 @@ use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
 use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
 use crate::provider::saml::OwnKey;
-use crate::provider::{self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError};
+use crate::provider::{
+    self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Wish,
+};
 use crate::store::{Once, Store, StoreError, Tx};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -291,7 +293,7 @@ impl Broker {
         catalogue: &Catalogue,
         name: &str,
         request: Option<AuthorizationRequest>,
-        hint: Option<&str>,
+        wish: Wish<'_>,
     ) -> Result<Begun, LoginError> {
         let entry = self.entry(name)?;
         let host = request.as_ref().and_then(|request| catalogue.host_of_callback(&request.redirect_uri));
@@ -299,7 +301,7 @@ impl Broker {
         let id = self.attempts.new_id(host.as_str());
         let begun = entry
             .provider
-            .begin(&callback_of(catalogue, &entry.config), &id, hint)
+            .begin(&callback_of(catalogue, &entry.config), &id, wish)
             .await
             .map_err(LoginError::Provider)?;
         let login = Login { provider: name.to_owned(), pending: begun.pending, request };

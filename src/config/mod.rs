@@ -46,7 +46,8 @@ pub use mistake::{Mistake, Mistakes};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
 pub use preset::{
-    ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Quirks, STANDARD, Speaks, Verified,
+    ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Quirks, SELECT_ACCOUNT, STANDARD, Speaks,
+    Verified,
 };
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};

@@ -116,9 +116,14 @@ pub struct Quirks {
     pub groups: &'static [GroupList],
     /// Other names under which its issuer appears in metadata and tokens.
     pub issuer_aliases: &'static [&'static str],
+    /// The `prompt` by which it lets the person choose another account.
+    pub account_prompt: &'static str,
     /// Which of its addresses, and below which path they stand where somebody runs it themselves.
     pub own_api: Option<(&'static str, &'static str)>,
 }
+
+/// What providers with a list of accounts call it.
+pub const SELECT_ACCOUNT: &str = "select_account";
 
 /// No departure.
 pub const STANDARD: Quirks = Quirks {
@@ -126,6 +131,7 @@ pub const STANDARD: Quirks = Quirks {
     pkce: true,
     nonce: true,
     form_post: false,
+    account_prompt: "login",
     subject: &["sub"],
     verified: Verified::Claim("email_verified"),
     name_once: false,
@@ -237,6 +243,7 @@ pub const PRESETS: [Preset; 10] = [
         quirks: Quirks {
             client_auth: ClientAuth::Post,
             emails: Some(("user:email", "https://api.github.com/user/emails?per_page=100")),
+            account_prompt: SELECT_ACCOUNT,
             groups_scope: "read:org",
             groups: &[
                 GroupList { address: "https://api.github.com/user/orgs?per_page=100", name: &["/login"] },
@@ -265,7 +272,11 @@ pub const PRESETS: [Preset; 10] = [
         speaks: Speaks::OpenId { issuer: "https://accounts.google.com" },
         scopes: OPENID,
         attributes: &[],
-        quirks: Quirks { verified: Verified::WhereGoogleIsAuthoritative, ..STANDARD },
+        quirks: Quirks {
+            verified: Verified::WhereGoogleIsAuthoritative,
+            account_prompt: SELECT_ACCOUNT,
+            ..STANDARD
+        },
     },
     // learn.microsoft.com/linkedin/consumer/integrations/self-serve/sign-in-with-linkedin-v2
     Preset {
@@ -285,7 +296,7 @@ pub const PRESETS: [Preset; 10] = [
         scopes: OPENID,
         attributes: &[],
         // Any tenant may give its people any address: this claim says that the domain is the tenant's own.
-        quirks: Quirks { verified: Verified::Claim("xms_edov"), ..STANDARD },
+        quirks: Quirks { verified: Verified::Claim("xms_edov"), account_prompt: SELECT_ACCOUNT, ..STANDARD },
     },
     // docs.slack.dev/authentication/sign-in-with-slack
     Preset {

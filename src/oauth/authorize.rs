@@ -8,7 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::config::SameSite;
 use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, mark, onward, see_other, set_cookie};
 use crate::model::{AuthorizationRequest, Session};
-use crate::provider::ProviderError;
+use crate::provider::{ProviderError, Wish};
 use crate::store::StoreError;
 use crate::token::{self, Grant};
 use axum::extract::State;
@@ -66,6 +66,19 @@ fn query_url(
     catalogue.config.public_url.join(&format!("{path}?{}", query.finish()))
 }
 
+/// The value of `prompt` by which our pages ask for another account.
+const OTHER_ACCOUNT: &str = "select_account";
+
+/// Where the person signs in by another account of `provider`, to go on where `request` says.
+pub(super) fn other_account_url(
+    catalogue: &Catalogue,
+    request: Option<&AuthorizationRequest>,
+    provider: &str,
+) -> String {
+    let path = if request.is_some() { "/oauth2/authorize" } else { "/login" };
+    format!("{}&prompt={OTHER_ACCOUNT}", query_url(catalogue, path, request, Some(provider)))
+}
+
 /// Why an authorization request was not granted.
 enum Refusal {
     /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
@@ -84,6 +97,8 @@ struct Asked {
     provider: Option<String>,
     /// Who the person may be (OpenID Connect Core 1.0, section 3.1.2.1).
     login_hint: Option<String>,
+    /// Whether the provider is to ask who it is.
+    other_account: bool,
 }
 
 /// An e-mail address has at most 254 characters (RFC 5321, errata 1690).
@@ -94,8 +109,9 @@ fn read(catalogue: &Catalogue, info: &RequestInfo, needs_client: bool) -> Result
     let plain = |hint: &String| hint.len() <= LONGEST_HINT && !hint.chars().any(char::is_control);
     let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
     let provider = form.remove("identity_provider");
+    let other_account = form.remove("prompt").is_some_and(|prompt| prompt == OTHER_ACCOUNT);
     if !needs_client && !form.contains_key("client_id") && !form.contains_key("redirect_uri") {
-        return Ok(Asked { request: None, provider, login_hint });
+        return Ok(Asked { request: None, provider, login_hint, other_account });
     }
     let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
     if client_id != catalogue.pool.gateway_client {
@@ -127,7 +143,7 @@ fn read(catalogue: &Catalogue, info: &RequestInfo, needs_client: bool) -> Result
         return Err(refuse("invalid_request", "state is missing or too long"));
     };
     let request = AuthorizationRequest { client_id, redirect_uri, state, code_challenge };
-    Ok(Asked { request: Some(request), provider, login_hint })
+    Ok(Asked { request: Some(request), provider, login_hint, other_account })
 }
 
 /// Tells the client why, or the person where the client cannot be told.
@@ -260,8 +276,8 @@ async fn to_provider(
     method: &Method,
 ) -> Handled {
     let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
-    let hint = asked.login_hint.as_deref();
-    let begun = pool.broker.begin(catalogue, name, asked.request, hint).await.map_err(|error| {
+    let wish = Wish { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
+    let begun = pool.broker.begin(catalogue, name, asked.request, wish).await.map_err(|error| {
         tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {

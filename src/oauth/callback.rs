@@ -131,6 +131,7 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
     let Some(login) = login else { return lost(pool, info, provider, id, LoginError::NoAttempt).await };
     let again = login.again(&catalogue);
+    let other_account = authorize::other_account_url(&catalogue, login.request.as_ref(), provider);
     let earlier = signed_in(pool, info).await?.map(|principal| principal.session().id.clone());
 
     let returned =
@@ -143,6 +144,11 @@ pub(super) async fn finish(pool: &Pool, info: &RequestInfo, provider: &str, step
         Ok(finished) => finished,
         Err(error @ (LoginError::NoAttempt | LoginError::Used)) => {
             return lost(pool, info, provider, id, error).await;
+        }
+        Err(error @ (LoginError::NotAllowed(_) | LoginError::Disabled(_))) => {
+            let advice = account_advice(&catalogue, provider, &error);
+            let failure = refused(error).with_advice(advice);
+            return Err(failure.with_action("Use another account", other_account));
         }
         Err(error) => return Err(refused(error).with_action("Try again", again)),
     };
@@ -210,6 +216,17 @@ async fn lost(pool: &Pool, info: &RequestInfo, provider: &str, id: &str, error: 
         set_cookie(&mut answer, &clear(&cookie))?;
     }
     Ok(answer)
+}
+
+/// What a person reads whose account may not sign in: which one it is, and what to do.
+fn account_advice(catalogue: &Catalogue, provider: &str, error: &LoginError) -> String {
+    let known = catalogue.config.providers.iter().find(|known| known.name == provider);
+    let at = known.map_or(provider, |known| &known.display_name);
+    let account = match error {
+        LoginError::NotAllowed(who) => format!("You came from {at} as {who}."),
+        _ => format!("Your account of {at} is disabled here."),
+    };
+    format!("{account} Use another account, or ask your administrator for access and name the request below.")
 }
 
 /// Records in the audit log that a sign-in ended the earlier session of its browser.

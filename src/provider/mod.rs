@@ -185,6 +185,15 @@ impl fmt::Display for ProviderError {
 
 impl std::error::Error for ProviderError {}
 
+/// What is known of the person whom a provider is to authenticate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// What was typed of who it is.
+    pub login_hint: Option<&'a str>,
+    /// Whether it is to be another account than the provider would choose by itself.
+    pub other_account: bool,
+}
+
 /// An outside identity provider.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -193,12 +202,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] where the provider's metadata cannot be had.
-    async fn begin(
-        &self,
-        redirect_uri: &str,
-        state: &str,
-        hint: Option<&str>,
-    ) -> Result<Begun, ProviderError>;
+    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError>;
 
     /// Judges what the browser brought back.
     ///

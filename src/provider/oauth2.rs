@@ -5,9 +5,11 @@ use super::claims::{granted, subject_of, tell_verified};
 use super::client;
 use super::outbound;
 use super::token_answer::TokenAnswer;
-use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
+use super::{
+    Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed, Wish,
+};
 use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
-use crate::config::{self, ClientAuth, DEFAULT_LIFETIME};
+use crate::config::{self, ClientAuth, DEFAULT_LIFETIME, SELECT_ACCOUNT};
 use crate::model::{Identity, ProviderTokens};
 use ::oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use ::oauth2::{
@@ -247,12 +249,7 @@ fn group(entry: &Value, name: &[&str]) -> Option<Value> {
 
 #[async_trait]
 impl Provider for OAuth2 {
-    async fn begin(
-        &self,
-        redirect_uri: &str,
-        state: &str,
-        _hint: Option<&str>,
-    ) -> Result<Begun, ProviderError> {
+    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
         let (client, _) = self.redirecting(redirect_uri)?;
         let pending =
             Pending { nonce: String::new(), verifier: Token::random(&*self.entropy).text().to_string() };
@@ -266,6 +263,14 @@ impl Provider for OAuth2 {
         }
         for (name, value) in &ours.parameters {
             request = request.add_extra_param(name, value);
+        }
+        // OAuth 2.0 knows no such parameter, and some servers do.
+        let prompt = self.settings.quirks.account_prompt;
+        if wish.other_account
+            && prompt == SELECT_ACCOUNT
+            && !ours.parameters.iter().any(|(name, _)| name == "prompt")
+        {
+            request = request.add_extra_param("prompt", prompt);
         }
         let (redirect, _) = request.url();
         Ok(Begun { onward: Onward::Redirect(redirect), pending })

@@ -1,9 +1,11 @@
 //! SAML: what requests ask of a provider, and the forms of answers that providers really send.
 
 use crate::check::each_is_told;
-use crate::support::narthex::Narthex;
-use crate::support::saml_provider::{SamlProvider, Signed, at, begin, narthex, post, sign_template};
+use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::saml_provider::{SamlProvider, Signed, asked, at, begin, narthex, post, sign_template};
 use crate::support::upstream::Upstream;
+use crate::support::visitor::{is, next};
+use crate::way_back::links;
 
 const AUDIENCE: &str = "urn:narthex:test";
 const OURS: &str = "entity_id = \"urn:narthex:test\"";
@@ -153,4 +155,22 @@ fn what_is_wrong_about_requests_is_told() {
             ("\"urn:x\"", "\"a b\"", "\"a b\" is no class of authentication"),
         ],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_not_sign_in_is_not_chosen_again() {
+    let upstream = Upstream::start().await;
+    let provider = SamlProvider::new("corp");
+    let tables = provider.toml(OURS).replace("\"anyone\"", "{ groups = [\"nobody\"] }");
+    let narthex = NarthexBuilder::new().tables(&tables).route("app", upstream.port, "").start();
+    let (visitor, asked_first) = begin(&narthex).await;
+    assert!(!asked_first.request.contains("ForceAuthn"));
+    let acs = provider.acs(&narthex);
+    let response = provider.honest(&acs, AUDIENCE, &asked_first, Signed::Both, |text| text, |text| text);
+    let refused = post(&visitor, &acs, &response, &asked_first.relay_state).await;
+    is(&refused, 403);
+    let page = refused.text().await.unwrap();
+    let another = links(&page).into_iter().find(|link| link.contains("prompt=")).expect("another account");
+    let at_provider = next(&visitor.get(&another).await).expect("a way to the provider");
+    assert!(asked(&at_provider).request.contains(" ForceAuthn=\"true\""));
 }

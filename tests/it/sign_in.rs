@@ -5,6 +5,7 @@ use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
 use crate::support::process::free_port;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is, location, next};
+use crate::way_back::{at_the_provider, links, parameter};
 use reqwest::Method;
 
 /// A deployment with one provider and the apps `app` and `other` behind it.
@@ -183,11 +184,16 @@ async fn two_providers_stand_on_one_page_and_their_people_are_different_users() 
 async fn an_address_that_the_provider_did_not_verify_opens_no_domain() {
     let upstream = Upstream::start().await;
     let (narthex, _provider) = deployment(&upstream).await;
-    let refused = Visitor::new(&narthex).land(&format!("{}/", narthex.origin("app")), "alice!").await;
+    let visitor = Visitor::new(&narthex);
+    let refused = visitor.land(&format!("{}/", narthex.origin("app")), "alice!").await;
     is(&refused, 403);
     let page = refused.text().await.unwrap();
     assert!(page.contains("This account may not sign in here"), "{page}");
-    assert!(!page.contains("alice"), "the page tells nothing of the inside");
+    assert!(page.contains("alice"), "the page names the account: {page}");
+    // The provider would choose the same account again: it is asked not to.
+    let another = links(&page).into_iter().find(|link| link.contains("prompt=")).expect("another account");
+    let at_provider = at_the_provider(&visitor, &another).await;
+    assert_eq!(parameter(&at_provider, "prompt"), "login");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use crate::support::visitor::{Visitor, is, location, next};
 use narthex::base::{SystemClock, SystemEntropy};
 use narthex::config::Config;
 use narthex::model::Identity;
-use narthex::provider::{Callback, ExternalIdentity, Onward, Outbound, Provider, ProviderError};
+use narthex::provider::{Callback, ExternalIdentity, Onward, Outbound, Provider, ProviderError, Wish};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -461,7 +461,7 @@ const CALLBACK: &str = "https://auth.example/oauth2/idpresponse/it";
 
 /// A login, as far as the provider has a part in it.
 async fn log_in(provider: &dyn Provider) -> Result<ExternalIdentity, ProviderError> {
-    let begun = provider.begin(CALLBACK, "state", None).await.unwrap();
+    let begun = provider.begin(CALLBACK, "state", Wish::default()).await.unwrap();
     let Onward::Redirect(url) = begun.onward else { panic!("a form") };
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let back = location(&client.get(url).send().await.unwrap());
@@ -555,7 +555,7 @@ async fn what_the_file_adds_to_a_request_goes_along() {
     let stand_in = StandIn::start(&GITHUB, vec![CALLBACK.into()]).await;
     let more =
         "allow = { groups = [\"corp\"] }\n[provider.authorization_parameters]\nallow_signup = \"false\"";
-    let begun = connected(&stand_in, more).begin(CALLBACK, "state", None).await.unwrap();
+    let begun = connected(&stand_in, more).begin(CALLBACK, "state", Wish::default()).await.unwrap();
     let Onward::Redirect(url) = begun.onward else { panic!("a form") };
     assert!(url.query_pairs().any(|(name, value)| name == "allow_signup" && value == "false"), "{url}");
 }

@@ -11,7 +11,9 @@ use super::claims::{
 };
 use super::metadata::{Metadata, Published};
 use super::token_answer::TokenAnswer;
-use super::{Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed};
+use super::{
+    Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed, Wish,
+};
 use crate::base::{Clock, Entropy, Timestamp, Token};
 use crate::config;
 use crate::jose::authenticated_at;
@@ -144,12 +146,7 @@ fn names_of(user: &str) -> Option<Map<String, Value>> {
 
 #[async_trait]
 impl Provider for OpenId {
-    async fn begin(
-        &self,
-        redirect_uri: &str,
-        state: &str,
-        hint: Option<&str>,
-    ) -> Result<Begun, ProviderError> {
+    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
         let published = self.metadata.get().await?;
         let (client, _) = self.client(&published.document, Some(redirect_uri))?;
         let (ours, quirks) = (&self.settings.client, &self.settings.quirks);
@@ -176,7 +173,11 @@ impl Provider for OpenId {
         for (name, value) in &ours.parameters {
             request = request.add_extra_param(name, value);
         }
-        if let Some(hint) = hint {
+        // OpenID Connect Core 1.0, section 3.1.2.1. What the file says of it goes before.
+        if wish.other_account && !ours.parameters.iter().any(|(name, _)| name == "prompt") {
+            request = request.add_extra_param("prompt", quirks.account_prompt);
+        }
+        if let Some(hint) = wish.login_hint {
             request = request.set_login_hint(LoginHint::new(hint.to_owned()));
         }
         let (redirect, ..) = request.url();

@@ -76,7 +76,13 @@ impl Speaker<'_> {
     }
 
     /// SAML core, section 3.4.1: asks to authenticate whoever brings it.
-    pub fn authn_request(&self, to: &Endpoint, acs: &str, settings: &config::Saml) -> Message {
+    pub fn authn_request(
+        &self,
+        to: &Endpoint,
+        acs: &str,
+        settings: &config::Saml,
+        other_account: bool,
+    ) -> Message {
         let format = settings.name_id_format.as_deref().map(escaped_value);
         let format = format.map_or(String::new(), |format| format!(" Format=\"{format}\""));
         // SAML core, section 3.4.1.1: without AllowCreate, the provider may only answer with an identifier that it made
@@ -97,7 +103,8 @@ impl Speaker<'_> {
             ("Destination", to.location.as_str()),
             ("ProtocolBinding", Binding::Post.uri()),
         ];
-        if settings.force_authn {
+        // With it, the provider "MUST authenticate the presenter directly rather than rely on a previous security context".
+        if settings.force_authn || other_account {
             attributes.push(("ForceAuthn", "true"));
         }
         self.message("SAMLRequest", "AuthnRequest", &attributes, &after)

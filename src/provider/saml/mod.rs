@@ -27,7 +27,7 @@ pub use logout::{Arrived, Told};
 use super::kept::{Kept, MIN_INTERVAL};
 use super::{
     Begun, Callback, ExternalIdentity, LogoutToken, Onward, Outbound, Pending, Provider, ProviderError,
-    Renewed,
+    Renewed, Wish,
 };
 use crate::base::{Clock, Duration, Entropy, MAX_SMALL_FILE, Secret, Timestamp, read_file};
 use crate::config::{self, MetadataSource};
@@ -241,10 +241,10 @@ fn unsigned(error: KeyError) -> ProviderError {
 
 #[async_trait]
 impl Provider for Saml {
-    async fn begin(&self, redirect_uri: &str, state: &str, _: Option<&str>) -> Result<Begun, ProviderError> {
+    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
         let known = self.metadata().await?;
         let to = &known.sign_on;
-        let request = self.speaker().authn_request(to, redirect_uri, &self.settings);
+        let request = self.speaker().authn_request(to, redirect_uri, &self.settings, wish.other_account);
         let pending = Pending { nonce: request.id.clone(), verifier: String::new() };
         let signs = self.settings.request_signing || known.wants_signed_requests;
         let onward = request.onward(to, state, signs.then_some(&*self.own.key)).map_err(unsigned)?;

@@ -88,6 +88,20 @@ fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
     if element.namespaces().filter(|namespace| namespace.name().is_none()).count() > 1 {
         return Err(wrong("an element declares two default namespaces"));
     }
+    // Namespaces in XML 1.0, section 4: `PrefixedName ::= Prefix ':' LocalPart`, neither of which is empty. The parser takes
+    // `:a` for `a`.
+    let text = element.document().input_text();
+    let is_qualified = |name: &str| {
+        let mut parts = name.split(':');
+        parts.by_ref().take(2).all(|part| !part.is_empty()) && parts.next().is_none()
+    };
+    let tag = text[element.range()].trim_start_matches('<');
+    let tag =
+        &tag[..tag.find(|c: char| c == '/' || c == '>' || c.is_ascii_whitespace()).unwrap_or(tag.len())];
+    let mut names = element.attributes().map(|attribute| &text[attribute.range_qname()]);
+    if !is_qualified(tag) || !names.all(is_qualified) {
+        return Err(wrong("a qualified name has an empty part"));
+    }
     if element.tag_name().name().len() > MAX_NAME
         || element.attributes().any(|attribute| attribute.range_qname().len() > MAX_NAME)
         // An element's prefix is one of those that are declared.
@@ -280,6 +294,10 @@ mod tests {
             "<a xmlns:q='u' q:xmlns='urn:x'/>",
             "<a xmlns:xmlns='urn:x'/>",
             "<a xmlns='urn:x' xmlns='urn:y'/>",
+            "<a :b='1'/>",
+            "<a xmlns:p='urn:x' p:='1'/>",
+            "<:a/>",
+            "<a xmlns:p='urn:x' p:b:c='1'/>",
             "<a>&#xD800;</a>",
             "<a b='&#xDFFF;'/>",
             "<a>&#x110000;</a>",
