@@ -89,7 +89,7 @@ impl Presence {
 /// What tells one file from another, in what all nodes must agree on: listeners and files' places may
 /// differ. Under the deployment's key, since secrets go into it.
 fn digest(app: &App, config: &Config) -> String {
-    let Config { public_url, region, account_id, session, user_pool, roles, .. } = config;
+    let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
     let Config { identity_pools, providers, issuers, routes, .. } = config;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
@@ -107,8 +107,8 @@ fn digest(app: &App, config: &Config) -> String {
         }
     }
     let mut text = format!(
-        "node {public_url} {region} {account_id} {session:?} {user_pool:?} {providers:?} {issuers:?} \
-         {identity_pools:?} {routes:?}"
+        "node {public_url} {region} {account_id} {session:?} {signed_out_url:?} {user_pool:?} {providers:?} \
+         {issuers:?} {identity_pools:?} {routes:?}"
     );
     for role in roles {
         text.push_str(&role.name);

@@ -20,7 +20,9 @@ pub fn start() {
         let target = metadata.target();
         let ours = target.starts_with("narthex") || target == "audit";
         // Their errors contain the bytes that could not be parsed; the gateway logs the kind of error.
-        let raw = ["pingora_core", "pingora_proxy"].iter().any(|library| target.starts_with(library));
+        let raw = ["pingora_core", "pingora_pool", "pingora_proxy"]
+            .iter()
+            .any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });
     // Where nobody reads the log, there is nobody to report that to.

@@ -64,6 +64,7 @@ use crate::base::read_text;
 use reader::{Source, Table};
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
+use url::Url;
 
 /// Everything the file says, with defaults filled in.
 #[derive(Clone, Debug)]
@@ -88,6 +89,8 @@ pub struct Config {
     pub log: AccessLogSettings,
     /// How long a session lives.
     pub session: SessionLimits,
+    /// Where browsers go after a sign-out; none where a page of ours says that it is done.
+    pub signed_out_url: Option<Url>,
     /// The directory.
     pub user_pool: UserPool,
     /// What those may do who are given a role.
@@ -192,7 +195,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
     let state_dir = table.get("state_dir").and_then(|item| item.string()).map(|path| folder.join(path));
     let store = StoreSettings::read(table.get("store"), folder, state_dir.as_deref().unwrap_or(folder));
     let log = AccessLogSettings::read(table.get("log"), folder);
-    let session = SessionLimits::read(table.get("session"));
+    let (session, signed_out_url) = SessionLimits::read(table.get("session"));
     let roles = unique(tables("role", "[[role]]"), Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
     });
@@ -329,6 +332,7 @@ fn read(table: Table<'_>, folder: &Path) -> Option<Config> {
         store,
         log,
         session,
+        signed_out_url,
         user_pool,
         roles,
         identity_pools,

@@ -1,5 +1,6 @@
 //! The tables that say how Narthex itself runs: `[listen]`, `[[tls]]`, `[store]`, `[session]`.
 
+use super::address::safe_url;
 use super::public_url::Host;
 use super::reader::{Item, Table, Wrong};
 use super::upstream::socket_path;
@@ -7,6 +8,7 @@ use crate::base::{Duration, Secret, Timestamp};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use url::Url;
 
 /// Where to listen, and whom to believe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,15 +287,19 @@ pub struct SessionLimits {
 }
 
 impl SessionLimits {
-    pub(super) fn read(item: Option<Item<'_>>) -> Self {
+    /// The limits, and where browsers go after a sign-out.
+    pub(super) fn read(item: Option<Item<'_>>) -> (Self, Option<Url>) {
         let mut limits = Self {
             idle: Duration::from_secs(8 * 3600),
             absolute: Duration::from_secs(7 * 86400),
             persistent: true,
         };
-        let Some(table) = item.and_then(|item| item.table("[session]")) else { return limits };
+        let Some(table) = item.and_then(|item| item.table("[session]")) else { return (limits, None) };
         let (idle, absolute) = (table.get("idle"), table.get("absolute"));
         limits.persistent = table.get("persistent").and_then(|item| item.boolean()).unwrap_or(true);
+        let signed_out_url = table.get("signed_out_url").and_then(|item| {
+            item.parse(|text| safe_url(text, "write an https address: \"https://www.example.com/goodbye\""))
+        });
         limits.idle = idle.as_ref().and_then(Item::duration).unwrap_or(limits.idle);
         limits.absolute = absolute.as_ref().and_then(Item::duration).unwrap_or(limits.absolute);
         if limits.idle > limits.absolute
@@ -302,7 +308,7 @@ impl SessionLimits {
             item.wrong_together("`idle` is longer than `absolute`", "make `idle` the shorter of the two");
         }
         table.finish();
-        limits
+        (limits, signed_out_url)
     }
 
     /// The `Max-Age` of a cookie set `now` for a session that ends at `expires_at`; none where it goes with the browser.

@@ -137,6 +137,7 @@ pub async fn answer(
     let method = &session.req_header().method;
     let answer = match (name, method) {
         ("style.css", &Method::GET | &Method::HEAD) => Ok(hosted::style()),
+        ("favicon.svg", &Method::GET | &Method::HEAD) => Ok(hosted::icon()),
         // On the pages' own origin, so that no app's script can read or press what is there.
         ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
             .map_err(|failure| failure.answer(&incoming.visitor(session)).into()),

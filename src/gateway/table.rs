@@ -143,6 +143,7 @@ impl Table {
             match &*path.segments[1] {
                 // Pages link to it, and every host of ours shows pages.
                 "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
+                "favicon.svg" if self.knows(host) => return Some(Place::Own("favicon.svg")),
                 "callback" if !entries.is_empty() => return Some(Place::Own("callback")),
                 "sign-out" if !entries.is_empty() => return Some(Place::Own("sign-out")),
                 "sign-in" if !entries.is_empty() => return Some(Place::Own("sign-in")),

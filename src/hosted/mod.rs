@@ -29,6 +29,8 @@ pub const STYLE: &str = include_str!("style.css");
 /// The stylesheet's path.
 pub const STYLE_PATH: &str = "/.narthex/style.css";
 
+const ICON: &str = include_str!("favicon.svg");
+
 /// Who is answered.
 #[derive(Clone, Debug)]
 pub struct Visitor {
@@ -97,6 +99,13 @@ pub fn body(status: StatusCode, content_type: &'static str, body: impl Into<Byte
 pub fn style() -> Answer {
     let mut answer = body(StatusCode::OK, "text/css; charset=utf-8", STYLE);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    answer
+}
+
+/// The icon that browsers show beside a page's title.
+pub fn icon() -> Answer {
+    let mut answer = body(StatusCode::OK, "image/svg+xml", ICON);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
     answer
 }
 

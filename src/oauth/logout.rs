@@ -37,7 +37,11 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     let to = info.parameters().and_then(|mut form| form.remove("app").or(form.remove("state")));
     let host = to.as_deref().and_then(Host::parse).filter(|host| catalogue.routes_of(host).next().is_some());
     let again = host.map(|host| format!("{}/", catalogue.config.public_url.origin_of(&host)));
-    let mut answer = SignedOutPage { again }.answer()?;
+    let mut answer = match &catalogue.config.signed_out_url {
+        // By a page of ours: a form of ours began this, and may not lead elsewhere by redirects (CSP `form-action`).
+        Some(url) => onward(&Onward::Redirect(url.clone()), &Method::POST)?,
+        None => SignedOutPage { again }.answer()?,
+    };
     set_cookie(&mut answer, &clear(POOL_COOKIE))?;
     Ok(answer)
 }

@@ -185,6 +185,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     (
         "[[provider]]",
+        "[session]\nsigned_out_url = \"http://www.example.com/\"\n[[provider]]",
+        "4:18",
+        "\"http://www.example.com/\" is not https",
+        "write an https address",
+    ),
+    (
+        "[[provider]]",
         "[session]\nidle = \"9d\"\n[[provider]]",
         "4:8",
         "`idle` is longer than `absolute`",

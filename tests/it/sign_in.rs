@@ -322,7 +322,9 @@ async fn one_host_serves_an_app_and_the_pages_where_there_is_no_other() {
     let claims = landed.json::<Seen>().await.unwrap().claims();
     assert_eq!(claims["iss"], format!("{}/.narthex", narthex.origin("app")));
     is(&visitor.get(&format!("{}/.narthex/.well-known/jwks.json", narthex.origin("app"))).await, 200);
-    is(&visitor.get(&format!("{}/.narthex/style.css", narthex.origin("app"))).await, 200);
+    for name in ["style.css", "favicon.svg"] {
+        is(&visitor.get(&format!("{}/.narthex/{name}", narthex.origin("app"))).await, 200);
+    }
     is(&visitor.get(&format!("{}/.narthex/", narthex.origin("app"))).await, 200);
 }
 

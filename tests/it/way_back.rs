@@ -30,7 +30,7 @@ pub fn links(page: &str) -> Vec<String> {
         |name: &str| page.split(&format!("{name}=\"")).skip(1).map(str::to_owned).collect::<Vec<_>>();
     let all = [attribute("href"), attribute("action")].concat();
     let value = |rest: String| rest.split('"').next().unwrap().replace("&#38;", "&");
-    all.into_iter().map(value).filter(|href| !href.ends_with(".css")).collect()
+    all.into_iter().map(value).filter(|href| !href.ends_with(".css") && !href.ends_with(".svg")).collect()
 }
 
 /// Takes a cookie out of the visitor's browser.
@@ -246,4 +246,29 @@ async fn an_apps_scripts_are_told_who_is_signed_in_and_nobody_elses_are() {
     is(&visitor.program(Method::HEAD, &userinfo("app")).await, 200);
     is(&visitor.program(Method::POST, &userinfo("app")).await, 404);
     is(&visitor.program(Method::GET, &format!("{}/.narthex/userinfo", narthex.origin("auth"))).await, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_ends_where_the_file_says() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\"").replace("allow =", "logout = false\nallow ="))
+        .tables("[session]\nsigned_out_url = \"https://www.example.com/goodbye?from=app\"\n")
+        .route("app", upstream.port, "")
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let app = narthex.origin("app");
+    is(&visitor.land(&format!("{app}/"), "alice").await, 200);
+    let out = visitor.client.post(format!("{app}/.narthex/sign-out")).header("origin", &app);
+    let answer = out.header("accept", "text/html").send().await.unwrap();
+    let onward = |answer: &reqwest::Response| {
+        let refresh = answer.headers()["refresh"].to_str().unwrap();
+        refresh.strip_prefix("0;url=").unwrap().to_owned()
+    };
+    let pages = visitor.follow(&onward(&answer)).await;
+    is(&pages, 200);
+    assert_eq!(onward(&pages), "https://www.example.com/goodbye?from=app");
+    is(&visitor.get(&format!("{app}/")).await, 303);
 }

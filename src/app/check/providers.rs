@@ -99,7 +99,7 @@ async fn credentials(
     let says = |words: &[&str]| words.iter().any(|word| answer.contains(word));
     if says(&NOT_AUTHENTICATED) {
         report.problem(format!(
-            "{name}: it does not take the client `{}`: {answer}; help: correct client_id and client_secret",
+            "{name}: it does not take the client `{}`: {answer}; help: correct client_id, and client_secret or private_key",
             client.id
         ));
     } else if says(&AUTHENTICATED) {
