@@ -213,7 +213,7 @@ impl Bearers {
         self.recent.forget();
     }
 
-    /// Whom `token` still speaks for, by what is known now. Nothing is fetched for it, but the issuer of an opaque token is
+    /// The subject of `token`, where it is still valid by what is known now. Nothing is fetched for it, but the issuer of an opaque token is
     /// asked again where its last answer is too old.
     pub async fn still(&self, token: &str) -> Option<Bearer> {
         let now = self.clock.moment();
@@ -335,7 +335,7 @@ impl Bearers {
         }
     }
 
-    /// Whom an opaque token speaks for by what its issuer says of it.
+    /// The subject of an opaque token, by its introspection response.
     async fn introspected(
         &self,
         of: &Arc<IssuerKeys>,

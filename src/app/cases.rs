@@ -19,7 +19,7 @@ struct Case {
     name: Option<String>,
     /// The request is that of a user of the store,
     user: Option<String>,
-    /// of whom a provider says this,
+    /// of the person of these claims,
     claims: Option<Map<String, Value>>,
     /// or of nobody.
     #[serde(default)]

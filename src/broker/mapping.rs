@@ -82,7 +82,7 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     Ok(each.filter_map(|group| claim_texts(group, LONGEST_GROUP).ok()).flatten().collect())
 }
 
-/// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies are told.
+/// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies judge.
 fn decides(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
     let by_allow = match (&config.allow, attribute) {
@@ -96,7 +96,7 @@ fn decides(config: &Provider, attribute: &str) -> bool {
     by_allow || by_groups || is_among(&config.required_attributes) || is_among(&config.judged_attributes)
 }
 
-/// Whether the provider may know of a claim that is absent: it names another place for it, or refused to tell all.
+/// Whether the provider may know of a claim that is absent: it names another place for it, or refused to return all.
 fn is_kept_back(external: &ExternalIdentity, name: &str) -> bool {
     let is_absent = || provider::claim(&external.claims, name).is_none();
     is_elsewhere(&external.claims, name) || (external.is_incomplete && is_absent())

@@ -137,7 +137,7 @@ pub enum Rule {
     Public,
     /// Whoever has a session.
     SignedIn,
-    /// Whoever has a session, and is named by these lists.
+    /// Everybody with a session that these lists name.
     Listed(Allow),
     /// Whom the policies of their role allow it.
     Policy(UnderPolicy),

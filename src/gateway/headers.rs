@@ -191,7 +191,7 @@ pub fn set_identity(
 }
 
 /// Sets the headers that the route names: fixed ones always, those made from claims where they can be filled. A guest is no
-/// person: apps take whoever such a header names for signed in.
+/// person: apps take the person in such a header for signed in.
 fn set_route_headers(
     headers: &mut HeaderMap,
     route: &Route,

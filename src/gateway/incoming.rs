@@ -368,7 +368,7 @@ fn is_websocket(session: &Session) -> bool {
 }
 
 /// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long. Whether a response is an event
-/// stream is told by the response alone: clients of many APIs do not announce one.
+/// stream is recognised by the response alone: clients of many APIs do not announce one.
 fn exchange(session: &Session) -> Exchange {
     match () {
         () if is_websocket(session) => Exchange::WebSocket,

@@ -281,7 +281,7 @@ async fn arrive(
     }
 }
 
-/// The client's address, as far as the connection alone tells it.
+/// The client's address, as far as the connection alone shows it.
 fn client_of(stream: &L4Stream) -> Option<IpAddr> {
     let digest = stream.get_proxy_digest();
     let told = digest.as_deref().and_then(Connection::in_digest).and_then(|connection| connection.told);

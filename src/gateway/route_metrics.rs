@@ -35,7 +35,7 @@ static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     register_int_counter_vec!(
         "narthex_route_requests_total",
-        "Requests for a route, by route, method and status code, whoever answered.",
+        "Requests for a route, by route, method and status code, by the gateway or the upstream.",
         &["route", "method", "code"]
     )
     .expect("invariant: registered once, under a valid name")

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// The least limit once a response has begun, where a slow client cannot be told from a silent upstream.
+/// The least limit once a response has begun, where a slow client looks like a silent upstream.
 const SLOW_CLIENT: Duration = Duration::from_secs(60);
 
 /// How long an upstream may be silent, and since when it is.

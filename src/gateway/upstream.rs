@@ -214,7 +214,7 @@ impl Group {
         let tls = upstream.scheme == Scheme::Https;
         let mut peer = match &upstream.endpoint {
             Endpoint::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
-            // Without a name pingora would verify nothing, so an address stands for itself.
+            // Without a name pingora would verify nothing, so an address is its own name.
             Endpoint::Tcp(host, _) => {
                 let name = self.identity.server_name().unwrap_or_else(|| host.trim_matches(['[', ']']));
                 HttpPeer::new(backend.addr.as_inet()?, tls, if tls { name.to_owned() } else { String::new() })

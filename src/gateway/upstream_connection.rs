@@ -4,7 +4,7 @@
 //! sends the rest and returns the connection to its pool. A filter cannot keep it from that, but it can mark the connection,
 //! and refuse to send anything by a marked one.
 //!
-//! Nor can a filter change pingora's read timeout once the head of a response has told that it is an event stream. So none is
+//! Nor can a filter change pingora's read timeout once the head of a response has shown that it is an event stream. So none is
 //! set, and the mark has a second handle on the socket, by which an upstream that is silent for too long is ended.
 
 use super::upstream::CONNECT;

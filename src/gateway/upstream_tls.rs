@@ -1,4 +1,4 @@
-//! Whom https upstreams are believed to be, and as whom Narthex comes to them.
+//! How https upstreams are verified, and which certificate Narthex presents to them.
 
 use super::tls::LoadedCertificate;
 use crate::base::{MAX_SMALL_FILE, read_file, sha256};

@@ -76,7 +76,7 @@ pub(super) fn not_too_often(
     })
 }
 
-/// Tells the audit why a login was refused; answers what the person is told. It counts in `failures`, by
+/// Writes to the audit log why a login was refused, and returns the page. It counts in `failures`, by
 /// the client's address.
 pub(super) fn refused(
     info: &RequestInfo,

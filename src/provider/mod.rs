@@ -185,7 +185,7 @@ impl fmt::Display for ProviderError {
 
 impl std::error::Error for ProviderError {}
 
-/// What is known of the person whom a provider is to authenticate.
+/// What is known of the person that a provider is to authenticate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wish<'a> {
     /// What was typed of who it is.

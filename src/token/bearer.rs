@@ -186,7 +186,7 @@ enum ByClient {
     WithoutAudience,
 }
 
-/// Checks for whom a token is and when, and what the file asks of it.
+/// Checks the audience and the times of a token, and what the file asks of it.
 fn check_claims(
     claims: Map<String, Value>,
     expires_at: Timestamp,

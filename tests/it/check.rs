@@ -817,7 +817,7 @@ fn a_public_provider_that_lets_anyone_in_is_a_warning() {
         // Nothing of it is reached from here: what is said of that is another test's.
         let (_, said) = narthex(folder.path(), &["check"]);
         assert_eq!(
-            said.contains("allow = \"anyone\" lets in whoever has an account"),
+            said.contains("allow = \"anyone\" lets in everybody with an account"),
             is_warned,
             "{text}\n{said}"
         );

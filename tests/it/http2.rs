@@ -69,7 +69,7 @@ async fn a_body_by_http2_ends_once_for_an_upstream_by_http1() {
         is(&answer, 200);
         let body: usize = shape.iter().map(|piece| piece.len()).sum();
         assert_eq!(answer.text().await.unwrap(), format!("{method} /upload-{number} {body}"), "{shape:?}");
-        // Whoever comes next on the upstream's connection.
+        // The next request on the upstream's connection.
         let next = visitor.get(&format!("{}/next-{number}", narthex.origin("app"))).await;
         is(&next, 200);
         assert_eq!(next.text().await.unwrap(), format!("GET /next-{number} 0"), "{method} {shape:?}");

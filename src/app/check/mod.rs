@@ -74,8 +74,8 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
     match (report.problems, report.warnings) {
         (0, 0) => Ok(()),
         (0, _) if !strict => Ok(()),
-        (0, count) => Err(Fatal::new("narthex check --strict", format!("{count} warning(s), told above"))),
-        (count, _) => Err(Fatal::new("narthex check", format!("{count} problem(s), told above"))),
+        (0, count) => Err(Fatal::new("narthex check --strict", format!("{count} warning(s), listed above"))),
+        (count, _) => Err(Fatal::new("narthex check", format!("{count} problem(s), listed above"))),
     }
 }
 
@@ -104,7 +104,7 @@ fn programs(catalogue: &Catalogue, is_unreachable: bool) {
     }
 }
 
-/// What a provider must be told of us.
+/// The settings that a provider needs to know.
 fn to_register(config: &Config, provider: &config::Provider) -> Vec<(&'static str, String)> {
     let at = |path: &str| config.public_url.join(path);
     let callback = at(&provider.callback_path());

@@ -30,7 +30,7 @@ const AUTHENTICATED: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Fatal> {
     let config = &catalogue.config;
     let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
-    // Nothing is said to anybody here: any key does.
+    // Nothing is sealed for later here: any key will do.
     let key = OwnKey::generate().and_then(|pkcs8| OwnKey::read(&pkcs8, SystemClock.now()));
     let key = key.map_err(|error| Fatal::new("a key for SAML", error))?;
     let own = Some(Own { entity_id: String::new(), key: Arc::new(key) });
@@ -109,12 +109,12 @@ async fn credentials(
     }
 }
 
-/// Warns where whoever has an account of a public provider may sign in.
+/// Warns where everybody with an account of a public provider may sign in.
 pub fn open_to_the_public(config: &Config, report: &mut Report) {
     for provider in config.providers.iter().filter(|provider| provider.allow == Allow::Anyone) {
         if is_public(&provider.kind) {
             report.warn(format!(
-                "{}: allow = \"anyone\" lets in whoever has an account of {}, which anybody can get; help: name who may \
+                "{}: allow = \"anyone\" lets in everybody with an account of {}, which anybody can get; help: name who may \
                  sign in: allow = {{ domains = [\"example.com\"] }}, or emails, or groups",
                 provider.name, provider.display_name
             ));

@@ -142,7 +142,7 @@ fn judge(
         Rule::SignedIn | Rule::Listed(_) if scene.who.is_none() => {
             explained.asks_to_sign_in("signed-in", "nobody is signed in")
         }
-        Rule::SignedIn => explained.passes("signed-in", "whoever is signed in may pass"),
+        Rule::SignedIn => explained.passes("signed-in", "everybody who is signed in may pass"),
         Rule::Listed(allow) => {
             explained.access = "signed-in";
             let who = scene.who.as_ref();

@@ -83,7 +83,7 @@ impl Record {
         Self { method: word(), target: word(), protocol: "HTTP/1.1", ..Self::default() }
     }
 
-    /// Notes whom the request speaks for.
+    /// Notes the principal of the request.
     pub fn set_principal(&mut self, principal: &Principal) {
         self.sub = principal.subject().to_owned();
         self.user = principal.user().map(|user| user.username.clone()).unwrap_or_default();
@@ -204,7 +204,7 @@ fn kept(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE)]).into_owned()
 }
 
-/// Whether `text` stands for itself in both forms.
+/// Whether `text` needs no escape in either format.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }

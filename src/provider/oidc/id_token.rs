@@ -1,5 +1,5 @@
 //! ID tokens and signed UserInfo responses (OpenID Connect Core 1.0, sections 3.1.3.7 and 5.3.2): whose keys must have
-//! signed them, for whom they are, and when they are valid.
+//! signed them, their audience, and when they are valid.
 //!
 //! Claims are read as untyped JSON: a claim of an odd type that no check needs rejects nobody.
 

@@ -11,7 +11,7 @@ use http::StatusCode;
 use openidconnect::AccessToken;
 use serde_json::{Map, Value};
 
-/// The attributes that a UserInfo endpoint tells.
+/// The attributes that a UserInfo endpoint returns.
 pub(super) const PROFILE: [&str; 16] = {
     let mut names = ["email_verified"; 16];
     let mut at = 0;
