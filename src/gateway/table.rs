@@ -7,6 +7,7 @@ use super::upstream::Group;
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{Host, PathHandling};
+use crate::hosted::Site;
 use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -119,6 +120,18 @@ impl Table {
     /// Whether anything is served for `host`.
     pub fn knows(&self, host: &Host) -> bool {
         host == self.catalogue.config.public_url.host() || !self.entries(host).is_empty()
+    }
+
+    /// Returns the pages of `host` to which a page of a failure can link.
+    pub fn site(&self, host: &Host) -> Site {
+        let public_url = &self.catalogue.config.public_url;
+        // The routes with the longest paths come first, and the sign-in pages before them.
+        match self.entries(host).last() {
+            _ if host == public_url.host() && public_url.path().is_empty() => Site::SignInPages("/".into()),
+            Some(entry) => Site::App(entry.route.start_page()),
+            None if host == public_url.host() => Site::SignInPages(format!("{}/", public_url.path()).into()),
+            None => Site::Unknown,
+        }
     }
 
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
