@@ -57,7 +57,7 @@ const SIGN_IN_REQUIRED: Row = (
     StatusCode::UNAUTHORIZED,
     "sign_in_required",
     "Please sign in",
-    "Your session has ended, and your request was not sent to the app. Sign in and try again.",
+    "You are not signed in, or your session has ended. Sign in, then try again.",
     DefaultLink::SignIn,
 );
 const NO_PROVIDER: Row = (
