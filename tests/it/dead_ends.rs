@@ -196,7 +196,10 @@ async fn pages_of_refused_requests_lead_on() {
     walk.open("photos", "/albums").await;
     walk.choose("You do not have access").await;
     sees(&walk.browser, "ann@corp.example").await;
-    walk.provider.bend(|odd| odd.claims = json!({ "sub": "boss", "email": "boss@corp.example" }));
+    walk.provider.bend(|odd| {
+        odd.claims = json!({ "sub": "boss", "email": "boss@corp.example" });
+        odd.user_info = json!({ "sub": "boss", "name": "Boss" });
+    });
     walk.leads("You do not have access", "Use another account", "You are signed out").await;
     walk.leads("You are signed out", "Sign in again", CHOICE).await;
     walk.choose(APP).await;
