@@ -154,9 +154,9 @@ impl Table {
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         if reserved && path.segments.len() == 2 {
             match &*path.segments[1] {
-                // Pages link to it, and every host of ours shows pages.
-                "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
-                "favicon.svg" if self.knows(host) => return Some(Place::Own("favicon.svg")),
+                // Each page links to them, and an unknown host has the page that says so.
+                "style.css" => return Some(Place::Own("style.css")),
+                "favicon.svg" => return Some(Place::Own("favicon.svg")),
                 "callback" if !entries.is_empty() => return Some(Place::Own("callback")),
                 "sign-out" if !entries.is_empty() => return Some(Place::Own("sign-out")),
                 "sign-in" if !entries.is_empty() => return Some(Place::Own("sign-in")),

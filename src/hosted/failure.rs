@@ -126,8 +126,8 @@ const TOO_LARGE: Row = (
 const HEADERS_TOO_LARGE: Row = (
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "headers_too_large",
-    "The request headers are too large",
-    "Delete this site's cookies in your browser, then open the page again.",
+    "Your browser sent too much data",
+    "The cookies of this site are too large. Delete them in your browser, then open the page again.",
     DefaultLink::None,
 );
 const TARGET_TOO_LONG: Row = (

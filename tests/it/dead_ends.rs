@@ -57,10 +57,15 @@ impl Walk {
         sees(&self.browser, title).await;
         let width = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
         assert!(width <= 320, "`{title}` is {width} wide");
+        let round = "return getComputedStyle(document.querySelector('.card')).borderRadius !== '0px'";
+        assert_eq!(self.run(round).await, true, "`{title}` has no style sheet");
         let text = "return document.querySelector('.button')?.innerText.split('\\n').pop() ?? ''";
         assert_eq!(self.run(text).await, button, "`{title}`");
         let Some(folder) = std::env::var_os(SCREENSHOTS) else { return };
-        let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name: String = format!("{title} {button}")
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
         for (width, dark) in [(390, false), (390, true), (1280, false), (1280, true)] {
             let look = Look { width, height: 800, dark, ..DESK };
             browser::set_look(&self.browser, look).await;
@@ -187,7 +192,7 @@ async fn pages_of_refused_requests_lead_on() {
     let fill = "for (let i = 0; i < 13; i++) document.cookie = `c${i}=${'x'.repeat(4000)}; path=/; secure`";
     walk.run(fill).await;
     walk.open("broken", "/").await;
-    walk.shows("The request headers are too large", "").await;
+    walk.shows("Your browser sent too much data", "").await;
     walk.browser.delete_all_cookies().await.unwrap();
     walk.open("broken", "/").await;
     sees(&walk.browser, "accept-language").await;
