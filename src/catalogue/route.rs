@@ -4,6 +4,7 @@ use super::Rule;
 use crate::base::sha256;
 use crate::config::{self, Config, Host, HostPattern};
 use http::HeaderValue;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A route with what follows from it.
@@ -58,6 +59,14 @@ impl Route {
             origin,
             config: route,
             rule,
+        }
+    }
+
+    /// Returns the path of its first page.
+    pub fn start_page(&self) -> Cow<'static, str> {
+        match self.path.as_str() {
+            "" => Cow::Borrowed("/"),
+            path => Cow::Owned(format!("{path}/")),
         }
     }
 

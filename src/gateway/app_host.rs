@@ -57,8 +57,7 @@ pub fn sign_in(
     };
     if !redirects {
         incoming.refused("nobody is signed in");
-        let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
-        let failure = Failure::sign_in_required().with_action("Sign in", home);
+        let failure = Failure::sign_in_required();
         // RFC 6750, section 3.1: a request without a token is told of no error.
         let failure = match route.bearer {
             true => failure.with_challenge(&incoming::challenge(session, route.basic_password, "")),
@@ -82,11 +81,13 @@ fn begin(
     target: &str,
 ) -> Result<Answer, Failure> {
     if Landings::of(cookies(session), gateway.pool.clock.now()).are_a_loop() {
-        return sign_in_loop(catalogue, session, incoming);
+        return sign_in_loop(session, incoming);
     }
     let return_to = match target.len() <= LONGEST_RETURN {
         true => target,
-        false => Some(incoming::path_part(target)).filter(|path| path.len() <= LONGEST_RETURN).unwrap_or("/"),
+        false => Some(incoming::path_part(target))
+            .filter(|path| path.len() <= LONGEST_RETURN)
+            .unwrap_or(incoming.site.start_page()),
     };
     let verifier = Token::random(&*gateway.pool.entropy).text();
     let id = gateway.attempts.new_id(incoming.host.as_str());
@@ -109,7 +110,7 @@ fn begin(
 }
 
 /// The browser has landed again and again, and is not signed in: to send it on would never end.
-fn sign_in_loop(catalogue: &Catalogue, session: &Session, incoming: &Incoming) -> Result<Answer, Failure> {
+fn sign_in_loop(session: &Session, incoming: &Incoming) -> Result<Answer, Failure> {
     let failure = match find(cookies(session), APP_COOKIE) {
         Some(_) => Failure::session_unknown(),
         None => Failure::cookie_lost(),
@@ -120,8 +121,7 @@ fn sign_in_loop(catalogue: &Catalogue, session: &Session, incoming: &Incoming) -
         request_id = incoming.request_id,
         reason = failure.title,
     );
-    let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
-    let mut answer = failure.with_action("Try again", home).answer(&incoming.visitor(session));
+    let mut answer = failure.answer(&incoming.visitor(session));
     set_cookie(&mut answer, &Landings::begin_anew())?;
     Ok(answer)
 }
@@ -167,15 +167,14 @@ async fn go_and_sign_in(
     let stop = |failure: Failure| Stop::from(failure.answer(&incoming.visitor(session)));
     let visitor = &incoming.visitor(session);
     if !incoming.may_redirect(visitor) {
-        let home = format!("{}/", catalogue.config.public_url.origin_of(&incoming.host));
-        return Err(stop(Failure::sign_in_required().with_action("Sign in", home)));
+        return Err(stop(Failure::sign_in_required()));
     }
     // It comes last and may come as it is, since proxies cannot encode it: what follows is all its own.
     let query = session.req_header().uri.query().unwrap_or_default();
     if let Some(id) = query.strip_prefix("attempt=") {
         return go_back(gateway, session, catalogue, incoming, id).await;
     }
-    let told = query.strip_prefix("return_to=").unwrap_or("/");
+    let told = query.strip_prefix("return_to=").unwrap_or(incoming.site.start_page());
     let return_to = match told.starts_with('/') {
         true => told.to_owned(),
         false => oauth::form(&format!("return_to={told}"))
@@ -213,11 +212,11 @@ async fn go_back(
     Ok(answer)
 }
 
-/// The path and query that the visitor wanted by the attempt `id`, however old; the front page where it is unknown.
+/// The path and query that the visitor wanted by the attempt `id`, however old; the start page where it is unknown.
 fn wanted(gateway: &Gateway, session: &Session, incoming: &Incoming, id: &str) -> String {
     let login: Option<AppLogin> = find(cookies(session), &format!("{LOGIN_COOKIE}{id}"))
         .and_then(|sealed| gateway.attempts.open_expired(&place(incoming), id, sealed));
-    login.map_or_else(|| "/".to_owned(), |login| login.return_to)
+    login.map_or_else(|| incoming.site.start_page().to_owned(), |login| login.return_to)
 }
 
 /// Redeems the code and sets the session's cookie on this host.
@@ -233,8 +232,9 @@ async fn callback(
         tracing::warn!(request_id = incoming.request_id, why, "a callback was refused");
         stop(failure.with_action("Try again", format!("{origin}{return_to}")))
     };
-    let form = parameters(session)
-        .ok_or_else(|| refuse_at(Failure::bad_request(), "a parameter comes twice", "/"))?;
+    let form = parameters(session).ok_or_else(|| {
+        refuse_at(Failure::bad_request(), "a parameter comes twice", incoming.site.start_page())
+    })?;
     let get = |name: &str| form.get(name).map(String::as_str);
     let id = get("state").unwrap_or_default();
     let return_to = wanted(gateway, session, incoming, id);
@@ -443,7 +443,7 @@ async fn sign_out(
             let page = SignOutPage {
                 name: principal.user().display_name().to_owned(),
                 action: "/.narthex/sign-out".into(),
-                stay: "/".into(),
+                stay: incoming.site.start_page().to_owned(),
             };
             return page.answer().map_err(stop);
         }

@@ -84,7 +84,7 @@ async fn judged(
     if let Some(name) = names.map(|name| name.as_str()).find(|name| table.reserved.in_disguise(name)) {
         return Err(refuse(&format!("`{name}` would pass for a header of ours behind the proxy")));
     }
-    let asked = incoming.asking_for(host, method, deny.then_some(OnUnauthenticatedRequest::Deny));
+    let asked = incoming.asking_for(host, method, deny.then_some(OnUnauthenticatedRequest::Deny), table);
     let Placed { place, path } = judge::place(table, session, &asked, target)?;
     let Place::Route(entry) = place else {
         return Err(Failure::not_found().answer(&asked.visitor(session)).into());

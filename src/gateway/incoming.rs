@@ -5,11 +5,11 @@ use super::connection::Connection;
 use super::framing::{self, MAX_HEAD_BYTES};
 use super::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use super::stop::Stop;
+use super::table::Table;
 use super::upstream::Exchange;
 use crate::base::Moment;
-use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::hosted::{Failure, Reader, Visitor};
+use crate::hosted::{Failure, Reader, Site, Visitor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
@@ -63,6 +63,8 @@ pub struct Incoming {
     pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
     strict_transport: bool,
+    /// The pages of the host, for links on pages of failures.
+    pub site: Site,
     /// Whether the address is the client's: a trusted proxy that does not say whose request it is speaks for anybody.
     client_is_known: bool,
 }
@@ -75,14 +77,22 @@ impl Incoming {
     pub fn read(
         session: &Session,
         face: Face,
-        catalogue: &Catalogue,
+        table: &Table,
         request_id: String,
         received: Moment,
     ) -> Result<Self, Stop> {
-        let header = session.req_header();
+        let (header, catalogue) = (session.req_header(), &table.catalogue);
         let refuse = |failure: Failure, why: &str| {
             tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
-            Stop::from(failure.answer(&visitor(session, request_id.clone(), false)))
+            let host = authority(session).and_then(Host::from_authority);
+            let site = host.map_or(Site::Unknown, |host| table.site(&host));
+            Stop::from(failure.answer(&Visitor {
+                request_id: request_id.clone(),
+                reader: reader(session),
+                strict_transport: false,
+                site,
+                is_get: is_get(&header.method),
+            }))
         };
         // By HTTP/1.1, its framing was checked before it was parsed.
         if session.is_http2() {
@@ -109,7 +119,7 @@ impl Incoming {
             return Err(refuse(Failure::expectation_failed(), "the expectation is unknown").closing());
         }
         if header.raw_path().len() > LONGEST_TARGET {
-            return Err(refuse(Failure::headers_too_large(), "the target is too long"));
+            return Err(refuse(Failure::target_too_long(), "the target is too long"));
         }
         let Some(host) = authority(session).and_then(Host::from_authority) else {
             return Err(refuse(Failure::bad_request(), "the host is missing, malformed or told twice"));
@@ -141,6 +151,8 @@ impl Incoming {
         Ok(Self {
             received,
             request_id,
+            // Without TLS no page is served.
+            site: if secure { table.site(&host) } else { Site::Unknown },
             host,
             secure,
             method: header.method.clone(),
@@ -175,8 +187,10 @@ impl Incoming {
         host: Host,
         method: Method,
         on_unauthenticated: Option<OnUnauthenticatedRequest>,
+        table: &Table,
     ) -> Self {
         Self {
+            site: table.site(&host),
             received: self.received,
             request_id: self.request_id.clone(),
             host,
@@ -193,17 +207,23 @@ impl Incoming {
 
     /// Whether the browser can be sent away to sign in and come back.
     pub fn may_redirect(&self, visitor: &Visitor) -> bool {
-        visitor.reader == Reader::Person && matches!(self.method, Method::GET | Method::HEAD)
+        visitor.reader == Reader::Person && visitor.is_get
     }
 
     /// Who is answered.
     pub fn visitor(&self, session: &Session) -> Visitor {
-        visitor(session, self.request_id.clone(), self.strict_transport)
+        Visitor {
+            request_id: self.request_id.clone(),
+            reader: reader(session),
+            strict_transport: self.strict_transport,
+            site: self.site.clone(),
+            is_get: is_get(&self.method),
+        }
     }
 }
 
 /// People and their browsers navigate; programs and scripts do not, and say so.
-fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Visitor {
+fn reader(session: &Session) -> Reader {
     let headers = &session.req_header().headers;
     let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     let html = headers
@@ -211,12 +231,15 @@ fn visitor(session: &Session, request_id: String, strict_transport: bool) -> Vis
         .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
     let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
     let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
-    let reader = match () {
+    match () {
         () if is_grpc(session) => Reader::Grpc,
         () if html && !script && navigates => Reader::Person,
         () => Reader::Program,
-    };
-    Visitor { request_id, reader, strict_transport }
+    }
+}
+
+fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must

@@ -24,6 +24,10 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// Maximum size of a request head that the h2 crate passes on. It answers a larger one with an empty 431. This limit is
+/// above `MAX_HEAD_BYTES`, so that a browser whose cookies slowly grow too large gets a page.
+const MAX_H2_HEAD_BYTES: u32 = 64 * 1024;
+
 /// How long a connection may stand between requests: until the next one's head is there in whole.
 pub const IDLE: Duration = Duration::from_secs(75);
 /// How long the first request's head may take, from the connection's beginning, which the listener sees to.
@@ -261,7 +265,7 @@ impl HttpServerApp for Outer {
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options
-            .max_header_list_size(u32::try_from(super::framing::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(MAX_H2_HEAD_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_window_size(STREAM_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)

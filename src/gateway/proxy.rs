@@ -43,13 +43,8 @@ impl Door {
     async fn conduct(&self, session: &mut Session) -> Result<Forward, Stop> {
         let gateway = &*self.gateway;
         let table = gateway.table();
-        let incoming = Incoming::read(
-            session,
-            self.face,
-            &table.catalogue,
-            gateway.request_id(),
-            gateway.pool.clock.moment(),
-        )?;
+        let incoming =
+            Incoming::read(session, self.face, &table, gateway.request_id(), gateway.pool.clock.moment())?;
         if is_health_check(session) {
             return Err(health(session, &incoming));
         }
@@ -318,11 +313,6 @@ impl ProxyHttp for Door {
         let failure = match (error.etype(), error.esource()) {
             _ if malformed => Failure::bad_request(),
             (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
-            (_, ErrorSource::Upstream) if forward.incoming.may_redirect(visitor) => {
-                let target = incoming::target(session).unwrap_or("/");
-                Failure::upstream_down()
-                    .with_action("Try again", format!("{}{target}", forward.entry.route.origin))
-            }
             (_, ErrorSource::Upstream) => Failure::upstream_down(),
             (
                 ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,

@@ -6,7 +6,7 @@ use super::core::Gateway;
 use super::framing::Ambiguity;
 use super::metrics;
 use crate::base::Duration;
-use crate::hosted::{Failure, Reader, Visitor};
+use crate::hosted::{Failure, Reader, Site, Visitor};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use pingora_core::protocols::http::date::get_cached_date;
@@ -53,7 +53,13 @@ impl Refusal {
             gateway.record(record, Some(&reason));
         }
         let reader = if accepts_html(head) { Reader::Person } else { Reader::Program };
-        let mut answer = failure.answer(&Visitor { request_id, reader, strict_transport: false });
+        let mut answer = failure.answer(&Visitor {
+            request_id,
+            reader,
+            strict_transport: false,
+            site: Site::Unknown,
+            is_get: false,
+        });
         let length = HeaderValue::from(answer.body().len());
         let headers = answer.headers_mut();
         headers.insert(CONTENT_LENGTH, length);

@@ -7,6 +7,7 @@ use super::upstream::Group;
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{Host, PathHandling};
+use crate::hosted::Site;
 use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,6 +122,18 @@ impl Table {
         host == self.catalogue.config.public_url.host() || !self.entries(host).is_empty()
     }
 
+    /// Returns the pages of `host` to which a page of a failure can link.
+    pub fn site(&self, host: &Host) -> Site {
+        let public_url = &self.catalogue.config.public_url;
+        // The routes with the longest paths come first, and the sign-in pages before them.
+        match self.entries(host).last() {
+            _ if host == public_url.host() && public_url.path().is_empty() => Site::SignInPages("/".into()),
+            Some(entry) => Site::App(entry.route.start_page()),
+            None if host == public_url.host() => Site::SignInPages(format!("{}/", public_url.path()).into()),
+            None => Site::Unknown,
+        }
+    }
+
     /// Whether a server that is less exact than we are would take `path` to lie below another route than
     /// `found`, by any of the liberties of [`super::lenient`].
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &Entry) -> bool {
@@ -141,9 +154,9 @@ impl Table {
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         if reserved && path.segments.len() == 2 {
             match &*path.segments[1] {
-                // Pages link to it, and every host of ours shows pages.
-                "style.css" if self.knows(host) => return Some(Place::Own("style.css")),
-                "favicon.svg" if self.knows(host) => return Some(Place::Own("favicon.svg")),
+                // Each page links to them, and an unknown host has the page that says so.
+                "style.css" => return Some(Place::Own("style.css")),
+                "favicon.svg" => return Some(Place::Own("favicon.svg")),
                 "callback" if !entries.is_empty() => return Some(Place::Own("callback")),
                 "sign-out" if !entries.is_empty() => return Some(Place::Own("sign-out")),
                 "sign-in" if !entries.is_empty() => return Some(Place::Own("sign-in")),

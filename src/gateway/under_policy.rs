@@ -205,13 +205,9 @@ pub fn refuse(
 pub fn access_denied(session: &Session, incoming: &Incoming, principal: &Principal) -> Stop {
     let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
     let failure = Failure::access_denied().with_advice(format!(
-        "You are signed in as {name}. If you should have access, ask your administrator and name the request below."
+        "You are signed in as {name}. If you need access, ask your administrator and give them the request ID below."
     ));
-    let visitor = &incoming.visitor(session);
-    match incoming.may_redirect(visitor) {
-        true => failure.with_action("Use another account", "/.narthex/sign-out").answer(visitor).into(),
-        false => failure.answer(visitor).into(),
-    }
+    failure.answer(&incoming.visitor(session)).into()
 }
 
 /// By name and address, since people have several accounts of one name.

@@ -2,12 +2,13 @@
 //! inside; the request id leads to the log line that does.
 
 use super::pages::{FailurePage, page};
+use super::site::DefaultLink;
 use super::{Answer, Reader, Visitor, body, finish, grpc};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
 
-/// A way on, offered on the page of a failure.
+/// A link on the page of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     /// What the button says.
@@ -27,164 +28,205 @@ pub struct Failure {
     pub title: &'static str,
     /// What to do about it.
     pub advice: Cow<'static, str>,
-    /// A way on.
+    /// The link that the handler names.
     pub action: Option<Action>,
+    /// The link of the page where the handler names none.
+    pub(super) default_link: DefaultLink,
     /// What credentials would help (RFC 9110, section 11.6.1), where that is not a session.
     pub challenge: Option<Box<str>>,
 }
 
-/// Status, code, title, advice.
-type Row = (StatusCode, &'static str, &'static str, &'static str);
+/// Status, code, title, advice, and the link of its page where the handler names none.
+type Row = (StatusCode, &'static str, &'static str, &'static str, DefaultLink);
 
 const BAD_REQUEST: Row = (
     StatusCode::BAD_REQUEST,
     "bad_request",
-    "That request cannot be understood",
+    "This request is not valid",
     "Check the address, or go back and try again.",
+    DefaultLink::StartPage,
 );
 const BAD_PATH: Row = (
     StatusCode::BAD_REQUEST,
     "bad_path",
-    "That address cannot be served",
-    "It holds something that is read in more than one way. Type it plainly.",
+    "This address is not allowed",
+    "It contains characters that can be read in more than one way. Check the address.",
+    DefaultLink::StartPage,
 );
 const SIGN_IN_REQUIRED: Row = (
     StatusCode::UNAUTHORIZED,
     "sign_in_required",
     "Please sign in",
-    "Your session is over, and what you sent has not been passed on. Sign in and send it again.",
+    "You are not signed in, or your session has ended. Sign in, then try again.",
+    DefaultLink::SignIn,
+);
+const NO_PROVIDER: Row = (
+    StatusCode::UNAUTHORIZED,
+    "sign_in_required",
+    "Sign-in is not set up",
+    "No sign-in provider is configured. Ask your administrator.",
+    DefaultLink::None,
 );
 const FORBIDDEN: Row = (
     StatusCode::FORBIDDEN,
     "forbidden",
     "This account may not sign in here",
-    "Sign in with another account, or ask your administrator for access and name the request below.",
+    "Sign in with another account, or ask your administrator for access and give them the request ID below.",
+    DefaultLink::OtherAccount,
 );
 const ACCESS_DENIED: Row = (
     StatusCode::FORBIDDEN,
     "access_denied",
-    "You have no access to this",
-    "If you should have, ask your administrator and name the request below.",
+    "You do not have access",
+    "If you need access, ask your administrator and give them the request ID below.",
+    DefaultLink::OtherAccount,
 );
 const INVALID_TOKEN: Row = (
     StatusCode::UNAUTHORIZED,
     "invalid_token",
-    "That token does not count here",
-    "Get a new one, and send the request again.",
+    "The access token is not valid",
+    "Get a new token and send the request again.",
+    DefaultLink::StartPage,
 );
 const INSUFFICIENT_SCOPE: Row = (
     StatusCode::FORBIDDEN,
     "insufficient_scope",
-    "That token does not reach so far",
-    "Get one with the scopes that this needs.",
+    "The access token lacks a scope",
+    "Get a token with the scopes that this address requires.",
+    DefaultLink::StartPage,
 );
 const NOT_FOUND: Row = (
     StatusCode::NOT_FOUND,
     "not_found",
-    "There is nothing here",
-    "Check the address. If it should be right, ask your administrator.",
+    "Page not found",
+    "Check the address. If it is correct, ask your administrator.",
+    DefaultLink::StartPage,
 );
 const METHOD_NOT_ALLOWED: Row = (
     StatusCode::METHOD_NOT_ALLOWED,
     "method_not_allowed",
-    "That method is not supported here",
-    "Use another method.",
+    "This method is not supported",
+    "Use another HTTP method.",
+    DefaultLink::StartPage,
 );
 const EXPECTATION_FAILED: Row = (
     StatusCode::EXPECTATION_FAILED,
     "expectation_failed",
-    "That expectation cannot be met",
+    "The Expect header is not supported",
     "Send the request without the Expect header.",
+    DefaultLink::StartPage,
 );
 const TOO_LARGE: Row = (
     StatusCode::PAYLOAD_TOO_LARGE,
     "too_large",
-    "That is too much at once",
-    "Send less, or in several parts.",
+    "The request is too large",
+    "Send less data, or send it in several parts.",
+    DefaultLink::StartPage,
 );
 const HEADERS_TOO_LARGE: Row = (
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "headers_too_large",
-    "Your browser sent too much along",
-    "Remove this site's cookies and try again.",
+    "Your browser sent too much data",
+    "The cookies of this site are too large. Delete them in your browser, then open the page again.",
+    DefaultLink::None,
+);
+const TARGET_TOO_LONG: Row = (
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "headers_too_large",
+    "The address is too long",
+    "Check the address, or begin at the start page.",
+    DefaultLink::StartPage,
 );
 const TOO_MANY_FAILURES: Row = (
     StatusCode::TOO_MANY_REQUESTS,
     "too_many_failures",
-    "That went wrong too often",
-    "Wait a minute, and sign in again.",
+    "Too many failed sign-ins",
+    "Wait a minute, then try again.",
+    DefaultLink::SameAddress,
 );
 const SIGN_IN_FAILED: Row = (
     StatusCode::BAD_REQUEST,
     "sign_in_failed",
-    "Sign-in did not work",
-    "Try again. If it keeps happening, tell your administrator the request below.",
+    "Sign-in failed",
+    "Try again. If it keeps failing, give your administrator the request ID below.",
+    DefaultLink::StartPage,
 );
 const COOKIE_LOST: Row = (
     StatusCode::LOOP_DETECTED,
     "sign_in_loop",
-    "You signed in, but your browser forgot it",
-    "Your browser does not keep this site's cookies. Allow them for this address, and try again.",
+    "Your browser did not keep your sign-in",
+    "You signed in, but the browser did not send the cookie back. Allow cookies for this site, then try again.",
+    DefaultLink::SameAddress,
 );
 const SESSION_UNKNOWN: Row = (
     StatusCode::LOOP_DETECTED,
     "sign_in_loop",
-    "You signed in, but the session is not known here",
-    "Tell your administrator the request below: several servers may not share one store, or a clock is wrong.",
+    "Your session was not found",
+    "You signed in, but this server does not have your session. Give your administrator the request ID below: servers may not share one database, or a clock may be wrong.",
+    DefaultLink::SameAddress,
 );
 const ATTEMPT_LOST: Row = (
     StatusCode::BAD_REQUEST,
     "sign_in_expired",
-    "This sign-in is no longer open",
-    "It took too long, was finished already, or your browser did not keep its cookie. Start again.",
+    "This sign-in has expired",
+    "It took too long, was already completed, or your browser did not keep its cookie. Sign in again.",
+    DefaultLink::StartPage,
 );
 const PROVIDER_REFUSED: Row = (
     StatusCode::FORBIDDEN,
     "provider_refused",
-    "The sign-in was not completed",
-    "The provider ended it, or you did. Start again, perhaps with another account.",
+    "Sign-in was not completed",
+    "It was cancelled, or the sign-in provider refused it. Try again, or use another account.",
+    DefaultLink::StartPage,
 );
 const UNSOLICITED: Row = (
     StatusCode::BAD_REQUEST,
     "sign_in_not_requested",
-    "Sign-in cannot start at the provider",
-    "Start at the app instead. If it should work from here, ask your administrator and name the request below.",
+    "Sign-in must start at the app",
+    "Open the app and sign in there. If sign-in should also start at the provider, give your administrator the request ID below.",
+    DefaultLink::StartPage,
 );
 const PROVIDER_DOWN: Row = (
     StatusCode::BAD_GATEWAY,
     "provider_unavailable",
-    "The sign-in provider does not answer",
-    "Wait a moment and try again, or choose another provider.",
+    "The sign-in provider is not responding",
+    "Wait a moment, then try again.",
+    DefaultLink::SameAddress,
 );
 const PROVIDER_UNREADABLE: Row = (
     StatusCode::BAD_GATEWAY,
     "provider_answer_unreadable",
-    "The sign-in provider's answer cannot be read",
-    "Try again, or choose another provider. If it keeps happening, tell your administrator the request below.",
+    "The sign-in provider sent an invalid response",
+    "Try again. If it keeps failing, give your administrator the request ID below.",
+    DefaultLink::SameAddress,
 );
 const UPSTREAM_DOWN: Row = (
     StatusCode::BAD_GATEWAY,
     "upstream_unavailable",
-    "The app does not answer",
-    "Wait a moment and try again. If it keeps happening, tell your administrator the request below.",
+    "The app is not responding",
+    "Wait a moment, then try again. If it keeps failing, give your administrator the request ID below.",
+    DefaultLink::SameAddress,
 );
 const UNAVAILABLE: Row = (
     StatusCode::SERVICE_UNAVAILABLE,
     "unavailable",
-    "Sign-in is not possible right now",
-    "Wait a moment and try again.",
+    "Sign-in is not available right now",
+    "Wait a moment, then try again.",
+    DefaultLink::SameAddress,
 );
 const SIGN_OUT_UNAVAILABLE: Row = (
     StatusCode::SERVICE_UNAVAILABLE,
     "sign_out_unavailable",
-    "Sign-out is not possible right now",
-    "You are still signed in. Wait a moment and try again, or close the browser.",
+    "Sign-out is not available right now",
+    "You are still signed in. Wait a moment, then try again.",
+    DefaultLink::SameAddress,
 );
 const INTERNAL: Row = (
     StatusCode::INTERNAL_SERVER_ERROR,
     "internal",
-    "Something went wrong here",
-    "Try again. If it keeps happening, tell your administrator the request below.",
+    "Something went wrong",
+    "Try again. If it keeps failing, give your administrator the request ID below.",
+    DefaultLink::SameAddress,
 );
 
 macro_rules! failures {
@@ -202,6 +244,8 @@ failures! {
     bad_path = BAD_PATH;
     /// Nobody is signed in, and the request cannot be sent to sign in and back.
     sign_in_required = SIGN_IN_REQUIRED;
+    /// No provider is configured.
+    no_provider = NO_PROVIDER;
     /// The account may not sign in.
     forbidden = FORBIDDEN;
     /// Policies do not let the principal have it.
@@ -220,6 +264,8 @@ failures! {
     too_large = TOO_LARGE;
     /// The headers are larger than is taken.
     headers_too_large = HEADERS_TOO_LARGE;
+    /// The path and query are longer than is taken.
+    target_too_long = TARGET_TOO_LONG;
     /// Too many sign-ins from the same address have failed.
     too_many_failures = TOO_MANY_FAILURES;
     /// A check of the sign-in failed.
@@ -249,11 +295,19 @@ failures! {
 }
 
 impl Failure {
-    fn from_row((status, code, title, advice): &Row) -> Self {
-        Self { status: *status, code, title, advice: Cow::Borrowed(advice), action: None, challenge: None }
+    fn from_row((status, code, title, advice, link): &Row) -> Self {
+        Self {
+            status: *status,
+            code,
+            title,
+            advice: Cow::Borrowed(advice),
+            action: None,
+            default_link: *link,
+            challenge: None,
+        }
     }
 
-    /// The same with a way on.
+    /// Sets the link of the page.
     pub fn with_action(mut self, label: &'static str, href: impl Into<String>) -> Self {
         self.action = Some(Action { label, href: href.into() });
         self
@@ -276,7 +330,8 @@ impl Failure {
         let mut answer = match visitor.reader {
             Reader::Grpc => return finish(grpc::refusal(self), visitor),
             Reader::Person => {
-                page(self.status, &FailurePage { failure: self, request_id: &visitor.request_id })
+                let action = self.action.clone().or_else(|| self.default_link.action(visitor));
+                page(self.status, &FailurePage { failure: self, action, request_id: &visitor.request_id })
                     .unwrap_or_else(|_| self.json(visitor))
             }
             Reader::Program => self.json(visitor),

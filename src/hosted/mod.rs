@@ -6,6 +6,7 @@ mod failure;
 mod grpc;
 mod marks;
 mod pages;
+mod site;
 mod texts;
 
 pub use device::Device;
@@ -14,6 +15,7 @@ pub use marks::mark;
 pub use pages::{
     App, Choice, Finder, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
 };
+pub use site::Site;
 
 use crate::provider::Onward;
 use bytes::Bytes;
@@ -40,6 +42,10 @@ pub struct Visitor {
     pub reader: Reader,
     /// Whether the host's certificate is one that browsers trust, so that it may insist on TLS.
     pub strict_transport: bool,
+    /// The pages of the host.
+    pub site: Site,
+    /// Whether the request is a GET or HEAD, which a link can repeat.
+    pub is_get: bool,
 }
 
 /// What reads an answer of ours, and so the form that it takes.

@@ -1,7 +1,7 @@
 //! The pages, each a template and what it shows.
 
 use super::texts::{ENGLISH, Texts};
-use super::{Answer, Device, Failure, STYLE_PATH, body};
+use super::{Action, Answer, Device, Failure, STYLE_PATH, body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
 use url::Url;
@@ -66,8 +66,8 @@ pub struct SignOutPage {
 #[derive(Template)]
 #[template(path = "signed_out.html")]
 pub struct SignedOutPage {
-    /// Where signing in again leads; nowhere if that is unknown.
-    pub again: Option<String>,
+    /// The address at which to sign in again.
+    pub again: String,
 }
 
 /// Sends the person on after a form. A form may lead to our own pages only (CSP `form-action`), and
@@ -144,6 +144,8 @@ pub struct SessionsPage {
     pub name: String,
     /// Where the forms are sent.
     pub action: String,
+    /// The address of the list of apps.
+    pub home: String,
     /// The sessions.
     pub rows: Vec<SessionRow>,
 }
@@ -176,6 +178,7 @@ pub struct HomePage {
 #[template(path = "failure.html")]
 pub(super) struct FailurePage<'a> {
     pub failure: &'a Failure,
+    pub action: Option<Action>,
     pub request_id: &'a str,
 }
 

@@ -196,8 +196,9 @@ async fn lost(pool: &Pool, info: &RequestInfo, provider: &str, id: &str, error: 
         .map(|login| login.again(&catalogue));
     // Without its cookie the state still names the app.
     let app = || {
-        let mut routes = catalogue.routes().filter(|route| Attempts::is_for(id, &route.host));
-        routes.next().map(|route| format!("{}/", route.origin))
+        let routes = catalogue.routes().filter(|route| Attempts::is_for(id, &route.host));
+        let shortest = routes.min_by_key(|route| route.path.len());
+        shortest.map(|route| format!("{}{}", route.origin, route.start_page()))
     };
     let way_back = expired.or_else(app).unwrap_or_else(|| catalogue.config.public_url.join("/"));
     if signed_in(pool, info).await?.is_none() {
@@ -223,10 +224,12 @@ fn account_advice(catalogue: &Catalogue, provider: &str, error: &LoginError) -> 
     let known = catalogue.config.providers.iter().find(|known| known.name == provider);
     let at = known.map_or(provider, |known| &known.display_name);
     let account = match error {
-        LoginError::NotAllowed(who) => format!("You came from {at} as {who}."),
-        _ => format!("Your account of {at} is disabled here."),
+        LoginError::NotAllowed(who) => format!("You signed in at {at} as {who}."),
+        _ => format!("Your account at {at} is disabled here."),
     };
-    format!("{account} Use another account, or ask your administrator for access and name the request below.")
+    format!(
+        "{account} Use another account, or ask your administrator for access and give them the request ID below."
+    )
 }
 
 /// Records in the audit log that a sign-in ended the earlier session of its browser.

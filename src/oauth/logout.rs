@@ -35,8 +35,12 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     // Where to come back to is one of our own hosts, or nowhere: this is no way to send people
     // elsewhere. A provider gives it back as the state.
     let to = info.parameters().and_then(|mut form| form.remove("app").or(form.remove("state")));
-    let host = to.as_deref().and_then(Host::parse).filter(|host| catalogue.routes_of(host).next().is_some());
-    let again = host.map(|host| format!("{}/", catalogue.config.public_url.origin_of(&host)));
+    let host = to.as_deref().and_then(Host::parse);
+    let shortest = host.as_ref().and_then(|host| {
+        let routes = catalogue.routes_of(host).min_by_key(|route| route.path.len());
+        routes.map(|route| format!("{}{}", catalogue.config.public_url.origin_of(host), route.start_page()))
+    });
+    let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
     let mut answer = match &catalogue.config.signed_out_url {
         // By a page of ours: a form of ours began this, and may not lead elsewhere by redirects (CSP `form-action`).
         Some(url) => onward(&Onward::Redirect(url.clone()), &Method::POST)?,

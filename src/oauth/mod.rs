@@ -167,7 +167,7 @@ async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
     let Some(principal) = signed_in(pool, info).await? else {
         if catalogue.config.providers.is_empty() {
-            return Err(Failure::sign_in_required().with_advice("No sign-in provider is configured."));
+            return Err(Failure::no_provider());
         }
         return authorize::sign_in_page(&catalogue, info);
     };
@@ -185,9 +185,13 @@ fn apps(catalogue: &Catalogue) -> Vec<App> {
         .routes()
         // A wildcard is no address.
         .filter(|route| !route.pattern.wildcard)
-        .map(|route| App { name: route.host.to_string(), href: format!("{}/", route.origin) })
+        .map(|route| App {
+            name: route.host.to_string(),
+            href: format!("{}{}", route.origin, route.start_page()),
+        })
         .collect();
-    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    // One link for each host: the shortest path.
+    apps.sort_by(|a, b| (&a.name, a.href.len()).cmp(&(&b.name, b.href.len())));
     apps.dedup_by(|a, b| a.name == b.name);
     apps
 }

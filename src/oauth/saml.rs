@@ -63,8 +63,10 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
         }
         Err(error) => {
             let failure = callback::refused(info, provider, error, failures);
-            let again = again.unwrap_or_else(|| catalogue.config.public_url.join("/"));
-            return Err(failure.with_action("Try again", again));
+            return Err(match again {
+                Some(again) => failure.with_action("Try again", again),
+                None => failure,
+            });
         }
     };
     let mut answer = see_other(&resume_at(&catalogue, provider, &judged.id))?;
@@ -159,6 +161,6 @@ async fn logout(
     ended_by_provider(pool, info, provider, &ended);
     match answer {
         Some(answer) => onward(&answer, method),
-        None => hosted::SignedOutPage { again: None }.answer(),
+        None => hosted::SignedOutPage { again: catalogue.config.public_url.join("/") }.answer(),
     }
 }

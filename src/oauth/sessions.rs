@@ -17,7 +17,7 @@ pub(super) async fn post(State(pool): Shared, info: RequestInfo, text: String) -
 
 async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     let catalogue = pool.current.load();
-    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody(pool)) };
+    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody()) };
     let (now, idle) = (pool.clock.now(), catalogue.config.session.idle);
     let mut sessions = sessions_of(pool, &principal.user().id).await.map_err(|e| unavailable(info, &e))?;
     sessions.retain(|session| session.stands(session.last_seen_at, idle, now));
@@ -32,6 +32,7 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     };
     SessionsPage {
         name: principal.user().display_name().to_owned(),
+        home: catalogue.config.public_url.join("/"),
         action: catalogue.config.public_url.join("/sessions"),
         rows: sessions.iter().map(row).collect(),
     }
@@ -41,7 +42,7 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 /// What a form of this page asks for: one session by its id, or all.
 async fn end(pool: &Pool, info: &RequestInfo, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
-    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody(pool)) };
+    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody()) };
     let asked = form(text).ok_or_else(Failure::bad_request)?;
     let all = asked.contains_key("all");
     let own = principal.session().id.as_str();
@@ -57,10 +58,8 @@ async fn end(pool: &Pool, info: &RequestInfo, text: &str) -> Handled {
     }
 }
 
-fn nobody(pool: &Pool) -> Failure {
-    Failure::sign_in_required()
-        .with_advice("Sign in to see your sessions.")
-        .with_action("Sign in", pool.current.load().config.public_url.join("/"))
+fn nobody() -> Failure {
+    Failure::sign_in_required().with_advice("Sign in to see your sessions.")
 }
 
 async fn sessions_of(pool: &Pool, user_id: &str) -> Result<Vec<Session>, StoreError> {

@@ -186,7 +186,7 @@ async fn every_page_fits_every_screen_by_day_and_by_night() {
         browser.goto(&narthex.origin("app")).await.unwrap();
         let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
         address.send_keys("ann@elsewhere.example\n").await.unwrap();
-        sees(&browser, "No sign-in is known").await;
+        sees(&browser, "No sign-in provider is known").await;
         keep("no-provider").await;
         let address = browser.find(Locator::Css("#login_hint")).await.unwrap();
         address.clear().await.unwrap();

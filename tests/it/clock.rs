@@ -13,12 +13,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The wall clock of a process, which others of this machine do not share.
-struct WallClock {
+pub struct WallClock {
     folder: tempfile::TempDir,
 }
 
 impl WallClock {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let clock = Self { folder: tempfile::tempdir().unwrap() };
         clock.set("+0");
         clock
@@ -36,14 +36,14 @@ impl WallClock {
     }
 
     /// Steps it to `offset` from the right time, and waits until `narthex` has noticed.
-    fn jump(&self, narthex: &Narthex, offset: &str) {
+    pub fn jump(&self, narthex: &Narthex, offset: &str) {
         let before = narthex.audit("clock_jumped").len();
         self.set(offset);
         wait_until("the jump to be noticed", || narthex.audit("clock_jumped").len() > before);
     }
 
     /// Has what `builder` starts go by this clock.
-    fn rule(&self, builder: NarthexBuilder) -> NarthexBuilder {
+    pub fn rule(&self, builder: NarthexBuilder) -> NarthexBuilder {
         builder
             .environment("LD_PRELOAD", library().display().to_string())
             .environment("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string())

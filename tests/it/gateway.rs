@@ -207,7 +207,7 @@ async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
     is(&answer, 502);
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let page = answer.text().await.unwrap();
-    assert!(page.contains("The app does not answer") && page.contains(&id), "{page}");
+    assert!(page.contains("The app is not responding") && page.contains(&id), "{page}");
     assert!(!page.contains(&dead.to_string()), "the page tells nothing of the inside");
     assert!(alone.log().contains(&id));
 }

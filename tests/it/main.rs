@@ -11,6 +11,7 @@ mod browser;
 mod check;
 mod clock;
 mod crash;
+mod dead_ends;
 mod desync;
 mod direct;
 mod explain;

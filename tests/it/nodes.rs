@@ -165,7 +165,7 @@ async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost
     let page = stranger.land(&app, "late").await;
     is(&page, 503);
     let text = page.text().await.unwrap();
-    assert!(text.contains("Sign-in is not possible right now"), "{text}");
+    assert!(text.contains("Sign-in is not available right now"), "{text}");
     assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
     assert!(node.admin("/readyz").starts_with("HTTP/1.1 503"));
     let rest = Duration::from_secs(30).saturating_sub(begun.elapsed());

@@ -315,7 +315,7 @@ async fn a_sign_out_that_the_store_cannot_note_says_so_and_works_later() {
         assert!(answer.headers().get("set-cookie").is_none(), "the cookie stays, to try again with");
         let page = answer.text().await.unwrap();
         assert!(
-            page.contains("Sign-out is not possible right now") && page.contains("You are still signed in"),
+            page.contains("Sign-out is not available right now") && page.contains("You are still signed in"),
             "{page}"
         );
         assert!(page.contains(&format!("href=\"{origin}{path}\"")), "{page}");

@@ -116,7 +116,10 @@ async fn an_address_finds_its_provider_and_the_last_one_used_comes_first() {
         let answer = typed(unknown).await;
         is(&answer, 200);
         let html = answer.text().await.unwrap();
-        assert!(html.contains("No sign-in is known for this address") && !html.contains("<script"), "{html}");
+        assert!(
+            html.contains("No sign-in provider is known for this address") && !html.contains("<script"),
+            "{html}"
+        );
         assert!(html.contains("value=\"zoe@") || !unknown.starts_with("zoe"), "what was typed stays: {html}");
     }
     // A form may not lead elsewhere by itself: a page of ours does.
@@ -293,7 +296,7 @@ async fn a_provider_that_is_down_is_a_message_and_not_a_hang() {
     let down = visitor.follow(&app).await;
     is(&down, 502);
     let page = down.text().await.unwrap();
-    assert!(page.contains("The sign-in provider does not answer") && page.contains("Try again"), "{page}");
+    assert!(page.contains("The sign-in provider is not responding") && page.contains("Try again"), "{page}");
 
     // It comes back, and nobody has to restart anything.
     let _provider = OpenIdProvider::start_on("corp", port, &callback);
@@ -358,7 +361,8 @@ async fn a_redirect_loop_is_noticed_and_ends_on_a_page_that_says_why() {
     let (narthex, _provider) = deployment(&upstream).await;
     let app = format!("{}/", narthex.origin("app"));
     let url: url::Url = app.parse().unwrap();
-    for (kept, words) in [("", "your browser forgot it"), ("somebody.elses", "the session is not known here")]
+    for (kept, words) in
+        [("", "Your browser did not keep your sign-in"), ("somebody.elses", "Your session was not found")]
     {
         let visitor = Visitor::new(&narthex);
         is(&visitor.land(&app, "alice").await, 200);

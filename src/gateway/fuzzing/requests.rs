@@ -78,7 +78,7 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     }
     let wall = Timestamp::from_seconds(1_800_000_000);
     let now = Moment { wall, monotonic: MonotonicTime::from_millis(0) };
-    let read = Incoming::read(&session, Face::Plain, &TABLE.catalogue, "0".repeat(32), now);
+    let read = Incoming::read(&session, Face::Plain, &TABLE, "0".repeat(32), now);
     let Ok(incoming) = read else { return false };
     let Some(target) = incoming::target(&session) else { return false };
     let skipped = data.chunks_exact(2).take_while(|line| *line == b"\r\n").count() * 2;

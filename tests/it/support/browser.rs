@@ -60,10 +60,15 @@ pub async fn open(look: Look) -> Client {
         .connect(&webdriver())
         .await
         .unwrap();
+    set_look(&browser, look).await;
+    browser
+}
+
+/// Changes the size and the colours of the page that `browser` shows.
+pub async fn set_look(browser: &Client, look: Look) {
     let size = json!({ "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": look.width < 600 });
     browser.issue_cmd(Cdp("Emulation.setDeviceMetricsOverride", size)).await.unwrap();
     let scheme = if look.dark { "dark" } else { "light" };
     let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
     browser.issue_cmd(Cdp("Emulation.setEmulatedMedia", media)).await.unwrap();
-    browser
 }

@@ -1,0 +1,109 @@
+//! The link of a failure page whose handler names none: one rule, from the kind of failure and the request's host.
+
+use super::{Action, Visitor};
+use std::borrow::Cow;
+
+/// The pages of the request's host to which a failure page can link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Site {
+    /// The host serves no page, or the request does not name it.
+    #[default]
+    Unknown,
+    /// The host of an app, with the path of its start page.
+    App(Cow<'static, str>),
+    /// The host of the sign-in pages, with the path of their start page.
+    SignInPages(Cow<'static, str>),
+}
+
+/// The kind of link that a failure page offers by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DefaultLink {
+    /// The host's start page.
+    StartPage,
+    /// The same address again, where the request was a GET; else the start page.
+    SameAddress,
+    /// Sign-in, and from there the start page.
+    SignIn,
+    /// The page that signs out, which offers to sign in again.
+    OtherAccount,
+    /// No link: each page of the host would fail in the same way.
+    None,
+}
+
+impl Site {
+    /// Returns the path of the start page; `/` where it is unknown.
+    pub fn start_page(&self) -> &str {
+        match self {
+            Self::Unknown => "/",
+            Self::App(start) | Self::SignInPages(start) => start,
+        }
+    }
+}
+
+impl DefaultLink {
+    /// Returns the link for `visitor`, or nothing where it would lead to the same failure.
+    pub fn action(self, visitor: &Visitor) -> Option<Action> {
+        let site = &visitor.site;
+        let start = site.start_page();
+        let (label, href) = match (self, site) {
+            // RFC 3986, section 4.4: an empty reference is the address of the page itself. So the page repeats no
+            // text of the request.
+            (Self::SameAddress, _) if visitor.is_get => ("Try again", String::new()),
+            (Self::None, _) | (_, Site::Unknown) => return None,
+            (Self::SignIn, Site::App(_)) => ("Sign in", format!("/.narthex/sign-in?return_to={start}")),
+            (Self::SignIn, Site::SignInPages(_)) => ("Sign in", start.to_owned()),
+            (Self::OtherAccount, Site::App(_)) => ("Use another account", "/.narthex/sign-out".to_owned()),
+            (Self::OtherAccount, Site::SignInPages(_)) => ("Use another account", format!("{start}logout")),
+            (Self::StartPage | Self::SameAddress, _) => ("Go to the start page", start.to_owned()),
+        };
+        Some(Action { label, href })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Failure, Reader};
+    use super::*;
+
+    fn page(failure: &Failure, site: Site, is_get: bool, reader: Reader) -> String {
+        let visitor = Visitor { request_id: "0".repeat(32), reader, strict_transport: false, site, is_get };
+        String::from_utf8(failure.answer(&visitor).body().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_page_links_to_what_its_host_serves() {
+        let (app, pool) = (Site::App("/wiki/".into()), Site::SignInPages("/auth/".into()));
+        for (failure, site, is_get, href) in [
+            (Failure::not_found(), app.clone(), true, Some("/wiki/")),
+            (Failure::not_found(), pool.clone(), true, Some("/auth/")),
+            (Failure::not_found(), Site::Unknown, true, None),
+            (Failure::bad_request(), Site::Unknown, true, None),
+            (Failure::headers_too_large(), app.clone(), true, None),
+            (Failure::target_too_long(), app.clone(), true, Some("/wiki/")),
+            (Failure::upstream_down(), app.clone(), true, Some("")),
+            (Failure::upstream_down(), app.clone(), false, Some("/wiki/")),
+            (Failure::internal(), Site::Unknown, false, None),
+            (Failure::sign_in_required(), app.clone(), true, Some("/.narthex/sign-in?return_to=/wiki/")),
+            (Failure::sign_in_required(), pool.clone(), true, Some("/auth/")),
+            (Failure::access_denied(), app.clone(), false, Some("/.narthex/sign-out")),
+            (Failure::forbidden(), pool, true, Some("/auth/logout")),
+            (Failure::bad_request().with_action("On", "/on"), app.clone(), true, Some("/on")),
+        ] {
+            let page = page(&failure, site, is_get, Reader::Person);
+            let link = page.split("class=\"button primary\" href=\"").nth(1);
+            assert_eq!(link.map(|link| link.split('"').next().unwrap()), href, "{page}");
+        }
+    }
+
+    #[test]
+    fn a_program_gets_no_link() {
+        let answer = page(&Failure::not_found(), Site::App("/".into()), true, Reader::Program);
+        let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&answer)
+            .unwrap()
+            .into_iter()
+            .map(|m| m.0)
+            .collect();
+        names.sort();
+        assert_eq!(names, ["error", "message", "request_id"]);
+    }
+}
