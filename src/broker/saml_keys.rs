@@ -150,33 +150,16 @@ impl SamlKeys {
             }
             let is_new = before.get(&key.kid) != Some(&phase);
             phases.insert(key.kid.clone(), phase);
-            if !is_new {
-                continue;
+            if is_new {
+                report_phase(&key, phase, is_start);
             }
-            let (kid, name) = (&key.kid, phase.name());
-            let (signs_from, removed_at) = (utc(key.schedule.signs_from), utc(key.schedule.removed_at));
-            let expires_at = utc(expires_at);
-            if is_start {
-                tracing::info!(
-                    kid,
-                    phase = name,
-                    signs_from,
-                    removed_at,
-                    expires_at,
-                    "SAML key `{kid}` is read"
-                );
-                continue;
-            }
-            tracing::info!(
-                target: "audit",
-                event = "saml_key_phase",
-                kid,
-                phase = name,
-                signs_from,
-                removed_at,
-                expires_at,
-                "SAML key `{kid}` is now in the phase `{name}`"
-            );
+        }
+        // Another node may have deleted a key before this one saw its end.
+        for (kid, _) in
+            before.iter().filter(|(kid, phase)| **phase != KeyPhase::Removed && !phases.contains_key(*kid))
+        {
+            let phase = KeyPhase::Removed.name();
+            tracing::info!(target: "audit", event = "saml_key_phase", kid, phase, "SAML key `{kid}` is removed");
         }
         *before = phases;
     }
@@ -188,6 +171,28 @@ impl SamlKeys {
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }
+    }
+}
+
+/// Logs the phase of a key: a change of phase for the audit, the phase at the start for information.
+fn report_phase(key: &ScheduledKey, phase: KeyPhase, is_start: bool) {
+    let (kid, phase) = (&key.kid, phase.name());
+    let (signs_from, removed_at) = (utc(key.schedule.signs_from), utc(key.schedule.removed_at));
+    let expires_at = utc(key.key.expires_at());
+    match is_start {
+        true => {
+            tracing::info!(kid, phase, signs_from, removed_at, expires_at, "SAML key `{kid}` is `{phase}`")
+        }
+        false => tracing::info!(
+            target: "audit",
+            event = "saml_key_phase",
+            kid,
+            phase,
+            signs_from,
+            removed_at,
+            expires_at,
+            "SAML key `{kid}` is now `{phase}`"
+        ),
     }
 }
 
