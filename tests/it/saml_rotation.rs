@@ -89,7 +89,8 @@ fn verifies(url: &str, certificate: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let query = url.split_once('?').unwrap().1;
     let (signed, signature) = query.split_once("&Signature=").expect("a signed request");
-    let signature = url::form_urlencoded::parse(format!("s={signature}").as_bytes()).next().unwrap().1;
+    let pair = format!("s={signature}");
+    let signature = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap().1;
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("signed"), signed).unwrap();
     std::fs::write(at("signature"), STANDARD.decode(signature.as_bytes()).unwrap()).unwrap();
@@ -203,8 +204,8 @@ async fn an_operators_own_key_takes_over_at_its_time_and_a_wrong_pair_is_refused
     let short = SamlKey::make(folder, "short", &["rsa:1024"]);
     for (key, certificate, words) in [
         ("mine.key", "other.pem", "`mine.key` is not the key of the certificate `other.pem`"),
-        ("curve.key", "curve.pem", "`curve.key`: it holds no RSA private key"),
-        ("short.key", "short.pem", "`short.key`: the RSA key has fewer than 2048 bits"),
+        ("curve.key", "curve.pem", "`curve.key`: it holds no RSA private key of 2048 bits or more"),
+        ("short.key", "short.pem", "`short.key`: it holds no RSA private key of 2048 bits or more"),
         ("mine.key", "mine.key", "`mine.key`: it holds no certificate in PEM"),
         ("none.key", "mine.pem", "`none.key`: "),
     ] {

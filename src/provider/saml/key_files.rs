@@ -10,9 +10,6 @@ use std::path::Path;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
-/// The fewest bits of a modulus, as providers require them.
-const MIN_BITS: usize = 2048;
-
 /// A key and its certificate.
 pub struct KeyFiles {
     /// PKCS #8, DER.
@@ -36,20 +33,13 @@ impl KeyFiles {
             |file: &Path, why: &dyn std::fmt::Display| KeyError::new(format!("`{}`: {why}", file.display()));
         let bytes = |file: &Path| read_file(file, MAX_SMALL_FILE).map_err(|error| of(file, &error));
         let pem = Zeroizing::new(bytes(key)?);
-        let no_key =
-            "it holds no RSA private key in PEM; help: write it as PKCS #8: openssl pkcs8 -topk8 -nodes";
+        let no_key = "it holds no RSA private key of 2048 bits or more in PEM; help: make one with openssl genrsa 2048";
         let pair = match PrivateKeyDer::from_pem_slice(&pem) {
             Ok(PrivateKeyDer::Pkcs8(der)) => KeyPair::from_pkcs8(der.secret_pkcs8_der()).ok(),
             Ok(PrivateKeyDer::Pkcs1(der)) => KeyPair::from_der(der.secret_pkcs1_der()).ok(),
             _ => None,
         };
         let pair = pair.ok_or_else(|| of(key, &no_key))?;
-        if pair.public_modulus_len() * 8 < MIN_BITS {
-            return Err(of(
-                key,
-                &"the RSA key has fewer than 2048 bits; help: make one of 2048 bits or more",
-            ));
-        }
         let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| of(key, &no_key))?;
         let private_key = Zeroizing::new(der.as_ref().to_vec());
         let no_certificate =
