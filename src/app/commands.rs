@@ -2,13 +2,13 @@
 
 use super::explain::{self, Arguments, Expectation, Named};
 use super::output::complain;
-use super::{cases, check, load, run, users};
+use super::{cases, check, load, run, saml, users};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Where the configuration is looked for.
-const DEFAULT_FILE: &str = "narthex.toml";
+pub(super) const DEFAULT_FILE: &str = "narthex.toml";
 
 #[derive(Parser)]
 #[command(
@@ -83,6 +83,9 @@ enum Command {
     /// What an administrator does with users
     #[command(subcommand)]
     Users(Users),
+    /// Rotates the key and the certificate by which SAML providers know Narthex
+    #[command(subcommand)]
+    Saml(saml::Command),
 }
 
 /// Whose request it is.
@@ -186,6 +189,7 @@ pub fn main() -> ExitCode {
             Command::Users(Users::Unlink { who, provider, config }) => {
                 users::unlink(&config, &who, &provider).await
             }
+            Command::Saml(command) => saml::run(command).await,
             Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,
         }
     });

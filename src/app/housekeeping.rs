@@ -18,6 +18,8 @@ const END_STREAMS: Duration = Duration::from_secs(1);
 const TELL_NODES: Duration = Duration::from_secs(5);
 const PURGE: Duration = Duration::from_secs(600);
 const TURN_KEYS: Duration = Duration::from_secs(600);
+const REFRESH_SAML_KEYS: Duration = Duration::from_secs(5);
+const WARN_OF_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 const RENEW_PROVIDERS: Duration = Duration::from_secs(300);
 const LOOK_UP_UPSTREAMS: Duration = Duration::from_secs(15);
 const CHECK_UPSTREAMS: Duration = Duration::from_secs(5);
@@ -73,6 +75,14 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     });
     every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
         turn_keys(&app).await;
+    });
+    every(&mut tasks, REFRESH_SAML_KEYS, &app, &shutdown, |app| async move {
+        if let Err(error) = app.pool.broker.refresh_saml_keys(app.jumps.is_steady()).await {
+            tracing::warn!(%error, "the SAML keys cannot be read; the known ones stay");
+        }
+    });
+    every(&mut tasks, WARN_OF_EXPIRY, &app, &shutdown, |app| async move {
+        app.pool.broker.warn_of_saml_expiry();
     });
     every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });
     every(

@@ -19,6 +19,7 @@ mod notify;
 mod output;
 mod reload;
 mod run;
+mod saml;
 mod telemetry;
 mod users;
 

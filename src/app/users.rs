@@ -156,9 +156,10 @@ fn told(user: &User) {
     say!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
-async fn open(config: &Config) -> Result<Store, Fatal> {
+/// Opens the store of a deployment, for a command that changes it.
+pub(super) async fn open(config: &Config) -> Result<Store, Fatal> {
     let master =
         master_key::open(&config.store, &SystemEntropy).map_err(|e| Fatal::new("the master key", e))?;
     let store = Store::open(&config.store.url, Arc::new(KeyRing::new(&master))).await;
-    store.map_err(|error| Fatal::new("narthex users", error))
+    store.map_err(|error| Fatal::new("the store", error))
 }

@@ -7,6 +7,8 @@ mod logout;
 mod mapping;
 mod renewal;
 mod saml;
+mod saml_keys;
+mod saml_rotation;
 mod sources;
 
 use attempt::Deliveries;
@@ -14,23 +16,24 @@ use attempt::Deliveries;
 pub use attempt::{Attempts, COOKIE_LIFETIME as ATTEMPT_COOKIE_LIFETIME, LIFETIME as ATTEMPT_LIFETIME};
 pub use logout::{Ended, after_logout, end_session};
 pub use mapping::{account, allowed};
-pub use saml::{Judged, LogoutHeard, Posted, SamlKeyError, entity_id, logout_of};
+pub use saml::{Judged, LogoutHeard, Posted, entity_id, logout_of};
+pub use saml_keys::{SamlKeyError, expiry_warning, utc};
+pub use saml_rotation::{RotationError, RotationTimes, reschedule, rotate};
 
 use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, Token};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
 use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
-use crate::provider::saml::OwnKey;
 use crate::provider::{
     self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Wish,
 };
 use crate::store::{Once, Store, StoreError, Tx};
 use arc_swap::ArcSwap;
+use saml_keys::SamlKeys;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::OnceCell;
 
 /// How long all of a login's calls to its provider may take.
 const FINISH: Duration = Duration::from_secs(25);
@@ -208,7 +211,7 @@ pub struct Broker {
     outbound: Outbound,
     attempts: Attempts,
     deliveries: Deliveries,
-    saml_key: OnceCell<Arc<OwnKey>>,
+    saml_keys: SamlKeys,
     providers: ArcSwap<HashMap<String, Arc<Entry>>>,
 }
 
@@ -222,7 +225,8 @@ impl Broker {
         outbound: Outbound,
     ) -> Self {
         let attempts = Attempts::new(ring, clock.clone(), entropy.clone());
-        let (deliveries, saml_key) = (Deliveries::default(), OnceCell::new());
+        let saml_keys = SamlKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let deliveries = Deliveries::default();
         Self {
             store,
             clock,
@@ -230,7 +234,7 @@ impl Broker {
             outbound,
             attempts,
             deliveries,
-            saml_key,
+            saml_keys,
             providers: ArcSwap::default(),
         }
     }
@@ -270,6 +274,19 @@ impl Broker {
         for entry in self.providers.load_full().values() {
             entry.refresh().await;
         }
+    }
+
+    /// Reads our SAML keys from the store again, and deletes those at their end where `deletes`.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or a key cannot be read; the keys stay as they are.
+    pub async fn refresh_saml_keys(&self, deletes: bool) -> Result<(), SamlKeyError> {
+        self.saml_keys.refresh(deletes).await
+    }
+
+    /// Warns of our SAML certificate where it expires soon.
+    pub fn warn_of_saml_expiry(&self) {
+        self.saml_keys.warn_of_expiry();
     }
 
     /// Reads the files again that providers' settings name, such as SAML metadata.

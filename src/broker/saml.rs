@@ -1,40 +1,18 @@
-//! SAML at the broker: the key by which providers know us, and logins that come in two steps, since a
-//! provider's form brings none of our cookies but the attempt's.
+//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our cookies but the
+//! attempt's.
 
+use super::saml_keys::SamlKeyError;
 use super::{ATTEMPT_LIFETIME, Attempts, Broker, LoginError, Returned, place};
 use crate::base::{Secret, Timestamp, b64, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{self, Kind};
 use crate::model::{ProviderTokens, Session};
-use crate::provider::saml::{Arrived, KeyError, Own, OwnKey, Told};
+use crate::provider::saml::{Arrived, Own, Told};
 use crate::provider::{Callback, ExternalIdentity, Onward, Pending, ProviderError};
-use crate::store::{Once, StoreError, StoredKey};
+use crate::store::{Once, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// What the key is kept as. There is one, which does not turn: providers keep its certificate.
-const PURPOSE: &str = "saml";
-
-/// Why there is no key for SAML.
-#[derive(Debug)]
-pub enum SamlKeyError {
-    /// The store did not do its part.
-    Store(StoreError),
-    /// It could not be made or read.
-    Key(KeyError),
-}
-
-impl std::fmt::Display for SamlKeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SamlKeyError {}
 
 /// A browser that a provider's form sent here.
 #[derive(Debug)]
@@ -123,30 +101,7 @@ impl Broker {
     ) -> Result<Option<Own>, SamlKeyError> {
         let Kind::Saml(settings) = &config.kind else { return Ok(None) };
         let entity_id = settings.entity_id.clone().unwrap_or_else(|| entity_id(&catalogue.pool.id));
-        Ok(Some(Own { entity_id, key: self.saml_key().await? }))
-    }
-
-    async fn saml_key(&self) -> Result<Arc<OwnKey>, SamlKeyError> {
-        let made = self.saml_key.get_or_try_init(|| async {
-            let mut keys = self.store.signing_keys(PURPOSE).await.map_err(SamlKeyError::Store)?;
-            if keys.is_empty() {
-                let key = StoredKey {
-                    purpose: PURPOSE.to_owned(),
-                    generation: 1,
-                    kid: crate::base::uuid(&*self.entropy),
-                    algorithm: "RS256".to_owned(),
-                    private_key: OwnKey::generate().map_err(SamlKeyError::Key)?,
-                    created_at: self.clock.now(),
-                };
-                // Another node may have been faster: then its key is the one.
-                self.store.add_signing_key(&key, &*self.entropy).await.map_err(SamlKeyError::Store)?;
-                keys = self.store.signing_keys(PURPOSE).await.map_err(SamlKeyError::Store)?;
-            }
-            let corrupt = || SamlKeyError::Store(StoreError::Corrupt("the key for SAML is gone".into()));
-            let key = keys.first().ok_or_else(corrupt)?;
-            OwnKey::read(&key.private_key, key.created_at).map(Arc::new).map_err(SamlKeyError::Key)
-        });
-        made.await.cloned()
+        Ok(Some(Own { entity_id, keys: self.saml_keys.get().await? }))
     }
 
     /// Judges what a form brought, and keeps it for the browser's next step.

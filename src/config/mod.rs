@@ -51,7 +51,7 @@ pub use preset::{
 };
 pub use provider::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 pub use public_url::{Host, PublicUrl};
-pub use reader::Environment;
+pub use reader::{Environment, parse_duration};
 pub use reserved_name::{Meaning, NameFilter, RESERVED, meaning_of};
 pub use role::{Role, TextFile};
 pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route, SameSite};

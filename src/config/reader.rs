@@ -322,28 +322,7 @@ impl<'a> Item<'a> {
 
     /// A length of time such as `"90s"`, `"15m"`, `"8h"` or `"7d"`.
     pub fn duration(&self) -> Option<Duration> {
-        self.parse(|text| {
-            let wrong = || {
-                (
-                    format!("\"{text}\" is not a length of time"),
-                    "write a number and a unit: \"90s\", \"15m\", \"8h\" or \"7d\"".to_owned(),
-                )
-            };
-            let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-            let (number, unit) = text.split_at(at);
-            let seconds = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                "d" => 86400,
-                _ => return Err(wrong()),
-            };
-            let number: u64 = number.parse().map_err(|_| wrong())?;
-            let total = number.checked_mul(seconds).filter(|total| (1..=315_360_000).contains(total));
-            total.map(Duration::from_secs).ok_or_else(|| {
-                (format!("\"{text}\" is out of bounds"), "choose between \"1s\" and \"3650d\"".to_owned())
-            })
-        })
+        self.parse(parse_duration)
     }
 
     /// The path of a file to be read, taken from the file's own folder where it is relative. Whatever is named so is
@@ -447,4 +426,31 @@ fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, word)| word)
+}
+
+/// Reads a length of time such as `"90s"`, `"15m"`, `"8h"` or `"7d"`.
+///
+/// # Errors
+/// The mistake and its remedy.
+pub fn parse_duration(text: &str) -> Result<Duration, Wrong> {
+    let wrong = || {
+        (
+            format!("\"{text}\" is not a length of time"),
+            "write a number and a unit: \"90s\", \"15m\", \"8h\" or \"7d\"".to_owned(),
+        )
+    };
+    let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let total = number.checked_mul(seconds).filter(|total| (1..=315_360_000).contains(total));
+    total.map(Duration::from_secs).ok_or_else(|| {
+        (format!("\"{text}\" is out of bounds"), "choose between \"1s\" and \"3650d\"".to_owned())
+    })
 }

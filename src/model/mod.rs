@@ -4,6 +4,7 @@
 mod attributes;
 mod claim;
 mod grant;
+mod key_schedule;
 mod provider_tokens;
 mod session;
 mod user;
@@ -11,6 +12,7 @@ mod user;
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, Unreadable, claim_texts, is_elsewhere};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
+pub use key_schedule::{KeyPhase, KeySchedule};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
 pub use user::{Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Profile, User, is_address};

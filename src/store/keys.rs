@@ -66,27 +66,32 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn add_signing_key(&self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
-        let sealed = self.ring.seal(Purpose::AtRest, &place(&key.kid), &key.private_key, entropy);
-        within_deadline(async {
-            sqlx::query(
-                "INSERT INTO signing_keys (purpose, generation, kid, algorithm, private_key, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (purpose, generation) DO NOTHING",
-            )
-            .bind(&key.purpose)
-            .bind(key.generation)
-            .bind(&key.kid)
-            .bind(&key.algorithm)
-            .bind(sealed)
-            .bind(key.created_at.millis())
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.transaction(|tx| Box::pin(async move { tx.add_signing_key(key, entropy).await })).await
     }
 }
 
 impl Tx<'_> {
+    /// The same as [`Store::add_signing_key`], within this transaction.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn add_signing_key(&mut self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
+        let sealed = self.ring.seal(Purpose::AtRest, &place(&key.kid), &key.private_key, entropy);
+        sqlx::query(
+            "INSERT INTO signing_keys (purpose, generation, kid, algorithm, private_key, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (purpose, generation) DO NOTHING",
+        )
+        .bind(&key.purpose)
+        .bind(key.generation)
+        .bind(&key.kid)
+        .bind(&key.algorithm)
+        .bind(sealed)
+        .bind(key.created_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
     /// Removes the keys of `purpose` older than `generation`.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "accounts", include_str!("migrations/0004_accounts.sql")),
     (5, "identities", include_str!("migrations/0005_identities.sql")),
     (6, "revoked tokens", include_str!("migrations/0006_revoked_tokens.sql")),
+    (7, "saml certificates", include_str!("migrations/0007_saml_certificates.sql")),
 ];
 
 const TRIES: u32 = 10;

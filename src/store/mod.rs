@@ -14,6 +14,7 @@ mod opening;
 mod provider_tokens;
 mod purge;
 mod revoked_tokens;
+mod saml_certificates;
 mod sessions;
 mod settings;
 mod transaction;
@@ -25,6 +26,7 @@ pub use nodes::Node;
 pub use once::Once;
 pub use opening::OpenStoreError;
 pub use provider_tokens::{Lease, StoredTokens};
+pub use saml_certificates::StoredCertificate;
 pub use sessions::Found;
 pub use transaction::{Tx, Work};
 

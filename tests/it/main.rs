@@ -43,6 +43,7 @@ mod saml;
 mod saml_browser;
 mod saml_identity;
 mod saml_requests;
+mod saml_rotation;
 mod sessions;
 mod sign_in;
 mod social;

@@ -141,6 +141,51 @@ async fn pysaml2_signs_a_person_in_and_out_both_ways_by_each_binding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pysaml2_that_reads_our_metadata_once_before_the_switch_follows_a_rotation_of_our_key() {
+    let (upstream, port, folder) = (Upstream::start().await, free_port(), tempfile::tempdir().unwrap());
+    let (home, place) = (format!("http://127.0.0.1:{port}"), folder.path().display().to_string());
+    let _idp = Party::python(
+        "saml-idp.py",
+        &[&port.to_string(), &format!("{place}/sp.xml"), &place, "assertion", "redirect", "aes256-cbc"],
+    );
+    let more = "request_signing = true\nencrypted_responses = true";
+    let narthex = NarthexBuilder::new()
+        .tables(&provider(&format!("{home}/metadata"), more))
+        .route("app", upstream.port, "")
+        .start();
+    let saml = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_narthex"));
+        let output = command.arg("saml").args(arguments).current_dir(narthex.folder()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let wait_for_certificates = async |count: usize| {
+        for _ in 0..600 {
+            let metadata = ours(&narthex).await.0;
+            if metadata.matches("use=\"signing\"").count() == count {
+                return metadata;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("there are never {count} certificates");
+    };
+    let arrive = async || {
+        let (app, browser) = (format!("{}/", narthex.origin("app")), browser::open(DESK).await);
+        browser.goto(&app).await.unwrap();
+        sign_in(&browser, "alice").await;
+        until_at(&browser, &app).await;
+        browser.close().await.unwrap();
+    };
+    saml(&["rotate", "--sign-after", "1d", "--keep", "1d"]);
+    std::fs::write(folder.path().join("sp.xml"), wait_for_certificates(2).await).unwrap();
+    arrive().await;
+    // The provider requires signed requests: it verifies the new key's by the metadata that it has.
+    saml(&["reschedule", "--sign-after", "0", "--keep", "0"]);
+    wait_for_certificates(1).await;
+    arrive().await;
+    assert_eq!(narthex.audit("login").len(), 2, "{}", say(&narthex).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn simplesamlphp_signs_a_person_in_and_out_both_ways_plain_and_encrypted() {
     for (assertion, response, encrypted) in [
         (true, false, false),

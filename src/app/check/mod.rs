@@ -4,6 +4,7 @@ mod certificates;
 mod connections;
 mod providers;
 mod report;
+mod saml;
 mod settings;
 
 use super::at_rest;
@@ -36,6 +37,7 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
     connections::listeners(&config, &mut report);
     say!("certificates");
     certificates::check(&config, SystemClock.now(), &mut report);
+    saml::check(&config, store.as_ref(), SystemClock.now(), &mut report).await;
     gateway::unusable_upstream_files(&config).into_iter().for_each(|line| report.problem(line));
     say!("settings");
     settings::check(&catalogue, &mut report);

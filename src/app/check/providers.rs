@@ -6,7 +6,7 @@ use crate::base::{Clock as _, SystemClock, SystemEntropy};
 use crate::broker::callback_of;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Speaks};
-use crate::provider::saml::{Own, OwnKey};
+use crate::provider::saml::{Own, OwnKey, OwnKeys};
 use crate::provider::{
     self, Callback, IntrospectionError, IssuerKeys, Outbound, Pending, Provider, ProviderError,
 };
@@ -31,9 +31,10 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Fat
     let config = &catalogue.config;
     let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
     // Nothing is sealed for later here: any key will do.
-    let key = OwnKey::generate().and_then(|pkcs8| OwnKey::read(&pkcs8, SystemClock.now()));
+    let key = OwnKey::generate()
+        .and_then(|pkcs8| OwnKey::read(&pkcs8, OwnKey::self_signed(&pkcs8, SystemClock.now())?));
     let key = key.map_err(|error| Fatal::new("a key for SAML", error))?;
-    let own = Some(Own { entity_id: String::new(), key: Arc::new(key) });
+    let own = Some(Own { entity_id: String::new(), keys: Arc::new(OwnKeys::of_one(key)) });
     for settings in &config.providers {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let provider = provider::connect(settings, own.clone(), outbound.clone(), clock, entropy);

@@ -1,13 +1,15 @@
 //! Encrypted assertions (SAML core, section 2.3.4; XML Encryption 1.1). The key comes by RSA-OAEP; the
 //! assertion by AES-128 or AES-256, in GCM or CBC. RSA 1.5 is refused by name.
 
+use super::key::OwnKey;
 use super::xml::{self, DS, XENC, XENC11};
 use crate::provider::ProviderError;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPrivateDecryptingKey};
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm};
 use roxmltree::Node;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How large an encrypted key may be: RSA with 8192 bits.
@@ -53,16 +55,13 @@ fn wrong(detail: impl std::fmt::Display) -> ProviderError {
 /// # Errors
 /// The failed check `encryption`. What was wrong is for the log alone: whoever sends ciphertexts learns
 /// nothing of how far they came.
-pub fn decrypted(
-    encrypted: Node<'_, '_>,
-    key: &OaepPrivateDecryptingKey,
-) -> Result<Zeroizing<String>, ProviderError> {
+pub fn decrypted(encrypted: Node<'_, '_>, keys: &[Arc<OwnKey>]) -> Result<Zeroizing<String>, ProviderError> {
     let data = xml::one(encrypted, XENC, "EncryptedData").map_err(wrong)?;
     // SAML core, section 2.3.4: the type "SHOULD be present and, if present, MUST contain a value of" this.
     if data.attribute("Type").is_some_and(|kind| kind != "http://www.w3.org/2001/04/xmlenc#Element") {
         return Err(wrong("what is encrypted is no element"));
     }
-    let content_key = content_key(encrypted, data, key)?;
+    let content_key = content_key(encrypted, data, keys)?;
     let method = method_of(data)?;
     let Some((_, cipher)) = CIPHERS.iter().find(|(name, _)| *name == method) else {
         return Err(wrong(format!("the cipher `{method}` is not taken")));
@@ -81,12 +80,12 @@ pub fn decrypted(
 fn content_key(
     encrypted: Node<'_, '_>,
     data: Node<'_, '_>,
-    key: &OaepPrivateDecryptingKey,
+    keys: &[Arc<OwnKey>],
 ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
     let within = xml::at_most_one(data, DS, "KeyInfo").map_err(wrong)?;
     let places = [Some(encrypted), within].into_iter().flatten();
-    let mut keys = places.flat_map(|place| xml::children(place, XENC, "EncryptedKey"));
-    let (Some(encrypted_key), None) = (keys.next(), keys.next()) else {
+    let mut encrypted_keys = places.flat_map(|place| xml::children(place, XENC, "EncryptedKey"));
+    let (Some(encrypted_key), None) = (encrypted_keys.next(), encrypted_keys.next()) else {
         return Err(wrong("there must be one EncryptedKey"));
     };
     let method = method_of(encrypted_key)?;
@@ -107,13 +106,19 @@ fn content_key(
         )));
     };
     let bytes = cipher_value(encrypted_key, LARGEST_KEY)?;
+    // A key that is to be replaced, or was replaced, decrypts as well.
+    let mut opened = keys.iter().filter_map(|key| opened_by(key, oaep, &bytes));
+    opened
+        .next()
+        .ok_or_else(|| wrong("the key is not encrypted for us: does the provider have our metadata?"))
+}
+
+fn opened_by(key: &OwnKey, oaep: &'static OaepAlgorithm, bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let key = key.decryption();
     let mut plain = Zeroizing::new(vec![0; key.min_output_size()]);
-    let length = key
-        .decrypt(oaep, &bytes, &mut plain, None)
-        .map_err(|_| wrong("the key is not encrypted for us: does the provider have our metadata?"))?
-        .len();
+    let length = key.decrypt(oaep, bytes, &mut plain, None).ok()?.len();
     plain.truncate(length);
-    Ok(plain)
+    Some(plain)
 }
 
 fn method_of(node: Node<'_, '_>) -> Result<String, ProviderError> {

@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use roxmltree::Node;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
@@ -33,7 +33,7 @@ const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 struct Parties {
     pair: EcdsaKeyPair,
     provider: Provider,
-    own: OwnKey,
+    own: [Arc<OwnKey>; 1],
 }
 
 static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
@@ -52,7 +52,8 @@ static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
         wants_signed_requests: false,
         valid_until: None,
     };
-    let own = OwnKey::generate().and_then(|key| OwnKey::read(&key, NOW)).expect("a key can be generated");
+    let own = OwnKey::generate().and_then(|key| OwnKey::read(&key, OwnKey::self_signed(&key, NOW)?));
+    let own = [Arc::new(own.expect("a key can be generated"))];
     Parties { pair: pair.expect("the key is read again"), provider, own }
 });
 
@@ -130,7 +131,7 @@ fn judge(text: &str) -> Option<Judged> {
         audience: AUDIENCE,
         acs: ACS,
         request_id: Some("request"),
-        decryption: parties.own.decryption(),
+        decryption: &parties.own,
         encrypted: false,
         authn_context: &[],
         authenticated_after: None,

@@ -1,11 +1,11 @@
-//! Our own key: it signs what we say and opens what is encrypted for us. It does not turn by itself, since
-//! providers keep the certificate that they were given.
+//! A SAML key of our own with its certificate: it signs requests and decrypts assertions.
 
 use crate::base::{Duration, Timestamp};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize, OaepPrivateDecryptingKey, PrivateDecryptingKey};
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 /// How long the certificate says that it holds. Only the key in it counts.
@@ -13,11 +13,17 @@ const VALID: Duration = Duration::from_secs(20 * 365 * 86400);
 
 /// What is wrong with a key.
 #[derive(Debug)]
-pub struct KeyError(pub(super) &'static str);
+pub struct KeyError(pub(super) String);
+
+impl KeyError {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
 
 impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -28,6 +34,7 @@ pub struct OwnKey {
     pair: KeyPair,
     decryption: OaepPrivateDecryptingKey,
     certificate: Vec<u8>,
+    expires_at: Timestamp,
 }
 
 impl OwnKey {
@@ -36,30 +43,48 @@ impl OwnKey {
     /// # Errors
     /// Where the generator fails.
     pub fn generate() -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let failed = |_| KeyError("no key could be generated");
+        let failed = |_| KeyError::new("no key could be generated");
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
         let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
 
-    /// Reads a key that [`OwnKey::generate`] made at `created_at`. Its certificate is made anew each time,
-    /// and is the same each time.
+    /// Makes the self-signed certificate of a key that [`OwnKey::generate`] made at `created_at`. It is the same each
+    /// time, so that nodes agree on it.
     ///
     /// # Errors
-    /// Where it is no such key.
-    pub fn read(pkcs8: &[u8], created_at: Timestamp) -> Result<Self, KeyError> {
-        let unreadable = |_| KeyError("the key for SAML cannot be read");
-        let pair = KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError("the key for SAML cannot be read"))?;
-        let decryption = PrivateDecryptingKey::from_pkcs8(pkcs8)
-            .map_err(|_| KeyError("the key for SAML cannot be read"))
-            .and_then(|key| OaepPrivateDecryptingKey::new(key).map_err(unreadable))?;
-        let certificate = certificate(pkcs8, created_at).ok_or(KeyError("no certificate could be made"))?;
-        Ok(Self { pair, decryption, certificate })
+    /// Where `pkcs8` is no RSA key.
+    pub fn self_signed(pkcs8: &[u8], created_at: Timestamp) -> Result<Vec<u8>, KeyError> {
+        certificate(pkcs8, created_at).ok_or_else(|| KeyError::new("no certificate could be made"))
+    }
+
+    /// Reads a key and its certificate.
+    ///
+    /// # Errors
+    /// Where either cannot be read, or the certificate has another key.
+    pub fn read(pkcs8: &[u8], certificate: Vec<u8>) -> Result<Self, KeyError> {
+        let unreadable = |_| KeyError::new("the key for SAML cannot be read");
+        let pair = KeyPair::from_pkcs8(pkcs8).map_err(unreadable)?;
+        let decryption = PrivateDecryptingKey::from_pkcs8(pkcs8).map_err(unreadable).and_then(|key| {
+            OaepPrivateDecryptingKey::new(key).map_err(|_| KeyError::new("the key cannot decrypt"))
+        })?;
+        let (_, parsed) = X509Certificate::from_der(&certificate)
+            .map_err(|_| KeyError::new("the certificate for SAML cannot be read"))?;
+        if parsed.public_key().subject_public_key.data != pair.public_key().as_ref() {
+            return Err(KeyError::new("the certificate for SAML has another key"));
+        }
+        let expires_at = Timestamp::from_seconds(parsed.validity().not_after.timestamp());
+        Ok(Self { pair, decryption, certificate, expires_at })
     }
 
     /// The certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// When the certificate expires.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// What opens what is encrypted for us.
@@ -75,7 +100,7 @@ impl OwnKey {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|_| KeyError("signing failed"))?;
+            .map_err(|_| KeyError::new("signing failed"))?;
         Ok(signature)
     }
 }
@@ -99,7 +124,12 @@ mod tests {
     fn the_certificate_is_the_same_each_time_it_is_made() {
         let pkcs8 = OwnKey::generate().unwrap();
         let at = Timestamp::from_seconds(1_800_000_000);
-        let (one, two) = (OwnKey::read(&pkcs8, at).unwrap(), OwnKey::read(&pkcs8, at).unwrap());
-        assert_eq!(one.certificate(), two.certificate());
+        let made = || OwnKey::self_signed(&pkcs8, at).unwrap();
+        assert_eq!(made(), made());
+        assert_eq!(OwnKey::read(&pkcs8, made()).unwrap().expires_at(), at.plus(VALID));
+        // Another key's certificate is refused.
+        let other = OwnKey::generate().unwrap();
+        let error = OwnKey::read(&other, made()).err().unwrap().to_string();
+        assert_eq!(error, "the certificate for SAML has another key");
     }
 }

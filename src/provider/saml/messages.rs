@@ -177,7 +177,7 @@ impl Message {
         let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
         let written = deflate.write_all(format!("{}{}", self.before, self.after).as_bytes());
         let deflated = written.and_then(|()| deflate.finish());
-        let bytes = deflated.map_err(|_| KeyError("the message could not be deflated"))?;
+        let bytes = deflated.map_err(|_| KeyError::new("the message could not be deflated"))?;
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let mut query = format!("{}={}", self.parameter, encoded(&STANDARD.encode(bytes)));
         if !relay_state.is_empty() {

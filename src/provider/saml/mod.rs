@@ -10,9 +10,11 @@ mod encryption;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod key;
+mod key_files;
 mod logout;
 mod messages;
 mod metadata;
+mod own_keys;
 mod own_metadata;
 mod response;
 mod signature;
@@ -22,7 +24,9 @@ mod workers;
 mod xml;
 
 pub use key::{KeyError, OwnKey};
+pub use key_files::KeyFiles;
 pub use logout::{Arrived, Told};
+pub use own_keys::{OwnKeys, ScheduledKey};
 
 use super::kept::{Kept, MIN_INTERVAL};
 use super::{
@@ -56,8 +60,15 @@ const SOON: Duration = Duration::from_secs(21 * 86400);
 pub struct Own {
     /// Our entity id.
     pub entity_id: String,
-    /// Our key.
-    pub key: Arc<OwnKey>,
+    /// Our keys.
+    pub keys: Arc<OwnKeys>,
+}
+
+/// Our signed metadata with its input, so that a request for it signs nothing.
+struct WrittenMetadata {
+    addresses: (String, String),
+    keys: Vec<Arc<OwnKey>>,
+    text: Arc<str>,
 }
 
 /// A SAML identity provider, seen by its service provider.
@@ -65,8 +76,8 @@ pub struct Saml {
     settings: config::Saml,
     own: Arc<Own>,
     kept: Kept<metadata::Provider>,
-    /// Our metadata as it was signed last, and for which of our addresses: anybody may ask for it.
-    written: ArcSwapOption<((String, String), Arc<str>)>,
+    /// Our metadata as it was signed last.
+    written: ArcSwapOption<WrittenMetadata>,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -184,7 +195,7 @@ impl Saml {
                     audience: &own.entity_id,
                     acs: &acs,
                     request_id: request_id.as_deref(),
-                    decryption: own.key.decryption(),
+                    decryption: &own.keys.decrypting(now),
                     encrypted,
                     authn_context: &authn_context,
                     authenticated_after,
@@ -247,7 +258,8 @@ impl Provider for Saml {
         let request = self.speaker().authn_request(to, redirect_uri, &self.settings, wish.other_account);
         let pending = Pending { nonce: request.id.clone(), verifier: String::new() };
         let signs = self.settings.request_signing || known.wants_signed_requests;
-        let onward = request.onward(to, state, signs.then_some(&*self.own.key)).map_err(unsigned)?;
+        let key = signs.then(|| self.own.keys.signing(self.clock.now())).transpose().map_err(unsigned)?;
+        let onward = request.onward(to, state, key.as_deref()).map_err(unsigned)?;
         Ok(Begun { onward, pending })
     }
 
@@ -295,7 +307,8 @@ impl Provider for Saml {
         let to = known.logout.as_ref()?;
         let name_id: NameId = serde_json::from_str(tokens.name_id.as_ref()?.expose()).ok()?;
         // SAML profiles, section 4.4.4.1: the request "MUST be signed" on its way by the browser.
-        self.speaker().logout_request(to, &name_id).onward(to, state, Some(&self.own.key)).ok()
+        let key = self.own.keys.signing(self.clock.now()).ok()?;
+        self.speaker().logout_request(to, &name_id).onward(to, state, Some(&key)).ok()
     }
 
     async fn logout_token(&self, _: &str) -> Result<LogoutToken, ProviderError> {
@@ -318,20 +331,26 @@ impl Provider for Saml {
     async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<Onward> {
         let known = self.metadata().await.ok()?;
         let to = known.logout.as_ref()?;
-        self.speaker().logout_response(to, id).onward(to, relay_state, Some(&self.own.key)).ok()
+        let key = self.own.keys.signing(self.clock.now()).ok()?;
+        self.speaker().logout_response(to, id).onward(to, relay_state, Some(&key)).ok()
     }
 
     fn own_metadata(&self, acs: &str, logout: &str) -> Option<Arc<str>> {
-        let place = (acs.to_owned(), logout.to_owned());
+        let addresses = (acs.to_owned(), logout.to_owned());
+        let Own { entity_id, keys } = &*self.own;
+        let keys = keys.published(self.clock.now()).ok()?;
+        let is_same = |one: &[Arc<OwnKey>], other: &[Arc<OwnKey>]| {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
+        };
         if let Some(written) = &*self.written.load()
-            && written.0 == place
+            && written.addresses == addresses
+            && is_same(&written.keys, &keys)
         {
-            return Some(written.1.clone());
+            return Some(written.text.clone());
         }
-        let Own { entity_id, key } = &*self.own;
-        let text = own_metadata::write(entity_id, acs, logout, self.settings.request_signing, key).ok()?;
-        let text: Arc<str> = text.into();
-        self.written.store(Some(Arc::new((place, text.clone()))));
+        let signs = self.settings.request_signing;
+        let text: Arc<str> = own_metadata::write(entity_id, acs, logout, signs, &keys).ok()?.into();
+        self.written.store(Some(Arc::new(WrittenMetadata { addresses, keys, text: text.clone() })));
         Some(text)
     }
 

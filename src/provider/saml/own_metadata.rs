@@ -8,6 +8,7 @@ use super::xml::{DS, MD, SAMLP, escaped_value};
 use crate::base::sha256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::sync::Arc;
 
 /// The formats of names that we can keep a user by.
 const FORMATS: [&str; 3] = [
@@ -24,7 +25,7 @@ const CIPHERS: [&str; 5] = [
     "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p",
 ];
 
-/// Our metadata for one provider, signed.
+/// Our metadata for one provider, signed by the first of `keys`, with the certificates of all.
 ///
 /// # Errors
 /// Where signing fails.
@@ -33,16 +34,24 @@ pub fn write(
     acs: &str,
     logout: &str,
     signs: bool,
-    key: &OwnKey,
+    keys: &[Arc<OwnKey>],
 ) -> Result<String, KeyError> {
-    let certificate = STANDARD.encode(key.certificate());
-    let key_info = format!(
-        "<ds:KeyInfo xmlns:ds=\"{DS}\"><ds:X509Data><ds:X509Certificate>{certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
-    );
+    let Some(signing) = keys.first() else { return Err(KeyError::new("no key for SAML is left")) };
     let ciphers: String = CIPHERS
         .iter()
         .map(|cipher| format!("<md:EncryptionMethod Algorithm=\"{cipher}\"></md:EncryptionMethod>"))
         .collect();
+    let certificates: Vec<String> = keys.iter().map(|key| STANDARD.encode(key.certificate())).collect();
+    let descriptor = |certificate: &String, usage: &str, methods: &str| {
+        format!(
+            "<md:KeyDescriptor use=\"{usage}\"><ds:KeyInfo xmlns:ds=\"{DS}\"><ds:X509Data>\
+             <ds:X509Certificate>{certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>{methods}</md:KeyDescriptor>"
+        )
+    };
+    let signing_keys: String = certificates.iter().map(|key| descriptor(key, "signing", "")).collect();
+    // Many providers encrypt for the first certificate: the next one comes first, so that they need it once.
+    let encryption_keys: String =
+        certificates.iter().rev().map(|key| descriptor(key, "encryption", &ciphers)).collect();
     let (acs, logout) = (escaped_value(acs), escaped_value(logout));
     let logouts: String = [Binding::Redirect, Binding::Post]
         .iter()
@@ -56,7 +65,7 @@ pub fn write(
     let formats: String =
         FORMATS.iter().map(|format| format!("<md:NameIDFormat>{format}</md:NameIDFormat>")).collect();
     // The same content has the same id, so that the document is the same each time.
-    let digest = sha256(format!("{entity_id} {acs} {logout} {signs} {certificate}"));
+    let digest = sha256(format!("{entity_id} {acs} {logout} {signs} {}", certificates.join(" ")));
     let digits: String = digest[..20].iter().map(|byte| format!("{byte:02x}")).collect();
     let id = format!("_{digits}");
     let before = format!(
@@ -65,12 +74,10 @@ pub fn write(
     );
     let after = format!(
         "<md:SPSSODescriptor AuthnRequestsSigned=\"{signs}\" WantAssertionsSigned=\"true\" protocolSupportEnumeration=\"{SAMLP}\">\
-         <md:KeyDescriptor use=\"signing\">{key_info}</md:KeyDescriptor>\
-         <md:KeyDescriptor use=\"encryption\">{key_info}{ciphers}</md:KeyDescriptor>\
-         {logouts}{formats}\
+         {signing_keys}{encryption_keys}{logouts}{formats}\
          <md:AssertionConsumerService Binding=\"{}\" Location=\"{acs}\" index=\"0\" isDefault=\"true\"></md:AssertionConsumerService>\
          </md:SPSSODescriptor></md:EntityDescriptor>",
         Binding::Post.uri()
     );
-    enveloped(&before, &after, &id, key)
+    enveloped(&before, &after, &id, signing)
 }

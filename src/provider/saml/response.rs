@@ -2,6 +2,7 @@
 //! provider vouches for. Only signed text is read for whom it speaks of; any doubt is a refusal, named by
 //! its check.
 
+use super::key::OwnKey;
 use super::subject::{NameId, NameIdError};
 use super::verification::VerificationKey;
 use super::xml::{self, SAML, SAMLP};
@@ -9,9 +10,9 @@ use super::{attributes, encryption, instant, signature};
 use crate::base::{Duration, Timestamp};
 use crate::provider::ProviderError;
 use crate::provider::claims::SKEW;
-use aws_lc_rs::rsa::OaepPrivateDecryptingKey;
 use roxmltree::{Document, Node};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
@@ -32,8 +33,8 @@ pub struct Expected<'a> {
     pub acs: &'a str,
     /// The id of the request that it answers; none, where the provider may begin by itself.
     pub request_id: Option<&'a str>,
-    /// Our key for what is encrypted.
-    pub decryption: &'a OaepPrivateDecryptingKey,
+    /// Our keys for encrypted assertions.
+    pub decryption: &'a [Arc<OwnKey>],
     /// Whether what is not encrypted is refused.
     pub encrypted: bool,
     /// The classes of authentication of which one is required; any, where there is none.
