@@ -29,6 +29,24 @@ const ROOMS: [&str; 18] = [
 /// On top of all of them.
 const TOP: &str = "app";
 
+/// The modules of `gateway`, bottom to top.
+const GATEWAY: [&str; 14] = [
+    "errors",
+    "metrics",
+    "framing",
+    "connection",
+    "upstream",
+    "request",
+    "access_log",
+    "state",
+    "builtin",
+    "authorize",
+    "forward",
+    "proxy",
+    "listener",
+    "fuzzing",
+];
+
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
@@ -85,6 +103,60 @@ fn every_room_uses_only_rooms_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The module inside `gateway` that a path names first, as in `crate::gateway::request::path`.
+fn named_in_gateway(text: &str) -> BTreeSet<String> {
+    let word =
+        |rest: &str| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>();
+    text.split("crate::gateway::").skip(1).map(word).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn every_module_of_the_gateway_uses_only_modules_below_it() {
+    let gateway = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway");
+    let rank = |name: &str| GATEWAY.iter().position(|known| *known == name);
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for file in rust_files(&gateway) {
+        let inside = file.strip_prefix(&gateway).unwrap();
+        let own = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if own == "mod" {
+            continue;
+        }
+        let Some(own_rank) = rank(own) else {
+            wrong.push(format!("{own} has no place in the order"));
+            continue;
+        };
+        seen.insert(own.to_owned());
+        let text = fs::read_to_string(&file).unwrap();
+        for other in named_in_gateway(&text) {
+            match rank(&other) {
+                Some(rank) if rank <= own_rank => {}
+                Some(_) => wrong.push(format!("{} uses {other}, which is above it", inside.display())),
+                None => wrong.push(format!(
+                    "{} uses {other} by the re-exports of the folder above it",
+                    inside.display()
+                )),
+            }
+        }
+    }
+    assert_eq!(seen, GATEWAY.iter().map(ToString::to_string).collect());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A path by `super::super::` would pass the tests above.
+#[test]
+fn no_path_leaves_its_folder_by_super() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        if code.contains("super::super::") {
+            wrong.push(file.strip_prefix(&src).unwrap().display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]

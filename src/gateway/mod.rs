@@ -1,62 +1,46 @@
-//! The front door: listeners and TLS, the conductor that takes a request from its first byte to the
-//! upstream, and the bridge to the pages. A request's whole way is one function,
-//! `conduct` in `proxy.rs`.
+//! HTTP listeners, TLS, routing and proxying. A request's whole way is one function, `conduct` in `proxy.rs`.
+//!
+//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs` checks:
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `listener` | the accept loop, and the check of HTTP/1.1 messages in front of the parser |
+//! | `proxy` | the one function that shows a request's way, and pingora's filters |
+//! | `forward` | sending an authorized request to its upstream |
+//! | `authorize` | route, credentials and policy to permit and assertion; forward-auth |
+//! | `builtin` | what the gateway answers itself, and the user pool's endpoints in process |
+//! | `state` | the gateway, its routes, long-lived requests |
+//! | `access_log` | the access log |
+//! | `request` | the parsed request and the local response |
+//! | `upstream` | upstream clusters and their connections |
+//! | `connection` | a client's connection: limits, PROXY protocol, TLS, buffering |
+//! | `framing` | HTTP/1.1 message framing |
+//! | `metrics`, `errors` | counters; the text of pingora's errors |
 
 mod access_log;
-mod admission;
-mod app_host;
-mod bridge;
-mod buffered;
-mod chunks;
+mod authorize;
+mod builtin;
 mod connection;
-mod core;
-mod cors;
-mod direct;
 mod errors;
 mod forward;
-mod forward_auth;
 mod framing;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod headers;
-mod idle;
-mod incoming;
-mod judge;
-mod landings;
-mod lenient;
-mod listed;
 mod listener;
-mod message;
 pub mod metrics;
-mod outer;
-mod outward;
-mod path;
-mod patient;
 mod proxy;
-mod proxy_protocol;
-mod refusal;
-mod route_metrics;
-mod silence;
-mod stop;
-mod streams;
-mod strict_stream;
-mod table;
-mod tls;
-mod under_policy;
+mod request;
+mod state;
 mod upstream;
-mod upstream_connection;
-mod upstream_tls;
-mod userinfo;
-mod watch;
 
 pub use access_log::AccessLog;
-pub use core::{Gateway, Parts};
-pub use incoming::Face;
-pub use listener::{Ending, Listener, serve};
-pub use path::{BadPath, Path};
-pub use table::locate;
-pub use tls::{
+pub use authorize::policy_rule::Resources;
+pub use connection::tls::{
     CertificateError, Certificates, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate,
 };
-pub use under_policy::Resources;
-pub use upstream_tls::unusable_upstream_files;
+pub use listener::accept::{Ending, Listener, serve};
+pub use request::Face;
+pub use request::path::{BadPath, Path};
+pub use state::gateway::{Gateway, Parts};
+pub use state::routes::locate;
+pub use upstream::tls::unusable_upstream_files;

@@ -1,19 +1,26 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
-use super::access_log::Record;
-use super::connection::Signals;
-use super::core::Gateway;
-use super::direct::{self, Direct};
-use super::errors::Kind;
-use super::forward::{Forward, GIVEN_UP};
-use super::framing;
-use super::incoming::{self, Face, Incoming};
-use super::judge::{self, ForRoute, Placed};
-use super::stop::{Stop, is_answered};
-use super::table::{Place, Table};
-use super::upstream::Exchange;
-use super::{app_host, bridge, connection, cors, forward_auth, headers, metrics, outer};
 use crate::base::Duration;
+use crate::gateway::access_log::Record;
+use crate::gateway::authorize::forward_auth;
+use crate::gateway::authorize::{self, ForRoute, Placed};
+use crate::gateway::builtin::app_host;
+use crate::gateway::builtin::user_pool;
+use crate::gateway::connection;
+use crate::gateway::connection::Signals;
+use crate::gateway::errors::Kind;
+use crate::gateway::forward::bodyless::{self, Direct};
+use crate::gateway::forward::request::{Forward, GIVEN_UP, permitted};
+use crate::gateway::framing;
+use crate::gateway::metrics;
+use crate::gateway::request::cors;
+use crate::gateway::request::local_response::{Stop, is_answered};
+use crate::gateway::request::{self, Face, Incoming};
+use crate::gateway::request::{headers, names};
+use crate::gateway::state::gateway::Gateway;
+use crate::gateway::state::request_state;
+use crate::gateway::state::routes::{Place, Table};
+use crate::gateway::upstream::cluster::Exchange;
 use crate::hosted::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,14 +50,20 @@ impl Door {
     async fn conduct(&self, session: &mut Session) -> Result<Forward, Stop> {
         let gateway = &*self.gateway;
         let table = gateway.table();
-        let incoming =
-            Incoming::read(session, self.face, &table, gateway.request_id(), gateway.pool.clock.moment())?;
+        let incoming = Incoming::read(
+            session,
+            self.face,
+            &table.catalogue,
+            |host| table.site(host),
+            gateway.request_id(),
+            gateway.pool.clock.moment(),
+        )?;
         if is_health_check(session) {
             return Err(health(session, &incoming));
         }
-        outer::note_begun(incoming.received.monotonic);
+        request_state::note_begun(incoming.received.monotonic);
         if gateway.records_requests() {
-            outer::set_record(Box::new(Record::of(session.req_header(), &incoming)));
+            request_state::set_record(Box::new(Record::of(session.req_header(), &incoming)));
         }
         if forward_auth::asks(session, &incoming) {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
@@ -58,8 +71,8 @@ impl Door {
         if !incoming.secure {
             return Err(to_https(session, &table, &incoming));
         }
-        let target = incoming::plain_target(session, &incoming)?;
-        let Placed { place, path } = judge::place(&table, session, &incoming, target)?;
+        let target = request::plain_target(session, &incoming)?;
+        let Placed { place, path } = authorize::place(&table, session, &incoming, target)?;
         let entry = match place {
             Place::Route(entry) => entry,
             Place::Own(name) => {
@@ -67,17 +80,17 @@ impl Door {
                 return Err(Box::pin(own).await);
             }
             Place::Pool => {
-                let answer = bridge::to_pool(gateway, session, &table.catalogue, &incoming);
+                let answer = user_pool::to_pool(gateway, session, &table.catalogue, &incoming);
                 return Err(Box::pin(answer).await);
             }
         };
-        outer::note_route(&entry);
+        request_state::note_route(&entry);
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
             return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
         }
         let wanted = ForRoute { entry: &entry, path: &path, target };
-        let passed = judge::pass(gateway, session, &table, &incoming, wanted).await;
+        let passed = authorize::pass(gateway, session, &table, &incoming, wanted).await;
         let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
@@ -89,11 +102,11 @@ impl Door {
             // A stream may be silent.
             session.set_read_timeout(None);
         }
-        let long_body = !session.is_body_empty() && incoming::may_take_long(&session.req_header().headers);
+        let long_body = !session.is_body_empty() && request::may_take_long(&session.req_header().headers);
         if long_body || exchange != Exchange::Plain {
             forward.watch(gateway, session);
         }
-        if incoming::send_continue(session).await.is_err() {
+        if request::send_continue(session).await.is_err() {
             return Err(
                 Stop::from(Failure::bad_request().answer(&forward.incoming.visitor(session))).closing()
             );
@@ -128,7 +141,7 @@ impl ProxyHttp for Door {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        outer::head_was_read();
+        request_state::head_was_read();
         connection::is_of_use(session, 0);
         set_deadlines(session);
         if let Some(signals) = connection::signals(session) {
@@ -149,10 +162,10 @@ impl ProxyHttp for Door {
 
     /// Whether it is left to pingora.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        if !direct::serves(session, permitted(ctx)?) {
+        if !bodyless::serves(session, permitted(ctx)?) {
             return Ok(true);
         }
-        self.direct.exchange(self, session, ctx).await.map(|()| false)
+        self.direct.exchange(self, &self.gateway, session, ctx).await.map(|()| false)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
@@ -188,7 +201,7 @@ impl ProxyHttp for Door {
             without_empty_piece(body);
         }
         forward.piece_came(&self.gateway, session, body.as_ref());
-        outer::upstream_is_active();
+        request_state::upstream_is_active();
         if body.is_some() {
             forward.is_used(&self.gateway);
         }
@@ -205,14 +218,14 @@ impl ProxyHttp for Door {
     ) -> Result<Option<Duration>> {
         let forward = permitted(ctx)?;
         forward.piece_came(&self.gateway, session, body.as_ref());
-        outer::upstream_is_active();
+        request_state::upstream_is_active();
         if end {
             // Without a length, a body ends with its connection.
             if forward.upstream_was_silent() {
                 let error = Error::explain(ErrorType::ReadTimedout, "the upstream was silent for too long");
                 return Err(error.into_up());
             }
-            outer::allow_silence();
+            request_state::allow_silence();
             forward.response_ended();
             without_empty_piece(body);
         }
@@ -337,7 +350,7 @@ impl ProxyHttp for Door {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         metrics::answered(ctx.is_some(), status);
-        let (begun, route) = outer::begun_and_route();
+        let (begun, route) = request_state::begun_and_route();
         let duration =
             begun.map(|begun| self.gateway.pool.clock.monotonic().since(begun)).unwrap_or_default();
         if let Some(entry) = &route {
@@ -346,7 +359,7 @@ impl ProxyHttp for Door {
         if !self.gateway.records_requests() {
             return;
         }
-        let mut record = outer::take_record().unwrap_or_else(|| self.unread(session));
+        let mut record = request_state::take_record().unwrap_or_else(|| self.unread(session));
         record.route = route.map(|entry| entry.route.config.name.clone()).unwrap_or_default();
         record.upstream = ctx.as_ref().and_then(|forward| forward.server_address());
         (record.status, record.duration) = (status, duration);
@@ -390,7 +403,7 @@ fn health(session: &Session, incoming: &Incoming) -> Stop {
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
 fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
     let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.behind;
-    if ends_tls && !session.req_header().headers.contains_key(headers::FORWARDED_PROTO) {
+    if ends_tls && !session.req_header().headers.contains_key(names::FORWARDED_PROTO) {
         // A redirect would come back by the same proxy, without end.
         incoming.refused(
             "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"",
@@ -398,7 +411,7 @@ fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
         return Failure::bad_request().answer(&incoming.visitor(session)).into();
     }
     let target =
-        incoming::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
+        request::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
     let location = target.and_then(|target| {
         let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
         http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
@@ -431,9 +444,4 @@ fn set_deadlines(session: &mut Session) {
     session.set_total_drain_timeout(Some(DRAIN));
     // It runs only while there is something to be read.
     session.set_write_timeout(Some(WRITE));
-}
-
-/// What lets this request go on. Without it, nothing is forwarded.
-pub fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
-    ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex::base::{Clock as _, ManualClock, SystemClock, SystemEntropy};
 use narthex::config::Config;
-use narthex::provider::saml::{Own, OwnKey};
+use narthex::provider::saml::{Own, OwnKey, OwnKeys, OwnKeys};
 use narthex::provider::{self, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -131,12 +131,13 @@ impl Parties {
         let file = format!("public_url = \"https://auth.example\"\n{}", idp.toml(""));
         let config = Config::parse(&file, "test", idp.folder.path(), &|_| None).unwrap();
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
-        let key = OwnKey::read(&OwnKey::generate().unwrap(), clock.now()).unwrap();
+        let pkcs8 = OwnKey::generate().unwrap();
+        let key = OwnKey::read(&pkcs8, OwnKey::self_signed(&pkcs8, clock.now()).unwrap()).unwrap();
         let certificate = idp.folder.path().join("sp.pem");
         let base64 = STANDARD.encode(key.certificate());
         let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
         std::fs::write(&certificate, pem).unwrap();
-        let own = Own { entity_id: AUDIENCE.into(), key: Arc::new(key) };
+        let own = Own { entity_id: AUDIENCE.into(), keys: Arc::new(OwnKeys::of_one(key)) };
         let outbound = Outbound::new().unwrap();
         let provider =
             provider::connect(&config.providers[0], Some(own), outbound, clock, Arc::new(SystemEntropy));

@@ -1,8 +1,8 @@
 //! Whether the store can be opened, addresses can be listened on, and upstreams answer.
 
-use super::super::build::WRONG_KEY;
-use super::super::{handover, master_key};
 use super::report::Report;
+use crate::app::build::WRONG_KEY;
+use crate::app::{handover, master_key};
 use crate::base::{Duration, KeyRing, MasterKey, SystemEntropy};
 use crate::config::{Config, Endpoint, StoreUrl};
 use crate::store::Store;

@@ -1,7 +1,7 @@
 //! Whether providers answer, and take our credentials.
 
-use super::super::build::Fatal;
 use super::report::Report;
+use crate::app::build::Fatal;
 use crate::base::{Clock as _, SystemClock, SystemEntropy};
 use crate::broker::callback_of;
 use crate::catalogue::Catalogue;

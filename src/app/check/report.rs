@@ -1,6 +1,6 @@
 //! What a check has found.
 
-use super::super::output::say;
+use crate::app::output::say;
 use std::fmt::Display;
 
 /// Prints what is found, and counts it.

@@ -1,7 +1,7 @@
 //! Settings that are allowed, and probably not what was meant.
 
-use super::super::lint::may_be_told;
 use super::report::Report;
+use crate::app::lint::may_be_told;
 use crate::catalogue::Catalogue;
 use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route};
 

@@ -1,7 +1,7 @@
 //! The explanation: a table for people, JSON for programs.
 
-use super::super::output::say;
 use super::{Expectation, Who};
+use crate::app::output::say;
 use crate::policy::{Effect, Nearness, Told};
 use http::Method;
 use serde::Serialize;

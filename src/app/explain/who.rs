@@ -1,9 +1,9 @@
 //! Whose request it is: a user of the store, or whoever would come with some claims.
 
-use super::super::at_rest;
-use super::super::build::Fatal;
-use super::super::users;
 use crate::access::{methods, user_of};
+use crate::app::at_rest;
+use crate::app::build::Fatal;
+use crate::app::users;
 use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool};

@@ -3,7 +3,7 @@
 use crate::access::Principal;
 use crate::base::{MonotonicTime, Timestamp};
 use crate::config::AccessLogFormat;
-use crate::gateway::incoming::{Incoming, path_part};
+use crate::gateway::request::{Incoming, path_part};
 use chrono::DateTime;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderName, HeaderValue};

@@ -4,12 +4,12 @@ mod requests;
 
 pub use requests::request_head;
 
-use super::path::{Path, uri_for_upstream};
-use super::proxy_protocol;
-use super::table::Table;
 use crate::base::fold;
 use crate::catalogue::{Catalogue, Ids};
 use crate::config::{Config, Host};
+use crate::gateway::connection::proxy_protocol;
+use crate::gateway::request::path::{Path, uri_for_upstream};
+use crate::gateway::state::routes::Table;
 use futures_util::FutureExt as _;
 use http::Uri;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,7 +55,7 @@ pub fn path(data: &[u8]) -> bool {
     }
     let host = Host::from_authority("app.example.com").expect("it is a host");
     let place = TABLE.find(&host, &path);
-    if let Some(super::table::Place::Route(entry)) = place {
+    if let Some(crate::gateway::state::routes::Place::Route(entry)) = place {
         TABLE.is_ambiguous(&host, &path, &entry);
         assert!(path.starts_with(&entry.route.config.path));
     }

@@ -4,9 +4,9 @@ use super::TABLE;
 use crate::base::{Moment, MonotonicTime, Timestamp};
 use crate::config::plain;
 use crate::gateway::framing::Ambiguity;
-use crate::gateway::headers::strip_request;
-use crate::gateway::incoming::{self, Face, Incoming};
-use crate::gateway::message::MessageReader;
+use crate::gateway::framing::message::MessageReader;
+use crate::gateway::request::headers::strip_request;
+use crate::gateway::request::{self, Face, Incoming};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
@@ -78,9 +78,10 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     }
     let wall = Timestamp::from_seconds(1_800_000_000);
     let now = Moment { wall, monotonic: MonotonicTime::from_millis(0) };
-    let read = Incoming::read(&session, Face::Plain, &TABLE, "0".repeat(32), now);
+    let read =
+        Incoming::read(&session, Face::Plain, &TABLE.catalogue, |host| TABLE.site(host), "0".repeat(32), now);
     let Ok(incoming) = read else { return false };
-    let Some(target) = incoming::target(&session) else { return false };
+    let Some(target) = request::target(&session) else { return false };
     let skipped = data.chunks_exact(2).take_while(|line| *line == b"\r\n").count() * 2;
     let ends = memchr::memmem::find(&data[skipped..], b"\r\n\r\n").expect("a head ends") + skipped;
     let head = &data[skipped..ends];
@@ -89,9 +90,9 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     }
     assert!(peer.is_some() || (!incoming.behind && !incoming.secure), "a client is taken for a proxy");
     incoming.visitor(&session);
-    let _ = incoming::bearer(&session, false);
-    let _ = incoming::bearer(&session, true);
-    incoming::is_preflight(&session);
+    let _ = request::bearer(&session, false);
+    let _ = request::bearer(&session, true);
+    request::is_preflight(&session);
     let mut headers = session.req_header().headers.clone();
     if strip_request(&mut headers, &TABLE.reserved).is_ok() {
         let names = ["forwarded", "x-forwarded-for", "x-amzn-oidc-data", "x-remote-user", "x-narthex-a"];

@@ -1,0 +1,27 @@
+//! The refusal of a person that the lists of a route do not name.
+
+use crate::access::Principal;
+use crate::config::Route;
+use crate::gateway::authorize::policy_rule::access_denied;
+use crate::gateway::metrics;
+use crate::gateway::request::Incoming;
+use crate::gateway::request::local_response::Stop;
+use pingora_proxy::Session;
+
+/// Returns the 403, and writes the refusal to the audit log.
+pub fn refuse(session: &Session, incoming: &Incoming, route: &Route, principal: &Principal) -> Stop {
+    metrics::denied("implicitDeny");
+    tracing::warn!(
+        target: "audit",
+        event = "access_denied",
+        request_id = incoming.request_id,
+        client = incoming.client.map_or_else(String::new, |ip| ip.to_string()),
+        sub = principal.subject(),
+        username = principal.user().map(|user| user.username.as_str()),
+        sid = principal.signed_in().map(|who| who.session().id.as_str()),
+        route = route.name,
+        decision = "implicitDeny",
+        statement = "neither allowed_groups nor allowed_emails nor allowed_domains names the person",
+    );
+    access_denied(session, incoming, principal)
+}

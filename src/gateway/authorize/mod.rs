@@ -1,0 +1,9 @@
+//! Matches a request to a route, authenticates it and evaluates its policies: the result is a permit or a local
+//! response.
+
+pub mod allow_list;
+pub mod forward_auth;
+pub mod policy_rule;
+mod route_request;
+
+pub use route_request::*;

@@ -1,0 +1,69 @@
+//! `/.narthex/userinfo`: who is signed in, for scripts of an app's own pages.
+
+use crate::access::{APP_COOKIE, SignedIn, find};
+use crate::base::Timestamp;
+use crate::catalogue::Catalogue;
+use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::{Incoming, cookies};
+use crate::gateway::state::gateway::{Gateway, scope_of, unavailable};
+use crate::hosted::{self, Failure, Reader};
+use crate::identity::Person;
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora_proxy::Session;
+use serde_json::{Map, Value, json};
+
+/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS either, so that no other
+/// origin can read it.
+const RESOURCE_POLICY: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+
+/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no use of the session: a
+/// page that polls must not keep it alive.
+pub async fn answer(
+    gateway: &Gateway,
+    session: &Session,
+    catalogue: &Catalogue,
+    incoming: &Incoming,
+) -> Stop {
+    let mut visitor = incoming.visitor(session);
+    visitor.reader = Reader::Program;
+    let principal = match find(cookies(session), APP_COOKIE) {
+        Some(cookie) => gateway.pool.sessions.still(cookie, scope_of(incoming)).await,
+        None => Ok(None),
+    };
+    match principal {
+        Ok(Some(who)) => {
+            let text = describe(gateway, catalogue, incoming, &who).to_string();
+            let answer = hosted::finish(hosted::body(StatusCode::OK, "application/json", text), &visitor);
+            Stop::from(answer).changed(|headers| headers.extend([RESOURCE_POLICY]))
+        }
+        Ok(None) => Failure::sign_in_required().answer(&visitor).into(),
+        Err(error) => unavailable(&visitor, &error),
+    }
+}
+
+fn describe(gateway: &Gateway, catalogue: &Catalogue, incoming: &Incoming, who: &SignedIn) -> Value {
+    let (user, session) = (who.user(), who.session());
+    let idle_end = who.last_seen(gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
+    // What no route of this host tells its app, a script of the app is not told either.
+    let routes = || catalogue.routes_of(&incoming.host);
+    let groups = Person::of(&catalogue.config, user, session).groups.told;
+    let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.tells_group(group)));
+    let mut claims = Map::new();
+    claims.insert("sub".to_owned(), json!(user.id));
+    claims.insert("username".to_owned(), json!(user.username));
+    if let Some(email) = user.email() {
+        claims.insert("email".to_owned(), json!(email));
+        claims.insert("email_verified".to_owned(), json!(user.email_verified()));
+    }
+    claims.extend(user.attributes.get("name").map(|name| ("name".to_owned(), json!(name))));
+    claims.insert("groups".to_owned(), groups.map(|group| json!(group)).collect());
+    claims.insert("session_expires_at".to_owned(), date(session.expires_at.min(idle_end)));
+    claims.insert("session_ends_at".to_owned(), date(session.expires_at));
+    Value::Object(claims)
+}
+
+/// A NumericDate (RFC 7519, section 2), as tokens have them.
+fn date(at: Timestamp) -> Value {
+    json!(at.seconds())
+}

@@ -1,0 +1,92 @@
+//! How many connections there may be: altogether, so that the process never runs out of what they
+//! need, and from one address, so that nobody takes them all.
+
+use crate::access::network;
+use crate::config::Listen;
+use crate::gateway::metrics;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The connections that are open now.
+#[derive(Default)]
+pub struct Admission {
+    all: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A place that a connection takes, as long as it lives.
+pub struct Place {
+    admission: Arc<Admission>,
+    /// The address that it counts for; none while that is unknown, or where it does not count.
+    address: Option<IpAddr>,
+    _counted: metrics::Counted,
+}
+
+impl Admission {
+    /// A place among all, if there is one.
+    pub fn enter(self: &Arc<Self>, listen: &Listen) -> Option<Place> {
+        let before = self.all.fetch_add(1, Ordering::Relaxed);
+        let place = Place { admission: self.clone(), address: None, _counted: metrics::connection() };
+        if before >= listen.connections {
+            metrics::refused_connection("too_many");
+            return None;
+        }
+        Some(place)
+    }
+}
+
+impl Place {
+    /// Counts for `address` from now on, if it may have one more.
+    pub fn of(mut self, address: IpAddr, listen: &Listen) -> Option<Self> {
+        let address = network(address);
+        let mut open = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= listen.connections_per_address {
+            metrics::refused_connection("too_many_from_address");
+            return None;
+        }
+        *count += 1;
+        drop(open);
+        self.address = Some(address);
+        Some(self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.all.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.address else { return };
+        let mut open = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_taken_by_address_and_given_back() {
+        let mut listen = Listen::default();
+        (listen.connections, listen.connections_per_address) = (3, 2);
+        let admission = Arc::new(Admission::default());
+        let enter = |address: &str| admission.enter(&listen)?.of(address.parse().unwrap(), &listen);
+        let one = enter("2001:db8::1").unwrap();
+        let two = enter("2001:db8::2").unwrap();
+        assert!(enter("2001:db8::3").is_none(), "the same /64");
+        let other = enter("192.0.2.1").unwrap();
+        assert!(enter("192.0.2.9").is_none(), "no place at all");
+        drop(one);
+        assert!(enter("2001:db8::3").is_some());
+        drop((two, other));
+        assert_eq!(admission.all.load(Ordering::Relaxed), 0);
+        assert!(admission.by_address.lock().unwrap().is_empty());
+    }
+}

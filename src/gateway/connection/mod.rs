@@ -1,0 +1,9 @@
+//! A client's connection: limits, PROXY protocol, TLS and buffering.
+
+pub mod buffered;
+mod info;
+pub mod limits;
+pub mod proxy_protocol;
+pub mod tls;
+
+pub use info::*;

@@ -1,0 +1,251 @@
+//! A request without a body and its answer, one step after the other.
+//!
+//! pingora's proxy lets both directions of a request run at once, in two halves that tell each other what they have read.
+//! Where no body is to be sent, half of that is for nothing; and most requests have none. So these are sent on here, over
+//! pingora's connections, and everything else is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and
+//! whatever names fields that concern a connection.
+
+use crate::gateway::forward::request::{Forward, permitted};
+use crate::gateway::request::local_response::is_answered;
+use crate::gateway::state::gateway::Gateway;
+use crate::gateway::upstream::cluster::Exchange;
+use crate::gateway::upstream::idle_pool::Idle;
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode};
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v1::client::HttpSession as Upstream;
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
+use pingora_error::{Error, ErrorType, Result, RetryType};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{ProxyHttp, Session};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::task::unconstrained;
+
+/// How often a request is sent at most, where servers cannot be reached or have given up a connection.
+pub const TRIES: usize = 4;
+/// How many pieces of an answer are handed on together, where they are there.
+const TOGETHER: usize = 4;
+/// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside `Connection` itself.
+const HOP_BY_HOP: [&str; 10] = [
+    "close",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Sends such requests on.
+pub struct Direct {
+    connector: TransportConnector,
+    idle: Idle,
+}
+
+/// Whether the request is one that can be sent on here.
+pub fn serves(session: &mut Session, forward: &Forward) -> bool {
+    let head = session.req_header();
+    forward.exchange() == Exchange::Plain
+        && forward.speaks_http1()
+        && concerns_no_connection(&head.headers)
+        && session.is_body_empty()
+}
+
+/// Whether nothing is said of the connection, but that it may stay or end.
+fn concerns_no_connection(headers: &HeaderMap) -> bool {
+    let plain = |option: &[u8]| {
+        let option = option.trim_ascii();
+        option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+    };
+    headers.keys().all(|name| !HOP_BY_HOP.contains(&name.as_str()))
+        && headers
+            .get_all(CONNECTION)
+            .iter()
+            .all(|options| options.as_bytes().split(|b| *b == b',').all(plain))
+}
+
+impl Direct {
+    /// About so many connections are kept for the next request, among the workers of the runtime that this is made on.
+    pub fn new(connections: usize) -> Self {
+        let workers = Handle::current().metrics().num_workers();
+        Self { connector: TransportConnector::new(None), idle: Idle::new(connections, workers) }
+    }
+
+    /// Closes connections that are of no use any more, for ever.
+    pub async fn tidied(self: Arc<Self>) {
+        self.idle.tidied().await;
+    }
+
+    /// Sends the request on, and the answer back.
+    ///
+    /// # Errors
+    /// Where no server can be reached, or one of the three gives up on the way.
+    pub async fn exchange<P>(
+        &self,
+        proxy: &P,
+        gateway: &Gateway,
+        session: &mut Session,
+        ctx: &mut Option<Box<Forward>>,
+    ) -> Result<()>
+    where
+        P: ProxyHttp<CTX = Option<Box<Forward>>> + Sync,
+    {
+        // That it has no body is told like the end of one.
+        let forward = permitted(ctx)?;
+        forward.piece_came(gateway, session, None);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let server = permitted(ctx)?.next_server()?;
+            let peer = server.plain();
+            let address = peer.address();
+            let kept = self.idle.take(address);
+            let reused = kept.is_some();
+            let stream = match kept {
+                Some(stream) => Ok(stream),
+                None => Box::pin(self.connector.new_stream(peer)).await,
+            };
+            let error = match stream {
+                Ok(stream) => {
+                    let mut upstream = Upstream::new_with_options(stream, peer);
+                    let answered = answer(gateway, session, &mut upstream, peer, permitted(ctx)?).await;
+                    match answered {
+                        Ok(()) => {
+                            upstream.respect_keepalive();
+                            if !permitted(ctx)?.connection_is_reusable() {
+                                return Ok(());
+                            }
+                            if let Some(stream) = upstream.reuse().await {
+                                self.idle.keep(address, stream);
+                            }
+                            return Ok(());
+                        }
+                        Err(error) => proxy.error_while_proxy(peer, session, error, ctx, reused),
+                    }
+                }
+                Err(error) => proxy.fail_to_connect(session, peer, ctx, error.into_up()),
+            };
+            if tries == TRIES || !error.retry() || is_answered(session) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+async fn answer(
+    gateway: &Gateway,
+    session: &mut Session,
+    upstream: &mut Upstream,
+    peer: &HttpPeer,
+    forward: &mut Forward,
+) -> Result<()> {
+    (upstream.read_timeout, upstream.write_timeout) = (peer.options.read_timeout, peer.options.write_timeout);
+    let asked = session.req_header();
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = asked.method.clone();
+    parts.uri = asked.uri.clone();
+    parts.headers = asked.headers.clone();
+    parts.headers.remove(CONNECTION);
+    forward.rewrite(&mut parts)?;
+    // There is no body.
+    forward.request_ended();
+    upstream.write_request_header(Box::new(parts.into())).await.map_err(|mut error| {
+        // A server that has given the connection up meanwhile has heard nothing of the request.
+        error.retry = RetryType::ReusedOnly;
+        error.into_up()
+    })?;
+    upstream.finish_body().await.map_err(Error::into_up)?;
+
+    let (mut begun, mut written) = (false, false);
+    while !written {
+        let mut piece = tokio::select! {
+            // A client that is gone is asked for last: what is there is handed on.
+            biased;
+            piece = upstream.read_response_task() => Some(piece),
+            gone = session.downstream_session.read_body_or_idle(true) => {
+                gone.map_err(Error::into_down)?;
+                return Error::e_explain(ErrorType::InternalError, "a body that was not there");
+            }
+        };
+        let mut pieces = Vec::with_capacity(2);
+        while let Some(read) = piece.take() {
+            let read = read.unwrap_or_else(|mut error| {
+                // A request has reached its server of which something was heard.
+                if begun {
+                    error.set_retry(false);
+                }
+                HttpTask::Failed(error.into_up())
+            });
+            begun = true;
+            if let HttpTask::Header(head, _) = &read {
+                check_head(forward, upstream, head)?;
+                if forward.may_be_silent_after(head) {
+                    upstream.read_timeout = None;
+                }
+            }
+            let last = read.is_end();
+            pieces.push(filtered(gateway, session, forward, read)?);
+            if !last && pieces.len() < TOGETHER {
+                piece = unconstrained(upstream.read_response_task()).now_or_never();
+            }
+        }
+        written = session.downstream_session.response_duplex_vec(pieces).await?;
+    }
+    session.downstream_session.finish_body().await.map_err(Error::into_down)?;
+    Ok(())
+}
+
+/// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the parser removed because of
+/// a Transfer-Encoding.
+fn check_head(forward: &mut Forward, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
+    forward.check_response(head)?;
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        let raw = upstream.get_headers_raw_bytes();
+        let length = |line: &[u8]| {
+            line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
+        };
+        // RFC 9112, section 6.3: it "might indicate an attempt to perform request smuggling … or response splitting".
+        if raw.split(|byte| *byte == b'\n').any(length) {
+            forward.give_up_connection();
+        }
+    }
+    Ok(())
+}
+
+/// A piece of the answer as it is handed on.
+fn filtered(
+    gateway: &Gateway,
+    session: &mut Session,
+    forward: &mut Forward,
+    mut piece: HttpTask,
+) -> Result<HttpTask> {
+    match &mut piece {
+        HttpTask::Header(head, end) => {
+            delimit(&session.req_header().method, head, *end)?;
+            forward.answer_begins(gateway, session, head)?;
+        }
+        HttpTask::Body(body, _) => forward.piece_came(gateway, session, body.as_ref()),
+        _ => {}
+    }
+    Ok(piece)
+}
+
+/// An answer that ends with its connection gets an end of its own: the client's connection goes on.
+fn delimit(method: &Method, head: &mut ResponseHeader, ended: bool) -> Result<()> {
+    // RFC 9112, section 6.3.
+    let none = *method == Method::HEAD
+        || head.status.is_informational()
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let told = |name| head.headers.contains_key(name);
+    if none || ended || told(TRANSFER_ENCODING) || told(CONTENT_LENGTH) {
+        return Ok(());
+    }
+    head.set_version(http::Version::HTTP_11);
+    head.insert_header(TRANSFER_ENCODING, "chunked")
+}

@@ -1,0 +1,101 @@
+//! Watching over requests that go on for long: each is judged again and again, as a new one would be.
+
+use crate::access::{APP_COOKIE, Principal, find};
+use crate::base::Secret;
+use crate::catalogue::Rule;
+use crate::gateway::authorize::policy_rule::{self, Requested};
+use crate::gateway::request::path::Path;
+use crate::gateway::request::{self, Incoming};
+use crate::gateway::state::gateway::{Gateway, lacking, scope_of};
+use crate::gateway::state::long_lived::{Credential, LongRequest, Open};
+use crate::gateway::state::request_state;
+use crate::gateway::state::routes::{Place, Table};
+use http::header::{REFERER, USER_AGENT};
+use pingora_proxy::Session;
+
+impl Gateway {
+    /// Ends the requests that may not go on.
+    pub async fn end_streams(&self) {
+        let table = self.table();
+        for some in self.streams.all() {
+            let judged = some.iter().map(|(_, request)| self.over(&table, request));
+            let judged = futures_util::future::join_all(judged).await;
+            for ((id, _), why) in some.iter().zip(judged) {
+                why.into_iter().for_each(|why| self.streams.end(*id, why));
+            }
+        }
+    }
+
+    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be known, since the
+    /// store was silent too long, it may not either.
+    async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
+        let principal = match &request.speaks_with {
+            Credential::Bearer(token) => match self.bearers.still(token.expose()).await {
+                Some(bearer) => Principal::Bearer(bearer),
+                None => return Some("its token is over"),
+            },
+            Credential::Guest(guest) => match self.guests.is_still(guest).await {
+                Ok(true) => Principal::Guest(guest.clone()),
+                _ => return Some("its guest is none any more"),
+            },
+            Credential::Session { cookie, scope, id } => {
+                match self.pool.sessions.still(cookie, scope.borrowed()).await {
+                    Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
+                    _ => return Some("its session is over"),
+                }
+            }
+        };
+        let Ok(path) = Path::parse(&request.path) else { return None };
+        // A route that is gone leaves what it began alone.
+        let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
+        if let Principal::Bearer(bearer) = &principal
+            && (!entry.route.config.bearer || lacking(bearer, &entry.route).is_some())
+        {
+            return Some("its token does not count here any more");
+        }
+        let judged = match (&*entry.route.rule, &principal) {
+            (Rule::Policy(judged), _) => judged,
+            (Rule::SignedIn | Rule::Listed(_), Principal::Guest(_)) => return Some("nobody is signed in"),
+            (Rule::Listed(allow), principal) if !principal.is_named_by(allow, &table.catalogue.config) => {
+                return Some("its principal may not have it any more");
+            }
+            (Rule::SignedIn | Rule::Listed(_) | Rule::Public, _) => return None,
+        };
+        let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
+        let now = self.pool.clock.now();
+        match principal.assume(&self.identities, &table.catalogue, &judged.identity_pool).await {
+            Ok(Ok(assumed)) if policy_rule::judge(judged, &assumed, &requested, now).is_ok() => None,
+            _ => Some("its principal may not have it any more"),
+        }
+    }
+
+    /// Watches over a request that may go on for long, as long as the answer lives.
+    pub(in crate::gateway) fn watch(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        principal: &Principal,
+    ) -> Option<Open> {
+        let speaks_with = match principal {
+            Principal::Guest(guest) => Credential::Guest(guest.clone()),
+            Principal::Bearer(_) => {
+                Credential::Bearer(Secret::new(request::bearer(session, true).ok()??.into_owned()))
+            }
+            Principal::SignedIn(who) => Credential::Session {
+                cookie: find(request::cookies(session), APP_COOKIE)?.to_owned(),
+                scope: scope_of(incoming).owned(),
+                id: who.session().id.clone(),
+            },
+        };
+        let path = request::path_part(request::target(session)?).to_owned();
+        let header = &session.req_header().headers;
+        let kept = [USER_AGENT, REFERER]
+            .into_iter()
+            .flat_map(|name| header.get_all(&name).iter().map(move |value| (name.clone(), value.clone())));
+        let headers = kept.collect();
+        let request = LongRequest { speaks_with, incoming: incoming.clone(), path, headers };
+        let (open, end) = self.streams.watch(request);
+        request_state::end_when(end);
+        Some(open)
+    }
+}

@@ -1,0 +1,169 @@
+//! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes pass. The HTTP parser behind
+//! takes an empty size for the last chunk, and any byte in an extension.
+
+use crate::gateway::framing::Ambiguity;
+
+/// The most digits of a chunk's size.
+const MAX_SIZE_DIGITS: u8 = 15;
+/// The most bytes of one chunk's extensions, and of the trailer section.
+const MAX_EXTENSION_BYTES: u16 = 4 * 1024;
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// The size, of which so many digits were read.
+    #[default]
+    Size,
+    /// The extensions behind the size.
+    Extension,
+    /// The LF that ends the size's line.
+    SizeEnd,
+    /// The data, of which so many bytes are left.
+    Data(u64),
+    /// The CR behind the data.
+    DataEnd,
+    /// The LF behind that.
+    DataLineFeed,
+    /// The beginning of a line of the trailer section.
+    TrailerStart,
+    /// The rest of such a line.
+    Trailer,
+    /// The LF that ends such a line.
+    TrailerEnd,
+    /// The LF that ends the body.
+    LastLineFeed,
+}
+
+/// Checks a chunked body.
+#[derive(Debug, Default)]
+pub struct ChunkReader {
+    part: Part,
+    size: u64,
+    digits: u8,
+    /// The bytes of this chunk's extensions, or of the trailer section.
+    extension: u16,
+}
+
+impl ChunkReader {
+    /// Reads on. Returns how many of `bytes` belong to the body, where they hold its end.
+    ///
+    /// # Errors
+    /// Where the coding is malformed.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Ambiguity> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if let Part::Data(left) = self.part {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                at += here;
+                let left = left - here as u64;
+                self.part = if left == 0 { Part::DataEnd } else { Part::Data(left) };
+                continue;
+            }
+            at += 1;
+            if self.part == Part::LastLineFeed && byte == b'\n' {
+                return Ok(Some(at));
+            }
+            self.part = self.next(byte).ok_or(Ambiguity::Chunk)?;
+        }
+        Ok(None)
+    }
+
+    /// What follows `byte`; nothing where it may not stand there.
+    fn next(&mut self, byte: u8) -> Option<Part> {
+        match (self.part, byte) {
+            (Part::Size, _) if byte.is_ascii_hexdigit() && self.digits < MAX_SIZE_DIGITS => {
+                self.digits += 1;
+                self.size = self.size << 4 | u64::from(char::from(byte).to_digit(16)?);
+                Some(Part::Size)
+            }
+            (Part::Size, b'\r') if self.digits > 0 => Some(Part::SizeEnd),
+            (Part::Size, b';') if self.digits > 0 => Some(Part::Extension),
+            (Part::Extension, b'\r') => Some(Part::SizeEnd),
+            (Part::Extension, _) => self.is_text(byte).then_some(Part::Extension),
+            (Part::SizeEnd, b'\n') => {
+                let size = self.size;
+                (self.size, self.digits, self.extension) = (0, 0, 0);
+                Some(if size == 0 { Part::TrailerStart } else { Part::Data(size) })
+            }
+            (Part::DataEnd, b'\r') => Some(Part::DataLineFeed),
+            (Part::DataLineFeed, b'\n') => Some(Part::Size),
+            (Part::TrailerStart, b'\r') => Some(Part::LastLineFeed),
+            // RFC 9112, section 5.2: no line folding.
+            (Part::TrailerStart, b' ' | b'\t') => None,
+            (Part::Trailer, b'\r') => Some(Part::TrailerEnd),
+            (Part::TrailerStart | Part::Trailer, _) => self.is_text(byte).then_some(Part::Trailer),
+            (Part::TrailerEnd, b'\n') => Some(Part::TrailerStart),
+            _ => None,
+        }
+    }
+
+    fn is_text(&mut self, byte: u8) -> bool {
+        self.extension += 1;
+        self.extension < MAX_EXTENSION_BYTES && (byte == b'\t' || !byte.is_ascii_control())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `body` in every way in which it can come in two pieces.
+    fn read(body: &[u8]) -> Result<Option<usize>, Ambiguity> {
+        let whole = ChunkReader::default().read(body);
+        for at in 0..=body.len() {
+            let mut reader = ChunkReader::default();
+            let first = reader.read(&body[..at]);
+            let second = match first {
+                Ok(None) => reader.read(&body[at..]).map(|end| end.map(|end| at + end)),
+                ended => ended,
+            };
+            assert_eq!(second, whole, "{:?}", body.escape_ascii());
+        }
+        whole
+    }
+
+    #[test]
+    fn a_body_ends_behind_its_last_chunk_and_its_trailers() {
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "00005;a=b;c=\"d e\"\r\nhello\r\nA\r\n0123456789\r\n000\r\n\r\n",
+            "0;x\r\nX: y\r\nZ: a b\r\n\r\n",
+        ] {
+            assert_eq!(read(body.as_bytes()), Ok(Some(body.len())), "{body:?}");
+            assert_eq!(read(format!("{body}GET /").as_bytes()), Ok(Some(body.len())), "{body:?}");
+            assert_eq!(read(&body.as_bytes()[..body.len() - 1]), Ok(None), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_parsers_read_differently_is_refused() {
+        for body in [
+            "\r\n\r\n",
+            "\r\nhello",
+            ";a\r\n",
+            "5\nhello\r\n",
+            "5;a\nb\r\nhello\r\n",
+            "5;a\rb\r\nhello\r\n",
+            "5;a\0\r\nhello\r\n",
+            "5 \r\nhello\r\n",
+            " 5\r\nhello\r\n",
+            "+5\r\nhello\r\n",
+            "-5\r\nhello\r\n",
+            "0x5\r\nhello\r\n",
+            "5,5\r\nhello\r\n",
+            "5\r\nhello0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello\r0\r\n\r\n",
+            "1000000000000000\r\n",
+            "0\r\n\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\nX: y\r\r\n",
+            "0\r\n X: y\r\n\r\n",
+            "0\n\r\n",
+        ] {
+            assert_eq!(read(body.as_bytes()), Err(Ambiguity::Chunk), "{body:?}");
+        }
+        assert_eq!(read(format!("5;{}", "a".repeat(5000)).as_bytes()), Err(Ambiguity::Chunk));
+    }
+}

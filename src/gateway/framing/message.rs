@@ -1,0 +1,89 @@
+//! The requests of an HTTP/1.1 connection, one after another: which bytes are a head, which are a body.
+
+use crate::gateway::framing::chunks::ChunkReader;
+use crate::gateway::framing::{Ambiguity, Body, HeadReader};
+
+/// Follows the framing of the requests on one connection.
+#[derive(Debug)]
+pub enum MessageReader {
+    /// In a head.
+    Head(HeadReader),
+    /// In a body of which so many bytes are left.
+    Length(u64),
+    /// In a chunked body.
+    Chunked(ChunkReader),
+    /// Behind a request, in bytes that were read together with its end. The HTTP parser closes such a connection.
+    Surplus,
+}
+
+impl Default for MessageReader {
+    fn default() -> Self {
+        Self::Head(HeadReader::default())
+    }
+}
+
+impl MessageReader {
+    /// Reads on in `bytes`: in a head all of the message so far, in a body what follows. Returns whether they may be
+    /// handed on, which is so once the head is complete.
+    ///
+    /// # Errors
+    /// The first ambiguity.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<bool, Ambiguity> {
+        let mut rest = bytes;
+        if let Self::Head(reader) = self {
+            let Some(head) = reader.read(bytes)? else { return Ok(false) };
+            rest = &bytes[head.bytes..];
+            *self = match head.body {
+                Body::Length(length) => Self::Length(length),
+                Body::Chunked => Self::Chunked(ChunkReader::default()),
+            };
+        }
+        let end = match self {
+            Self::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                *left -= here as u64;
+                (*left == 0).then_some(here)
+            }
+            Self::Chunked(reader) => reader.read(rest)?,
+            Self::Head(_) | Self::Surplus => None,
+        };
+        if let Some(end) = end {
+            *self = if end == rest.len() { Self::default() } else { Self::Surplus };
+        }
+        Ok(true)
+    }
+
+    /// Whether the bytes of a head are read.
+    pub fn in_head(&self) -> bool {
+        matches!(self, Self::Head(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_follow_one_another() {
+        let mut reader = MessageReader::default();
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(reader.read(&head[..20]), Ok(false));
+        assert_eq!(reader.read(head), Ok(true));
+        assert!(!reader.in_head());
+        assert_eq!(reader.read(b"hel"), Ok(true));
+        assert_eq!(reader.read(b"lo"), Ok(true));
+        assert!(reader.in_head());
+        let chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+        assert_eq!(reader.read(chunked), Ok(true));
+        assert_eq!(reader.read(b"lo\r\n0\r\n\r\n"), Ok(true));
+        assert!(reader.in_head());
+        assert_eq!(reader.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"), Ok(true));
+        assert!(matches!(reader, MessageReader::Surplus));
+    }
+
+    #[test]
+    fn a_head_and_a_malformed_body_behind_it_are_refused_together() {
+        let text = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\n";
+        assert_eq!(MessageReader::default().read(text), Err(Ambiguity::Chunk));
+    }
+}

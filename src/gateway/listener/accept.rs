@@ -1,0 +1,320 @@
+//! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
+
+use crate::base::Duration;
+use crate::config::Listen;
+use crate::gateway::connection::buffered::Buffered;
+use crate::gateway::connection::limits::Place;
+use crate::gateway::connection::proxy_protocol::{self, Told};
+use crate::gateway::connection::{Alarm, Connection, Credit, Signals};
+use crate::gateway::forward::bodyless::{self, Direct};
+use crate::gateway::forward::timeouts::{self, Outer};
+use crate::gateway::listener::strict_stream::StrictStream;
+use crate::gateway::metrics;
+use crate::gateway::proxy::Door;
+use crate::gateway::request::Face;
+use crate::gateway::state::gateway::Gateway;
+use crate::gateway::upstream::tcp::ALIVE;
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::l4::listener::Listener as L4;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::{ALPN, GetProxyDigest as _, GetSocketDigest as _, Ssl as _, Stream};
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long connections may go on after a stop was asked for.
+const GRACE: Duration = Duration::from_secs(8);
+/// How long they may go on after another process has taken over: whatever was begun ends by itself.
+const LONG_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How many connections to upstreams are kept for the next request.
+const POOLED: usize = 512;
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A socket that is bound, and will listen.
+pub struct Listener {
+    socket: L4,
+    copy: OwnedFd,
+    /// None where it is a Unix socket.
+    address: Option<SocketAddr>,
+    tls: Option<Acceptor>,
+}
+
+impl Listener {
+    /// Binds `address`; with a TLS configuration it speaks TLS.
+    ///
+    /// # Errors
+    /// Where the address is taken or not ours.
+    pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Self::of(socket.listen(BACKLOG)?, tls)
+    }
+
+    /// The same with a socket that listens already.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn inherit(
+        socket: std::net::TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> std::io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::of(TcpListener::from_std(socket)?, tls)
+    }
+
+    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one that was left there. The
+    /// process that used the old one goes on with its connections.
+    ///
+    /// # Errors
+    /// Where something else is at `path`, or no socket can be made there.
+    pub fn bind_unix(path: &Path) -> std::io::Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(std::io::Error::other("something is there that is no socket"));
+            }
+            _ => {}
+        }
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // The socket must be its owner's and group's alone from its first moment on.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
+        let socket = std::os::unix::net::UnixListener::bind(&temporary);
+        rustix::process::umask(before);
+        let socket = socket?;
+        socket.set_nonblocking(true)?;
+        std::fs::rename(&temporary, path)?;
+        let copy = OwnedFd::from(socket.try_clone()?);
+        Ok(Self { socket: L4::from(UnixListener::from_std(socket)?), copy, address: None, tls: None })
+    }
+
+    fn of(socket: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
+        let address = socket.local_addr()?;
+        let socket = socket.into_std()?;
+        let copy = OwnedFd::from(socket.try_clone()?);
+        let socket = L4::from(TcpListener::from_std(socket)?);
+        Ok(Self { socket, copy, address: Some(address), tls: tls.map(Acceptor::from_server_config) })
+    }
+
+    /// A copy of the socket, for a process that takes it over.
+    ///
+    /// # Errors
+    /// Where there are no file descriptors left.
+    pub fn copy(&self) -> std::io::Result<OwnedFd> {
+        self.copy.try_clone()
+    }
+
+    /// The address that it is bound to; none for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+/// Why a listener ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The process is to stop, within seconds.
+    Stop,
+    /// Another process serves in its place; what was begun here goes on to its end.
+    HandOver,
+}
+
+/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
+/// within the grace.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
+    let face = match (&listener.tls, listener.address) {
+        (Some(_), _) => Face::Tls,
+        (None, Some(_)) => Face::Plain,
+        (None, None) => Face::UnixSocket,
+    };
+    let conf = ServerConf {
+        // A retry on a kept connection takes that one away; others are bounded by the number of servers.
+        max_retries: POOLED + bodyless::TRIES,
+        upstream_keepalive_pool_size: POOLED,
+        ..ServerConf::default()
+    };
+    let direct = Arc::new(Direct::new(POOLED));
+    // It ends with the listener.
+    let mut tidying = JoinSet::new();
+    tidying.spawn(direct.clone().tidied());
+    let door = Door { gateway: gateway.clone(), face, direct };
+    let mut proxy = HttpProxy::new(door, Arc::new(conf));
+    // Refused by the gateway, as other requests are; pingora's own response has no request id.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    proxy.handle_init_modules();
+    let proxy = Arc::new(Outer::new(proxy, gateway.clone()));
+    let tls = listener.tls.map(Arc::new);
+    let mut connections = JoinSet::new();
+    let (stop, shutdown) = watch::channel(false);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            _ = ending.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok(mut stream) => {
+                let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
+                let gateway = gateway.clone();
+                let catalogue = gateway.table().catalogue.clone();
+                let Some(place) = gateway.admission.enter(&catalogue.config.listen) else { continue };
+                connections.spawn(async move {
+                    drop(stream.set_nodelay());
+                    drop(stream.set_keepalive(&ALIVE));
+                    let arrived = arrive(&mut stream, face, place, &catalogue.config.listen).await;
+                    let Some((_place, told)) = arrived else { return };
+                    let credit = Credit::new();
+                    let signals = Arc::<Signals>::default();
+                    let idle = Alarm::default();
+                    let connection =
+                        Connection { told, credit: credit.clone(), idle, signals: signals.clone() };
+                    if let Some(digest) = connection.into_digest() {
+                        stream.set_proxy_digest(digest);
+                    }
+                    // A connection must not keep a catalogue of long ago.
+                    drop(catalogue);
+                    let Some(stream) =
+                        hand_shake(stream, credit.clone(), tls.as_deref(), gateway, signals).await
+                    else {
+                        return;
+                    };
+                    let work = async {
+                        let mut next = proxy.process_new(stream, &shutdown).await;
+                        while let Some(stream) = next {
+                            next = proxy.process_new(stream, &shutdown).await;
+                        }
+                    };
+                    tokio::select! {
+                        // Each wake is for the work.
+                        biased;
+                        () = work => {}
+                        // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
+                        () = credit.unused_for(timeouts::HEAD) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: accepting again at once would spin.
+                tracing::error!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    drop((listener.socket, listener.copy));
+    // From now on every answer says that its connection ends.
+    stop.send_replace(true);
+    let told = *ending.borrow();
+    if told == Some(Ending::HandOver) {
+        // Closing an idle connection may cross a request on it. Whoever uses theirs is told in time.
+        drained(&mut connections, timeouts::IDLE, &mut ending).await;
+    }
+    proxy.http_cleanup().await;
+    let grace = if told == Some(Ending::HandOver) { LONG_GRACE } else { GRACE };
+    drained(&mut connections, grace, &mut ending).await;
+    if !connections.is_empty() {
+        tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
+    }
+}
+
+/// Waits until all connections have ended, within a time, and until the ending changes.
+async fn drained(
+    connections: &mut JoinSet<()>,
+    within: Duration,
+    ending: &mut watch::Receiver<Option<Ending>>,
+) {
+    let all = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = tokio::time::sleep(within) => {}
+        _ = ending.changed() => {}
+    }
+}
+
+/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
+/// people's, and do not count for its address.
+async fn arrive(
+    stream: &mut L4Stream,
+    face: Face,
+    place: Place,
+    listen: &Listen,
+) -> Option<(Place, Option<Told>)> {
+    let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
+    // Who may connect to a Unix socket is what its permissions say.
+    if face != Face::UnixSocket {
+        let digest = stream.get_socket_digest()?;
+        let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
+        if !trusted(peer) {
+            return Some((place.of(peer, listen)?, None));
+        }
+    }
+    if !listen.proxy_protocol {
+        return Some((place, None));
+    }
+    match proxy_protocol::read(stream).await {
+        Ok(told) => match told.client.filter(|client| !trusted(client.ip().to_canonical())) {
+            Some(client) => Some((place.of(client.ip(), listen)?, Some(told))),
+            None => Some((place, Some(told))),
+        },
+        Err(error) => {
+            tracing::debug!(error, "a connection of a trusted proxy has no sound PROXY header");
+            metrics::refused_connection("proxy_header");
+            None
+        }
+    }
+}
+
+/// The client's address, as far as the connection alone shows it.
+fn client_of(stream: &L4Stream) -> Option<IpAddr> {
+    let digest = stream.get_proxy_digest();
+    let told = digest.as_deref().and_then(Connection::in_digest).and_then(|connection| connection.told);
+    let peer = || Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip());
+    told.and_then(|told| told.client).map(|client| client.ip()).or_else(peer)
+}
+
+async fn hand_shake(
+    stream: L4Stream,
+    credit: Arc<Credit>,
+    tls: Option<&Acceptor>,
+    gateway: Arc<Gateway>,
+    signals: Arc<Signals>,
+) -> Option<Stream> {
+    let client = client_of(&stream);
+    let multiplexed = Arc::new(AtomicBool::new(false));
+    let stream = Buffered::new(stream, credit, multiplexed.clone());
+    let Some(acceptor) = tls else {
+        return Some(Box::new(StrictStream::new(stream, gateway, signals, client)));
+    };
+    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
+        Ok(Ok(stream)) if stream.selected_alpn_proto() == Some(ALPN::H2) => {
+            multiplexed.store(true, Ordering::Relaxed);
+            Some(Box::new(stream))
+        }
+        Ok(Ok(stream)) => Some(Box::new(StrictStream::new(stream, gateway, signals, client))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Cross-origin requests of scripts (Fetch, section 3.2).
+
+use crate::config::Route;
+use crate::gateway::request::Incoming;
+use crate::gateway::request::local_response::Stop;
+use crate::hosted::{self, Answer};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use pingora_proxy::Session;
+
+/// How long browsers keep the answer to a preflight: some take no more than ten minutes.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+
+/// The answer to a preflight, which has no credentials: what the file says of its origin, whoever it is.
+pub fn preflight(session: &Session, incoming: &Incoming, route: &Route) -> Stop {
+    let asked = &session.req_header().headers;
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    if allow(headers, asked, route) {
+        let same = |from: HeaderName, to: HeaderName| asked.get(from).map(|value| (to, value.clone()));
+        headers.extend(same(ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS));
+        headers.extend(same(ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    }
+    hosted::finish(answer, &incoming.visitor(session)).into()
+}
+
+/// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.
+pub fn allow_unless_told(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        allow(headers, asked, route);
+    }
+}
+
+/// The same whatever was said; answers whether it is such an origin.
+fn allow(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
+    if route.cors_origins.is_empty() {
+        return false;
+    }
+    // Fetch, section 3.2.5: what depends on the origin is no other origin's to be served from a cache.
+    if !headers.get_all(VARY).iter().any(|told| told == "Origin") {
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    let named =
+        |origin: &&HeaderValue| route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+    let Some(origin) = asked.get(ORIGIN).filter(named) else { return false };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if route.cors_credentials {
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
+    true
+}

@@ -1,0 +1,372 @@
+//! Strip, then set: what a client says of itself never reaches the upstream, and what we say always
+//! does.
+
+use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
+use crate::base::Timestamp;
+use crate::catalogue::{Catalogue, Route};
+use crate::config::{HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
+use crate::gateway::request::names::{
+    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PREFIX, FORWARDED_PROTO, OIDC_ACCESS_TOKEN, OIDC_DATA,
+    OIDC_IDENTITY, REQUEST_ID,
+};
+use crate::gateway::request::{self, Incoming};
+use crate::identity::Person;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
+
+/// The headers that clients may not send: those of [`meaning_of`], and those that a route sets. What one route's upstream
+/// trusts may be the upstream of another route too, so none of them is let through anywhere.
+pub struct Reserved {
+    /// The routes' own, in the spelling that [`plain`] gives.
+    of_routes: HashSet<String>,
+    filter: NameFilter,
+}
+
+impl Reserved {
+    /// The reserved names, with those of these headers. `Authorization` is none of them: what a client sends there proves
+    /// itself, and other routes' apps want it.
+    pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
+        let headers = headers.filter(|header| header.name != AUTHORIZATION);
+        let of_routes: HashSet<String> =
+            headers.map(|header| plain(header.name.as_str()).into_owned()).collect();
+        let filter = of_routes.iter().fold(RESERVED, |filter, name| filter.with(name));
+        Self { of_routes, filter }
+    }
+
+    /// Whether a client's header `name` would pass for one of ours.
+    fn holds(&self, name: &str) -> bool {
+        if !self.filter.may_contain(name) {
+            return false;
+        }
+        let name = plain(name);
+        meaning_of(&name).is_some() || self.of_routes.contains(&*name)
+    }
+}
+
+impl Reserved {
+    /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
+    /// others: whoever replaces headers by their exact name leaves it in.
+    pub fn in_disguise(&self, name: &str) -> bool {
+        matches!(plain(name), Cow::Owned(_)) && self.holds(name)
+    }
+}
+
+/// Changes the head of a request on its way to the upstream.
+///
+/// pingora keeps a second table with the spelling of every name, and each change through its own
+/// methods is made twice. Names have no case (RFC 9110, section 5.1), so that table is let go.
+pub fn rewrite_request(
+    request: &mut RequestHeader,
+    change: impl FnOnce(&mut http::request::Parts) -> Result<()>,
+) -> Result<()> {
+    let nothing = http::Request::new(()).into_parts().0;
+    let ends_stream = request.send_end_stream();
+    let mut parts = http::request::Parts::from(std::mem::replace(request, nothing.into()));
+    change(&mut parts)?;
+    *request = parts.into();
+    if let Some(ends_stream) = ends_stream {
+        request.set_send_end_stream(ends_stream);
+    }
+    Ok(())
+}
+
+/// Takes everything out of a request that only we may say, and our cookies.
+pub fn strip_request(headers: &mut HeaderMap, reserved: &Reserved) -> Result<()> {
+    let posing: Vec<HeaderName> =
+        headers.keys().filter(|name| reserved.holds(name.as_str())).cloned().collect();
+    for name in posing {
+        headers.remove(name);
+    }
+    if headers.contains_key(COOKIE) {
+        match strip(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
+            Some(others) => {
+                let value = HeaderValue::try_from(others).map_err(|_| {
+                    Error::explain(ErrorType::InvalidHTTPHeader, "a cookie is no header value")
+                })?;
+                headers.insert(COOKIE, value);
+            }
+            None => drop(headers.remove(COOKIE)),
+        }
+    }
+    Ok(())
+}
+
+/// Says in a request where it came from.
+pub fn set_request(
+    headers: &mut HeaderMap,
+    route: &Route,
+    incoming: &Incoming,
+    server: Option<&Upstream>,
+) -> Result<()> {
+    let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
+    // The host as we know it, not as the client spelt it: apps make links of it.
+    let host = match server {
+        Some(server) if !route.config.preserve_host => HeaderValue::try_from(server.authority())
+            .map_err(|_| no_value("the upstream's authority is no header value"))?,
+        _ => route.authority.clone(),
+    };
+    headers.insert(HOST, host);
+    headers.insert(REQUEST_ID, incoming.id_header());
+    headers.insert(FORWARDED_PROTO, HTTPS);
+    headers.insert(FORWARDED_HOST, route.authority.clone());
+    if let Some(prefix) = &route.stripped_prefix {
+        headers.insert(FORWARDED_PREFIX, prefix.clone());
+    }
+    if let Some(client) = incoming.client {
+        let address = address(client).map_err(|_| no_value("an address is no header value"))?;
+        headers.insert(FORWARDED_FOR, address);
+    }
+    Ok(())
+}
+
+/// An address as a header's value; the common ones by hand, since the formatter is dear.
+fn address(address: IpAddr) -> Result<HeaderValue, InvalidHeaderValue> {
+    let IpAddr::V4(v4) = address.to_canonical() else {
+        return HeaderValue::try_from(address.to_canonical().to_string());
+    };
+    let (mut text, mut length) = ([0; 15], 0);
+    let mut put = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in v4.octets().into_iter().enumerate() {
+        if at > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text[..length])
+}
+
+/// Says in a request, or to a proxy that asks about one, who it speaks for.
+pub fn set_identity(
+    headers: &mut HeaderMap,
+    route: &Route,
+    identity: Option<&(Principal, Assertion)>,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> Result<()> {
+    let Some((principal, assertion)) = identity else {
+        return set_route_headers(headers, route, None, catalogue);
+    };
+    headers.insert(OIDC_DATA, assertion.data.clone());
+    headers.insert(OIDC_IDENTITY, assertion.identity.clone());
+    // It was brought to us: whoever it was meant for behind us is told by the assertion.
+    if matches!(principal, Principal::Bearer(_))
+        && let Some(authorization) = headers.remove(AUTHORIZATION)
+        && route.config.access_token
+    {
+        let token = request::token_of(&authorization, true).ok().flatten();
+        let token = token.and_then(|token| HeaderValue::from_str(&token).ok());
+        headers.extend(token.map(|mut token| {
+            token.set_sensitive(true);
+            (OIDC_ACCESS_TOKEN, token)
+        }));
+    }
+    set_route_headers(headers, route, Some(principal), catalogue)?;
+    if let (true, Some(who)) = (route.config.access_token, principal.signed_in()) {
+        set_access_token(headers, who, now)?;
+    }
+    Ok(())
+}
+
+/// Sets the headers that the route names: fixed ones always, those made from claims where they can be filled. A guest is no
+/// person: apps take the person in such a header for signed in.
+fn set_route_headers(
+    headers: &mut HeaderMap,
+    route: &Route,
+    principal: Option<&Principal>,
+    catalogue: &Catalogue,
+) -> Result<()> {
+    let person = OnceCell::new();
+    for header in &route.config.headers {
+        let person =
+            || person.get_or_init(|| principal.and_then(|who| who.person(&catalogue.config))).as_ref();
+        let value = match &header.value {
+            HeaderText::Fixed(value) => Some(value.clone()),
+            HeaderText::Claims(pieces) => {
+                let text = fill(pieces, person, route);
+                // A value that is no header value must fail the request: without it, the upstream would take the person
+                // for nobody.
+                let value = text.map(|text| HeaderValue::from_bytes(text.as_bytes())).transpose();
+                value.map_err(|_| Error::explain(ErrorType::InternalError, "a claim is no header value"))?
+            }
+        };
+        match value {
+            Some(value) => drop(headers.insert(&header.name, value)),
+            None => drop(headers.remove(&header.name)),
+        }
+    }
+    Ok(())
+}
+
+/// Hands the provider's access token on, while there is one that counts.
+fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> Result<()> {
+    let Some(token) = who.access_token(now) else { return Ok(()) };
+    let mut value = HeaderValue::from_str(token.expose())
+        .map_err(|_| Error::explain(ErrorType::InternalError, "an access token is no header value"))?;
+    value.set_sensitive(true);
+    headers.insert(OIDC_ACCESS_TOKEN, value);
+    Ok(())
+}
+
+/// Claims by which nobody is recognised: white space around them is of no matter.
+const DISPLAYED: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
+
+/// A group's name in a list that commas separate. A name with a comma in it, as distinguished names of LDAP have them, would
+/// pass for two, and one with a space at an end for another: these and `%` are percent-encoded.
+fn list_item(group: &str) -> Cow<'_, str> {
+    let is_odd = |(at, character): (usize, char)| {
+        let at_an_end = at == 0 || at + character.len_utf8() == group.len();
+        matches!(character, ',' | '%') || (at_an_end && character.is_whitespace())
+    };
+    if !group.char_indices().any(is_odd) {
+        return Cow::Borrowed(group);
+    }
+    let mut text = String::with_capacity(group.len() + 8);
+    for (at, character) in group.char_indices() {
+        match is_odd((at, character)) {
+            true => {
+                let mut bytes = [0; 4];
+                let bytes = character.encode_utf8(&mut bytes).bytes();
+                bytes.for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+            }
+            false => text.push(character),
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// A header's value with its claims filled in; `None` where one of them is absent.
+fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route: &Route) -> Option<String> {
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(piece) => text.push_str(piece),
+            Piece::Claim(claim) => match claim.as_str() {
+                "groups" | "cognito:groups" => {
+                    let groups = person()?.claim(claim).ok()?;
+                    let groups = groups.into_iter().filter(|group| route.config.tells_group(group));
+                    text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
+                }
+                // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
+                name => match person()?.claim(name).ok()?.as_slice() {
+                    [value] if DISPLAYED.contains(&name) => text.push_str(value.trim()),
+                    // Servers read a header's value without the white space around it: as another person's.
+                    [value] if value.trim().len() == value.len() => text.push_str(value),
+                    _ => return None,
+                },
+            },
+        }
+    }
+    Some(text)
+}
+
+/// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
+/// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors` adds.
+pub fn rewrite_response(
+    response: &mut ResponseHeader,
+    incoming: &Incoming,
+    guest_cookie: Option<&str>,
+    own: impl FnOnce(&mut HeaderMap),
+    cors: impl FnOnce(&mut HeaderMap),
+) -> Result<()> {
+    let canonical = response.status.canonical_reason();
+    let reason = response.get_reason_phrase().filter(|reason| Some(*reason) != canonical).map(str::to_owned);
+    let nothing = http::Response::new(()).into_parts().0;
+    let mut parts = http::response::Parts::from(std::mem::replace(response, nothing.into()));
+    let headers = &mut parts.headers;
+    let ours = |value: &HeaderValue| sets_ours(value.as_bytes());
+    if headers.get_all(SET_COOKIE).iter().any(ours) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        headers.extend(kept.into_iter().map(|value| (SET_COOKIE, value)));
+    }
+    own(headers);
+    if let Some(cookie) = guest_cookie {
+        let cookie = HeaderValue::from_str(cookie)
+            .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
+        headers.append(SET_COOKIE, cookie);
+        // RFC 9111, section 7.3: caches keep answers with cookies, too, unless they are told not to:
+        // whoever else got it would be the same guest.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        // RFC 9213: these would count for more.
+        for name in ["cdn-cache-control", "surrogate-control", "expires"] {
+            headers.remove(name);
+        }
+    }
+    cors(headers);
+    headers.insert(REQUEST_ID, incoming.id_header());
+    *response = parts.into();
+    match reason {
+        Some(reason) => response.set_reason_phrase(Some(&reason)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_group_in_a_list_passes_for_another_or_is_lost() {
+        for (group, item) in [
+            ("staff", "staff"),
+            ("Photo Editors", "Photo Editors"),
+            ("CN=Admins,OU=Groups,DC=example,DC=com", "CN=Admins%2COU=Groups%2CDC=example%2CDC=com"),
+            ("a,admins", "a%2Cadmins"),
+            ("a%2Cadmins", "a%252Cadmins"),
+            (" admins", "%20admins"),
+            ("admins ", "admins%20"),
+            ("\u{a0}admins", "%C2%A0admins"),
+            ("b\u{fc}ro,x", "b\u{fc}ro%2Cx"),
+        ] {
+            assert_eq!(list_item(group), item);
+        }
+    }
+
+    #[test]
+    fn a_name_is_reserved_in_every_spelling_that_a_server_may_take_for_it() {
+        let header = HeaderTemplate {
+            name: HeaderName::from_static("x-remote_user"),
+            value: HeaderText::Claims(vec![]),
+        };
+        let reserved = Reserved::new(std::iter::once(&header));
+        for name in [
+            "x-remote-user",
+            "x_remote_user",
+            "x.remote!user",
+            "x-amzn-oidc-data",
+            "x.amzn_oidc-anything",
+            "x-forwarded-user",
+            "x_forwarded_for",
+            "forwarded",
+            "x_real_ip",
+            "x-narthex-anything",
+            "client_ip",
+            "x.envoy_original!path",
+            "$wsra",
+            "sm_user",
+        ] {
+            assert!(reserved.holds(name), "{name}");
+        }
+        for name in ["x-remote", "x-requested-with", "cookie", "x-forwardedness", "accept"] {
+            assert!(!reserved.holds(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! A request as the gateway reads it, once: where it wants to go and whose connection it came by.
+//! Who looks at an answer of ours is asked only when there is one.
+
+use crate::base::Moment;
+use crate::catalogue::Catalogue;
+use crate::config::{Host, OnUnauthenticatedRequest};
+use crate::gateway::connection::Connection;
+use crate::gateway::framing::{self, MAX_HEAD_BYTES};
+use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::names::{FORWARDED_FOR, FORWARDED_PROTO};
+use crate::gateway::upstream::cluster::Exchange;
+use crate::hosted::{Failure, Reader, Site, Visitor};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderName, HeaderValue, Method, Version};
+use pingora_error::Result as PingoraResult;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+/// How long a path and query may be.
+const LONGEST_TARGET: usize = 8 * 1024;
+
+/// A body of this many bytes is there in a moment, wherever its reader is.
+const LONG_BODY: u64 = 1024 * 1024;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// TLS.
+    Tls,
+    /// Plain HTTP.
+    Plain,
+    /// Plain HTTP of a trusted proxy on this machine.
+    UnixSocket,
+}
+
+/// What the conductor needs of a request beside its path.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// When it came.
+    pub received: Moment,
+    /// The request's id, as log lines and answers carry it.
+    pub request_id: String,
+    /// The host it wants, in the one spelling.
+    pub host: Host,
+    /// Whether it came by TLS, to us or to a trusted proxy.
+    pub secure: bool,
+    /// The method.
+    pub method: Method,
+    /// How it goes on.
+    pub exchange: Exchange,
+    /// Whether a trusted proxy sent it.
+    pub behind: bool,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// What becomes of it where nobody is signed in, if that is not the route's to say.
+    pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
+    /// Whether the host's certificate is one that browsers trust.
+    strict_transport: bool,
+    /// The pages of the host, for links on pages of failures.
+    pub site: Site,
+    /// Whether the address is the client's: a trusted proxy that does not say whose request it is speaks for anybody.
+    client_is_known: bool,
+}
+
+impl Incoming {
+    /// Reads the head of a request.
+    ///
+    /// # Errors
+    /// An answer, where the request is malformed, ambiguous or too large.
+    pub fn read(
+        session: &Session,
+        face: Face,
+        catalogue: &Catalogue,
+        site: impl Fn(&Host) -> Site,
+        request_id: String,
+        received: Moment,
+    ) -> Result<Self, Stop> {
+        let header = session.req_header();
+        let refuse = |failure: Failure, why: &str| {
+            tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
+            let host = authority(session).and_then(Host::from_authority);
+            let site = host.map_or(Site::Unknown, |host| site(&host));
+            Stop::from(failure.answer(&Visitor {
+                request_id: request_id.clone(),
+                reader: reader(session),
+                strict_transport: false,
+                site,
+                is_get: is_get(&header.method),
+            }))
+        };
+        // By HTTP/1.1, its framing was checked before it was parsed.
+        if session.is_http2() {
+            let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+            if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
+                return Err(refuse(Failure::headers_too_large(), "the head is too large"));
+            }
+            if framing::has_outer_white_space(&header.headers) {
+                return Err(refuse(
+                    Failure::bad_request(),
+                    "a header's value begins or ends with white space",
+                ));
+            }
+            if let Err(ambiguity) = framing::length(&header.headers) {
+                let reason = format!("the framing is ambiguous: {ambiguity:?}");
+                return Err(refuse(Failure::bad_request(), &reason));
+            }
+        }
+        // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
+        if header.method == Method::CONNECT {
+            return Err(refuse(Failure::method_not_allowed(), "the method is CONNECT").closing());
+        }
+        if expectation(header) == Expectation::Unknown {
+            return Err(refuse(Failure::expectation_failed(), "the expectation is unknown").closing());
+        }
+        if header.raw_path().len() > LONGEST_TARGET {
+            return Err(refuse(Failure::target_too_long(), "the target is too long"));
+        }
+        let Some(host) = authority(session).and_then(Host::from_authority) else {
+            return Err(refuse(Failure::bad_request(), "the host is missing, malformed or told twice"));
+        };
+
+        let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
+        let trusted = |ip: IpAddr| {
+            catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+        };
+        let told = Connection::of(session).and_then(|connection| connection.told);
+        // What a connection's header told is the client itself, whatever its address is.
+        let behind = told.is_none() && (face == Face::UnixSocket || peer.is_some_and(trusted));
+        let secure = match (face, told) {
+            (Face::Tls, _) => true,
+            (Face::Plain | Face::UnixSocket, Some(told)) => told.tls,
+            (Face::Plain | Face::UnixSocket, None) => {
+                let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
+                let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
+                behind && lines.next().is_some_and(is_https) && lines.all(is_https)
+            }
+        };
+        let forwarded = if behind { client_of(&header.headers, trusted) } else { None };
+        let strict_transport = catalogue
+            .config
+            .tls
+            .iter()
+            .flat_map(|tls| &tls.hosts)
+            .any(|pattern| pattern.matches(host.as_str()));
+        Ok(Self {
+            received,
+            request_id,
+            // Without TLS no page is served.
+            site: if secure { site(&host) } else { Site::Unknown },
+            host,
+            secure,
+            method: header.method.clone(),
+            exchange: exchange(session),
+            behind,
+            client: forwarded.or(peer),
+            client_is_known: forwarded.is_some() || !behind,
+            on_unauthenticated: None,
+            strict_transport,
+        })
+    }
+
+    /// The request's id as a header's value.
+    pub fn id_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.request_id).expect("invariant: an id is hexadecimal digits")
+    }
+
+    /// The client's address, where it is known.
+    pub fn source_ip(&self) -> Option<IpAddr> {
+        self.client.filter(|_| self.client_is_known)
+    }
+
+    /// Tells the audit that the request was refused, and why.
+    pub fn refused(&self, reason: &str) {
+        let client = self.client.map_or_else(String::new, |ip| ip.to_string());
+        tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
+    }
+
+    /// The request that a trusted proxy asks about, which came by it.
+    pub fn asking_for(
+        &self,
+        site: Site,
+        host: Host,
+        method: Method,
+        on_unauthenticated: Option<OnUnauthenticatedRequest>,
+    ) -> Self {
+        Self {
+            site,
+            received: self.received,
+            request_id: self.request_id.clone(),
+            host,
+            method,
+            exchange: self.exchange,
+            secure: true,
+            behind: true,
+            client: self.client,
+            client_is_known: self.client_is_known,
+            on_unauthenticated,
+            strict_transport: self.strict_transport,
+        }
+    }
+
+    /// Whether the browser can be sent away to sign in and come back.
+    pub fn may_redirect(&self, visitor: &Visitor) -> bool {
+        visitor.reader == Reader::Person && visitor.is_get
+    }
+
+    /// Who is answered.
+    pub fn visitor(&self, session: &Session) -> Visitor {
+        Visitor {
+            request_id: self.request_id.clone(),
+            reader: reader(session),
+            strict_transport: self.strict_transport,
+            site: self.site.clone(),
+            is_get: is_get(&self.method),
+        }
+    }
+}
+
+/// People and their browsers navigate; programs and scripts do not, and say so.
+fn reader(session: &Session) -> Reader {
+    let headers = &session.req_header().headers;
+    let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    let html = headers
+        .get(ACCEPT)
+        .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
+    let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
+    let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
+    match () {
+        () if is_grpc(session) => Reader::Grpc,
+        () if html && !script && navigates => Reader::Person,
+        () => Reader::Program,
+    }
+}
+
+fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The host that a request names. HTTP/2 names it in `:authority`; where both are there they must
+/// agree (RFC 9113, section 8.3.1).
+fn authority(session: &Session) -> Option<&str> {
+    let header = session.req_header();
+    let named = header.uri.authority().map(|authority| authority.as_str());
+    let host = header.headers.get(HOST).map(|host| host.to_str().unwrap_or("\0"));
+    match (named, host) {
+        (Some(named), Some(host)) if !named.eq_ignore_ascii_case(host) => None,
+        (named, host) => host.or(named),
+    }
+}
+
+/// The address that the nearest proxy which is not trusted saw: reading all lines from the right, the
+/// first that is no trusted proxy.
+fn client_of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
+    let mut client = None;
+    for line in lines.into_iter().rev() {
+        for text in line.to_str().ok()?.rsplit(',') {
+            // Some proxies tell the port, too.
+            let text = text.trim();
+            let ip: IpAddr =
+                text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
+            client = Some(ip);
+            if !trusted(ip) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// The raw path and query of a request, where they are text.
+pub fn target(session: &Session) -> Option<&str> {
+    let header = session.req_header();
+    let raw = std::str::from_utf8(header.raw_path()).ok()?;
+    // A fragment has no business in a request line; what the parser made of one is not judged.
+    let same = header.uri.path_and_query().is_some_and(|known| known.as_str() == raw);
+    (same && memchr::memchr(b'#', raw.as_bytes()).is_none()).then_some(raw)
+}
+
+/// The part of a target that is its path.
+pub fn path_part(target: &str) -> &str {
+    &target[..memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())]
+}
+
+/// The target, which is to be judged.
+///
+/// # Errors
+/// A 400, where it is no plain text.
+pub fn plain_target<'s>(session: &'s Session, incoming: &Incoming) -> Result<&'s str, Stop> {
+    target(session).ok_or_else(|| {
+        incoming.refused("the target is no plain text");
+        Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
+    })
+}
+
+/// The request's `Cookie` headers.
+pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
+    session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+}
+
+/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes as the password of Basic
+/// credentials (RFC 7617), whose user name says nothing.
+///
+/// # Errors
+/// Where Authorization comes twice, or cannot be read.
+pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
+    let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => token_of(value, by_password),
+        // Another server could take the other one.
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// The token of an Authorization header.
+pub fn token_of(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
+    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
+    // hide a token from us.
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
+    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide a token from us.
+    let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
+    let credentials = rest.trim_start_matches([' ', '\t']);
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    let is_password = by_password && scheme.eq_ignore_ascii_case("basic");
+    if !(is_bearer || is_password) {
+        return Ok(None);
+    }
+    if credentials.len() == rest.len() && !rest.is_empty() {
+        return Err(());
+    }
+    if is_bearer {
+        return Ok(Some(Cow::Borrowed(credentials)));
+    }
+    // RFC 7617, section 2: "the first colon separates the user-id from the password".
+    let credentials = STANDARD.decode(credentials).map_err(|_| ())?;
+    let credentials = String::from_utf8(credentials).map_err(|_| ())?;
+    let (_, password) = credentials.split_once(':').ok_or(())?;
+    Ok(Some(Cow::Owned(password.to_owned())))
+}
+
+/// The challenge for a request whose token is missing, or is not believed where `error` says so (RFC 6750, section 3).
+/// Clients of git, WebDAV and Docker send a password to a Basic challenge alone; a browser's script must not be sent one,
+/// for which browsers ask the person.
+pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
+    let headers = &session.req_header().headers;
+    let scheme = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let has_bearer = scheme.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
+    let is_script = headers.contains_key("sec-fetch-mode") || headers.contains_key("x-requested-with");
+    match by_password && !has_bearer && !is_script {
+        true => "Basic realm=\"narthex\", charset=\"UTF-8\"".to_owned(),
+        false => format!("Bearer realm=\"narthex\"{error}"),
+    }
+}
+
+/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it is to send, and without
+/// credentials, a body, or another protocol.
+pub fn is_preflight(session: &Session) -> bool {
+    let header = session.req_header();
+    if header.method != Method::OPTIONS {
+        return false;
+    }
+    let has = |name| header.headers.contains_key(name);
+    let empty = match session.as_http2() {
+        Some(stream) => stream.is_body_empty(),
+        None => header.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0"),
+    };
+    let bare = empty && ![TRANSFER_ENCODING, AUTHORIZATION, COOKIE, UPGRADE].into_iter().any(has);
+    bare && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether the request asks for a WebSocket, the one protocol that pingora lets a connection change
+/// to.
+fn is_websocket(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    // RFC 9110, section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+    let is_nominated = || {
+        let options = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
+        options.flat_map(|line| line.split(',')).any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    };
+    session.is_upgrade_req()
+        && headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && is_nominated()
+}
+
+/// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long. Whether a response is an event
+/// stream is recognised by the response alone: clients of many APIs do not announce one.
+fn exchange(session: &Session) -> Exchange {
+    match () {
+        () if is_websocket(session) => Exchange::WebSocket,
+        () if is_grpc(session) => Exchange::Grpc,
+        () => Exchange::Plain,
+    }
+}
+
+/// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with `+` and an encoding. By
+/// HTTP/1.1 these words must not lift the deadlines.
+fn is_grpc(session: &Session) -> bool {
+    session.is_http2() && begins(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
+}
+
+/// What a client expects before it sends its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expectation {
+    Nothing,
+    /// `100-continue`.
+    Continue,
+    /// Something that nobody knows.
+    Unknown,
+}
+
+/// RFC 9110, section 10.1.1: `100-continue` is the one expectation, and a server "MUST ignore" it in an HTTP/1.0 request.
+fn expectation(header: &RequestHeader) -> Expectation {
+    let mut all = header.headers.get_all(EXPECT).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Expectation::Nothing,
+        _ if header.version < Version::HTTP_11 => Expectation::Nothing,
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
+        _ => Expectation::Unknown,
+    }
+}
+
+/// Answers `100 Continue` where the client waits for it; called when the request is authorised and its body is about to be
+/// read. The upstream never sees the expectation.
+///
+/// # Errors
+/// Where the connection is gone.
+pub async fn send_continue(session: &mut Session) -> PingoraResult<()> {
+    let waits = expectation(session.req_header()) == Expectation::Continue;
+    if !waits || session.is_http2() || session.is_body_empty() {
+        return Ok(());
+    }
+    let downstream = &mut session.downstream_session;
+    // That the body is unread does not end the connection: it comes now.
+    downstream.set_close_on_response_before_downstream_finish(false);
+    let written = downstream.write_continue_response().await;
+    downstream.set_close_on_response_before_downstream_finish(true);
+    written
+}
+
+fn begins(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
+}
+
+/// Whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME type is text/event-stream").
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    let essence = |value: &HeaderValue| {
+        let end = memchr::memchr(b';', value.as_bytes()).unwrap_or(value.len());
+        value.as_bytes()[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    headers.get(CONTENT_TYPE).is_some_and(essence)
+}
+
+/// Whether a message with these headers may take long: its body's end is unknown, or far away.
+pub fn may_take_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_none_or(|length| length > LONG_BODY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_first_address_from_the_right_that_is_no_trusted_proxy() {
+        let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
+        let client = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_static(line));
+            }
+            client_of(&headers, trusted).map(|ip| ip.to_string())
+        };
+        assert_eq!(client(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["6.6.6.6", "198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["10.0.0.3, 10.0.0.2"]).as_deref(), Some("10.0.0.3"));
+        assert_eq!(client(&["6.6.6.6, nonsense, 10.0.0.2"]), None);
+        assert_eq!(client(&["198.51.100.7:4711, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client(&["[2001:db8::7]:4711"]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(client(&[]), None);
+    }
+}

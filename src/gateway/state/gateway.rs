@@ -1,0 +1,326 @@
+//! The gateway: what every request through it works with, whichever listener it came by.
+
+use crate::access::{APP_COOKIE, Bearer, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
+use crate::base::{Duration, MonotonicTime};
+use crate::broker::Attempts;
+use crate::catalogue::{Catalogue, IdentityPool, Route};
+use crate::config::AccessLogSettings;
+use crate::gateway::access_log::{AccessLog, Record, printable};
+use crate::gateway::connection::limits::Admission;
+use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::{self, Incoming};
+use crate::gateway::state::long_lived::Streams;
+use crate::gateway::state::routes::{Entry, Table};
+use crate::hosted::{Failure, Visitor};
+use crate::identity::Identities;
+use crate::model::CookieScope;
+use crate::oauth::Pool;
+use crate::store::StoreError;
+use crate::token::Refused;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::Method;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
+pub(in crate::gateway) const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
+/// The same beside the realm.
+const INVALID: &str = ", error=\"invalid_token\"";
+
+/// How long a new catalogue waits for the addresses of new upstreams.
+const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// What the gateway is made of.
+pub struct Parts {
+    /// The pool: its pages and endpoints, and what they work with.
+    pub pool: Arc<Pool>,
+    /// The pool's router.
+    pub router: axum::Router,
+    /// Makes assertions.
+    pub minter: Minter,
+    /// Seals the app hosts' login attempts.
+    pub attempts: Attempts,
+    /// The identities of users.
+    pub identities: Arc<Identities>,
+    /// Who is not signed in.
+    pub guests: Guests,
+    /// Who comes with tokens.
+    pub bearers: Bearers,
+}
+
+/// The gateway, whichever listener a request came by.
+pub struct Gateway {
+    pub(in crate::gateway) pool: Arc<Pool>,
+    pub(in crate::gateway) router: axum::Router,
+    pub(in crate::gateway) attempts: Attempts,
+    pub(in crate::gateway) minter: Minter,
+    pub(in crate::gateway) identities: Arc<Identities>,
+    pub(in crate::gateway) guests: Guests,
+    pub(in crate::gateway) bearers: Bearers,
+    /// The connections that are open.
+    pub(in crate::gateway) admission: Arc<Admission>,
+    /// Requests that go on for long.
+    pub(in crate::gateway) streams: Arc<Streams>,
+    /// The access log, where there is one.
+    pub(in crate::gateway) access_log: ArcSwapOption<AccessLog>,
+    table: ArcSwap<Table>,
+    node: u64,
+    requests: AtomicU64,
+}
+
+impl Gateway {
+    /// A gateway that serves what the pool's catalogue says.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, router, minter, attempts, identities, guests, bearers } = parts;
+        let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
+        let mut node = [0; 8];
+        pool.entropy.fill(&mut node);
+        Self {
+            pool,
+            router,
+            attempts,
+            minter,
+            identities,
+            guests,
+            bearers,
+            admission: Arc::default(),
+            streams: Arc::default(),
+            access_log: ArcSwapOption::empty(),
+            table,
+            node: u64::from_be_bytes(node),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes over the catalogue that counts now, once its upstreams have addresses.
+    pub async fn apply(&self) {
+        let catalogue = self.pool.current.load();
+        self.bearers.apply(&self.pool.current);
+        let table = Table::build(catalogue, Some(&self.table.load()));
+        // Side by side and not for long: one name that is not found must not hold up what else has changed.
+        let without = table.groups().filter(|group| group.count() == 0);
+        let look_ups = futures_util::future::join_all(without.map(|group| group.look_up()));
+        if tokio::time::timeout(LOOK_UP, look_ups).await.is_err() {
+            tracing::warn!("some upstreams' names are still being looked up");
+        }
+        self.table.store(Arc::new(table));
+    }
+
+    /// Opens the access log that `settings` describe, unless it is open.
+    ///
+    /// # Errors
+    /// Where its file cannot be written.
+    pub fn open_access_log(&self, settings: &AccessLogSettings) -> std::io::Result<Option<Arc<AccessLog>>> {
+        match &*self.access_log.load() {
+            Some(log) if log.settings == *settings => Ok(Some(log.clone())),
+            _ => Ok(AccessLog::open(settings)?.map(Arc::new)),
+        }
+    }
+
+    /// Writes to this access log from now on, in the place of the one before.
+    pub fn install_access_log(&self, log: Option<Arc<AccessLog>>) {
+        self.access_log.store(log);
+    }
+
+    /// Waits until the access log is written.
+    pub async fn close_access_log(&self) {
+        if let Some(log) = self.access_log.load_full() {
+            log.close().await;
+        }
+    }
+
+    /// Whether anybody wants to know of each request.
+    pub(in crate::gateway) fn records_requests(&self) -> bool {
+        self.access_log.load().is_some()
+            || tracing::enabled!(target: "narthex::request", tracing::Level::DEBUG)
+    }
+
+    /// Records a request that was cut from outside of the proxy: its stream outlived its session, or its response did not
+    /// begin in time.
+    pub(in crate::gateway) fn record_cut(
+        &self,
+        record: Option<Box<Record>>,
+        begun: Option<MonotonicTime>,
+        route: Option<Arc<Entry>>,
+    ) {
+        let Some(begun) = begun else { return };
+        let duration = self.pool.clock.monotonic().since(begun);
+        if let (Some(entry), Some(record)) = (&route, &record) {
+            // Without a record the method is not known any more; such requests are few.
+            let method = Method::from_bytes(record.method.as_bytes()).unwrap_or_default();
+            entry.metrics.observe(&method, record.status, duration);
+        }
+        if let Some(mut record) = record {
+            record.duration = duration;
+            self.record(record, Some(&"it was cut"));
+        }
+    }
+
+    /// Writes a record to the access log and, where that is wanted, to the log.
+    pub(in crate::gateway) fn record(&self, record: Box<Record>, error: Option<&dyn std::fmt::Display>) {
+        tracing::debug!(
+            target: "narthex::request",
+            request_id = record.request_id,
+            client = record.client.map(tracing::field::display),
+            method = printable(&record.method),
+            host = printable(&record.host),
+            path = printable(record.path(false)),
+            route = record.route,
+            user = record.user,
+            sub = record.sub,
+            upstream = record.upstream.map(tracing::field::display),
+            status = record.status,
+            bytes = record.bytes,
+            duration_ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
+            error = error.map(tracing::field::display),
+        );
+        if let Some(log) = &*self.access_log.load() {
+            log.add(record);
+        }
+    }
+
+    /// Every route's upstreams, for whoever looks after them.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// A request's id: random for the process, counted within it. It is no secret.
+    pub(in crate::gateway) fn request_id(&self) -> String {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = self.node.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        // By hand, since the formatter is the dearest step of most requests.
+        id.to_be_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
+    }
+
+    /// Fetches again what verifies bearer tokens, where it is old; our own keys may have turned.
+    pub async fn refresh_issuers(&self) {
+        self.bearers.apply(&self.pool.current);
+        self.bearers.refresh().await;
+    }
+
+    /// Has everything that was judged by the wall clock judged again: that has jumped.
+    pub fn distrust_caches(&self) {
+        self.pool.sessions.distrust_cache();
+        self.pool.access_tokens.revocations.distrust_cache();
+        self.pool.broker.distrust_cache();
+        self.bearers.distrust_cache();
+        self.guests.distrust_cache();
+    }
+
+    /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes long where there are
+    /// many of them.
+    pub fn forget(&self) {
+        self.bearers.forget();
+        self.pool.sessions.forget();
+    }
+
+    /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.
+    ///
+    /// # Errors
+    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once. RFC 6750, section 2:
+    /// "Clients MUST NOT use more than one method to transmit the token in each request."
+    pub(in crate::gateway) async fn presented(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        route: &Route,
+    ) -> Result<Option<Principal>, Stop> {
+        let refuse = |failure: Failure, why: &str| {
+            incoming.refused(why);
+            Stop::from(failure.answer(&incoming.visitor(session)))
+        };
+        let token = match route.config.bearer {
+            true => request::bearer(session, route.config.basic_password).map_err(|()| {
+                refuse(Failure::bad_request(), "Authorization is not to be read, or comes twice")
+            })?,
+            false => None,
+        };
+        let Some(token) = token else {
+            return Ok(self.signed_in(session, incoming).await?.map(Principal::SignedIn));
+        };
+        if find(request::cookies(session), APP_COOKIE).is_some() {
+            return Err(refuse(
+                Failure::bad_request(),
+                "a bearer token and a session's cookie come together",
+            ));
+        }
+        let challenge = |scopes: &[String]| {
+            format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
+        };
+        let bearer = self.bearers.bearer(&token, incoming.received).await.map_err(|refused| {
+            let failure = match &refused {
+                // RFC 6750, section 3.1: it "requires higher privileges than provided".
+                Refused::Scope(scope) => {
+                    Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
+                }
+                Refused::NoKeys | Refused::NoAnswer(_) | Refused::Unheard => Failure::unavailable(),
+                _ => {
+                    let challenge = request::challenge(session, route.config.basic_password, INVALID);
+                    Failure::invalid_token().with_challenge(&challenge)
+                }
+            };
+            refuse(failure, &format!("the bearer token: {refused}"))
+        })?;
+        if let Some(scope) = lacking(&bearer, route) {
+            let failure = Failure::insufficient_scope().with_challenge(&challenge(&route.config.scopes));
+            return Err(refuse(failure, &format!("the bearer token: {}", Refused::Scope(scope.to_owned()))));
+        }
+        Ok(Some(Principal::Bearer(bearer)))
+    }
+
+    /// Whose session the request comes with.
+    pub(in crate::gateway) async fn signed_in(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+    ) -> Result<Option<SignedIn>, Stop> {
+        let Some(cookie) = find(request::cookies(session), APP_COOKIE) else { return Ok(None) };
+        self.pool
+            .sessions
+            .principal(cookie, scope_of(incoming), incoming.received)
+            .await
+            .map_err(|error| unavailable(&incoming.visitor(session), &error))
+    }
+
+    /// The guest whom the request speaks for, and the cookie of one who is new.
+    pub(in crate::gateway) async fn guest(
+        &self,
+        session: &Session,
+        incoming: &Incoming,
+        catalogue: &Catalogue,
+        pool: &IdentityPool,
+    ) -> Result<(Principal, Option<String>), Stop> {
+        let (host, region) = (&incoming.host, &catalogue.config.region);
+        if let Some(cookie) = find(request::cookies(session), GUEST_COOKIE) {
+            let guest = self.guests.guest(cookie, host, pool, region).await;
+            let guest = guest.map_err(|error| unavailable(&incoming.visitor(session), &error))?;
+            if let Some(guest) = guest {
+                return Ok((Principal::Guest(guest), None));
+            }
+        }
+        let (guest, cookie) = self.guests.welcome(host, catalogue.same_site(host), pool, region);
+        Ok((Principal::Guest(guest), Some(cookie)))
+    }
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
+}
+
+/// A scope that the route asks for, and the token lacks.
+pub(in crate::gateway) fn lacking<'r>(bearer: &Bearer, route: &'r Route) -> Option<&'r str> {
+    let scopes = bearer.scopes();
+    route.config.scopes.iter().find(|scope| !scopes.contains(scope)).map(String::as_str)
+}
+
+/// The store is needed, and does not do its part.
+pub(in crate::gateway) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
+    tracing::error!(request_id = visitor.request_id, %error, "the store did not do its part");
+    Failure::unavailable().answer(visitor).into()
+}
+
+/// Where the session cookies of this request's host count.
+pub(in crate::gateway) fn scope_of(incoming: &Incoming) -> CookieScope<&str> {
+    CookieScope::App(incoming.host.as_str())
+}

@@ -1,0 +1,240 @@
+//! The servers that requests go to: found by name, taken in turn, left out while they do not answer.
+
+use crate::base::Duration;
+use crate::config::{Endpoint, Route, Scheme, Upstream};
+use crate::gateway::upstream::connection::Connect;
+use crate::gateway::upstream::tcp::{ALIVE, CONNECT, CONNECT_WITH_TLS};
+use crate::gateway::upstream::tls::UpstreamIdentity;
+use crate::gateway::upstream::websocket::Patient;
+use crate::policy::Permit;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, OrErr as _};
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::health_check::TcpHealthCheck;
+use pingora_load_balancing::{Backend, Backends, Extensions};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How many requests share an HTTP/2 connection to an upstream.
+const STREAMS: usize = 64;
+/// How many bytes of a response wait for a client that does not read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same of all streams of a connection: one that is not read leaves the others their share.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+/// Sets the connections of gRPC apart from others to the same server.
+const GRPC_KEY: u64 = 0x6772_7063;
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// How a request and its answer go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// A request, then its response. Only an event stream may be silent for long, once its head is there.
+    Plain,
+    /// Either side may be silent for long, and the answer may wait for the end of what it answers.
+    Grpc,
+    /// Either side may be silent for long, once the connection has changed its protocol.
+    WebSocket,
+}
+
+/// The upstreams of a route.
+pub struct Group {
+    upstreams: Vec<Upstream>,
+    identity: UpstreamIdentity,
+    timeout: Duration,
+    backends: Backends,
+    servers: ArcSwap<Vec<Arc<Server>>>,
+    turn: AtomicUsize,
+}
+
+/// An address that requests go to.
+pub struct Server {
+    upstream: Arc<Upstream>,
+    backend: Backend,
+    plain: HttpPeer,
+    /// Whether it answered when it was last tried.
+    answers: AtomicBool,
+}
+
+impl Server {
+    /// What the file says of it.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The peer of plain exchanges.
+    pub fn plain(&self) -> &HttpPeer {
+        &self.plain
+    }
+
+    /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited from outside of that.
+    pub fn peer(&self, exchange: Exchange) -> HttpPeer {
+        let mut peer = self.plain.clone();
+        peer.options.custom_l4 = Some(Arc::new(Connect));
+        peer.options.read_timeout = None;
+        if exchange != Exchange::Plain {
+            peer.options.write_timeout = None;
+        }
+        if exchange == Exchange::Grpc && self.upstream.scheme == Scheme::Https {
+            // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own, which can be ended where
+            // the upstream is silent.
+            peer.options.alpn = ALPN::H2H1;
+            peer.group_key ^= GRPC_KEY;
+        }
+        if exchange == Exchange::WebSocket {
+            peer.options.alpn = ALPN::H1;
+            peer.options.custom_l4 = Some(Arc::new(Patient));
+            // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
+            peer.options.idle_timeout = Some(Duration::from_secs(1));
+            peer.group_key ^= u64::MAX;
+        }
+        peer
+    }
+}
+
+/// Finds the addresses of upstreams by name, again and again: names move.
+struct ByName(Vec<Upstream>);
+
+#[async_trait]
+impl ServiceDiscovery for ByName {
+    async fn discover(&self) -> pingora_error::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let mut backends = BTreeSet::new();
+        let mut failure = None;
+        for upstream in &self.0 {
+            let (name, port) = match &upstream.endpoint {
+                Endpoint::Tcp(host, port) => (host.trim_matches(['[', ']']), *port),
+                Endpoint::Unix(path) => {
+                    let address = std::os::unix::net::SocketAddr::from_pathname(path)
+                        .or_err(ErrorType::SocketError, "the path of a socket")?;
+                    let mut backend =
+                        Backend { addr: SocketAddr::Unix(address), weight: 1, ext: Extensions::new() };
+                    backend.ext.insert(Arc::new(upstream.clone()));
+                    backends.insert(backend);
+                    continue;
+                }
+            };
+            let looked_up = tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, port))).await;
+            match looked_up {
+                Ok(Ok(addresses)) => {
+                    for address in addresses {
+                        let mut backend = Backend::new(&address.to_string())?;
+                        backend.ext.insert(Arc::new(upstream.clone()));
+                        backends.insert(backend);
+                    }
+                }
+                Ok(Err(error)) => failure = Some(error.to_string()),
+                Err(_) => failure = Some("no answer in time".to_owned()),
+            }
+        }
+        match failure {
+            Some(why) if backends.is_empty() => Error::e_explain(ErrorType::ConnectError, why),
+            _ => Ok((backends, HashMap::new())),
+        }
+    }
+}
+
+impl Group {
+    /// The upstreams of `route`. They have no address until [`Group::look_up`] found one.
+    pub fn new(route: &Route) -> Self {
+        let mut backends = Backends::new(Box::new(ByName(route.upstreams.clone())));
+        let mut check = TcpHealthCheck::new();
+        check.consecutive_failure = 2;
+        check.peer_template.options.connection_timeout = Some(CONNECT);
+        backends.set_health_check(check);
+        Self {
+            upstreams: route.upstreams.clone(),
+            identity: UpstreamIdentity::read(&route.upstream_tls),
+            timeout: route.timeout,
+            backends,
+            servers: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether these are the upstreams that `route` names, and their authorities and certificates what its files hold.
+    pub fn serves(&self, route: &Route) -> bool {
+        self.upstreams == route.upstreams
+            && self.timeout == route.timeout
+            && self.identity == UpstreamIdentity::read(&route.upstream_tls)
+    }
+
+    /// Looks the names up again.
+    pub async fn look_up(&self) {
+        if let Err(error) = self.backends.update(|_| ()).await {
+            let names: Vec<String> = self.upstreams.iter().map(ToString::to_string).collect();
+            tracing::warn!(upstreams = names.join(", "), %error, "an upstream's name could not be looked up");
+            return;
+        }
+        let server = |backend: &Backend| {
+            let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
+            let answers = AtomicBool::new(self.backends.ready(backend));
+            let plain = self.peer(&upstream, backend)?;
+            Some(Arc::new(Server { upstream, backend: backend.clone(), plain, answers }))
+        };
+        self.servers.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
+    }
+
+    /// Tries every address, so that the dead are left out and the revived taken in again.
+    pub async fn check_health(&self) {
+        self.backends.run_health_check(true).await;
+        for server in self.servers.load().iter() {
+            server.answers.store(self.backends.ready(&server.backend), Ordering::Relaxed);
+        }
+    }
+
+    /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut an app out. Only a
+    /// permitted request has a server.
+    pub fn next(&self, _permit: &Permit) -> Option<Arc<Server>> {
+        let servers = self.servers.load();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = || (0..servers.len()).map(|step| &servers[turn.wrapping_add(step) % servers.len()]);
+        let answering = in_turn().find(|server| server.answers.load(Ordering::Relaxed));
+        answering.or_else(|| in_turn().next()).cloned()
+    }
+
+    /// The peer of plain exchanges with this server; `None` where it cannot be spoken to as the file says.
+    fn peer(&self, upstream: &Upstream, backend: &Backend) -> Option<HttpPeer> {
+        let tls = upstream.scheme == Scheme::Https;
+        let mut peer = match &upstream.endpoint {
+            Endpoint::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
+            // Without a name pingora would verify nothing, so an address is its own name.
+            Endpoint::Tcp(host, _) => {
+                let name = self.identity.server_name().unwrap_or_else(|| host.trim_matches(['[', ']']));
+                HttpPeer::new(backend.addr.as_inet()?, tls, if tls { name.to_owned() } else { String::new() })
+            }
+        };
+        let options = &mut peer.options;
+        options.connection_timeout = Some(CONNECT);
+        options.total_connection_timeout = Some(CONNECT_WITH_TLS);
+        options.idle_timeout = Some(IDLE);
+        options.read_timeout = Some(self.timeout);
+        options.write_timeout = Some(self.timeout);
+        options.tcp_keepalive = Some(ALIVE);
+        options.max_h2_streams = STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        options.alpn = match upstream.scheme {
+            Scheme::Http | Scheme::Https => ALPN::H1,
+            Scheme::H2c => ALPN::H2,
+        };
+        if tls {
+            self.identity.apply(&mut peer)?;
+        }
+        Some(peer)
+    }
+
+    /// Whether every server of it speaks HTTP/1.1, and no other.
+    pub fn speaks_http1(&self) -> bool {
+        self.upstreams.iter().all(|upstream| upstream.scheme == Scheme::Http)
+    }
+
+    /// How many addresses there are, which bounds how often connecting is tried.
+    pub fn count(&self) -> usize {
+        self.servers.load().len()
+    }
+}

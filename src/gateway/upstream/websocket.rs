@@ -1,0 +1,103 @@
+//! Connections to upstreams that answer a WebSocket's request before pingora is ready for it.
+//!
+//! pingora tells the half of it that speaks with the upstream that the request has no body by a message
+//! from the other half. An answer that is there sooner than this message lets it take the message for the
+//! end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream answers is
+//! looked at some turns later.
+
+use crate::gateway::upstream::connection::{in_time, unix_path};
+use crate::gateway::upstream::tcp::ALIVE;
+use async_trait::async_trait;
+use pingora_core::connectors::L4Connect;
+use pingora_core::protocols::l4::ext::set_tcp_keepalive;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_error::{ErrorType, OrErr as _, Result};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// How many turns an answer waits: each lets the other half run once.
+const TURNS: u8 = 3;
+/// The writes after which that is so: a TLS handshake's few, and the request's own.
+const WRITES: u8 = 8;
+
+/// Makes such connections.
+#[derive(Debug)]
+pub struct Patient;
+
+#[async_trait]
+impl L4Connect for Patient {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let socket: Box<dyn VirtualSocket> = match address {
+            SocketAddr::Inet(address) => {
+                let stream = in_time(TcpStream::connect(address)).await?;
+                stream.set_nodelay(true).or_err(ErrorType::SocketError, "while setting nodelay")?;
+                set_tcp_keepalive(&stream, &ALIVE)?;
+                Box::new(Socket { stream, writes: 0, turns: 0 })
+            }
+            SocketAddr::Unix(address) => {
+                let stream = in_time(UnixStream::connect(unix_path(address)?)).await?;
+                Box::new(Socket { stream, writes: 0, turns: 0 })
+            }
+        };
+        Ok(VirtualSocketStream::new(socket).into())
+    }
+}
+
+/// What a connection to an upstream can be made of.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
+impl Connection for TcpStream {}
+impl Connection for UnixStream {}
+
+#[derive(Debug)]
+struct Socket<S> {
+    stream: S,
+    writes: u8,
+    /// How many turns reading has to wait.
+    turns: u8,
+}
+
+impl<S: Connection> VirtualSocket for Socket<S> {
+    /// Set above, before there is a socket to be asked.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Connection> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.turns > 0 {
+            self.turns -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: Connection> AsyncWrite for Socket<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() && self.writes < WRITES {
+            self.writes += 1;
+            self.turns = TURNS;
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
