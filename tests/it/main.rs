@@ -13,6 +13,7 @@ mod clock;
 mod crash;
 mod desync;
 mod direct;
+mod docs;
 mod explain;
 mod framing;
 mod full_disk;
