@@ -161,7 +161,8 @@ fn every_documented_target_exists_and_has_a_sentence_of_help() {
 
 /// Returns the anchor of a heading, as mdBook and hosts of repositories make it.
 fn anchor(heading: &str) -> String {
-    let kept = heading.to_lowercase().chars().filter_map(|c| match c {
+    let heading = heading.to_lowercase();
+    let kept = heading.chars().filter_map(|c| match c {
         ' ' => Some('-'),
         c if c.is_alphanumeric() || matches!(c, '-' | '_') => Some(c),
         _ => None,
@@ -227,7 +228,8 @@ fn every_named_file_of_the_repository_exists() {
         let (_, prose) = split(&page);
         for span in spans(&prose).into_iter().filter(|span| FOLDERS.iter().any(|f| span.starts_with(f))) {
             // A place for a name, or a file of the operator's.
-            let is_example = ["{", " ", "…", "NAME", "000N", "/artifacts"].iter().any(|part| span.contains(part));
+            let is_example =
+                ["{", " ", "…", "NAME", "000N", "/artifacts"].iter().any(|part| span.contains(part));
             let is_operators = span.starts_with("policies/") && !root().join(&span).exists();
             if !is_example && !is_operators {
                 assert!(root().join(&span).exists(), "{}: {span}", name(&page));
@@ -293,10 +295,8 @@ fn the_example_of_policies_decides_its_cases() {
     let folder = tempfile::tempdir().unwrap();
     let example = root().join("examples/policies");
     std::fs::create_dir(folder.path().join("policies")).unwrap();
-    for file in
-        files(&example, "json").iter().chain(&files(&example, "toml")).map(|file| file.strip_prefix(&example))
-    {
-        std::fs::copy(example.join(file.unwrap()), folder.path().join(file.unwrap())).unwrap();
+    for file in files(&example, "json").iter().chain(&files(&example, "toml")) {
+        std::fs::copy(file, folder.path().join(file.strip_prefix(&example).unwrap())).unwrap();
     }
     let output = Command::new(env!("CARGO_BIN_EXE_narthex"))
         .args(["cases", "cases.json"])

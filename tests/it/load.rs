@@ -1,7 +1,7 @@
 //! `narthex load`: what it measures is so.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
-use crate::support::pages::block;
+use crate::support::pages;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -136,7 +136,7 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
     assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
 
-    for line in block(PAGE, "sh load").lines() {
+    for line in pages::block(PAGE, "sh load").lines() {
         assert_eq!(
             by_hand(&narthex, line).await,
             "It bore 50 requests a second, and more was not asked for."
@@ -196,7 +196,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
             "{report}"
         );
     }
-    let line = block(PAGE, "sh program");
+    let line = pages::block(PAGE, "sh program");
     assert_eq!(by_hand(&narthex, &line).await, "It bore 50 requests a second, and more was not asked for.");
     // A door that opens to whoever comes is told as what it is.
     let url = format!("{}/", narthex.origin("open"));
