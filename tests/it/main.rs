@@ -14,6 +14,7 @@ mod crash;
 mod desync;
 mod direct;
 mod docs;
+mod examples;
 mod explain;
 mod framing;
 mod full_disk;

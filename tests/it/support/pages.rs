@@ -1,6 +1,7 @@
 //! The pages of the documentation, and the blocks of code in them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A fenced block of code.
 pub struct Block {
@@ -86,4 +87,9 @@ pub fn block(page: &str, info: &str) -> String {
     let (blocks, _) = split(&root().join(page));
     let found = blocks.into_iter().find(|block| block.info == info);
     found.unwrap_or_else(|| panic!("{page} has no block `{info}`")).text
+}
+
+/// Whether the command line accepts these words: with `--help` behind them, nothing is done.
+pub fn is_accepted(words: &[&str]) -> bool {
+    Command::new(env!("CARGO_BIN_EXE_narthex")).args(words).arg("--help").output().unwrap().status.success()
 }
