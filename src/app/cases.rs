@@ -88,7 +88,7 @@ fn read(file: &Path) -> Result<Vec<Case>, String> {
         .and_then(|opened| opened.take(MAX_FILE_BYTES).read_to_string(&mut text))
         .map_err(|error| format!("cannot read `{name}`: {error}"))?;
     let cases: Vec<Case> = serde_json::from_str(&text).map_err(|error| {
-        format!("cannot read the cases of `{name}`: {error}\n  help: write a JSON array of objects, as the README shows")
+        format!("cannot read the cases of `{name}`: {error}\n  help: write a JSON array of objects, as the guide to policies shows")
     })?;
     match cases.is_empty() {
         true => Err(format!("`{name}` has no case\n  help: add one, so that something is checked")),

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex::base::{Clock as _, ManualClock, SystemClock, SystemEntropy};
 use narthex::config::Config;
-use narthex::provider::saml::{Own, OwnKey, OwnKeys, OwnKeys};
+use narthex::provider::saml::{Own, OwnKey, OwnKeys};
 use narthex::provider::{self, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

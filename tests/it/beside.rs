@@ -1,9 +1,9 @@
 //! Narthex beside other proxies: they ask it about each request, or pass connections on to it. Their
-//! configurations are the README's.
+//! configurations are the examples.
 
-use crate::check::readme;
 use crate::support::certificates;
 use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::pages::root;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::{Party, free_port, wait_for_port};
 use crate::support::tunnel::{head, say};
@@ -129,9 +129,13 @@ async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, 
     assert!(app.seen().iter().all(|seen| !seen.target.contains("shut")));
 }
 
-/// The README's configuration of `kind`, for these ports.
-fn configuration(kind: &str, front: &Front, narthex: u16, app: u16) -> String {
-    readme("Beside another proxy", kind)
+/// The example `file`, for these ports.
+fn configuration(file: &str, front: &Front, narthex: u16, app: u16) -> String {
+    let text = std::fs::read_to_string(root().join("examples").join(file)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| format!("{line}\n"))
+        .collect::<String>()
         .replace("auth.example.com", "auth.localhost")
         .replace("app.example.com", "app.localhost")
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{narthex}"))
@@ -143,7 +147,7 @@ fn configuration(kind: &str, front: &Front, narthex: u16, app: u16) -> String {
 async fn nginx_asks_about_each_request() {
     asks_about_each_request(true, |front, narthex, app| {
         let port = front.port;
-        let servers = configuration("nginx", front, narthex, app)
+        let servers = configuration("nginx.conf", front, narthex, app)
             .replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port} ssl;"))
             // Browsers name the port here, which they do not on 443.
             .replace("Host $host;", "Host $http_host;");
@@ -163,10 +167,10 @@ async fn nginx_asks_about_each_request() {
 async fn caddy_asks_about_each_request() {
     asks_about_each_request(false, |front, narthex, app| {
         let tls = format!("{{\n    tls {} {}\n", front.path("cert.pem"), front.path("key.pem"));
-        let sites = configuration("caddy", front, narthex, app);
+        let sites = configuration("Caddyfile", front, narthex, app);
         let sites: String = sites
             .split("https://")
-            .filter(|site| !site.is_empty())
+            .filter(|site| !site.trim().is_empty())
             .map(|site| {
                 let (host, rest) = site.split_once(" {").unwrap();
                 format!("https://{host}:{} {tls}{rest}", front.port)
@@ -182,8 +186,8 @@ async fn caddy_asks_about_each_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn haproxy_asks_about_each_request() {
     asks_about_each_request(false, |front, narthex, app| {
-        let lua = front.write("narthex.lua", &configuration("lua", front, narthex, app));
-        let text = configuration("haproxy", front, narthex, app)
+        let lua = front.write("narthex.lua", &configuration("haproxy.lua", front, narthex, app));
+        let text = configuration("haproxy.cfg", front, narthex, app)
             .replace("bind :443", &format!("bind 127.0.0.1:{}", front.port));
         let text = format!(
             "global\n    lua-load {lua}\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    \

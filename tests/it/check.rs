@@ -1,6 +1,7 @@
 //! `narthex check`: what a wrong file, certificate or provider is answered with.
 
 use crate::support::certificates;
+use crate::support::pages::block;
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::free_port;
 use std::path::Path;
@@ -32,13 +33,6 @@ host = "app.example.com"
 upstream = "http://127.0.0.1:3000"
 "#;
 
-/// What stands between ``` fences of this kind in the README's section.
-pub fn readme(section: &str, kind: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let section = readme.split(section).nth(1).unwrap();
-    section.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned()
-}
-
 /// What is said of the file `text`, if anything is wrong about it.
 pub fn told_of(text: &str) -> Option<String> {
     let read = narthex::config::Config::parse(text, "narthex.toml", Path::new("/tmp"), &|_| None);
@@ -57,40 +51,12 @@ pub fn each_is_told(good: &str, mistakes: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn the_readme_shows_what_is_really_said() {
+fn the_documented_mistakes_are_reported_as_documented() {
+    const PAGE: &str = "docs/src/getting-started.md";
     let folder = tempfile::tempdir().unwrap();
-    let (good, _, said) = check(folder.path(), &readme("### When the file is wrong", "toml"));
+    let (good, _, said) = check(folder.path(), &block(PAGE, "toml wrong"));
     assert!(!good);
-    assert_eq!(said.trim(), readme("### When the file is wrong", "text").trim());
-}
-
-#[test]
-fn the_files_of_the_readme_are_good() {
-    let environment = |name: &str| match name {
-        "NARTHEX_MASTER_KEY" => Some("A".repeat(43)),
-        _ => Some("a secret of some length".to_owned()),
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("corp");
-    std::fs::write(&secret, "secret\n").unwrap();
-    let key = folder.path().join("AuthKey.p8");
-    std::fs::write(&key, crate::support::stand_in::ec_key().0).unwrap();
-    for section in [
-        "## Nine lines for your own app",
-        "## The file",
-        "### Providers that people know",
-        "### A company's SAML provider",
-        "## API clients",
-    ] {
-        let mut text = readme(section, "toml").replace("/run/secrets/AuthKey.p8", &key.display().to_string());
-        for name in ["corp", "google", "github", "microsoft", "forge"] {
-            text = text.replace(&format!("/run/secrets/{name}"), &secret.display().to_string());
-        }
-        let config = narthex::config::Config::parse(&text, "README.md", folder.path(), &environment);
-        if let Err(mistakes) = config {
-            panic!("{section}:\n{mistakes}");
-        }
-    }
+    assert_eq!(said.trim(), block(PAGE, "text").trim());
 }
 
 /// Each mistake: what to replace in the good file, by what, and the place, message and mend.

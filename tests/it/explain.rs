@@ -1,8 +1,8 @@
-//! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the README.
+//! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the guide to policies.
 
-use crate::check::readme;
 use crate::roles::{ROLES, Scene, allows};
 use crate::support::narthex::NarthexBuilder;
+use crate::support::pages::block;
 use crate::support::parties::OpenIdProvider;
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is};
@@ -23,13 +23,13 @@ fn narthex(folder: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(output.stdout) + &text(output.stderr))
 }
 
-const SECTION: &str = "## Who may do what";
+const PAGE: &str = "docs/src/guides/policies.md";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_user_sees_a_refusal_understands_it_and_mends_it() {
-    let file = |kind: &str| readme(SECTION, kind);
-    let (reader, mend) = (file("json reader"), file("json mend"));
-    // What `explain` says is what the README shows.
+    let file = |kind: &str| block(PAGE, kind);
+    let (reader, mend) = (file("json reader"), file("json fix"));
+    // What `explain` says is what the guide shows.
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -78,11 +78,11 @@ async fn a_new_user_sees_a_refusal_understands_it_and_mends_it() {
 }
 
 #[test]
-fn the_readmes_file_of_roles_is_good() {
+fn the_documented_file_of_roles_is_good() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    put("narthex.toml", &readme("### Roles", "toml"));
+    put("narthex.toml", &block("docs/src/concepts/roles-and-policies.md", "toml roles"));
     put("policies/editor.json", &allows(&["GET/*"]).to_string());
     put("policies/boundary.json", &allows(&["GET/*"]).to_string());
     put("policies/guests.json", include_str!("../../policies/guests.json"));
@@ -156,12 +156,12 @@ async fn what_is_explained_is_what_the_gateway_does() {
 #[test]
 fn what_cannot_be_explained_is_told_with_the_mend() {
     let folder = tempfile::tempdir().unwrap();
-    let two = readme(SECTION, "toml").replace("[[role]]\nname = \"reader\"", "[[provider]]\nname = \"club\"\ntype = \"oidc\"\nissuer = \"https://club.example.com\"\nclient_id = \"n\"\nclient_secret = \"s\"\nallow = \"anyone\"\n\n[[role]]\nname = \"reader\"");
+    let two = block(PAGE, "toml").replace("[[role]]\nname = \"reader\"", "[[provider]]\nname = \"club\"\ntype = \"oidc\"\nissuer = \"https://club.example.com\"\nclient_id = \"n\"\nclient_secret = \"s\"\nallow = \"anyone\"\n\n[[role]]\nname = \"reader\"");
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     put("narthex.toml", &two);
-    put("policies/reader.json", &readme(SECTION, "json reader"));
-    put("policies/ops.json", &readme(SECTION, "json ops"));
+    put("policies/reader.json", &block(PAGE, "json reader"));
+    put("policies/ops.json", &block(PAGE, "json ops"));
     put("claims.json", r#"{"sub": "ann", "groups": ["ops"]}"#);
     put("list.json", "[]");
     put("token", "a.b");
@@ -514,7 +514,7 @@ fn decisions_are_expected_by_a_command_and_by_a_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let file = |kind: &str| readme(SECTION, kind);
+    let file = |kind: &str| block(PAGE, kind);
     put("narthex.toml", &file("toml"));
     put("policies/reader.json", &file("json reader"));
     put("policies/ops.json", &file("json ops"));
@@ -531,7 +531,7 @@ fn decisions_are_expected_by_a_command_and_by_a_file() {
     assert!(!good && said.contains("allow is expected, and it is deny: "), "{said}");
     assert!(!explain("maybe", "/").0);
 
-    // The README's file of cases.
+    // The guide's file of cases.
     put("cases.json", &file("json cases"));
     let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
     assert!(good, "{said}");

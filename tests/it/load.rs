@@ -1,7 +1,7 @@
 //! `narthex load`: what it measures is so.
 
-use crate::check::readme;
 use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::pages;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+const PAGE: &str = "docs/src/guides/load-testing.md";
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 
 /// An app that answers each request after the one before, and takes so long for each; once, as long as it is told.
@@ -79,7 +80,7 @@ async fn load(narthex: &Narthex, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// What a line of the README ends with, with fewer requests and for this deployment.
+/// What a line of the guide ends with, with fewer requests and for this deployment.
 async fn by_hand(narthex: &Narthex, line: &str) -> String {
     let program = format!("{} load --cacert certs/local-authority.pem", env!("CARGO_BIN_EXE_narthex"));
     let few = "--rate 50 --step-time 0.5 --users 10 --until 50";
@@ -135,7 +136,7 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
     assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
 
-    for line in readme("## How much it bears", "sh").lines() {
+    for line in pages::block(PAGE, "sh load").lines() {
         assert_eq!(
             by_hand(&narthex, line).await,
             "It bore 50 requests a second, and more was not asked for."
@@ -195,7 +196,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
             "{report}"
         );
     }
-    let line = readme("as any program does", "sh");
+    let line = pages::block(PAGE, "sh program");
     assert_eq!(by_hand(&narthex, &line).await, "It bore 50 requests a second, and more was not asked for.");
     // A door that opens to whoever comes is told as what it is.
     let url = format!("{}/", narthex.origin("open"));

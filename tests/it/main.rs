@@ -14,6 +14,8 @@ mod crash;
 mod dead_ends;
 mod desync;
 mod direct;
+mod docs;
+mod examples;
 mod explain;
 mod framing;
 mod full_disk;

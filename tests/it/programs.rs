@@ -1,8 +1,9 @@
 //! Programs that get access tokens of the user pool by their own credentials.
 
-use crate::check::{each_is_told, readme, told_of};
+use crate::check::{each_is_told, told_of};
 use crate::roles::allows;
 use crate::support::narthex::{Narthex, NarthexBuilder};
+use crate::support::pages::block;
 use crate::support::parties::Postgres;
 use crate::support::process::{parties, wait_until};
 use crate::support::upstream::{Seen, Upstream};
@@ -470,16 +471,16 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_commands_do_what_it_says() {
-    const SECTION: &str = "## Programs that get tokens";
+async fn the_documented_commands_do_what_the_guide_says() {
+    const PAGE: &str = "docs/src/guides/api-clients.md";
     let upstream = Upstream::start().await;
-    let toml = readme(SECTION, "toml");
+    let toml = block(PAGE, "toml programs");
     let tables = toml[toml.find("[[user_pool]]").unwrap()..]
         .replace("photos.example.com", "photos.localhost")
         .replace("127.0.0.1:3000", &format!("127.0.0.1:{}", upstream.port));
     let narthex = NarthexBuilder::new().tables(&tables).environment("REPORTER_SECRET", SECRET).start();
     let authority = narthex.folder().join("certs/local-authority.pem");
-    let commands = readme(SECTION, "sh")
+    let commands = block(PAGE, "sh programs")
         .replace("https://auth.example.com", &narthex.origin("auth"))
         .replace("https://photos.example.com", &narthex.origin("photos"));
     let ran = tokio::task::block_in_place(|| {

@@ -8,6 +8,7 @@ pub mod lemonldap;
 pub mod load;
 pub mod narthex;
 pub mod odd_provider;
+pub mod pages;
 pub mod parties;
 pub mod process;
 pub mod raw;
