@@ -2,7 +2,7 @@
 
 use super::proxies::Proxy;
 use super::tokens::{self, Issuer};
-use narthex::base::unb64;
+use narthex::base::base64url_decode;
 use narthex::jose::{Algorithm, JwkSet, SigningKey};
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
@@ -29,8 +29,8 @@ impl ProxyHttp for Bare {
         if let Some(keys) = &self.verifies {
             let token = session.req_header().headers["authorization"].to_str().unwrap();
             let (message, signature) = token["Bearer ".len()..].rsplit_once('.').unwrap();
-            let signature = unb64(signature).unwrap();
-            assert!(keys.verifies(Some("one"), Algorithm::Rs256, message.as_bytes(), &signature));
+            let signature = base64url_decode(signature).unwrap();
+            assert!(keys.verify(Some("one"), Algorithm::Rs256, message.as_bytes(), &signature));
         }
         if let Some(key) = &self.signs {
             drop(tokens::sign_something(key));

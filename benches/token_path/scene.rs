@@ -361,7 +361,7 @@ fn verification(issuer: &Issuer) -> impl Fn() + Sync + use<> {
     let jws = Jws::read(&token).unwrap();
     let (kid, message, signature) = (jws.kid.clone(), jws.message.to_vec(), jws.signature.clone());
     let algorithm = jws.algorithm;
-    move || assert!(keys.verifies(kid.as_deref(), algorithm, &message, &signature))
+    move || assert!(keys.verify(kid.as_deref(), algorithm, &message, &signature))
 }
 
 /// One signature of a token.

@@ -5,7 +5,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use narthex::access::cookie_text;
-use narthex::base::{Clock as _, Duration, KeyRing, MasterKey, SystemClock, SystemEntropy, Token, b64};
+use narthex::base::{
+    Clock as _, Duration, KeyRing, MasterKey, RandomToken, SystemClock, SystemEntropy, base64url_encode,
+};
 use narthex::catalogue::Catalogue;
 use narthex::config::Config;
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
@@ -34,7 +36,7 @@ impl Issuer {
         let (n, e) = (key.modulus(), key.exponent());
         let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
         serde_json::json!({"keys": [
-            {"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": b64(n), "e": b64(e)}]})
+            {"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": base64url_encode(n), "e": base64url_encode(e)}]})
     }
 
     /// Its public key: SubjectPublicKeyInfo, PEM.
@@ -71,10 +73,11 @@ impl Issuer {
 
     fn sign(&self, typ: &str, claims: &serde_json::Value) -> String {
         let header = serde_json::json!({"alg": "RS256", "kid": "one", "typ": typ});
-        let message = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
+        let message =
+            format!("{}.{}", base64url_encode(header.to_string()), base64url_encode(claims.to_string()));
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
-        format!("{message}.{}", b64(signature))
+        format!("{message}.{}", base64url_encode(signature))
     }
 }
 
@@ -157,7 +160,7 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
         for person in 0..count {
             let route = person % ROUTES;
             let scope = &CookieScope::App(format!("app{route}.example.com"));
-            let token = &Token::random(&SystemEntropy);
+            let token = &RandomToken::random(&SystemEntropy);
             let (account, authentication) = &whose(person, now);
             let identity_pools = &identity_pools;
             store
@@ -166,7 +169,7 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
                         let user = directory::upsert(tx, pool, account, now, &SystemEntropy).await?;
                         for identity_pool in identity_pools {
                             let id = format!("us-east-1:{}", narthex::base::uuid(&SystemEntropy));
-                            tx.fix_identity(identity_pool, &user.id, &id, now).await?;
+                            tx.get_or_insert_identity(identity_pool, &user.id, &id, now).await?;
                         }
                         let session = directory::begin_session(
                             tx,
@@ -205,7 +208,7 @@ fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Aut
         },
         attributes: [("email", email.as_str()), ("email_verified", "true")].into_iter().collect(),
         groups: vec!["staff".into(), "engineering".into()],
-        told_once: &[],
+        first_login_attributes: &[],
     };
     let authentication = Authentication {
         provider: "oidc".into(),

@@ -3,8 +3,8 @@
 use super::Principal;
 use crate::base::{Duration, Entropy, Moment, Timestamp, uuid};
 use crate::catalogue::{Catalogue, Route};
-use crate::identity::{Assumed, Person};
-use crate::jose::{self, KeyError, Said};
+use crate::identity::{AssumedRole, Person};
+use crate::jose::{self, HeaderParameter, KeyError};
 use crate::model::{Identity, User};
 use crate::policy::Permit;
 use crate::token::KeyChain;
@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long an assertion counts.
-const LIFETIME: Duration = Duration::from_secs(300);
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
 /// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
-const GROUPS: usize = 3072;
+const MAX_GROUPS_BYTES: usize = 3072;
 
 /// An assertion, ready to be sent.
 #[derive(Clone)]
@@ -124,30 +124,30 @@ impl Minter {
         &self,
         _permit: &Permit,
         principal: &Principal,
-        assumed: Option<&Assumed>,
+        assumed: Option<&AssumedRole>,
         catalogue: &Catalogue,
         route: &Arc<Route>,
         now: Moment,
     ) -> Result<Assertion, MintError> {
-        let kept = principal.kept();
+        let kept = principal.cache();
         if let Some(assertion) = kept.assertion(route, now) {
             return Ok(assertion);
         }
         let assertion = self.sign(principal, assumed, catalogue, route, now.wall)?;
-        kept.keep_assertion(route, &assertion, now, LIFETIME / 2);
+        kept.insert_assertion(route, &assertion, now, ASSERTION_LIFETIME / 2);
         Ok(assertion)
     }
 
     fn sign(
         &self,
         principal: &Principal,
-        assumed: Option<&Assumed>,
+        assumed: Option<&AssumedRole>,
         catalogue: &Catalogue,
         route: &Route,
         now: Timestamp,
     ) -> Result<Assertion, MintError> {
         let iss = catalogue.config.public_url.to_string();
-        let exp = now.plus(LIFETIME).seconds();
+        let exp = now.plus(ASSERTION_LIFETIME).seconds();
         let claims = Claims {
             iss: &iss,
             aud: &route.audience,
@@ -164,10 +164,10 @@ impl Minter {
         };
         // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
         let header = [
-            ("iss", Said::Text(&iss)),
-            ("signer", Said::Text(&route.signer)),
-            ("client", Said::Text(&catalogue.pool.gateway_client)),
-            ("exp", Said::Number(exp)),
+            ("iss", HeaderParameter::Text(&iss)),
+            ("signer", HeaderParameter::Text(&route.signer)),
+            ("client", HeaderParameter::Text(&catalogue.pool.gateway_client)),
+            ("exp", HeaderParameter::Number(exp)),
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
@@ -196,19 +196,19 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
         email: user.email(),
         email_verified: user.email().map(|_| user.email_verified()),
         name: user.attributes.get("name"),
-        groups: those_that_fit(person.groups.told, user, route),
+        groups: groups_that_fit(person.groups.visible, user, route),
         identities: user.identities.iter().map(linked).collect(),
     }
 }
 
 /// As many of the user's groups as fit a header, among those that the route tells.
-fn those_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
+fn groups_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
     groups.retain(|group| route.config.tells_group(group));
     let told = groups.len();
     let fits = |group: &&&str| {
         bytes += group.len() + 3;
-        bytes <= GROUPS
+        bytes <= MAX_GROUPS_BYTES
     };
     let kept = groups.iter().take_while(fits).count();
     if kept < told {

@@ -4,8 +4,8 @@ use crate::base::Timestamp;
 use crate::config::TrustedIssuer;
 use crate::directory::{FederatedAccount, new_user};
 use crate::model::{
-    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, TokenClaims, Unreadable, User, claim_texts,
-    is_address, is_elsewhere,
+    Attributes, Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, TokenClaims, UnreadableClaim, User,
+    claim_texts, is_address, is_distributed,
 };
 use serde_json::{Map, Value};
 
@@ -13,31 +13,34 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// The claim of the groups, where they cannot be compared: group names decide on roles and go to the app.
-pub fn user_of(
+pub fn user_from_claims(
     issuer: &TrustedIssuer,
     subject: &str,
     claims: &Map<String, Value>,
     id: String,
     now: Timestamp,
 ) -> Result<(User, TokenClaims), &'static str> {
-    let groups = match texts(claims, "cognito:groups", LONGEST_GROUP).map_err(|_| "cognito:groups")? {
-        none if none.is_empty() => texts(claims, "groups", LONGEST_GROUP).map_err(|_| "groups")?,
-        groups => groups,
-    };
+    let groups =
+        match string_list(claims, "cognito:groups", MAX_GROUP_NAME_LENGTH).map_err(|_| "cognito:groups")? {
+            none if none.is_empty() => {
+                string_list(claims, "groups", MAX_GROUP_NAME_LENGTH).map_err(|_| "groups")?
+            }
+            groups => groups,
+        };
     let (mut attributes, mut lists, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in claims {
-        match claim_texts(value, LONGEST_ATTRIBUTE) {
+        match claim_texts(value, MAX_ATTRIBUTE_LENGTH) {
             Ok(values) if value.is_array() => lists.push((name.clone(), values.into())),
             Ok(values) => match values.into_iter().next() {
                 Some(text) if name == "email" && !is_address(&text) => unreadable.push(name.clone()),
                 Some(text) => attributes.push((name, text)),
                 None => {}
             },
-            Err(Unreadable) => unreadable.push(name.clone()),
+            Err(UnreadableClaim) => unreadable.push(name.clone()),
         }
     }
     let elsewhere = claims.get("_claim_names").and_then(Value::as_object).into_iter().flat_map(Map::keys);
-    unreadable.extend(elsewhere.filter(|name| is_elsewhere(claims, name)).cloned());
+    unreadable.extend(elsewhere.filter(|name| is_distributed(claims, name)).cloned());
     let attributes: Attributes = attributes.into_iter().collect();
     let identity = Identity {
         issuer: issuer.url.clone(),
@@ -45,7 +48,8 @@ pub fn user_of(
         provider: issuer.name.clone(),
         saml: false,
     };
-    let user = new_user(id, "", FederatedAccount { identity, attributes, groups, told_once: &[] }, now);
+    let user =
+        new_user(id, "", FederatedAccount { identity, attributes, groups, first_login_attributes: &[] }, now);
     Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 
@@ -53,15 +57,19 @@ pub fn user_of(
 /// renewed since, and proves neither.
 pub fn methods(claims: &Map<String, Value>, auth_time: Option<Timestamp>) -> Vec<String> {
     match auth_time {
-        Some(_) => texts(claims, "amr", LONGEST_GROUP).unwrap_or_default(),
+        Some(_) => string_list(claims, "amr", MAX_GROUP_NAME_LENGTH).unwrap_or_default(),
         None => Vec::new(),
     }
 }
 
-fn texts(claims: &Map<String, Value>, name: &str, longest: usize) -> Result<Vec<String>, Unreadable> {
+fn string_list(
+    claims: &Map<String, Value>,
+    name: &str,
+    longest: usize,
+) -> Result<Vec<String>, UnreadableClaim> {
     match claims.get(name) {
         Some(value) => claim_texts(value, longest),
-        None if is_elsewhere(claims, name) => Err(Unreadable),
+        None if is_distributed(claims, name) => Err(UnreadableClaim),
         None => Ok(Vec::new()),
     }
 }

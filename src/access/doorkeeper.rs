@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 const BITS: usize = 1 << 23;
 /// How many may be set: of what comes for the first time, one in eight is taken for known at the end, and one in sixteen
 /// over the while. Whoever is costs some memory, and nothing else.
-const MOST: usize = BITS / 8;
+const MAX_SET_BITS: usize = BITS / 8;
 
 /// Tells what came before from what comes for the first time.
 pub(super) struct Doorkeeper {
@@ -28,19 +28,19 @@ impl Doorkeeper {
     }
 
     /// Whether `key` came before; from now on it did.
-    pub(super) fn has_met(&self, key: &impl Hash) -> bool {
+    pub(super) fn check_and_insert(&self, key: &impl Hash) -> bool {
         let hash = self.hasher.hash_one(key);
         let bit = 1 << (hash % 64);
         let word = &self.words[(hash / 64) as usize % self.words.len()];
         let met = word.fetch_or(bit, Ordering::Relaxed) & bit != 0;
-        if !met && self.set.fetch_add(1, Ordering::Relaxed) == MOST {
-            self.forget();
+        if !met && self.set.fetch_add(1, Ordering::Relaxed) == MAX_SET_BITS {
+            self.reset_if_full();
         }
         met
     }
 
     /// Who comes meanwhile may be forgotten, or not.
-    fn forget(&self) {
+    fn reset_if_full(&self) {
         self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.set.store(0, Ordering::Relaxed);
     }
@@ -53,16 +53,16 @@ mod tests {
     #[test]
     fn what_comes_again_is_known() {
         let doorkeeper = Doorkeeper::new();
-        assert!(!doorkeeper.has_met(&"ann"));
-        assert!(doorkeeper.has_met(&"ann"));
+        assert!(!doorkeeper.check_and_insert(&"ann"));
+        assert!(doorkeeper.check_and_insert(&"ann"));
     }
 
     #[test]
     fn few_are_taken_for_known_that_are_not_however_many_come() {
         let doorkeeper = Doorkeeper::new();
-        let many = 3 * MOST;
-        let taken = (0..many).filter(|number| doorkeeper.has_met(number)).count();
+        let many = 3 * MAX_SET_BITS;
+        let taken = (0..many).filter(|number| doorkeeper.check_and_insert(number)).count();
         assert!(taken < many / 12, "{taken} of {many}");
-        assert!(doorkeeper.set.load(Ordering::Relaxed) <= MOST);
+        assert!(doorkeeper.set.load(Ordering::Relaxed) <= MAX_SET_BITS);
     }
 }

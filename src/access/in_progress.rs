@@ -6,25 +6,25 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Limits the work in progress per party, commonly a [`network`](super::network).
-pub struct InProgress<Who> {
+pub struct ConcurrencyLimiter<Who> {
     limit: u32,
     counts: Arc<Mutex<HashMap<Who, u32>>>,
 }
 
 /// Work in progress: dropping it makes room for the next.
-pub struct Place<Who: Eq + Hash> {
-    who: Option<Who>,
+pub struct ConcurrencyPermit<Who: Eq + Hash> {
+    key: Option<Who>,
     counts: Arc<Mutex<HashMap<Who, u32>>>,
 }
 
-impl<Who: Eq + Hash + Copy> InProgress<Who> {
+impl<Who: Eq + Hash + Copy> ConcurrencyLimiter<Who> {
     /// Allows each party `limit` pieces of work at a time.
     pub fn new(limit: u32) -> Self {
         Self { limit, counts: Arc::default() }
     }
 
     /// Begins a piece of work for `who`; an unknown party is not limited. `None` where the limit is reached.
-    pub fn begin(&self, who: Option<Who>) -> Option<Place<Who>> {
+    pub fn try_acquire(&self, who: Option<Who>) -> Option<ConcurrencyPermit<Who>> {
         if let Some(who) = who {
             let mut counts = lock(&self.counts);
             let count = counts.entry(who).or_insert(0);
@@ -33,13 +33,13 @@ impl<Who: Eq + Hash + Copy> InProgress<Who> {
             }
             *count += 1;
         }
-        Some(Place { who, counts: self.counts.clone() })
+        Some(ConcurrencyPermit { key: who, counts: self.counts.clone() })
     }
 }
 
-impl<Who: Eq + Hash> Drop for Place<Who> {
+impl<Who: Eq + Hash> Drop for ConcurrencyPermit<Who> {
     fn drop(&mut self) {
-        let Some(who) = self.who.take() else { return };
+        let Some(who) = self.key.take() else { return };
         if let Entry::Occupied(mut count) = lock(&self.counts).entry(who) {
             match *count.get() {
                 0 | 1 => _ = count.remove(),
@@ -60,15 +60,15 @@ mod tests {
 
     #[test]
     fn a_party_at_its_limit_waits_for_its_own_work_and_others_do_not() {
-        let limit = InProgress::new(2);
-        let first = limit.begin(Some(1));
-        let second = limit.begin(Some(1));
+        let limit = ConcurrencyLimiter::new(2);
+        let first = limit.try_acquire(Some(1));
+        let second = limit.try_acquire(Some(1));
         assert!(first.is_some() && second.is_some());
-        assert!(limit.begin(Some(1)).is_none());
-        assert!(limit.begin(Some(2)).is_some() && limit.begin(None).is_some());
+        assert!(limit.try_acquire(Some(1)).is_none());
+        assert!(limit.try_acquire(Some(2)).is_some() && limit.try_acquire(None).is_some());
         drop(first);
-        let third = limit.begin(Some(1));
-        assert!(third.is_some() && limit.begin(Some(1)).is_none());
+        let third = limit.try_acquire(Some(1));
+        assert!(third.is_some() && limit.try_acquire(Some(1)).is_none());
         drop((second, third));
         assert!(lock(&limit.counts).is_empty());
     }

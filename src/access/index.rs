@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// In how many parts it is gone through for what is gone: nobody waits long behind one.
-const PARTS: usize = 16;
+const SHARDS: usize = 16;
 
 /// What is in memory, by each word that a change may name it by. It holds nothing there.
 pub(super) struct Index<T> {
-    parts: [Mutex<Part<T>>; PARTS],
+    parts: [Mutex<Shard<T>>; SHARDS],
     hasher: RandomState,
     /// The part that is next.
     next: AtomicUsize,
 }
 
-type Part<T> = HashMap<String, Vec<Weak<T>>, RandomState>;
+type Shard<T> = HashMap<String, Vec<Weak<T>>, RandomState>;
 
 impl<T> Index<T> {
     pub(super) fn new() -> Self {
@@ -26,13 +26,13 @@ impl<T> Index<T> {
 
     /// Finds `one` by `name` from now on.
     pub(super) fn add(&self, name: String, one: &Arc<T>) {
-        self.part(&name).entry(name).or_default().push(Arc::downgrade(one));
+        self.shard(&name).entry(name).or_default().push(Arc::downgrade(one));
     }
 
     /// Takes out what is found by `name`, and does `change` to each. Whoever comes here after another and finds nothing
     /// any more, finds it done.
     pub(super) fn take(&self, name: &str, change: impl Fn(&T)) {
-        let mut part = self.part(name);
+        let mut part = self.shard(name);
         let taken = part.remove(name).unwrap_or_default();
         taken.iter().filter_map(Weak::upgrade).for_each(|one| change(&one));
     }
@@ -48,17 +48,17 @@ impl<T> Index<T> {
 
     /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to bring it into the
     /// processor's cache.
-    pub(super) fn forget(&self) {
-        let part = self.next.fetch_add(1, Ordering::Relaxed) % PARTS;
+    pub(super) fn evict_dropped(&self) {
+        let part = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         lock(&self.parts[part]).retain(|_, all| {
             all.retain(|one| one.strong_count() > 0);
             !all.is_empty()
         });
     }
 
-    fn part(&self, name: &str) -> MutexGuard<'_, Part<T>> {
+    fn shard(&self, name: &str) -> MutexGuard<'_, Shard<T>> {
         #[expect(clippy::cast_possible_truncation, reason = "there are fewer parts")]
-        lock(&self.parts[self.hasher.hash_one(name) as usize % PARTS])
+        lock(&self.parts[self.hasher.hash_one(name) as usize % SHARDS])
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         assert!(taken("user u").is_empty());
         index.add("user u".into(), &other);
         drop(other);
-        (0..PARTS).for_each(|_| index.forget());
+        (0..SHARDS).for_each(|_| index.evict_dropped());
         assert_eq!(
             index.parts.iter().map(|part| lock(part).len()).sum::<usize>(),
             1,

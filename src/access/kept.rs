@@ -3,41 +3,41 @@
 use super::assertion::Assertion;
 use crate::base::{Duration, Moment};
 use crate::catalogue::{Catalogue, IdentityPool, Route};
-use crate::identity::{Assumed, NoRole};
+use crate::identity::{AssumedRole, NoRole};
 use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 use std::sync::{Arc, Weak};
 
 /// How many assertions are kept with a principal: whoever goes to more apps at a time costs signatures, and no memory.
-const MOST_ASSERTIONS: usize = 16;
+const MAX_ASSERTIONS: usize = 16;
 
 /// What is worked out once for a principal: all of it in one piece of memory, since whoever asks for one asks for the other.
 #[derive(Default)]
-pub(super) struct Kept(ArcSwapOption<Pieces>);
+pub(super) struct PrincipalCache(ArcSwapOption<Cached>);
 
 /// A principal outlives many catalogues, and holds none of them.
 #[derive(Clone, Default)]
-struct Pieces {
-    roles: Few<(Weak<IdentityPool>, Given)>,
-    assertions: Few<ForRoute>,
+struct Cached {
+    roles: Few<(Weak<IdentityPool>, RoleOutcome)>,
+    assertions: Few<CachedAssertion>,
 }
 
 /// The role that an identity pool gives, or why it gives none.
-type Given = Result<Arc<Assumed>, NoRole>;
+type RoleOutcome = Result<Arc<AssumedRole>, NoRole>;
 
 /// Most principals come to one route by one identity pool: what is kept for that needs no list elsewhere.
 type Few<One> = SmallVec<[One; 1]>;
 
 /// An assertion, and for what it may be sent again.
 #[derive(Clone)]
-struct ForRoute {
+struct CachedAssertion {
     route: Weak<Route>,
     signed_at: Moment,
     lifetime: Duration,
     assertion: Assertion,
 }
 
-impl ForRoute {
+impl CachedAssertion {
     /// Whether it may be sent `now`: by either clock. After a step back of the wall clock its `iat` lies in the future,
     /// after a step forward its `exp` in the past.
     fn is_fresh(&self, now: Moment) -> bool {
@@ -47,20 +47,20 @@ impl ForRoute {
     }
 }
 
-impl Kept {
+impl PrincipalCache {
     /// What `pool` was found to give.
-    pub(super) fn given(&self, pool: &Arc<IdentityPool>) -> Option<Given> {
+    pub(super) fn role(&self, pool: &Arc<IdentityPool>) -> Option<RoleOutcome> {
         let pieces = self.0.load();
         let (_, given) = pieces.as_ref()?.roles.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(pool))?;
         Some(given.clone())
     }
 
     /// Keeps what `pool` gives, beside what the others of `catalogue` do.
-    pub(super) fn keep_given(&self, catalogue: &Catalogue, pool: &Arc<IdentityPool>, given: &Given) {
-        let current = |(of, _): &mut (Weak<IdentityPool>, Given)| {
+    pub(super) fn insert_role(&self, catalogue: &Catalogue, pool: &Arc<IdentityPool>, given: &RoleOutcome) {
+        let current = |(of, _): &mut (Weak<IdentityPool>, RoleOutcome)| {
             catalogue.identity_pools.iter().any(|pool| Arc::as_ptr(pool) == of.as_ptr())
         };
-        self.change(|pieces| {
+        self.update(|pieces| {
             pieces.roles.retain(current);
             pieces.roles.push((Arc::downgrade(pool), given.clone()));
         });
@@ -69,26 +69,26 @@ impl Kept {
     /// The assertion for `route`, where it need not be renewed `now`.
     pub(super) fn assertion(&self, route: &Arc<Route>, now: Moment) -> Option<Assertion> {
         let pieces = self.0.load();
-        let good = |kept: &&ForRoute| kept.route.as_ptr() == Arc::as_ptr(route) && kept.is_fresh(now);
+        let good = |kept: &&CachedAssertion| kept.route.as_ptr() == Arc::as_ptr(route) && kept.is_fresh(now);
         pieces.as_ref()?.assertions.iter().find(good).map(|kept| kept.assertion.clone())
     }
 
     /// Keeps an assertion for `route` that was signed `now`, for `lifetime`.
-    pub(super) fn keep_assertion(
+    pub(super) fn insert_assertion(
         &self,
         route: &Arc<Route>,
         assertion: &Assertion,
         now: Moment,
         lifetime: Duration,
     ) {
-        self.change(|pieces| {
+        self.update(|pieces| {
             // Those of routes that are gone would be in the way of others, and nobody asks for them again.
             pieces.assertions.retain(|kept| kept.is_fresh(now) && kept.route.strong_count() > 0);
-            if pieces.assertions.len() == MOST_ASSERTIONS {
+            if pieces.assertions.len() == MAX_ASSERTIONS {
                 pieces.assertions.remove(0);
             }
             let route = Arc::downgrade(route);
-            pieces.assertions.push(ForRoute {
+            pieces.assertions.push(CachedAssertion {
                 route,
                 signed_at: now,
                 lifetime,
@@ -97,7 +97,7 @@ impl Kept {
         });
     }
 
-    fn change(&self, change: impl Fn(&mut Pieces)) {
+    fn update(&self, change: impl Fn(&mut Cached)) {
         self.0.rcu(|pieces| {
             let mut next = pieces.as_deref().cloned().unwrap_or_default();
             change(&mut next);

@@ -19,15 +19,15 @@ mod sessions;
 mod throttle;
 
 pub use assertion::{Assertion, MintError, Minter};
-pub use bearers::{Bearer, Bearers};
-pub use claims::{methods, user_of};
+pub use bearers::{BearerAuthenticator, BearerPrincipal};
+pub use claims::{methods, user_from_claims};
 pub use cookie::{
-    APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set,
-    set_for, sets_ours, strip,
+    APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, clear_cookie_value, cookie_value,
+    login_cookies, set_cookie_value, set_cookie_value_same_site, sets_own_cookie, without_own_cookies,
 };
-pub use guests::{Guest, Guests};
-pub use in_progress::{InProgress, Place};
+pub use guests::{Guest, GuestAuthenticator};
+pub use in_progress::{ConcurrencyLimiter, ConcurrencyPermit};
 pub use principal::Principal;
 pub use renewals::Renewals;
-pub use sessions::{Sessions, SignedIn, cookie_text};
-pub use throttle::{Throttle, network};
+pub use sessions::{SessionAuthenticator, SessionPrincipal, cookie_text};
+pub use throttle::{RateLimiter, rate_limit_key};

@@ -1,12 +1,12 @@
 //! Who a request speaks for.
 
-use super::bearers::Bearer;
+use super::bearers::BearerPrincipal;
 use super::guests::Guest;
-use super::kept::Kept;
-use super::sessions::SignedIn;
+use super::kept::PrincipalCache;
+use super::sessions::SessionPrincipal;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{Allow, Config};
-use crate::identity::{Assumed, Groups, Identities, NoRole, Person, choose};
+use crate::identity::{AssumedRole, Groups, IdentityDirectory, NoRole, Person, choose_role};
 use crate::model::User;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub enum Principal {
     /// Who has a session.
-    SignedIn(SignedIn),
+    SignedIn(SessionPrincipal),
     /// Whom a bearer token speaks for.
-    Bearer(Bearer),
+    Bearer(BearerPrincipal),
     /// Who has neither, and an identity all the same.
     Guest(Guest),
 }
@@ -33,7 +33,7 @@ impl Principal {
     }
 
     /// Who has a session.
-    pub fn signed_in(&self) -> Option<&SignedIn> {
+    pub fn signed_in(&self) -> Option<&SessionPrincipal> {
         match self {
             Self::SignedIn(signed_in) => Some(signed_in),
             Self::Bearer(_) | Self::Guest(_) => None,
@@ -72,11 +72,11 @@ impl Principal {
         self.person(config).is_some_and(|person| person.is_named_by(allow))
     }
 
-    pub(super) fn kept(&self) -> &Kept {
+    pub(super) fn cache(&self) -> &PrincipalCache {
         match self {
-            Self::SignedIn(signed_in) => signed_in.kept(),
-            Self::Bearer(bearer) => bearer.kept(),
-            Self::Guest(guest) => guest.kept(),
+            Self::SignedIn(signed_in) => signed_in.principal_cache(),
+            Self::Bearer(bearer) => bearer.principal_cache(),
+            Self::Guest(guest) => guest.principal_cache(),
         }
     }
 
@@ -87,27 +87,29 @@ impl Principal {
     /// Where the store is needed for the identity, and does not answer. That there is no role is a value.
     pub async fn assume(
         &self,
-        identities: &Identities,
+        identities: &IdentityDirectory,
         catalogue: &Catalogue,
         pool: &Arc<IdentityPool>,
-    ) -> Result<Result<Arc<Assumed>, NoRole>, StoreError> {
-        let kept = self.kept();
-        if let Some(given) = kept.given(pool) {
+    ) -> Result<Result<Arc<AssumedRole>, NoRole>, StoreError> {
+        let kept = self.cache();
+        if let Some(given) = kept.role(pool) {
             return Ok(given);
         }
         let config = &catalogue.config;
         let person = self.person(config);
-        let chosen = match choose(&catalogue.roles, pool, person.as_ref()) {
+        let chosen = match choose_role(&catalogue.roles, pool, person.as_ref()) {
             Ok(chosen) => chosen,
             Err(none) => return Ok(Err(none)),
         };
         let identity_id = match self {
-            Self::SignedIn(who) => Box::pin(identities.of_user(pool, &config.region, &who.user().id)).await?,
-            Self::Bearer(bearer) => identities.of_token(pool, &config.region, &bearer.user().id),
+            Self::SignedIn(who) => {
+                Box::pin(identities.for_user(pool, &config.region, &who.user().id)).await?
+            }
+            Self::Bearer(bearer) => identities.for_token(pool, &config.region, &bearer.user().id),
             Self::Guest(guest) => guest.identity_id().to_owned(),
         };
-        let given = Assumed::new(catalogue, pool, chosen, &identity_id, person.as_ref()).map(Arc::new);
-        kept.keep_given(catalogue, pool, &given);
+        let given = AssumedRole::new(catalogue, pool, chosen, &identity_id, person.as_ref()).map(Arc::new);
+        kept.insert_role(catalogue, pool, &given);
         Ok(given)
     }
 }

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// How many there is room for: more than the caches remember, so that few have the place of another.
-const PLACES: usize = 1 << 18;
+const SLOTS: usize = 1 << 18;
 /// In how many parts they are gone through for what may be given free: no request waits long behind one.
-const PARTS: usize = 64;
+const EVICTION_SHARDS: usize = 64;
 /// How often the cache is asked for what is found here: often enough for one that forgets after an hour, and seldom enough
 /// that a hundred thousand, each of which comes every minute, hardly ask it.
-const BOOKED_EVERY: Duration = Duration::from_secs(300);
+const TOUCH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What can be found by a key.
 pub(super) trait Keyed {
@@ -25,68 +25,68 @@ pub(super) trait Keyed {
     type Key: Hash;
 
     /// Whether it is found by `key`.
-    fn is(&self, key: &Self::Key) -> bool;
+    fn has_key(&self, key: &Self::Key) -> bool;
 
     /// When the cache was asked for it.
-    fn booked(&self) -> &Booked;
+    fn last_touch(&self) -> &LastTouch;
 }
 
 /// When the cache was asked for something, in milliseconds of the monotonic clock.
-pub(super) struct Booked(AtomicI64);
+pub(super) struct LastTouch(AtomicI64);
 
-impl Default for Booked {
+impl Default for LastTouch {
     fn default() -> Self {
         Self(AtomicI64::new(MonotonicTime::LONG_AGO.millis()))
     }
 }
 
-impl Booked {
+impl LastTouch {
     fn is_due(&self, now: MonotonicTime) -> bool {
-        now.since(MonotonicTime::from_millis(self.0.load(Ordering::Relaxed))) >= BOOKED_EVERY
+        now.since(MonotonicTime::from_millis(self.0.load(Ordering::Relaxed))) >= TOUCH_INTERVAL
     }
 }
 
 /// What was asked for lately.
-pub(super) struct Recent<T> {
-    places: Box<[ArcSwapWeak<T>]>,
+pub(super) struct FrontCache<T> {
+    slots: Box<[ArcSwapWeak<T>]>,
     /// By chance, so that nobody can tell who shares a place.
     hasher: RandomState,
     /// The part that is next.
-    part: AtomicUsize,
+    next_shard: AtomicUsize,
 }
 
-impl<T: Keyed> Recent<T> {
+impl<T: Keyed> FrontCache<T> {
     pub(super) fn new() -> Self {
-        let places = (0..PLACES).map(|_| ArcSwapWeak::new(Weak::new())).collect();
-        Self { places, hasher: RandomState::default(), part: AtomicUsize::new(0) }
+        let slots = (0..SLOTS).map(|_| ArcSwapWeak::new(Weak::new())).collect();
+        Self { slots, hasher: RandomState::default(), next_shard: AtomicUsize::new(0) }
     }
 
-    fn place(&self, key: &T::Key) -> &ArcSwapWeak<T> {
+    fn slot(&self, key: &T::Key) -> &ArcSwapWeak<T> {
         let hash = self.hasher.hash_one(key);
         #[expect(clippy::cast_possible_truncation, reason = "there are fewer places")]
-        &self.places[hash as usize % PLACES]
+        &self.slots[hash as usize % SLOTS]
     }
 
     /// What `key` finds, unless the cache is to be asked `now`.
-    pub(super) fn find(&self, key: &T::Key, now: MonotonicTime) -> Option<Arc<T>> {
-        let found = self.place(key).load().upgrade()?;
-        (found.is(key) && !found.booked().is_due(now)).then_some(found)
+    pub(super) fn get(&self, key: &T::Key, now: MonotonicTime) -> Option<Arc<T>> {
+        let found = self.slot(key).load().upgrade()?;
+        (found.has_key(key) && !found.last_touch().is_due(now)).then_some(found)
     }
 
     /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than to ask the cache: where
     /// two share a place, each has it once in that time at most.
-    pub(super) fn was_found(&self, key: &T::Key, found: &Arc<T>, now: MonotonicTime) {
-        if found.booked().is_due(now) {
-            found.booked().0.store(now.millis(), Ordering::Relaxed);
-            self.place(key).store(Arc::downgrade(found));
+    pub(super) fn insert(&self, key: &T::Key, found: &Arc<T>, now: MonotonicTime) {
+        if found.last_touch().is_due(now) {
+            found.last_touch().0.store(now.millis(), Ordering::Relaxed);
+            self.slot(key).store(Arc::downgrade(found));
         }
     }
 
     /// Gives free what the cache has forgotten, a part of it each time: as long as somebody could ask whether it is there,
     /// its memory is kept.
-    pub(super) fn forget(&self) {
-        let part = self.part.fetch_add(1, Ordering::Relaxed) % PARTS;
-        for place in self.places.iter().skip(part).step_by(PARTS) {
+    pub(super) fn evict_dropped(&self) {
+        let part = self.next_shard.fetch_add(1, Ordering::Relaxed) % EVICTION_SHARDS;
+        for place in self.slots.iter().skip(part).step_by(EVICTION_SHARDS) {
             let known = place.load();
             if known.strong_count() == 0 && !known.ptr_eq(&Weak::new()) {
                 place.compare_and_swap(&*known, Weak::new());
@@ -99,60 +99,60 @@ impl<T: Keyed> Recent<T> {
 mod tests {
     use super::*;
 
-    struct One(&'static str, Booked);
+    struct One(&'static str, LastTouch);
 
     impl Keyed for One {
         type Key = &'static str;
 
-        fn is(&self, key: &&'static str) -> bool {
+        fn has_key(&self, key: &&'static str) -> bool {
             self.0 == *key
         }
 
-        fn booked(&self) -> &Booked {
+        fn last_touch(&self) -> &LastTouch {
             &self.1
         }
     }
 
     #[test]
     fn what_was_found_is_found_by_its_key_for_a_while() {
-        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
-        let ann = Arc::new(One("ann", Booked::default()));
-        assert!(recent.find(&"ann", now).is_none());
-        recent.was_found(&"ann", &ann, now);
-        assert!(recent.find(&"ann", now).is_some());
-        assert!(recent.find(&"bob", now).is_none());
-        let later = now.plus(BOOKED_EVERY);
-        assert!(recent.find(&"ann", later).is_none(), "the cache is to be asked");
-        recent.was_found(&"ann", &ann, later);
-        assert!(recent.find(&"ann", later).is_some());
+        let (recent, now) = (FrontCache::new(), MonotonicTime::from_millis(0));
+        let ann = Arc::new(One("ann", LastTouch::default()));
+        assert!(recent.get(&"ann", now).is_none());
+        recent.insert(&"ann", &ann, now);
+        assert!(recent.get(&"ann", now).is_some());
+        assert!(recent.get(&"bob", now).is_none());
+        let later = now.plus(TOUCH_INTERVAL);
+        assert!(recent.get(&"ann", later).is_none(), "the cache is to be asked");
+        recent.insert(&"ann", &ann, later);
+        assert!(recent.get(&"ann", later).is_some());
     }
 
     #[test]
     fn of_two_that_share_a_place_each_is_itself_and_has_it_in_turn() {
-        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
-        let [ann, bob] = ["ann", "bob"].map(|name| Arc::new(One(name, Booked::default())));
-        recent.was_found(&"ann", &ann, now);
+        let (recent, now) = (FrontCache::new(), MonotonicTime::from_millis(0));
+        let [ann, bob] = ["ann", "bob"].map(|name| Arc::new(One(name, LastTouch::default())));
+        recent.insert(&"ann", &ann, now);
         // As if both had the same hash.
-        recent.was_found(&"ann", &bob, now);
-        assert!(recent.find(&"ann", now).is_none(), "the place is another's");
-        recent.was_found(&"ann", &ann, now.plus(BOOKED_EVERY / 2));
-        assert!(recent.find(&"ann", now.plus(BOOKED_EVERY / 2)).is_none(), "and stays so for a while");
-        recent.was_found(&"ann", &ann, now.plus(BOOKED_EVERY));
-        assert!(recent.find(&"ann", now.plus(BOOKED_EVERY)).is_some());
+        recent.insert(&"ann", &bob, now);
+        assert!(recent.get(&"ann", now).is_none(), "the place is another's");
+        recent.insert(&"ann", &ann, now.plus(TOUCH_INTERVAL / 2));
+        assert!(recent.get(&"ann", now.plus(TOUCH_INTERVAL / 2)).is_none(), "and stays so for a while");
+        recent.insert(&"ann", &ann, now.plus(TOUCH_INTERVAL));
+        assert!(recent.get(&"ann", now.plus(TOUCH_INTERVAL)).is_some());
     }
 
     #[test]
     fn nothing_is_held() {
-        let (recent, now) = (Recent::new(), MonotonicTime::from_millis(0));
-        let ann = Arc::new(One("ann", Booked::default()));
-        recent.was_found(&"ann", &ann, now);
+        let (recent, now) = (FrontCache::new(), MonotonicTime::from_millis(0));
+        let ann = Arc::new(One("ann", LastTouch::default()));
+        recent.insert(&"ann", &ann, now);
         let known = Arc::downgrade(&ann);
-        (0..PARTS).for_each(|_| recent.forget());
-        assert!(recent.find(&"ann", now).is_some(), "what is remembered elsewhere stays");
+        (0..EVICTION_SHARDS).for_each(|_| recent.evict_dropped());
+        assert!(recent.get(&"ann", now).is_some(), "what is remembered elsewhere stays");
         drop(ann);
-        assert!(recent.find(&"ann", now).is_none());
-        assert!(recent.place(&"ann").load().ptr_eq(&known), "but its memory");
-        (0..PARTS).for_each(|_| recent.forget());
-        assert!(recent.place(&"ann").load().ptr_eq(&Weak::new()), "nor that");
+        assert!(recent.get(&"ann", now).is_none());
+        assert!(recent.slot(&"ann").load().ptr_eq(&known), "but its memory");
+        (0..EVICTION_SHARDS).for_each(|_| recent.evict_dropped());
+        assert!(recent.slot(&"ann").load().ptr_eq(&Weak::new()), "nor that");
     }
 }

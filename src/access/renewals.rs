@@ -3,23 +3,23 @@
 
 use crate::base::{Duration, Timestamp};
 use crate::broker::Broker;
-use crate::catalogue::Current;
+use crate::catalogue::CatalogueCell;
 use crate::store::{Change, StoreError};
 use moka::future::Cache;
 use std::sync::Arc;
 use tokio::sync::RwLock;
 
 /// How many renewals are remembered.
-const CAPACITY: u64 = 20_000;
+const CACHE_CAPACITY: u64 = 20_000;
 /// How long: whoever comes later finds what came of it in the session itself.
-const REMEMBER: Duration = Duration::from_secs(60);
+const RESULT_TTL: Duration = Duration::from_secs(60);
 /// How long requests wait for one.
-const PATIENCE: Duration = Duration::from_secs(12);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The renewals of this node.
 pub struct Renewals {
     broker: Arc<Broker>,
-    catalogue: Arc<Current>,
+    catalogue: Arc<CatalogueCell>,
     /// By the session and the moment at which its tokens were due: whoever comes late with the same
     /// finds the answer, and asks no more.
     done: Cache<(String, i64), Arc<Vec<Change>>>,
@@ -29,15 +29,15 @@ pub struct Renewals {
 
 impl Renewals {
     /// Renewals by `broker`.
-    pub fn new(broker: Arc<Broker>, catalogue: Arc<Current>) -> Self {
-        let done = Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBER).build();
+    pub fn new(broker: Arc<Broker>, catalogue: Arc<CatalogueCell>) -> Self {
+        let done = Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(RESULT_TTL).build();
         Self { broker, catalogue, done, under_way: Arc::default() }
     }
 
     /// Waits until no renewal is under way, and lets none begin: a refresh token that was used and not
     /// replaced would be lost.
-    pub async fn finish(&self) {
-        let none = tokio::time::timeout(PATIENCE, self.under_way.clone().write_owned());
+    pub async fn drain(&self) {
+        let none = tokio::time::timeout(WAIT_TIMEOUT, self.under_way.clone().write_owned());
         match none.await {
             // Held for ever: the process ends.
             Ok(guard) => std::mem::forget(guard),
@@ -63,7 +63,7 @@ impl Renewals {
             renewal.await.unwrap_or(Err(StoreError::Timeout)).map(Arc::new)
         };
         let waiting = self.done.try_get_with(key, work);
-        match tokio::time::timeout(PATIENCE, waiting).await {
+        match tokio::time::timeout(WAIT_TIMEOUT, waiting).await {
             Ok(done) => done.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout)),
             Err(_) => Err(StoreError::Timeout),
         }

@@ -1,11 +1,14 @@
 //! From a session cookie to whom it stands for. A cookie that was seen before is judged from memory; one
 //! that was not costs one read of the store; one that is not ours costs neither.
 
-use crate::base::{Clock, Duration, KeyRing, Moment, MonotonicTime, Secret, Timestamp, Token, b64, unb64};
-use crate::catalogue::{Catalogue, Current};
+use crate::base::{
+    Clock, Duration, KeyRing, Moment, MonotonicTime, RandomToken, Secret, Timestamp, base64url_decode,
+    base64url_encode,
+};
+use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::Provider;
 use crate::model::{CookieScope, Freshness, Identity, RenewalTimes, Session, User};
-use crate::store::{Change, Found, SILENCE, Store, StoreError};
+use crate::store::{Change, MAX_STALENESS, SessionRecord, Store, StoreError};
 use foldhash::fast::RandomState;
 use moka::future::Cache;
 use std::collections::HashMap;
@@ -14,36 +17,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Renewals;
 use super::index::Index;
-use super::kept::Kept;
-use super::recent::{Booked, Keyed, Recent};
+use super::kept::PrincipalCache;
+use super::recent::{FrontCache, Keyed, LastTouch};
 
 /// How many cookies are remembered.
-const CAPACITY: u64 = 200_000;
+const CACHE_CAPACITY: u64 = 200_000;
 /// How exactly the store knows when a session was last used.
-const NOTE_EVERY: Duration = Duration::from_secs(60);
+const LAST_SEEN_PRECISION: Duration = Duration::from_secs(60);
 /// How often the store is asked about a session that memory knows.
-const CONFIRM_EVERY: Duration = Duration::from_secs(300);
+const CONFIRM_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Who has a session.
 #[derive(Clone)]
-pub struct SignedIn(Arc<Live>);
+pub struct SessionPrincipal(Arc<CachedSession>);
 
 /// A session in memory. What each request asks for stands together, and first: of a hundred thousand sessions, each
 /// comes from far away in memory.
 #[repr(C)]
-struct Live {
+struct CachedSession {
     /// The token of its cookie.
     token: [u8; 32],
-    booked: Booked,
+    last_touch: LastTouch,
     /// These three are readings of the monotonic clock.
     last_seen: AtomicI64,
-    noted: AtomicI64,
+    last_seen_stored: AtomicI64,
     /// When the store was last asked whether it stands, or is being asked.
-    confirmed: AtomicI64,
+    confirmed_at: AtomicI64,
     stale: AtomicBool,
     /// Whether somebody has begun to ask the provider.
     renewing: AtomicBool,
-    kept: Kept,
+    principal_cache: PrincipalCache,
     /// When the provider is to be asked again, and the access token that it granted.
     tokens: Option<Box<(RenewalTimes, Secret)>>,
     scope: CookieScope<Arc<str>>,
@@ -51,7 +54,7 @@ struct Live {
     user: User,
 }
 
-impl SignedIn {
+impl SessionPrincipal {
     /// The user.
     pub fn user(&self) -> &User {
         &self.0.user
@@ -77,74 +80,74 @@ impl SignedIn {
         self.0.tokens.as_deref()
     }
 
-    pub(super) fn kept(&self) -> &Kept {
-        &self.0.kept
+    pub(super) fn principal_cache(&self) -> &PrincipalCache {
+        &self.0.principal_cache
     }
 }
 
-impl Keyed for Live {
+impl Keyed for CachedSession {
     type Key = [u8; 32];
 
-    fn is(&self, key: &[u8; 32]) -> bool {
+    fn has_key(&self, key: &[u8; 32]) -> bool {
         // Two that share a place may differ in few letters.
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.token, key).is_ok()
     }
 
-    fn booked(&self) -> &Booked {
-        &self.booked
+    fn last_touch(&self) -> &LastTouch {
+        &self.last_touch
     }
 }
 
 /// What is known of a cookie. That one stands for nothing never changes: a cookie is set after it
 /// was stored, and an ended session does not come back.
-type Known = Option<Arc<Live>>;
+type Lookup = Option<Arc<CachedSession>>;
 
 /// The sessions of this deployment, seen from this node.
-pub struct Sessions {
+pub struct SessionAuthenticator {
     store: Store,
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
-    catalogue: Arc<Current>,
+    catalogue: Arc<CatalogueCell>,
     /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
-    known: Cache<[u8; 32], Known, RandomState>,
-    recent: Recent<Live>,
+    known: Cache<[u8; 32], Lookup, RandomState>,
+    front_cache: FrontCache<CachedSession>,
     /// By the words in which the store's changes speak of a session and of its user.
-    index: Index<Live>,
+    index: Index<CachedSession>,
     changes: AtomicU64,
     /// A reading of the monotonic clock.
-    heard_at: AtomicI64,
+    synced_at: AtomicI64,
     /// Sessions whose last use is to be written down: one entry each, however long the store is away.
     touched: Mutex<HashMap<String, MonotonicTime>>,
     renewals: Renewals,
 }
 
-impl Sessions {
+impl SessionAuthenticator {
     /// Sessions kept in `store`, whose providers are asked again by `renewals`.
     pub fn new(
         store: Store,
         ring: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
-        catalogue: Arc<Current>,
+        catalogue: Arc<CatalogueCell>,
         renewals: Renewals,
     ) -> Self {
-        let heard_at = AtomicI64::new(clock.monotonic().millis());
+        let synced_at = AtomicI64::new(clock.monotonic().millis());
         Self {
             store,
             ring,
             clock,
             catalogue,
-            known: Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default()),
-            recent: Recent::new(),
+            known: Cache::builder().max_capacity(CACHE_CAPACITY).build_with_hasher(RandomState::default()),
+            front_cache: FrontCache::new(),
             index: Index::new(),
             changes: AtomicU64::new(0),
-            heard_at,
+            synced_at,
             touched: Mutex::default(),
             renewals,
         }
     }
 
     /// The text of the cookie that holds `token`.
-    pub fn cookie(&self, token: &Token, scope: CookieScope<&str>) -> String {
+    pub fn cookie(&self, token: &RandomToken, scope: CookieScope<&str>) -> String {
         cookie_text(&self.ring, token, scope)
     }
 
@@ -152,16 +155,16 @@ impl Sessions {
     ///
     /// # Errors
     /// Where the store is needed and does not answer, or has been silent too long.
-    pub async fn principal(
+    pub async fn authenticate(
         self: &Arc<Self>,
         text: &str,
         scope: CookieScope<&str>,
         now: Moment,
-    ) -> Result<Option<SignedIn>, StoreError> {
-        let principal = match self.known_principal(text, scope, now).await? {
-            Some(principal) if self.renewed(&principal, now).await? => Some(principal),
+    ) -> Result<Option<SessionPrincipal>, StoreError> {
+        let principal = match self.lookup(text, scope, now).await? {
+            Some(principal) if self.renew_if_due(&principal, now).await? => Some(principal),
             // The provider may have taken its time.
-            Some(_) => self.known_principal(text, scope, self.clock.moment()).await?,
+            Some(_) => self.lookup(text, scope, self.clock.moment()).await?,
             None => None,
         };
         if let Some(principal) = &principal {
@@ -175,31 +178,36 @@ impl Sessions {
     ///
     /// # Errors
     /// As [`Sessions::principal`] has them.
-    pub async fn still(
+    pub async fn authenticate_without_touch(
         self: &Arc<Self>,
         text: &str,
         scope: CookieScope<&str>,
-    ) -> Result<Option<SignedIn>, StoreError> {
+    ) -> Result<Option<SessionPrincipal>, StoreError> {
         let now = self.clock.moment();
-        let principal = self.known_principal(text, scope, now).await?;
+        let principal = self.lookup(text, scope, now).await?;
         if let Some(principal) = &principal
             && let Some((times, _)) = principal.tokens()
             && matches!(times.freshness(now.wall), Freshness::Due | Freshness::Expired)
         {
-            self.renew_meanwhile(principal);
+            self.renew_in_background(principal);
         }
         Ok(principal)
     }
 
     /// Reads a cached session from the store at intervals, in the background: the change feed has no entry for rows that
     /// another program deletes.
-    fn confirm_meanwhile(self: &Arc<Self>, token: &Token, live: &Arc<Live>, now: MonotonicTime) {
-        let confirmed = live.confirmed.load(Ordering::Relaxed);
-        if now.since(MonotonicTime::from_millis(confirmed)) < CONFIRM_EVERY {
+    fn confirm_in_background(
+        self: &Arc<Self>,
+        token: &RandomToken,
+        live: &Arc<CachedSession>,
+        now: MonotonicTime,
+    ) {
+        let confirmed = live.confirmed_at.load(Ordering::Relaxed);
+        if now.since(MonotonicTime::from_millis(confirmed)) < CONFIRM_INTERVAL {
             return;
         }
         let mine =
-            live.confirmed.compare_exchange(confirmed, now.millis(), Ordering::Relaxed, Ordering::Relaxed);
+            live.confirmed_at.compare_exchange(confirmed, now.millis(), Ordering::Relaxed, Ordering::Relaxed);
         if mine.is_ok() {
             let (sessions, live, hash) = (self.clone(), live.clone(), token.hash());
             tokio::spawn(async move {
@@ -214,12 +222,16 @@ impl Sessions {
     /// Whether what the provider said of `principal` counts still. Where it is about to end, one
     /// request has it renewed and all go on; where it is over, all wait, and the session must be
     /// looked at again.
-    async fn renewed(self: &Arc<Self>, principal: &SignedIn, now: Moment) -> Result<bool, StoreError> {
+    async fn renew_if_due(
+        self: &Arc<Self>,
+        principal: &SessionPrincipal,
+        now: Moment,
+    ) -> Result<bool, StoreError> {
         let Some((times, _)) = principal.tokens() else { return Ok(true) };
         match times.freshness(now.wall) {
             Freshness::Fresh => Ok(true),
             Freshness::Due => {
-                self.renew_meanwhile(principal);
+                self.renew_in_background(principal);
                 Ok(true)
             }
             Freshness::Expired => Box::pin(self.renew(principal)).await.map(|()| false),
@@ -229,7 +241,7 @@ impl Sessions {
     }
 
     /// Has it renewed while requests go on; one of them asks.
-    fn renew_meanwhile(self: &Arc<Self>, principal: &SignedIn) {
+    fn renew_in_background(self: &Arc<Self>, principal: &SessionPrincipal) {
         if principal.0.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -243,51 +255,52 @@ impl Sessions {
     }
 
     /// Waits until no renewal is under way, and lets none begin.
-    pub async fn finish_renewals(&self) {
-        self.renewals.finish().await;
+    pub async fn drain_renewals(&self) {
+        self.renewals.drain().await;
     }
 
-    async fn renew(&self, principal: &SignedIn) -> Result<(), StoreError> {
+    async fn renew(&self, principal: &SessionPrincipal) -> Result<(), StoreError> {
         let Some((times, _)) = principal.tokens() else { return Ok(()) };
         let changes = self.renewals.run(&principal.session().id, times.due_at).await?;
-        self.hear(&changes);
+        self.apply_changes(&changes);
         Ok(())
     }
 
     /// The principal as memory or the store knows it.
-    async fn known_principal(
+    async fn lookup(
         self: &Arc<Self>,
         text: &str,
         scope: CookieScope<&str>,
         now: Moment,
-    ) -> Result<Option<SignedIn>, StoreError> {
+    ) -> Result<Option<SessionPrincipal>, StoreError> {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
-        let Some(token) = Token::parse(token) else { return Ok(None) };
+        let Some(token) = RandomToken::parse(token) else { return Ok(None) };
         let changes = self.changes.load(Ordering::Acquire);
         // A stream may hold one that counts no more: the cache knows the one that was read since.
         if let Some(live) =
-            self.recent.find(token.bytes(), now.monotonic).filter(|live| self.counts(live, now))
+            self.front_cache.get(token.bytes(), now.monotonic).filter(|live| self.is_current(live, now))
         {
-            self.confirm_meanwhile(&token, &live, now.monotonic);
-            return self.speak(live, scope, now);
+            self.confirm_in_background(&token, &live, now.monotonic);
+            return self.to_principal(live, scope, now);
         }
         match self.known.get(token.bytes()).await {
             Some(None) => return Ok(None),
-            Some(Some(live)) if self.counts(&live, now) => {
-                self.recent.was_found(token.bytes(), &live, now.monotonic);
-                self.confirm_meanwhile(&token, &live, now.monotonic);
-                return self.speak(live, scope, now);
+            Some(Some(live)) if self.is_current(&live, now) => {
+                self.front_cache.insert(token.bytes(), &live, now.monotonic);
+                self.confirm_in_background(&token, &live, now.monotonic);
+                return self.to_principal(live, scope, now);
             }
             Some(Some(_)) => self.known.invalidate(token.bytes()).await,
-            None if unb64(mac).is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
+            None if base64url_decode(mac)
+                .is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
         }
         // Boxed, as all that is seldom needed: each request carries room for whatever it may have to wait for.
-        match Box::pin(self.read(&token)).await? {
-            Some(live) if self.stands(&live, now) => self.speak(live, scope, now),
+        match Box::pin(self.load_fresh(&token)).await? {
+            Some(live) if self.is_active(&live, now) => self.to_principal(live, scope, now),
             Some(live) => {
                 // After a jump of the wall clock `now` is not to be relied on, and this would stay.
-                if self.is_over(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
+                if self.is_expired(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
                     // The store keeps it for a while: whoever shows its cookie must not be a read each time.
                     self.known.insert(*token.bytes(), None).await;
                 }
@@ -298,19 +311,22 @@ impl Sessions {
     }
 
     /// Whether no node can know of a use that would let the session stand still.
-    fn is_over(&self, live: &Live, now: Timestamp) -> bool {
-        let idle = self.catalogue.load().config.session.idle + 2 * NOTE_EVERY;
-        !live.session.stands(live.session.last_seen_at, idle, now)
+    fn is_expired(&self, live: &CachedSession, now: Timestamp) -> bool {
+        let idle = self.catalogue.load().config.session.idle + 2 * LAST_SEEN_PRECISION;
+        !live.session.is_active(live.session.last_seen_at, idle, now)
     }
 
     /// Notes that the session is used `now`.
-    pub fn touch(&self, principal: &SignedIn, now: MonotonicTime) {
+    pub fn touch(&self, principal: &SessionPrincipal, now: MonotonicTime) {
         let live = &principal.0;
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
-        let noted = live.noted.load(Ordering::Relaxed);
-        let due = now.since(MonotonicTime::from_millis(noted)) >= NOTE_EVERY;
+        let noted = live.last_seen_stored.load(Ordering::Relaxed);
+        let due = now.since(MonotonicTime::from_millis(noted)) >= LAST_SEEN_PRECISION;
         if due
-            && live.noted.compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && live
+                .last_seen_stored
+                .compare_exchange(noted, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
             lock(&self.touched).insert(live.session.id.clone(), now);
         }
@@ -318,7 +334,7 @@ impl Sessions {
 
     /// What the store knows of a cookie, read after this was called: a read that was under way
     /// already may have missed a change that this request must see.
-    async fn read(&self, token: &Token) -> Result<Known, StoreError> {
+    async fn load_fresh(&self, token: &RandomToken) -> Result<Lookup, StoreError> {
         for _ in 0..2 {
             let known = self.known.try_get_with(*token.bytes(), self.load(token)).await;
             match known.map_err(|error| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))? {
@@ -331,11 +347,11 @@ impl Sessions {
         self.load(token).await
     }
 
-    fn counts(&self, live: &Live, now: Moment) -> bool {
-        !live.stale.load(Ordering::Acquire) && self.stands(live, now)
+    fn is_current(&self, live: &CachedSession, now: Moment) -> bool {
+        !live.stale.load(Ordering::Acquire) && self.is_active(live, now)
     }
 
-    fn stands(&self, live: &Live, now: Moment) -> bool {
+    fn is_active(&self, live: &CachedSession, now: Moment) -> bool {
         let last_seen = MonotonicTime::from_millis(live.last_seen.load(Ordering::Relaxed));
         let lost =
             live.tokens.as_deref().is_some_and(|(times, _)| times.freshness(now.wall) == Freshness::Lost);
@@ -345,31 +361,34 @@ impl Sessions {
     }
 
     /// The principal of a session that counts, unless the store was silent too long to know.
-    fn speak(
+    fn to_principal(
         &self,
-        live: Arc<Live>,
+        live: Arc<CachedSession>,
         scope: CookieScope<&str>,
         now: Moment,
-    ) -> Result<Option<SignedIn>, StoreError> {
+    ) -> Result<Option<SessionPrincipal>, StoreError> {
         if live.scope.borrowed() != scope {
             return Ok(None);
         }
-        let heard_at = MonotonicTime::from_millis(self.heard_at.load(Ordering::Acquire));
-        if now.monotonic.since(heard_at) > SILENCE {
+        let heard_at = MonotonicTime::from_millis(self.synced_at.load(Ordering::Acquire));
+        if now.monotonic.since(heard_at) > MAX_STALENESS {
             return Err(StoreError::Timeout);
         }
-        Ok(Some(SignedIn(live)))
+        Ok(Some(SessionPrincipal(live)))
     }
 
-    async fn load(&self, token: &Token) -> Result<Known, StoreError> {
+    async fn load(&self, token: &RandomToken) -> Result<Lookup, StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let Some(Found { session, user, scope, tokens }) =
+        let Some(SessionRecord { session, user, scope, tokens }) =
             self.store.session_by_cookie(&token.hash()).await?
         else {
             return Ok(None);
         };
         // Whoever lost the provider, or a place in its `allow`, has lost the session too.
-        if !user.enabled || !user.tells_apart(&session.provider) || !self.still_allowed(&session, &user) {
+        if !user.enabled
+            || !user.has_unambiguous_account(&session.provider)
+            || !self.is_still_allowed(&session, &user)
+        {
             return Ok(None);
         }
         let now = self.clock.moment();
@@ -377,16 +396,16 @@ impl Sessions {
             provider_of(&self.catalogue.load(), &session).map_or(Duration::MAX, Provider::renewal_interval);
         // Its age by the wall clock of the node that wrote it: one that lies in the future is a use just now.
         let seen = now.monotonic.minus(now.wall.since(session.last_seen_at)).millis();
-        let live = Arc::new(Live {
+        let live = Arc::new(CachedSession {
             token: *token.bytes(),
-            booked: Booked::default(),
+            last_touch: LastTouch::default(),
             last_seen: AtomicI64::new(seen),
-            noted: AtomicI64::new(seen),
+            last_seen_stored: AtomicI64::new(seen),
             stale: AtomicBool::new(false),
             tokens: tokens.map(|(times, token)| Box::new((times.corrected(now.wall, longest), token))),
             renewing: AtomicBool::new(false),
-            confirmed: AtomicI64::new(now.monotonic.millis()),
-            kept: Kept::default(),
+            confirmed_at: AtomicI64::new(now.monotonic.millis()),
+            principal_cache: PrincipalCache::default(),
             session,
             user,
             scope: scope.map(|host| self.catalogue.load().host(host)),
@@ -402,7 +421,7 @@ impl Sessions {
         Ok(Some(live))
     }
 
-    fn still_allowed(&self, session: &Session, user: &User) -> bool {
+    fn is_still_allowed(&self, session: &Session, user: &User) -> bool {
         let catalogue = self.catalogue.load();
         provider_of(&catalogue, session).is_some_and(|provider| {
             // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
@@ -427,12 +446,12 @@ impl Sessions {
     }
 
     /// Forgets what `changes` speak of: the next request reads it anew.
-    pub fn hear(&self, changes: &[Change]) {
+    pub fn apply_changes(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }
         self.changes.fetch_add(1, Ordering::AcqRel);
-        let over = |live: &Live| live.stale.store(true, Ordering::Release);
+        let over = |live: &CachedSession| live.stale.store(true, Ordering::Release);
         for change in changes {
             match change {
                 Change::Session(id) => self.index.take(&of_session(id), over),
@@ -446,26 +465,26 @@ impl Sessions {
     /// Has every session read again, and every cookie that stood for none looked up again: the wall clock by which both
     /// were judged has jumped.
     pub fn distrust_cache(&self) {
-        self.hear(&[Change::Everything]);
+        self.apply_changes(&[Change::Everything]);
         self.known.invalidate_all();
     }
 
     /// Notes that everything committed before `at` has been heard of.
-    pub fn heard(&self, at: MonotonicTime) {
-        self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
+    pub fn mark_synced_at(&self, at: MonotonicTime) {
+        self.synced_at.fetch_max(at.millis(), Ordering::AcqRel);
     }
 
     /// Gives free what memory has forgotten.
-    pub fn forget(&self) {
-        self.recent.forget();
-        self.index.forget();
+    pub fn evict_dropped(&self) {
+        self.front_cache.evict_dropped();
+        self.index.evict_dropped();
     }
 
     /// Writes down when sessions were last used.
     ///
     /// # Errors
     /// Where the store does not answer; what was to be written is kept for the next time.
-    pub async fn write_down(&self) -> Result<(), StoreError> {
+    pub async fn flush_last_seen(&self) -> Result<(), StoreError> {
         let touched: Vec<_> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         if touched.is_empty() {
             return Ok(());
@@ -486,11 +505,11 @@ impl Sessions {
 
 /// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that garbage
 /// and cookies of another host never reach the store.
-pub fn cookie_text(ring: &KeyRing, token: &Token, scope: CookieScope<&str>) -> String {
-    format!("{}.{}", token.text(), b64(ring.mac(&mac_input(token, scope))))
+pub fn cookie_text(ring: &KeyRing, token: &RandomToken, scope: CookieScope<&str>) -> String {
+    format!("{}.{}", token.text(), base64url_encode(ring.mac(&mac_input(token, scope))))
 }
 
-fn mac_input(token: &Token, scope: CookieScope<&str>) -> Vec<u8> {
+fn mac_input(token: &RandomToken, scope: CookieScope<&str>) -> Vec<u8> {
     [&token.bytes()[..], scope.text().as_bytes()].concat()
 }
 

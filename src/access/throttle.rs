@@ -7,59 +7,59 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many are remembered. One that comes while so many others do is let off.
-const CAPACITY: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// What is counted against whom, commonly a [`network`] (the generic cell rate algorithm of ITU-T I.371).
-pub struct Throttle<Who> {
+pub struct RateLimiter<Who> {
     clock: Arc<dyn Clock>,
-    every: Duration,
+    interval: Duration,
     burst: u32,
     /// For each, when all that is counted against it will be forgotten.
-    paid_off: Mutex<HashMap<Who, MonotonicTime>>,
+    arrival_times: Mutex<HashMap<Who, MonotonicTime>>,
 }
 
-impl<Who: Eq + Hash> Throttle<Who> {
+impl<Who: Eq + Hash> RateLimiter<Who> {
     /// Lets each do it `burst` times at once, and then once in `every`.
-    pub fn new(clock: Arc<dyn Clock>, burst: u32, every: Duration) -> Self {
-        Self { clock, every, burst, paid_off: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, burst: u32, interval: Duration) -> Self {
+        Self { clock, interval, burst, arrival_times: Mutex::default() }
     }
 
     /// Whether `who` may try again; nobody knows who may not, where it is nobody.
     ///
     /// # Errors
     /// How long it has to wait.
-    pub fn allows(&self, who: Option<&Who>) -> Result<(), Duration> {
+    pub fn check(&self, who: Option<&Who>) -> Result<(), Duration> {
         let Some(paid_off) = who.and_then(|who| self.lock().get(who).copied()) else { return Ok(()) };
         let owed = paid_off.since(self.clock.monotonic());
-        match (owed + self.every).saturating_sub(self.every * self.burst) {
+        match (owed + self.interval).saturating_sub(self.interval * self.burst) {
             Duration::ZERO => Ok(()),
             wait => Err(wait),
         }
     }
 
     /// Counts one more against `who`.
-    pub fn count(&self, who: Option<Who>) {
+    pub fn record(&self, who: Option<Who>) {
         let Some(who) = who else { return };
         let now = self.clock.monotonic();
         let mut paid_off = self.lock();
-        if paid_off.len() >= CAPACITY && !paid_off.contains_key(&who) {
+        if paid_off.len() >= MAX_ENTRIES && !paid_off.contains_key(&who) {
             paid_off.retain(|_, at| *at > now);
-            if paid_off.len() >= CAPACITY {
+            if paid_off.len() >= MAX_ENTRIES {
                 return;
             }
         }
         let at = paid_off.entry(who).or_insert(now);
-        *at = (*at).max(now).plus(self.every);
+        *at = (*at).max(now).plus(self.interval);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Who, MonotonicTime>> {
         // What this lock guards is whole after every statement.
-        self.paid_off.lock().unwrap_or_else(PoisonError::into_inner)
+        self.arrival_times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What counts as one address: an IPv6 host commonly has a whole /64 (RFC 6177) to itself.
-pub fn network(address: IpAddr) -> IpAddr {
+pub fn rate_limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -77,33 +77,33 @@ mod tests {
     #[test]
     fn an_address_fails_some_times_at_once_and_then_one_in_every_so_often() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000)));
-        let throttle = Throttle::new(clock.clone(), 3, Duration::from_secs(10));
-        let address = |text: &str| network(text.parse().unwrap());
-        let allows = |text: &str| throttle.allows(Some(&address(text)));
+        let throttle = RateLimiter::new(clock.clone(), 3, Duration::from_secs(10));
+        let address = |text: &str| rate_limit_key(text.parse().unwrap());
+        let allows = |text: &str| throttle.check(Some(&address(text)));
         for _ in 0..3 {
             assert_eq!(allows("2001:db8::1"), Ok(()));
-            throttle.count(Some(address("2001:db8::1")));
+            throttle.record(Some(address("2001:db8::1")));
         }
         assert_eq!(allows("2001:db8::2"), Err(Duration::from_secs(10)));
         assert_eq!(allows("192.0.2.1"), Ok(()));
         clock.advance(Duration::from_secs(10));
         assert_eq!(allows("2001:db8::1"), Ok(()));
-        throttle.count(Some(address("2001:db8::1")));
+        throttle.record(Some(address("2001:db8::1")));
         assert_eq!(allows("2001:db8::1"), Err(Duration::from_secs(10)));
     }
 
     #[test]
     fn a_jump_of_the_wall_clock_neither_shuts_out_nor_lets_in() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000_000)));
-        let throttle = Throttle::new(clock.clone(), 3, Duration::from_secs(10));
-        (0..3).for_each(|_| throttle.count(Some("one")));
-        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(10)));
+        let throttle = RateLimiter::new(clock.clone(), 3, Duration::from_secs(10));
+        (0..3).for_each(|_| throttle.record(Some("one")));
+        assert_eq!(throttle.check(Some(&"one")), Err(Duration::from_secs(10)));
         clock.jump_forward(Duration::from_secs(7200));
-        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(10)));
-        throttle.count(Some("one"));
+        assert_eq!(throttle.check(Some(&"one")), Err(Duration::from_secs(10)));
+        throttle.record(Some("one"));
         clock.jump_back(Duration::from_secs(14_400));
-        assert_eq!(throttle.allows(Some(&"one")), Err(Duration::from_secs(20)));
+        assert_eq!(throttle.check(Some(&"one")), Err(Duration::from_secs(20)));
         clock.advance(Duration::from_secs(20));
-        assert_eq!(throttle.allows(Some(&"one")), Ok(()));
+        assert_eq!(throttle.check(Some(&"one")), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz`, on a listener of their own.
 
-use crate::gateway::Ending;
-use crate::oauth::Pool;
+use crate::gateway::Shutdown;
+use crate::oauth::AppState;
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -14,7 +14,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Serves until `shutdown` says so.
-pub async fn serve(listener: TcpListener, pool: Arc<Pool>, mut shutdown: watch::Receiver<Option<Ending>>) {
+pub async fn serve(
+    listener: TcpListener,
+    pool: Arc<AppState>,
+    mut shutdown: watch::Receiver<Option<Shutdown>>,
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "alive\n" }))
@@ -27,7 +31,7 @@ pub async fn serve(listener: TcpListener, pool: Arc<Pool>, mut shutdown: watch::
 }
 
 /// Whether logins would work now.
-async fn ready(State(pool): State<Arc<Pool>>) -> impl IntoResponse {
+async fn ready(State(pool): State<Arc<AppState>>) -> impl IntoResponse {
     match pool.store.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),

@@ -1,6 +1,6 @@
 //! A deployment as it stands, whether it runs or not: looked at, and never changed.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use crate::base::{KeyRing, MasterKey, SystemEntropy};
 use crate::catalogue::{Catalogue, Ids};
 use crate::config::Config;
@@ -8,22 +8,24 @@ use crate::store::{OpenStoreError, Store, StoreError};
 use std::sync::Arc;
 
 /// The store, if there is one yet.
-pub async fn store(config: &Config) -> Result<Option<Store>, OpenStoreError> {
+pub async fn open_store(config: &Config) -> Result<Option<Store>, OpenStoreError> {
     // Nothing that is looked at so is sealed.
     let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
-    Store::look(&config.store.url, ring).await
+    Store::open_read_only(&config.store.url, ring).await
 }
 
 /// The ids that the store has fixed, as far as there is one.
 pub async fn ids(config: &Config, store: Option<&Store>) -> Result<Ids, StoreError> {
     match store {
-        Some(store) => Ids::look(config, store).await,
+        Some(store) => Ids::read_existing(config, store).await,
         None => Ok(Ids::unknown(config)),
     }
 }
 
 /// The catalogue, with these ids.
-pub fn catalogue(config: Config, ids: Ids) -> Result<Arc<Catalogue>, Fatal> {
+pub fn catalogue(config: Config, ids: Ids) -> Result<Arc<Catalogue>, CommandError> {
     let catalogue = Catalogue::of(config, ids, 0);
-    catalogue.map(Arc::new).map_err(|error| Fatal::new("policies cannot be used", format!("\n{error}")))
+    catalogue
+        .map(Arc::new)
+        .map_err(|error| CommandError::new("policies cannot be used", format!("\n{error}")))
 }

@@ -2,16 +2,19 @@
 
 use super::lint::lint;
 use super::master_key;
-use crate::access::{Bearers, Guests, InProgress, Minter, Renewals, Sessions, Throttle};
+use crate::access::{
+    BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
+    SessionAuthenticator,
+};
 use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
-use crate::broker::{Attempts, Broker};
-use crate::catalogue::{Catalogue, Current};
+use crate::broker::{Broker, LoginAttempts};
+use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
-use crate::gateway::{Gateway, Parts, TlsStore};
-use crate::identity::Identities;
+use crate::gateway::{Gateway, GatewayDeps, TlsStore};
+use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
-use crate::oauth::{self, Pool};
-use crate::provider::{Outbound, unusable_key_files};
+use crate::oauth::{self, AppState};
+use crate::provider::{ProviderHttpClient, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
 use std::fmt;
@@ -40,37 +43,40 @@ pub const WRONG_KEY: &str = "help: start with the master key that this database 
 
 /// Why the program cannot go on: told on the terminal, with the mend.
 #[derive(Debug)]
-pub struct Fatal(String);
+pub struct CommandError(String);
 
-impl Fatal {
+impl CommandError {
     /// An error with what was being done.
     pub fn new(doing: &str, error: impl fmt::Display) -> Self {
         Self(format!("{doing}: {error}"))
     }
 }
 
-impl From<LoadError> for Fatal {
+impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
         Self(format!("the configuration cannot be used\n\n{error}\n"))
     }
 }
 
-impl fmt::Display for Fatal {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Fatal {}
+impl std::error::Error for CommandError {}
 
 /// Makes the folder of the state, for its owner alone, where there is none.
-fn make_state_dir(folder: &Path) -> Result<(), Fatal> {
+fn make_state_dir(folder: &Path) -> Result<(), CommandError> {
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         let help = "help: name a folder that can be made or exists with `state_dir`";
-        Fatal::new("cannot make the folder of the state", format!("`{}`: {error}; {help}", folder.display()))
+        CommandError::new(
+            "cannot make the folder of the state",
+            format!("`{}`: {error}; {help}", folder.display()),
+        )
     })
 }
 
@@ -79,7 +85,7 @@ pub struct App {
     /// The gateway.
     pub gateway: Arc<Gateway>,
     /// The pool.
-    pub pool: Arc<Pool>,
+    pub pool: Arc<AppState>,
     /// The deployment's keys.
     pub ring: Arc<KeyRing>,
     /// Certificates.
@@ -97,82 +103,95 @@ impl App {
     ///
     /// # Errors
     /// Whatever keeps it from serving.
-    pub async fn build(config: Config) -> Result<Self, Fatal> {
+    pub async fn build(config: Config) -> Result<Self, CommandError> {
         let unusable = unusable_key_files(&config);
         if !unusable.is_empty() {
-            return Err(Fatal::new("an issuer's keys cannot be used", unusable.join("; ")));
+            return Err(CommandError::new("an issuer's keys cannot be used", unusable.join("; ")));
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         make_state_dir(&config.state_dir)?;
         let master =
-            master_key::open(&config.store, &*entropy).map_err(|e| Fatal::new("the master key", e))?;
+            master_key::open(&config.store, &*entropy).map_err(|e| CommandError::new("the master key", e))?;
         let ring = Arc::new(KeyRing::new(&master));
-        let store =
-            Store::open(&config.store.url, ring.clone()).await.map_err(|error| Fatal(error.to_string()))?;
-        let failed = |error: crate::store::StoreError| Fatal::new("the store", error);
+        let store = Store::open(&config.store.url, ring.clone())
+            .await
+            .map_err(|error| CommandError(error.to_string()))?;
+        let failed = |error: crate::store::StoreError| CommandError::new("the store", error);
         store.check_master_key(&*entropy).await.map_err(failed)?.map_err(|error| {
-            Fatal::new("cannot decrypt the database", format!("wrong master key ({error})\n  {WRONG_KEY}"))
+            CommandError::new(
+                "cannot decrypt the database",
+                format!("wrong master key ({error})\n  {WRONG_KEY}"),
+            )
         })?;
         let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Fatal::new("the certificates cannot be used", lines.join("\n  "))
+            CommandError::new("the certificates cannot be used", lines.join("\n  "))
         })?;
         let catalogue = Catalogue::build(config, &store, &*entropy, 1)
             .await
-            .map_err(|error| Fatal::new("the configuration", error))?;
-        lint(&catalogue).log().map_err(|error| Fatal::new("the policies cannot be used", error))?;
-        let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
+            .map_err(|error| CommandError::new("the configuration", error))?;
+        lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
+        let outbound =
+            ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker =
             Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound.clone());
-        broker.apply(&catalogue).await.map_err(|error| Fatal::new("the key for SAML", error))?;
-        let current = Arc::new(Current::new(catalogue));
+        broker.apply(&catalogue).await.map_err(|error| CommandError::new("the key for SAML", error))?;
+        let current = Arc::new(CatalogueCell::new(catalogue));
         let keys =
             KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
                 .await
-                .map_err(|error| Fatal::new("the signing keys", error))?;
+                .map_err(|error| CommandError::new("the signing keys", error))?;
         let keys = Arc::new(keys);
         let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone())
             .await
-            .map_err(|error| Fatal::new("the tokens that were revoked", error))?;
+            .map_err(|error| CommandError::new("the tokens that were revoked", error))?;
         access_tokens
             .apply(&current.load())
             .await
-            .map_err(|error| Fatal::new("the keys of access tokens", error))?;
+            .map_err(|error| CommandError::new("the keys of access tokens", error))?;
         let access_tokens = Arc::new(access_tokens);
         let broker = Arc::new(broker);
         let renewals = Renewals::new(broker.clone(), current.clone());
-        let sessions = Sessions::new(store.clone(), ring.clone(), clock.clone(), current.clone(), renewals);
-        let pool = Arc::new(Pool {
-            current,
+        let sessions =
+            SessionAuthenticator::new(store.clone(), ring.clone(), clock.clone(), current.clone(), renewals);
+        let pool = Arc::new(AppState {
+            catalogue: current,
             broker,
             sessions: Arc::new(sessions),
             store: store.clone(),
             keys: keys.clone(),
             access_tokens: access_tokens.clone(),
-            failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
-            unsolicited_failures: Throttle::new(clock.clone(), FAILURES, FAILURE_EVERY),
-            saml_messages: InProgress::new(SAML_MESSAGES),
-            client_failures: Throttle::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
-            client_revocations: Throttle::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
+            failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
+            client_failures: RateLimiter::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
+            client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
         let identities =
-            Arc::new(Identities::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
-        let guests = Guests::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
-        let gateway = Gateway::new(Parts {
+            Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
+        let guests =
+            GuestAuthenticator::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
+        let gateway = Gateway::new(GatewayDeps {
             identities,
             guests,
-            bearers: Bearers::new(ring.clone(), outbound.clone(), clock.clone(), access_tokens, &*entropy),
+            bearers: BearerAuthenticator::new(
+                ring.clone(),
+                outbound.clone(),
+                clock.clone(),
+                access_tokens,
+                &*entropy,
+            ),
             router: oauth::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, entropy.clone()),
-            attempts: Attempts::new(ring.clone(), clock.clone(), entropy.clone()),
+            attempts: LoginAttempts::new(ring.clone(), clock.clone(), entropy.clone()),
         });
-        let log = gateway.open_access_log(&gateway.table().catalogue.config.log);
-        gateway.install_access_log(log.map_err(|error| Fatal::new("the access log", error))?);
+        let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
+        gateway.install_access_log(log.map_err(|error| CommandError::new("the access log", error))?);
         gateway.apply().await;
         Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
     }

@@ -1,6 +1,6 @@
 //! `narthex cases`: decisions that a file expects, for a pipeline to check before a configuration is used.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use super::explain::{self, Arguments, Expectation, Named};
 use super::output::say;
 use crate::config::Config;
@@ -53,8 +53,8 @@ impl Values {
 ///
 /// # Errors
 /// Where a decision is another one than is expected, or a case cannot be read.
-pub async fn run(config: &Path, file: &Path) -> Result<(), Fatal> {
-    let wrong = |why: String| Fatal::new("narthex cases", why);
+pub async fn run(config: &Path, file: &Path) -> Result<(), CommandError> {
+    let wrong = |why: String| CommandError::new("narthex cases", why);
     let cases = read(file).map_err(wrong)?;
     let config = Config::load(config, &|name| std::env::var(name).ok())?;
     let count = cases.len();

@@ -4,7 +4,7 @@
 //! The running process listens on `narthex.sock` in `state_dir`, for its own user alone. It
 //! goes on serving until the new one says that it does.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use crate::base::Duration;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -19,21 +19,21 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 /// What the new process says first, and the version of what follows.
-const HELLO: &[u8] = b"narthex hand-over 1\n";
+const HELLO_MESSAGE: &[u8] = b"narthex hand-over 1\n";
 /// What it says once it serves.
-const SERVING: &[u8] = b"serving\n";
+const SERVING_MESSAGE: &[u8] = b"serving\n";
 /// How long each step may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The listeners are three at most.
-const MOST: usize = 4;
+const MAX_SOCKETS: usize = 4;
 
-fn place(folder: &Path) -> PathBuf {
+fn socket_path(folder: &Path) -> PathBuf {
     folder.join("narthex.sock")
 }
 
 /// Whether a process serves with this state.
 pub fn is_running(folder: &Path) -> bool {
-    UnixStream::connect(place(folder)).is_ok()
+    UnixStream::connect(socket_path(folder)).is_ok()
 }
 
 /// Sockets that the running process handed over.
@@ -58,7 +58,7 @@ impl Inherited {
         // What nobody took is closed, so that its visitors are turned away rather than left waiting.
         self.sockets.clear();
         match self.running.take() {
-            Some(mut running) => running.write_all(SERVING),
+            Some(mut running) => running.write_all(SERVING_MESSAGE),
             None => Ok(()),
         }
     }
@@ -68,19 +68,19 @@ impl Inherited {
 ///
 /// # Errors
 /// Where none runs, or it does not hand them over.
-pub async fn take_over(folder: &Path) -> Result<Inherited, Fatal> {
-    let place = place(folder);
+pub async fn take_over(folder: &Path) -> Result<Inherited, CommandError> {
+    let place = socket_path(folder);
     let taken = tokio::task::spawn_blocking(move || receive(&place).map_err(|error| (place, error))).await;
     match taken {
         Ok(Ok(inherited)) => Ok(inherited),
-        Ok(Err((place, error))) => Err(Fatal::new(
+        Ok(Err((place, error))) => Err(CommandError::new(
             "--upgrade",
             format!(
                 "{}: {error}\n  mend: leave --upgrade out where no Narthex runs with this configuration",
                 place.display()
             ),
         )),
-        Err(error) => Err(Fatal::new("--upgrade", error)),
+        Err(error) => Err(CommandError::new("--upgrade", error)),
     }
 }
 
@@ -88,9 +88,9 @@ fn receive(place: &Path) -> std::io::Result<Inherited> {
     let mut running = UnixStream::connect(place)?;
     running.set_read_timeout(Some(DEADLINE))?;
     running.set_write_timeout(Some(DEADLINE))?;
-    running.write_all(HELLO)?;
+    running.write_all(HELLO_MESSAGE)?;
     let mut text = [0; 512];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(&mut text)];
     let message = rustix::net::recvmsg(&running, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
@@ -112,7 +112,7 @@ fn receive(place: &Path) -> std::io::Result<Inherited> {
 /// Offers `sockets` to a process that comes to take them over. Answers once it serves; never, where the
 /// offer cannot be made.
 pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
-    let place = place(folder);
+    let place = socket_path(folder);
     let listener = match listen(&place) {
         Ok(listener) => listener,
         Err(error) => {
@@ -151,14 +151,14 @@ fn hand_over(mut stream: UnixStream, sockets: &[(SocketAddr, OwnedFd)]) -> std::
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    let mut hello = [0; HELLO.len()];
+    let mut hello = [0; HELLO_MESSAGE.len()];
     stream.read_exact(&mut hello)?;
-    if hello != HELLO {
+    if hello != HELLO_MESSAGE {
         return Err(std::io::Error::other("it speaks another language"));
     }
     let text: String = sockets.iter().map(|(address, _)| format!("{address}\n")).collect();
     let files: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, file)| file.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
         return Err(std::io::Error::other("there are too many listeners"));
@@ -166,7 +166,7 @@ fn hand_over(mut stream: UnixStream, sockets: &[(SocketAddr, OwnedFd)]) -> std::
     rustix::net::sendmsg(&stream, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::empty())?;
     // It may have a store to open and providers to ask before it serves.
     stream.set_read_timeout(Some(DEADLINE * 6))?;
-    let mut serving = [0; SERVING.len()];
+    let mut serving = [0; SERVING_MESSAGE.len()];
     stream.read_exact(&mut serving)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! renewing what is known of providers, looking after upstreams.
 
 use super::build::App;
-use super::nodes::Presence;
+use super::nodes::NodeRegistry;
 use crate::base::Duration;
 use crate::store::{Feed, StoreError};
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-const CHECK_CLOCK: Duration = Duration::from_secs(1);
-const LISTEN: Duration = Duration::from_secs(1);
-const WRITE_DOWN: Duration = Duration::from_secs(5);
-const FORGET: Duration = Duration::from_secs(5);
-const END_STREAMS: Duration = Duration::from_secs(1);
-const TELL_NODES: Duration = Duration::from_secs(5);
-const PURGE: Duration = Duration::from_secs(600);
-const TURN_KEYS: Duration = Duration::from_secs(600);
+const CHECK_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+const POLL_CHANGES_INTERVAL: Duration = Duration::from_secs(1);
+const FLUSH_LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
+const REVALIDATE_STREAMS_INTERVAL: Duration = Duration::from_secs(1);
+const NODE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const PURGE_INTERVAL: Duration = Duration::from_secs(600);
+const ROTATE_KEYS_INTERVAL: Duration = Duration::from_secs(600);
 const REFRESH_SAML_KEYS: Duration = Duration::from_secs(5);
 const WARN_OF_EXPIRY: Duration = Duration::from_secs(24 * 3600);
-const RENEW_PROVIDERS: Duration = Duration::from_secs(300);
-const LOOK_UP_UPSTREAMS: Duration = Duration::from_secs(15);
-const CHECK_UPSTREAMS: Duration = Duration::from_secs(5);
-const RENEW_CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
+const REFRESH_PROVIDERS_INTERVAL: Duration = Duration::from_secs(300);
+const RESOLVE_UPSTREAMS_INTERVAL: Duration = Duration::from_secs(15);
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const RENEW_CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Keeps house until `shutdown` says so.
-pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
+pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
-    every(&mut tasks, CHECK_CLOCK, &app, &shutdown, |app| async move { check_clock(&app) });
+    every(&mut tasks, CHECK_CLOCK_INTERVAL, &app, &shutdown, |app| async move { check_clock(&app) });
     let feed = Arc::new(tokio::sync::Mutex::new(Feed::default()));
-    every(&mut tasks, LISTEN, &app, &shutdown, move |app| {
+    every(&mut tasks, POLL_CHANGES_INTERVAL, &app, &shutdown, move |app| {
         let feed = feed.clone();
         async move {
             let now = app.clock.monotonic();
-            match feed.lock().await.news(&app.pool.store, now).await {
+            match feed.lock().await.poll(&app.pool.store, now).await {
                 Ok(news) => {
-                    app.pool.sessions.hear(&news);
-                    app.pool.sessions.heard(now);
-                    if let Err(error) = app.pool.access_tokens.revocations.hear(&news, now).await {
+                    app.pool.sessions.apply_changes(&news);
+                    app.pool.sessions.mark_synced_at(now);
+                    if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
                         tracing::warn!(%error, "which tokens were revoked cannot be read");
                     }
                 }
@@ -46,35 +46,37 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
             }
         }
     });
-    every(&mut tasks, WRITE_DOWN, &app, &shutdown, |app| async move {
-        if let Err(error) = app.pool.sessions.write_down().await {
+    every(&mut tasks, FLUSH_LAST_SEEN_INTERVAL, &app, &shutdown, |app| async move {
+        if let Err(error) = app.pool.sessions.flush_last_seen().await {
             tracing::warn!(%error, "the sessions' last use could not be written down");
         }
     });
-    every(&mut tasks, FORGET, &app, &shutdown, |app| async move {
+    every(&mut tasks, EVICTION_INTERVAL, &app, &shutdown, |app| async move {
         // One that fails has said so itself.
-        drop(tokio::task::spawn_blocking(move || app.gateway.forget()).await);
+        drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
-    every(&mut tasks, END_STREAMS, &app, &shutdown, |app| async move { app.gateway.end_streams().await });
-    every(&mut tasks, PURGE, &app, &shutdown, |app| async move {
+    every(&mut tasks, REVALIDATE_STREAMS_INTERVAL, &app, &shutdown, |app| async move {
+        app.gateway.revalidate_streams().await
+    });
+    every(&mut tasks, PURGE_INTERVAL, &app, &shutdown, |app| async move {
         match purge(&app).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "purged what is over"),
             Err(error) => tracing::warn!(%error, "what is over could not be purged"),
         }
     });
-    let presence = Arc::new(Presence::new(&app));
+    let presence = Arc::new(NodeRegistry::new(&app));
     let here = presence.clone();
-    every(&mut tasks, TELL_NODES, &app, &shutdown, move |app| {
+    every(&mut tasks, NODE_HEARTBEAT_INTERVAL, &app, &shutdown, move |app| {
         let here = here.clone();
         async move {
-            if let Err(error) = here.tell(&app).await {
+            if let Err(error) = here.heartbeat(&app).await {
                 tracing::debug!(%error, "other nodes cannot be told of this one");
             }
         }
     });
-    every(&mut tasks, TURN_KEYS, &app, &shutdown, |app| async move {
-        turn_keys(&app).await;
+    every(&mut tasks, ROTATE_KEYS_INTERVAL, &app, &shutdown, |app| async move {
+        rotate_keys(&app).await;
     });
     every(&mut tasks, REFRESH_SAML_KEYS, &app, &shutdown, |app| async move {
         if let Err(error) = app.pool.broker.refresh_saml_keys(app.jumps.is_steady()).await {
@@ -84,30 +86,28 @@ pub async fn keep(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     every(&mut tasks, WARN_OF_EXPIRY, &app, &shutdown, |app| async move {
         app.pool.broker.warn_of_saml_expiry();
     });
-    every(&mut tasks, RENEW_PROVIDERS, &app, &shutdown, |app| async move { app.pool.broker.refresh().await });
-    every(
-        &mut tasks,
-        RENEW_PROVIDERS,
-        &app,
-        &shutdown,
-        |app| async move { app.gateway.refresh_issuers().await },
-    );
-    every(&mut tasks, LOOK_UP_UPSTREAMS, &app, &shutdown, |app| async move {
-        for group in app.gateway.table().groups() {
-            group.look_up().await;
+    every(&mut tasks, REFRESH_PROVIDERS_INTERVAL, &app, &shutdown, |app| async move {
+        app.pool.broker.refresh().await
+    });
+    every(&mut tasks, REFRESH_PROVIDERS_INTERVAL, &app, &shutdown, |app| async move {
+        app.gateway.refresh_issuers().await
+    });
+    every(&mut tasks, RESOLVE_UPSTREAMS_INTERVAL, &app, &shutdown, |app| async move {
+        for group in app.gateway.route_table().clusters() {
+            group.resolve().await;
         }
     });
-    every(&mut tasks, CHECK_UPSTREAMS, &app, &shutdown, |app| async move {
-        for group in app.gateway.table().groups() {
+    every(&mut tasks, HEALTH_CHECK_INTERVAL, &app, &shutdown, |app| async move {
+        for group in app.gateway.route_table().clusters() {
             group.check_health().await;
         }
     });
-    every(&mut tasks, RENEW_CERTIFICATES, &app, &shutdown, |app| async move {
+    every(&mut tasks, RENEW_CERTIFICATES_INTERVAL, &app, &shutdown, |app| async move {
         renew_certificates(&app);
     });
     while tasks.join_next().await.is_some() {}
     presence.leave(&app).await;
-    if let Err(error) = app.pool.sessions.write_down().await {
+    if let Err(error) = app.pool.sessions.flush_last_seen().await {
         tracing::warn!(%error, "the sessions' last use could not be written down");
     }
 }
@@ -126,23 +126,23 @@ fn check_clock(app: &Arc<App>) {
     renew_certificates(app);
     let app = app.clone();
     tokio::spawn(async move {
-        turn_keys(&app).await;
+        rotate_keys(&app).await;
         tokio::join!(app.gateway.refresh_issuers(), app.pool.broker.refresh());
     });
 }
 
-async fn turn_keys(app: &App) {
+async fn rotate_keys(app: &App) {
     let removes = app.jumps.is_steady();
-    if let Err(error) = app.pool.keys.turn(removes).await {
+    if let Err(error) = app.pool.keys.rotate(removes).await {
         tracing::error!(%error, "the signing keys could not be turned");
     }
-    if let Err(error) = app.pool.access_tokens.turn(removes).await {
+    if let Err(error) = app.pool.access_tokens.rotate(removes).await {
         tracing::error!(%error, "the keys of access tokens could not be turned");
     }
 }
 
 fn renew_certificates(app: &App) {
-    if let Err(errors) = app.tls.reload(&app.pool.current.load().config, app.clock.now()) {
+    if let Err(errors) = app.tls.reload(&app.pool.catalogue.load().config, app.clock.now()) {
         tracing::error!(?errors, "the certificates could not be renewed");
     }
 }
@@ -152,7 +152,7 @@ fn renew_certificates(app: &App) {
 async fn purge(app: &App) -> Result<u64, StoreError> {
     let now = app.pool.store.time().await?.min(app.clock.now());
     match app.jumps.is_steady() {
-        true => app.pool.store.purge(app.pool.current.load().config.session, now).await,
+        true => app.pool.store.purge(app.pool.catalogue.load().config.session, now).await,
         false => Ok(0),
     }
 }

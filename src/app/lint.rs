@@ -1,6 +1,6 @@
 //! Finds what is probably a mistake in roles and policies: for `narthex check`, at the start and at each reload.
 
-use crate::catalogue::{Catalogue, INVOKE, IdentityPool, Role};
+use crate::catalogue::{Catalogue, INVOKE_ACTION, IdentityPool, Role};
 use crate::config::{Config, MappingType, STANDARD_ATTRIBUTES};
 use crate::identity::{ASSUME, IDENTITY_POOLS};
 use crate::policy::{self, Effect, Finding, Grants, Key, Known, Requests, Severity, Statement};
@@ -50,12 +50,13 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
         let fills = |key: &Key| {
             givers.is_empty() || givers.iter().any(|pool| fills(&catalogue.config, pool, role, key))
         };
-        let requests = Requests { actions: &[INVOKE], principal: None, resources: &resources, fills: &fills };
+        let requests =
+            Requests { actions: &[INVOKE_ACTION], principal: None, resources: &resources, fills: &fills };
         let bounds = role.grants.bounds.iter().flat_map(policy::Statements::iter);
         for statement in role.grants.policies.iter().chain(bounds) {
             let mut found = policy::lint(statement, &requests);
-            let reaches = resources.iter().any(|resource| statement.may_be_met(INVOKE, resource));
-            if statement.effect == Effect::Allow && statement.may_be_met(INVOKE, "") && !reaches {
+            let reaches = resources.iter().any(|resource| statement.may_be_met(INVOKE_ACTION, resource));
+            if statement.effect == Effect::Allow && statement.may_be_met(INVOKE_ACTION, "") && !reaches {
                 let message = "it can never be met: it is about no route under policy".to_owned();
                 found.push(Finding { severity: Severity::Warning, message });
             }

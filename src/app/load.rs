@@ -1,9 +1,9 @@
 //! `narthex load`: what a server bears on its token path.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use super::output::{complain, say};
 use crate::base::{Duration, Secret};
-use crate::load::{self, Claims, Issuer, Mix, Plan, Program, Reach, Source};
+use crate::load::{self, Claims, ClientCredentials, Issuer, Mix, Plan, TargetOptions, TokenSource};
 use clap::Args;
 use http::{HeaderName, HeaderValue};
 use std::io::{IsTerminal as _, Write as _};
@@ -136,7 +136,7 @@ fn percent(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// Where there was no load, or a token passed that must open nothing.
-pub async fn load(arguments: Arguments) -> Result<(), Fatal> {
+pub async fn load(arguments: Arguments) -> Result<(), CommandError> {
     let (json, file) = (arguments.json, arguments.report.clone());
     let plan = plan(arguments).await?;
     let terminal = std::io::stderr().is_terminal();
@@ -160,29 +160,29 @@ pub async fn load(arguments: Arguments) -> Result<(), Fatal> {
         written.map_err(|error| fatal(format!("{}: {error}", file.display())))?;
         complain!("narthex: the plots are in {}", file.display());
     }
-    match report.let_in() {
+    match report.wrongly_accepted() {
         0 => Ok(()),
-        passed => Err(Fatal::new(
+        passed => Err(CommandError::new(
             "this is no door",
             format!("{passed} requests passed with tokens that must open nothing"),
         )),
     }
 }
 
-async fn plan(arguments: Arguments) -> Result<Plan, Fatal> {
+async fn plan(arguments: Arguments) -> Result<Plan, CommandError> {
     let Arguments { targets, connect_to, cacert, http2, header, rate, until, scope, .. } = arguments;
-    let reach = Reach { connect_to, cacert, elsewhere: arguments.i_own_this_host };
+    let reach = TargetOptions { connect_to, cacert, elsewhere: arguments.i_own_this_host };
     let tokens = match (arguments.issuer, arguments.client_id, arguments.token_endpoint) {
         (Some(folder), _, _) => {
             let claims = Claims { issuer: arguments.issuer_url, audience: arguments.audience, scope };
-            Some(Source::Issuer(Box::new(Issuer::in_folder(&folder, claims).map_err(fatal)?)))
+            Some(TokenSource::Issuer(Box::new(Issuer::in_folder(&folder, claims).map_err(fatal)?)))
         }
         (None, Some(id), Some(endpoint)) => {
             let secret = std::env::var(SECRET)
                 .map_err(|_| fatal(format!("the client's secret is not in {SECRET}")))?;
             let secret = Secret::new(secret);
-            let program = Program::new(endpoint, id, secret, scope, &reach);
-            Some(Source::Program(program.await.map_err(fatal)?))
+            let program = ClientCredentials::new(endpoint, id, secret, scope, &reach);
+            Some(TokenSource::ClientCredentials(program.await.map_err(fatal)?))
         }
         _ => None,
     };
@@ -196,7 +196,7 @@ async fn plan(arguments: Arguments) -> Result<Plan, Fatal> {
     }
     Ok(Plan {
         targets,
-        reach,
+        target_options: reach,
         http2,
         headers: header,
         connections: arguments.connections as usize,
@@ -206,11 +206,11 @@ async fn plan(arguments: Arguments) -> Result<Plan, Fatal> {
         step_time: Duration::from_secs_f64(arguments.step_time),
         tokens,
         users: arguments.users as usize,
-        mix: Mix { unseen: arguments.unseen, bad: arguments.bad },
+        mix: Mix { new_tokens: arguments.unseen, bad: arguments.bad },
     })
 }
 
 /// As whatever keeps a command from doing its work is told.
-fn fatal(why: impl std::fmt::Display) -> Fatal {
-    Fatal::new("no load test", why)
+fn fatal(why: impl std::fmt::Display) -> CommandError {
+    CommandError::new("no load test", why)
 }

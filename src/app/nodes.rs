@@ -1,7 +1,7 @@
 //! Nodes of one deployment tell each other by which file they judge, so that a forgotten one is noticed.
 
 use super::build::App;
-use crate::base::{Duration, b64, uuid};
+use crate::base::{Duration, base64url_encode, uuid};
 use crate::config::{Config, KeySource};
 use crate::store::{Node, StoreError};
 use prometheus::{IntGauge, register_int_gauge};
@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// How long a node counts that says nothing more.
-const GONE: Duration = Duration::from_secs(20);
+const NODE_TIMEOUT: Duration = Duration::from_secs(20);
 
-static DIFFERING: LazyLock<IntGauge> = LazyLock::new(|| {
+static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("narthex_nodes_differing", "Other nodes that judge by another file than this one.")
         .expect("invariant: registered once, under a valid name")
 });
 
 /// This node among the others.
-pub struct Presence {
+pub struct NodeRegistry {
     id: String,
     name: String,
     /// The differences that were told already.
@@ -26,11 +26,11 @@ pub struct Presence {
     digest: Mutex<(u64, String)>,
 }
 
-impl Presence {
+impl NodeRegistry {
     /// This node.
     pub fn new(app: &App) -> Self {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let address = app.pool.current.load().config.listen.serving();
+        let address = app.pool.catalogue.load().config.listen.serving();
         let address = address.map_or_else(String::new, |address| address.to_string());
         let name = format!("{} {address}", machine.trim());
         Self {
@@ -43,7 +43,7 @@ impl Presence {
 
     /// By what this node judges. It is worked out once for each catalogue: files of policies are long.
     fn digest(&self, app: &App) -> String {
-        let catalogue = app.pool.current.load();
+        let catalogue = app.pool.catalogue.load();
         let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != catalogue.generation {
             *known = (catalogue.generation, digest(app, &catalogue.config));
@@ -52,19 +52,19 @@ impl Presence {
     }
 
     /// Says what this node judges by, and warns of others that judge by something else.
-    pub async fn tell(&self, app: &App) -> Result<(), StoreError> {
+    pub async fn heartbeat(&self, app: &App) -> Result<(), StoreError> {
         // By the database's clock: nodes whose clocks differ know of each other, too.
         let now = app.pool.store.time().await?;
         let catalogue = self.digest(app);
         let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
-        app.pool.store.note_node(&Node { id, name, version, catalogue: catalogue.clone() }, now).await?;
-        let others = app.pool.store.nodes(now.minus(GONE)).await?;
+        app.pool.store.upsert_node(&Node { id, name, version, catalogue: catalogue.clone() }, now).await?;
+        let others = app.pool.store.nodes(now.minus(NODE_TIMEOUT)).await?;
         let differing: Vec<(String, String)> = others
             .into_iter()
             .filter(|node| node.id != self.id && node.catalogue != catalogue)
             .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
             .collect();
-        DIFFERING.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
+        DIFFERENCE_GRACE.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for (node, _) in differing.iter().filter(|difference| !told.contains(difference)) {
             tracing::warn!(
@@ -80,7 +80,7 @@ impl Presence {
 
     /// Says that this node ends.
     pub async fn leave(&self, app: &App) {
-        if let Err(error) = app.pool.store.forget_node(&self.id).await {
+        if let Err(error) = app.pool.store.remove_node(&self.id).await {
             tracing::debug!(%error, "this node could not be taken out of the list");
         }
     }
@@ -120,5 +120,5 @@ fn digest(app: &App, config: &Config) -> String {
     for secret in of_providers.chain(user_pool.clients.iter().flat_map(|client| &client.secrets)) {
         text.push_str(secret.expose());
     }
-    b64(&app.ring.mac(text.as_bytes())[..9])
+    base64url_encode(&app.ring.mac(text.as_bytes())[..9])
 }

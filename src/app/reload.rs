@@ -18,17 +18,17 @@ use tokio::task::spawn_blocking;
 
 /// How often the files are looked at. Looking, rather than being told, also notices files that are
 /// replaced by a renamed folder or link, as secret mounts do.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the configuration was not reloaded.
-enum NotReloaded {
+enum ReloadError {
     /// A file changed while it was read, and may be half-written: it is read again.
     StillChanging,
     /// Something is wrong.
     Wrong(String),
 }
 
-impl From<String> for NotReloaded {
+impl From<String> for ReloadError {
     fn from(why: String) -> Self {
         Self::Wrong(why)
     }
@@ -78,9 +78,9 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
         tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
         return;
     };
-    let mut watched = Watched::new(app.pool.current.load().config.files.clone(), false);
+    let mut watched = Watched::new(app.pool.catalogue.load().config.files.clone(), false);
     let mut wrong: Option<String> = None;
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
         let asked = tokio::select! {
             _ = ticks.tick() => false,
@@ -110,13 +110,13 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
         if asked {
             notify::ready();
         }
-        match reloaded.unwrap_or_else(|error| Err(NotReloaded::Wrong(error.to_string()))) {
+        match reloaded.unwrap_or_else(|error| Err(ReloadError::Wrong(error.to_string()))) {
             Ok(named) => {
                 watched = Watched::new(named, false);
                 wrong = None;
             }
-            Err(NotReloaded::StillChanging) => watched.again = true,
-            Err(NotReloaded::Wrong(why)) => {
+            Err(ReloadError::StillChanging) => watched.again = true,
+            Err(ReloadError::Wrong(why)) => {
                 if asked || wrong.as_ref() != Some(&why) {
                     tracing::error!(target: "audit", event = "reload_failed", files, error = why, "the old configuration stays");
                 }
@@ -129,14 +129,14 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
 
 /// Lets what `file` says now count, since `changed` are other files than before; answers the files that it names, as they
 /// were before they were read.
-async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloaded> {
+async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())
         .map_err(|error| format!("the configuration is wrong: {error}"))?;
     let named = config.files.clone();
     if look_at(&named) != named {
-        return Err(NotReloaded::StillChanging);
+        return Err(ReloadError::StillChanging);
     }
-    let old = app.pool.current.load();
+    let old = app.pool.catalogue.load();
     let unusable = gateway::unusable_upstream_files(&config);
     if !unusable.is_empty() {
         return Err(format!(
@@ -185,9 +185,9 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, NotReloa
         tracing::warn!("[store] changed: it takes effect at the next restart");
     }
     app.gateway.install_access_log(access_log);
-    app.pool.current.replace(catalogue);
+    app.pool.catalogue.replace(catalogue);
     // Whom the file lets in may have changed: each session is looked at again.
-    app.pool.sessions.hear(&[Change::Everything]);
+    app.pool.sessions.apply_changes(&[Change::Everything]);
     app.gateway.apply().await;
     tracing::info!(target: "audit", event = "reload", generation, files = changed);
     let broker = app.pool.broker.clone();

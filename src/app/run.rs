@@ -1,11 +1,11 @@
 //! `narthex run`.
 
-use super::build::{App, Fatal};
+use super::build::{App, CommandError};
 use super::handover::{self, Inherited};
 use super::output::say;
 use super::{admin, demo, housekeeping, notify, reload, telemetry};
 use crate::config::Config;
-use crate::gateway::{self, Ending, LocalAuthority};
+use crate::gateway::{self, LocalAuthority, Shutdown};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -24,7 +24,7 @@ const SPARE_FILES: u64 = 256;
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the mend.
-pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
+pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), CommandError> {
     telemetry::start();
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
     let folder = config.state_dir.clone();
@@ -38,16 +38,17 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
         tracing::warn!(%error, "the process before this one is gone already");
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
-    let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>().map_err(|e| Fatal::new("listeners", e))?;
+    let sockets: Vec<_> =
+        sockets.collect::<std::io::Result<_>>().map_err(|e| CommandError::new("listeners", e))?;
     notify::ready();
     tokio::spawn(notify::watchdog());
     tokio::spawn(reload::watch(app.clone(), file, serving.quiet.subscribe()));
     let ending = tokio::select! {
-        () = told_to_stop() => {
+        () = shutdown_signal() => {
             notify::stopping();
-            Ending::Stop
+            Shutdown::Stop
         }
-        () = handover::offer(&folder, sockets) => Ending::HandOver,
+        () = handover::offer(&folder, sockets) => Shutdown::HandOver,
     };
     serving.end(&app, ending).await;
     Ok(())
@@ -57,22 +58,22 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), Fatal> {
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the mend.
-pub async fn serve_demo(port: u16) -> Result<(), Fatal> {
+pub async fn serve_demo(port: u16) -> Result<(), CommandError> {
     telemetry::start();
     let demo = demo::Demo::start(port).await?;
     let app = Arc::new(App::build(demo.config()?).await?);
     demo.show_to(&app.pool);
     let serving = start(&app, &mut Inherited::default()).await?;
     say!("{}", demo.banner());
-    told_to_stop().await;
-    serving.end(&app, Ending::Stop).await;
+    shutdown_signal().await;
+    serving.end(&app, Shutdown::Stop).await;
     Ok(())
 }
 
 /// A deployment that serves.
 struct Serving {
     /// Tells the listeners to end.
-    ending: watch::Sender<Option<Ending>>,
+    ending: watch::Sender<Option<Shutdown>>,
     /// Tells everything else to end, once the listeners have.
     quiet: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -83,7 +84,7 @@ struct Serving {
 
 impl Serving {
     /// Ends in order: what was begun, then what it stands on.
-    async fn end(mut self, app: &App, ending: Ending) {
+    async fn end(mut self, app: &App, ending: Shutdown) {
         tracing::info!(?ending, "ending");
         self.sockets.clear();
         self.ending.send_replace(Some(ending));
@@ -91,10 +92,10 @@ impl Serving {
         tokio::select! {
             () = listeners => {}
             // Whoever asks again does not want to wait for the last stream.
-            () = told_to_stop() => {}
+            () = shutdown_signal() => {}
         }
         app.gateway.close_access_log().await;
-        app.pool.sessions.finish_renewals().await;
+        app.pool.sessions.drain_renewals().await;
         self.quiet.send_replace(true);
         while self.others.join_next().await.is_some() {}
         app.pool.store.close().await;
@@ -122,12 +123,12 @@ fn raise_file_limit(connections: usize) {
 }
 
 /// Binds every listener before serving any: either all serve, or none.
-async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fatal> {
-    let catalogue = app.pool.current.load();
+async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, CommandError> {
+    let catalogue = app.pool.catalogue.load();
     let listen = &catalogue.config.listen;
     raise_file_limit(listen.connections);
-    let taken = |address| move |error| Fatal::new(&format!("{address} cannot be listened on"), error);
-    let config = app.tls.server_config().map_err(|error| Fatal::new("TLS", error))?;
+    let taken = |address| move |error| CommandError::new(&format!("{address} cannot be listened on"), error);
+    let config = app.tls.server_config().map_err(|error| CommandError::new("TLS", error))?;
     let mut listener = |address: SocketAddr, tls| match inherited.take(address) {
         Some(socket) => gateway::Listener::inherit(socket, tls).map_err(taken(address)),
         None => gateway::Listener::bind(address, tls).map_err(taken(address)),
@@ -147,7 +148,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     }
     // The last one: it takes the place of that of a running process.
     let unix = listen.socket.as_deref().map(|path| {
-        let failed = |error| Fatal::new(&format!("{} cannot be listened on", path.display()), error);
+        let failed = |error| CommandError::new(&format!("{} cannot be listened on", path.display()), error);
         gateway::Listener::bind_unix(path).map_err(failed)
     });
     let unix = unix.transpose()?;
@@ -175,12 +176,12 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Fat
     for listener in tls.into_iter().chain(plain).chain(unix) {
         listeners.spawn(gateway::serve(listener, app.gateway.clone(), ended.clone()));
     }
-    others.spawn(housekeeping::keep(app.clone(), silence));
+    others.spawn(housekeeping::run(app.clone(), silence));
     Ok(Serving { ending, quiet, listeners, others, sockets })
 }
 
 /// SIGTERM, or Control-C.
-async fn told_to_stop() {
+async fn shutdown_signal() {
     let told = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => drop(terminate.recv().await),

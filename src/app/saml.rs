@@ -1,6 +1,6 @@
 //! `narthex saml`: rotates the key by which SAML providers know this deployment.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use super::output::say;
 use super::users::open;
 use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy};
@@ -66,7 +66,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// Where a file cannot be used, the rotation is not possible, or the store does not answer.
-pub async fn run(command: Command) -> Result<(), Fatal> {
+pub async fn run(command: Command) -> Result<(), CommandError> {
     let (Command::Keys { config } | Command::Rotate { config, .. } | Command::Reschedule { config, .. }) =
         &command;
     let config = Config::load(config, &|name| std::env::var(name).ok())?;
@@ -74,26 +74,28 @@ pub async fn run(command: Command) -> Result<(), Fatal> {
     let files = match &command {
         Command::Rotate { key: Some(key), certificate: Some(certificate), sign_after, .. } => {
             let read = KeyFiles::read(key, certificate, now, now.plus(*sign_after));
-            Some(read.map_err(|error| Fatal::new("narthex saml rotate", error))?)
+            Some(read.map_err(|error| CommandError::new("narthex saml rotate", error))?)
         }
         _ => None,
     };
     let store = open(&config).await?;
-    let failed =
-        store.check_master_key(&SystemEntropy).await.map_err(|error| Fatal::new("the store", error))?;
+    let failed = store
+        .check_master_key(&SystemEntropy)
+        .await
+        .map_err(|error| CommandError::new("the store", error))?;
     failed.map_err(|error| {
-        Fatal::new("the store", format!("wrong master key ({error})\n  {}", super::build::WRONG_KEY))
+        CommandError::new("the store", format!("wrong master key ({error})\n  {}", super::build::WRONG_KEY))
     })?;
     match command {
         Command::Keys { .. } => {}
         Command::Rotate { sign_after, keep, .. } => {
             let times = RotationTimes { sign_after, keep };
             let done = broker::rotate(&store, files, times, now, &SystemEntropy).await;
-            done.map_err(|error| Fatal::new("narthex saml rotate", error))?;
+            done.map_err(|error| CommandError::new("narthex saml rotate", error))?;
         }
         Command::Reschedule { sign_after, keep, .. } => {
             let done = broker::reschedule(&store, sign_after, keep, now).await;
-            done.map_err(|error| Fatal::new("narthex saml reschedule", error))?;
+            done.map_err(|error| CommandError::new("narthex saml reschedule", error))?;
         }
     }
     list(&store).await?;
@@ -101,8 +103,8 @@ pub async fn run(command: Command) -> Result<(), Fatal> {
     Ok(())
 }
 
-async fn list(store: &Store) -> Result<(), Fatal> {
-    let keys = store.saml_certificates().await.map_err(|error| Fatal::new("the store", error))?;
+async fn list(store: &Store) -> Result<(), CommandError> {
+    let keys = store.saml_certificates().await.map_err(|error| CommandError::new("the store", error))?;
     let schedules: Vec<_> = keys.iter().map(|key| key.schedule).collect();
     let now = SystemClock.now();
     let phases = KeySchedule::phases(&schedules, now);

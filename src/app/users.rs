@@ -1,6 +1,6 @@
 //! `narthex users`: what an administrator does with users, from the machine's own command line.
 
-use super::build::Fatal;
+use super::build::CommandError;
 use super::master_key;
 use super::output::say;
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
@@ -16,10 +16,10 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Where nobody has that name, or the store does not answer.
-pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
+pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
-    let failed = |error: StoreError| Fatal::new("the store", error);
+    let failed = |error: StoreError| CommandError::new("the store", error);
     let entropy = SystemEntropy;
     let ended = store
         .transaction(|tx| {
@@ -40,7 +40,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
         .map_err(failed)?;
     store.close().await;
     if ended.is_empty() {
-        return Err(Fatal::new("narthex users sign-out", nobody(who)));
+        return Err(CommandError::new("narthex users sign-out", nobody(who)));
     }
     for (user, sessions) in ended {
         say!("{}: {sessions} session(s) ended", user.username);
@@ -53,7 +53,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), Fatal> {
 ///
 /// # Errors
 /// Where either name is nobody's or more than one user's, the two cannot be one, or the store does not answer.
-pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fatal> {
+pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users link";
     let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
     let (now, entropy) = (SystemClock.now(), SystemEntropy);
@@ -72,9 +72,9 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fa
             })
         })
         .await
-        .map_err(|error| Fatal::new("the store", error))?;
+        .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
-    let (user, gone) = linked.map_err(|why| Fatal::new(COMMAND, why))?;
+    let (user, gone) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
     told(&user);
     say!("{gone}: is gone");
     Ok(())
@@ -84,7 +84,7 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Fa
 ///
 /// # Errors
 /// Where `who` is nobody's name or more than one user's, has no such account, or the store does not answer.
-pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Fatal> {
+pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users unlink";
     let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
     let (now, entropy) = (SystemClock.now(), SystemEntropy);
@@ -102,9 +102,9 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Fatal>
             })
         })
         .await
-        .map_err(|error| Fatal::new("the store", error))?;
+        .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
-    told(&left.map_err(|why| Fatal::new(COMMAND, why))?);
+    told(&left.map_err(|why| CommandError::new(COMMAND, why))?);
     Ok(())
 }
 
@@ -137,7 +137,7 @@ fn words(error: &LinkError) -> String {
     match error {
         LinkError::Same => "both are the same user already".to_owned(),
         LinkError::Disabled => "one of them is disabled\n  mend: enable it first".to_owned(),
-        LinkError::Both(provider) => format!(
+        LinkError::SameProvider(provider) => format!(
             "both have an account of {provider}, and a user has one of each provider\n  mend: unlink one of them first"
         ),
         LinkError::NoAccount => {
@@ -157,9 +157,9 @@ fn told(user: &User) {
 }
 
 /// Opens the store of a deployment, for a command that changes it.
-pub(super) async fn open(config: &Config) -> Result<Store, Fatal> {
-    let master =
-        master_key::open(&config.store, &SystemEntropy).map_err(|e| Fatal::new("the master key", e))?;
+pub(super) async fn open(config: &Config) -> Result<Store, CommandError> {
+    let master = master_key::open(&config.store, &SystemEntropy)
+        .map_err(|e| CommandError::new("the master key", e))?;
     let store = Store::open(&config.store.url, Arc::new(KeyRing::new(&master))).await;
-    store.map_err(|error| Fatal::new("the store", error))
+    store.map_err(|error| CommandError::new("the store", error))
 }

@@ -5,17 +5,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// base64url without padding (RFC 4648, section 5).
-pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub fn base64url_encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The same, put at the end of `text`.
-pub fn b64_onto(text: &mut String, bytes: impl AsRef<[u8]>) {
+pub fn base64url_encode_into(text: &mut String, bytes: impl AsRef<[u8]>) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
 /// Decodes base64url without padding; `None` for anything else.
-pub fn unb64(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+pub fn base64url_decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
@@ -30,9 +30,9 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
 /// 256 random bits that someone will carry: a session id, an authorization code, a state.
 /// Whoever must recognise it later keeps only [`Token::hash`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
+pub struct RandomToken([u8; 32]);
 
-impl Token {
+impl RandomToken {
     /// A new random token.
     pub fn random(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 32];
@@ -45,7 +45,7 @@ impl Token {
         if text.len() != 43 {
             return None;
         }
-        unb64(text)?.try_into().ok().map(Self)
+        base64url_decode(text)?.try_into().ok().map(Self)
     }
 
     /// The token from its bytes.
@@ -60,7 +60,7 @@ impl Token {
 
     /// The text form: 43 base64url characters.
     pub fn text(&self) -> String {
-        b64(self.0)
+        base64url_encode(self.0)
     }
 
     /// What a store may keep: whoever reads the store cannot present the token.
@@ -69,7 +69,7 @@ impl Token {
     }
 }
 
-impl std::fmt::Debug for Token {
+impl std::fmt::Debug for RandomToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
     }
@@ -79,12 +79,12 @@ impl std::fmt::Debug for Token {
 pub fn uuid(entropy: &dyn Entropy) -> String {
     let mut bytes = [0u8; 16];
     entropy.fill(&mut bytes);
-    uuid_of(bytes, 4)
+    uuid_from_bytes(bytes, 4)
 }
 
 /// The UUID of this version that `bytes` make: 8, where they come from somewhere else than chance (RFC 9562,
 /// section 5.8).
-pub fn uuid_of(bytes: [u8; 16], version: u8) -> String {
+pub fn uuid_from_bytes(bytes: [u8; 16], version: u8) -> String {
     let mut b = bytes;
     b[6] = b[6] & 0x0f | version << 4;
     b[8] = b[8] & 0x3f | 0x80;
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text_form_and_nothing_else_parses() {
-        let token = Token::random(&SystemEntropy);
-        assert_eq!(Token::parse(&token.text()), Some(token.clone()));
-        assert_eq!(Token::parse(&format!("{}=", token.text())), None);
-        assert_eq!(Token::parse(&token.text()[1..]), None);
-        assert_eq!(Token::parse(&"!".repeat(43)), None);
+        let token = RandomToken::random(&SystemEntropy);
+        assert_eq!(RandomToken::parse(&token.text()), Some(token.clone()));
+        assert_eq!(RandomToken::parse(&format!("{}=", token.text())), None);
+        assert_eq!(RandomToken::parse(&token.text()[1..]), None);
+        assert_eq!(RandomToken::parse(&"!".repeat(43)), None);
         assert!(!format!("{token:?}").contains(&token.text()));
     }
 

@@ -16,7 +16,10 @@ pub use clock::{Clock, Duration, ManualClock, Moment, MonotonicTime, SystemClock
 pub use entropy::{Entropy, SystemEntropy};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use fold::fold;
-pub use ids::{Token, b64, b64_onto, client_id, pool_id, sha256, unb64, uuid, uuid_of};
+pub use ids::{
+    RandomToken, base64url_decode, base64url_encode, base64url_encode_into, client_id, pool_id, sha256, uuid,
+    uuid_from_bytes,
+};
 pub use jump::JumpDetector;
 pub use named_file::{MAX_SMALL_FILE, read_file, read_text};
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};

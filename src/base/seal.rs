@@ -4,7 +4,7 @@
 //! random bits, so that the bound on messages under one GCM key (NIST SP 800-38D, section 8.3) is
 //! never near, however many anonymous visitors begin to sign in.
 
-use super::{Entropy, b64, sha256};
+use super::{Entropy, base64url_encode, sha256};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::{constant_time, hkdf, hmac};
 use zeroize::Zeroizing;
@@ -48,13 +48,13 @@ impl MasterKey {
 
     /// Reads a key from its text form, 43 base64url characters; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = Zeroizing::new(super::unb64(text.trim())?);
+        let bytes = Zeroizing::new(super::base64url_decode(text.trim())?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
     /// The text form, for the key file.
     pub fn text(&self) -> Zeroizing<String> {
-        Zeroizing::new(b64(&self.0[..]))
+        Zeroizing::new(base64url_encode(&self.0[..]))
     }
 
     fn id(&self) -> [u8; KEY_ID] {

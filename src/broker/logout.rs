@@ -2,14 +2,14 @@
 //! behind its back.
 
 use super::{Broker, LoginError};
-use crate::base::{b64, sha256};
+use crate::base::{base64url_encode, sha256};
 use crate::catalogue::Catalogue;
 use crate::model::{ProviderTokens, Session};
-use crate::provider::{LogoutToken, Onward};
-use crate::store::{Once, Tx};
+use crate::provider::{BrowserAction, LogoutToken};
+use crate::store::{ReplayKey, Tx};
 
 /// Where a provider sends browsers back to after a logout; registered there.
-pub fn after_logout(catalogue: &Catalogue) -> String {
+pub fn post_logout_uri(catalogue: &Catalogue) -> String {
     catalogue.config.public_url.join("/logout")
 }
 
@@ -21,13 +21,13 @@ const MAX_STORED_SID: usize = 255;
 pub(super) fn sid_key(sid: &str) -> String {
     match sid.len() <= MAX_STORED_SID && !sid.contains(char::is_control) {
         true => sid.to_owned(),
-        false => format!("sha-256:{}", b64(sha256(sid))),
+        false => format!("sha-256:{}", base64url_encode(sha256(sid))),
     }
 }
 
 /// A session that was ended just now.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedSession {
     /// The session.
     pub session: Session,
     /// What names the person's session at the provider, if anything does.
@@ -37,9 +37,14 @@ pub struct Ended {
 impl Broker {
     /// Where to send a browser whose session was ended, to end the one at the provider too; nowhere
     /// where the provider knows no such way, or the file does not want it. `state` comes back.
-    pub async fn logout(&self, catalogue: &Catalogue, ended: &Ended, state: &str) -> Option<Onward> {
+    pub async fn logout(
+        &self,
+        catalogue: &Catalogue,
+        ended: &EndedSession,
+        state: &str,
+    ) -> Option<BrowserAction> {
         let entry = self.entry(&ended.session.provider).ok().filter(|entry| entry.config.logout)?;
-        entry.provider.logout(ended.tokens.as_ref()?, &after_logout(catalogue), state).await
+        entry.provider.logout(ended.tokens.as_ref()?, &post_logout_uri(catalogue), state).await
     }
 
     /// Ends the sessions of which the provider `name` says by `token` that they are over.
@@ -54,25 +59,25 @@ impl Broker {
     ) -> Result<Vec<Session>, LoginError> {
         let entry = self.entry(name)?;
         let told = entry.provider.logout_token(token).await.map_err(LoginError::Provider)?;
-        self.end_told(catalogue, name, &told).await
+        self.end_named_sessions(catalogue, name, &told).await
     }
 
     /// Ends the sessions that a provider's message names, which works once.
-    pub(super) async fn end_told(
+    pub(super) async fn end_named_sessions(
         &self,
         catalogue: &Catalogue,
         name: &str,
         told: &LogoutToken,
     ) -> Result<Vec<Session>, LoginError> {
         // Anybody's issuer may use anybody's jti.
-        let id = b64(sha256(format!("{}\n{}", told.issuer, told.jti)));
+        let id = base64url_encode(sha256(format!("{}\n{}", told.issuer, told.jti)));
         let (entropy, pool_id) = (&*self.entropy, &catalogue.pool.id);
         self.store
             .transaction(|tx| {
                 let id = &id;
                 Box::pin(async move {
                     let until = told.expires_at.plus(super::ATTEMPT_LIFETIME);
-                    if !tx.use_once(Once::LogoutToken, id, until).await? {
+                    if !tx.use_once(ReplayKey::LogoutToken, id, until).await? {
                         return Ok(Err(LoginError::Used));
                     }
                     let user = match &told.subject {
@@ -115,9 +120,9 @@ pub async fn end_session(
     tx: &mut Tx<'_>,
     sid: &str,
     entropy: &dyn crate::base::Entropy,
-) -> crate::store::Result<Option<Ended>> {
+) -> crate::store::Result<Option<EndedSession>> {
     let Some(session) = tx.session(sid).await? else { return Ok(None) };
     let tokens = tx.provider_tokens(sid).await?;
     tx.end_session(sid, entropy).await?;
-    Ok(Some(Ended { session, tokens: tokens.map(|stored| stored.tokens) }))
+    Ok(Some(EndedSession { session, tokens: tokens.map(|stored| stored.tokens) }))
 }

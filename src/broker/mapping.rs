@@ -3,8 +3,8 @@
 use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
 use crate::model::{
-    Attributes, Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Unreadable, User, claim_texts,
-    is_address, is_elsewhere,
+    Attributes, Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, UnreadableClaim, User,
+    claim_texts, is_address, is_distributed,
 };
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// The claim that cannot be taken over, and decides.
-pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
+pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
     let claim = |attribute: &str| provider::claim(&external.claims, claim_name(config, attribute));
     let mut attributes = Attributes::default();
     let mapped =
@@ -32,8 +32,8 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         match text {
             Ok(Some(text)) => attributes.set(attribute, &text),
             Ok(None) => {}
-            Err(why) if decides(config, attribute) => return Err(why),
-            Err(why) => left_out(config, external, &why),
+            Err(why) if is_used_for_decisions(config, attribute) => return Err(why),
+            Err(why) => log_omitted(config, external, &why),
         }
     }
     if attributes.contains("email") {
@@ -52,7 +52,12 @@ pub fn account(config: &Provider, external: &ExternalIdentity) -> Result<Federat
         provider: config.name.clone(),
         saml: matches!(config.kind, Kind::Saml(_)),
     };
-    Ok(FederatedAccount { identity, attributes, groups, told_once: external.told_once })
+    Ok(FederatedAccount {
+        identity,
+        attributes,
+        groups,
+        first_login_attributes: external.first_login_attributes,
+    })
 }
 
 /// The groups: all of them, or those that can be taken over, where no group decides anything.
@@ -60,30 +65,30 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     let name = claim_name(config, "groups");
     let claim = provider::claim(&external.claims, name);
     let all = match claim {
-        Some(groups) => claim_texts(groups, LONGEST_GROUP),
-        None if is_kept_back(external, name) => Err(Unreadable),
+        Some(groups) => claim_texts(groups, MAX_GROUP_NAME_LENGTH),
+        None if may_be_withheld(external, name) => Err(UnreadableClaim),
         None => Ok(Vec::new()),
     };
     let why = match all {
         Ok(groups) => return Ok(groups),
-        Err(Unreadable) if claim.is_none() => {
+        Err(UnreadableClaim) if claim.is_none() => {
             "the groups are not in the answer; help: have the provider send them in the ID token"
         }
-        Err(Unreadable) => {
+        Err(UnreadableClaim) => {
             "the groups are too many or too long, hold control characters, or are objects; help: have the provider send \
              fewer, by name"
         }
     };
-    if decides(config, "groups") {
+    if is_used_for_decisions(config, "groups") {
         return Err(why.to_owned());
     }
-    left_out(config, external, why);
-    let each = claim.and_then(Value::as_array).into_iter().flatten().take(MOST_GROUPS);
-    Ok(each.filter_map(|group| claim_texts(group, LONGEST_GROUP).ok()).flatten().collect())
+    log_omitted(config, external, why);
+    let each = claim.and_then(Value::as_array).into_iter().flatten().take(MAX_GROUPS);
+    Ok(each.filter_map(|group| claim_texts(group, MAX_GROUP_NAME_LENGTH).ok()).flatten().collect())
 }
 
 /// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies judge.
-fn decides(config: &Provider, attribute: &str) -> bool {
+fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
     let by_allow = match (&config.allow, attribute) {
         (Allow::Only { domains, emails, .. }, "email") => !domains.is_empty() || !emails.is_empty(),
@@ -97,12 +102,12 @@ fn decides(config: &Provider, attribute: &str) -> bool {
 }
 
 /// Whether the provider may know of a claim that is absent: it names another place for it, or refused to return all.
-fn is_kept_back(external: &ExternalIdentity, name: &str) -> bool {
+fn may_be_withheld(external: &ExternalIdentity, name: &str) -> bool {
     let is_absent = || provider::claim(&external.claims, name).is_none();
-    is_elsewhere(&external.claims, name) || (external.is_incomplete && is_absent())
+    is_distributed(&external.claims, name) || (external.is_incomplete && is_absent())
 }
 
-fn left_out(config: &Provider, external: &ExternalIdentity, why: &str) {
+fn log_omitted(config: &Provider, external: &ExternalIdentity, why: &str) {
     let (provider, subject) = (&config.name, &external.subject);
     tracing::warn!(provider, subject, "a claim was left out: {why}");
 }
@@ -122,7 +127,7 @@ fn attribute_text(
     let name = claim_name(config, attribute);
     let is_judged = config.judged_attributes.iter().any(|judged| judged == attribute);
     let Some(value) = provider::claim(&external.claims, name) else {
-        return match is_judged && is_kept_back(external, name) {
+        return match is_judged && may_be_withheld(external, name) {
             true => Err(format!(
                 "the claim for `{attribute}` is not in the answer; help: have the provider send it in the ID token"
             )),
@@ -132,7 +137,7 @@ fn attribute_text(
     if !is_judged && (value.is_array() || value.is_object()) {
         return Ok(None);
     }
-    let texts = claim_texts(value, LONGEST_ATTRIBUTE).map_err(|_| {
+    let texts = claim_texts(value, MAX_ATTRIBUTE_LENGTH).map_err(|_| {
         format!("the claim for `{attribute}` is too long or holds control characters, or is no text")
     })?;
     match texts.as_slice() {
@@ -147,10 +152,14 @@ fn attribute_text(
 ///
 /// # Errors
 /// What is not known.
-pub fn complete(config: &Provider, account: &FederatedAccount, known: Option<User>) -> Result<(), String> {
-    let known = known.map(|known| known.seen_by(&config.name).attributes).unwrap_or_default();
+pub fn check_required(
+    config: &Provider,
+    account: &FederatedAccount,
+    known: Option<User>,
+) -> Result<(), String> {
+    let known = known.map(|known| known.for_provider(&config.name).attributes).unwrap_or_default();
     let lacks = |name: &&String| {
-        let before = account.told_once.contains(&name.as_str()) && known.contains(name);
+        let before = account.first_login_attributes.contains(&name.as_str()) && known.contains(name);
         !account.attributes.contains(name) && !before
     };
     match config.required_attributes.iter().find(lacks) {
@@ -171,7 +180,7 @@ fn text(value: &Value) -> Option<String> {
 ///
 /// # Errors
 /// Who it is that it does not name, for the log.
-pub fn allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
+pub fn check_allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
     let email = account.attributes.get("email");
     let verified = account.attributes.get("email_verified").is_some_and(|value| value == "true");
     if allow.names(email.filter(|_| verified), &account.groups) {
@@ -242,7 +251,7 @@ mod tests {
             },
             once: None,
             session_ends_at: None,
-            told_once: &[],
+            first_login_attributes: &[],
             is_incomplete: false,
         }
     }
@@ -259,7 +268,7 @@ mod tests {
             false,
         );
         let claims = json!({"cn": "Ann", "name": "other", "dept": 7, "roles": ["a", "b"], "email": "ann@corp.example"});
-        let account = account(&config, &external(claims)).unwrap();
+        let account = map_account(&config, &external(claims)).unwrap();
         let get = |name: &str| account.attributes.get(name);
         assert_eq!(get("name"), Some("Ann"));
         assert_eq!(get("custom:department"), Some("7"));
@@ -273,13 +282,13 @@ mod tests {
             (provider(Allow::Anyone, &[], false), provider(domains("corp.example"), &[], false));
         for bad in ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"] {
             let external = external(json!({"email": bad, "email_verified": true, "name": "Ann"}));
-            let account = account(&open, &external).unwrap();
+            let account = map_account(&open, &external).unwrap();
             assert_eq!(
                 (account.attributes.get("email"), account.attributes.get("email_verified")),
                 (None, None)
             );
             assert_eq!(account.attributes.get("name"), Some("Ann"));
-            assert!(super::account(&by_domain, &external).is_err(), "{bad:?}");
+            assert!(super::map_account(&by_domain, &external).is_err(), "{bad:?}");
         }
     }
 
@@ -288,16 +297,16 @@ mod tests {
         let long = "x".repeat(3000);
         let claims = json!({"picture": long, "name": "A\tnn", "nickname": "ann", "groups": ["a", "g".repeat(300), "b", {}]});
         let open = provider(Allow::Anyone, &[], false);
-        let account = account(&open, &external(claims.clone())).unwrap();
+        let account = map_account(&open, &external(claims.clone())).unwrap();
         let names: Vec<&str> = account.attributes.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["nickname"]);
         assert_eq!(account.groups, ["a", "b"]);
-        let many = super::account(&open, &external(json!({"groups": vec!["g"; 1200]}))).unwrap();
+        let many = super::map_account(&open, &external(json!({"groups": vec!["g"; 1200]}))).unwrap();
         assert_eq!(many.groups.len(), 1000);
         let decided_by = |change: fn(&mut Provider)| {
             let mut config = provider(Allow::Anyone, &[], false);
             change(&mut config);
-            super::account(&config, &external(claims.clone())).is_err()
+            super::map_account(&config, &external(claims.clone())).is_err()
         };
         for change in [
             (|config| config.required_attributes = vec!["picture".into()]) as fn(&mut Provider),
@@ -316,19 +325,19 @@ mod tests {
     fn an_incomplete_answer_does_not_hide_a_claim_that_decides() {
         let incomplete = |claims: Value| ExternalIdentity { is_incomplete: true, ..external(claims) };
         let mut config = provider(Allow::Anyone, &[], false);
-        assert!(account(&config, &incomplete(json!({}))).is_ok());
+        assert!(map_account(&config, &incomplete(json!({}))).is_ok());
         config.judged_attributes = vec!["locale".into(), "groups".into()];
-        assert!(account(&config, &incomplete(json!({"locale": "en", "groups": []}))).is_ok());
-        assert!(account(&config, &incomplete(json!({"groups": []}))).is_err());
-        assert!(account(&config, &incomplete(json!({"locale": "en"}))).is_err());
-        assert!(account(&config, &external(json!({}))).is_ok());
+        assert!(map_account(&config, &incomplete(json!({"locale": "en", "groups": []}))).is_ok());
+        assert!(map_account(&config, &incomplete(json!({"groups": []}))).is_err());
+        assert!(map_account(&config, &incomplete(json!({"locale": "en"}))).is_err());
+        assert!(map_account(&config, &external(json!({}))).is_ok());
     }
 
     #[test]
     fn a_domain_counts_only_for_a_verified_address_and_only_whole() {
         let judge = |claims: Value, trust: bool| {
             let config = provider(domains("corp.example"), &[], trust);
-            allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok()
+            check_allowed(&config.allow, &map_account(&config, &external(claims)).unwrap()).is_ok()
         };
         assert!(judge(json!({"email": "Ann@Corp.Example", "email_verified": true}), false));
         assert!(judge(json!({"email": "ann@corp.example", "email_verified": "true"}), false));
@@ -345,7 +354,7 @@ mod tests {
         let claims = json!({"preferred_username": "boss@corp.example", "email": "ann@corp.example", "email_verified": true});
         let verified = |attributes: &[(&str, &str)]| {
             let config = provider(domains("corp.example"), attributes, false);
-            allowed(&config.allow, &account(&config, &external(claims.clone())).unwrap()).is_ok()
+            check_allowed(&config.allow, &map_account(&config, &external(claims.clone())).unwrap()).is_ok()
         };
         assert!(verified(&[]));
         assert!(verified(&[("email", "email")]));
@@ -357,8 +366,9 @@ mod tests {
     fn a_group_is_enough() {
         let allow = Allow::Only { domains: vec![], emails: vec![], groups: vec!["staff".into()] };
         let config = provider(allow, &[], false);
-        let judge =
-            |claims: Value| allowed(&config.allow, &account(&config, &external(claims)).unwrap()).is_ok();
+        let judge = |claims: Value| {
+            check_allowed(&config.allow, &map_account(&config, &external(claims)).unwrap()).is_ok()
+        };
         assert!(judge(json!({"groups": ["guests", "staff"]})));
         assert!(judge(json!({"groups": "staff"})));
         assert!(!judge(json!({"groups": ["Staff"]})));

@@ -13,22 +13,23 @@ mod sources;
 
 use attempt::Deliveries;
 
-pub use attempt::{Attempts, COOKIE_LIFETIME as ATTEMPT_COOKIE_LIFETIME, LIFETIME as ATTEMPT_LIFETIME};
-pub use logout::{Ended, after_logout, end_session};
-pub use mapping::{account, allowed};
-pub use saml::{Judged, LogoutHeard, Posted, entity_id, logout_of};
+pub use attempt::{ATTEMPT_LIFETIME, COOKIE_LIFETIME as ATTEMPT_COOKIE_LIFETIME, LoginAttempts};
+pub use logout::{EndedSession, end_session, post_logout_uri};
+pub use mapping::{check_allowed, map_account};
+pub use saml::{LogoutOutcome, SamlPost, ValidatedLogin, entity_id, logout_url};
 pub use saml_keys::{SamlKeyError, expiry_warning, utc};
 pub use saml_rotation::{RotationError, RotationTimes, reschedule, rotate};
 
-use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, Token};
+use crate::base::{Clock, Duration, Entropy, KeyRing, RandomToken, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
 use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
 use crate::provider::{
-    self, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Wish,
+    self, BrowserAction, Callback, ExternalIdentity, LoginHints, LoginState, Provider, ProviderError,
+    ProviderHttpClient,
 };
-use crate::store::{Once, Store, StoreError, Tx};
+use crate::store::{ReplayKey, Store, StoreError, Tx};
 use arc_swap::ArcSwap;
 use saml_keys::SamlKeys;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How long all of a login's calls to its provider may take.
-const FINISH: Duration = Duration::from_secs(25);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A login that was begun at a provider, as the browser carries it, sealed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,20 +45,20 @@ pub struct Login {
     /// The provider's name.
     provider: String,
     /// What the provider wants remembered.
-    pending: Pending,
+    pending: LoginState,
     /// What the login is for; nothing, where the provider began by itself or the person at the pool's own page.
     pub request: Option<AuthorizationRequest>,
 }
 
 impl Login {
     /// Where the person can begin again: at the app, which remembers what they wanted there.
-    pub fn again(&self, catalogue: &Catalogue) -> String {
+    pub fn restart_url(&self, catalogue: &Catalogue) -> String {
         let Some(AuthorizationRequest { redirect_uri: uri, state, .. }) = &self.request else {
             return catalogue.config.public_url.join("/");
         };
         let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
         // The state came in an address that anybody may have written.
-        match Attempts::begun_at(state) {
+        match LoginAttempts::started_at(state) {
             Some(_) => format!("{}/.narthex/sign-in?attempt={state}", &uri[..path]),
             None => format!("{}/", &uri[..path]),
         }
@@ -66,9 +67,9 @@ impl Login {
 
 /// A browser on its way to a provider.
 #[derive(Debug)]
-pub struct Begun {
+pub struct LoginStart {
     /// Where to send it.
-    pub onward: Onward,
+    pub action: BrowserAction,
     /// Whether the provider sends it back by a form.
     pub by_form: bool,
     /// The attempt's id, which is the state too.
@@ -79,7 +80,7 @@ pub struct Begun {
 
 /// A browser that came back from a provider.
 #[derive(Debug)]
-pub struct Returned<'a> {
+pub struct CallbackInput<'a> {
     /// What it brought.
     pub parameters: &'a HashMap<String, String>,
     /// The attempt's id.
@@ -94,13 +95,13 @@ pub struct Returned<'a> {
 
 /// A login that came about.
 #[derive(Debug)]
-pub struct Finished {
+pub struct CompletedLogin {
     /// Whose.
     pub user: User,
     /// The browser's session.
     pub session: Session,
     /// What the pool's own cookie is to hold.
-    pub token: Token,
+    pub token: RandomToken,
     /// What the login was for; nothing, where the provider began by itself.
     pub request: Option<AuthorizationRequest>,
     /// The event by which the audit tells what it changed of the user.
@@ -183,14 +184,14 @@ impl From<StoreError> for LoginError {
     }
 }
 
-struct Entry {
+struct ProviderEntry {
     config: config::Provider,
     /// Our entity id there, where it speaks SAML.
     entity_id: Option<String>,
     provider: Arc<dyn Provider>,
 }
 
-impl Entry {
+impl ProviderEntry {
     /// Renews what is known of the provider, and logs what is wrong.
     async fn refresh(&self) {
         let name = &self.config.name;
@@ -208,11 +209,11 @@ pub struct Broker {
     store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    outbound: Outbound,
-    attempts: Attempts,
+    outbound: ProviderHttpClient,
+    attempts: LoginAttempts,
     deliveries: Deliveries,
     saml_keys: SamlKeys,
-    providers: ArcSwap<HashMap<String, Arc<Entry>>>,
+    providers: ArcSwap<HashMap<String, Arc<ProviderEntry>>>,
 }
 
 impl Broker {
@@ -222,9 +223,9 @@ impl Broker {
         ring: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        outbound: Outbound,
+        outbound: ProviderHttpClient,
     ) -> Self {
-        let attempts = Attempts::new(ring, clock.clone(), entropy.clone());
+        let attempts = LoginAttempts::new(ring, clock.clone(), entropy.clone());
         let saml_keys = SamlKeys::new(store.clone(), clock.clone(), entropy.clone());
         let deliveries = Deliveries::default();
         Self {
@@ -261,7 +262,7 @@ impl Broker {
                     provider::connect(config, own, self.outbound.clone(), clock, entropy)
                 }
             };
-            let entry = Entry { config: config.clone(), entity_id, provider };
+            let entry = ProviderEntry { config: config.clone(), entity_id, provider };
             providers.insert(config.name.clone(), Arc::new(entry));
         }
         sources::record(&self.store, &catalogue.config.providers).await.map_err(SamlKeyError::Store)?;
@@ -310,31 +311,31 @@ impl Broker {
         catalogue: &Catalogue,
         name: &str,
         request: Option<AuthorizationRequest>,
-        wish: Wish<'_>,
-    ) -> Result<Begun, LoginError> {
+        wish: LoginHints<'_>,
+    ) -> Result<LoginStart, LoginError> {
         let entry = self.entry(name)?;
         let host = request.as_ref().and_then(|request| catalogue.host_of_callback(&request.redirect_uri));
         let host = host.as_ref().unwrap_or(catalogue.config.public_url.host());
         let id = self.attempts.new_id(host.as_str());
         let begun = entry
             .provider
-            .begin(&callback_of(catalogue, &entry.config), &id, wish)
+            .begin(&callback_url(catalogue, &entry.config), &id, wish)
             .await
             .map_err(LoginError::Provider)?;
         let login = Login { provider: name.to_owned(), pending: begun.pending, request };
-        let sealed = self.attempts.seal(&place(catalogue), &id, &login);
+        let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
         let by_form = matches!(entry.config.kind, config::Kind::Saml(_));
-        Ok(Begun { onward: begun.onward, by_form, id, sealed })
+        Ok(LoginStart { action: begun.action, by_form, id, sealed })
     }
 
     /// The attempt that the browser carries under this id, if it is still good.
     pub fn attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
-        self.attempts.open(&place(catalogue), id, sealed)
+        self.attempts.open(&seal_context(catalogue), id, sealed)
     }
 
     /// The attempt that the browser carries under this id, however old: for the way back, and for nothing else.
     pub fn expired_attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
-        self.attempts.open_expired(&place(catalogue), id, sealed)
+        self.attempts.open_expired(&seal_context(catalogue), id, sealed)
     }
 
     /// Makes a session of what the browser brought back to the callback of the provider `name`.
@@ -345,8 +346,8 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        returned: Returned<'_>,
-    ) -> Result<Finished, LoginError> {
+        returned: CallbackInput<'_>,
+    ) -> Result<CompletedLogin, LoginError> {
         let entry = self.entry(name)?;
         // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
         // cannot pass for another's.
@@ -360,38 +361,38 @@ impl Broker {
         // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when possible) all tokens
         // previously issued based on that authorization code". A response that a browser delivers twice must not
         // reach the provider twice, or the session would end with its tokens.
-        let _delivery = self.deliveries.begin(returned.id).ok_or(LoginError::Used)?;
+        let _delivery = self.deliveries.try_begin(returned.id).ok_or(LoginError::Used)?;
         if self.store.login_attempt_is_used(returned.id).await? {
             return Err(LoginError::Used);
         }
-        let redirect_uri = callback_of(catalogue, &entry.config);
+        let redirect_uri = callback_url(catalogue, &entry.config);
         let callback = Callback {
             parameters: returned.parameters,
             redirect_uri: &redirect_uri,
             pending: Some(&returned.login.pending),
-            begun_at: Attempts::begun_at(returned.id),
+            started_at: LoginAttempts::started_at(returned.id),
         };
-        let finished = tokio::time::timeout(FINISH, entry.provider.finish(callback)).await;
+        let finished = tokio::time::timeout(FINISH_TIMEOUT, entry.provider.finish(callback)).await;
         let external = finished
             .unwrap_or_else(|_| Err(ProviderError::Unavailable("it did not answer in time".to_owned())))
             .map_err(LoginError::Provider)?;
-        self.admit(catalogue, &entry, returned, external).await
+        self.establish_session(catalogue, &entry, returned, external).await
     }
 
     /// Makes a session for whom a provider vouches.
-    async fn admit(
+    async fn establish_session(
         &self,
         catalogue: &Catalogue,
-        entry: &Entry,
-        returned: Returned<'_>,
+        entry: &ProviderEntry,
+        returned: CallbackInput<'_>,
         external: ExternalIdentity,
-    ) -> Result<Finished, LoginError> {
-        let Returned { id, login, browser, earlier, .. } = returned;
+    ) -> Result<CompletedLogin, LoginError> {
+        let CallbackInput { id, login, browser, earlier, .. } = returned;
         sources::check_issuer(catalogue, &entry.config, &external.issuer).map_err(LoginError::Provider)?;
-        let account = mapping::account(&entry.config, &external).map_err(LoginError::Unmappable)?;
-        mapping::allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
+        let account = mapping::map_account(&entry.config, &external).map_err(LoginError::Unmappable)?;
+        mapping::check_allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
 
-        let (now, token) = (self.clock.now(), Token::random(&*self.entropy));
+        let (now, token) = (self.clock.now(), RandomToken::random(&*self.entropy));
         let tokens = external.tokens;
         let authentication = Authentication {
             provider: entry.config.name.clone(),
@@ -400,7 +401,7 @@ impl Broker {
             amr: external.amr,
             auth_time: external.auth_time,
             ends_at: external.session_ends_at,
-            begun_at: Attempts::begun_at(id).unwrap_or(Timestamp::NEVER),
+            begun_at: LoginAttempts::started_at(id).unwrap_or(Timestamp::NEVER),
         };
         let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
         let entropy = &*self.entropy;
@@ -410,16 +411,15 @@ impl Broker {
                 let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
                 let tokens = &tokens;
                 Box::pin(async move {
-                    if !tx.use_once(Once::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
+                    if !tx.use_once(ReplayKey::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
                         return Ok(Err(LoginError::Used));
                     }
                     let identity = &account.identity;
                     let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
-                    if let Some(other) = belongs_elsewhere(tx, &entry.config, account, known.as_ref()).await?
-                    {
+                    if let Some(other) = owner_conflict(tx, &entry.config, account, known.as_ref()).await? {
                         return Ok(Err(other));
                     }
-                    if let Err(why) = mapping::complete(&entry.config, account, known) {
+                    if let Err(why) = mapping::check_required(&entry.config, account, known) {
                         return Ok(Err(LoginError::Unmappable(why)));
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
@@ -454,17 +454,17 @@ impl Broker {
             () if user.updated_at == now => Some("user_updated"),
             () => None,
         };
-        Ok(Finished { user, session, token, request: login.request, change })
+        Ok(CompletedLogin { user, session, token, request: login.request, change })
     }
 
-    fn entry(&self, name: &str) -> Result<Arc<Entry>, LoginError> {
+    fn entry(&self, name: &str) -> Result<Arc<ProviderEntry>, LoginError> {
         self.providers.load().get(name).cloned().ok_or(LoginError::NoSuchProvider)
     }
 }
 
 /// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
 /// able to say that it is another one, whose people it would sign in as, nor to make users for one to come.
-async fn belongs_elsewhere(
+async fn owner_conflict(
     tx: &mut Tx<'_>,
     config: &config::Provider,
     account: &FederatedAccount,
@@ -476,7 +476,7 @@ async fn belongs_elsewhere(
     let other = match (owner.saml, identity.saml) {
         (false, false) => false,
         (true, true) if owner.provider == identity.provider => false,
-        (true, true) => !sources::speaks_for(tx, config, owner).await?,
+        (true, true) => !sources::is_same_source(tx, config, owner).await?,
         (true, false) | (false, true) => true,
     };
     let error = || {
@@ -493,10 +493,10 @@ async fn belongs_elsewhere(
 }
 
 /// Where `provider` sends browsers back to; registered there.
-pub fn callback_of(catalogue: &Catalogue, provider: &config::Provider) -> String {
+pub fn callback_url(catalogue: &Catalogue, provider: &config::Provider) -> String {
     catalogue.config.public_url.join(&provider.callback_path())
 }
 
-fn place(catalogue: &Catalogue) -> String {
+fn seal_context(catalogue: &Catalogue) -> String {
     format!("login at {}", catalogue.config.public_url)
 }

@@ -1,27 +1,27 @@
 //! Renewing what a provider says of a signed-in person: once, however many requests on however many
 //! nodes wait for it, since many providers take a refresh token only once.
 
-use super::{Broker, Entry, mapping};
+use super::{Broker, ProviderEntry, mapping};
 use crate::base::{Duration, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::directory;
 use crate::model::{Identity, ProviderTokens, Session};
 use crate::provider::{ExternalIdentity, ProviderError, Renewed};
-use crate::store::{Change, Lease, StoreError};
+use crate::store::{Change, LeaseResult, StoreError};
 use std::sync::Arc;
 
 /// How long one node may take, its work on the store included.
-const LEASE: Duration = Duration::from_secs(45);
+const LEASE_DURATION: Duration = Duration::from_secs(45);
 /// How long of it the provider may take.
-const PROVIDER: Duration = Duration::from_secs(25);
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often it is asked whether another node is done: at first, and at most.
-const ASK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// After how long a renewal is tried again that the provider did not answer.
-const AGAIN: Duration = Duration::from_secs(30);
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Whose turn it is to renew a session's tokens.
-enum Turn {
-    Mine(Box<Mine>),
+enum LeaseOutcome {
+    Acquired(Box<RenewalLease>),
     Elsewhere,
     NotDue,
     /// The session cannot be renewed at all; why.
@@ -29,9 +29,9 @@ enum Turn {
 }
 
 /// What whoever holds the lease works with.
-struct Mine {
+struct RenewalLease {
     session: Session,
-    entry: Arc<Entry>,
+    entry: Arc<ProviderEntry>,
     account: Identity,
     tokens: ProviderTokens,
     /// The lease's end, which tells it from others.
@@ -49,42 +49,44 @@ impl Broker {
     /// Where the store does not answer.
     pub async fn renew(&self, catalogue: &Catalogue, session_id: &str) -> Result<Vec<Change>, StoreError> {
         let heard = || vec![Change::Session(session_id.to_owned())];
-        let (begun, mut pause) = (self.clock.monotonic(), ASK.0);
+        let (begun, mut pause) = (self.clock.monotonic(), POLL_INTERVAL.0);
         loop {
-            match self.take_turn(session_id).await? {
-                Turn::Mine(mine) => return self.renew_mine(catalogue, *mine).await,
-                Turn::NotDue => return Ok(heard()),
-                Turn::Impossible(why) => return self.end(session_id, None, why).await,
-                Turn::Elsewhere => {}
+            match self.acquire_lease(session_id).await? {
+                LeaseOutcome::Acquired(mine) => return self.renew_with_lease(catalogue, *mine).await,
+                LeaseOutcome::NotDue => return Ok(heard()),
+                LeaseOutcome::Impossible(why) => return self.end(session_id, None, why).await,
+                LeaseOutcome::Elsewhere => {}
             }
-            while self.store.renewal_under_way(session_id, self.clock.now(), LEASE).await? {
-                if self.clock.monotonic().since(begun) > LEASE {
+            while self.store.renewal_under_way(session_id, self.clock.now(), LEASE_DURATION).await? {
+                if self.clock.monotonic().since(begun) > LEASE_DURATION {
                     return Err(StoreError::Timeout);
                 }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(ASK.1);
+                pause = (pause * 2).min(POLL_INTERVAL.1);
             }
         }
     }
 
-    async fn take_turn(&self, session_id: &str) -> Result<Turn, StoreError> {
+    async fn acquire_lease(&self, session_id: &str) -> Result<LeaseOutcome, StoreError> {
         let now = self.clock.now();
-        let until = now.plus(LEASE);
+        let until = now.plus(LEASE_DURATION);
         self.store
             .transaction(|tx| {
                 Box::pin(async move {
-                    let Some(session) = tx.session(session_id).await? else { return Ok(Turn::NotDue) };
+                    let Some(session) = tx.session(session_id).await? else {
+                        return Ok(LeaseOutcome::NotDue);
+                    };
                     let entry = self.entry(&session.provider);
                     // Of a provider that is not in the file any more, there is nothing to be asked.
                     let interval =
                         entry.as_ref().map_or(Duration::MAX, |entry| entry.config.renewal_interval());
                     let tokens = match tx.lease_provider_tokens(session_id, now, until, interval).await? {
-                        Lease::Taken(tokens) => tokens,
-                        Lease::Elsewhere => return Ok(Turn::Elsewhere),
-                        Lease::NotDue => return Ok(Turn::NotDue),
+                        LeaseResult::Taken(tokens) => tokens,
+                        LeaseResult::Elsewhere => return Ok(LeaseOutcome::Elsewhere),
+                        LeaseResult::NotDue => return Ok(LeaseOutcome::NotDue),
                     };
                     let Ok(entry) = entry else {
-                        return Ok(Turn::Impossible("its provider is not in the file any more"));
+                        return Ok(LeaseOutcome::Impossible("its provider is not in the file any more"));
                     };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
@@ -95,23 +97,33 @@ impl Broker {
                         .filter(|id| entry.config.issues(&id.issuer))
                         .partition(|id| id.provider == session.provider);
                     let Some(identity) = named.into_iter().chain(others).next() else {
-                        return Ok(Turn::Impossible("its provider is another one now"));
+                        return Ok(LeaseOutcome::Impossible("its provider is another one now"));
                     };
-                    Ok(Turn::Mine(Box::new(Mine { session, entry, account: identity, tokens, until })))
+                    Ok(LeaseOutcome::Acquired(Box::new(RenewalLease {
+                        session,
+                        entry,
+                        account: identity,
+                        tokens,
+                        until,
+                    })))
                 })
             })
             .await
     }
 
-    async fn renew_mine(&self, catalogue: &Catalogue, mine: Mine) -> Result<Vec<Change>, StoreError> {
+    async fn renew_with_lease(
+        &self,
+        catalogue: &Catalogue,
+        mine: RenewalLease,
+    ) -> Result<Vec<Change>, StoreError> {
         let asked = mine.entry.provider.renew(&mine.tokens, &mine.account);
-        let renewed = match tokio::time::timeout(PROVIDER, asked).await {
+        let renewed = match tokio::time::timeout(PROVIDER_TIMEOUT, asked).await {
             Ok(renewed) => renewed,
             Err(_) => Err(ProviderError::Unavailable("it did not answer in time".to_owned())),
         };
         match renewed {
             Ok(Renewed { tokens, identity: Ok(external) }) => {
-                self.take_over(catalogue, &mine, &tokens, &external).await
+                self.store_renewal(catalogue, &mine, &tokens, &external).await
             }
             // The old tokens may be used up: the new ones are kept, and asked with soon.
             Ok(Renewed {
@@ -129,21 +141,22 @@ impl Broker {
 
     /// Keeps the new tokens and what changed of the person; ends the session of whom `allow` does not
     /// name any more.
-    async fn take_over(
+    async fn store_renewal(
         &self,
         catalogue: &Catalogue,
-        mine: &Mine,
+        mine: &RenewalLease,
         tokens: &ProviderTokens,
         external: &ExternalIdentity,
     ) -> Result<Vec<Change>, StoreError> {
         let (sid, config) = (mine.session.id.as_str(), &mine.entry.config);
-        let judged = mapping::account(config, external).and_then(|account| {
-            mapping::allowed(&config.allow, &account)
+        let judged = mapping::map_account(config, external).and_then(|account| {
+            mapping::check_allowed(&config.allow, &account)
                 .map(|()| account)
                 .map_err(|who| format!("`allow` does not name {who}"))
         });
         let known = self.store.user(&mine.session.user_id).await?;
-        let judged = judged.and_then(|account| mapping::complete(config, &account, known).map(|()| account));
+        let judged =
+            judged.and_then(|account| mapping::check_required(config, &account, known).map(|()| account));
         let account = match judged {
             Ok(account) => account,
             // What the provider kept back may say otherwise: it is asked again.
@@ -162,7 +175,7 @@ impl Broker {
                     }
                     let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
                     tx.save_provider_tokens(sid, tokens, tokens.due_at(now), entropy).await?;
-                    tx.tell(&Change::Session(sid.to_owned()), entropy).await?;
+                    tx.publish(&Change::Session(sid.to_owned()), entropy).await?;
                     Ok(Some(user))
                 })
             })
@@ -180,7 +193,7 @@ impl Broker {
     /// The provider did not answer: what it granted is kept, and it is asked again later.
     async fn postpone(
         &self,
-        mine: &Mine,
+        mine: &RenewalLease,
         tokens: Option<&ProviderTokens>,
         why: &str,
     ) -> Result<Vec<Change>, StoreError> {
@@ -194,10 +207,10 @@ impl Broker {
                         return Ok(());
                     }
                     if let Some(tokens) = tokens {
-                        tx.save_provider_tokens(sid, tokens, now.plus(AGAIN), entropy).await?;
+                        tx.save_provider_tokens(sid, tokens, now.plus(RETRY_AFTER), entropy).await?;
                     }
-                    tx.postpone_provider_tokens(sid, now, now.plus(AGAIN)).await?;
-                    tx.tell(&Change::Session(sid.to_owned()), entropy).await
+                    tx.postpone_provider_tokens(sid, now, now.plus(RETRY_AFTER)).await?;
+                    tx.publish(&Change::Session(sid.to_owned()), entropy).await
                 })
             })
             .await?;

@@ -2,21 +2,21 @@
 //! attempt's.
 
 use super::saml_keys::SamlKeyError;
-use super::{ATTEMPT_LIFETIME, Attempts, Broker, LoginError, Returned, place};
-use crate::base::{Secret, Timestamp, b64, sha256};
+use super::{ATTEMPT_LIFETIME, Broker, CallbackInput, LoginAttempts, LoginError, seal_context};
+use crate::base::{Secret, Timestamp, base64url_encode, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{self, Kind};
 use crate::model::{ProviderTokens, Session};
-use crate::provider::saml::{Arrived, Own, Told};
-use crate::provider::{Callback, ExternalIdentity, Onward, Pending, ProviderError};
-use crate::store::{Once, StoreError};
+use crate::provider::saml::{LogoutBinding, LogoutMessage, ServiceProvider};
+use crate::provider::{BrowserAction, Callback, ExternalIdentity, LoginState, ProviderError};
+use crate::store::{ReplayKey, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A browser that a provider's form sent here.
 #[derive(Debug)]
-pub struct Posted<'a> {
+pub struct SamlPost<'a> {
     /// What it brought.
     pub parameters: &'a HashMap<String, String>,
     /// The attempt's id; empty where the provider began by itself.
@@ -27,7 +27,7 @@ pub struct Posted<'a> {
 
 /// A login that was judged, and goes on in the browser's next step.
 #[derive(Debug)]
-pub struct Judged {
+pub struct ValidatedLogin {
     /// The attempt's id.
     pub id: String,
     /// The attempt, sealed, where it is a new one.
@@ -36,9 +36,9 @@ pub struct Judged {
 
 /// What a provider told by a logout message.
 #[derive(Debug)]
-pub enum LogoutHeard {
+pub enum LogoutOutcome {
     /// These sessions have ended, and this is the answer.
-    Ended(Vec<Session>, Option<Onward>),
+    Ended(Vec<Session>, Option<BrowserAction>),
     /// It answers a logout of ours.
     Answered {
         /// What we sent along.
@@ -50,7 +50,7 @@ pub enum LogoutHeard {
 
 /// What is kept of a judged login.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredLogin {
     issuer: String,
     subject: String,
     claims: serde_json::Map<String, serde_json::Value>,
@@ -61,7 +61,7 @@ struct Kept {
     session_ends_at: Option<i64>,
 }
 
-impl Kept {
+impl StoredLogin {
     fn of(external: ExternalIdentity) -> Self {
         Self {
             issuer: external.issuer,
@@ -86,7 +86,7 @@ impl Kept {
             tokens: ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now),
             once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
-            told_once: &[],
+            first_login_attributes: &[],
             is_incomplete: false,
         }
     }
@@ -98,29 +98,29 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         config: &config::Provider,
-    ) -> Result<Option<Own>, SamlKeyError> {
+    ) -> Result<Option<ServiceProvider>, SamlKeyError> {
         let Kind::Saml(settings) = &config.kind else { return Ok(None) };
         let entity_id = settings.entity_id.clone().unwrap_or_else(|| entity_id(&catalogue.pool.id));
-        Ok(Some(Own { entity_id, keys: self.saml_keys.get().await? }))
+        Ok(Some(ServiceProvider { entity_id, keys: self.saml_keys.get().await? }))
     }
 
     /// Judges what a form brought, and keeps it for the browser's next step.
     ///
     /// # Errors
     /// Any doubt: nothing is left behind then.
-    pub async fn judge(
+    pub async fn validate_saml_response(
         &self,
         catalogue: &Catalogue,
         name: &str,
-        posted: Posted<'_>,
-    ) -> Result<Judged, LoginError> {
-        let Posted { parameters, id, login } = posted;
+        posted: SamlPost<'_>,
+    ) -> Result<ValidatedLogin, LoginError> {
+        let SamlPost { parameters, id, login } = posted;
         let entry = self.entry(name)?;
         let Kind::Saml(settings) = &entry.config.kind else { return Err(LoginError::NoSuchProvider) };
         // Any page may have a browser bring something here.
         if login.is_none() && !settings.idp_init {
             // Our relay state answers a request of ours, which this browser no longer knows.
-            return Err(match Attempts::begun_at(id) {
+            return Err(match LoginAttempts::started_at(id) {
                 Some(_) => LoginError::NoAttempt,
                 None => LoginError::Unsolicited,
             });
@@ -128,10 +128,10 @@ impl Broker {
         if login.as_ref().is_some_and(|login| login.provider != name) {
             return Err(LoginError::OtherProvider);
         }
-        let redirect_uri = super::callback_of(catalogue, &entry.config);
+        let redirect_uri = super::callback_url(catalogue, &entry.config);
         let pending = login.as_ref().map(|login| &login.pending);
-        let begun_at = login.as_ref().and_then(|_| Attempts::begun_at(id));
-        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending, begun_at };
+        let begun_at = login.as_ref().and_then(|_| LoginAttempts::started_at(id));
+        let callback = Callback { parameters, redirect_uri: &redirect_uri, pending, started_at: begun_at };
         let external = entry.provider.finish(callback).await.map_err(LoginError::Provider)?;
         let Some((once, usable_until)) = external.once.clone() else {
             return Err(LoginError::Provider(ProviderError::Invalid {
@@ -140,18 +140,18 @@ impl Broker {
             }));
         };
         // Two providers may use the same id.
-        let used = b64(sha256(format!("{}\n{once}", external.issuer)));
+        let used = base64url_encode(sha256(format!("{}\n{once}", external.issuer)));
         let (id, sealed) = match login {
             Some(_) => (id.to_owned(), None),
             None => {
                 let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
-                let pending = Pending { nonce: String::new(), verifier: String::new() };
+                let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
                 let login = super::Login { provider: name.to_owned(), pending, request: None };
-                let sealed = self.attempts.seal(&place(catalogue), &id, &login);
+                let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
                 (id, Some(sealed))
             }
         };
-        let plain = serde_json::to_vec(&Kept::of(external))
+        let plain = serde_json::to_vec(&StoredLogin::of(external))
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
         let plain = zeroize::Zeroizing::new(plain);
         // The clock of the node that purges may be ahead of ours.
@@ -162,16 +162,16 @@ impl Broker {
             .transaction(|tx| {
                 let (used, id, plain) = (&used, &id, &plain);
                 Box::pin(async move {
-                    if !tx.use_once(Once::Assertion, used, remembered_until).await? {
+                    if !tx.use_once(ReplayKey::Assertion, used, remembered_until).await? {
                         return Ok(false);
                     }
-                    tx.save_judged_login(id, plain, now.plus(ATTEMPT_LIFETIME), entropy).await?;
+                    tx.save_validated_login(id, plain, now.plus(ATTEMPT_LIFETIME), entropy).await?;
                     Ok(true)
                 })
             })
             .await?;
         match first {
-            true => Ok(Judged { id, sealed }),
+            true => Ok(ValidatedLogin { id, sealed }),
             false => Err(LoginError::Provider(ProviderError::Invalid {
                 check: "replay",
                 detail: "the assertion was used before".into(),
@@ -183,12 +183,12 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Broker::finish`] has them.
-    pub async fn resume(
+    pub async fn resume_saml_login(
         &self,
         catalogue: &Catalogue,
         name: &str,
-        returned: Returned<'_>,
-    ) -> Result<super::Finished, LoginError> {
+        returned: CallbackInput<'_>,
+    ) -> Result<super::CompletedLogin, LoginError> {
         let entry = self.entry(name)?;
         if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
@@ -196,12 +196,12 @@ impl Broker {
         let (id, now) = (returned.id, self.clock.now());
         let plain = self
             .store
-            .transaction(|tx| Box::pin(async move { tx.judged_login(id, now).await }))
+            .transaction(|tx| Box::pin(async move { tx.validated_login(id, now).await }))
             .await?
             .ok_or(LoginError::NoAttempt)?;
-        let kept: Kept = serde_json::from_slice(&plain)
+        let kept: StoredLogin = serde_json::from_slice(&plain)
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
-        self.admit(catalogue, &entry, returned, kept.external(now)).await
+        self.establish_session(catalogue, &entry, returned, kept.external(now)).await
     }
 
     /// Judges a logout message of the provider `name`, and ends the sessions that it names.
@@ -212,15 +212,17 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        arrived: Arrived,
-    ) -> Result<LogoutHeard, LoginError> {
+        arrived: LogoutBinding,
+    ) -> Result<LogoutOutcome, LoginError> {
         let entry = self.entry(name)?;
-        let here = logout_of(catalogue, name);
+        let here = logout_url(catalogue, name);
         match entry.provider.logout_message(arrived, &here).await.map_err(LoginError::Provider)? {
-            Told::Response { relay_state, success } => Ok(LogoutHeard::Answered { relay_state, success }),
-            Told::Request { token, id, relay_state } => {
-                let ended = self.end_told(catalogue, name, &token).await?;
-                Ok(LogoutHeard::Ended(ended, entry.provider.logout_answer(&id, &relay_state).await))
+            LogoutMessage::Response { relay_state, success } => {
+                Ok(LogoutOutcome::Answered { relay_state, success })
+            }
+            LogoutMessage::Request { token, id, relay_state } => {
+                let ended = self.end_named_sessions(catalogue, name, &token).await?;
+                Ok(LogoutOutcome::Ended(ended, entry.provider.logout_answer(&id, &relay_state).await))
             }
         }
     }
@@ -228,8 +230,8 @@ impl Broker {
     /// Our metadata for the SAML provider `name`.
     pub fn saml_metadata(&self, catalogue: &Catalogue, name: &str) -> Option<Arc<str>> {
         let entry = self.entry(name).ok()?;
-        let acs = super::callback_of(catalogue, &entry.config);
-        entry.provider.own_metadata(&acs, &logout_of(catalogue, name))
+        let acs = super::callback_url(catalogue, &entry.config);
+        entry.provider.own_metadata(&acs, &logout_url(catalogue, name))
     }
 }
 
@@ -239,6 +241,6 @@ pub fn entity_id(pool_id: &str) -> String {
 }
 
 /// Where the SAML provider called `name` sends its logout messages; registered there.
-pub fn logout_of(catalogue: &Catalogue, name: &str) -> String {
+pub fn logout_url(catalogue: &Catalogue, name: &str) -> String {
     catalogue.config.public_url.join(&format!("/saml2/logout/{name}"))
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
 use crate::model::{KeyPhase, KeySchedule};
-use crate::provider::saml::{KeyError, OwnKey, OwnKeys, ScheduledKey};
+use crate::provider::saml::{KeyError, OwnKeys, ScheduledKey, ServiceProviderKey};
 use crate::store::{Store, StoreError, StoredCertificate, StoredKey};
 use prometheus::{IntGauge, register_int_gauge};
 use std::collections::HashMap;
@@ -128,7 +128,7 @@ impl SamlKeys {
         for StoredCertificate { kid, certificate, schedule } in certificates {
             let key = match (known(&kid), private.iter().find(|key| key.kid == kid)) {
                 (Some(key), _) => key,
-                (None, Some(stored)) => Arc::new(OwnKey::read(&stored.private_key, certificate)?),
+                (None, Some(stored)) => Arc::new(ServiceProviderKey::read(&stored.private_key, certificate)?),
                 // It was deleted between the two reads.
                 (None, None) => continue,
             };
@@ -217,7 +217,7 @@ pub(super) async fn ensure_first(
             generation: 1,
             kid: uuid(entropy),
             algorithm: "RS256".to_owned(),
-            private_key: OwnKey::generate()?,
+            private_key: ServiceProviderKey::generate()?,
             created_at: now,
         };
         // Another node may have been faster: then its key is the one.
@@ -228,7 +228,7 @@ pub(super) async fn ensure_first(
     for key in keys.iter().filter(|key| known.iter().all(|known| known.kid != key.kid)) {
         let certificate = StoredCertificate {
             kid: key.kid.clone(),
-            certificate: OwnKey::self_signed(&key.private_key, key.created_at)?,
+            certificate: ServiceProviderKey::self_signed(&key.private_key, key.created_at)?,
             schedule: KeySchedule { signs_from: key.created_at, removed_at: Timestamp::NEVER },
         };
         let certificate = &certificate;

@@ -4,7 +4,7 @@
 use super::saml_keys::{PURPOSE, SamlKeyError, ensure_first};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::model::{KeyPhase, KeySchedule};
-use crate::provider::saml::{KeyFiles, OwnKey};
+use crate::provider::saml::{KeyFiles, ServiceProviderKey};
 use crate::store::{Store, StoreError, StoredCertificate, StoredKey, Tx};
 
 /// The durations of a rotation.
@@ -76,8 +76,8 @@ pub async fn rotate(
     let (private_key, certificate) = match files {
         Some(KeyFiles { private_key, certificate }) => (private_key, certificate),
         None => {
-            let private_key = OwnKey::generate()?;
-            let certificate = OwnKey::self_signed(&private_key, now)?;
+            let private_key = ServiceProviderKey::generate()?;
+            let certificate = ServiceProviderKey::self_signed(&private_key, now)?;
             (private_key, certificate)
         }
     };

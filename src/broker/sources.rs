@@ -2,7 +2,7 @@
 //! alone proves nothing: the file must name it (`issuer`), or the metadata must be that of the provider whose people
 //! they are. The store remembers where each provider's metadata came from, since the name in the file may change.
 
-use crate::base::{MAX_SMALL_FILE, b64, read_file, sha256};
+use crate::base::{MAX_SMALL_FILE, base64url_encode, read_file, sha256};
 use crate::catalogue::Catalogue;
 use crate::config::{Kind, MetadataSource, Provider, Saml};
 use crate::model::Identity;
@@ -20,7 +20,7 @@ fn sources(saml: &Saml) -> Vec<String> {
         MetadataSource::File(path) => {
             let content = read_file(path, MAX_SMALL_FILE)
                 .ok()
-                .map(|content| format!("content {}", b64(sha256(content))));
+                .map(|content| format!("content {}", base64url_encode(sha256(content))));
             [format!("file {}", path.display())].into_iter().chain(content).collect()
         }
     }
@@ -31,23 +31,23 @@ pub(super) async fn record(store: &Store, providers: &[Provider]) -> Result<()> 
     for provider in providers {
         let Kind::Saml(saml) = &provider.kind else { continue };
         let (name, value) = (setting(&provider.name), sources(saml).join("\n"));
-        if store.fact(&name).await?.as_ref() == Some(&value) {
+        if store.setting(&name).await?.as_ref() == Some(&value) {
             continue;
         }
         let (name, value) = (&name, &value);
-        store.transaction(|tx| Box::pin(async move { tx.save_fact(name, value).await })).await?;
+        store.transaction(|tx| Box::pin(async move { tx.save_setting(name, value).await })).await?;
     }
     Ok(())
 }
 
 /// Whether the SAML provider `config` speaks for an account that was made under another provider's name: the file
 /// names its entity id, or it publishes the metadata that the other one did.
-pub(super) async fn speaks_for(tx: &mut Tx<'_>, config: &Provider, owner: &Identity) -> Result<bool> {
+pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &Identity) -> Result<bool> {
     let Kind::Saml(saml) = &config.kind else { return Ok(false) };
     if config.issues(&owner.issuer) {
         return Ok(true);
     }
-    let recorded = tx.fact(&setting(&owner.provider)).await?.unwrap_or_default();
+    let recorded = tx.setting(&setting(&owner.provider)).await?.unwrap_or_default();
     let current = sources(saml);
     Ok(recorded.lines().any(|source| current.iter().any(|known| known == source)))
 }

@@ -7,7 +7,9 @@ mod roles;
 mod route;
 
 pub use pool::{AppClient, Pool};
-pub use roles::{BadPolicies, INVOKE, IdentityPool, PrincipalTag, Role, RoleId, Roles, Rule, UnderPolicy};
+pub use roles::{
+    BadPolicies, INVOKE_ACTION, IdentityPool, PolicyRule, PrincipalTag, Role, RoleId, Roles, Rule,
+};
 pub use route::Route;
 
 use crate::base::{Entropy, client_id, pool_id, uuid};
@@ -40,7 +42,7 @@ impl Ids {
     }
 
     /// An id that two app clients have.
-    fn twice(&self) -> Option<&str> {
+    fn duplicate_client_id(&self) -> Option<&str> {
         let mut seen = HashSet::from([self.gateway_client.as_str()]);
         self.clients.iter().map(String::as_str).find(|id| !seen.insert(id))
     }
@@ -62,22 +64,24 @@ impl Ids {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn look(config: &Config, store: &Store) -> Result<Self, StoreError> {
+    pub async fn read_existing(config: &Config, store: &Store) -> Result<Self, StoreError> {
         let mut ids = Self::unknown(config);
         let name = &config.user_pool.name;
-        if let Some(id) = store.fact(&format!("pool/{name}")).await? {
+        if let Some(id) = store.setting(&format!("pool/{name}")).await? {
             ids.pool = id;
         }
-        if let Some(client) = store.fact(&format!("pool/{name}/gateway")).await? {
+        if let Some(client) = store.setting(&format!("pool/{name}/gateway")).await? {
             ids.gateway_client = client;
         }
         for (client, id) in config.user_pool.clients.iter().zip(&mut ids.clients) {
-            if let (None, Some(fixed)) = (&client.id, store.fact(&client_fact(name, &client.name)).await?) {
+            if let (None, Some(fixed)) =
+                (&client.id, store.setting(&client_setting(name, &client.name)).await?)
+            {
                 *id = fixed;
             }
         }
         for (pool, id) in config.identity_pools.iter().zip(&mut ids.identity_pools) {
-            if let Some(fixed) = store.fact(&format!("identity_pool/{}", pool.name)).await? {
+            if let Some(fixed) = store.setting(&format!("identity_pool/{}", pool.name)).await? {
                 *id = fixed;
             }
         }
@@ -100,7 +104,7 @@ pub struct Catalogue {
     routes: Vec<Arc<Route>>,
 }
 
-fn client_fact(pool: &str, client: &str) -> String {
+fn client_setting(pool: &str, client: &str) -> String {
     format!("pool/{pool}/client/{client}")
 }
 
@@ -143,7 +147,7 @@ impl Catalogue {
         generation: u64,
     ) -> Result<Self, BuildError> {
         let fixed = async |name: String, candidate: String| {
-            store.fixed(&name, &candidate).await.map_err(BuildError::Store)
+            store.get_or_init(&name, &candidate).await.map_err(BuildError::Store)
         };
         let name = &config.user_pool.name;
         let pool = fixed(format!("pool/{name}"), pool_id(&config.region, entropy)).await?;
@@ -152,7 +156,7 @@ impl Catalogue {
         for client in &config.user_pool.clients {
             clients.push(match &client.id {
                 Some(id) => id.clone(),
-                None => fixed(client_fact(name, &client.name), client_id(entropy)).await?,
+                None => fixed(client_setting(name, &client.name), client_id(entropy)).await?,
             });
         }
         let mut identity_pools = Vec::new();
@@ -161,7 +165,7 @@ impl Catalogue {
             identity_pools.push(fixed(format!("identity_pool/{}", pool.name), candidate).await?);
         }
         let ids = Ids { pool, gateway_client, clients, identity_pools };
-        if let Some(id) = ids.twice() {
+        if let Some(id) = ids.duplicate_client_id() {
             return Err(BuildError::SameId(id.to_owned()));
         }
         Self::of(config, ids, generation).map_err(BuildError::Policies)
@@ -230,9 +234,9 @@ impl Catalogue {
 }
 
 /// The snapshot that counts now.
-pub struct Current(ArcSwap<Catalogue>);
+pub struct CatalogueCell(ArcSwap<Catalogue>);
 
-impl Current {
+impl CatalogueCell {
     /// Begins with `catalogue`.
     pub fn new(catalogue: Catalogue) -> Self {
         Self(ArcSwap::from_pointee(catalogue))

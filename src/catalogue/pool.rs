@@ -87,12 +87,12 @@ impl AppClient {
     }
 
     /// Whether it may get tokens by `flow`.
-    pub fn may(&self, flow: OAuthFlow) -> bool {
+    pub fn allows_flow(&self, flow: OAuthFlow) -> bool {
         self.allowed_oauth_flows.contains(&flow)
     }
 
     /// Whether `secret` is one of its secrets. How long that takes says nothing of how much of it is right.
-    pub fn is_proven_by(&self, secret: &str) -> bool {
+    pub fn verify_secret(&self, secret: &str) -> bool {
         let digest = sha256(secret);
         let same =
             |known: &[u8; 32]| aws_lc_rs::constant_time::verify_slices_are_equal(known, &digest).is_ok();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The action by which a request through the gateway is judged, as API Gateway names it.
-pub const INVOKE: &str = "execute-api:Invoke";
+pub const INVOKE_ACTION: &str = "execute-api:Invoke";
 
 /// What a role is known by. Whoever is remembered with a role holds this of it, and not its policies: those go when the
 /// file changes.
@@ -140,12 +140,12 @@ pub enum Rule {
     /// Everybody with a session that these lists name.
     Listed(Allow),
     /// Whom the policies of their role allow it.
-    Policy(UnderPolicy),
+    Policy(PolicyRule),
 }
 
 /// What judges the requests of a route under policy.
 #[derive(Debug)]
-pub struct UnderPolicy {
+pub struct PolicyRule {
     /// Whose roles decide.
     pub identity_pool: Arc<IdentityPool>,
     /// What every request's resource begins with: all but method and path.
@@ -171,13 +171,13 @@ impl Rule {
             Access::Policy => {
                 let pool = identity_pools.iter().find(named);
                 let pool = pool.expect("invariant: the file was checked: the route names a pool of it");
-                Self::Policy(UnderPolicy::new(config, &route.name, roles, pool.clone()))
+                Self::Policy(PolicyRule::new(config, &route.name, roles, pool.clone()))
             }
         }
     }
 
     /// What judges, where policies do.
-    pub fn judged(&self) -> Option<&UnderPolicy> {
+    pub fn judged(&self) -> Option<&PolicyRule> {
         match self {
             Self::Policy(judged) => Some(judged),
             Self::Public | Self::SignedIn | Self::Listed(_) => None,
@@ -185,11 +185,11 @@ impl Rule {
     }
 }
 
-impl UnderPolicy {
+impl PolicyRule {
     fn new(config: &Config, route: &str, roles: &Roles, identity_pool: Arc<IdentityPool>) -> Self {
         let resource =
             format!("arn:aws:execute-api:{}:{}:{route}/$default/", config.region, config.account_id);
-        let grants = roles.iter().map(|role| role.grants.narrowed(INVOKE, &resource)).collect();
+        let grants = roles.iter().map(|role| role.grants.narrowed(INVOKE_ACTION, &resource)).collect();
         let trust = |role: &Arc<Role>| role.trust.clone().filter(|trust| trust.depend_on_request());
         Self { identity_pool, resource, grants, trusts: roles.iter().map(trust).collect() }
     }

@@ -3,7 +3,7 @@
 use super::Demands;
 use super::preset::ClientAuth;
 use super::reader::{Item, Table, Wrong};
-use crate::base::{Secret, b64};
+use crate::base::{Secret, base64url_encode};
 
 /// Our registration at a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,8 +202,8 @@ fn thumbprint_of(text: &str) -> Result<(&'static str, String), Wrong> {
     let bytes: Vec<u8> =
         digits.chunks(2).filter_map(|pair| u8::try_from(pair[0] * 16 + pair.get(1)?).ok()).collect();
     match (is_whole, digits.len()) {
-        (true, 40) => Ok(("x5t", b64(&bytes))),
-        (true, 64) => Ok(("x5t#S256", b64(&bytes))),
+        (true, 40) => Ok(("x5t", base64url_encode(&bytes))),
+        (true, 64) => Ok(("x5t#S256", base64url_encode(&bytes))),
         _ => Err((
             format!("\"{text}\" is no thumbprint of a certificate"),
             "write its 40 (SHA-1) or 64 (SHA-256) hexadecimal digits".into(),

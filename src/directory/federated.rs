@@ -15,7 +15,7 @@ pub struct FederatedAccount {
     /// The provider's groups.
     pub groups: Vec<String>,
     /// The attributes that the provider tells only the first time.
-    pub told_once: &'static [&'static str],
+    pub first_login_attributes: &'static [&'static str],
 }
 
 /// Creates or updates the user that `account` signs in as.
@@ -32,21 +32,21 @@ pub async fn upsert(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<User> {
-    let FederatedAccount { identity, attributes, groups, told_once } = account;
+    let FederatedAccount { identity, attributes, groups, first_login_attributes: told_once } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
         if user.rename_provider(identity) {
             tx.rename_provider(pool_id, identity).await?;
         }
         let (mut attributes, known) =
-            (attributes.clone(), user.clone().seen_by(&identity.provider).attributes);
+            (attributes.clone(), user.clone().for_provider(&identity.provider).attributes);
         for name in *told_once {
             if let (false, Some(known)) = (attributes.contains(name), known.get(name)) {
                 attributes.set(name, known);
             }
         }
-        if user.refresh(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
+        if user.apply_profile(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
             tx.save_user(&user).await?;
-            tx.tell(&Change::User(user.id.clone()), entropy).await?;
+            tx.publish(&Change::User(user.id.clone()), entropy).await?;
         }
         return Ok(user);
     }

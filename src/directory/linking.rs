@@ -13,7 +13,7 @@ pub enum LinkError {
     /// One of them is disabled: what is shut must not be opened by this.
     Disabled,
     /// Both have an account of this provider: nobody could say which of them a session is of.
-    Both(String),
+    SameProvider(String),
     /// The user has no account of this provider.
     NoAccount,
     /// The user is named after the account, and would be in the way of whoever signs in with it next.
@@ -43,15 +43,15 @@ pub async fn link(
         |one: &Identity, other: &Identity| one.provider == other.provider || one.issuer == other.issuer;
     let of = |account: &Identity| destination.identities.iter().any(|known| same(known, account));
     if let Some(both) = source.identities.iter().find(|account| of(account)) {
-        return Ok(Err(LinkError::Both(both.provider.clone())));
+        return Ok(Err(LinkError::SameProvider(both.provider.clone())));
     }
     end_sessions(tx, source, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
     tx.move_pool_identities(&source.id, &destination.id).await?;
     tx.remove_user(&source.id).await?;
-    tx.tell(&Change::User(source.id.clone()), entropy).await?;
+    tx.publish(&Change::User(source.id.clone()), entropy).await?;
     let linked = tx.user(&destination.id).await?.unwrap_or_else(|| destination.clone());
-    changed(tx, linked, now, entropy).await.map(Ok)
+    save_changed(tx, linked, now, entropy).await.map(Ok)
 }
 
 /// Takes the account of `provider` from `user`: whoever signs in with it next is a user of its own. All sessions
@@ -77,7 +77,7 @@ pub async fn unlink(
     let mut left = user.clone();
     left.identities.retain(|other| other != identity);
     left.profiles.remove(provider);
-    changed(tx, left, now, entropy).await.map(Ok)
+    save_changed(tx, left, now, entropy).await.map(Ok)
 }
 
 async fn end_sessions(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Result<()> {
@@ -87,10 +87,15 @@ async fn end_sessions(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Re
     Ok(())
 }
 
-async fn changed(tx: &mut Tx<'_>, mut user: User, now: Timestamp, entropy: &dyn Entropy) -> Result<User> {
+async fn save_changed(
+    tx: &mut Tx<'_>,
+    mut user: User,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<User> {
     user.version += 1;
     user.updated_at = now;
     tx.save_user(&user).await?;
-    tx.tell(&Change::User(user.id.clone()), entropy).await?;
+    tx.publish(&Change::User(user.id.clone()), entropy).await?;
     Ok(user)
 }

@@ -55,7 +55,8 @@ pub async fn begin_session(
         None => None,
     };
     let side_by_side = earlier.as_ref().is_some_and(|earlier| {
-        earlier.stands(earlier.last_seen_at, limits.idle, now) && is_parallel(earlier, user, authentication)
+        earlier.is_active(earlier.last_seen_at, limits.idle, now)
+            && is_parallel(earlier, user, authentication)
     });
     let Authentication { provider, provider_sid, browser, amr, auth_time, ends_at, begun_at: _ } =
         authentication.clone();
@@ -74,7 +75,7 @@ pub async fn begin_session(
                 ..earlier
             };
             tx.save_authentication(&session).await?;
-            tx.tell(&Change::Session(session.id.clone()), entropy).await?;
+            tx.publish(&Change::Session(session.id.clone()), entropy).await?;
             return Ok(session);
         }
         Some(earlier) => {

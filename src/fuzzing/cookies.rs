@@ -1,6 +1,8 @@
 //! `Cookie` and `Set-Cookie` headers.
 
-use crate::access::{APP_COOKIE, GUEST_COOKIE, POOL_COOKIE, find, login_cookies, sets_ours, strip};
+use crate::access::{
+    APP_COOKIE, GUEST_COOKIE, POOL_COOKIE, cookie_value, login_cookies, sets_own_cookie, without_own_cookies,
+};
 use http::HeaderValue;
 
 /// What each cookie of ours begins with.
@@ -18,7 +20,7 @@ pub fn cookies(data: &[u8]) -> bool {
     }
     let all = || headers.iter().copied();
     for name in [APP_COOKIE, GUEST_COOKIE, POOL_COOKIE] {
-        if let Some(value) = find(all(), name) {
+        if let Some(value) = cookie_value(all(), name) {
             let written = format!("={value}");
             let stands = |line: &&[u8]| memchr::memmem::find(line, written.as_bytes()).is_some();
             assert!(headers.iter().any(stands), "{name} has a value that was not sent");
@@ -27,13 +29,13 @@ pub fn cookies(data: &[u8]) -> bool {
     if let [header] = headers[..] {
         response_cookie(header);
     }
-    let Some(others) = strip(all()) else { return login_cookies(all()).is_empty() };
+    let Some(others) = without_own_cookies(all()) else { return login_cookies(all()).is_empty() };
     assert!(HeaderValue::from_bytes(&others).is_ok(), "what is left is no header value");
     for pair in others.split(|byte| *byte == b';').map(trimmed) {
         assert!(!pair.starts_with(PREFIX), "a cookie of ours is left");
     }
     let again = [&others[..]];
-    assert_eq!(strip(again).as_deref(), Some(&others[..]), "what is left is not left twice");
+    assert_eq!(without_own_cookies(again).as_deref(), Some(&others[..]), "what is left is not left twice");
     assert!(login_cookies(again).is_empty());
     true
 }
@@ -52,7 +54,7 @@ fn response_cookie(header: &[u8]) {
         false => [name, b"=", value].concat(),
     };
     if sent.starts_with(PREFIX) {
-        assert!(sets_ours(header), "a browser would send a cookie of ours");
+        assert!(sets_own_cookie(header), "a browser would send a cookie of ours");
     }
 }
 

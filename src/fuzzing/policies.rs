@@ -1,10 +1,10 @@
 //! Policy documents.
 
 use crate::base::{Timestamp, fold};
-use crate::catalogue::INVOKE;
+use crate::catalogue::INVOKE_ACTION;
 use crate::policy::{
-    Asked, Context, Document, Effect, Grants, Key, Known, Nearness, Pattern, Purpose, Requests, Spellings,
-    Statements, Value, Values, Verdict, explain, lint,
+    Context, Document, Effect, EvalRequest, Grants, Key, Known, MatchLevel, Pattern, Purpose, Requests,
+    Spellings, Statements, Value, Values, Verdict, explain, lint,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -41,7 +41,7 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
         Document::parse(&generic.to_string(), purpose).expect("its generic reading is accepted too");
     let grants = |document: &Document| Grants { policies: Statements::of([document]), bounds: Vec::new() };
     let (direct, generic) = (grants(document), grants(&generic));
-    let narrowed = direct.narrowed(INVOKE, PREFIX);
+    let narrowed = direct.narrowed(INVOKE_ACTION, PREFIX);
     let (actions, resources) = questions(document);
     for action in &actions {
         for resource in &resources {
@@ -51,15 +51,15 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
                 [None, shorter].map(|without_ending| Some(Spellings { folded: &folded, without_ending }));
             for loose in spellings.into_iter().chain([None]) {
                 let principal = (purpose == Purpose::Trust).then_some(PRINCIPAL);
-                let asked = Asked { action, resource, loose, principal, context: &Filled };
+                let asked = EvalRequest { action, resource, loose, principal, context: &Filled };
                 let verdict = word(&direct.judge(&asked));
                 assert_eq!(verdict, naive(&direct, &asked), "statement by statement: {action} {resource}");
                 assert_eq!(verdict, word(&generic.judge(&asked)), "read generically: {action} {resource}");
                 assert_eq!(verdict, explained(&direct, &asked), "explained: {action} {resource}");
-                if action == INVOKE && resource.starts_with(PREFIX) {
+                if action == INVOKE_ACTION && resource.starts_with(PREFIX) {
                     assert_eq!(verdict, word(&narrowed.judge(&asked)), "narrowed: {resource}");
                 }
-                let exact = Asked { loose: None, ..asked };
+                let exact = EvalRequest { loose: None, ..asked };
                 if verdict == "allowed" {
                     assert_eq!(
                         word(&direct.judge(&exact)),
@@ -71,7 +71,7 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
         }
     }
     let requests = Requests {
-        actions: &[INVOKE],
+        actions: &[INVOKE_ACTION],
         principal: (purpose == Purpose::Trust).then_some(PRINCIPAL),
         resources: &[PREFIX.to_owned()],
         fills: &|key| !matches!(key, Key::Other(_)),
@@ -85,7 +85,8 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
 /// The actions and resources that the document itself names, its wildcards filled, and one of a route.
 fn questions(document: &Document) -> (Vec<String>, Vec<String>) {
     let filled = |pattern: &Pattern| pattern.to_string().replace('*', "a/B").replace('?', "c");
-    let (mut actions, mut resources) = (vec![INVOKE.to_owned()], vec![format!("{PREFIX}$default/GET/a/B")]);
+    let (mut actions, mut resources) =
+        (vec![INVOKE_ACTION.to_owned()], vec![format!("{PREFIX}$default/GET/a/B")]);
     for statement in document.statements.iter().take(MAX_QUESTIONS) {
         actions.extend(statement.actions().1.take(1).map(filled));
         resources.extend(statement.resources().1.take(2).map(filled));
@@ -104,7 +105,7 @@ fn word(verdict: &Verdict<'_>) -> &'static str {
 }
 
 /// IAM User Guide, "Policy evaluation logic", as it stands there.
-fn naive(grants: &Grants, asked: &Asked<'_>) -> &'static str {
+fn naive(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
     let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(asked).is_ok());
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",
@@ -113,9 +114,9 @@ fn naive(grants: &Grants, asked: &Asked<'_>) -> &'static str {
     }
 }
 
-fn explained(grants: &Grants, asked: &Asked<'_>) -> &'static str {
+fn explained(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
     let all = explain(grants, asked);
-    let any = |effect| all.iter().any(|of| of.nearness == Nearness::Met && of.statement.effect == effect);
+    let any = |effect| all.iter().any(|of| of.nearness == MatchLevel::Met && of.statement.effect == effect);
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",
         (false, true) => "allowed",

@@ -1,11 +1,11 @@
 //! JWTs: access tokens and logout tokens.
 
-use crate::access::{methods, user_of};
-use crate::base::{Timestamp, b64, uuid_of};
+use crate::access::{methods, user_from_claims};
+use crate::base::{Timestamp, base64url_encode, uuid_from_bytes};
 use crate::config::{KeySource, TokenType, TrustedIssuer};
-use crate::jose::{JwkSet, LONGEST, Unverified};
+use crate::jose::{JwkSet, MAX_TOKEN_LENGTH, Unverified};
 use crate::provider::fuzzing::LogoutTokens;
-use crate::token::{AccessToken, Refused, verify};
+use crate::token::{AccessToken, TokenError, verify};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -26,7 +26,7 @@ static TRUSTED: LazyLock<Issuer> = LazyLock::new(|| {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes are a seed");
     let jwk = serde_json::json!({
         "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k",
-        "x": b64(pair.public_key().as_ref()),
+        "x": base64url_encode(pair.public_key().as_ref()),
     });
     let set = serde_json::json!({ "keys": [jwk] });
     let config = TrustedIssuer {
@@ -56,15 +56,15 @@ pub fn token(data: &[u8]) -> bool {
         return false;
     };
     let (header, claims) = (&data[..at], &data[at + 1..]);
-    let message = format!("{}.{}", b64(header), b64(claims));
-    let sign = |message: &str| b64(issuer.pair.sign(message.as_bytes()));
+    let message = format!("{}.{}", base64url_encode(header), base64url_encode(claims));
+    let sign = |message: &str| base64url_encode(issuer.pair.sign(message.as_bytes()));
     let text = format!("{message}.{}", sign(&message));
     let access = access_token(&text);
     let logout = issuer.logout.judge(&text, NOW);
     if let Ok(token) = &access {
         believed(&text, claims, token);
         let moved = format!("{message}.{}", sign("another message"));
-        assert_eq!(access_token(&moved).err(), Some(Refused::Signature), "the signature is not looked at");
+        assert_eq!(access_token(&moved).err(), Some(TokenError::Signature), "the signature is not looked at");
     }
     if logout.is_some() {
         let claims: Value = serde_json::from_slice(claims).expect("believed claims are JSON");
@@ -75,15 +75,15 @@ pub fn token(data: &[u8]) -> bool {
     access.is_ok() || logout.is_some()
 }
 
-fn access_token(text: &str) -> Result<AccessToken, Refused> {
+fn access_token(text: &str) -> Result<AccessToken, TokenError> {
     let issuer = &*TRUSTED;
-    let unverified = Unverified::read(text).map_err(Refused::Malformed)?;
+    let unverified = Unverified::read(text).map_err(TokenError::Malformed)?;
     verify(unverified, &issuer.config, &issuer.keys, NOW)
 }
 
 /// What every reader of such a token relies on, by a reading of the claims that shares nothing with ours.
 fn believed(text: &str, claims: &[u8], token: &AccessToken) {
-    assert!(text.len() <= LONGEST);
+    assert!(text.len() <= MAX_TOKEN_LENGTH);
     let claims: Value = serde_json::from_slice(claims).expect("believed claims are JSON");
     assert_eq!(claims["iss"], ISSUER);
     assert_eq!(claims["sub"], token.subject.as_str());
@@ -94,10 +94,12 @@ fn believed(text: &str, claims: &[u8], token: &AccessToken) {
     assert!(named || claims["client_id"] == AUDIENCE, "{claims}");
     let ends = claims["exp"].as_f64().expect("it says when it ends");
     assert!(ends > (NOW.seconds() - 61) as f64, "{claims}");
-    let id = uuid_of([7; 16], 8);
+    let id = uuid_from_bytes([7; 16], 8);
     let odd = |text: &str| text.chars().any(char::is_control);
     assert!(!odd(&token.subject));
-    let Ok((user, _)) = user_of(&TRUSTED.config, &token.subject, &token.claims, id, NOW) else { return };
+    let Ok((user, _)) = user_from_claims(&TRUSTED.config, &token.subject, &token.claims, id, NOW) else {
+        return;
+    };
     assert!(!user.groups.iter().any(|group| odd(group)), "{user:?}");
     methods(&token.claims, Some(NOW));
 }

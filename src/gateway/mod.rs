@@ -38,9 +38,9 @@ pub use authorize::policy_rule::Resources;
 pub use connection::tls::{
     CertificateError, Certificates, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate,
 };
-pub use listener::accept::{Ending, Listener, serve};
-pub use request::Face;
+pub use listener::accept::{Listener, Shutdown, serve};
+pub use request::ListenerKind;
 pub use request::path::{BadPath, Path};
-pub use state::gateway::{Gateway, Parts};
+pub use state::gateway::{Gateway, GatewayDeps};
 pub use state::routes::locate;
 pub use upstream::tls::unusable_upstream_files;

@@ -1,27 +1,27 @@
 //! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
 
 use crate::base::Duration;
-use crate::gateway::access_log::Record;
+use crate::gateway::access_log::AccessRecord;
 use crate::gateway::authorize::forward_auth;
-use crate::gateway::authorize::{self, ForRoute, Placed};
+use crate::gateway::authorize::{self, RouteMatch, RouteRequest};
 use crate::gateway::builtin::app_host;
 use crate::gateway::builtin::user_pool;
 use crate::gateway::connection;
 use crate::gateway::connection::Signals;
 use crate::gateway::errors::Kind;
-use crate::gateway::forward::bodyless::{self, Direct};
-use crate::gateway::forward::request::{Forward, GIVEN_UP, permitted};
+use crate::gateway::forward::bodyless::{self, BodylessForwarder};
+use crate::gateway::forward::request::{ABANDONED, ProxiedRequest, proxied_request};
 use crate::gateway::framing;
 use crate::gateway::metrics;
 use crate::gateway::request::cors;
-use crate::gateway::request::local_response::{Stop, is_answered};
-use crate::gateway::request::{self, Face, Incoming};
+use crate::gateway::request::local_response::{LocalResponse, is_answered};
+use crate::gateway::request::{self, ListenerKind, RequestInfo};
 use crate::gateway::request::{headers, names};
 use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::request_state;
-use crate::gateway::state::routes::{Place, Table};
-use crate::gateway::upstream::cluster::Exchange;
-use crate::hosted::{self, Failure};
+use crate::gateway::state::routes::{RouteTable, Target};
+use crate::gateway::upstream::cluster::RequestKind;
+use crate::hosted::{self, ErrorResponse};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
@@ -35,24 +35,24 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 /// The gateway as one listener's proxy.
-pub struct Door {
+pub struct GatewayProxy {
     /// The gateway.
     pub gateway: Arc<Gateway>,
     /// What kind of listener it is.
-    pub face: Face,
+    pub listener: ListenerKind,
     /// What sends most requests on.
-    pub direct: Arc<Direct>,
+    pub bodyless: Arc<BodylessForwarder>,
 }
 
-impl Door {
+impl GatewayProxy {
     /// A request's way: what it is for, who it speaks for, whether it may pass, and the assertion
     /// that goes along. Whatever stops it is the answer that it gets.
-    async fn conduct(&self, session: &mut Session) -> Result<Forward, Stop> {
+    async fn handle_request(&self, session: &mut Session) -> Result<ProxiedRequest, LocalResponse> {
         let gateway = &*self.gateway;
-        let table = gateway.table();
-        let incoming = Incoming::read(
+        let table = gateway.route_table();
+        let incoming = RequestInfo::read(
             session,
-            self.face,
+            self.listener,
             &table.catalogue,
             |host| table.site(host),
             gateway.request_id(),
@@ -61,64 +61,65 @@ impl Door {
         if is_health_check(session) {
             return Err(health(session, &incoming));
         }
-        request_state::note_begun(incoming.received.monotonic);
+        request_state::set_started_at(incoming.received.monotonic);
         if gateway.records_requests() {
-            request_state::set_record(Box::new(Record::of(session.req_header(), &incoming)));
+            request_state::set_record(Box::new(AccessRecord::of(session.req_header(), &incoming)));
         }
-        if forward_auth::asks(session, &incoming) {
+        if forward_auth::is_forward_auth_request(session, &incoming) {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
         }
         if !incoming.secure {
             return Err(to_https(session, &table, &incoming));
         }
         let target = request::plain_target(session, &incoming)?;
-        let Placed { place, path } = authorize::place(&table, session, &incoming, target)?;
+        let RouteMatch { target: place, path } = authorize::match_route(&table, session, &incoming, target)?;
         let entry = match place {
-            Place::Route(entry) => entry,
-            Place::Own(name) => {
+            Target::Route(entry) => entry,
+            Target::Builtin(name) => {
                 let own = app_host::answer(gateway, session, &table.catalogue, &incoming, name);
                 return Err(Box::pin(own).await);
             }
-            Place::Pool => {
-                let answer = user_pool::to_pool(gateway, session, &table.catalogue, &incoming);
+            Target::UserPool => {
+                let answer = user_pool::dispatch_to_user_pool(gateway, session, &table.catalogue, &incoming);
                 return Err(Box::pin(answer).await);
             }
         };
-        request_state::note_route(&entry);
+        request_state::set_route(&entry);
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
-            return Err(Failure::not_found().answer(&incoming.visitor(session)).into());
+            return Err(ErrorResponse::not_found().into_response(&incoming.response_context(session)).into());
         }
-        let wanted = ForRoute { entry: &entry, path: &path, target };
-        let passed = authorize::pass(gateway, session, &table, &incoming, wanted).await;
+        let wanted = RouteRequest { entry: &entry, path: &path, target };
+        let passed = authorize::authorize(gateway, session, &table, &incoming, wanted).await;
         let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
-            stop.changed(|told| cors::allow_unless_told(told, asked, &entry.route.config))
+            stop.map_headers(|told| cors::add_headers_if_absent(told, asked, &entry.route.config))
         })?;
-        let mut forward = Forward::new(passed, table.clone(), entry, incoming);
-        let exchange = forward.exchange();
-        if exchange != Exchange::Plain {
+        let mut forward = ProxiedRequest::new(passed, table.clone(), entry, incoming);
+        let exchange = forward.request_kind();
+        if exchange != RequestKind::Plain {
             // A stream may be silent.
             session.set_read_timeout(None);
         }
         let long_body = !session.is_body_empty() && request::may_take_long(&session.req_header().headers);
-        if long_body || exchange != Exchange::Plain {
+        if long_body || exchange != RequestKind::Plain {
             forward.watch(gateway, session);
         }
         if request::send_continue(session).await.is_err() {
-            return Err(
-                Stop::from(Failure::bad_request().answer(&forward.incoming.visitor(session))).closing()
-            );
+            return Err(LocalResponse::from(
+                ErrorResponse::bad_request().into_response(&forward.info.response_context(session)),
+            )
+            .close_connection());
         }
         Ok(forward)
     }
 }
 
-impl Door {
+impl GatewayProxy {
     /// The record of a request that was refused for its head.
-    fn unread(&self, session: &Session) -> Box<Record> {
-        let mut record = Box::new(Record::of_head(session.req_header()));
+    fn record_of_head(&self, session: &Session) -> Box<AccessRecord> {
+        let mut record = Box::new(AccessRecord::of_head(session.req_header()));
         record.time = Some(self.gateway.pool.clock.now());
         record.client =
             session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
@@ -129,9 +130,9 @@ impl Door {
 }
 
 #[async_trait]
-impl ProxyHttp for Door {
+impl ProxyHttp for GatewayProxy {
     /// Boxed, since pingora moves it from future to future.
-    type CTX = Option<Box<Forward>>;
+    type CTX = Option<Box<ProxiedRequest>>;
 
     fn new_ctx(&self) -> Self::CTX {
         None
@@ -141,8 +142,8 @@ impl ProxyHttp for Door {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        request_state::head_was_read();
-        connection::is_of_use(session, 0);
+        request_state::on_request_head();
+        connection::record_activity(session, 0);
         set_deadlines(session);
         if let Some(signals) = connection::signals(session) {
             signals.set_seen(true);
@@ -151,7 +152,7 @@ impl ProxyHttp for Door {
         if session.req_header().version == Version::HTTP_10 {
             session.set_ignore_info_resp(true);
         }
-        match self.conduct(session).await {
+        match self.handle_request(session).await {
             Ok(forward) => {
                 *ctx = Some(Box::new(forward));
                 Ok(false)
@@ -162,15 +163,15 @@ impl ProxyHttp for Door {
 
     /// Whether it is left to pingora.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        if !bodyless::serves(session, permitted(ctx)?) {
+        if !bodyless::serves(session, proxied_request(ctx)?) {
             return Ok(true);
         }
-        self.direct.exchange(self, &self.gateway, session, ctx).await.map(|()| false)
+        self.bodyless.forward(self, &self.gateway, session, ctx).await.map(|()| false)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let forward = permitted(ctx)?;
-        Ok(Box::new(forward.next_server()?.peer(forward.exchange())))
+        let forward = proxied_request(ctx)?;
+        Ok(Box::new(forward.next_endpoint()?.peer(forward.request_kind())))
     }
 
     async fn upstream_request_filter(
@@ -179,8 +180,8 @@ impl ProxyHttp for Door {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let forward = permitted(ctx)?;
-        headers::rewrite_request(upstream, |parts| forward.rewrite(parts))
+        let forward = proxied_request(ctx)?;
+        headers::rewrite_request(upstream, |parts| forward.rewrite_request(parts))
     }
 
     async fn request_body_filter(
@@ -190,20 +191,20 @@ impl ProxyHttp for Door {
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let forward = permitted(ctx)?;
+        let forward = proxied_request(ctx)?;
         if forward.was_answered_early() {
             let error =
                 Error::explain(ErrorType::ConnectionClosed, "the response came before the request ended");
             return Err(error.into_down());
         }
         if end {
-            forward.request_ended();
+            forward.on_request_end();
             without_empty_piece(body);
         }
-        forward.piece_came(&self.gateway, session, body.as_ref());
-        request_state::upstream_is_active();
+        forward.on_body_chunk(&self.gateway, session, body.as_ref());
+        request_state::record_upstream_activity();
         if body.is_some() {
-            forward.is_used(&self.gateway);
+            forward.touch_session(&self.gateway);
         }
         Ok(())
     }
@@ -216,9 +217,9 @@ impl ProxyHttp for Door {
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        let forward = permitted(ctx)?;
-        forward.piece_came(&self.gateway, session, body.as_ref());
-        request_state::upstream_is_active();
+        let forward = proxied_request(ctx)?;
+        forward.on_body_chunk(&self.gateway, session, body.as_ref());
+        request_state::record_upstream_activity();
         if end {
             // Without a length, a body ends with its connection.
             if forward.upstream_was_silent() {
@@ -226,11 +227,11 @@ impl ProxyHttp for Door {
                 return Err(error.into_up());
             }
             request_state::allow_silence();
-            forward.response_ended();
+            forward.on_response_end();
             without_empty_piece(body);
         }
         if forward.was_answered_early() {
-            session.set_read_timeout(Some(LATE_BODY));
+            session.set_read_timeout(Some(LATE_BODY_TIMEOUT));
         }
         Ok(None)
     }
@@ -250,10 +251,10 @@ impl ProxyHttp for Door {
                 || Error::explain(ErrorType::InvalidHTTPHeader, "a field of the response is malformed");
             return if is_plain { Ok(()) } else { Err(error().into_up()) };
         }
-        let forward = permitted(ctx)?;
+        let forward = proxied_request(ctx)?;
         forward.check_response(response)?;
         if forward.was_answered_early() {
-            session.set_read_timeout(Some(LATE_BODY));
+            session.set_read_timeout(Some(LATE_BODY_TIMEOUT));
         }
         Ok(())
     }
@@ -267,7 +268,7 @@ impl ProxyHttp for Door {
         digest: Option<&Digest>,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        permitted(ctx)?.connected(digest)
+        proxied_request(ctx)?.on_connected(digest)
     }
 
     /// RFC 9110, section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests."
@@ -280,7 +281,7 @@ impl ProxyHttp for Door {
         reused: bool,
     ) -> Box<Error> {
         let was_silent = ctx.as_ref().is_some_and(|forward| forward.upstream_was_silent());
-        if *error.etype() == GIVEN_UP {
+        if *error.etype() == ABANDONED {
             // Nothing was sent.
             error.set_retry(true);
         } else if was_silent
@@ -300,7 +301,7 @@ impl ProxyHttp for Door {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        permitted(ctx)?.answer_begins(&self.gateway, session, response)
+        proxied_request(ctx)?.rewrite_response(&self.gateway, session, response)
     }
 
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
@@ -312,8 +313,8 @@ impl ProxyHttp for Door {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(forward) = ctx {
-            forward.tries += 1;
-            error.set_retry(forward.tries < forward.entry.group.count().clamp(2, 4));
+            forward.attempts += 1;
+            error.set_retry(forward.attempts < forward.entry.cluster.count().clamp(2, 4));
         }
         error
     }
@@ -321,20 +322,20 @@ impl ProxyHttp for Door {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(forward) = ctx else { return nothing };
-        let visitor = &forward.incoming.visitor(session);
+        let visitor = &forward.info.response_context(session);
         let malformed = connection::signals(session).is_some_and(Signals::is_malformed);
         let failure = match (error.etype(), error.esource()) {
-            _ if malformed => Failure::bad_request(),
-            (ErrorType::HTTPStatus(413), _) => Failure::too_large(),
-            (_, ErrorSource::Upstream) => Failure::upstream_down(),
+            _ if malformed => ErrorResponse::bad_request(),
+            (ErrorType::HTTPStatus(413), _) => ErrorResponse::too_large(),
+            (_, ErrorSource::Upstream) => ErrorResponse::upstream_down(),
             (
                 ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
                 ErrorSource::Downstream,
             ) => {
                 return nothing;
             }
-            (_, ErrorSource::Downstream) => Failure::bad_request(),
-            _ => Failure::internal(),
+            (_, ErrorSource::Downstream) => ErrorResponse::bad_request(),
+            _ => ErrorResponse::internal(),
         };
         let route = forward.entry.route.config.name.as_str();
         let kind = Kind(error);
@@ -343,14 +344,14 @@ impl ProxyHttp for Door {
             return nothing;
         }
         let code = failure.status.as_u16();
-        drop(Stop::from(failure.answer(visitor)).closing().send(session).await);
+        drop(LocalResponse::from(failure.into_response(visitor)).close_connection().send(session).await);
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        metrics::answered(ctx.is_some(), status);
-        let (begun, route) = request_state::begun_and_route();
+        metrics::response(ctx.is_some(), status);
+        let (begun, route) = request_state::started_at_and_route();
         let duration =
             begun.map(|begun| self.gateway.pool.clock.monotonic().since(begun)).unwrap_or_default();
         if let Some(entry) = &route {
@@ -359,9 +360,9 @@ impl ProxyHttp for Door {
         if !self.gateway.records_requests() {
             return;
         }
-        let mut record = request_state::take_record().unwrap_or_else(|| self.unread(session));
+        let mut record = request_state::take_record().unwrap_or_else(|| self.record_of_head(session));
         record.route = route.map(|entry| entry.route.config.name.clone()).unwrap_or_default();
-        record.upstream = ctx.as_ref().and_then(|forward| forward.server_address());
+        record.upstream = ctx.as_ref().and_then(|forward| forward.endpoint_address());
         (record.status, record.duration) = (status, duration);
         record.bytes = Some(session.body_bytes_sent());
         let kind = error.map(Kind);
@@ -387,53 +388,53 @@ fn without_empty_piece(body: &mut Option<Bytes>) {
 }
 
 /// Where load balancers ask whether this node serves, by any host, with TLS or without.
-const HEALTH: &str = "/.narthex/healthz";
+const HEALTH_PATH: &str = "/.narthex/healthz";
 
 fn is_health_check(session: &Session) -> bool {
     let head = session.req_header();
-    head.raw_path() == HEALTH.as_bytes() && matches!(head.method, Method::GET | Method::HEAD)
+    head.raw_path() == HEALTH_PATH.as_bytes() && matches!(head.method, Method::GET | Method::HEAD)
 }
 
 /// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
-fn health(session: &Session, incoming: &Incoming) -> Stop {
-    let answer = hosted::Answer::new("alive\n".into());
-    hosted::finish(answer, &incoming.visitor(session)).into()
+fn health(session: &Session, incoming: &RequestInfo) -> LocalResponse {
+    let answer = hosted::HttpResponse::new("alive\n".into());
+    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
-fn to_https(session: &Session, table: &Table, incoming: &Incoming) -> Stop {
-    let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.behind;
+fn to_https(session: &Session, table: &RouteTable, incoming: &RequestInfo) -> LocalResponse {
+    let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.from_trusted_proxy;
     if ends_tls && !session.req_header().headers.contains_key(names::FORWARDED_PROTO) {
         // A redirect would come back by the same proxy, without end.
-        incoming.refused(
+        incoming.audit_refusal(
             "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"",
         );
-        return Failure::bad_request().answer(&incoming.visitor(session)).into();
+        return ErrorResponse::bad_request().into_response(&incoming.response_context(session)).into();
     }
-    let target =
-        request::target(session).filter(|target| target.starts_with('/') && table.knows(&incoming.host));
+    let target = request::target(session)
+        .filter(|target| target.starts_with('/') && table.serves_host(&incoming.host));
     let location = target.and_then(|target| {
         let origin = table.catalogue.config.public_url.origin_of(&incoming.host);
         http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
     });
     let Some(location) = location else {
-        return Failure::not_found().answer(&incoming.visitor(session)).into();
+        return ErrorResponse::not_found().into_response(&incoming.response_context(session)).into();
     };
-    let mut answer = hosted::Answer::default();
+    let mut answer = hosted::HttpResponse::default();
     // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     answer.headers_mut().insert(http::header::LOCATION, location);
-    hosted::finish(answer, &incoming.visitor(session)).into()
+    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// How long a client may take to read what it is sent.
-const WRITE: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long what is left of a body is waited for that an upstream answered early, so that the client gets the response
 /// before its connection is closed.
-const LATE_BODY: Duration = Duration::from_secs(1);
+const LATE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// pingora waits for a client for ever unless it is told otherwise.
 fn set_deadlines(session: &mut Session) {
@@ -441,7 +442,7 @@ fn set_deadlines(session: &mut Session) {
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(0));
     }
-    session.set_total_drain_timeout(Some(DRAIN));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     // It runs only while there is something to be read.
-    session.set_write_timeout(Some(WRITE));
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
 }

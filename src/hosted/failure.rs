@@ -3,7 +3,7 @@
 
 use super::pages::{FailurePage, page};
 use super::site::DefaultLink;
-use super::{Answer, Reader, Visitor, body, finish, grpc};
+use super::{ClientKind, HttpResponse, ResponseContext, add_common_headers, grpc, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ pub struct Action {
 
 /// A refusal or a fault, as the other side sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
     /// A stable word for programs.
@@ -231,7 +231,7 @@ const INTERNAL: Row = (
 
 macro_rules! failures {
     ($($(#[$doc:meta])* $name:ident = $row:ident;)*) => {
-        impl Failure {
+        impl ErrorResponse {
             $($(#[$doc])* pub fn $name() -> Self { Self::from_row(&$row) })*
         }
     };
@@ -294,7 +294,7 @@ failures! {
     internal = INTERNAL;
 }
 
-impl Failure {
+impl ErrorResponse {
     fn from_row((status, code, title, advice, link): &Row) -> Self {
         Self {
             status: *status,
@@ -326,15 +326,15 @@ impl Failure {
     }
 
     /// The failure as an answer for `visitor`.
-    pub fn answer(&self, visitor: &Visitor) -> Answer {
-        let mut answer = match visitor.reader {
-            Reader::Grpc => return finish(grpc::refusal(self), visitor),
-            Reader::Person => {
+    pub fn into_response(&self, visitor: &ResponseContext) -> HttpResponse {
+        let mut answer = match visitor.client {
+            ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),
+            ClientKind::Browser => {
                 let action = self.action.clone().or_else(|| self.default_link.action(visitor));
                 page(self.status, &FailurePage { failure: self, action, request_id: &visitor.request_id })
                     .unwrap_or_else(|_| self.json(visitor))
             }
-            Reader::Program => self.json(visitor),
+            ClientKind::Program => self.json(visitor),
         };
         // RFC 9110, section 15.5.2: a 401 "MUST send a WWW-Authenticate header field".
         let challenge = match (&self.challenge, self.status) {
@@ -349,15 +349,15 @@ impl Failure {
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
-        finish(answer, visitor)
+        add_common_headers(answer, visitor)
     }
 
-    fn json(&self, visitor: &Visitor) -> Answer {
+    fn json(&self, visitor: &ResponseContext) -> HttpResponse {
         let text = serde_json::json!({
             "error": self.code,
             "message": format!("{}. {}", self.title, self.advice),
             "request_id": visitor.request_id,
         });
-        body(self.status, "application/json", text.to_string())
+        with_body(self.status, "application/json", text.to_string())
     }
 }

@@ -1,7 +1,7 @@
 //! What a gRPC client is told. It takes an answer for an outcome only by `grpc-status`; what comes in the
 //! place of it, together with the end of the stream, some clients read as an unknown fault.
 
-use super::{Answer, Failure};
+use super::{ErrorResponse, HttpResponse};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -26,11 +26,11 @@ const STATUSES: [(StatusCode, u16); 10] = [
 const UNKNOWN: u16 = 2;
 
 /// `failure` as "Trailers-Only": one block of headers, with the status 200 and the outcome in it.
-pub fn refusal(failure: &Failure) -> Answer {
+pub fn refusal(failure: &ErrorResponse) -> HttpResponse {
     let status = STATUSES.iter().find(|(http, _)| *http == failure.status).map_or(UNKNOWN, |(_, grpc)| *grpc);
     // Our own texts hold nothing that gRPC would have percent-encoded here.
     let message = format!("{}. {}", failure.title, failure.advice);
-    let mut answer = Answer::new(Bytes::new());
+    let mut answer = HttpResponse::new(Bytes::new());
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(STATUS, HeaderValue::from(status));
@@ -45,10 +45,10 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_headers_alone() {
         for (failure, status) in [
-            (Failure::sign_in_required(), "16"),
-            (Failure::forbidden(), "7"),
-            (Failure::upstream_down(), "14"),
-            (Failure::cookie_lost(), "2"),
+            (ErrorResponse::sign_in_required(), "16"),
+            (ErrorResponse::forbidden(), "7"),
+            (ErrorResponse::upstream_down(), "14"),
+            (ErrorResponse::cookie_lost(), "2"),
         ] {
             let answer = refusal(&failure);
             assert_eq!(answer.status(), StatusCode::OK);

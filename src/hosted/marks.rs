@@ -7,7 +7,7 @@ macro_rules! marks {
 }
 
 /// The marks, by the preset's name.
-const MARKS: [(&str, &str); 10] = marks![
+const LOGOS: [(&str, &str); 10] = marks![
     "amazon",
     "apple",
     "discord",
@@ -21,8 +21,8 @@ const MARKS: [(&str, &str); 10] = marks![
 ];
 
 /// The mark of a preset.
-pub fn mark(preset: &str) -> Option<&'static str> {
-    MARKS.iter().find(|(name, _)| *name == preset).map(|(_, svg)| svg.trim_end())
+pub fn logo(preset: &str) -> Option<&'static str> {
+    LOGOS.iter().find(|(name, _)| *name == preset).map(|(_, svg)| svg.trim_end())
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn each_preset_has_a_mark() {
         for preset in crate::config::PRESETS {
-            assert!(super::mark(preset.name).is_some(), "{}", preset.name);
+            assert!(super::logo(preset.name).is_some(), "{}", preset.name);
         }
     }
 }

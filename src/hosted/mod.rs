@@ -10,21 +10,22 @@ mod site;
 mod texts;
 
 pub use device::Device;
-pub use failure::{Action, Failure};
-pub use marks::mark;
+pub use failure::{Action, ErrorResponse};
+pub use marks::logo;
 pub use pages::{
-    App, Choice, Finder, HomePage, SessionRow, SessionsPage, SignInPage, SignOutPage, SignedOutPage,
+    App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
+    SignedOutPage,
 };
 pub use site::Site;
 
-use crate::provider::Onward;
+use crate::provider::BrowserAction;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use pages::{OnwardPage, PostPage};
+use pages::{PostPage, RedirectPage};
 
 /// An answer of our own.
-pub type Answer = Response<Bytes>;
+pub type HttpResponse = Response<Bytes>;
 
 /// The stylesheet, and where every host of ours serves it.
 pub const STYLE: &str = include_str!("style.css");
@@ -35,11 +36,11 @@ const ICON: &str = include_str!("favicon.svg");
 
 /// Who is answered.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub struct ResponseContext {
     /// The request's id, as log lines carry it.
     pub request_id: String,
     /// What reads the answer.
-    pub reader: Reader,
+    pub client: ClientKind,
     /// Whether the host's certificate is one that browsers trust, so that it may insist on TLS.
     pub strict_transport: bool,
     /// The pages of the host.
@@ -50,9 +51,9 @@ pub struct Visitor {
 
 /// What reads an answer of ours, and so the form that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub enum ClientKind {
     /// A person, in a browser.
-    Person,
+    Browser,
     /// A program or a script.
     Program,
     /// A gRPC client, which knows an outcome by its trailers alone.
@@ -75,7 +76,7 @@ const SECURITY: [(HeaderName, &str); 5] = [
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Adds what every answer of ours carries.
-pub fn finish(mut answer: Answer, visitor: &Visitor) -> Answer {
+pub fn add_common_headers(mut answer: HttpResponse, visitor: &ResponseContext) -> HttpResponse {
     let headers = answer.headers_mut();
     for (name, value) in &SECURITY {
         // A page whose form leads elsewhere brings a policy of its own.
@@ -94,7 +95,7 @@ pub fn finish(mut answer: Answer, visitor: &Visitor) -> Answer {
 }
 
 /// An answer with a body.
-pub fn body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+pub fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
     let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -102,15 +103,15 @@ pub fn body(status: StatusCode, content_type: &'static str, body: impl Into<Byte
 }
 
 /// The stylesheet's answer. Its address carries no version, so that it is asked about once an hour.
-pub fn style() -> Answer {
-    let mut answer = body(StatusCode::OK, "text/css; charset=utf-8", STYLE);
+pub fn style() -> HttpResponse {
+    let mut answer = with_body(StatusCode::OK, "text/css; charset=utf-8", STYLE);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     answer
 }
 
 /// The icon that browsers show beside a page's title.
-pub fn icon() -> Answer {
-    let mut answer = body(StatusCode::OK, "image/svg+xml", ICON);
+pub fn icon() -> HttpResponse {
+    let mut answer = with_body(StatusCode::OK, "image/svg+xml", ICON);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
     answer
 }
@@ -119,8 +120,8 @@ pub fn icon() -> Answer {
 ///
 /// # Errors
 /// Where `location` is no header value, which a checked URL always is.
-pub fn see_other(location: &str) -> Result<Answer, Failure> {
-    let location = HeaderValue::from_str(location).map_err(|_| Failure::internal())?;
+pub fn see_other(location: &str) -> Result<HttpResponse, ErrorResponse> {
+    let location = HeaderValue::from_str(location).map_err(|_| ErrorResponse::internal())?;
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::SEE_OTHER;
     answer.headers_mut().insert(http::header::LOCATION, location);
@@ -131,11 +132,13 @@ pub fn see_other(location: &str) -> Result<Answer, Failure> {
 ///
 /// # Errors
 /// Where a template cannot be rendered.
-pub fn onward(to: &Onward, method: &Method) -> Result<Answer, Failure> {
+pub fn browser_action(to: &BrowserAction, method: &Method) -> Result<HttpResponse, ErrorResponse> {
     match to {
-        Onward::Redirect(url) if method == Method::POST => OnwardPage { href: url.to_string() }.answer(),
-        Onward::Redirect(url) => see_other(url.as_str()),
-        Onward::Form { action, fields } => PostPage { action, fields }.answer(),
+        BrowserAction::Redirect(url) if method == Method::POST => {
+            RedirectPage { href: url.to_string() }.answer()
+        }
+        BrowserAction::Redirect(url) => see_other(url.as_str()),
+        BrowserAction::Form { action, fields } => PostPage { action, fields }.answer(),
     }
 }
 
@@ -143,8 +146,8 @@ pub fn onward(to: &Onward, method: &Method) -> Result<Answer, Failure> {
 ///
 /// # Errors
 /// Where `cookie` is no header value, which one of ours always is.
-pub fn set_cookie(answer: &mut Answer, cookie: &str) -> Result<(), Failure> {
-    let mut value = HeaderValue::from_str(cookie).map_err(|_| Failure::internal())?;
+pub fn set_cookie(answer: &mut HttpResponse, cookie: &str) -> Result<(), ErrorResponse> {
+    let mut value = HeaderValue::from_str(cookie).map_err(|_| ErrorResponse::internal())?;
     value.set_sensitive(true);
     answer.headers_mut().append(http::header::SET_COOKIE, value);
     Ok(())

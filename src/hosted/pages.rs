@@ -1,27 +1,27 @@
 //! The pages, each a template and what it shows.
 
 use super::texts::{ENGLISH, Texts};
-use super::{Action, Answer, Device, Failure, STYLE_PATH, body};
+use super::{Action, Device, ErrorResponse, HttpResponse, STYLE_PATH, with_body};
 use askama::Template;
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
 /// A provider to choose.
 #[derive(Clone, Debug)]
-pub struct Choice {
+pub struct ProviderChoice {
     /// What the button says.
     pub name: String,
     /// Its mark, as SVG; its initial stands for one that has none.
-    pub mark: Option<&'static str>,
+    pub logo: Option<&'static str>,
     /// Where it leads.
     pub href: String,
     /// Whether this browser chose it the last time.
-    pub last: bool,
+    pub last_used: bool,
 }
 
 /// Finds a provider by an e-mail address.
 #[derive(Clone, Debug)]
-pub struct Finder {
+pub struct EmailLookup {
     /// Where the form is sent.
     pub action: String,
     /// What goes along.
@@ -32,7 +32,7 @@ pub struct Finder {
     pub unknown: bool,
 }
 
-impl Choice {
+impl ProviderChoice {
     fn initial(&self) -> String {
         self.name.chars().take(1).flat_map(char::to_uppercase).collect()
     }
@@ -45,9 +45,9 @@ pub struct SignInPage {
     /// The host that the person wants to reach; empty where it is the pool's own pages.
     pub destination: String,
     /// The providers.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<ProviderChoice>,
     /// Where an address finds one of them.
-    pub finder: Option<Finder>,
+    pub email_lookup: Option<EmailLookup>,
 }
 
 /// Asks whether to sign out, where the request for it may come from elsewhere.
@@ -67,27 +67,27 @@ pub struct SignOutPage {
 #[template(path = "signed_out.html")]
 pub struct SignedOutPage {
     /// The address at which to sign in again.
-    pub again: String,
+    pub sign_in_again: String,
 }
 
 /// Sends the person on after a form. A form may lead to our own pages only (CSP `form-action`), and
 /// browsers hold redirects to that; a page of ours may go anywhere.
 #[derive(Template)]
 #[template(path = "onward.html")]
-pub(super) struct OnwardPage {
+pub(super) struct RedirectPage {
     /// Where to.
     pub href: String,
 }
 
-impl OnwardPage {
+impl RedirectPage {
     /// The page as an answer, which browsers leave at once.
     ///
     /// # Errors
     /// Where the template cannot be rendered.
-    pub fn answer(&self) -> Result<Answer, Failure> {
+    pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
         let mut answer = page(StatusCode::OK, self)?;
         let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
-        answer.headers_mut().insert("refresh", refresh.map_err(|_| Failure::internal())?);
+        answer.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
         Ok(answer)
     }
 }
@@ -105,13 +105,13 @@ impl PostPage<'_> {
         self.action.host_str().unwrap_or_default()
     }
 
-    pub fn answer(&self) -> Result<Answer, Failure> {
+    pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
         let mut answer = page(StatusCode::OK, self)?;
         let policy = format!(
             "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; frame-ancestors 'none'; base-uri 'none'",
             self.action.origin().ascii_serialization()
         );
-        let policy = HeaderValue::from_str(&policy).map_err(|_| Failure::internal())?;
+        let policy = HeaderValue::from_str(&policy).map_err(|_| ErrorResponse::internal())?;
         answer.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
         Ok(answer)
     }
@@ -133,7 +133,7 @@ pub struct SessionRow {
     /// When it was last used.
     pub last_seen: String,
     /// Whether it is the one that asks.
-    pub here: bool,
+    pub is_current: bool,
 }
 
 /// A person's sessions.
@@ -177,7 +177,7 @@ pub struct HomePage {
 #[derive(Template)]
 #[template(path = "failure.html")]
 pub(super) struct FailurePage<'a> {
-    pub failure: &'a Failure,
+    pub failure: &'a ErrorResponse,
     pub action: Option<Action>,
     pub request_id: &'a str,
 }
@@ -201,7 +201,7 @@ macro_rules! answers {
             ///
             /// # Errors
             /// Where the template cannot be rendered.
-            pub fn answer(&self) -> Result<Answer, Failure> {
+            pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
                 page(StatusCode::OK, self)
             }
         }
@@ -210,10 +210,10 @@ macro_rules! answers {
 
 answers!(SignInPage, SignOutPage, SignedOutPage, HomePage, SessionsPage);
 
-pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<Answer, Failure> {
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<HttpResponse, ErrorResponse> {
     let html = template.render().map_err(|error| {
         tracing::error!(%error, "a page could not be rendered");
-        Failure::internal()
+        ErrorResponse::internal()
     })?;
-    Ok(body(status, "text/html; charset=utf-8", html))
+    Ok(with_body(status, "text/html; charset=utf-8", html))
 }

@@ -1,6 +1,6 @@
 //! The link of a failure page whose handler names none: one rule, from the kind of failure and the request's host.
 
-use super::{Action, Visitor};
+use super::{Action, ResponseContext};
 use std::borrow::Cow;
 
 /// The pages of the request's host to which a failure page can link.
@@ -42,7 +42,7 @@ impl Site {
 
 impl DefaultLink {
     /// Returns the link for `visitor`, or nothing where it would lead to the same failure.
-    pub fn action(self, visitor: &Visitor) -> Option<Action> {
+    pub fn action(self, visitor: &ResponseContext) -> Option<Action> {
         let site = &visitor.site;
         let start = site.start_page();
         let (label, href) = match (self, site) {
@@ -62,34 +62,45 @@ impl DefaultLink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Failure, Reader};
+    use super::super::{ClientKind, ErrorResponse};
     use super::*;
 
-    fn page(failure: &Failure, site: Site, is_get: bool, reader: Reader) -> String {
-        let visitor = Visitor { request_id: "0".repeat(32), reader, strict_transport: false, site, is_get };
-        String::from_utf8(failure.answer(&visitor).body().to_vec()).unwrap()
+    fn page(failure: &ErrorResponse, site: Site, is_get: bool, reader: ClientKind) -> String {
+        let visitor = ResponseContext {
+            request_id: "0".repeat(32),
+            client: reader,
+            strict_transport: false,
+            site,
+            is_get,
+        };
+        String::from_utf8(failure.into_response(&visitor).body().to_vec()).unwrap()
     }
 
     #[test]
     fn a_page_links_to_what_its_host_serves() {
         let (app, pool) = (Site::App("/wiki/".into()), Site::SignInPages("/auth/".into()));
         for (failure, site, is_get, href) in [
-            (Failure::not_found(), app.clone(), true, Some("/wiki/")),
-            (Failure::not_found(), pool.clone(), true, Some("/auth/")),
-            (Failure::not_found(), Site::Unknown, true, None),
-            (Failure::bad_request(), Site::Unknown, true, None),
-            (Failure::headers_too_large(), app.clone(), true, None),
-            (Failure::target_too_long(), app.clone(), true, Some("/wiki/")),
-            (Failure::upstream_down(), app.clone(), true, Some("")),
-            (Failure::upstream_down(), app.clone(), false, Some("/wiki/")),
-            (Failure::internal(), Site::Unknown, false, None),
-            (Failure::sign_in_required(), app.clone(), true, Some("/.narthex/sign-in?return_to=/wiki/")),
-            (Failure::sign_in_required(), pool.clone(), true, Some("/auth/")),
-            (Failure::access_denied(), app.clone(), false, Some("/.narthex/sign-out")),
-            (Failure::forbidden(), pool, true, Some("/auth/logout")),
-            (Failure::bad_request().with_action("On", "/on"), app.clone(), true, Some("/on")),
+            (ErrorResponse::not_found(), app.clone(), true, Some("/wiki/")),
+            (ErrorResponse::not_found(), pool.clone(), true, Some("/auth/")),
+            (ErrorResponse::not_found(), Site::Unknown, true, None),
+            (ErrorResponse::bad_request(), Site::Unknown, true, None),
+            (ErrorResponse::headers_too_large(), app.clone(), true, None),
+            (ErrorResponse::target_too_long(), app.clone(), true, Some("/wiki/")),
+            (ErrorResponse::upstream_down(), app.clone(), true, Some("")),
+            (ErrorResponse::upstream_down(), app.clone(), false, Some("/wiki/")),
+            (ErrorResponse::internal(), Site::Unknown, false, None),
+            (
+                ErrorResponse::sign_in_required(),
+                app.clone(),
+                true,
+                Some("/.narthex/sign-in?return_to=/wiki/"),
+            ),
+            (ErrorResponse::sign_in_required(), pool.clone(), true, Some("/auth/")),
+            (ErrorResponse::access_denied(), app.clone(), false, Some("/.narthex/sign-out")),
+            (ErrorResponse::forbidden(), pool, true, Some("/auth/logout")),
+            (ErrorResponse::bad_request().with_action("On", "/on"), app.clone(), true, Some("/on")),
         ] {
-            let page = page(&failure, site, is_get, Reader::Person);
+            let page = page(&failure, site, is_get, ClientKind::Browser);
             let link = page.split("class=\"button primary\" href=\"").nth(1);
             assert_eq!(link.map(|link| link.split('"').next().unwrap()), href, "{page}");
         }
@@ -97,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_program_gets_no_link() {
-        let answer = page(&Failure::not_found(), Site::App("/".into()), true, Reader::Program);
+        let answer = page(&ErrorResponse::not_found(), Site::App("/".into()), true, ClientKind::Program);
         let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&answer)
             .unwrap()
             .into_iter()

@@ -1,10 +1,10 @@
 //! A role that was given: what it was given to, and what policies may ask of that.
 
-use super::{Chosen, NoRole, Person};
+use super::{NoRole, Person, RoleChoice};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, IdentityPool, PrincipalTag, RoleId};
-use crate::model::Unreadable;
-use crate::policy::{Asked, Context, Key, Known, Statements, Value, Values, Verdict};
+use crate::model::UnreadableClaim;
+use crate::policy::{Context, EvalRequest, Key, Known, Statements, Value, Values, Verdict};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazona
 
 /// A principal's standing in an identity pool: its identity, its role, its tags.
 #[derive(Debug)]
-pub struct Assumed {
+pub struct AssumedRole {
     /// The role.
     pub role: Arc<RoleId>,
     /// The identity, the tags' values, the user's id and name, one after the other: of a hundred thousand principals, each
@@ -40,7 +40,7 @@ pub struct Assumed {
     amr: Box<[String]>,
 }
 
-impl Assumed {
+impl AssumedRole {
     /// What `person`, or a guest, stands for with the role that was chosen.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Assumed {
     pub fn new(
         catalogue: &Catalogue,
         identity_pool: &IdentityPool,
-        chosen: Chosen,
+        chosen: RoleChoice,
         identity_id: &str,
         person: Option<&Person<'_>>,
     ) -> Result<Self, NoRole> {
@@ -74,7 +74,7 @@ impl Assumed {
                     tags.push((tag.clone(), texts.len()));
                 }
                 // A tag has one value: to take the first, or none, would let the others escape a Deny.
-                Ok(_) | Err(Unreadable) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
+                Ok(_) | Err(UnreadableClaim) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
             }
         }
         [&*role.id.name, ":", &one_segment(subject)].into_iter().for_each(|part| texts.push_str(part));
@@ -105,7 +105,7 @@ impl Assumed {
     /// Where it does not let the identity pool give the role.
     pub fn trusted(&self, trust: &Statements, context: &dyn Context) -> Result<(), NoRole> {
         let principal = Some(IDENTITY_POOLS);
-        let asked = Asked { action: ASSUME, resource: "", loose: None, principal, context };
+        let asked = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
         let trusted = matches!(trust.judge(&asked), Verdict::Allowed(_));
         match trusted {
             true => Ok(()),
@@ -148,7 +148,7 @@ fn one_segment(name: &str) -> Cow<'_, str> {
 }
 
 /// What is known whatever the request.
-impl Context for Assumed {
+impl Context for AssumedRole {
     fn values(&self, key: &Key) -> Values<'_> {
         match key {
             Key::Known(Known::IdentityAud) => Values::One(Value::Text(&self.identity_pool)),

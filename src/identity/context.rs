@@ -1,6 +1,6 @@
 //! What policies may ask of one request.
 
-use super::Assumed;
+use super::AssumedRole;
 use crate::base::Timestamp;
 use crate::policy::{Context, Key, Known, Value, Values};
 use http::header::{REFERER, USER_AGENT};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
     /// Whom it speaks for.
-    pub assumed: &'a Assumed,
+    pub assumed: &'a AssumedRole,
     /// When it came.
     pub now: Timestamp,
     /// From where.

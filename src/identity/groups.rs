@@ -6,9 +6,9 @@ use crate::config::{Config, Group};
 #[derive(Clone, Debug)]
 pub struct Groups<'a> {
     /// Those of the user pool, which may bear roles.
-    pub of_pool: Vec<&'a Group>,
+    pub pool_groups: Vec<&'a Group>,
     /// What apps and rules are told: the names of these, and the provider's own.
-    pub told: Vec<&'a str>,
+    pub visible: Vec<&'a str>,
 }
 
 impl<'a> Groups<'a> {
@@ -22,18 +22,18 @@ impl<'a> Groups<'a> {
         let names = || {
             groups.iter().filter_map(|group| mapped?.get(group)).flatten().filter_map(|name| pool.group(name))
         };
-        let of_pool: Vec<&Group> =
+        let pool_groups: Vec<&Group> =
             pool.groups.iter().filter(|group| names().any(|member| member.name == group.name)).collect();
         let own = groups.iter().map(String::as_str).filter(|name| pool.group(name).is_none());
-        let told = own.chain(of_pool.iter().map(|group| group.name.as_str())).collect();
-        Self { of_pool, told }
+        let visible = own.chain(pool_groups.iter().map(|group| group.name.as_str())).collect();
+        Self { pool_groups, visible }
     }
 
     /// The group whose role is preferred: the one of the lowest precedence that bears one; none, where several
     /// with that precedence bear different roles.
     pub fn preferred(&self) -> Option<&'a Group> {
         let rank = |group: &Group| group.precedence.unwrap_or(u32::MAX);
-        let bearing = || self.of_pool.iter().copied().filter(|group| group.role.is_some());
+        let bearing = || self.pool_groups.iter().copied().filter(|group| group.role.is_some());
         let first = bearing().min_by_key(|group| rank(group))?;
         let same = |group: &Group| rank(group) != rank(first) || group.role == first.role;
         bearing().all(same).then_some(first)

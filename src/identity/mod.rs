@@ -8,9 +8,9 @@ mod identities;
 mod person;
 mod role;
 
-pub use assumed::{ASSUME, Assumed, IDENTITY_POOLS};
+pub use assumed::{ASSUME, AssumedRole, IDENTITY_POOLS};
 pub use context::RequestContext;
 pub use groups::Groups;
-pub use identities::{Identities, Merged, guest_id, merge_guest};
+pub use identities::{IdentityDirectory, MergeOutcome, guest_id, merge_guest};
 pub use person::Person;
-pub use role::{Chosen, NoRole, Reason, choose};
+pub use role::{NoRole, Reason, RoleChoice, choose_role};

@@ -3,7 +3,7 @@
 use super::Groups;
 use crate::base::Timestamp;
 use crate::config::{Allow, Config};
-use crate::model::{Session, TokenClaims, Unreadable, User};
+use crate::model::{Session, TokenClaims, UnreadableClaim, User};
 
 /// A user, as the provider speaks of them through which they signed in.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl<'a> Person<'a> {
 
     /// Returns whether `allow` names the person, by a verified e-mail address or by a group as apps get it.
     pub fn is_named_by(&self, allow: &Allow) -> bool {
-        allow.names(self.user.email().filter(|_| self.user.email_verified()), &self.groups.told)
+        allow.names(self.user.email().filter(|_| self.user.email_verified()), &self.groups.visible)
     }
 
     /// The values of a claim: those by which rules choose, and which fill tags. An address that nobody has
@@ -57,11 +57,11 @@ impl<'a> Person<'a> {
     ///
     /// # Errors
     /// Where it is there, and cannot be compared.
-    pub fn claim(&self, name: &str) -> Result<Vec<&'a str>, Unreadable> {
+    pub fn claim(&self, name: &str) -> Result<Vec<&'a str>, UnreadableClaim> {
         let one = match name {
             "sub" => Some(self.user.id.as_str()),
             "username" | "cognito:username" => Some(self.user.username.as_str()),
-            "groups" | "cognito:groups" => return Ok(self.groups.told.clone()),
+            "groups" | "cognito:groups" => return Ok(self.groups.visible.clone()),
             other => {
                 if let Some(list) = self.claims.map(|claims| claims.list(other)).transpose()?.flatten() {
                     return Ok(list.iter().map(String::as_str).collect());

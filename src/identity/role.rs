@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A role, and why it is this one.
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub struct RoleChoice {
     /// The role.
     pub role: Arc<Role>,
     /// Why.
@@ -95,7 +95,11 @@ impl fmt::Display for NoRole {
 ///
 /// # Errors
 /// Why it gives none.
-pub fn choose(roles: &Roles, pool: &IdentityPool, person: Option<&Person<'_>>) -> Result<Chosen, NoRole> {
+pub fn choose_role(
+    roles: &Roles,
+    pool: &IdentityPool,
+    person: Option<&Person<'_>>,
+) -> Result<RoleChoice, NoRole> {
     let Some(person) = person else {
         return named(roles, pool.config.guest_role.as_ref(), Reason::Guest).ok_or(NoRole::NoGuests);
     };
@@ -135,8 +139,8 @@ pub fn choose(roles: &Roles, pool: &IdentityPool, person: Option<&Person<'_>>) -
     }
 }
 
-fn named(roles: &Roles, name: Option<&String>, reason: Reason) -> Option<Chosen> {
-    Some(Chosen { role: roles.named(name?)?.clone(), reason })
+fn named(roles: &Roles, name: Option<&String>, reason: Reason) -> Option<RoleChoice> {
+    Some(RoleChoice { role: roles.named(name?)?.clone(), reason })
 }
 
 fn matches(rule: &MappingRule, values: &[&str]) -> bool {

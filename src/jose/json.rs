@@ -6,9 +6,9 @@ use std::fmt;
 
 /// An object that says nothing twice, nor does any within it. RFC 7519, section 4: "The Claim Names within a JWT Claims
 /// Set MUST be unique"; two readers could take different ones of two.
-pub(super) struct Object(pub(super) Map<String, Value>);
+pub(super) struct UniqueKeysObject(pub(super) Map<String, Value>);
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for UniqueKeysObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_map(Reader)? {
             Value::Object(names) => Ok(Self(names)),
@@ -18,9 +18,9 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 /// Anything that stands within such an object.
-struct Plain(Value);
+struct UniqueKeysValue(Value);
 
-impl<'de> Deserialize<'de> for Plain {
+impl<'de> Deserialize<'de> for UniqueKeysValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader).map(Self)
     }
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Plain(value)) = all.next_element()? {
+        while let Some(UniqueKeysValue(value)) = all.next_element()? {
             values.push(value);
         }
         Ok(values.into())
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((name, Plain(value))) = entries.next_entry::<String, Plain>()? {
+        while let Some((name, UniqueKeysValue(value))) = entries.next_entry::<String, UniqueKeysValue>()? {
             if map.insert(name, value).is_some() {
                 return Err(A::Error::custom("a name comes twice"));
             }
@@ -84,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     fn read(text: &str) -> Option<Value> {
-        serde_json::from_str(text).ok().map(|Object(names)| names.into())
+        serde_json::from_str(text).ok().map(|UniqueKeysObject(names)| names.into())
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Other people's keys: a JWK Set (RFC 7517, section 5), read into keys that verify.
 
 use super::algorithm::{Algorithm, Family};
-use crate::base::{sha256, unb64};
+use crate::base::{base64url_decode, sha256};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::ParsedPublicKey;
 use serde::Deserialize;
 
 /// The most keys of a set that are read: a rollover needs a few.
-const MOST: usize = 100;
+const MAX_KEYS: usize = 100;
 
 /// Keys that verify.
 #[derive(Default)]
@@ -56,25 +56,19 @@ impl JwkSet {
     /// Where it is none.
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let set: Set = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
-        let keys = set.keys.into_iter().take(MOST).filter_map(|key| serde_json::from_value(key).ok());
+        let keys = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| serde_json::from_value(key).ok());
         let keys: Vec<_> = keys.filter_map(|jwk: Jwk| VerifyingKey::read(&jwk)).collect();
         Ok(Self { keys, digest: sha256(json) })
     }
 
     /// Whether a key has this very id. A signature by no key of the set may be one by a key that is newer than the set,
     /// unless it names a key that the set has.
-    pub fn knows(&self, kid: Option<&str>) -> bool {
+    pub fn contains_kid(&self, kid: Option<&str>) -> bool {
         self.keys.iter().any(|key| kid.is_some() && key.kid.as_deref() == kid)
     }
 
     /// Whether `signature` is one of `message` by the key called `kid`, or by any where none is named.
-    pub fn verifies(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &[u8],
-    ) -> bool {
+    pub fn verify(&self, kid: Option<&str>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         // RFC 7517, section 4.5: "Use of this member is OPTIONAL". A key without an id is tried for any.
         let named =
             self.keys.iter().filter(|key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid);
@@ -116,7 +110,9 @@ impl Jwk {
     /// The key as a verifier of this family takes it (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
         // RFC 7518, section 6.3.1: without padding, which some write all the same.
-        let part = |value: &Option<String>| value.as_ref().and_then(|text| unb64(text.trim_end_matches('=')));
+        let part = |value: &Option<String>| {
+            value.as_ref().and_then(|text| base64url_decode(text.trim_end_matches('=')))
+        };
         match (family, self.kty.as_str(), self.crv.as_deref()) {
             (Family::Rsa, "RSA", _) => {
                 let components = PublicKeyComponents { n: part(&self.n)?, e: part(&self.e)? };

@@ -1,13 +1,13 @@
 //! A compact JWS (RFC 7515, section 7.1) of JWT claims (RFC 7519), taken apart before anything of it is believed.
 
 use super::algorithm::Algorithm;
-use super::json::Object;
-use crate::base::unb64;
+use super::json::UniqueKeysObject;
+use crate::base::base64url_decode;
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// The longest token that is looked at: servers commonly take 8 KB of headers.
-pub const LONGEST: usize = 8 * 1024;
+pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 /// The maximum length of an ID token or a signed UserInfo response: these come in a body, with every group of the person.
 pub const MAX_BODY_TOKEN_LENGTH: usize = 256 * 1024;
 
@@ -82,7 +82,7 @@ impl<'t> Unverified<'t> {
     /// # Errors
     /// Why it is no token.
     pub fn read(token: &'t str) -> Result<Self, Malformed> {
-        Self::read_within(token, LONGEST)
+        Self::read_within(token, MAX_TOKEN_LENGTH)
     }
 
     /// Takes apart `token`, which may have `max_length` bytes.
@@ -91,7 +91,7 @@ impl<'t> Unverified<'t> {
     /// Why it is no token.
     pub fn read_within(token: &'t str, max_length: usize) -> Result<Self, Malformed> {
         let jws = Jws::read_within(token, max_length)?;
-        let Object(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
+        let UniqueKeysObject(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
         Ok(Self { jws, claims })
     }
 }
@@ -103,7 +103,7 @@ impl<'t> Jws<'t> {
     /// # Errors
     /// Why it is no token.
     pub fn read(text: &'t str) -> Result<Self, Malformed> {
-        Self::read_within(text, LONGEST)
+        Self::read_within(text, MAX_TOKEN_LENGTH)
     }
 
     fn read_within(text: &'t str, max_length: usize) -> Result<Self, Malformed> {
@@ -112,9 +112,9 @@ impl<'t> Jws<'t> {
         }
         let (message, signature) = text.rsplit_once('.').ok_or(Malformed::Form)?;
         let (header, payload) = message.split_once('.').ok_or(Malformed::Form)?;
-        let part = |text: &str| unb64(text).ok_or(Malformed::Form);
+        let part = |text: &str| base64url_decode(text).ok_or(Malformed::Form);
         let (header, payload, signature) = (part(header)?, part(payload)?, part(signature)?);
-        let Object(mut header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
+        let UniqueKeysObject(mut header) = serde_json::from_slice(&header).map_err(|_| Malformed::Header)?;
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Malformed::Critical);
         }

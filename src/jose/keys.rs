@@ -1,7 +1,7 @@
 //! A signing key and its public forms.
 
 use super::Algorithm;
-use crate::base::b64;
+use crate::base::base64url_encode;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -156,21 +156,21 @@ impl Pair {
         match self {
             Self::Rsa(pair) => {
                 let key = pair.public_key();
-                let n = b64(key.modulus().big_endian_without_leading_zero());
-                let e = b64(key.exponent().big_endian_without_leading_zero());
+                let n = base64url_encode(key.modulus().big_endian_without_leading_zero());
+                let e = base64url_encode(key.exponent().big_endian_without_leading_zero());
                 let parameters = RSAKeyParameters { n, e, ..RSAKeyParameters::default() };
                 (AlgorithmParameters::RSA(parameters), KeyAlgorithm::RS256)
             }
             Self::Ec(pair) => {
                 // SEC 1, section 2.3.3: an uncompressed point is 4, x, y.
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-                let (curve, x, y) = (EllipticCurve::P256, b64(x), b64(y));
+                let (curve, x, y) = (EllipticCurve::P256, base64url_encode(x), base64url_encode(y));
                 let parameters =
                     EllipticCurveKeyParameters { curve, x, y, ..EllipticCurveKeyParameters::default() };
                 (AlgorithmParameters::EllipticCurve(parameters), KeyAlgorithm::ES256)
             }
             Self::Ed(pair) => {
-                let (curve, x) = (EllipticCurve::Ed25519, b64(pair.public_key()));
+                let (curve, x) = (EllipticCurve::Ed25519, base64url_encode(pair.public_key()));
                 let parameters = OctetKeyPairParameters { curve, x, ..OctetKeyPairParameters::default() };
                 (AlgorithmParameters::OctetKeyPair(parameters), KeyAlgorithm::EdDSA)
             }

@@ -10,20 +10,20 @@ mod numeric_date;
 
 pub use algorithm::{Algorithm, Family};
 pub use jwk_set::JwkSet;
-pub use jws::{Jws, LONGEST, MAX_BODY_TOKEN_LENGTH, Malformed, Unverified};
+pub use jws::{Jws, MAX_BODY_TOKEN_LENGTH, MAX_TOKEN_LENGTH, Malformed, Unverified};
 pub use keys::{KeyError, SigningKey};
 pub use numeric_date::{NumericDate, authenticated_at};
 
-use crate::base::b64_onto;
+use crate::base::base64url_encode_into;
 use serde::{Serialize, Serializer};
 
 /// How much room a token is given at first: most need less.
-const ROOM: usize = 2048;
+const INITIAL_CAPACITY: usize = 2048;
 
 /// What the header of a token says of one thing.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
-pub enum Said<'a> {
+pub enum HeaderParameter<'a> {
     /// A text.
     Text(&'a str),
     /// A number.
@@ -33,17 +33,20 @@ pub enum Said<'a> {
 /// A JOSE header (RFC 7515, section 4).
 struct Header<'a> {
     key: &'a SigningKey,
-    extra: &'a [(&'a str, Said<'a>)],
+    extra: &'a [(&'a str, HeaderParameter<'a>)],
 }
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let typ =
-            self.extra.iter().find(|(name, _)| *name == "typ").map_or(Said::Text("JWT"), |(_, typ)| *typ);
+        let typ = self
+            .extra
+            .iter()
+            .find(|(name, _)| *name == "typ")
+            .map_or(HeaderParameter::Text("JWT"), |(_, typ)| *typ);
         let known = [
             ("typ", typ),
-            ("alg", Said::Text(self.key.algorithm().name())),
-            ("kid", Said::Text(self.key.kid())),
+            ("alg", HeaderParameter::Text(self.key.algorithm().name())),
+            ("kid", HeaderParameter::Text(self.key.kid())),
         ];
         // A key that the recipient finds by its certificate has no id.
         let known = known.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
@@ -59,20 +62,21 @@ impl Serialize for Header<'_> {
 /// [`KeyError`] where the key does not sign; it is never answered with an empty text.
 pub fn sign(
     key: &SigningKey,
-    extra: &[(&str, Said<'_>)],
+    extra: &[(&str, HeaderParameter<'_>)],
     claims: &impl Serialize,
 ) -> Result<String, KeyError> {
     // RFC 7515, section 7.1. The library that is asked for the rest of JOSE reads the key anew for each signature.
     let unwritten = |error: serde_json::Error| KeyError::new(error.to_string());
-    let (mut token, mut json) = (String::with_capacity(ROOM), Vec::with_capacity(ROOM / 2));
+    let (mut token, mut json) =
+        (String::with_capacity(INITIAL_CAPACITY), Vec::with_capacity(INITIAL_CAPACITY / 2));
     serde_json::to_writer(&mut json, &Header { key, extra }).map_err(unwritten)?;
-    b64_onto(&mut token, &json);
+    base64url_encode_into(&mut token, &json);
     token.push('.');
     json.clear();
     serde_json::to_writer(&mut json, claims).map_err(unwritten)?;
-    b64_onto(&mut token, &json);
+    base64url_encode_into(&mut token, &json);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
-    b64_onto(&mut token, signature);
+    base64url_encode_into(&mut token, signature);
     Ok(token)
 }

@@ -1,6 +1,6 @@
 //! Connections to what is loaded: exactly so many, each its own.
 
-use super::NotLoaded;
+use super::LoadError;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 /// How long a connection, and an answer, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where requests go, and what is spoken there.
 pub struct Server {
@@ -30,7 +30,7 @@ pub struct Server {
 
 /// How a server is found, and which may be.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct TargetOptions {
     /// Where it is, if not where its name says.
     pub connect_to: Option<SocketAddr>,
     /// The authorities that its certificate is judged by, if not those of this machine.
@@ -39,12 +39,12 @@ pub struct Reach {
     pub elsewhere: bool,
 }
 
-impl Reach {
+impl TargetOptions {
     /// The address of the server that `url` names.
     ///
     /// # Errors
     /// Where it has none, or none that is to be loaded.
-    pub async fn find(&self, url: &Url) -> Result<SocketAddr, NotLoaded> {
+    pub async fn find(&self, url: &Url) -> Result<SocketAddr, LoadError> {
         let (name, port) = (host(url)?, url.port_or_known_default().unwrap_or(443));
         let address = match self.connect_to {
             Some(address) => address,
@@ -52,23 +52,24 @@ impl Reach {
             // every machine finds them.
             None if name == "localhost" || name.ends_with(".localhost") => (Ipv4Addr::LOCALHOST, port).into(),
             None => {
-                let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, port))).await;
-                let found = found.map_err(|_| NotLoaded::new(format!("{name} was not found in time")))?;
-                let mut found = found.map_err(|error| NotLoaded::new(format!("{name}: {error}")))?;
-                found.next().ok_or_else(|| NotLoaded::new(format!("{name} has no address")))?
+                let found =
+                    tokio::time::timeout(RESPONSE_TIMEOUT, tokio::net::lookup_host((name, port))).await;
+                let found = found.map_err(|_| LoadError::new(format!("{name} was not found in time")))?;
+                let mut found = found.map_err(|error| LoadError::new(format!("{name}: {error}")))?;
+                found.next().ok_or_else(|| LoadError::new(format!("{name} has no address")))?
             }
         };
         match self.elsewhere || address.ip().to_canonical().is_loopback() {
             true => Ok(address),
-            false => Err(NotLoaded::new(format!(
+            false => Err(LoadError::new(format!(
                 "{address} is not this machine\n  mend: load what is yours, and say so with --i-own-this-host"
             ))),
         }
     }
 }
 
-fn host(url: &Url) -> Result<&str, NotLoaded> {
-    let host = url.host_str().ok_or_else(|| NotLoaded::new(format!("{url} names no host")))?;
+fn host(url: &Url) -> Result<&str, LoadError> {
+    let host = url.host_str().ok_or_else(|| LoadError::new(format!("{url} names no host")))?;
     Ok(host.trim_matches(['[', ']']))
 }
 
@@ -80,14 +81,14 @@ pub enum Connection {
 
 /// The place of one connection: whoever sends on it takes it, and opens it where it is not open.
 #[derive(Default)]
-pub struct Line(Mutex<Option<Connection>>);
+pub struct ConnectionSlot(Mutex<Option<Connection>>);
 
-impl Line {
+impl ConnectionSlot {
     /// The connection, for one request.
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub async fn take(&self, server: &Server) -> Result<Connection, NotLoaded> {
+    pub async fn take(&self, server: &Server) -> Result<Connection, LoadError> {
         // Held while it is opened, so that those who send side by side open one and not one each.
         let mut place = self.0.lock().await;
         let connection = match place.take().filter(|open| !open.is_over()) {
@@ -114,13 +115,13 @@ impl Server {
     ///
     /// # Errors
     /// Where it cannot be found, is not to be loaded, or its authorities cannot be read.
-    pub async fn find(target: &Url, reach: &Reach, http2: bool) -> Result<Self, NotLoaded> {
+    pub async fn find(target: &Url, reach: &TargetOptions, http2: bool) -> Result<Self, LoadError> {
         let address = reach.find(target).await?;
         let tls = match target.scheme() {
             "https" => {
                 let name = host(target)?;
                 let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_| NotLoaded::new(format!("{name} is no name of a server")))?;
+                    .map_err(|_| LoadError::new(format!("{name} is no name of a server")))?;
                 Some((TlsConnector::from(Arc::new(tls(reach.cacert.as_deref(), http2)?)), name))
             }
             _ => None,
@@ -137,12 +138,12 @@ impl Server {
     ///
     /// # Errors
     /// Why it does not come to one.
-    pub async fn connect(&self) -> Result<Connection, NotLoaded> {
-        let connected = tokio::time::timeout(PATIENCE, self.connect_at_leisure()).await;
+    pub async fn connect(&self) -> Result<Connection, LoadError> {
+        let connected = tokio::time::timeout(RESPONSE_TIMEOUT, self.connect_at_leisure()).await;
         connected.map_err(|_| self.failed("no connection in time"))?
     }
 
-    async fn connect_at_leisure(&self) -> Result<Connection, NotLoaded> {
+    async fn connect_at_leisure(&self) -> Result<Connection, LoadError> {
         let stream = TcpStream::connect(self.address).await.map_err(|error| self.failed(error))?;
         stream.set_nodelay(true).map_err(|error| self.failed(error))?;
         match &self.tls {
@@ -158,7 +159,7 @@ impl Server {
         }
     }
 
-    async fn speak<Io>(&self, io: Io) -> Result<Connection, NotLoaded>
+    async fn speak<Io>(&self, io: Io) -> Result<Connection, LoadError>
     where
         Io: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
@@ -179,8 +180,8 @@ impl Server {
         }
     }
 
-    fn failed(&self, why: impl std::fmt::Display) -> NotLoaded {
-        NotLoaded::new(format!("{}: {why}", self.address))
+    fn failed(&self, why: impl std::fmt::Display) -> LoadError {
+        LoadError::new(format!("{}: {why}", self.address))
     }
 }
 
@@ -205,7 +206,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where there is none, or none in time; the connection is of no more use then.
-    pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<StatusCode, NotLoaded> {
+    pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<StatusCode, LoadError> {
         let answered = async {
             let answer = match self {
                 Self::Http1(sender) => {
@@ -223,15 +224,15 @@ impl Connection {
             }
             Ok::<_, hyper::Error>(head.status)
         };
-        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        let answered = tokio::time::timeout(RESPONSE_TIMEOUT, answered).await;
         answered
-            .map_err(|_| NotLoaded::new("no answer in time"))?
-            .map_err(|error| NotLoaded::new(why(&error)))
+            .map_err(|_| LoadError::new("no answer in time"))?
+            .map_err(|error| LoadError::new(why(&error)))
     }
 }
 
 /// A request for `target` with these headers: in HTTP/1.1 the host is a header, in HTTP/2 it stands before the path.
-pub fn request(target: &Url, http2: bool) -> Result<Request<Empty<Bytes>>, NotLoaded> {
+pub fn request(target: &Url, http2: bool) -> Result<Request<Empty<Bytes>>, LoadError> {
     let authority = &target[url::Position::BeforeHost..url::Position::AfterPort];
     let path = &target[url::Position::BeforePath..url::Position::AfterQuery];
     let request = Request::builder().method(Method::GET);
@@ -239,19 +240,19 @@ pub fn request(target: &Url, http2: bool) -> Result<Request<Empty<Bytes>>, NotLo
         true => request.uri(format!("{}://{authority}{path}", target.scheme())),
         false => request.uri(path).header(http::header::HOST, authority),
     };
-    request.body(Empty::new()).map_err(|error| NotLoaded::new(format!("{target}: {error}")))
+    request.body(Empty::new()).map_err(|error| LoadError::new(format!("{target}: {error}")))
 }
 
-fn tls(cacert: Option<&Path>, http2: bool) -> Result<rustls::ClientConfig, NotLoaded> {
+fn tls(cacert: Option<&Path>, http2: bool) -> Result<rustls::ClientConfig, LoadError> {
     let builder = rustls::ClientConfig::builder();
     let mut config = match cacert {
         None => {
             use rustls_platform_verifier::BuilderVerifierExt as _;
             let machine = builder.with_platform_verifier();
-            machine.map_err(|error| NotLoaded::new(error.to_string()))?.with_no_client_auth()
+            machine.map_err(|error| LoadError::new(error.to_string()))?.with_no_client_auth()
         }
         Some(file) => {
-            let wrong = |why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
+            let wrong = |why: &dyn std::fmt::Display| LoadError::new(format!("{}: {why}", file.display()));
             let mut roots = rustls::RootCertStore::empty();
             for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
                 let certificate = certificate.map_err(|error| wrong(&error))?;

@@ -9,61 +9,61 @@ mod step;
 mod tokens;
 
 pub use report::{Report, Row};
-pub use tokens::{Claims, Issuer, Mix, Program, Source};
+pub use tokens::{Claims, ClientCredentials, Issuer, Mix, TokenSource};
 
-pub use client::Reach;
+pub use client::TargetOptions;
 
 use arc_swap::ArcSwap;
-use client::{Line, Server};
+use client::{ConnectionSlot, Server};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use step::{Pace, Requests, Step};
-use tokens::Kind;
+use step::{Requests, Step, TargetRate};
+use tokens::TokenKind;
 use url::Url;
 
 /// How often the live line changes.
-const LIVE: Duration = Duration::from_millis(500);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// What between two steps lets the target come to rest.
-const REST: Duration = Duration::from_millis(300);
+const REST_BETWEEN_STEPS: Duration = Duration::from_millis(300);
 /// By how much the rate grows until it is too high.
 const GROWTH: f64 = 1.5;
 /// How close to one another a rate that was borne and one that was not are brought.
-const CLOSE: f64 = 1.04;
+const SEARCH_PRECISION: f64 = 1.04;
 /// The share of a rate that must be answered in its time for it to be borne.
-const BORNE: f64 = 0.97;
+const MIN_ON_TIME: f64 = 0.97;
 /// How many tokens are made for one step that were never seen.
-const MOST_UNSEEN: f64 = 1e6;
+const MAX_NEW_TOKENS: f64 = 1e6;
 /// The share of requests that may fail.
-const FAILURES: f64 = 0.01;
+const MAX_FAILURE_RATIO: f64 = 0.01;
 
 /// Why a load test did not come about.
 #[derive(Debug)]
-pub struct NotLoaded(String);
+pub struct LoadError(String);
 
-impl NotLoaded {
+impl LoadError {
     fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
 }
 
-impl fmt::Display for NotLoaded {
+impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for NotLoaded {}
+impl std::error::Error for LoadError {}
 
 /// What is loaded, and how.
 pub struct Plan {
     /// The addresses, in turn; all of one server.
     pub targets: Vec<Url>,
     /// How it is found.
-    pub reach: Reach,
+    pub target_options: TargetOptions,
     /// Whether HTTP/2 is spoken.
     pub http2: bool,
     /// Headers of every request.
@@ -79,7 +79,7 @@ pub struct Plan {
     /// How long each rate is kept up.
     pub step_time: Duration,
     /// Where tokens come from, where there are any.
-    pub tokens: Option<Source>,
+    pub tokens: Option<TokenSource>,
     /// How many people come again and again.
     pub users: usize,
     /// How many requests bring which token.
@@ -87,7 +87,7 @@ pub struct Plan {
 }
 
 /// Whoever watches.
-pub type Live<'a> = dyn Fn(&str, bool) + Sync + 'a;
+pub type Progress<'a> = dyn Fn(&str, bool) + Sync + 'a;
 
 /// Tokens as requests bring them.
 struct Tokens {
@@ -101,45 +101,45 @@ struct Tokens {
 ///
 /// # Errors
 /// Where it is not to be loaded, cannot be reached, or turns the first tokens away.
-pub async fn run(plan: &Plan, live: &Live<'_>) -> Result<Report, NotLoaded> {
-    let first = plan.targets.first().ok_or_else(|| NotLoaded::new("there is nothing to load"))?;
+pub async fn run(plan: &Plan, live: &Progress<'_>) -> Result<Report, LoadError> {
+    let first = plan.targets.first().ok_or_else(|| LoadError::new("there is nothing to load"))?;
     let origin = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
     if plan.targets.iter().any(|target| origin(target) != origin(first)) {
-        return Err(NotLoaded::new("the addresses are of several servers: load one after the other"));
+        return Err(LoadError::new("the addresses are of several servers: load one after the other"));
     }
-    let unseen = plan.until * plan.step_time.as_secs_f64() * plan.mix.unseen / 100.0;
-    if unseen > MOST_UNSEEN {
-        return Err(NotLoaded::new(format!(
-            "{} requests a second would bring {unseen:.0} tokens that were never seen, and {MOST_UNSEEN:.0} are made \
+    let unseen = plan.until * plan.step_time.as_secs_f64() * plan.mix.new_tokens / 100.0;
+    if unseen > MAX_NEW_TOKENS {
+        return Err(LoadError::new(format!(
+            "{} requests a second would bring {unseen:.0} tokens that were never seen, and {MAX_NEW_TOKENS:.0} are made \
              beforehand at most\n  mend: lower --unseen, --until or --step-time",
             plan.until
         )));
     }
-    let server = Arc::new(Server::find(first, &plan.reach, plan.http2).await?);
+    let server = Arc::new(Server::find(first, &plan.target_options, plan.http2).await?);
     let tokens = match &plan.tokens {
         Some(source) => Some(Tokens::get(source, plan.users).await?),
         None => None,
     };
     let tokens = Arc::new(tokens);
-    meet(plan, &server, &tokens).await?;
+    warm_up(plan, &server, &tokens).await?;
     tokio::select! {
-        report = climb(plan, &server, &tokens, live) => report,
+        report = search_rate(plan, &server, &tokens, live) => report,
         never = keep_fresh(plan, &tokens) => match never {},
     }
 }
 
 /// Tries one rate after another, until it is known which is borne and which is not.
-async fn climb(
+async fn search_rate(
     plan: &Plan,
     server: &Arc<Server>,
     tokens: &Arc<Option<Tokens>>,
-    live: &Live<'_>,
-) -> Result<Report, NotLoaded> {
-    let lines: Vec<Arc<Line>> = (0..plan.connections).map(|_| Arc::default()).collect();
+    live: &Progress<'_>,
+) -> Result<Report, LoadError> {
+    let lines: Vec<Arc<ConnectionSlot>> = (0..plan.connections).map(|_| Arc::default()).collect();
     let mut report = Report::new(plan, server.address());
     let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
-        let pace = Pace { rate, time: plan.step_time };
+        let pace = TargetRate { rate, time: plan.step_time };
         let ready = async {
             let requests = requests(plan, tokens, pace).await?;
             for line in &lines {
@@ -157,11 +157,11 @@ async fn climb(
             }
         };
         let row = step(plan, server, &requests, &lines, pace, live).await?;
-        match row.borne {
+        match row.sustained {
             true => borne = Some(rate),
             false => too_high = Some(rate),
         }
-        let is_open = row.let_in > 0;
+        let is_open = row.wrongly_accepted > 0;
         report.rows.push(row);
         if is_open {
             // How fast it is does not matter any more.
@@ -170,20 +170,20 @@ async fn climb(
         rate = match (borne, too_high) {
             (Some(borne), None) if borne >= plan.until => break,
             (Some(borne), None) => (borne * GROWTH).min(plan.until),
-            (Some(borne), Some(high)) if high / borne <= CLOSE => break,
+            (Some(borne), Some(high)) if high / borne <= SEARCH_PRECISION => break,
             (Some(borne), Some(high)) => (borne * high).sqrt(),
             // Even the first was too much: lower, until one is borne or nothing is left.
             (None, Some(high)) if high <= 1.0 => break,
             (None, _) => rate / 4.0,
         };
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(REST_BETWEEN_STEPS).await;
     }
     report.finish();
     Ok(report)
 }
 
 impl Tokens {
-    async fn get(source: &Source, users: usize) -> Result<Self, NotLoaded> {
+    async fn get(source: &TokenSource, users: usize) -> Result<Self, LoadError> {
         let (known, end) = source.tokens(users.max(1)).await?;
         Ok(Self { known: ArcSwap::from_pointee(known), end, bad: source.bad().await? })
     }
@@ -196,7 +196,7 @@ async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     loop {
         // Should it never come to new ones, requests will tell.
         let wait = end.saturating_duration_since(Instant::now()) / 2;
-        tokio::time::sleep(wait.max(REST)).await;
+        tokio::time::sleep(wait.max(REST_BETWEEN_STEPS)).await;
         if let Ok((known, until)) = source.tokens(plan.users.max(1)).await {
             tokens.known.store(Arc::new(known));
             end = until;
@@ -206,9 +206,9 @@ async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
 
 /// Sends every known token twice, so that all are known: what comes once may never come again, and need not be remembered.
 /// Whoever is turned away now would be turned away throughout.
-async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), NotLoaded> {
+async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), LoadError> {
     let known = tokens.as_ref().map_or_else(Arc::default, |tokens| tokens.known.load_full());
-    let line = Line::default();
+    let line = ConnectionSlot::default();
     for number in 0..(2 * known.len()).max(plan.targets.len()) {
         let mut request = client::request(&plan.targets[number % plan.targets.len()], plan.http2)?;
         for (name, value) in &plan.headers {
@@ -224,7 +224,7 @@ async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(
             continue;
         }
         let mend = match &plan.tokens {
-            Some(Source::Issuer(issuer)) => format!(
+            Some(TokenSource::Issuer(issuer)) => format!(
                 "\n  mend: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
                  and its route says bearer = true",
                 issuer.configuration()
@@ -232,22 +232,26 @@ async fn meet(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(
             _ => String::new(),
         };
         let target = &plan.targets[number % plan.targets.len()];
-        return Err(NotLoaded::new(format!("{target} answered {status} before there was any load{mend}")));
+        return Err(LoadError::new(format!("{target} answered {status} before there was any load{mend}")));
     }
     Ok(())
 }
 
 /// What makes the requests of a step. Tokens that were never seen are made before it begins.
-async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Result<Arc<Requests>, NotLoaded> {
+async fn requests(
+    plan: &Plan,
+    tokens: &Arc<Option<Tokens>>,
+    pace: TargetRate,
+) -> Result<Arc<Requests>, LoadError> {
     let (mix, count) = (plan.mix, pace.count());
     let unseen = match &plan.tokens {
         Some(source) => {
-            let count = (0..count).filter(|number| mix.kind(*number) == Kind::Unseen).count();
+            let count = (0..count).filter(|number| mix.kind(*number) == TokenKind::New).count();
             let (all, end) = source.tokens(count).await?;
             let left = end.saturating_duration_since(Instant::now());
             // Some are brought as long after the step as it takes itself.
             if count > 0 && left < 2 * pace.time {
-                return Err(NotLoaded::new(format!(
+                return Err(LoadError::new(format!(
                     "tokens count for {} s more, and those that were never seen are got before a step\n  mend: a \
                      --step-time of half as long at most",
                     left.as_secs()
@@ -269,13 +273,13 @@ async fn requests(plan: &Plan, tokens: &Arc<Option<Tokens>>, pace: Pace) -> Resu
     Ok(Arc::new(move |number| {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         let mut request = plain[place % plain.len()].clone();
-        let Some(tokens) = &*tokens else { return (Kind::Known, request) };
+        let Some(tokens) = &*tokens else { return (TokenKind::Known, request) };
         let kind = mix.kind(number);
         let known = tokens.known.load();
         let token = match kind {
-            Kind::Known => &known[place % known.len()],
-            Kind::Bad => &tokens.bad[place % tokens.bad.len()],
-            Kind::Unseen => {
+            TokenKind::Known => &known[place % known.len()],
+            TokenKind::Invalid => &tokens.bad[place % tokens.bad.len()],
+            TokenKind::New => {
                 // As many as were counted above.
                 &unseen[next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % unseen.len()]
             }
@@ -290,15 +294,15 @@ async fn step(
     plan: &Plan,
     server: &Arc<Server>,
     requests: &Arc<Requests>,
-    lines: &[Arc<Line>],
-    pace: Pace,
-    live: &Live<'_>,
-) -> Result<Row, NotLoaded> {
+    lines: &[Arc<ConnectionSlot>],
+    pace: TargetRate,
+    live: &Progress<'_>,
+) -> Result<Row, LoadError> {
     let step = Step::new(pace)?;
     let telling = async {
         let mut before = (0, Duration::ZERO);
         loop {
-            tokio::time::sleep(LIVE).await;
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
             let (tally, now) = (step.tally(), step.elapsed());
             let seconds = (now - before.1).as_secs_f64();
             live(&report::live_line(pace.rate, &tally, (tally.ended() - before.0) as f64 / seconds), false);
@@ -318,7 +322,7 @@ async fn step(
 
 impl Row {
     /// A rate is borne where nearly all of it is answered in its time, as it must be.
-    fn is_borne(offered: f64, achieved: f64, failed: f64) -> bool {
-        achieved >= BORNE * offered && failed <= FAILURES
+    fn is_sustained(offered: f64, achieved: f64, failed: f64) -> bool {
+        achieved >= MIN_ON_TIME * offered && failed <= MAX_FAILURE_RATIO
     }
 }

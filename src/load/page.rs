@@ -1,6 +1,6 @@
 //! The page that shows what came of a load test.
 
-use super::NotLoaded;
+use super::LoadError;
 use super::report::{Report, Row};
 use askama::Template;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ impl Report {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn html(&self) -> Result<String, NotLoaded> {
+    pub fn html(&self) -> Result<String, LoadError> {
         let mut rows = self.rows.clone();
         rows.sort_by(|one, other| one.offered.total_cmp(&other.offered));
         let line = |name: &'static str, of: &dyn Fn(&Row) -> f64| {
@@ -33,7 +33,7 @@ impl Report {
             Plot::new("How many are answered, a second", &rates, false, self.knee),
         ];
         let page = Page { report: self, rows: &rows, plots };
-        page.render().map_err(|error| NotLoaded::new(error.to_string()))
+        page.render().map_err(|error| LoadError::new(error.to_string()))
     }
 }
 

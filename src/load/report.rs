@@ -1,7 +1,7 @@
 //! What came of a load test: a line while it goes on, a table, JSON.
 
 use super::Plan;
-use super::step::{Pace, Tally};
+use super::step::{Measurements, TargetRate};
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub struct Row {
     /// How many were answered as they must be.
     pub good: u64,
     /// Tokens that are not to be believed, and were.
-    pub let_in: u64,
+    pub wrongly_accepted: u64,
     /// The share of requests that failed.
     pub failed: f64,
     /// What else came, and how often.
@@ -35,7 +35,7 @@ pub struct Row {
     /// would see.
     pub p99_sent: u64,
     /// Whether the rate was borne.
-    pub borne: bool,
+    pub sustained: bool,
 }
 
 /// What came of a load test.
@@ -59,10 +59,10 @@ pub struct Report {
 
 impl Row {
     /// What `tally` says of the requests of `pace`.
-    pub(super) fn of(pace: Pace, tally: &Tally) -> Self {
+    pub(super) fn of(pace: TargetRate, tally: &Measurements) -> Self {
         let (offered, count) = (pace.rate, pace.count());
         let lost = count - tally.ended();
-        let most = tally.ended().min(pace.most()) as f64;
+        let most = tally.ended().min(pace.judged_count()) as f64;
         let achieved = if most > 0.0 { most / tally.last.as_secs_f64().max(most / offered) } else { 0.0 };
         // Whoever was given up had waited for so long at least.
         let (mut times, waited) =
@@ -81,7 +81,7 @@ impl Row {
             offered,
             achieved,
             good: tally.good,
-            let_in: tally.let_in,
+            wrongly_accepted: tally.wrongly_accepted,
             failed,
             failures,
             p50: due(0.5),
@@ -90,7 +90,7 @@ impl Row {
             p999: due(0.999),
             max: times.max(),
             p99_sent: tally.sent.value_at_quantile(0.99),
-            borne: Self::is_borne(offered, achieved, failed),
+            sustained: Self::is_sustained(offered, achieved, failed),
         }
     }
 
@@ -104,13 +104,13 @@ impl Row {
             time(self.p99),
             time(self.p999),
             self.failed * 100.0,
-            if self.borne { "borne" } else { "too much" }
+            if self.sustained { "borne" } else { "too much" }
         )
     }
 }
 
 /// What is known of a rate while it goes on.
-pub(super) fn live_line(rate: f64, tally: &Tally, now: f64) -> String {
+pub(super) fn live_line(rate: f64, tally: &Measurements, now: f64) -> String {
     let due = |quantile| time(tally.due.value_at_quantile(quantile));
     format!(
         "{rate:>8.0}/s  now      {now:>8.0}/s  p50 {:>8}  p99 {:>8}  p99.9 {:>8}  failed {}",
@@ -128,7 +128,7 @@ impl Report {
         let tokens = match &plan.tokens {
             Some(_) => format!(
                 "tokens of {} people, {} % never seen before, {} % not to be believed",
-                plan.users, plan.mix.unseen, plan.mix.bad
+                plan.users, plan.mix.new_tokens, plan.mix.bad
             ),
             None => "no tokens".to_owned(),
         };
@@ -143,14 +143,14 @@ impl Report {
 
     /// Works out what all rates say together.
     pub(super) fn finish(&mut self) {
-        let borne = self.rows.iter().filter(|row| row.borne).map(|row| row.achieved);
+        let borne = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
         self.knee = borne.reduce(f64::max);
-        self.found = self.rows.iter().any(|row| !row.borne);
+        self.found = self.rows.iter().any(|row| !row.sustained);
     }
 
     /// Whether any token was believed that must not be.
-    pub fn let_in(&self) -> u64 {
-        self.rows.iter().map(|row| row.let_in).sum()
+    pub fn wrongly_accepted(&self) -> u64 {
+        self.rows.iter().map(|row| row.wrongly_accepted).sum()
     }
 
     /// The same in a sentence.
@@ -187,14 +187,14 @@ impl fmt::Display for Report {
                 time(row.max),
                 time(row.p99_sent),
                 row.failed * 100.0,
-                if row.borne { "" } else { "  too much" }
+                if row.sustained { "" } else { "  too much" }
             )?;
             for (what, count) in &row.failures {
                 writeln!(f, "{:>9} {count} x {what}", "")?;
             }
         }
-        if self.let_in() > 0 {
-            writeln!(f, "\n{} requests passed with tokens that must open nothing.", self.let_in())?;
+        if self.wrongly_accepted() > 0 {
+            writeln!(f, "\n{} requests passed with tokens that must open nothing.", self.wrongly_accepted())?;
         }
         if let Some(why) = &self.ended {
             writeln!(f, "\nNo further rate could be tried: {why}")?;

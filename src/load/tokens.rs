@@ -1,9 +1,9 @@
 //! The tokens that requests bring: of people who come again, of people who were never seen, and some that must not open
 //! anything.
 
-use super::{NotLoaded, Reach, client};
-use crate::base::{Clock as _, Duration, Secret, SystemClock, b64};
-use crate::jose::{self, Algorithm, Said, SigningKey};
+use super::{LoadError, TargetOptions, client};
+use crate::base::{Clock as _, Duration, Secret, SystemClock, base64url_encode};
+use crate::jose::{self, Algorithm, HeaderParameter, SigningKey};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -17,9 +17,9 @@ use url::Url;
 /// How long a token counts that is made here, and any whose issuer says nothing of it.
 const LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// How many tokens are asked for side by side.
-const AT_ONCE: usize = 16;
+const CONCURRENT_TOKEN_REQUESTS: usize = 16;
 /// How long the answer with a token may be, in bytes.
-const LONGEST_ANSWER: usize = 1 << 18;
+const MAX_RESPONSE_BYTES: usize = 1 << 18;
 /// What the private key and the key set are called in their folder.
 const KEY: &str = "key.der";
 const JWKS: &str = "jwks.json";
@@ -44,7 +44,7 @@ pub struct Claims {
 }
 
 /// A program that gets its tokens by `client_credentials` (RFC 6749, section 4.4).
-pub struct Program {
+pub struct ClientCredentials {
     endpoint: Url,
     id: String,
     secret: Secret,
@@ -60,24 +60,24 @@ struct Issued {
 }
 
 /// Where tokens come from.
-pub enum Source {
+pub enum TokenSource {
     /// They are signed here.
     Issuer(Box<Issuer>),
     /// The deployment under test issues them.
-    Program(Program),
+    ClientCredentials(ClientCredentials),
 }
 
-impl Source {
+impl TokenSource {
     /// So many tokens that nobody has seen, and until when all of them count.
     ///
     /// # Errors
     /// Where there are none to be had.
-    pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Instant), NotLoaded> {
+    pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Instant), LoadError> {
         let all: Vec<Issued> = match self {
             Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect::<Result<_, _>>()?,
-            Self::Program(program) => {
+            Self::ClientCredentials(program) => {
                 let all = futures_util::stream::iter((0..count).map(|_| program.token()));
-                all.buffer_unordered(AT_ONCE).try_collect().await?
+                all.buffer_unordered(CONCURRENT_TOKEN_REQUESTS).try_collect().await?
             }
         };
         let ends = all.iter().map(|issued| issued.ends).min().unwrap_or_else(|| Instant::now() + LIFETIME);
@@ -89,16 +89,16 @@ impl Source {
     ///
     /// # Errors
     /// Where a good one is needed, and not to be had.
-    pub async fn bad(&self) -> Result<Vec<HeaderValue>, NotLoaded> {
+    pub async fn bad(&self) -> Result<Vec<HeaderValue>, LoadError> {
         let all = match self {
             Self::Issuer(issuer) => issuer.bad()?,
-            Self::Program(program) => spoilt(&program.token().await?.token).into(),
+            Self::ClientCredentials(program) => corrupted(&program.token().await?.token).into(),
         };
         all.iter().map(|token| authorization(token)).collect()
     }
 }
 
-impl Program {
+impl ClientCredentials {
     /// A program that reaches its endpoint as the load reaches the server, wherever that is.
     ///
     /// # Errors
@@ -108,28 +108,28 @@ impl Program {
         id: String,
         secret: Secret,
         scope: String,
-        reach: &Reach,
-    ) -> Result<Self, NotLoaded> {
-        let mut http = reqwest::Client::builder().timeout(client::PATIENCE).no_proxy();
+        reach: &TargetOptions,
+    ) -> Result<Self, LoadError> {
+        let mut http = reqwest::Client::builder().timeout(client::RESPONSE_TIMEOUT).no_proxy();
         // It would lead elsewhere.
         http = http.redirect(reqwest::redirect::Policy::none());
         let address = reach.find(&endpoint).await?;
         match endpoint.host() {
             Some(url::Host::Domain(name)) => http = http.resolve(name, address),
             // An address is not looked up, wherever connections are to go: it is where they go.
-            _ => drop(Reach { connect_to: None, ..reach.clone() }.find(&endpoint).await?),
+            _ => drop(TargetOptions { connect_to: None, ..reach.clone() }.find(&endpoint).await?),
         }
         if let Some(file) = &reach.cacert {
-            let wrong = |why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
+            let wrong = |why: &dyn std::fmt::Display| LoadError::new(format!("{}: {why}", file.display()));
             let pem = tokio::fs::read(file).await.map_err(|error| wrong(&error))?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))?;
             http = http.tls_certs_only(roots);
         }
-        let http = http.build().map_err(|error| NotLoaded::new(client::why(&error)))?;
+        let http = http.build().map_err(|error| LoadError::new(client::why(&error)))?;
         Ok(Self { endpoint, id, secret, scope, http })
     }
 
-    async fn token(&self) -> Result<Issued, NotLoaded> {
+    async fn token(&self) -> Result<Issued, LoadError> {
         #[derive(serde::Deserialize)]
         struct Answer {
             access_token: String,
@@ -141,14 +141,14 @@ impl Program {
         if !self.scope.is_empty() {
             form.append_pair("scope", &self.scope);
         }
-        let failed = |why: String| NotLoaded::new(format!("{}: {why}", self.endpoint));
+        let failed = |why: String| LoadError::new(format!("{}: {why}", self.endpoint));
         let request = self.http.post(self.endpoint.clone()).basic_auth(&self.id, Some(self.secret.expose()));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
         let mut answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
         let (status, mut body) = (answer.status(), Vec::new());
         while let Some(piece) = answer.chunk().await.map_err(|error| failed(client::why(&error)))? {
             body.extend_from_slice(&piece);
-            if body.len() > LONGEST_ANSWER {
+            if body.len() > MAX_RESPONSE_BYTES {
                 return Err(failed("its answer is too long to be a token's".to_owned()));
             }
         }
@@ -173,46 +173,46 @@ impl Program {
 }
 
 /// What a good token becomes in the wrong hands: its signature cut off, of somebody else's letters, or none at all.
-fn spoilt(good: &str) -> [String; 4] {
+fn corrupted(good: &str) -> [String; 4] {
     let (rest, signature) = good.rsplit_once('.').unwrap_or((good, ""));
     let claims = rest.split_once('.').map_or("", |(_, claims)| claims);
     [
         good[..good.len() - 8.min(signature.len())].to_owned(),
         format!("{rest}.{}", "A".repeat(signature.len())),
-        format!("{}.{claims}.", b64(r#"{"alg":"none","typ":"at+jwt"}"#)),
+        format!("{}.{claims}.", base64url_encode(r#"{"alg":"none","typ":"at+jwt"}"#)),
         "no-token".to_owned(),
     ]
 }
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     /// Somebody's who comes again and again.
     Known,
     /// Somebody's who was never seen.
-    Unseen,
+    New,
     /// One that is not to be believed.
-    Bad,
+    Invalid,
 }
 
 /// How many in a hundred requests bring which token.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
     /// Tokens that were never seen.
-    pub unseen: f64,
+    pub new_tokens: f64,
     /// Tokens that are not to be believed.
     pub bad: f64,
 }
 
 impl Mix {
     /// What the request of this number brings; each kind is spread evenly over all of them.
-    pub fn kind(self, number: u64) -> Kind {
+    pub fn kind(self, number: u64) -> TokenKind {
         // Multiples of the golden ratio fill the interval most evenly.
         let place = (number as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
         match place {
-            place if place < self.bad => Kind::Bad,
-            place if place < self.bad + self.unseen => Kind::Unseen,
-            _ => Kind::Known,
+            place if place < self.bad => TokenKind::Invalid,
+            place if place < self.bad + self.new_tokens => TokenKind::New,
+            _ => TokenKind::Known,
         }
     }
 }
@@ -222,9 +222,9 @@ impl Issuer {
     ///
     /// # Errors
     /// Where the folder cannot be read or written.
-    pub fn in_folder(folder: &Path, claims: Claims) -> Result<Self, NotLoaded> {
+    pub fn in_folder(folder: &Path, claims: Claims) -> Result<Self, LoadError> {
         let wrong =
-            |file: &Path, why: &dyn std::fmt::Display| NotLoaded::new(format!("{}: {why}", file.display()));
+            |file: &Path, why: &dyn std::fmt::Display| LoadError::new(format!("{}: {why}", file.display()));
         let (key_file, jwks_file) = (folder.join(KEY), folder.join(JWKS));
         if !key_file.exists() {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, &error))?;
@@ -262,15 +262,15 @@ impl Issuer {
     }
 
     /// A token of somebody who was never seen.
-    fn token(&self) -> Result<Issued, NotLoaded> {
+    fn token(&self) -> Result<Issued, LoadError> {
         let person = self.people.fetch_add(1, Ordering::Relaxed);
         let token = self.sign(&self.key, person, &self.claims.audience, LIFETIME)?;
         Ok(Issued { token, ends: Instant::now() + LIFETIME })
     }
 
-    fn bad(&self) -> Result<Vec<String>, NotLoaded> {
+    fn bad(&self) -> Result<Vec<String>, LoadError> {
         let audience = &self.claims.audience;
-        let failed = |error: jose::KeyError| NotLoaded::new(error.to_string());
+        let failed = |error: jose::KeyError| LoadError::new(error.to_string());
         let stranger = SigningKey::generate(Algorithm::Es256).map_err(failed)?;
         let stranger = SigningKey::read("load", Algorithm::Es256, &stranger).map_err(failed)?;
         let good = self.sign(&self.key, 0, audience, LIFETIME)?;
@@ -279,7 +279,7 @@ impl Issuer {
             self.sign(&self.key, 0, audience, Duration::ZERO)?,
             self.sign(&self.key, 0, "somebody-else", LIFETIME)?,
         ];
-        Ok(own.into_iter().chain(spoilt(&good)).collect())
+        Ok(own.into_iter().chain(corrupted(&good)).collect())
     }
 
     fn sign(
@@ -288,7 +288,7 @@ impl Issuer {
         person: u64,
         audience: &str,
         lifetime: Duration,
-    ) -> Result<String, NotLoaded> {
+    ) -> Result<String, LoadError> {
         // One that has ended, ended long enough ago for any clock.
         let now = SystemClock.now().seconds() - if lifetime.is_zero() { 3600 } else { 0 };
         let exp = now + i64::try_from(lifetime.as_secs()).unwrap_or(0);
@@ -299,8 +299,8 @@ impl Issuer {
             "email_verified": true,
         });
         // RFC 9068, section 2.1.
-        jose::sign(key, &[("typ", Said::Text("at+jwt"))], &claims)
-            .map_err(|error| NotLoaded::new(error.to_string()))
+        jose::sign(key, &[("typ", HeaderParameter::Text("at+jwt"))], &claims)
+            .map_err(|error| LoadError::new(error.to_string()))
     }
 }
 
@@ -308,9 +308,9 @@ impl Issuer {
 ///
 /// # Errors
 /// Where it is no text for a header.
-fn authorization(token: &str) -> Result<HeaderValue, NotLoaded> {
+fn authorization(token: &str) -> Result<HeaderValue, LoadError> {
     let value = HeaderValue::try_from(format!("Bearer {token}"));
-    let mut value = value.map_err(|_| NotLoaded::new("a token is no header value"))?;
+    let mut value = value.map_err(|_| LoadError::new("a token is no header value"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,25 +1,25 @@
 //! Claims as texts, by which rules choose roles and which fill principal tags.
 
-use super::user::MOST_GROUPS;
+use super::user::MAX_GROUPS;
 use serde_json::{Map, Value};
 
 /// 2 to the 53: every whole number below it is a float of its own.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// A claim that is there, and whose values cannot be compared. To take it for an absent one would let its bearer escape
 /// a Deny or a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct UnreadableClaim;
 
 /// Returns the values of a claim as texts of at most `longest` bytes. `null` and empty texts are none.
 ///
 /// # Errors
 /// Where a value is an object or a list in a list, is too long, holds control characters, or lost digits as it was
 /// read; where there are too many.
-pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, Unreadable> {
+pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, UnreadableClaim> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Array(all) if all.len() > MOST_GROUPS => Err(Unreadable),
+        Value::Array(all) if all.len() > MAX_GROUPS => Err(UnreadableClaim),
         Value::Array(all) => {
             let texts: Result<Vec<String>, _> = all.iter().map(|one| claim_text(one, longest)).collect();
             texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())
@@ -30,24 +30,24 @@ pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, Unreada
     }
 }
 
-fn claim_text(value: &Value, longest: usize) -> Result<String, Unreadable> {
+fn claim_text(value: &Value, longest: usize) -> Result<String, UnreadableClaim> {
     match value {
         Value::String(text) if text.len() <= longest && !text.chars().any(char::is_control) => {
             Ok(text.clone())
         }
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::Number(number) if is_exact(number) => Ok(number.to_string()),
-        _ => Err(Unreadable),
+        _ => Err(UnreadableClaim),
     }
 }
 
 fn is_exact(number: &serde_json::Number) -> bool {
-    !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < EXACT)
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < MAX_EXACT_INTEGER)
 }
 
 /// Whether the claim `name` is kept elsewhere (OpenID Connect Core 1.0, section 5.6.2: "Distributed Claims"), as some
 /// providers do with groups that are too many for a token.
-pub fn is_elsewhere(claims: &Map<String, Value>, name: &str) -> bool {
+pub fn is_distributed(claims: &Map<String, Value>, name: &str) -> bool {
     let names = claims.get("_claim_names").and_then(Value::as_object);
     !claims.contains_key(name) && names.is_some_and(|names| names.contains_key(name))
 }
@@ -66,9 +66,9 @@ impl TokenClaims {
     ///
     /// # Errors
     /// Where it cannot be compared.
-    pub fn list(&self, name: &str) -> Result<Option<&[String]>, Unreadable> {
+    pub fn list(&self, name: &str) -> Result<Option<&[String]>, UnreadableClaim> {
         if self.unreadable.iter().any(|unreadable| unreadable == name) {
-            return Err(Unreadable);
+            return Err(UnreadableClaim);
         }
         Ok(self.lists.iter().find(|(known, _)| known == name).map(|(_, values)| &**values))
     }
@@ -108,10 +108,10 @@ mod tests {
             json!(vec!["x"; 1001]),
             huge,
         ] {
-            assert_eq!(claim_texts(&bad, 20), Err(Unreadable), "{bad}");
+            assert_eq!(claim_texts(&bad, 20), Err(UnreadableClaim), "{bad}");
         }
         let claims = json!({"_claim_names": {"groups": "src1", "team": "src1"}, "team": "red"});
-        let elsewhere = |name| is_elsewhere(claims.as_object().unwrap(), name);
+        let elsewhere = |name| is_distributed(claims.as_object().unwrap(), name);
         assert!(elsewhere("groups") && !elsewhere("team") && !elsewhere("other"));
     }
 }

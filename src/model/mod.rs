@@ -10,9 +10,11 @@ mod session;
 mod user;
 
 pub use attributes::Attributes;
-pub use claim::{TokenClaims, Unreadable, claim_texts, is_elsewhere};
+pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use key_schedule::{KeyPhase, KeySchedule};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use session::{CookieScope, Session, SessionCookie};
-pub use user::{Identity, LONGEST_ATTRIBUTE, LONGEST_GROUP, MOST_GROUPS, Profile, User, is_address};
+pub use user::{
+    Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, Profile, User, is_address,
+};

@@ -3,10 +3,10 @@
 use crate::base::{Duration, Secret, Timestamp};
 
 /// How long before their end tokens are renewed, so that requests need not wait for it.
-const AHEAD: Duration = Duration::from_secs(60);
+const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// How long a session goes on after its tokens' end while the provider does not answer, counted from when
 /// it was first asked in vain: whoever was away for long has not been asked about.
-const OUTAGE: Duration = Duration::from_secs(3600);
+const OUTAGE_GRACE: Duration = Duration::from_secs(3600);
 
 /// How far the clock of the node that wrote a time may be ahead.
 const MAX_SKEW: Duration = Duration::from_secs(300);
@@ -41,7 +41,7 @@ impl ProviderTokens {
     /// When tokens that were granted at `now` should be renewed; never where they cannot be.
     pub fn due_at(&self, now: Timestamp) -> Timestamp {
         match self.refresh_token {
-            Some(_) => self.expires_at.minus(AHEAD.min(self.expires_at.since(now) / 4)),
+            Some(_) => self.expires_at.minus(RENEW_BEFORE.min(self.expires_at.since(now) / 4)),
             None => Timestamp::NEVER,
         }
     }
@@ -91,7 +91,7 @@ impl RenewalTimes {
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         match () {
             () if self.due_at == Timestamp::NEVER => Freshness::Fresh,
-            () if now >= self.expires_at.max(self.failing_since).plus(OUTAGE)
+            () if now >= self.expires_at.max(self.failing_since).plus(OUTAGE_GRACE)
                 && self.failing_since != Timestamp::NEVER =>
             {
                 Freshness::Lost

@@ -35,7 +35,7 @@ pub struct Session {
 
 impl Session {
     /// Whether the session still stands at `now`, having last been used at `last_seen`.
-    pub fn stands(&self, last_seen: Timestamp, idle: Duration, now: Timestamp) -> bool {
+    pub fn is_active(&self, last_seen: Timestamp, idle: Duration, now: Timestamp) -> bool {
         now < self.expires_at && now < last_seen.plus(idle)
     }
 }
@@ -115,9 +115,9 @@ mod tests {
             expires_at: at(100),
         };
         let idle = Duration::from_secs(10);
-        assert!(session.stands(at(0), idle, at(9)));
-        assert!(!session.stands(at(0), idle, at(10)));
-        assert!(session.stands(at(95), idle, at(99)));
-        assert!(!session.stands(at(95), idle, at(100)));
+        assert!(session.is_active(at(0), idle, at(9)));
+        assert!(!session.is_active(at(0), idle, at(10)));
+        assert!(session.is_active(at(95), idle, at(99)));
+        assert!(!session.is_active(at(95), idle, at(100)));
     }
 }

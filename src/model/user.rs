@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Cognito's own bound on an attribute's value.
-pub const LONGEST_ATTRIBUTE: usize = 2048;
+pub const MAX_ATTRIBUTE_LENGTH: usize = 2048;
 /// The longest name of a group that is taken over.
-pub const LONGEST_GROUP: usize = 256;
+pub const MAX_GROUP_NAME_LENGTH: usize = 256;
 /// How many groups are.
-pub const MOST_GROUPS: usize = 1000;
+pub const MAX_GROUPS: usize = 1000;
 
 /// Whether it is one e-mail address, and nothing that would pass for two.
 pub fn is_address(email: &str) -> bool {
@@ -90,7 +90,7 @@ impl User {
     /// The user as `provider` speaks of them. What another provider says must not open, or shut, a door of
     /// this one's.
     #[must_use]
-    pub fn seen_by(mut self, provider: &str) -> Self {
+    pub fn for_provider(mut self, provider: &str) -> Self {
         if let Some(Profile { attributes, groups }) = self.profiles.get(provider).cloned() {
             (self.attributes, self.groups) = (attributes, groups);
         }
@@ -113,7 +113,7 @@ impl User {
 
     /// Whether it is known which account a session through `provider` is of: where several accounts sign in as
     /// this user, each of them speaks for its own sessions alone.
-    pub fn tells_apart(&self, provider: &str) -> bool {
+    pub fn has_unambiguous_account(&self, provider: &str) -> bool {
         self.profiles.is_empty() || self.identities.iter().any(|identity| identity.provider == provider)
     }
 
@@ -121,8 +121,8 @@ impl User {
     ///
     /// Attributes that the provider no longer sends are gone: a stale e-mail or department must not
     /// go on deciding.
-    pub fn refresh(&mut self, provider: &str, told: Profile, now: Timestamp) -> bool {
-        let known = self.clone().seen_by(provider);
+    pub fn apply_profile(&mut self, provider: &str, told: Profile, now: Timestamp) -> bool {
+        let known = self.clone().for_provider(provider);
         if known.attributes == told.attributes && known.groups == told.groups {
             return false;
         }

@@ -1,14 +1,20 @@
 //! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, signed_in, unavailable};
-use crate::access::{LOGIN_COOKIE, PROVIDER_COOKIE, clear, find, login_cookies, set_for};
+use super::{AppState, Handled, Reply, RequestData, Shared, session_principal, unavailable};
+use crate::access::{
+    LOGIN_COOKIE, PROVIDER_COOKIE, clear_cookie_value, cookie_value, login_cookies,
+    set_cookie_value_same_site,
+};
 use crate::base::Timestamp;
-use crate::broker::{ATTEMPT_COOKIE_LIFETIME, ATTEMPT_LIFETIME, Attempts, LoginError};
+use crate::broker::{ATTEMPT_COOKIE_LIFETIME, ATTEMPT_LIFETIME, LoginAttempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{Answer, Choice, Failure, Finder, SignInPage, mark, onward, see_other, set_cookie};
+use crate::hosted::{
+    EmailLookup, ErrorResponse, HttpResponse, ProviderChoice, SignInPage, browser_action, logo, see_other,
+    set_cookie,
+};
 use crate::model::{AuthorizationRequest, Session};
-use crate::provider::{ProviderError, Wish};
+use crate::provider::{LoginHints, ProviderError};
 use crate::store::StoreError;
 use crate::token::{self, Grant};
 use axum::extract::State;
@@ -16,7 +22,7 @@ use http::Method;
 use url::Url;
 
 /// How many attempts a browser keeps: enough for a row of tabs, too few for a header of 8 KB.
-const MOST_ATTEMPTS: usize = 6;
+const MAX_ATTEMPTS: usize = 6;
 
 /// The address of an authorization request, as an app host sends it.
 pub struct AuthorizationUrl<'a> {
@@ -80,7 +86,7 @@ pub(super) fn other_account_url(
 }
 
 /// Why an authorization request was not granted.
-enum Refusal {
+enum AuthorizeError {
     /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
     /// automatically redirect the user-agent to the invalid redirection URI".
     Page(&'static str),
@@ -90,7 +96,7 @@ enum Refusal {
 
 /// An authorization request, and what else came with it.
 #[derive(Default)]
-struct Asked {
+struct AuthorizeParams {
     /// The app's request; none where the person signs in for the pool's own pages.
     request: Option<AuthorizationRequest>,
     /// The provider that it names.
@@ -102,28 +108,32 @@ struct Asked {
 }
 
 /// An e-mail address has at most 254 characters (RFC 5321, errata 1690).
-const LONGEST_HINT: usize = 254;
+const MAX_LOGIN_HINT_LENGTH: usize = 254;
 
-fn read(catalogue: &Catalogue, info: &RequestInfo, needs_client: bool) -> Result<Asked, Refusal> {
-    let mut form = info.parameters().ok_or(Refusal::Page("a parameter comes twice"))?;
-    let plain = |hint: &String| hint.len() <= LONGEST_HINT && !hint.chars().any(char::is_control);
+fn read(
+    catalogue: &Catalogue,
+    info: &RequestData,
+    needs_client: bool,
+) -> Result<AuthorizeParams, AuthorizeError> {
+    let mut form = info.parameters().ok_or(AuthorizeError::Page("a parameter comes twice"))?;
+    let plain = |hint: &String| hint.len() <= MAX_LOGIN_HINT_LENGTH && !hint.chars().any(char::is_control);
     let login_hint = form.remove("login_hint").map(|hint| hint.trim().to_owned()).filter(plain);
     let provider = form.remove("identity_provider");
     let other_account = form.remove("prompt").is_some_and(|prompt| prompt == OTHER_ACCOUNT);
     if !needs_client && !form.contains_key("client_id") && !form.contains_key("redirect_uri") {
-        return Ok(Asked { request: None, provider, login_hint, other_account });
+        return Ok(AuthorizeParams { request: None, provider, login_hint, other_account });
     }
-    let client_id = form.remove("client_id").ok_or(Refusal::Page("client_id is missing"))?;
+    let client_id = form.remove("client_id").ok_or(AuthorizeError::Page("client_id is missing"))?;
     if client_id != catalogue.pool.gateway_client {
-        return Err(Refusal::Page("client_id is of no client"));
+        return Err(AuthorizeError::Page("client_id is of no client"));
     }
-    let redirect_uri = form.remove("redirect_uri").ok_or(Refusal::Page("redirect_uri is missing"))?;
+    let redirect_uri = form.remove("redirect_uri").ok_or(AuthorizeError::Page("redirect_uri is missing"))?;
     // RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching".
     if catalogue.host_of_callback(&redirect_uri).is_none() {
-        return Err(Refusal::Page("redirect_uri is not one of the client's"));
+        return Err(AuthorizeError::Page("redirect_uri is not one of the client's"));
     }
     let state = form.remove("state");
-    let refuse = |error, description| Refusal::Client {
+    let refuse = |error, description| AuthorizeError::Client {
         redirect_uri: redirect_uri.clone(),
         state: state.clone(),
         error,
@@ -143,17 +153,17 @@ fn read(catalogue: &Catalogue, info: &RequestInfo, needs_client: bool) -> Result
         return Err(refuse("invalid_request", "state is missing or too long"));
     };
     let request = AuthorizationRequest { client_id, redirect_uri, state, code_challenge };
-    Ok(Asked { request: Some(request), provider, login_hint, other_account })
+    Ok(AuthorizeParams { request: Some(request), provider, login_hint, other_account })
 }
 
 /// Tells the client why, or the person where the client cannot be told.
-fn refuse(catalogue: &Catalogue, info: &RequestInfo, refusal: Refusal) -> Handled {
+fn error_response(catalogue: &Catalogue, info: &RequestData, refusal: AuthorizeError) -> Handled {
     match refusal {
-        Refusal::Page(why) => {
+        AuthorizeError::Page(why) => {
             tracing::warn!(request_id = info.request_id, why, "an authorization request was refused");
-            Err(Failure::bad_request())
+            Err(ErrorResponse::bad_request())
         }
-        Refusal::Client { redirect_uri, state, error, description } => {
+        AuthorizeError::Client { redirect_uri, state, error, description } => {
             tracing::warn!(
                 request_id = info.request_id,
                 why = description,
@@ -173,33 +183,33 @@ fn response_url(
     catalogue: &Catalogue,
     redirect_uri: &str,
     pairs: &[(&str, &str)],
-) -> Result<String, Failure> {
-    let mut url = Url::parse(redirect_uri).map_err(|_| Failure::internal())?;
+) -> Result<String, ErrorResponse> {
+    let mut url = Url::parse(redirect_uri).map_err(|_| ErrorResponse::internal())?;
     url.query_pairs_mut().extend_pairs(pairs).append_pair("iss", &catalogue.config.public_url.to_string());
     Ok(url.into())
 }
 
-pub(super) async fn authorize(State(pool): Shared, info: RequestInfo) -> Reply {
+pub(super) async fn authorize(State(pool): Shared, info: RequestData) -> Reply {
     Reply(start(&pool, &info, true).await)
 }
 
-pub(super) async fn login(State(pool): Shared, info: RequestInfo) -> Reply {
+pub(super) async fn login(State(pool): Shared, info: RequestData) -> Reply {
     Reply(start(&pool, &info, false).await)
 }
 
 /// With a session: straight back with a code. Without: to the provider named, to that of the e-mail address
 /// typed, to the only one, or to the page where one is chosen.
-async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled {
-    let catalogue = pool.current.load();
+async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Handled {
+    let catalogue = pool.catalogue.load();
     let asked = match read(&catalogue, info, session_counts) {
         Ok(good) => good,
-        Err(refusal) => return refuse(&catalogue, info, refusal),
+        Err(refusal) => return error_response(&catalogue, info, refusal),
     };
     // Any page can lead a browser here; one of another site must not replace who is signed in by somebody else.
     let is_foreign =
         info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
     if (is_foreign || (session_counts && asked.provider.is_none()))
-        && let Some(principal) = signed_in(pool, info).await?
+        && let Some(principal) = session_principal(pool, info).await?
     {
         return match &asked.request {
             Some(request) => grant(pool, &catalogue, info, request, principal.session()).await,
@@ -215,7 +225,7 @@ async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled
         (Some(name), ..) => name.clone(),
         (None, Some(found), _) => found.name.clone(),
         (None, None, [only]) => only.name.clone(),
-        (None, None, _) => return choose(&catalogue, info, &asked, !session_counts),
+        (None, None, _) => return choose_provider_page(&catalogue, info, &asked, !session_counts),
     };
     // A form of ours, which names no provider, may not lead elsewhere by itself.
     let by_form = !session_counts && asked.provider.is_none();
@@ -224,37 +234,42 @@ async fn start(pool: &Pool, info: &RequestInfo, session_counts: bool) -> Handled
 }
 
 /// The page where a provider is chosen for the pool's own pages.
-pub(super) fn sign_in_page(catalogue: &Catalogue, info: &RequestInfo) -> Handled {
-    choose(catalogue, info, &Asked::default(), false)
+pub(super) fn sign_in_page(catalogue: &Catalogue, info: &RequestData) -> Handled {
+    choose_provider_page(catalogue, info, &AuthorizeParams::default(), false)
 }
 
 /// The page where a provider is chosen; the one of the last time comes first.
-fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool) -> Handled {
-    let last = find(info.cookies(), PROVIDER_COOKIE);
+fn choose_provider_page(
+    catalogue: &Catalogue,
+    info: &RequestData,
+    asked: &AuthorizeParams,
+    typed: bool,
+) -> Handled {
+    let last = cookie_value(info.cookies(), PROVIDER_COOKIE);
     let request = asked.request.as_ref();
     let path = if request.is_some() { "/oauth2/authorize" } else { "/login" };
     let href = |name: &str| query_url(catalogue, path, request, Some(name));
-    let mut choices: Vec<Choice> = catalogue
+    let mut choices: Vec<ProviderChoice> = catalogue
         .config
         .providers
         .iter()
-        .map(|provider| Choice {
+        .map(|provider| ProviderChoice {
             name: provider.display_name.clone(),
-            mark: provider.preset.and_then(|preset| mark(preset.name)),
+            logo: provider.preset.and_then(|preset| logo(preset.name)),
             href: href(&provider.name),
-            last: last == Some(&provider.name),
+            last_used: last == Some(&provider.name),
         })
         .collect();
-    choices.sort_by_key(|choice| !choice.last);
+    choices.sort_by_key(|choice| !choice.last_used);
     let login = query_url(catalogue, "/login", request, None);
-    let login = Url::parse(&login).map_err(|_| Failure::internal())?;
+    let login = Url::parse(&login).map_err(|_| ErrorResponse::internal())?;
     let finds = catalogue.config.providers.iter().any(|provider| !provider.domains.is_empty());
     SignInPage {
         destination: request
             .and_then(|request| catalogue.host_of_callback(&request.redirect_uri))
             .map_or_else(String::new, |host| host.to_string()),
         choices,
-        finder: finds.then(|| Finder {
+        email_lookup: finds.then(|| EmailLookup {
             action: catalogue.config.public_url.join("/login"),
             fields: login
                 .query_pairs()
@@ -268,40 +283,43 @@ fn choose(catalogue: &Catalogue, info: &RequestInfo, asked: &Asked, typed: bool)
 }
 
 async fn to_provider(
-    pool: &Pool,
+    pool: &AppState,
     catalogue: &Catalogue,
-    info: &RequestInfo,
+    info: &RequestData,
     name: &str,
-    asked: Asked,
+    asked: AuthorizeParams,
     method: &Method,
 ) -> Handled {
     let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
-    let wish = Wish { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
+    let wish = LoginHints { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
     let begun = pool.broker.begin(catalogue, name, asked.request, wish).await.map_err(|error| {
         tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {
-                Failure::provider_down().with_action("Try again", again)
+                ErrorResponse::provider_down().with_action("Try again", again)
             }
             LoginError::Provider(ProviderError::Unreadable(_)) => {
-                Failure::provider_unreadable().with_action("Try again", again)
+                ErrorResponse::provider_unreadable().with_action("Try again", again)
             }
-            _ => Failure::bad_request(),
+            _ => ErrorResponse::bad_request(),
         }
     })?;
-    let mut answer = onward(&begun.onward, method)?;
+    let mut answer = browser_action(&begun.action, method)?;
     // What comes back by a form of the provider's comes from another site.
     let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
     let name = format!("{LOGIN_COOKIE}{}", begun.id);
-    set_cookie(&mut answer, &set_for(&name, &begun.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site))?;
+    set_cookie(
+        &mut answer,
+        &set_cookie_value_same_site(&name, &begun.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site),
+    )?;
     drop_oldest_attempts(info, &mut answer)?;
     Ok(answer)
 }
 
 /// Keeps a browser from collecting attempts until its headers are refused.
-fn drop_oldest_attempts(info: &RequestInfo, answer: &mut Answer) -> Result<(), Failure> {
+fn drop_oldest_attempts(info: &RequestData, answer: &mut HttpResponse) -> Result<(), ErrorResponse> {
     for name in surplus_attempts(info.cookies()) {
-        set_cookie(answer, &clear(&name))?;
+        set_cookie(answer, &clear_cookie_value(&name))?;
     }
     Ok(())
 }
@@ -309,24 +327,25 @@ fn drop_oldest_attempts(info: &RequestInfo, answer: &mut Answer) -> Result<(), F
 /// The names of the attempts' cookies that are too many, the oldest first.
 pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<String> {
     let mut attempts: Vec<_> =
-        login_cookies(cookies).into_iter().map(|(id, _)| (Attempts::begun_at(id), id)).collect();
+        login_cookies(cookies).into_iter().map(|(id, _)| (LoginAttempts::started_at(id), id)).collect();
     attempts.sort_unstable();
-    let surplus = (attempts.len() + 1).saturating_sub(MOST_ATTEMPTS);
+    let surplus = (attempts.len() + 1).saturating_sub(MAX_ATTEMPTS);
     attempts.into_iter().take(surplus).map(|(_, id)| format!("{LOGIN_COOKIE}{id}")).collect()
 }
 
 /// The names of the attempts' cookies whose attempts have expired at `now`.
 pub fn expired_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Vec<String> {
-    let expired = |id: &str| Attempts::begun_at(id).is_some_and(|at| now.since(at) >= ATTEMPT_LIFETIME);
+    let expired =
+        |id: &str| LoginAttempts::started_at(id).is_some_and(|at| now.since(at) >= ATTEMPT_LIFETIME);
     let attempts = login_cookies(cookies).into_iter().filter(|(id, _)| expired(id));
     attempts.map(|(id, _)| format!("{LOGIN_COOKIE}{id}")).collect()
 }
 
 /// Sends the browser back to the client with a code for `session`.
 pub(super) async fn grant(
-    pool: &Pool,
+    pool: &AppState,
     catalogue: &Catalogue,
-    info: &RequestInfo,
+    info: &RequestData,
     request: &AuthorizationRequest,
     session: &Session,
 ) -> Handled {

@@ -3,22 +3,22 @@
 
 use super::error::OAuthError;
 use super::logout::ended_by_provider;
-use super::{Handled, Pool, Reply, RequestInfo, Shared, form, unavailable};
+use super::{AppState, Handled, Reply, RequestData, Shared, form, unavailable};
 use crate::broker::LoginError;
-use crate::hosted::{Answer, Failure};
+use crate::hosted::{ErrorResponse, HttpResponse};
 use axum::extract::{Path, State};
 use http::header::CONTENT_TYPE;
 
 pub(super) async fn post(
     State(pool): Shared,
     Path(provider): Path<String>,
-    info: RequestInfo,
+    info: RequestData,
     text: String,
 ) -> Reply {
     Reply(end(&pool, &info, &provider, &text).await)
 }
 
-async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
+async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
     let refused = |reason: &str, detail: &str| {
         tracing::warn!(
             target: "audit",
@@ -30,7 +30,7 @@ async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Han
             detail,
         );
         // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
-        Ok(OAuthError::invalid_request(detail).answer())
+        Ok(OAuthError::invalid_request(detail).into_response())
     };
     // "the HTTP POST request uses application/x-www-form-urlencoded encoding"
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();
@@ -40,14 +40,14 @@ async fn end(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Han
     let Some(token) = form(text).and_then(|mut form| form.remove("logout_token")) else {
         return refused("logout_token", "there is no logout_token, or more than one");
     };
-    let catalogue = pool.current.load();
+    let catalogue = pool.catalogue.load();
     let ended = match pool.broker.backchannel_logout(&catalogue, provider, &token).await {
         Ok(ended) => ended,
-        Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
+        Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         Err(LoginError::Store(error)) => return Err(unavailable(info, &error)),
         Err(error) => return refused(error.reason(), &error.to_string()),
     };
     ended_by_provider(pool, info, provider, &ended);
     // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; nobody to sign out is success.
-    Ok(Answer::default())
+    Ok(HttpResponse::default())
 }

@@ -1,10 +1,10 @@
 //! Which program a request is of (RFC 6749, section 2.3), at the endpoints that programs call.
 
-use super::error::{OAuthError, Refusal};
-use super::{Form, Handled, Pool, RequestInfo, form, metrics};
-use crate::access::network;
+use super::error::{EndpointError, OAuthError};
+use super::{AppState, Form, Handled, RequestData, form, metrics};
+use crate::access::rate_limit_key;
 use crate::catalogue::{AppClient, Catalogue};
-use crate::hosted::Answer;
+use crate::hosted::HttpResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -12,44 +12,44 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
 use std::sync::Arc;
 
 /// How much is told to the log of a client id that is nobody's.
-const LONGEST_TOLD: usize = 128;
+const MAX_LOGGED_CLIENT_ID: usize = 128;
 
 /// A request of a program that has proven who it is.
-pub(super) struct Proven<'a> {
+pub(super) struct AuthenticatedClient<'a> {
     pub catalogue: &'a Catalogue,
     pub client: Arc<AppClient>,
     form: Form,
 }
 
-impl Proven<'_> {
+impl AuthenticatedClient<'_> {
     /// A parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form.get(name).map(String::as_str)
     }
 
     /// A parameter that must be there.
-    pub fn must(&self, name: &str) -> Result<&str, OAuthError> {
+    pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }
 }
 
 /// Answers a request of a program: `handle` is asked once it has proven who it is.
 pub(super) async fn answer(
-    pool: &Pool,
-    info: &RequestInfo,
+    pool: &AppState,
+    info: &RequestData,
     endpoint: &'static str,
     body: &[u8],
-    handle: impl AsyncFnOnce(Proven<'_>) -> Result<Answer, Refusal>,
+    handle: impl AsyncFnOnce(AuthenticatedClient<'_>) -> Result<HttpResponse, EndpointError>,
 ) -> Handled {
-    let catalogue = pool.current.load();
-    let answered = match prove(pool, info, &catalogue, body) {
-        Ok((client, form)) => handle(Proven { catalogue: &catalogue, client, form }).await,
+    let catalogue = pool.catalogue.load();
+    let answered = match authenticate_client(pool, info, &catalogue, body) {
+        Ok((client, form)) => handle(AuthenticatedClient { catalogue: &catalogue, client, form }).await,
         Err(error) => Err(error.into()),
     };
     let (mut answer, result) = match answered {
         Ok(answer) => (answer, "success"),
-        Err(Refusal::Error(error)) => (error.answer(), error.code),
-        Err(Refusal::Failure(failure)) => {
+        Err(EndpointError::Error(error)) => (error.into_response(), error.code),
+        Err(EndpointError::Failure(failure)) => {
             metrics::oauth(endpoint, failure.code);
             return Err(failure);
         }
@@ -61,9 +61,9 @@ pub(super) async fn answer(
 }
 
 /// The app client that the request is of.
-fn prove(
-    pool: &Pool,
-    info: &RequestInfo,
+fn authenticate_client(
+    pool: &AppState,
+    info: &RequestData,
     catalogue: &Catalogue,
     body: &[u8],
 ) -> Result<(Arc<AppClient>, Form), OAuthError> {
@@ -77,45 +77,45 @@ fn prove(
         form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
     // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were omitted from the request."
     form.retain(|_, value| !value.is_empty());
-    let presented = presented(info, &form)?;
+    let presented = client_credentials(info, &form)?;
     let refused = |id: &str, reason: &str| {
         tracing::warn!(
             target: "audit",
             event = "client_authentication_failed",
             request_id = info.request_id,
             client = info.client(),
-            client_id = id.chars().take(LONGEST_TOLD).collect::<String>(),
+            client_id = id.chars().take(MAX_LOGGED_CLIENT_ID).collect::<String>(),
             reason,
         );
     };
     let known = presented.iter().find_map(|(id, _)| catalogue.pool.client(id));
     let Some(client) = known else {
         refused(presented.first().map_or("", |(id, _)| id), "there is no such client");
-        return Err(not_proven());
+        return Err(invalid_client());
     };
     // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute force attacks". By
     // address and client, so that nobody shuts out a neighbour.
-    let from = info.client.map(|address| (network(address), client.id.clone()));
-    if let Err(wait) = pool.client_failures.allows(from.as_ref()) {
+    let from = info.client.map(|address| (rate_limit_key(address), client.id.clone()));
+    if let Err(wait) = pool.client_failures.check(from.as_ref()) {
         refused(&client.id, "too many failures");
         let why = format!("too many failures from this address: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::new("invalid_client", why) });
     }
-    let proven = presented.iter().any(|(id, secret)| *id == client.id && client.is_proven_by(secret));
+    let proven = presented.iter().any(|(id, secret)| *id == client.id && client.verify_secret(secret));
     if !proven {
-        pool.client_failures.count(from);
+        pool.client_failures.record(from);
         refused(&client.id, "the secret is wrong");
-        return Err(not_proven());
+        return Err(invalid_client());
     }
     Ok((client.clone(), form))
 }
 
-fn not_proven() -> OAuthError {
+fn invalid_client() -> OAuthError {
     OAuthError::new("invalid_client", "there is no such client, or that is not its secret")
 }
 
 /// The client id and secret that a request brings, in each way that they may be meant.
-fn presented(info: &RequestInfo, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
+fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
     let parameter = |name: &str| form.get(name).cloned();
     // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
     if info.count(&AUTHORIZATION) > 1 {

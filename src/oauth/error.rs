@@ -1,7 +1,7 @@
 //! What an OAuth endpoint that programs call answers instead (RFC 6749, section 5.2).
 
 use crate::base::Duration;
-use crate::hosted::{Answer, Failure, body};
+use crate::hosted::{ErrorResponse, HttpResponse, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -18,20 +18,20 @@ pub struct OAuthError {
 
 /// What a request of a program comes to beside its answer.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum EndpointError {
     /// An error of the protocol.
     Error(OAuthError),
     /// A fault.
-    Failure(Failure),
+    Failure(ErrorResponse),
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<ErrorResponse> for EndpointError {
+    fn from(failure: ErrorResponse) -> Self {
         Self::Failure(failure)
     }
 }
 
-impl From<OAuthError> for Refusal {
+impl From<OAuthError> for EndpointError {
     fn from(error: OAuthError) -> Self {
         Self::Error(error)
     }
@@ -49,14 +49,14 @@ impl OAuthError {
     }
 
     /// Its answer.
-    pub fn answer(&self) -> Answer {
+    pub fn into_response(&self) -> HttpResponse {
         let text = serde_json::json!({ "error": self.code, "error_description": self.description });
         let status = match (self.code, self.retry_after) {
             (_, Some(_)) => StatusCode::TOO_MANY_REQUESTS,
             ("invalid_client", None) => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
         };
-        let mut answer = body(status, "application/json", text.to_string());
+        let mut answer = with_body(status, "application/json", text.to_string());
         let headers = answer.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code and include the

@@ -1,9 +1,9 @@
 //! The public keys of assertions, as a key set (RFC 7517, section 5) and as PEM; and what the user pool publishes of
 //! itself as an authorization server (RFC 8414).
 
-use super::{Handled, Pool, Reply, Shared};
+use super::{AppState, Handled, Reply, Shared};
 use crate::config::OAuthFlow;
-use crate::hosted::{Answer, Failure, body};
+use crate::hosted::{ErrorResponse, HttpResponse, with_body};
 use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
@@ -16,14 +16,14 @@ pub(super) async fn jwks(State(pool): Shared) -> Reply {
 
 pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
     let keys = pool.keys.current();
-    let key = keys.published.iter().find(|key| key.kid() == kid).ok_or_else(Failure::not_found);
+    let key = keys.published.iter().find(|key| key.kid() == kid).ok_or_else(ErrorResponse::not_found);
     Reply(key.map(|key| public("application/x-pem-file", key.pem().to_owned())))
 }
 
 pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
         // Caches must not keep that there are none: some may be made the next moment.
-        let keys = pool.access_tokens.keys().ok_or_else(Failure::not_found)?;
+        let keys = pool.access_tokens.keys().ok_or_else(ErrorResponse::not_found)?;
         Ok(keys.jwk_set.clone())
     }))
 }
@@ -32,10 +32,10 @@ pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Re
 /// there is no place to send them to.
 pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
-        let catalogue = pool.current.load();
+        let catalogue = pool.catalogue.load();
         let (url, issuer) = (&catalogue.config.public_url, &catalogue.pool.issuer);
         let mut clients = catalogue.pool.clients();
-        let grants: &[&str] = match clients.any(|client| client.may(OAuthFlow::ClientCredentials)) {
+        let grants: &[&str] = match clients.any(|client| client.allows_flow(OAuthFlow::ClientCredentials)) {
             true => &["client_credentials"],
             false => &[],
         };
@@ -63,16 +63,20 @@ pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Rep
     }))
 }
 
-fn of_pool(pool: &Pool, id: &str, text: impl FnOnce(&Pool) -> Result<String, Failure>) -> Handled {
-    match pool.current.load().pool.id == id {
+fn of_pool(
+    pool: &AppState,
+    id: &str,
+    text: impl FnOnce(&AppState) -> Result<String, ErrorResponse>,
+) -> Handled {
+    match pool.catalogue.load().pool.id == id {
         true => Ok(public("application/json", text(pool)?)),
-        false => Err(Failure::not_found()),
+        false => Err(ErrorResponse::not_found()),
     }
 }
 
 /// What anybody may read, any site's scripts among them.
-fn public(content_type: &'static str, text: String) -> Answer {
-    let mut answer = body(StatusCode::OK, content_type, text);
+fn public(content_type: &'static str, text: String) -> HttpResponse {
+    let mut answer = with_body(StatusCode::OK, content_type, text);
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={}", KEY_SET_CACHE.as_secs())) {

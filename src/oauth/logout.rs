@@ -1,29 +1,29 @@
 //! `/logout`: ends the browser's session, here, at every app and, where it knows how, at the provider.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, cannot_sign_out, principal};
-use crate::access::{POOL_COOKIE, SignedIn, clear};
-use crate::broker::{self, Ended};
+use super::{AppState, Handled, Reply, RequestData, Shared, principal, sign_out_unavailable};
+use crate::access::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
+use crate::broker::{self, EndedSession};
 use crate::config::Host;
-use crate::hosted::{Failure, SignOutPage, SignedOutPage, onward, see_other, set_cookie};
+use crate::hosted::{ErrorResponse, SignOutPage, SignedOutPage, browser_action, see_other, set_cookie};
 use crate::model::Session;
-use crate::provider::Onward;
+use crate::provider::BrowserAction;
 use crate::store::{Change, StoreError};
 use axum::extract::State;
 use http::Method;
 use url::Url;
 
-pub(super) async fn get(State(pool): Shared, info: RequestInfo) -> Reply {
+pub(super) async fn get(State(pool): Shared, info: RequestData) -> Reply {
     Reply(page(&pool, &info).await)
 }
 
-pub(super) async fn post(State(pool): Shared, info: RequestInfo) -> Reply {
+pub(super) async fn post(State(pool): Shared, info: RequestData) -> Reply {
     Reply(end(&pool, &info).await)
 }
 
 /// Asks first: anybody's page may send a browser here.
-async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
-    let catalogue = pool.current.load();
-    let principal = signed_in_to_leave(pool, info).await?;
+async fn page(pool: &AppState, info: &RequestData) -> Handled {
+    let catalogue = pool.catalogue.load();
+    let principal = session_to_end(pool, info).await?;
     if let Some(principal) = principal {
         return SignOutPage {
             name: principal.user().display_name().to_owned(),
@@ -43,39 +43,42 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
     let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
     let mut answer = match &catalogue.config.signed_out_url {
         // By a page of ours: a form of ours began this, and may not lead elsewhere by redirects (CSP `form-action`).
-        Some(url) => onward(&Onward::Redirect(url.clone()), &Method::POST)?,
-        None => SignedOutPage { again }.answer()?,
+        Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
+        None => SignedOutPage { sign_in_again: again }.answer()?,
     };
-    set_cookie(&mut answer, &clear(POOL_COOKIE))?;
+    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
     Ok(answer)
 }
 
-async fn end(pool: &Pool, info: &RequestInfo) -> Handled {
+async fn end(pool: &AppState, info: &RequestData) -> Handled {
     info.same_origin(&own_origin(pool))?;
-    match signed_in_to_leave(pool, info).await? {
+    match session_to_end(pool, info).await? {
         Some(principal) => sign_out(pool, info, &principal.session().id, "").await,
-        None => see_other(&pool.current.load().config.public_url.join("/logout")),
+        None => see_other(&pool.catalogue.load().config.public_url.join("/logout")),
     }
 }
 
 /// The principal who wants to sign out.
-async fn signed_in_to_leave(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
-    principal(pool, info).await.map_err(|error| cannot_sign_out(pool, info, &error))
+async fn session_to_end(
+    pool: &AppState,
+    info: &RequestData,
+) -> Result<Option<SessionPrincipal>, ErrorResponse> {
+    principal(pool, info).await.map_err(|error| sign_out_unavailable(pool, info, &error))
 }
 
 /// The origin of the pool's pages.
-pub(super) fn own_origin(pool: &Pool) -> String {
-    let catalogue = pool.current.load();
+pub(super) fn own_origin(pool: &AppState) -> String {
+    let catalogue = pool.catalogue.load();
     catalogue.config.public_url.origin_of(catalogue.config.public_url.host())
 }
 
 /// Ends the session of this browser and sends it on.
-pub(super) async fn sign_out(pool: &Pool, info: &RequestInfo, sid: &str, app: &str) -> Handled {
+pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app: &str) -> Handled {
     let ended = end_session(pool, &info.request_id, &info.client(), sid)
         .await
-        .map_err(|error| cannot_sign_out(pool, info, &error))?;
-    let mut answer = onward(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
-    set_cookie(&mut answer, &clear(POOL_COOKIE))?;
+        .map_err(|error| sign_out_unavailable(pool, info, &error))?;
+    let mut answer = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
+    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
     Ok(answer)
 }
 
@@ -84,15 +87,19 @@ pub(super) async fn sign_out(pool: &Pool, info: &RequestInfo, sid: &str, app: &s
 ///
 /// # Errors
 /// Where our own page has no address, which it always has.
-pub async fn after_sign_out(pool: &Pool, ended: Option<&Ended>, app: &str) -> Result<Onward, Failure> {
-    let catalogue = pool.current.load();
+pub async fn after_sign_out(
+    pool: &AppState,
+    ended: Option<&EndedSession>,
+    app: &str,
+) -> Result<BrowserAction, ErrorResponse> {
+    let catalogue = pool.catalogue.load();
     if let Some(ended) = ended
         && let Some(at_provider) = pool.broker.logout(&catalogue, ended, app).await
     {
         return Ok(at_provider);
     }
     let own = catalogue.config.public_url.join(&format!("/logout?app={app}"));
-    Url::parse(&own).map(Onward::Redirect).map_err(|_| Failure::internal())
+    Url::parse(&own).map(BrowserAction::Redirect).map_err(|_| ErrorResponse::internal())
 }
 
 /// Ends a session everywhere and says so in the audit; answers it, unless it was over already.
@@ -100,25 +107,25 @@ pub async fn after_sign_out(pool: &Pool, ended: Option<&Ended>, app: &str) -> Re
 /// # Errors
 /// Where the store does not answer; the session goes on then.
 pub async fn end_session(
-    pool: &Pool,
+    pool: &AppState,
     request_id: &str,
     client: &str,
     sid: &str,
-) -> Result<Option<Ended>, StoreError> {
+) -> Result<Option<EndedSession>, StoreError> {
     let entropy = &*pool.entropy;
     let ended = pool
         .store
         .transaction(|tx| Box::pin(async move { broker::end_session(tx, sid, entropy).await }))
         .await?;
-    pool.sessions.hear(&[Change::Session(sid.to_owned())]);
+    pool.sessions.apply_changes(&[Change::Session(sid.to_owned())]);
     tracing::info!(target: "audit", event = "logout", request_id, client, sid);
     Ok(ended)
 }
 
 /// Evicts sessions that their provider ended, and records them in the audit log; warns where there is none.
-pub(super) fn ended_by_provider(pool: &Pool, info: &RequestInfo, provider: &str, ended: &[Session]) {
+pub(super) fn ended_by_provider(pool: &AppState, info: &RequestData, provider: &str, ended: &[Session]) {
     let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
-    pool.sessions.hear(&changes);
+    pool.sessions.apply_changes(&changes);
     if ended.is_empty() {
         tracing::warn!(
             target: "audit",

@@ -16,15 +16,17 @@ mod sessions;
 mod token;
 
 pub use authorize::{AuthorizationUrl, authorization_url, expired_attempts, surplus_attempts};
-pub use callback::replaced;
+pub use callback::audit_replaced_session;
 pub use logout::{after_sign_out, end_session};
-pub use request::{Form, Origin, RequestInfo, form};
+pub use request::{Form, RequestData, RequestOrigin, form};
 
-use crate::access::{InProgress, POOL_COOKIE, Sessions, SignedIn, Throttle, find};
+use crate::access::{
+    ConcurrencyLimiter, POOL_COOKIE, RateLimiter, SessionAuthenticator, SessionPrincipal, cookie_value,
+};
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
-use crate::catalogue::{Catalogue, Current};
-use crate::hosted::{self, Answer, App, Failure, HomePage, Visitor};
+use crate::catalogue::{Catalogue, CatalogueCell};
+use crate::hosted::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
 use crate::model::CookieScope;
 use crate::store::{Store, StoreError};
 use crate::token::{AccessTokens, KeyChain};
@@ -38,13 +40,13 @@ use std::sync::Arc;
 use tower_service::Service as _;
 
 /// What the handlers work with.
-pub struct Pool {
+pub struct AppState {
     /// The snapshot that counts.
-    pub current: Arc<Current>,
+    pub catalogue: Arc<CatalogueCell>,
     /// Logins at providers.
     pub broker: Arc<Broker>,
     /// Sessions and their cookies.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<SessionAuthenticator>,
     /// State.
     pub store: Store,
     /// The keys of assertions.
@@ -52,33 +54,33 @@ pub struct Pool {
     /// The access tokens that it issues.
     pub access_tokens: Arc<AccessTokens>,
     /// Sign-ins that failed, by address.
-    pub failures: Throttle<IpAddr>,
+    pub failed_sign_ins: RateLimiter<IpAddr>,
     /// SAML responses that nobody asked for and that failed, by address. Any page can have a browser send them, so
     /// they do not keep the address from signing in.
-    pub unsolicited_failures: Throttle<IpAddr>,
+    pub unsolicited_failures: RateLimiter<IpAddr>,
     /// SAML messages that are verified now, by address.
-    pub saml_messages: InProgress<IpAddr>,
+    pub saml_messages: ConcurrencyLimiter<IpAddr>,
     /// Attempts to pass for an app client that failed, by address and client.
-    pub client_failures: Throttle<(IpAddr, String)>,
+    pub client_failures: RateLimiter<(IpAddr, String)>,
     /// Tokens that were revoked, by client: each takes room on every node.
-    pub client_revocations: Throttle<String>,
+    pub client_revocations: RateLimiter<String>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
 }
 
-type Shared = State<Arc<Pool>>;
+type Shared = State<Arc<AppState>>;
 
 /// A failure on its way to [`answer`].
 #[derive(Clone)]
-struct Failed(Failure);
+struct FailedResponse(ErrorResponse);
 
 /// What a handler answers.
-type Handled = Result<Answer, Failure>;
+type Handled = Result<HttpResponse, ErrorResponse>;
 
 /// The pool's routes, below the path of `public_url`.
-pub fn router(pool: Arc<Pool>) -> Router {
+pub fn router(pool: Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/login", get(authorize::login))
@@ -100,24 +102,24 @@ pub fn router(pool: Arc<Pool>) -> Router {
         // one look behind it, clients of the other before.
         .route("/{pool_id}/.well-known/openid-configuration", get(keys::metadata))
         .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
-        .fallback(|| async { Reply(Err(Failure::not_found())) })
-        .method_not_allowed_fallback(|| async { Reply(Err(Failure::not_found())) })
+        .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
+        .method_not_allowed_fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
         .with_state(pool)
 }
 
 /// Answers a request through `router`, failures included.
-pub async fn answer(router: &Router, request: Request, visitor: &Visitor) -> Answer {
+pub async fn answer(router: &Router, request: Request, visitor: &ResponseContext) -> HttpResponse {
     let Ok(response) = router.clone().call(request).await;
     let (parts, body) = response.into_parts();
-    if let Some(Failed(failure)) = parts.extensions.get() {
-        return failure.answer(visitor);
+    if let Some(FailedResponse(failure)) = parts.extensions.get() {
+        return failure.into_response(visitor);
     }
     // Handlers answer with whole bodies: collecting them neither waits nor copies.
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return Failure::internal().answer(visitor),
+        Err(_) => return ErrorResponse::internal().into_response(visitor),
     };
-    hosted::finish(Answer::from_parts(parts, body), visitor)
+    hosted::add_common_headers(HttpResponse::from_parts(parts, body), visitor)
 }
 
 /// Carries what a handler answered through axum.
@@ -130,7 +132,7 @@ impl axum::response::IntoResponse for Reply {
             Err(failure) => {
                 let mut response = axum::response::Response::new(Body::empty());
                 *response.status_mut() = failure.status;
-                response.extensions_mut().insert(Failed(failure));
+                response.extensions_mut().insert(FailedResponse(failure));
                 response
             }
         }
@@ -138,36 +140,39 @@ impl axum::response::IntoResponse for Reply {
 }
 
 /// The principal whose pool cookie the request carries.
-async fn signed_in(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, Failure> {
+async fn session_principal(
+    pool: &AppState,
+    info: &RequestData,
+) -> Result<Option<SessionPrincipal>, ErrorResponse> {
     principal(pool, info).await.map_err(|error| unavailable(info, &error))
 }
 
-async fn principal(pool: &Pool, info: &RequestInfo) -> Result<Option<SignedIn>, StoreError> {
-    let Some(cookie) = find(info.cookies(), POOL_COOKIE) else { return Ok(None) };
-    pool.sessions.principal(cookie, CookieScope::Pool, pool.clock.moment()).await
+async fn principal(pool: &AppState, info: &RequestData) -> Result<Option<SessionPrincipal>, StoreError> {
+    let Some(cookie) = cookie_value(info.cookies(), POOL_COOKIE) else { return Ok(None) };
+    pool.sessions.authenticate(cookie, CookieScope::Pool, pool.clock.moment()).await
 }
 
 /// The same where a session was to be ended: it goes on, and the person must know.
-fn cannot_sign_out(pool: &Pool, info: &RequestInfo, error: &StoreError) -> Failure {
+fn sign_out_unavailable(pool: &AppState, info: &RequestData, error: &StoreError) -> ErrorResponse {
     tracing::error!(request_id = info.request_id, %error, "cannot end a session: database error");
-    let again = pool.current.load().config.public_url.join("/logout");
-    Failure::sign_out_unavailable().with_action("Try again", again)
+    let again = pool.catalogue.load().config.public_url.join("/logout");
+    ErrorResponse::sign_out_unavailable().with_action("Try again", again)
 }
 
-fn unavailable(info: &RequestInfo, error: &StoreError) -> Failure {
+fn unavailable(info: &RequestData, error: &StoreError) -> ErrorResponse {
     tracing::error!(request_id = info.request_id, %error, "the store did not do its part");
-    Failure::unavailable()
+    ErrorResponse::unavailable()
 }
 
-async fn home(State(pool): Shared, info: RequestInfo) -> Reply {
+async fn home(State(pool): Shared, info: RequestData) -> Reply {
     Reply(home_page(&pool, &info).await)
 }
 
-async fn home_page(pool: &Pool, info: &RequestInfo) -> Handled {
-    let catalogue = pool.current.load();
-    let Some(principal) = signed_in(pool, info).await? else {
+async fn home_page(pool: &AppState, info: &RequestData) -> Handled {
+    let catalogue = pool.catalogue.load();
+    let Some(principal) = session_principal(pool, info).await? else {
         if catalogue.config.providers.is_empty() {
-            return Err(Failure::no_provider());
+            return Err(ErrorResponse::no_provider());
         }
         return authorize::sign_in_page(&catalogue, info);
     };

@@ -1,7 +1,7 @@
 //! What handlers need to know of a request.
 
 use crate::directory::Browser;
-use crate::hosted::Failure;
+use crate::hosted::ErrorResponse;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::collections::HashMap;
@@ -9,11 +9,11 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 /// How much of a `User-Agent` is kept.
-const LONGEST_USER_AGENT: usize = 256;
+const MAX_USER_AGENT_LENGTH: usize = 256;
 
 /// What the gateway knows of a request, handed on in its extensions, and its headers.
 #[derive(Clone, Debug)]
-pub struct RequestInfo {
+pub struct RequestData {
     /// The request's id.
     pub request_id: String,
     /// The client's address, as far as trusted proxies tell it.
@@ -24,7 +24,7 @@ pub struct RequestInfo {
 
 /// What the gateway puts into a request's extensions.
 #[derive(Clone, Debug, Default)]
-pub struct Origin {
+pub struct RequestOrigin {
     /// The request's id.
     pub request_id: String,
     /// The client's address.
@@ -34,7 +34,7 @@ pub struct Origin {
 /// Parameters, each of which came exactly once.
 pub type Form = HashMap<String, String>;
 
-impl RequestInfo {
+impl RequestData {
     /// The request's `Cookie` headers.
     pub fn cookies(&self) -> impl Iterator<Item = &[u8]> {
         self.headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes)
@@ -55,12 +55,12 @@ impl RequestInfo {
     ///
     /// # Errors
     /// Where the form is of another origin than `own`.
-    pub fn same_origin(&self, own: &str) -> Result<(), Failure> {
+    pub fn same_origin(&self, own: &str) -> Result<(), ErrorResponse> {
         let same = match self.header("sec-fetch-site") {
             Some(site) => site == "same-origin",
             None => self.header("origin") == Some(own),
         };
-        if same { Ok(()) } else { Err(Failure::bad_request()) }
+        if same { Ok(()) } else { Err(ErrorResponse::bad_request()) }
     }
 
     /// The client's address, for log lines.
@@ -71,7 +71,10 @@ impl RequestInfo {
     /// What the browser tells of itself, as far as it is kept.
     pub fn browser(&self) -> Browser {
         let user_agent = self.header("user-agent").unwrap_or_default();
-        Browser { user_agent: user_agent.chars().take(LONGEST_USER_AGENT).collect(), address: self.client() }
+        Browser {
+            user_agent: user_agent.chars().take(MAX_USER_AGENT_LENGTH).collect(),
+            address: self.client(),
+        }
     }
 
     /// The query's parameters; `None` where one comes twice.
@@ -93,12 +96,12 @@ pub fn form(text: &str) -> Option<Form> {
     Some(form)
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
+impl<S: Send + Sync> FromRequestParts<S> for RequestData {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let origin = parts.extensions.remove();
-        let Origin { request_id, client } = origin.unwrap_or_default();
+        let RequestOrigin { request_id, client } = origin.unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         // Nothing else asks for them: what a body is taken for is the handler's to say.
         Ok(Self { request_id, client, headers: std::mem::take(&mut parts.headers), query })

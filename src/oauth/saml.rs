@@ -3,24 +3,26 @@
 
 use super::callback::{self, Step};
 use super::logout::ended_by_provider;
-use super::{Handled, Pool, Reply, RequestInfo, Shared, form};
-use crate::access::{LOGIN_COOKIE, Place, find, network, set_for};
-use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError, LogoutHeard, Posted};
+use super::{AppState, Handled, Reply, RequestData, Shared, form};
+use crate::access::{
+    ConcurrencyPermit, LOGIN_COOKIE, cookie_value, rate_limit_key, set_cookie_value_same_site,
+};
+use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError, LogoutOutcome, SamlPost};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{self, Failure, body, onward, see_other, set_cookie};
+use crate::hosted::{self, ErrorResponse, browser_action, see_other, set_cookie, with_body};
 use crate::provider::ProviderError;
-use crate::provider::saml::Arrived;
+use crate::provider::saml::LogoutBinding;
 use axum::extract::{Path, RawQuery, State};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 
 /// Our metadata for a provider.
 pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
-    let text = pool.broker.saml_metadata(&pool.current.load(), &provider);
+    let text = pool.broker.saml_metadata(&pool.catalogue.load(), &provider);
     Reply(match text {
-        Some(text) => Ok(body(StatusCode::OK, "application/samlmetadata+xml", text.as_bytes().to_vec())),
-        None => Err(Failure::not_found()),
+        Some(text) => Ok(with_body(StatusCode::OK, "application/samlmetadata+xml", text.as_bytes().to_vec())),
+        None => Err(ErrorResponse::not_found()),
     })
 }
 
@@ -28,33 +30,33 @@ pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) 
 pub(super) async fn post(
     State(pool): Shared,
     Path(provider): Path<String>,
-    info: RequestInfo,
+    info: RequestData,
     text: String,
 ) -> Reply {
-    Reply(judge(&pool, &info, &provider, &text).await)
+    Reply(validate_response(&pool, &info, &provider, &text).await)
 }
 
 /// The browser's next step, in which it shows its session again: `SameSite=Lax` has kept that from the form.
-pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestInfo) -> Reply {
+pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestData) -> Reply {
     Reply(callback::finish(&pool, &info, &provider, Step::Resume).await)
 }
 
-async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> Handled {
-    let catalogue = pool.current.load();
-    let parameters = form(text).ok_or_else(Failure::bad_request)?;
+async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
+    let catalogue = pool.catalogue.load();
+    let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
     // The relay state names the attempt; that this browser carries it binds the login to it. It is never an
     // address.
     let id = parameters.get("RelayState").map(String::as_str).unwrap_or_default();
-    let login = find(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
+    let login = cookie_value(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .filter(|_| !id.is_empty())
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
-    let again = login.as_ref().map(|login| login.again(&catalogue));
+    let again = login.as_ref().map(|login| login.restart_url(&catalogue));
     // Any page can have a browser send a response that nobody asked for: those have a limit of their own.
-    let failures = if login.is_some() { &pool.failures } else { &pool.unsolicited_failures };
-    callback::not_too_often(failures, info, &catalogue, provider)?;
-    let _place = in_progress(pool, info)?;
-    let posted = Posted { parameters: &parameters, id, login };
-    let judged = match pool.broker.judge(&catalogue, provider, posted).await {
+    let failures = if login.is_some() { &pool.failed_sign_ins } else { &pool.unsolicited_failures };
+    callback::check_rate_limit(failures, info, &catalogue, provider)?;
+    let _place = verification_permit(pool, info)?;
+    let posted = SamlPost { parameters: &parameters, id, login };
+    let judged = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
         Ok(judged) => judged,
         // The form brought no session: the browser's next step does, and decides on the way on.
         Err(LoginError::NoAttempt) => {
@@ -62,7 +64,7 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
             return see_other(&resume_at(&catalogue, provider, &id));
         }
         Err(error) => {
-            let failure = callback::refused(info, provider, error, failures);
+            let failure = callback::audit_refusal(info, provider, error, failures);
             return Err(match again {
                 Some(again) => failure.with_action("Try again", again),
                 None => failure,
@@ -72,14 +74,20 @@ async fn judge(pool: &Pool, info: &RequestInfo, provider: &str, text: &str) -> H
     let mut answer = see_other(&resume_at(&catalogue, provider, &judged.id))?;
     if let Some(sealed) = judged.sealed {
         let name = format!("{LOGIN_COOKIE}{}", judged.id);
-        set_cookie(&mut answer, &set_for(&name, &sealed, Some(ATTEMPT_COOKIE_LIFETIME), SameSite::Lax))?;
+        set_cookie(
+            &mut answer,
+            &set_cookie_value_same_site(&name, &sealed, Some(ATTEMPT_COOKIE_LIFETIME), SameSite::Lax),
+        )?;
     }
     Ok(answer)
 }
 
 /// The place of a message among those that are verified: one address cannot fill the queue.
-fn in_progress(pool: &Pool, info: &RequestInfo) -> Result<Place<IpAddr>, Failure> {
-    pool.saml_messages.begin(info.client.map(network)).ok_or_else(Failure::unavailable)
+fn verification_permit(
+    pool: &AppState,
+    info: &RequestData,
+) -> Result<ConcurrencyPermit<IpAddr>, ErrorResponse> {
+    pool.saml_messages.try_acquire(info.client.map(rate_limit_key)).ok_or_else(ErrorResponse::unavailable)
 }
 
 /// The address of the browser's next step.
@@ -91,37 +99,37 @@ fn resume_at(catalogue: &Catalogue, provider: &str, id: &str) -> String {
 pub(super) async fn logout_query(
     State(pool): Shared,
     Path(provider): Path<String>,
-    info: RequestInfo,
+    info: RequestData,
     RawQuery(query): RawQuery,
 ) -> Reply {
     let query = query.unwrap_or_default();
-    Reply(logout(&pool, &info, &provider, Arrived::Query(query.into()), &Method::GET).await)
+    Reply(logout(&pool, &info, &provider, LogoutBinding::Query(query.into()), &Method::GET).await)
 }
 
 /// A logout message in a form.
 pub(super) async fn logout_form(
     State(pool): Shared,
     Path(provider): Path<String>,
-    info: RequestInfo,
+    info: RequestData,
     text: String,
 ) -> Reply {
-    Reply(logout(&pool, &info, &provider, Arrived::Form(text.into()), &Method::POST).await)
+    Reply(logout(&pool, &info, &provider, LogoutBinding::Form(text.into()), &Method::POST).await)
 }
 
 async fn logout(
-    pool: &Pool,
-    info: &RequestInfo,
+    pool: &AppState,
+    info: &RequestData,
     provider: &str,
-    arrived: Arrived,
+    arrived: LogoutBinding,
     method: &Method,
 ) -> Handled {
-    let catalogue = pool.current.load();
-    callback::not_too_often(&pool.failures, info, &catalogue, provider)?;
-    let _place = in_progress(pool, info)?;
+    let catalogue = pool.catalogue.load();
+    callback::check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
+    let _place = verification_permit(pool, info)?;
     let is_response = arrived.is_response();
     let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
         Ok(heard) => heard,
-        Err(LoginError::NoSuchProvider) => return Err(Failure::not_found()),
+        Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         // Our own session had ended before we asked, and some providers do not sign their answer.
         Err(error @ LoginError::Provider(ProviderError::Invalid { check: "unsigned", .. }))
             if is_response =>
@@ -139,13 +147,13 @@ async fn logout(
                 reason = error.reason(),
                 detail = %error,
             );
-            callback::count_failure(&pool.failures, info, &error);
-            return Err(callback::failure(info, error));
+            callback::record_failure(&pool.failed_sign_ins, info, &error);
+            return Err(callback::error_page(info, error));
         }
     };
     let (ended, answer) = match heard {
-        LogoutHeard::Ended(ended, answer) => (ended, answer),
-        LogoutHeard::Answered { relay_state, success } => {
+        LogoutOutcome::Ended(ended, answer) => (ended, answer),
+        LogoutOutcome::Answered { relay_state, success } => {
             if !success {
                 tracing::warn!(
                     provider,
@@ -160,7 +168,7 @@ async fn logout(
     };
     ended_by_provider(pool, info, provider, &ended);
     match answer {
-        Some(answer) => onward(&answer, method),
-        None => hosted::SignedOutPage { again: catalogue.config.public_url.join("/") }.answer(),
+        Some(answer) => browser_action(&answer, method),
+        None => hosted::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
     }
 }

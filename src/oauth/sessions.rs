@@ -1,26 +1,26 @@
 //! `/sessions`: where a person sees every session of theirs, and ends one or all.
 
-use super::{Handled, Pool, Reply, RequestInfo, Shared, form, logout, signed_in, unavailable};
+use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
-use crate::hosted::{Device, Failure, SessionRow, SessionsPage, see_other};
+use crate::hosted::{Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::model::Session;
 use crate::store::StoreError;
 use axum::extract::State;
 
-pub(super) async fn get(State(pool): Shared, info: RequestInfo) -> Reply {
+pub(super) async fn get(State(pool): Shared, info: RequestData) -> Reply {
     Reply(page(&pool, &info).await)
 }
 
-pub(super) async fn post(State(pool): Shared, info: RequestInfo, text: String) -> Reply {
+pub(super) async fn post(State(pool): Shared, info: RequestData, text: String) -> Reply {
     Reply(end(&pool, &info, &text).await)
 }
 
-async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
-    let catalogue = pool.current.load();
-    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody()) };
+async fn page(pool: &AppState, info: &RequestData) -> Handled {
+    let catalogue = pool.catalogue.load();
+    let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
     let (now, idle) = (pool.clock.now(), catalogue.config.session.idle);
     let mut sessions = sessions_of(pool, &principal.user().id).await.map_err(|e| unavailable(info, &e))?;
-    sessions.retain(|session| session.stands(session.last_seen_at, idle, now));
+    sessions.retain(|session| session.is_active(session.last_seen_at, idle, now));
     let row = |session: &Session| SessionRow {
         id: session.id.clone(),
         device: Device::of(&session.user_agent),
@@ -28,7 +28,7 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
         provider: display_name(&catalogue.config.providers, &session.provider),
         began: date(session.created_at),
         last_seen: ago(session.last_seen_at, now),
-        here: session.id == principal.session().id,
+        is_current: session.id == principal.session().id,
     };
     SessionsPage {
         name: principal.user().display_name().to_owned(),
@@ -40,10 +40,10 @@ async fn page(pool: &Pool, info: &RequestInfo) -> Handled {
 }
 
 /// What a form of this page asks for: one session by its id, or all.
-async fn end(pool: &Pool, info: &RequestInfo, text: &str) -> Handled {
+async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
-    let Some(principal) = signed_in(pool, info).await? else { return Err(nobody()) };
-    let asked = form(text).ok_or_else(Failure::bad_request)?;
+    let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
+    let asked = form(text).ok_or_else(ErrorResponse::bad_request)?;
     let all = asked.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
@@ -54,15 +54,15 @@ async fn end(pool: &Pool, info: &RequestInfo, text: &str) -> Handled {
     }
     match all || asked.get("session").is_some_and(|id| id == own) {
         true => logout::sign_out(pool, info, own, "").await,
-        false => see_other(&pool.current.load().config.public_url.join("/sessions")),
+        false => see_other(&pool.catalogue.load().config.public_url.join("/sessions")),
     }
 }
 
-fn nobody() -> Failure {
-    Failure::sign_in_required().with_advice("Sign in to see your sessions.")
+fn not_signed_in() -> ErrorResponse {
+    ErrorResponse::sign_in_required().with_advice("Sign in to see your sessions.")
 }
 
-async fn sessions_of(pool: &Pool, user_id: &str) -> Result<Vec<Session>, StoreError> {
+async fn sessions_of(pool: &AppState, user_id: &str) -> Result<Vec<Session>, StoreError> {
     pool.store.transaction(|tx| Box::pin(async move { tx.sessions_of(user_id).await })).await
 }
 

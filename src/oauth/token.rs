@@ -1,79 +1,83 @@
 //! `/oauth2/token`, `/oauth2/revoke` (RFC 7009) and `/oauth2/introspect` (RFC 7662): what programs call.
 
-use super::client::{self, Proven};
-use super::error::{OAuthError, Refusal};
-use super::{Pool, Reply, RequestInfo, Shared, unavailable};
+use super::client::{self, AuthenticatedClient};
+use super::error::{EndpointError, OAuthError};
+use super::{AppState, Reply, RequestData, Shared, unavailable};
 use crate::base::Duration;
 use crate::catalogue::AppClient;
 use crate::config::OAuthFlow;
-use crate::hosted::{Answer, Failure, body};
+use crate::hosted::{ErrorResponse, HttpResponse, with_body};
 use crate::store::StoreError;
-use crate::token::{AccessToken, Refused};
+use crate::token::{AccessToken, TokenError};
 use axum::body::Bytes;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 
 /// How long a revoked token is remembered after its end: clocks differ.
-const AFTER: Duration = Duration::from_secs(3600);
+const REVOCATION_GRACE: Duration = Duration::from_secs(3600);
 
 /// What a client gets beside its token (RFC 6749, section 5.1).
 #[derive(Serialize)]
-struct Issued<'a> {
+struct TokenResponse<'a> {
     token_type: &'static str,
     expires_in: u64,
     scope: &'a str,
 }
 
-pub(super) async fn token(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
-    let issue = async |request: Proven<'_>| issue(&pool, &info, &request);
+pub(super) async fn token(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
+    let issue = async |request: AuthenticatedClient<'_>| issue(&pool, &info, &request);
     Reply(client::answer(&pool, &info, "token", &body, issue).await)
 }
 
-pub(super) async fn revoke(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
-    let revoke = async |request: Proven<'_>| revoke_token(&pool, &info, &request).await;
+pub(super) async fn revoke(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
+    let revoke = async |request: AuthenticatedClient<'_>| revoke_token(&pool, &info, &request).await;
     Reply(client::answer(&pool, &info, "revoke", &body, revoke).await)
 }
 
-pub(super) async fn introspect(State(pool): Shared, info: RequestInfo, body: Bytes) -> Reply {
-    let tell = async |request: Proven<'_>| tell(&pool, &info, &request).await;
+pub(super) async fn introspect(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
+    let tell = async |request: AuthenticatedClient<'_>| introspection_response(&pool, &info, &request).await;
     Reply(client::answer(&pool, &info, "introspect", &body, tell).await)
 }
 
 /// Issues an access token. It reads nothing but memory.
-fn issue(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
-    let grant = request.must("grant_type")?;
+fn issue(
+    pool: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let grant = request.required("grant_type")?;
     if grant != "client_credentials" {
         let why = "the only grant_type here is client_credentials";
         return Err(OAuthError::new("unsupported_grant_type", why).into());
     }
     let client = &*request.client;
-    if !client.may(OAuthFlow::ClientCredentials) {
+    if !client.allows_flow(OAuthFlow::ClientCredentials) {
         let why = "this client may not use that grant: its allowed_oauth_flows do not name it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
-    let scopes = granted(client, request.parameter("scope"))?;
+    let scopes = resolve_scopes(client, request.parameter("scope"))?;
     let now = pool.clock.now();
     let token = pool.access_tokens.issue(request.catalogue, client, &scopes, now).map_err(|error| {
         tracing::error!(request_id = info.request_id, %error, "no access token was issued");
-        Failure::internal()
+        ErrorResponse::internal()
     })?;
-    let beside = Issued {
+    let beside = TokenResponse {
         token_type: "Bearer",
         expires_in: client.access_token_validity.as_secs(),
         scope: &scopes.join(" "),
     };
-    let beside = serde_json::to_string(&beside).map_err(|_| Failure::internal())?;
+    let beside = serde_json::to_string(&beside).map_err(|_| ErrorResponse::internal())?;
     let members = beside.trim_start_matches('{');
     // Nothing in a token needs to be escaped: RFC 7515, section 7.1 has it of base64url and `.` alone. To look at each of its
     // letters would be the dearest part of the answer.
     let answer = format!(r#"{{"access_token":"{token}",{members}"#);
-    Ok(body(StatusCode::OK, "application/json", answer))
+    Ok(with_body(StatusCode::OK, "application/json", answer))
 }
 
 /// What a client gets that asks for `asked`, or does not say: then all that it may have. RFC 6749, section 3.3: "the
 /// authorization server MUST either process the request using a pre-defined default value or fail the request".
-fn granted<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
+fn resolve_scopes<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
     let allowed = &client.allowed_oauth_scopes;
     let Some(asked) = asked else { return Ok(allowed.iter().map(String::as_str).collect()) };
     let mut granted = Vec::new();
@@ -96,13 +100,17 @@ fn granted<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str
 
 /// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token has been revoked
 /// successfully or if the client submitted an invalid token."
-async fn revoke_token(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
-    let token = match pool.access_tokens.revocable(request.catalogue, request.must("token")?) {
+async fn revoke_token(
+    pool: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let token = match pool.access_tokens.revocable(request.catalogue, request.required("token")?) {
         Ok(token) => token,
         // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still
         // exists and may retry after a reasonable delay."
-        Err(Refused::NoKeys) => return Err(Failure::unavailable().into()),
-        Err(_) => return Ok(Answer::default()),
+        Err(TokenError::NoKeys) => return Err(ErrorResponse::unavailable().into()),
+        Err(_) => return Ok(HttpResponse::default()),
     };
     // Section 2.1: it "verifies whether the token was issued to the client making the revocation request. If this
     // validation fails, the request is refused and the client is informed of the error".
@@ -111,13 +119,13 @@ async fn revoke_token(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> 
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
     // Also of a token that is over by our clock: once that is set back, it would be none any more.
-    let until = token.expires_at.max(pool.clock.now()).plus(AFTER);
+    let until = token.expires_at.max(pool.clock.now()).plus(REVOCATION_GRACE);
     let entropy = &*pool.entropy;
-    if let Err(wait) = pool.client_revocations.allows(Some(&request.client.id)) {
+    if let Err(wait) = pool.client_revocations.check(Some(&request.client.id)) {
         let why = format!("too many revocations: wait {} s", wait.as_secs().max(1));
         return Err(OAuthError { retry_after: Some(wait), ..OAuthError::invalid_request(why) }.into());
     }
-    pool.client_revocations.count(Some(request.client.id.clone()));
+    pool.client_revocations.record(Some(request.client.id.clone()));
     let jti = &*token.jti;
     let failed = |error: StoreError| unavailable(info, &error);
     pool.store
@@ -132,12 +140,16 @@ async fn revoke_token(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> 
         client_id = request.client.id,
         jti,
     );
-    Ok(Answer::default())
+    Ok(HttpResponse::default())
 }
 
 /// RFC 7662, section 2.2: of a token that is not active it "SHOULD NOT include any additional information".
-async fn tell(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<Answer, Refusal> {
-    let told = match known(pool, request)? {
+async fn introspection_response(
+    pool: &AppState,
+    info: &RequestData,
+    request: &AuthenticatedClient<'_>,
+) -> Result<HttpResponse, EndpointError> {
+    let told = match own_active_token(pool, request)? {
         Some(token) => {
             let revoked = pool.store.is_revoked(token.text("jti").unwrap_or_default()).await;
             match revoked.map_err(|error| unavailable(info, &error))? {
@@ -147,7 +159,7 @@ async fn tell(pool: &Pool, info: &RequestInfo, request: &Proven<'_>) -> Result<A
         }
         None => inactive(),
     };
-    Ok(body(StatusCode::OK, "application/json", told.to_string()))
+    Ok(with_body(StatusCode::OK, "application/json", told.to_string()))
 }
 
 fn inactive() -> serde_json::Value {
@@ -166,7 +178,10 @@ fn active(token: &AccessToken) -> serde_json::Value {
 
 /// What the token of the request says, where it is one of ours and counts. `token_type_hint` tells nothing that the
 /// token does not say (RFC 7662, section 2.1: the server "MAY ignore this parameter").
-fn known(pool: &Pool, request: &Proven<'_>) -> Result<Option<AccessToken>, Refusal> {
-    let token = request.must("token")?;
+fn own_active_token(
+    pool: &AppState,
+    request: &AuthenticatedClient<'_>,
+) -> Result<Option<AccessToken>, EndpointError> {
+    let token = request.required("token")?;
     Ok(pool.access_tokens.verify(request.catalogue, token, pool.clock.now()).ok())
 }

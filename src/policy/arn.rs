@@ -22,7 +22,7 @@ impl Arn {
         };
         let syntax = Syntax { wildcards: true, variables };
         let read = |part| Pattern::parse(part, syntax);
-        if read(a)?.matches("arn", Case::Counts, &Nothing) == Matched::No {
+        if read(a)?.matches("arn", Case::Sensitive, &Nothing) == Matched::No {
             return Err(format!("`{text}` is no ARN: it does not begin with `arn:`"));
         }
         Ok(Self([read(a)?, read(b)?, read(c)?, read(d)?, read(e)?, read(f)?]))
@@ -55,7 +55,7 @@ impl Arn {
     pub fn matches(&self, text: &str, context: &dyn Context) -> Matched<'_> {
         let mut parts = text.splitn(6, ':');
         for pattern in &self.0 {
-            match pattern.matches(parts.next().unwrap_or_default(), Case::Counts, context) {
+            match pattern.matches(parts.next().unwrap_or_default(), Case::Sensitive, context) {
                 Matched::Yes => {}
                 other => return other,
             }

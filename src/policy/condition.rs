@@ -1,7 +1,7 @@
 //! Conditions (IAM User Guide, "IAM JSON policy elements: Condition operators").
 
 use super::arn::Arn;
-use super::context::{Asked, Key, Value, Values};
+use super::context::{EvalRequest, Key, Value, Values};
 use super::pattern::{Case, Matched, Pattern, Syntax};
 use super::value;
 use crate::base::Timestamp;
@@ -86,12 +86,12 @@ const fn text(wildcards: bool, case: Case) -> Kind {
 
 /// The operators: name, whether it asks for the opposite, and what it compares.
 const OPERATORS: [(&str, bool, Kind); 27] = [
-    ("StringEquals", false, text(false, Case::Counts)),
-    ("StringNotEquals", true, text(false, Case::Counts)),
+    ("StringEquals", false, text(false, Case::Sensitive)),
+    ("StringNotEquals", true, text(false, Case::Sensitive)),
     ("StringEqualsIgnoreCase", false, text(false, Case::Ignored)),
     ("StringNotEqualsIgnoreCase", true, text(false, Case::Ignored)),
-    ("StringLike", false, text(true, Case::Counts)),
-    ("StringNotLike", true, text(true, Case::Counts)),
+    ("StringLike", false, text(true, Case::Sensitive)),
+    ("StringNotLike", true, text(true, Case::Sensitive)),
     ("NumericEquals", false, Kind::Number(Order::Equal)),
     ("NumericNotEquals", true, Kind::Number(Order::Equal)),
     ("NumericLessThan", false, Kind::Number(Order::Less)),
@@ -179,7 +179,7 @@ impl Condition {
     }
 
     /// Whether its operator reads values of the type that `example` has.
-    pub(super) fn reads(&self, example: Value<'_>) -> bool {
+    pub(super) fn operands(&self, example: Value<'_>) -> bool {
         match (&self.test, example) {
             (Test::Null(_) | Test::Text(..), _) | (_, Value::Text(_)) => true,
             (Test::Number(..), Value::Number(_)) | (Test::Date(..), Value::Number(_) | Value::Time(_)) => {
@@ -218,7 +218,7 @@ impl Condition {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn met(&self, asked: &Asked<'_>, denies: bool) -> Result<(), Unmet<'_>> {
+    pub fn met(&self, asked: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
         let values = asked.context.values(&self.key);
         if values == Values::Unreadable {
             return if denies { Ok(()) } else { Err(Unmet::Unreadable) };
@@ -306,7 +306,7 @@ impl Test {
     }
 
     /// Whether `value` equals one of those that it is compared with.
-    fn matches(&self, value: Value<'_>, asked: &Asked<'_>) -> Matched<'_> {
+    fn matches(&self, value: Value<'_>, asked: &EvalRequest<'_>) -> Matched<'_> {
         let any = |found: bool| if found { Matched::Yes } else { Matched::No };
         match self {
             Self::Text(patterns, case) => {

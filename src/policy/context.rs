@@ -191,7 +191,7 @@ pub trait Context {
 
 /// A request for a decision.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct EvalRequest<'a> {
     /// The action, such as `execute-api:Invoke`.
     pub action: &'a str,
     /// The ARN of what it is done to.

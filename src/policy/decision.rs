@@ -1,7 +1,7 @@
 //! The decision (IAM User Guide, "Policy evaluation logic"): "an explicit deny in any of these policies overrides
 //! the allow"; without an allow, the answer is no.
 
-use super::context::Asked;
+use super::context::EvalRequest;
 use super::document::Document;
 use super::statement::{Effect, Statement};
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use std::sync::Arc;
 /// The statements of some policies, those that deny before those that allow.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
-    narrowed: Option<Narrowed>,
+    narrowed: Option<Prefilter>,
     denies: Vec<Arc<Statement>>,
     allows: Vec<Arc<Statement>>,
 }
 
 /// By what some of the statements were chosen.
 #[derive(Clone, Debug)]
-struct Narrowed {
+struct Prefilter {
     /// The action that all of them are about.
     action: Box<str>,
     /// What the resources begin with of which they are asked.
     prefix: Box<str>,
     /// How resources go on behind that which meet the statements that allow, one for each. Most are about something
     /// else, and this tells without a look at them.
-    leads: Box<[Lead]>,
+    leads: Box<[PrefixMask]>,
 }
 
 /// Letters that a text begins with: sixteen of them, or those where the mask is set.
 #[derive(Clone, Copy, Debug)]
-struct Lead {
+struct PrefixMask {
     mask: u128,
     letters: u128,
 }
 
-impl Lead {
+impl PrefixMask {
     fn of(text: &str) -> Self {
         Self {
             mask: first_letters(&[0xff; 16][..text.len().min(16)]),
@@ -50,11 +50,11 @@ fn first_letters(text: &[u8]) -> u128 {
     u128::from_le_bytes(letters)
 }
 
-impl Narrowed {
+impl Prefilter {
     /// The allowing statements that `asked` may meet; `None` where they were not chosen for such as it.
     fn likely<'s>(
         &self,
-        asked: &Asked<'_>,
+        asked: &EvalRequest<'_>,
         allows: &'s [Arc<Statement>],
     ) -> Option<impl Iterator<Item = &'s Statement>> {
         let rest = asked.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *asked.action)?;
@@ -89,8 +89,8 @@ impl Statements {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
         let kept = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
         let (denies, allows) = (kept(&self.denies), kept(&self.allows));
-        let leads = allows.iter().map(|statement| Lead::of(statement.lead(prefix))).collect();
-        let narrowed = Some(Narrowed { action: action.into(), prefix: prefix.into(), leads });
+        let leads = allows.iter().map(|statement| PrefixMask::of(statement.lead(prefix))).collect();
+        let narrowed = Some(Prefilter { action: action.into(), prefix: prefix.into(), leads });
         Self { narrowed, denies, allows }
     }
 
@@ -108,7 +108,7 @@ impl Statements {
     }
 
     /// Judges `asked`.
-    pub fn judge(&self, asked: &Asked<'_>) -> Verdict<'_> {
+    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
         let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(asked, &self.allows));
         let (denied, allowed) = match likely {
             Some(mut likely) => {
@@ -147,7 +147,7 @@ impl Grants {
     }
 
     /// Judges `asked`.
-    pub fn judge(&self, asked: &Asked<'_>) -> Verdict<'_> {
+    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
         let mut verdict = self.policies.judge(asked);
         for bound in &self.bounds {
             verdict = match (verdict, bound.judge(asked)) {

@@ -1,13 +1,13 @@
 //! Why a request is judged as it is, for people: the judge's own steps, told statement by statement.
 
 use super::condition::Unmet;
-use super::context::{Asked, Values};
+use super::context::{EvalRequest, Values};
 use super::decision::{Grants, Statements};
 use super::statement::{Miss, Statement};
 
 /// How near a request came to a statement; the nearest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Nearness {
+pub enum MatchLevel {
     /// It meets it.
     Met,
     /// It meets everything but a condition.
@@ -20,44 +20,44 @@ pub enum Nearness {
 
 /// How one statement stands to a request.
 #[derive(Clone, Debug)]
-pub struct Told<'p> {
+pub struct StatementTrace<'p> {
     /// The statement.
     pub statement: &'p Statement,
     /// Whether it stands in a policy that only sets bounds.
     pub bound: bool,
     /// How near the request came to it.
-    pub nearness: Nearness,
+    pub nearness: MatchLevel,
     /// What it was that they differ in; empty where they do not.
     pub why: String,
 }
 
 /// How each statement of `grants` stands to `asked`, the nearest first; among equals, those that deny, and then in
 /// the order of the policies.
-pub fn explain<'p>(grants: &'p Grants, asked: &Asked<'_>) -> Vec<Told<'p>> {
+pub fn explain<'p>(grants: &'p Grants, asked: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
     let tell = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
             let (nearness, why) = match statement.met(asked) {
-                Ok(()) => (Nearness::Met, String::new()),
+                Ok(()) => (MatchLevel::Met, String::new()),
                 Err(miss) => (nearness(&miss), words(statement, &miss, asked)),
             };
-            Told { statement, bound, nearness, why }
+            StatementTrace { statement, bound, nearness, why }
         })
     };
     let bounds = grants.bounds.iter().flat_map(|bound| tell(bound, true));
-    let mut told: Vec<Told<'p>> = tell(&grants.policies, false).chain(bounds).collect();
+    let mut told: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
     told.sort_by_key(|told| told.nearness);
     told
 }
 
-fn nearness(miss: &Miss<'_>) -> Nearness {
+fn nearness(miss: &Miss<'_>) -> MatchLevel {
     match miss {
-        Miss::Condition(..) => Nearness::Condition,
-        Miss::Resource | Miss::Unfilled(_) | Miss::Principal => Nearness::Action,
-        Miss::Action => Nearness::None,
+        Miss::Condition(..) => MatchLevel::Condition,
+        Miss::Resource | Miss::Unfilled(_) | Miss::Principal => MatchLevel::Action,
+        Miss::Action => MatchLevel::None,
     }
 }
 
-fn words(statement: &Statement, miss: &Miss<'_>, asked: &Asked<'_>) -> String {
+fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> String {
     match miss {
         Miss::Action => {
             let (not, actions) = statement.actions();

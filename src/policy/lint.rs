@@ -1,6 +1,6 @@
 //! Finds what is probably a mistake in a statement that is well-formed.
 
-use super::context::{Asked, Context, Key, Nothing, Value, Values};
+use super::context::{Context, EvalRequest, Key, Nothing, Value, Values};
 use super::pattern::{Case, Matched};
 use super::statement::{Effect, Statement};
 
@@ -131,11 +131,11 @@ impl Found {
                 Key::Known(known) => Some(known.example()),
                 _ => None,
             };
-            let unread = example.filter(|example| !condition.reads(*example));
+            let unread = example.filter(|example| !condition.operands(*example));
             if !(requests.fills)(key) || unread.is_some() {
                 let context = Only(unread);
                 let asked =
-                    Asked { action: "", resource: "", loose: None, principal: None, context: &context };
+                    EvalRequest { action: "", resource: "", loose: None, principal: None, context: &context };
                 let always = condition.met(&asked, self.denies).is_ok();
                 let often = if always { "always" } else { "never" };
                 let message = match unread {

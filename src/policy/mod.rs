@@ -16,10 +16,10 @@ mod statement;
 mod value;
 
 pub use condition::{Condition, Unmet};
-pub use context::{Asked, Context, KNOWN_KEYS, Key, Known, Spellings, Value, Values};
+pub use context::{Context, EvalRequest, KNOWN_KEYS, Key, Known, Spellings, Value, Values};
 pub use decision::{Grants, Statements, Verdict};
 pub use document::{Document, Mistake, Purpose};
-pub use explain::{Nearness, Told, explain};
+pub use explain::{MatchLevel, StatementTrace, explain};
 pub use lint::{Finding, Requests, Severity, lint};
 pub use pattern::{Pattern, Variable};
 pub use statement::{Effect, Miss, Statement};
@@ -34,7 +34,7 @@ pub enum Question<'g, 'a> {
     /// Only people that a list names may pass: whether it names the person, where there is one.
     Listed(Option<bool>),
     /// Whom their role's policies let may pass.
-    Policy(&'g Grants, &'a Asked<'a>),
+    Policy(&'g Grants, &'a EvalRequest<'a>),
 }
 
 /// Proof that this room allowed a request.

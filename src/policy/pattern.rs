@@ -59,7 +59,7 @@ pub struct Syntax {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// It does.
-    Counts,
+    Sensitive,
     /// It does not (ASCII letters).
     Ignored,
     /// Pattern and text are folded ([`fold`]), and so is what fills a variable.
@@ -364,7 +364,7 @@ impl Matcher<'_> {
             let places = memchr::memchr2_iter(small, large, rest.as_bytes());
             return places.map(|place| at + place).find_map(|place| self.forward(part, place));
         }
-        if let (Some(text), Case::Counts) = (first, self.case) {
+        if let (Some(text), Case::Sensitive) = (first, self.case) {
             // One search after another, and not an iterator: to make one costs more than most paths are long.
             let (bytes, mut from) = (rest.as_bytes(), 0);
             while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text) {
@@ -393,13 +393,13 @@ impl Matcher<'_> {
     fn value<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.case {
             Case::Folded => fold(text),
-            Case::Counts | Case::Ignored => Cow::Borrowed(text),
+            Case::Sensitive | Case::Ignored => Cow::Borrowed(text),
         }
     }
 
     fn same(&self, bytes: &[u8], text: &[u8]) -> bool {
         match self.case {
-            Case::Counts => bytes == text,
+            Case::Sensitive => bytes == text,
             Case::Ignored | Case::Folded => bytes.eq_ignore_ascii_case(text),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::arn::{self, Arn};
 use super::condition::{Condition, Unmet};
-use super::context::{Asked, Key, Nothing, Values};
+use super::context::{EvalRequest, Key, Nothing, Values};
 use super::pattern::{Case, Matched, Pattern, Syntax, Variable};
 use super::principal;
 use crate::base::fold;
@@ -135,7 +135,7 @@ impl Statement {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn met(&self, asked: &Asked<'_>) -> Result<(), Miss<'_>> {
+    pub fn met(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
         match self.action.matches(asked.action, None, Case::Ignored, asked, denies) {
             Matched::Yes => {}
@@ -148,7 +148,7 @@ impl Statement {
     ///
     /// # Errors
     /// Why it does not.
-    pub(super) fn met_by_action(&self, asked: &Asked<'_>) -> Result<(), Miss<'_>> {
+    pub(super) fn met_by_action(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
         match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
             None | Some(Matched::Yes) => {}
@@ -175,7 +175,7 @@ impl Statement {
 
     /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
-        let asked = Asked { action, resource: "", loose: None, principal: None, context: &Nothing };
+        let asked = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
         // Actions hold no variables, so that nothing more need be known.
         let acts = self.action.matches(action, None, Case::Ignored, &asked, false) == Matched::Yes;
         // What denies is meant in every spelling.
@@ -206,7 +206,7 @@ impl Statement {
     /// by itself: a `*` that spans several parts does not make a name match.
     pub(super) fn resources_beyond(&self, prefixes: &[String]) -> Vec<String> {
         let Some(element) = self.resource.as_ref().filter(|element| !element.not) else { return Vec::new() };
-        let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Counts };
+        let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Sensitive };
         let beyond = |pattern: &String| {
             Arn::of_resource(pattern, true)
                 .is_ok_and(|arn| !prefixes.iter().any(|prefix| arn.may_begin_with(prefix, case)))
@@ -220,7 +220,7 @@ impl Statement {
             // What matches the prefix and ends with a wildcard matches whatever follows.
             element.patterns().any(|pattern| {
                 pattern.to_string().ends_with('*')
-                    && pattern.matches(prefix, Case::Counts, &Nothing) == Matched::Yes
+                    && pattern.matches(prefix, Case::Sensitive, &Nothing) == Matched::Yes
             })
         };
         let element = self.resource.as_ref().filter(|element| element.not);
@@ -310,10 +310,10 @@ impl Element {
     /// Whether what is asked for is what the element, of resources, is about. What a policy names to shut it off, a
     /// Deny by `Resource` or an Allow by `NotResource`, is meant in every spelling that a server may take for it. What it
     /// names to open it must be meant with and without an ending that some servers drop.
-    fn concerns<'p>(&'p self, asked: &Asked<'_>, denies: bool) -> Matched<'p> {
+    fn concerns<'p>(&'p self, asked: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
         let shuts = denies != self.not;
         let ending = asked.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
-        let exactly = self.matches(asked.resource, ending, Case::Counts, asked, denies);
+        let exactly = self.matches(asked.resource, ending, Case::Sensitive, asked, denies);
         let Some(loose) = asked.loose.filter(|_| shuts) else { return exactly };
         let meant = |pattern: &Pattern, text: &String| {
             pattern.matches(text, Case::Folded, asked.context) == Matched::Yes
@@ -339,13 +339,13 @@ impl Element {
         text: &str,
         shorter: Option<&str>,
         case: Case,
-        asked: &Asked<'_>,
+        asked: &EvalRequest<'_>,
         denies: bool,
     ) -> Matched<'p> {
         let mut unfilled = None;
         for Alternative { pattern, arn, names_parameters } in &self.alternatives {
             // Most statements of a policy are about something else, and their first letters tell.
-            if !self.not && case == Case::Counts && !pattern.may_match(text) {
+            if !self.not && case == Case::Sensitive && !pattern.may_match(text) {
                 continue;
             }
             let matches = |text| match arn {

@@ -1,7 +1,7 @@
 //! Logout tokens (OpenID Connect Back-Channel Logout 1.0, section 2.6).
 
 use super::ProviderError;
-use super::metadata::Document;
+use super::metadata::ProviderMetadata;
 use crate::base::{Duration, Timestamp};
 use crate::jose::{Malformed, NumericDate, Unverified};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ const SKEW: Duration = Duration::from_secs(60);
 /// two minutes in the future"; some providers let their tokens live for a day.
 const MAX_AGE: Duration = Duration::from_secs(86400);
 /// A logout token is some hundred bytes.
-const LARGEST: usize = 8 * 1024;
+const MAX_LOGOUT_TOKEN_BYTES: usize = 8 * 1024;
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// Whose sessions a provider says are over.
@@ -48,14 +48,14 @@ struct Claims {
 }
 
 /// Judges `token`, which the provider of `document` is said to have signed for `audience`.
-pub fn judge(
+pub fn verify_logout_token(
     token: &str,
-    document: &Document,
+    document: &ProviderMetadata,
     audience: &str,
     now: Timestamp,
 ) -> Result<LogoutToken, ProviderError> {
     let refuse = |check, detail: &str| Err(ProviderError::invalid(check, detail));
-    if token.len() > LARGEST {
+    if token.len() > MAX_LOGOUT_TOKEN_BYTES {
         return refuse("size", "a logout token is smaller than this");
     }
     let claims = verified(token, document)?;
@@ -112,22 +112,23 @@ pub fn judge(
     Ok(LogoutToken { issuer: issuer.to_owned(), jti: claims.jti, expires_at, subject, sids })
 }
 
-fn verified(token: &str, document: &Document) -> Result<Claims, ProviderError> {
-    let Unverified { jws, claims } = Unverified::read_within(token, LARGEST).map_err(|why| {
-        let check = match &why {
-            Malformed::Algorithm(_) => "alg",
-            // RFC 7515, section 4.1.11: with an extension that is "not understood and supported by the recipient, then
-            // the JWS is invalid".
-            Malformed::Critical => "crit",
-            _ => "token",
-        };
-        ProviderError::invalid(check, why)
-    })?;
+fn verified(token: &str, document: &ProviderMetadata) -> Result<Claims, ProviderError> {
+    let Unverified { jws, claims } =
+        Unverified::read_within(token, MAX_LOGOUT_TOKEN_BYTES).map_err(|why| {
+            let check = match &why {
+                Malformed::Algorithm(_) => "alg",
+                // RFC 7515, section 4.1.11: with an extension that is "not understood and supported by the recipient, then
+                // the JWS is invalid".
+                Malformed::Critical => "crit",
+                _ => "token",
+            };
+            ProviderError::invalid(check, why)
+        })?;
     // RFC 8725, section 3.11: a token of another type is not taken for this one.
     if jws.typ.as_deref().is_some_and(|typ| !matches!(typ, "logout+jwt" | "jwt")) {
         return Err(ProviderError::invalid("typ", "it is no logout token"));
     }
-    if !document.keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature) {
+    if !document.keys.verify(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature) {
         return Err(ProviderError::invalid("signature", "none of the provider's keys signed it"));
     }
     serde_json::from_value(Value::Object(claims)).map_err(|error| ProviderError::invalid("claims", error))

@@ -1,9 +1,9 @@
 //! What an OpenID provider's answers say, read out of them: claims, tokens, and how far its clock is off.
 
 use super::ProviderError;
-use super::metadata::Document;
-use super::token_answer::TokenAnswer;
-use crate::base::{Duration, Secret, Timestamp, is_deceptive, unb64};
+use super::metadata::ProviderMetadata;
+use super::token_answer::GrantedTokens;
+use crate::base::{Duration, Secret, Timestamp, base64url_decode, is_deceptive};
 use crate::config::{DEFAULT_LIFETIME, Issuer, Verified};
 use crate::jose::NumericDate;
 use crate::model::ProviderTokens;
@@ -13,18 +13,18 @@ use serde_json::{Map, Value};
 /// How far clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
 /// What is told of it, in seconds: less is common.
-const TOLD_SKEW: u64 = 5;
+const WARN_SKEW_SECONDS: u64 = 5;
 
 /// A token that ends sooner is renewed no more often than this.
-const SHORTEST: Duration = Duration::from_secs(4);
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
 
 /// A clock that differs is borne for a minute, and told long before logins begin to fail.
-pub fn tell_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
+pub fn warn_of_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
     let time = |name: &str| NumericDate::of(claims, name);
     let ahead = time("iat").map_or(Duration::ZERO, |issued| issued.since(now));
     let behind = time("exp").map_or(Duration::ZERO, |expires| now.since(expires));
     for (seconds, direction) in [(ahead.as_secs(), "ahead of"), (behind.as_secs(), "behind")] {
-        if seconds >= TOLD_SKEW {
+        if seconds >= WARN_SKEW_SECONDS {
             tracing::warn!(
                 issuer,
                 seconds,
@@ -37,7 +37,7 @@ pub fn tell_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
 
 /// The claims of a JWT, read without judging it.
 pub fn payload(token: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&token.split('.').nth(1).and_then(unb64)?).ok()
+    serde_json::from_slice(&token.split('.').nth(1).and_then(base64url_decode)?).ok()
 }
 
 /// The account's name at the provider, of the claims `names`.
@@ -76,7 +76,7 @@ pub fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value
 }
 
 /// Has `email_verified` say what the provider's own way of saying it means.
-pub fn tell_verified(claims: &mut Map<String, Value>, verified: Verified) {
+pub fn normalize_email_verified(claims: &mut Map<String, Value>, verified: Verified) {
     let says = |name: &str| match claims.get(name) {
         Some(Value::Bool(said)) => *said,
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true") || text == "1",
@@ -132,15 +132,16 @@ pub fn sid_of(claims: &Map<String, Value>) -> Option<String> {
 /// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
 /// does the ID token, as a hint. `lifetime` is for how long what the provider says of the person counts,
 /// where that is not for the access token to say.
-pub fn granted(
-    answer: &TokenAnswer,
+pub fn granted_tokens(
+    answer: &GrantedTokens,
     before: Option<&ProviderTokens>,
     lifetime: Option<Duration>,
     now: Timestamp,
 ) -> ProviderTokens {
     let refresh_token = answer.refresh_token().map(|token| Secret::new(token.secret().as_str()));
     let id_token = answer.id_token().cloned();
-    let of_token = || answer.expires_in().unwrap_or(DEFAULT_LIFETIME).clamp(SHORTEST, DEFAULT_LIFETIME);
+    let of_token =
+        || answer.expires_in().unwrap_or(DEFAULT_LIFETIME).clamp(MIN_RENEWAL_INTERVAL, DEFAULT_LIFETIME);
     ProviderTokens {
         access_token: Secret::new(answer.access_token().secret().as_str()),
         refresh_token: refresh_token.or_else(|| before?.refresh_token.clone()),
@@ -155,7 +156,7 @@ pub fn granted(
 pub fn check_issuer(
     issuer: &Issuer,
     aliases: &[&str],
-    document: &Document,
+    document: &ProviderMetadata,
     iss: Option<&String>,
 ) -> Result<(), ProviderError> {
     match iss {
@@ -181,7 +182,7 @@ mod tests {
     fn google_is_believed_about_the_mailboxes_that_it_hosts() {
         let told = |claims: Value| {
             let mut claims = object(claims);
-            tell_verified(&mut claims, Verified::WhereGoogleIsAuthoritative);
+            normalize_email_verified(&mut claims, Verified::WhereGoogleIsAuthoritative);
             claims["email_verified"].clone()
         };
         assert_eq!(told(json!({"email": "a@gmail.com", "email_verified": true})), true);
@@ -198,7 +199,7 @@ mod tests {
     fn claims_of_odd_types_are_read_and_say_no_more_than_those_of_the_right_ones() {
         let verified = |value: Value| {
             let mut claims = object(json!({"email": "a@x", "email_verified": value}));
-            tell_verified(&mut claims, Verified::Claim("email_verified"));
+            normalize_email_verified(&mut claims, Verified::Claim("email_verified"));
             claims["email_verified"] == true
         };
         for yes in [json!(true), json!("true"), json!("True"), json!("1"), json!(1), json!(1.0)] {

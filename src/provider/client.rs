@@ -1,20 +1,20 @@
 //! What this client of a provider says at its token endpoint, and what the endpoint's errors mean.
 
 use super::{OutboundError, ProviderError};
-use crate::base::{Duration, Entropy, Secret, Timestamp, Token};
+use crate::base::{Duration, Entropy, RandomToken, Secret, Timestamp};
 use crate::config::{Client, ClientAuth, ClientSecret, PrivateKey, SignedSecret};
-use crate::jose::{self, Algorithm, Said, SigningKey};
+use crate::jose::{self, Algorithm, HeaderParameter, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oauth2::{AuthType, ErrorResponseType, RedirectUrl, RequestTokenError, StandardErrorResponse};
 use serde_json::json;
 
 /// How long a secret counts that was signed for one call.
-const SIGNED_FOR: Duration = Duration::from_secs(300);
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
 /// Core 1.0, section 3.1.2.6; GitHub's and Slack's own), and not of the client or the server.
-const FINAL: [&str; 12] = [
+const PERMANENT_GRANT_ERRORS: [&str; 12] = [
     "invalid_grant",
     "access_denied",
     "login_required",
@@ -38,7 +38,8 @@ fn is_about_token(code: &str, description: Option<&str>) -> bool {
     let description = description.unwrap_or_default().to_ascii_lowercase();
     let names_other_part = OTHER_PARTS.iter().any(|part| description.contains(part));
     let names_token = description.contains("refresh");
-    FINAL.contains(&code) || (code == "invalid_request" && (names_token || !names_other_part))
+    PERMANENT_GRANT_ERRORS.contains(&code)
+        || (code == "invalid_request" && (names_token || !names_other_part))
 }
 
 /// How a token request proves who sends it (OpenID Connect Core 1.0, section 9).
@@ -79,7 +80,7 @@ pub fn authenticate(
     let secret = match &client.secret {
         None => None,
         Some(ClientSecret::Shared(secret)) => Some(secret.expose().to_owned()),
-        Some(ClientSecret::Signed(key)) => Some(signed(key, &client.id, recipient.issuer, now)?),
+        Some(ClientSecret::Signed(key)) => Some(apple_client_secret(key, &client.id, recipient.issuer, now)?),
         Some(ClientSecret::Key(key)) => {
             let assertion = assertion(key, &client.id, recipient.token_endpoint, now, entropy)?;
             let parameters =
@@ -128,10 +129,11 @@ fn assertion(
 ) -> Result<String, ProviderError> {
     let signing = signing_key(key)?;
     let claims = json!({
-        "iss": client, "sub": client, "aud": audience, "jti": Token::random(entropy).text(),
-        "iat": now.seconds(), "nbf": now.seconds(), "exp": now.plus(SIGNED_FOR).seconds(),
+        "iss": client, "sub": client, "aud": audience, "jti": RandomToken::random(entropy).text(),
+        "iat": now.seconds(), "nbf": now.seconds(), "exp": now.plus(ASSERTION_LIFETIME).seconds(),
     });
-    let header: Vec<_> = key.thumbprint.iter().map(|(name, text)| (*name, Said::Text(text))).collect();
+    let header: Vec<_> =
+        key.thumbprint.iter().map(|(name, text)| (*name, HeaderParameter::Text(text))).collect();
     jose::sign(&signing, &header, &claims).map_err(|error| unusable(&error))
 }
 
@@ -158,12 +160,17 @@ fn pkcs8(pem: &Secret) -> Result<zeroize::Zeroizing<Vec<u8>>, ProviderError> {
 }
 
 /// Apple's client secret: a JWT of the team's, which names the client and is signed with ES256.
-fn signed(key: &SignedSecret, client: &str, audience: &str, now: Timestamp) -> Result<String, ProviderError> {
+fn apple_client_secret(
+    key: &SignedSecret,
+    client: &str,
+    audience: &str,
+    now: Timestamp,
+) -> Result<String, ProviderError> {
     let pkcs8 = pkcs8(&key.private_key)?;
     let signing = SigningKey::read(&key.key_id, Algorithm::Es256, &pkcs8);
     let claims = json!({
         "iss": key.team_id, "sub": client, "aud": audience,
-        "iat": now.seconds(), "exp": now.plus(SIGNED_FOR).seconds(),
+        "iat": now.seconds(), "exp": now.plus(ASSERTION_LIFETIME).seconds(),
     });
     signing.and_then(|signing| jose::sign(&signing, &[], &claims)).map_err(|error| unusable(&error))
 }
@@ -177,19 +184,20 @@ pub fn callback(uri: &str) -> Result<RedirectUrl, ProviderError> {
 type Failed<T> = RequestTokenError<OutboundError, StandardErrorResponse<T>>;
 
 /// Why a code was not redeemed.
-pub fn not_redeemed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+pub fn code_exchange_error<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
     error: Failed<T>,
 ) -> ProviderError {
     match error {
-        RequestTokenError::ServerResponse(answer) => {
-            ProviderError::invalid("token endpoint", format!("it refused the code: {}", words(&answer)))
-        }
-        error => unanswered(error),
+        RequestTokenError::ServerResponse(answer) => ProviderError::invalid(
+            "token endpoint",
+            format!("it refused the code: {}", error_description(&answer)),
+        ),
+        error => transport_error(error),
     }
 }
 
 /// Why tokens were not renewed.
-pub fn not_renewed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+pub fn refresh_error<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
     error: Failed<T>,
 ) -> ProviderError {
     match error {
@@ -200,19 +208,19 @@ pub fn not_renewed<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'stat
             ProviderError::Refused { code: answer.error().as_ref().to_owned(), description }
         }
         // A secret that was changed, or a fault over there, is not the person's.
-        RequestTokenError::ServerResponse(answer) => ProviderError::Unavailable(words(&answer)),
-        error => unanswered(error),
+        RequestTokenError::ServerResponse(answer) => ProviderError::Unavailable(error_description(&answer)),
+        error => transport_error(error),
     }
 }
 
-fn words<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
+fn error_description<T: ErrorResponseType + AsRef<str> + std::fmt::Display + 'static>(
     answer: &StandardErrorResponse<T>,
 ) -> String {
     let description = answer.error_description().map_or("", String::as_str);
     format!("{} {description}", answer.error().as_ref())
 }
 
-fn unanswered<T: ErrorResponseType + std::fmt::Display + 'static>(error: Failed<T>) -> ProviderError {
+fn transport_error<T: ErrorResponseType + std::fmt::Display + 'static>(error: Failed<T>) -> ProviderError {
     let unreadable =
         |why: &dyn std::fmt::Display| ProviderError::Unreadable(format!("its token endpoint: {why}"));
     match error {

@@ -1,7 +1,7 @@
 //! Fuzz targets for what providers send by themselves; see the module `fuzzing` of the crate.
 
-use super::backchannel::judge;
-use super::metadata::Document;
+use super::backchannel::verify_logout_token;
+use super::metadata::ProviderMetadata;
 use crate::base::Timestamp;
 use crate::jose::JwkSet;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The logout tokens of a provider.
 pub struct LogoutTokens {
-    document: Document,
+    document: ProviderMetadata,
     audience: String,
 }
 
@@ -26,14 +26,14 @@ impl LogoutTokens {
             "jwks_uri": format!("{issuer}/keys"),
         });
         let mut document =
-            Document::read(document.to_string().as_bytes()).expect("it is a discovery document");
+            ProviderMetadata::read(document.to_string().as_bytes()).expect("it is a discovery document");
         document.keys = Arc::new(JwkSet::read(keys.to_string().as_bytes()).expect("it is a key set"));
         Self { document, audience: audience.to_owned() }
     }
 
     /// Subject and sessions that `token` logs out, if it is accepted.
     pub fn judge(&self, token: &str, now: Timestamp) -> Option<(Option<String>, Vec<String>)> {
-        let token = judge(token, &self.document, &self.audience, now).ok()?;
+        let token = verify_logout_token(token, &self.document, &self.audience, now).ok()?;
         Some((token.subject, token.sids))
     }
 }

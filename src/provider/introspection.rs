@@ -1,6 +1,6 @@
 //! Asks an issuer about opaque tokens (RFC 7662), and caches what it answers for a short time.
 
-use super::Outbound;
+use super::ProviderHttpClient;
 use crate::base::{Clock, Duration, MonotonicTime, sha256};
 use crate::config::{ClientAuth, Introspection, TrustedIssuer};
 use base64::Engine as _;
@@ -35,7 +35,7 @@ pub enum IntrospectionError {
 pub struct Introspector {
     issuer: String,
     settings: Introspection,
-    outbound: Outbound,
+    outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     /// By the SHA-256 of the token.
     answers: Cache<[u8; 32], Answer>,
@@ -50,7 +50,7 @@ struct Answer {
 
 impl Introspector {
     /// Returns the introspection endpoint of `issuer`, if it has one.
-    pub fn new(issuer: &TrustedIssuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Option<Self> {
+    pub fn new(issuer: &TrustedIssuer, outbound: ProviderHttpClient, clock: Arc<dyn Clock>) -> Option<Self> {
         Some(Self {
             issuer: issuer.name.clone(),
             settings: issuer.introspection.clone()?,

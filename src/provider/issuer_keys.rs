@@ -1,8 +1,8 @@
 //! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
 
 use super::introspection::Introspector;
-use super::kept::{Kept, MAX_STALE, MIN_INTERVAL};
-use super::{Outbound, ProviderError};
+use super::kept::{CachedDocument, MAX_STALE, MIN_INTERVAL};
+use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration, MonotonicTime};
 use crate::config::{Config, KeySource, TrustedIssuer, is_safe};
 use crate::jose::JwkSet;
@@ -13,13 +13,13 @@ use url::Url;
 /// When to fetch the keys again, however good they look.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// How long all that it takes to fetch them may take: less than whoever waits for them is made to wait for.
-const DEADLINE: Duration = Duration::from_secs(8);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An issuer's keys.
 pub struct IssuerKeys {
     issuer: TrustedIssuer,
-    outbound: Outbound,
-    kept: Arc<Kept<JwkSet>>,
+    outbound: ProviderHttpClient,
+    cached: Arc<CachedDocument<JwkSet>>,
     introspector: Option<Arc<Introspector>>,
 }
 
@@ -44,7 +44,7 @@ pub fn unusable_key_files(config: &Config) -> Vec<String> {
 
 impl IssuerKeys {
     /// Nothing is known yet of the keys of `issuer`, unless they are at hand.
-    pub fn new(issuer: TrustedIssuer, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(issuer: TrustedIssuer, outbound: ProviderHttpClient, clock: Arc<dyn Clock>) -> Self {
         let at_hand = match &issuer.keys {
             KeySource::File(file) => JwkSet::read(file.text.as_bytes()).ok(),
             KeySource::Own(text) => JwkSet::read(text.as_bytes()).ok(),
@@ -53,8 +53,8 @@ impl IssuerKeys {
         };
         let outbound = outbound.trusting(issuer.ca.as_ref().map(|ca| ca.text.as_str()));
         let introspector = Introspector::new(&issuer, outbound.clone(), clock.clone()).map(Arc::new);
-        let kept = Arc::new(Kept::new(issuer.name.clone(), at_hand, clock));
-        Self { kept, issuer, outbound, introspector }
+        let cached = Arc::new(CachedDocument::new(issuer.name.clone(), at_hand, clock));
+        Self { cached, issuer, outbound, introspector }
     }
 
     /// The same keys, where `issuer` says the same of where they are.
@@ -62,19 +62,19 @@ impl IssuerKeys {
         let source = |issuer: &TrustedIssuer| {
             (issuer.url.clone(), issuer.keys.clone(), issuer.introspection.clone(), issuer.ca.clone())
         };
-        let (outbound, kept) = (self.outbound.clone(), self.kept.clone());
+        let (outbound, kept) = (self.outbound.clone(), self.cached.clone());
         let introspector = self.introspector.clone();
         (source(&self.issuer) == source(issuer)).then(|| Self {
             issuer: issuer.clone(),
             outbound,
-            kept,
+            cached: kept,
             introspector,
         })
     }
 
     /// The keys that are known now, without waiting for any.
-    pub fn now(&self) -> Option<Arc<JwkSet>> {
-        self.kept.now()
+    pub fn cached_keys(&self) -> Option<Arc<JwkSet>> {
+        self.cached.current()
     }
 
     /// The endpoint that is asked about opaque tokens, if there is one.
@@ -88,16 +88,16 @@ impl IssuerKeys {
     }
 
     /// Whether the keys that count `now` are those of this digest.
-    pub fn are(&self, digest: &[u8; 32], now: MonotonicTime) -> bool {
-        self.kept.has(now, |keys| keys.digest == *digest)
+    pub fn match_digest(&self, digest: &[u8; 32], now: MonotonicTime) -> bool {
+        self.cached.current_is(now, |keys| keys.digest == *digest)
     }
 
     /// The keys that are known, however old as far as they count; fetched only where there are none.
     ///
     /// # Errors
     /// Where they are not to be had.
-    pub async fn known(&self) -> Result<Arc<JwkSet>, ProviderError> {
-        self.kept.newer_than(MAX_STALE, self.fetch()).await
+    pub async fn get_or_fetch(&self) -> Result<Arc<JwkSet>, ProviderError> {
+        self.cached.get_or_fetch(MAX_STALE, self.fetch()).await
     }
 
     /// The keys after a token came whose key is not among them: the issuer may have changed keys. Whoever makes tokens
@@ -106,12 +106,12 @@ impl IssuerKeys {
     /// # Errors
     /// Where they are not to be had.
     pub async fn after_unknown_key(&self) -> Result<Arc<JwkSet>, ProviderError> {
-        self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
+        self.cached.get_or_fetch(MIN_INTERVAL, self.fetch()).await
     }
 
     /// Has them fetched again at the next refresh, whatever their age.
     pub fn expire(&self) {
-        self.kept.expire();
+        self.cached.expire();
     }
 
     /// Fetches them again where they are old.
@@ -119,13 +119,14 @@ impl IssuerKeys {
     /// # Errors
     /// Where they are not to be had.
     pub async fn refresh(&self) -> Result<(), ProviderError> {
-        self.kept.newer_than(MAX_AGE, self.fetch()).await.map(drop)
+        self.cached.get_or_fetch(MAX_AGE, self.fetch()).await.map(drop)
     }
 
     async fn fetch(&self) -> Result<JwkSet, ProviderError> {
-        let late =
-            |_| ProviderError::Unavailable(format!("its keys did not come within {} s", DEADLINE.as_secs()));
-        tokio::time::timeout(DEADLINE, self.fetch_all()).await.map_err(late)?
+        let late = |_| {
+            ProviderError::Unavailable(format!("its keys did not come within {} s", FETCH_TIMEOUT.as_secs()))
+        };
+        tokio::time::timeout(FETCH_TIMEOUT, self.fetch_all()).await.map_err(late)?
     }
 
     async fn fetch_all(&self) -> Result<JwkSet, ProviderError> {

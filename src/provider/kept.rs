@@ -13,11 +13,11 @@ pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A document of a provider's, kept.
-pub struct Kept<D> {
+pub struct CachedDocument<D> {
     /// Whose, for the log.
     provider: String,
     clock: Arc<dyn Clock>,
-    known: ArcSwap<Known<D>>,
+    state: ArcSwap<DocumentState<D>>,
     /// Held during a fetch, so that many who wait for it cause one. Whoever is content with what is there
     /// does not wait.
     fetching: Mutex<()>,
@@ -25,50 +25,50 @@ pub struct Kept<D> {
     generation: AtomicU32,
 }
 
-struct Known<D> {
+struct DocumentState<D> {
     document: Option<(Arc<D>, MonotonicTime)>,
     failed: Option<(ProviderError, MonotonicTime)>,
     /// The value of [`Kept::generation`] when the fetch of the document began.
     generation: u32,
 }
 
-impl<D> Known<D> {
+impl<D> DocumentState<D> {
     fn within(&self, age: Duration, now: MonotonicTime) -> Option<&Arc<D>> {
         let (document, fetched) = self.document.as_ref()?;
         (now.since(*fetched) < age).then_some(document)
     }
 }
 
-impl<D> Kept<D> {
+impl<D> CachedDocument<D> {
     /// Nothing is known of `provider` yet but `document`, where it is there.
     pub fn new(provider: String, document: Option<D>, clock: Arc<dyn Clock>) -> Self {
         let document = document.map(|document| (Arc::new(document), clock.monotonic()));
-        let known = ArcSwap::from_pointee(Known { document, failed: None, generation: 0 });
-        Self { provider, clock, known, fetching: Mutex::default(), generation: AtomicU32::new(0) }
+        let state = ArcSwap::from_pointee(DocumentState { document, failed: None, generation: 0 });
+        Self { provider, clock, state, fetching: Mutex::default(), generation: AtomicU32::new(0) }
     }
 
     /// The document that is there now, as long as one counts; nobody waits for it.
-    pub fn now(&self) -> Option<Arc<D>> {
-        self.known.load().within(MAX_STALE, self.clock.monotonic()).cloned()
+    pub fn current(&self) -> Option<Arc<D>> {
+        self.state.load().within(MAX_STALE, self.clock.monotonic()).cloned()
     }
 
     /// Whether the document is there that counts `now`, and is such a one. Asked for each request.
-    pub fn has(&self, now: MonotonicTime, is: impl FnOnce(&D) -> bool) -> bool {
-        self.known.load().within(MAX_STALE, now).is_some_and(|document| is(document))
+    pub fn current_is(&self, now: MonotonicTime, is: impl FnOnce(&D) -> bool) -> bool {
+        self.state.load().within(MAX_STALE, now).is_some_and(|document| is(document))
     }
 
     /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
     /// day, and nobody asks again for some seconds.
-    pub async fn newer_than(
+    pub async fn get_or_fetch(
         &self,
         age: Duration,
         fetch: impl Future<Output = Result<D, ProviderError>>,
     ) -> Result<Arc<D>, ProviderError> {
-        if let Some(document) = self.fresh(&self.known.load(), age, self.clock.monotonic()) {
+        if let Some(document) = self.fresh(&self.state.load(), age, self.clock.monotonic()) {
             return Ok(document);
         }
         let _fetching = self.fetching.lock().await;
-        let (known, now) = (self.known.load_full(), self.clock.monotonic());
+        let (known, now) = (self.state.load_full(), self.clock.monotonic());
         if let Some(document) = self.fresh(&known, age, now) {
             return Ok(document);
         }
@@ -86,13 +86,13 @@ impl<D> Kept<D> {
             Ok(document) => {
                 let document = Arc::new(document);
                 let fetched = Some((document.clone(), now));
-                self.known.store(Arc::new(Known { document: fetched, failed: None, generation }));
+                self.state.store(Arc::new(DocumentState { document: fetched, failed: None, generation }));
                 Ok(document)
             }
             Err(error) => {
                 tracing::warn!(provider = self.provider, %error, "the provider's metadata could not be had");
                 let failed = Some((error.clone(), now));
-                self.known.store(Arc::new(Known {
+                self.state.store(Arc::new(DocumentState {
                     document: known.document.clone(),
                     failed,
                     generation: known.generation,
@@ -108,7 +108,7 @@ impl<D> Kept<D> {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn fresh(&self, known: &Known<D>, age: Duration, now: MonotonicTime) -> Option<Arc<D>> {
+    fn fresh(&self, known: &DocumentState<D>, age: Duration, now: MonotonicTime) -> Option<Arc<D>> {
         let current = || known.generation == self.generation.load(Ordering::Acquire);
         known.within(age, now).filter(|_| age >= MAX_STALE || current()).cloned()
     }
@@ -123,8 +123,9 @@ mod tests {
     async fn a_document_is_as_old_as_the_time_that_has_passed_and_is_fetched_again_once_it_is_expired() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
         let hour = Duration::from_secs(3600);
-        let kept = Kept::new("corp".to_owned(), Some(1), clock.clone());
-        let get = async |answer| kept.newer_than(hour, async move { answer }).await.map(|document| *document);
+        let kept = CachedDocument::new("corp".to_owned(), Some(1), clock.clone());
+        let get =
+            async |answer| kept.get_or_fetch(hour, async move { answer }).await.map(|document| *document);
         let down = || Err(ProviderError::Unavailable("down".to_owned()));
         clock.jump_forward(hour * 48);
         assert_eq!(get(Ok(2)).await.unwrap(), 1, "no time has passed");

@@ -1,7 +1,7 @@
 //! A provider's discovery document and keys, kept and renewed.
 
-use super::kept::{Kept, MIN_INTERVAL};
-use super::{Outbound, ProviderError};
+use super::kept::{CachedDocument, MIN_INTERVAL};
+use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration};
 use crate::config::{Issuer, Oidc, Tenants, is_safe};
 use crate::jose::JwkSet;
@@ -15,7 +15,7 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 /// The members of a discovery document that are used (OpenID Connect Discovery 1.0, section 3), with the provider's keys.
 /// Whatever else the document lacks or misspells does no harm.
 #[derive(Clone)]
-pub struct Document {
+pub struct ProviderMetadata {
     /// The issuer; where each tenant has an issuer of its own, a template.
     pub issuer: String,
     pub authorization_endpoint: Url,
@@ -32,7 +32,7 @@ pub struct Document {
     pub keys: Arc<JwkSet>,
 }
 
-impl Document {
+impl ProviderMetadata {
     /// Reads a discovery document, without the keys.
     ///
     /// # Errors
@@ -87,19 +87,19 @@ impl Document {
 }
 
 /// What a provider publishes: its discovery document with its key set.
-pub struct Published {
+pub struct PublishedMetadata {
     /// The document; where each tenant has an issuer of its own, the issuer is a template.
-    pub document: Document,
+    pub document: ProviderMetadata,
     /// The members of the key set as they came. Microsoft's say of each key for which issuers it signs.
     keys: Vec<Value>,
 }
 
-impl Published {
+impl PublishedMetadata {
     /// The document as it counts for one tenant, whose issuer is `issuer`.
     ///
     /// Microsoft's key set says of each key whose tokens it signs: one of a single tenant must not sign for
     /// all of them.
-    pub fn of_tenant(&self, tenant: &str, issuer: &str) -> Result<Document, ProviderError> {
+    pub fn for_tenant(&self, tenant: &str, issuer: &str) -> Result<ProviderMetadata, ProviderError> {
         let of_it = |key: &&Value| {
             let named = key.get("issuer").and_then(Value::as_str);
             named.is_none_or(|named| Tenants::filled(named, tenant) == issuer)
@@ -107,24 +107,24 @@ impl Published {
         let keys: Vec<&Value> = self.keys.iter().filter(of_it).collect();
         let keys = JwkSet::read(json!({ "keys": keys }).to_string().as_bytes())
             .map_err(ProviderError::Unreadable)?;
-        Ok(Document { issuer: issuer.to_owned(), keys: Arc::new(keys), ..self.document.clone() })
+        Ok(ProviderMetadata { issuer: issuer.to_owned(), keys: Arc::new(keys), ..self.document.clone() })
     }
 }
 
 /// A provider's metadata, kept and renewed.
-pub struct Metadata {
+pub struct MetadataCache {
     issuer: Issuer,
     aliases: &'static [&'static str],
     location: Option<Url>,
-    outbound: Outbound,
-    kept: Kept<Published>,
+    outbound: ProviderHttpClient,
+    cached: CachedDocument<PublishedMetadata>,
 }
 
-impl Metadata {
-    pub fn new(settings: &Oidc, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+impl MetadataCache {
+    pub fn new(settings: &Oidc, outbound: ProviderHttpClient, clock: Arc<dyn Clock>) -> Self {
         let issuer = settings.issuer.clone();
         Self {
-            kept: Kept::new(issuer.location(), None, clock),
+            cached: CachedDocument::new(issuer.location(), None, clock),
             issuer,
             aliases: settings.quirks.issuer_aliases,
             location: settings.discovery_url.clone(),
@@ -133,18 +133,18 @@ impl Metadata {
     }
 
     /// The metadata, fetched if it is not known or old.
-    pub async fn get(&self) -> Result<Arc<Published>, ProviderError> {
-        self.kept.newer_than(MAX_AGE, self.fetch()).await
+    pub async fn get(&self) -> Result<Arc<PublishedMetadata>, ProviderError> {
+        self.cached.get_or_fetch(MAX_AGE, self.fetch()).await
     }
 
     /// The metadata after a token came whose key is not in it: the provider may have changed keys.
-    pub async fn after_unknown_key(&self) -> Result<Arc<Published>, ProviderError> {
-        self.kept.newer_than(MIN_INTERVAL, self.fetch()).await
+    pub async fn after_unknown_key(&self) -> Result<Arc<PublishedMetadata>, ProviderError> {
+        self.cached.get_or_fetch(MIN_INTERVAL, self.fetch()).await
     }
 
     /// Has the metadata fetched again, whatever its age.
     pub fn expire(&self) {
-        self.kept.expire();
+        self.cached.expire();
     }
 
     /// The address of the discovery document. OpenID Connect Discovery 1.0, section 4: "any terminating / MUST be removed
@@ -158,11 +158,11 @@ impl Metadata {
         address.map_err(|error| ProviderError::Unavailable(error.to_string()))
     }
 
-    async fn fetch(&self) -> Result<Published, ProviderError> {
+    async fn fetch(&self) -> Result<PublishedMetadata, ProviderError> {
         let unreadable = |why: String| ProviderError::Unreadable(why);
         let text = self.outbound.get(&self.address()?).await;
         let text = text.map_err(|error| error.of("its discovery document"))?;
-        let mut document = Document::read(&text)
+        let mut document = ProviderMetadata::read(&text)
             .map_err(|why| unreadable(format!("its discovery document cannot be read: {why}")))?;
         let expected = match &self.issuer {
             Issuer::One(issuer) => issuer.clone(),
@@ -192,7 +192,7 @@ impl Metadata {
             Some(Value::Array(keys)) => keys,
             _ => Vec::new(),
         };
-        Ok(Published { document, keys })
+        Ok(PublishedMetadata { document, keys })
     }
 }
 
@@ -203,13 +203,13 @@ mod tests {
     const NAMES: [&str; 5] =
         ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri", "end_session_endpoint"];
 
-    fn with(name: &str, value: Value) -> Result<Document, String> {
+    fn with(name: &str, value: Value) -> Result<ProviderMetadata, String> {
         let mut document = json!({ "issuer": "https://idp.example" });
         for known in NAMES {
             document[known] = format!("https://idp.example/{known}").into();
         }
         document[name] = value;
-        Document::read(document.to_string().as_bytes())
+        ProviderMetadata::read(document.to_string().as_bytes())
     }
 
     #[test]
@@ -255,6 +255,6 @@ mod tests {
             |value| with("token_endpoint_auth_methods_supported", value).unwrap().token_endpoint_auth_methods;
         assert_eq!(methods("client_secret_post".into()), Some(vec!["client_secret_post".to_owned()]));
         assert_eq!(methods(Value::Null), None);
-        assert!(Document::read(b"<html>").is_err());
+        assert!(ProviderMetadata::read(b"<html>").is_err());
     }
 }

@@ -18,10 +18,10 @@ pub mod saml;
 mod token_answer;
 
 pub use backchannel::LogoutToken;
-pub use claims::{claim, tell_verified};
+pub use claims::{claim, normalize_email_verified};
 pub use introspection::{IntrospectionError, Introspector};
 pub use issuer_keys::{IssuerKeys, unusable_key_files};
-pub use outbound::{Outbound, OutboundError};
+pub use outbound::{OutboundError, ProviderHttpClient};
 
 use crate::base::{Clock, Entropy, Timestamp};
 use crate::config;
@@ -37,17 +37,17 @@ use url::Url;
 /// What a login must remember between [`Provider::begin`] and [`Provider::finish`]. It travels
 /// sealed in the browser's own cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pending {
+pub struct LoginState {
     /// Ties what comes back to this login: the nonce of the ID token (OpenID Connect Core 1.0, section
     /// 3.1.2.1), or the ID of the AuthnRequest that the response answers (SAML core, section 3.2.2).
     pub nonce: String,
     /// RFC 7636: the PKCE code verifier.
-    pub verifier: String,
+    pub code_verifier: String,
 }
 
 /// Where a browser is sent on, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Onward {
+pub enum BrowserAction {
     /// To an address.
     Redirect(Url),
     /// By a form.
@@ -61,11 +61,11 @@ pub enum Onward {
 
 /// A browser on its way to a provider.
 #[derive(Debug)]
-pub struct Begun {
+pub struct LoginStart {
     /// Where to send it.
-    pub onward: Onward,
+    pub action: BrowserAction,
     /// What to remember.
-    pub pending: Pending,
+    pub pending: LoginState,
 }
 
 /// What a browser brought back.
@@ -76,9 +76,9 @@ pub struct Callback<'a> {
     /// The address that it was sent back to.
     pub redirect_uri: &'a str,
     /// What [`Provider::begin`] wanted remembered; nothing, where the provider began by itself.
-    pub pending: Option<&'a Pending>,
+    pub pending: Option<&'a LoginState>,
     /// When the browser was sent there.
-    pub begun_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
 }
 
 impl Callback<'_> {
@@ -120,7 +120,7 @@ pub struct ExternalIdentity {
     /// When the person's session there ends, where the provider tells.
     pub session_ends_at: Option<Timestamp>,
     /// The attributes that the provider tells only the first time: what is known of them stays.
-    pub told_once: &'static [&'static str],
+    pub first_login_attributes: &'static [&'static str],
     /// Whether the provider refused a part of what it knows, so that an absent claim may be one that it keeps back.
     pub is_incomplete: bool,
 }
@@ -162,12 +162,12 @@ pub enum ProviderError {
 }
 
 /// How much is told of what was wrong.
-const LONGEST_DETAIL: usize = 400;
+const MAX_DETAIL_LENGTH: usize = 400;
 
 impl ProviderError {
     fn invalid(check: &'static str, detail: impl fmt::Display) -> Self {
         // What came is quoted in it, and may be long.
-        Self::Invalid { check, detail: detail.to_string().chars().take(LONGEST_DETAIL).collect() }
+        Self::Invalid { check, detail: detail.to_string().chars().take(MAX_DETAIL_LENGTH).collect() }
     }
 }
 
@@ -187,7 +187,7 @@ impl std::error::Error for ProviderError {}
 
 /// What is known of the person that a provider is to authenticate.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wish<'a> {
+pub struct LoginHints<'a> {
     /// What was typed of who it is.
     pub login_hint: Option<&'a str>,
     /// Whether it is to be another account than the provider would choose by itself.
@@ -202,7 +202,12 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] where the provider's metadata cannot be had.
-    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError>;
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        wish: LoginHints<'_>,
+    ) -> Result<LoginStart, ProviderError>;
 
     /// Judges what the browser brought back.
     ///
@@ -221,7 +226,7 @@ pub trait Provider: Send + Sync {
     /// Where to send a browser to end its session at the provider, for which `tokens` were granted (OpenID
     /// Connect RP-Initiated Logout 1.0, section 2; SAML profiles, section 4.4); nowhere if the provider knows
     /// no such way. `state` comes back with it.
-    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward>;
+    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<BrowserAction>;
 
     /// Judges a logout token that came from the provider itself (OpenID Connect Back-Channel Logout
     /// 1.0, section 2.6), but for whether it was seen before.
@@ -235,12 +240,16 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// Any doubt is a refusal, named by the check that failed.
-    async fn logout_message(&self, _: saml::Arrived, _: &str) -> Result<saml::Told, ProviderError> {
+    async fn logout_message(
+        &self,
+        _: saml::LogoutBinding,
+        _: &str,
+    ) -> Result<saml::LogoutMessage, ProviderError> {
         Err(ProviderError::invalid("form", "this provider does not speak SAML"))
     }
 
     /// The answer to the logout request `id`, once its sessions have ended.
-    async fn logout_answer(&self, _id: &str, _relay_state: &str) -> Option<Onward> {
+    async fn logout_answer(&self, _id: &str, _relay_state: &str) -> Option<BrowserAction> {
         None
     }
 
@@ -271,22 +280,22 @@ pub trait Provider: Send + Sync {
 /// Where a SAML provider comes without it.
 pub fn connect(
     config: &config::Provider,
-    own: Option<saml::Own>,
-    outbound: Outbound,
+    own: Option<saml::ServiceProvider>,
+    outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Arc<dyn Provider> {
     let outbound = outbound.trusting(config.ca.as_ref().map(|ca| ca.text.as_str()));
     match &config.kind {
         config::Kind::Oidc(settings) => {
-            Arc::new(oidc::OpenId::new((**settings).clone(), outbound, clock, entropy))
+            Arc::new(oidc::OidcProvider::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::OAuth2(settings) => {
             Arc::new(oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
             let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");
-            Arc::new(saml::Saml::new((**settings).clone(), own, outbound, clock, entropy))
+            Arc::new(saml::SamlProvider::new((**settings).clone(), own, outbound, clock, entropy))
         }
     }
 }

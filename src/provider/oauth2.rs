@@ -1,14 +1,15 @@
 //! OAuth 2.0, authorization code grant with PKCE, for providers whose API tells who a token speaks for.
 
 use super::backchannel::LogoutToken;
-use super::claims::{granted, subject_of, tell_verified};
+use super::claims::{granted_tokens, normalize_email_verified, subject_of};
 use super::client;
 use super::outbound;
-use super::token_answer::TokenAnswer;
+use super::token_answer::GrantedTokens;
 use super::{
-    Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed, Wish,
+    BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, Provider, ProviderError,
+    ProviderHttpClient, Renewed,
 };
-use crate::base::{Clock, Entropy, Secret, Timestamp, Token};
+use crate::base::{Clock, Entropy, RandomToken, Secret, Timestamp};
 use crate::config::{self, ClientAuth, DEFAULT_LIFETIME, SELECT_ACCOUNT};
 use crate::model::{Identity, ProviderTokens};
 use ::oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
@@ -25,13 +26,13 @@ use std::sync::Arc;
 use url::Url;
 
 /// How many pages of a list are read, and entries kept: whoever is in more groups than this is refused later.
-const MOST_PAGES: usize = 11;
-const MOST_ENTRIES: usize = 1001;
+const MAX_PAGES: usize = 11;
+const MAX_ENTRIES: usize = 1001;
 
 /// The library's client, whose token responses are read by [`TokenAnswer`].
 type ClientWith<AuthorizationEndpoint, TokenEndpoint> = ::oauth2::Client<
     BasicErrorResponse,
-    TokenAnswer,
+    GrantedTokens,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -47,7 +48,7 @@ type Blank = ClientWith<EndpointNotSet, EndpointNotSet>;
 /// A provider that speaks OAuth 2.0, seen by its client.
 pub struct OAuth2 {
     settings: config::OAuth2,
-    outbound: Outbound,
+    outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -55,7 +56,7 @@ pub struct OAuth2 {
 impl OAuth2 {
     pub fn new(
         settings: config::OAuth2,
-        outbound: Outbound,
+        outbound: ProviderHttpClient,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
@@ -91,11 +92,11 @@ impl OAuth2 {
 
     fn granted(
         &self,
-        answer: &TokenAnswer,
+        answer: &GrantedTokens,
         before: Option<&ProviderTokens>,
         now: Timestamp,
     ) -> ProviderTokens {
-        let mut tokens = granted(answer, before, self.settings.quirks.lifetime, now);
+        let mut tokens = granted_tokens(answer, before, self.settings.quirks.lifetime, now);
         // A token that has no end is asked with again: whoever took it back, or is in other groups since, is
         // heard of by that.
         if tokens.refresh_token.is_none() && answer.expires_in().is_none() {
@@ -105,19 +106,19 @@ impl OAuth2 {
     }
 
     /// What the API tells whoever holds `token`.
-    async fn ask(&self, url: &Url, token: &Secret) -> Result<Answered, ProviderError> {
+    async fn ask(&self, url: &Url, token: &Secret) -> Result<ApiOutcome, ProviderError> {
         let mut url = url.clone();
         if self.settings.quirks.appsecret_proof
             && let Some(secret) = self.settings.client.private()
         {
-            url.query_pairs_mut().append_pair("appsecret_proof", &proof(token, secret));
+            url.query_pairs_mut().append_pair("appsecret_proof", &app_secret_proof(token, secret));
         }
-        let told = self.outbound.ask(&url, token.expose()).await.map_err(|error| error.of(url.path()))?;
+        let told = self.outbound.get_api(&url, token.expose()).await.map_err(|error| error.of(url.path()))?;
         match told.status {
             status if status.is_success() => {
-                Ok(Answered::Told(told.json, told.next.filter(|next| same_origin(next, &url))))
+                Ok(ApiOutcome::Body(told.json, told.next.filter(|next| same_origin(next, &url))))
             }
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !told.limited => Ok(Answered::Closed),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !told.limited => Ok(ApiOutcome::Forbidden),
             // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
             status if is_refusal(status, &told.json) => Err(ProviderError::Refused {
                 code: "invalid_token".to_owned(),
@@ -138,11 +139,11 @@ impl OAuth2 {
         read: impl Fn(&Value) -> Option<Value> + Send + Sync,
     ) -> Result<Vec<Value>, ProviderError> {
         let (mut all, mut page) = (Vec::new(), Some(url.clone()));
-        for _ in 0..MOST_PAGES {
-            let Some(url) = page.filter(|_| all.len() < MOST_ENTRIES) else { break };
+        for _ in 0..MAX_PAGES {
+            let Some(url) = page.filter(|_| all.len() < MAX_ENTRIES) else { break };
             let (json, next) = match self.ask(&url, token).await? {
-                Answered::Told(json, next) => (json, next),
-                Answered::Closed => break,
+                ApiOutcome::Body(json, next) => (json, next),
+                ApiOutcome::Forbidden => break,
             };
             let Value::Array(entries) = json else {
                 return Err(ProviderError::Unreadable(format!("{} is no list", url.path())));
@@ -150,7 +151,7 @@ impl OAuth2 {
             all.extend(entries.iter().filter_map(&read));
             page = next;
         }
-        all.truncate(MOST_ENTRIES);
+        all.truncate(MAX_ENTRIES);
         Ok(all)
     }
 
@@ -158,19 +159,19 @@ impl OAuth2 {
     async fn identity(&self, tokens: ProviderTokens) -> Result<ExternalIdentity, ProviderError> {
         let config::OAuth2 { issuer, quirks, .. } = &self.settings;
         let token = &tokens.access_token;
-        let Answered::Told(Value::Object(mut claims), _) =
+        let ApiOutcome::Body(Value::Object(mut claims), _) =
             self.ask(&self.settings.userinfo_endpoint, token).await?
         else {
             return Err(ProviderError::Unreadable("its profile of the person is no JSON object".to_owned()));
         };
         let subject = subject_of(&claims, &[&self.settings.subject])?;
-        tell_verified(&mut claims, quirks.verified);
+        normalize_email_verified(&mut claims, quirks.verified);
         if self.settings.emails_listed {
             let addresses = match &self.settings.emails_endpoint {
                 Some(url) => self.list(url, token, |address| Some(address.clone())).await?,
                 None => Vec::new(),
             };
-            tell_primary(&mut claims, &addresses);
+            set_primary_email(&mut claims, &addresses);
         }
         let mut groups = Vec::new();
         for (url, name) in &self.settings.group_lists {
@@ -189,18 +190,18 @@ impl OAuth2 {
             tokens,
             once: None,
             session_ends_at: None,
-            told_once: &[],
+            first_login_attributes: &[],
             is_incomplete: false,
         })
     }
 }
 
 /// What an API said.
-enum Answered {
+enum ApiOutcome {
     /// The body, and where a list goes on.
-    Told(Value, Option<Url>),
+    Body(Value, Option<Url>),
     /// There is nothing for us.
-    Closed,
+    Forbidden,
 }
 
 /// Whether an API does not take the token any more: by 401, or as Facebook says it.
@@ -210,7 +211,7 @@ fn is_refusal(status: StatusCode, json: &Value) -> bool {
 }
 
 /// Facebook's proof that whoever brings a token knows the client's secret too.
-fn proof(token: &Secret, secret: &Secret) -> String {
+fn app_secret_proof(token: &Secret, secret: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, token.expose().as_bytes());
     tag.as_ref().iter().fold(String::new(), |mut text, byte| {
@@ -226,7 +227,7 @@ fn same_origin(next: &Url, url: &Url) -> bool {
 
 /// Has `email` be the address that the person calls the primary one, if that was verified. What the profile
 /// shows may be another, of which nobody says anything.
-fn tell_primary(claims: &mut Map<String, Value>, addresses: &[Value]) {
+fn set_primary_email(claims: &mut Map<String, Value>, addresses: &[Value]) {
     let said = |address: &Value, what: &str| address.get(what) == Some(&Value::Bool(true));
     let primary = addresses.iter().find(|address| said(address, "primary") && said(address, "verified"));
     match primary.and_then(|address| address.get("email")) {
@@ -249,16 +250,23 @@ fn group(entry: &Value, name: &[&str]) -> Option<Value> {
 
 #[async_trait]
 impl Provider for OAuth2 {
-    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        wish: LoginHints<'_>,
+    ) -> Result<LoginStart, ProviderError> {
         let (client, _) = self.redirecting(redirect_uri)?;
-        let pending =
-            Pending { nonce: String::new(), verifier: Token::random(&*self.entropy).text().to_string() };
+        let pending = LoginState {
+            nonce: String::new(),
+            code_verifier: RandomToken::random(&*self.entropy).text().to_string(),
+        };
         let (ours, state) = (&self.settings.client, state.to_owned());
         let mut request = client
             .authorize_url(move || CsrfToken::new(state))
             .add_scopes(ours.scopes.iter().cloned().map(Scope::new));
         if self.settings.quirks.pkce {
-            let verifier = PkceCodeVerifier::new(pending.verifier.clone());
+            let verifier = PkceCodeVerifier::new(pending.code_verifier.clone());
             request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
         }
         for (name, value) in &ours.parameters {
@@ -273,7 +281,7 @@ impl Provider for OAuth2 {
             request = request.add_extra_param("prompt", prompt);
         }
         let (redirect, _) = request.url();
-        Ok(Begun { onward: Onward::Redirect(redirect), pending })
+        Ok(LoginStart { action: BrowserAction::Redirect(redirect), pending })
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
@@ -286,9 +294,9 @@ impl Provider for OAuth2 {
             request = request.add_extra_param(name, value);
         }
         if self.settings.quirks.pkce {
-            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.code_verifier.clone()));
         }
-        let answer = request.request_async(&self.outbound).await.map_err(client::not_redeemed)?;
+        let answer = request.request_async(&self.outbound).await.map_err(client::code_exchange_error)?;
         let now = self.clock.now();
         self.identity(self.granted(&answer, None, now)).await
     }
@@ -308,7 +316,7 @@ impl Provider for OAuth2 {
                 for (name, value) in parameters {
                     request = request.add_extra_param(name, value);
                 }
-                let answer = request.request_async(&self.outbound).await.map_err(client::not_renewed)?;
+                let answer = request.request_async(&self.outbound).await.map_err(client::refresh_error)?;
                 self.granted(&answer, Some(tokens), now)
             }
         };
@@ -321,7 +329,7 @@ impl Provider for OAuth2 {
         Ok(Renewed { tokens, identity })
     }
 
-    async fn logout(&self, _: &ProviderTokens, _: &str, _: &str) -> Option<Onward> {
+    async fn logout(&self, _: &ProviderTokens, _: &str, _: &str) -> Option<BrowserAction> {
         None
     }
 
@@ -331,7 +339,7 @@ impl Provider for OAuth2 {
 
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
         // It publishes nothing of itself: that it listens is all that can be known.
-        let answer = self.outbound.ask(&self.settings.userinfo_endpoint, "none").await;
+        let answer = self.outbound.get_api(&self.settings.userinfo_endpoint, "none").await;
         let answer = answer.map_err(|error| error.of("its API"))?;
         match answer.status.is_server_error() {
             true => Err(ProviderError::Unavailable(format!("its API answered {}", answer.status))),
@@ -349,7 +357,7 @@ mod tests {
     fn an_address_is_the_primary_one_and_verified_or_none() {
         let email = |addresses: Value| {
             let mut claims = json!({"email": "public@else.example"}).as_object().unwrap().clone();
-            tell_primary(&mut claims, addresses.as_array().unwrap());
+            set_primary_email(&mut claims, addresses.as_array().unwrap());
             claims.get("email").and_then(Value::as_str).map(str::to_owned)
         };
         let address = |email: &str, primary: bool, verified: bool| json!({"email": email, "primary": primary, "verified": verified});

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::pin::Pin;
 
-const CONNECT: Duration = Duration::from_secs(4);
-const DEADLINE: Duration = Duration::from_secs(8);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A key set or a user's claims are some kilobytes; a megabyte is somebody's mistake or malice.
-const LARGEST_ANSWER: usize = 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 /// How many redirects of a public document are followed.
 const MAX_REDIRECTS: usize = 5;
 
@@ -69,7 +69,7 @@ impl fmt::Display for OutboundError {
                 }
                 Ok(())
             }
-            Self::TooLarge => write!(f, "the answer is larger than {LARGEST_ANSWER} bytes"),
+            Self::TooLarge => write!(f, "the answer is larger than {MAX_RESPONSE_BYTES} bytes"),
             Self::Malformed => f.write_str("the answer is no HTTP message"),
             Self::Status(status) => write!(f, "it answered {status}"),
             Self::NotJson(status, media_type) => {
@@ -83,7 +83,7 @@ impl fmt::Display for OutboundError {
 impl std::error::Error for OutboundError {}
 
 /// What an API answered.
-pub struct Told {
+pub struct ApiResponse {
     /// The status.
     pub status: StatusCode,
     /// Where a list goes on.
@@ -98,7 +98,7 @@ pub struct Told {
 
 /// The HTTP client for calls to providers.
 #[derive(Clone)]
-pub struct Outbound(reqwest::Client);
+pub struct ProviderHttpClient(reqwest::Client);
 
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
@@ -106,13 +106,13 @@ fn builder() -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         // A call on a connection that the provider is just closing is lost, and a code is used up
         // with it. Some close after five seconds.
-        .pool_idle_timeout(IDLE)
-        .connect_timeout(CONNECT)
-        .timeout(DEADLINE)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .user_agent(concat!("narthex/", env!("CARGO_PKG_VERSION")))
 }
 
-impl Outbound {
+impl ProviderHttpClient {
     /// Makes the client.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ impl Outbound {
     ///
     /// # Errors
     /// Where nothing is answered. An answer that is no JSON is null.
-    pub async fn ask(&self, url: &url::Url, token: &str) -> Result<Told, OutboundError> {
+    pub async fn get_api(&self, url: &url::Url, token: &str) -> Result<ApiResponse, OutboundError> {
         let request = http::Request::get(url.as_str())
             .header(ACCEPT, "application/json")
             .header(AUTHORIZATION, format!("Bearer {token}"));
@@ -174,7 +174,7 @@ impl Outbound {
         // Whatever media type it claims: a JWT is no JSON, and is verified.
         let text = || std::str::from_utf8(answer.body()).ok().map(str::trim);
         let jwt = text().filter(|text| json.is_none() && text.matches('.').count() == 2).map(str::to_owned);
-        Ok(Told {
+        Ok(ApiResponse {
             jwt,
             status: answer.status(),
             next: link.and_then(next_page).and_then(|next| url.join(next).ok()),
@@ -215,7 +215,7 @@ impl Outbound {
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 return Err(OutboundError::TooLarge);
             }
             body.extend_from_slice(&chunk);
@@ -224,12 +224,12 @@ impl Outbound {
     }
 }
 
-impl<'c> AsyncHttpClient<'c> for Outbound {
+impl<'c> AsyncHttpClient<'c> for ProviderHttpClient {
     type Error = OutboundError;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { self.send(request).await.and_then(as_errors_are) })
+        Box::pin(async { self.send(request).await.and_then(normalize_error) })
     }
 }
 
@@ -257,7 +257,7 @@ fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, O
 }
 
 /// The members of a form as a JSON object: servers from before RFC 6749 answer so.
-fn of_form(answer: &HttpResponse) -> Option<Vec<u8>> {
+fn form_as_json(answer: &HttpResponse) -> Option<Vec<u8>> {
     media_type(answer.headers()).filter(|media_type| *media_type == "application/x-www-form-urlencoded")?;
     let members = url::form_urlencoded::parse(answer.body());
     let object: serde_json::Map<_, _> =
@@ -270,8 +270,8 @@ fn of_form(answer: &HttpResponse) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// The status of an answer that is not a JSON object.
-fn as_errors_are(mut answer: HttpResponse) -> Result<HttpResponse, OutboundError> {
-    if let Some(object) = of_form(&answer) {
+fn normalize_error(mut answer: HttpResponse) -> Result<HttpResponse, OutboundError> {
+    if let Some(object) = form_as_json(&answer) {
         *answer.body_mut() = object;
     }
     let Ok(Value::Object(object)) = serde_json::from_slice(answer.body()) else {
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_judged_by_its_body_and_told_by_its_status() {
-        let status = |status, body| match as_errors_are(answer(status, "text/plain", body)) {
+        let status = |status, body| match normalize_error(answer(status, "text/plain", body)) {
             Ok(answer) => answer.status().as_u16().to_string(),
             Err(error) => error.to_string(),
         };
@@ -332,13 +332,13 @@ mod tests {
         }
         let form =
             answer(200, "application/x-www-form-urlencoded; charset=utf-8", "access_token=a&expires=5183");
-        let read = as_errors_are(form).unwrap();
+        let read = normalize_error(form).unwrap();
         assert_eq!(
             serde_json::from_slice::<Value>(read.body()).unwrap(),
             json!({"access_token": "a", "expires": "5183"})
         );
         let error = answer(200, "application/x-www-form-urlencoded", "error=bad_verification_code");
-        assert_eq!(as_errors_are(error).unwrap().status(), StatusCode::BAD_REQUEST);
+        assert_eq!(normalize_error(error).unwrap().status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]

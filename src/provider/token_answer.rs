@@ -15,7 +15,7 @@ use std::time::Duration;
 ///
 /// `scope` is not read: it comes as a text, as a list, or not at all, and nothing depends on it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TokenAnswer {
+pub struct GrantedTokens {
     access_token: AccessToken,
     /// Some servers leave `token_type` out; every access token is sent as a bearer token.
     #[serde(skip, default = "bearer")]
@@ -28,7 +28,7 @@ pub struct TokenAnswer {
     id_token: Option<Secret>,
 }
 
-impl TokenAnswer {
+impl GrantedTokens {
     /// Returns the ID token, of which nothing is verified.
     pub fn id_token(&self) -> Option<&Secret> {
         self.id_token.as_ref()
@@ -61,7 +61,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
-impl OAuth2TokenResponse for TokenAnswer {
+impl OAuth2TokenResponse for GrantedTokens {
     type TokenType = CoreTokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -91,7 +91,7 @@ impl
         CoreGenderClaim,
         CoreJweContentEncryptionAlgorithm,
         CoreJwsSigningAlgorithm,
-    > for TokenAnswer
+    > for GrantedTokens
 {
     /// Returns nothing: the library's ID token has typed claims, and rejects a token for a claim that nobody needs.
     fn id_token(&self) -> Option<&CoreIdToken> {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_the_access_token_is_required() {
-        let read = |json: Value| serde_json::from_value::<TokenAnswer>(json).ok();
+        let read = |json: Value| serde_json::from_value::<GrantedTokens>(json).ok();
         let whole = read(json!({
             "access_token": "a", "token_type": "bearer", "expires_in": 60, "refresh_token": "r", "scope": "openid x",
             "id_token": "i",
@@ -114,7 +114,7 @@ mod tests {
         .unwrap();
         assert_eq!(whole.expires_in(), Some(Duration::from_secs(60)));
         assert_eq!(whole.refresh_token().unwrap().secret(), "r");
-        assert_eq!(TokenAnswer::id_token(&whole).unwrap().expose(), "i");
+        assert_eq!(GrantedTokens::id_token(&whole).unwrap().expose(), "i");
         for odd in [
             json!({"access_token": "a"}),
             json!({"access_token": "a", "token_type": null, "expires_in": null, "refresh_token": null}),
@@ -123,7 +123,7 @@ mod tests {
         ] {
             let answer = read(odd.clone()).unwrap_or_else(|| panic!("{odd}"));
             assert_eq!(answer.expires_in(), None, "{odd}");
-            assert!(answer.refresh_token().is_none() && TokenAnswer::id_token(&answer).is_none(), "{odd}");
+            assert!(answer.refresh_token().is_none() && GrantedTokens::id_token(&answer).is_none(), "{odd}");
         }
         for (expires_in, seconds) in [(json!("3600"), 3600), (json!(3600.0), 3600)] {
             let answer = read(json!({"access_token": "a", "expires_in": expires_in})).unwrap();

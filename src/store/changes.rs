@@ -52,11 +52,11 @@ const OVERLAP: Duration = Duration::from_secs(60);
 const MAX_DRIFT: Duration = Duration::from_secs(30);
 
 /// How long changes are kept; a node that was away for longer cannot know what it missed.
-pub(super) const KEPT: Duration = Duration::from_secs(3600);
+pub(super) const CHANGE_RETENTION: Duration = Duration::from_secs(3600);
 
 /// How long what is in memory counts after the store was last heard of: a sign-out or a revocation on another node
 /// could go unheard for this long, and no longer.
-pub const SILENCE: Duration = Duration::from_secs(60);
+pub const MAX_STALENESS: Duration = Duration::from_secs(60);
 
 /// One node's place in the feed. Changes are written and read by the time of the database's clock: the nodes' own
 /// clocks do not matter.
@@ -72,7 +72,7 @@ impl Feed {
     ///
     /// # Errors
     /// Where the store does not answer; the place in the feed stays.
-    pub async fn news(&mut self, store: &Store, at: MonotonicTime) -> Result<Vec<Change>> {
+    pub async fn poll(&mut self, store: &Store, at: MonotonicTime) -> Result<Vec<Change>> {
         let now = store.time().await?;
         let since = self.last.map_or(now, |(since, _)| since).min(now);
         let horizon = since.minus(OVERLAP);
@@ -110,7 +110,7 @@ impl Feed {
 /// Whether changes may have come and gone between two looks, or lie where nobody looks.
 fn may_have_missed(last: (Timestamp, MonotonicTime), now: (Timestamp, MonotonicTime)) -> bool {
     let (passed_there, passed_here) = (now.0.since(last.0), now.1.since(last.1));
-    passed_there.max(passed_here) >= KEPT / 2
+    passed_there.max(passed_here) >= CHANGE_RETENTION / 2
         || last.0 > now.0.plus(MAX_DRIFT)
         || passed_there.abs_diff(passed_here) > MAX_DRIFT
 }
@@ -120,7 +120,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn tell(&mut self, change: &Change, entropy: &dyn Entropy) -> Result<()> {
+    pub async fn publish(&mut self, change: &Change, entropy: &dyn Entropy) -> Result<()> {
         let (kind, subject) = change.columns();
         let now = self.dialect.now;
         let insert = format!("INSERT INTO changes (id, kind, subject, made_at) VALUES ($1, $2, $3, {now})");

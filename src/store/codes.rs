@@ -10,7 +10,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn knows_code(&self, hash: &[u8; 32]) -> Result<bool> {
+    pub async fn code_exists(&self, hash: &[u8; 32]) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT used FROM authorization_codes WHERE hash = $1").bind(&hash[..]);
             Ok(row.fetch_optional(&self.pool).await?.is_some())

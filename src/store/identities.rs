@@ -22,7 +22,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn knows_identity(&self, id: &str) -> Result<bool> {
+    pub async fn identity_exists(&self, id: &str) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT id FROM identities WHERE id = $1").bind(id);
             Ok(row.fetch_optional(&self.pool).await?.is_some())
@@ -37,7 +37,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn fix_identity(
+    pub async fn get_or_insert_identity(
         &mut self,
         identity_pool_id: &str,
         user_id: &str,

@@ -6,7 +6,7 @@ use crate::base::{Entropy, Purpose, Timestamp};
 use sqlx::Row;
 use zeroize::Zeroizing;
 
-fn place(id: &str) -> String {
+fn seal_context(id: &str) -> String {
     format!("judged_logins/{id}/sealed")
 }
 
@@ -15,14 +15,14 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn save_judged_login(
+    pub async fn save_validated_login(
         &mut self,
         id: &str,
         plain: &[u8],
         expires_at: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
-        let sealed = self.ring.seal(Purpose::AtRest, &place(id), plain, entropy);
+        let sealed = self.ring.seal(Purpose::AtRest, &seal_context(id), plain, entropy);
         sqlx::query(
             "INSERT INTO judged_logins (id, sealed, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
         )
@@ -38,7 +38,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer, or it does not open under the master key.
-    pub async fn judged_login(&mut self, id: &str, now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    pub async fn validated_login(&mut self, id: &str, now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let row = sqlx::query("SELECT sealed FROM judged_logins WHERE id = $1 AND expires_at > $2")
             .bind(id)
             .bind(now.millis())
@@ -46,7 +46,7 @@ impl Tx<'_> {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let sealed: Vec<u8> = row.try_get("sealed")?;
-        let plain = self.ring.open(Purpose::AtRest, &place(id), &sealed);
+        let plain = self.ring.open(Purpose::AtRest, &seal_context(id), &sealed);
         plain.map(Some).map_err(|error| StoreError::Corrupt(format!("the judged login {id} is {error}")))
     }
 }

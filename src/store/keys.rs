@@ -21,7 +21,7 @@ pub struct StoredKey {
     pub created_at: Timestamp,
 }
 
-fn place(kid: &str) -> String {
+fn seal_context(kid: &str) -> String {
     format!("signing_keys/{kid}/private_key")
 }
 
@@ -47,7 +47,7 @@ impl Store {
             let sealed: Vec<u8> = row.try_get("private_key")?;
             let private_key = self
                 .ring
-                .open(Purpose::AtRest, &place(&kid), &sealed)
+                .open(Purpose::AtRest, &seal_context(&kid), &sealed)
                 .map_err(|error| StoreError::Corrupt(format!("signing key {kid} is {error}")))?;
             Ok(StoredKey {
                 purpose: purpose.to_owned(),
@@ -76,7 +76,7 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn add_signing_key(&mut self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
-        let sealed = self.ring.seal(Purpose::AtRest, &place(&key.kid), &key.private_key, entropy);
+        let sealed = self.ring.seal(Purpose::AtRest, &seal_context(&key.kid), &key.private_key, entropy);
         sqlx::query(
             "INSERT INTO signing_keys (purpose, generation, kid, algorithm, private_key, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (purpose, generation) DO NOTHING",

@@ -17,8 +17,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "saml certificates", include_str!("migrations/0007_saml_certificates.sql")),
 ];
 
-const TRIES: u32 = 10;
-const WAIT: Duration = Duration::from_millis(100);
+const MAX_ATTEMPTS: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
     let migration = |(version, description, text): &(i64, &'static str, &'static str)| {
@@ -38,9 +38,9 @@ pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
             Ok(()) => return Ok(()),
             // SQLite has no lock that spans a migration: whoever comes second at the first start finds
             // the tables half-made, and a moment later made.
-            Err(_) if tries < TRIES => {
+            Err(_) if tries < MAX_ATTEMPTS => {
                 tries += 1;
-                tokio::time::sleep(WAIT).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
             Err(sqlx::migrate::MigrateError::Execute(error)) => return Err(StoreError::Sql(error)),
             Err(error) => return Err(StoreError::Corrupt(error.to_string())),

@@ -20,14 +20,14 @@ mod settings;
 mod transaction;
 mod users;
 
-pub use changes::{Change, Feed, SILENCE};
+pub use changes::{Change, Feed, MAX_STALENESS};
 pub use keys::StoredKey;
 pub use nodes::Node;
-pub use once::Once;
+pub use once::ReplayKey;
 pub use opening::OpenStoreError;
-pub use provider_tokens::{Lease, StoredTokens};
+pub use provider_tokens::{LeaseResult, StoredTokens};
 pub use saml_certificates::StoredCertificate;
-pub use sessions::Found;
+pub use sessions::SessionRecord;
 pub use transaction::{Tx, Work};
 
 use crate::base::{Duration, KeyRing, Timestamp};
@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How long one piece of work on the store may take.
-const DEADLINE: Duration = Duration::from_secs(8);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why the store did not do it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub enum StoreError {
 impl StoreError {
     /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01, SQLite's
     /// BUSY, and 23505, which is what two first sign-ins of one person come to.
-    fn lost_a_race(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "5" | "517"))
     }
@@ -74,7 +74,7 @@ impl From<sqlx::Error> for StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Timeout => write!(f, "the store did not answer within {} s", DEADLINE.as_secs()),
+            Self::Timeout => write!(f, "the store did not answer within {} s", OPERATION_TIMEOUT.as_secs()),
             Self::Sql(error) => write!(f, "the store answered: {error}"),
             Self::NotWritable => f.write_str(
                 "the last write to the store failed; help: see the log for its error, such as a full disk",
@@ -159,7 +159,7 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be reached.
-    pub async fn look(
+    pub async fn open_read_only(
         url: &StoreUrl,
         ring: Arc<KeyRing>,
     ) -> std::result::Result<Option<Self>, OpenStoreError> {
@@ -194,7 +194,7 @@ impl Store {
         }
         let pool = AnyPoolOptions::new()
             .max_connections(dialect.connections)
-            .acquire_timeout(DEADLINE)
+            .acquire_timeout(OPERATION_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in dialect.on_connect {
@@ -241,7 +241,7 @@ impl Store {
 }
 
 async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StoreError::Timeout))
+    tokio::time::timeout(OPERATION_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
 /// Makes a database file that only its owner may read; SQLite gives the files beside it the same mode.

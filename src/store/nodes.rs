@@ -23,7 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn note_node(&self, node: &Node, now: Timestamp) -> Result<()> {
+    pub async fn upsert_node(&self, node: &Node, now: Timestamp) -> Result<()> {
         self.write(
             sqlx::query(
                 "INSERT INTO nodes (id, name, version, catalogue, seen_at) VALUES ($1, $2, $3, $4, $5) \
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn forget_node(&self, id: &str) -> Result<()> {
+    pub async fn remove_node(&self, id: &str) -> Result<()> {
         self.write(sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id)).await
     }
 }

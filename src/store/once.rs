@@ -5,7 +5,7 @@ use crate::base::Timestamp;
 
 /// What works once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Once {
+pub enum ReplayKey {
     /// A login attempt, by its id.
     LoginAttempt,
     /// A logout token or request, by its issuer and id.
@@ -14,7 +14,7 @@ pub enum Once {
     Assertion,
 }
 
-impl Once {
+impl ReplayKey {
     fn insert(self) -> &'static str {
         match self {
             Self::LoginAttempt => {
@@ -50,7 +50,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn use_once(&mut self, once: Once, id: &str, expires_at: Timestamp) -> Result<bool> {
+    pub async fn use_once(&mut self, once: ReplayKey, id: &str, expires_at: Timestamp) -> Result<bool> {
         let done =
             sqlx::query(once.insert()).bind(id).bind(expires_at.millis()).execute(&mut *self.inner).await?;
         Ok(done.rows_affected() == 1)

@@ -19,7 +19,7 @@ pub struct StoredTokens {
 
 /// What asking for the renewal of a session's tokens came to.
 #[derive(Debug)]
-pub enum Lease {
+pub enum LeaseResult {
     /// It is the caller's to renew them.
     Taken(ProviderTokens),
     /// Another one is renewing them.
@@ -46,7 +46,7 @@ fn is_leased(until: Timestamp, now: Timestamp, longest: Duration) -> bool {
     now < until && until <= now.plus(longest * 2)
 }
 
-fn place(session_id: &str) -> String {
+fn seal_context(session_id: &str) -> String {
     format!("provider_tokens/{session_id}/sealed")
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn load(
     let sealed: Vec<u8> = row.try_get("sealed")?;
     let corrupt = |why: String| StoreError::Corrupt(format!("the tokens of session {session_id}: {why}"));
     let plain = ring
-        .open(Purpose::AtRest, &place(session_id), &sealed)
+        .open(Purpose::AtRest, &seal_context(session_id), &sealed)
         .map_err(|error| corrupt(error.to_string()))?;
     let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| corrupt("not readable".into()))?;
     let time = |column: &str| row.try_get(column).map(Timestamp::from_millis);
@@ -133,7 +133,7 @@ impl Tx<'_> {
         let plain = zeroize::Zeroizing::new(
             serde_json::to_vec(&plain).map_err(|error| StoreError::Corrupt(error.to_string()))?,
         );
-        let sealed = self.ring.seal(Purpose::AtRest, &place(session_id), &plain, entropy);
+        let sealed = self.ring.seal(Purpose::AtRest, &seal_context(session_id), &plain, entropy);
         sqlx::query("DELETE FROM provider_tokens WHERE session_id = $1")
             .bind(session_id)
             .execute(&mut *self.inner)
@@ -162,20 +162,20 @@ impl Tx<'_> {
         now: Timestamp,
         until: Timestamp,
         interval: Duration,
-    ) -> Result<Lease> {
-        let Some(stored) = self.provider_tokens(session_id).await? else { return Ok(Lease::NotDue) };
+    ) -> Result<LeaseResult> {
+        let Some(stored) = self.provider_tokens(session_id).await? else { return Ok(LeaseResult::NotDue) };
         if now < stored.times.corrected(now, interval).due_at {
-            return Ok(Lease::NotDue);
+            return Ok(LeaseResult::NotDue);
         }
         if is_leased(stored.leased_until, now, until.since(now)) {
-            return Ok(Lease::Elsewhere);
+            return Ok(LeaseResult::Elsewhere);
         }
         sqlx::query("UPDATE provider_tokens SET leased_until = $2 WHERE session_id = $1")
             .bind(session_id)
             .bind(until.millis())
             .execute(&mut *self.inner)
             .await?;
-        Ok(Lease::Taken(stored.tokens))
+        Ok(LeaseResult::Taken(stored.tokens))
     }
 
     /// Whether the lease until `until` is still the caller's: it may have ended, and be another's now.

@@ -54,6 +54,6 @@ impl Tx<'_> {
         .execute(&mut *self.inner)
         .await?;
         // Told each time: a node may have missed the last one.
-        self.tell(&Change::Token(jti.to_owned(), expires_at), entropy).await
+        self.publish(&Change::Token(jti.to_owned(), expires_at), entropy).await
     }
 }

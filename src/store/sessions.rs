@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 /// A session found by one of its cookies, and whose it is.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SessionRecord {
     /// The session.
     pub session: Session,
     /// The user.
@@ -44,7 +44,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn session_by_cookie(&self, hash: &[u8; 32]) -> Result<Option<Found>> {
+    pub async fn session_by_cookie(&self, hash: &[u8; 32]) -> Result<Option<SessionRecord>> {
         within_deadline(async {
             let mut connection = self.pool.acquire().await?;
             let Some(row) = sqlx::query(BY_COOKIE).bind(&hash[..]).fetch_optional(&mut *connection).await?
@@ -60,7 +60,12 @@ impl Store {
             let tokens = provider_tokens::load(&mut connection, &self.ring, &session.id).await?;
             let tokens = tokens.map(|stored| (stored.times, stored.tokens.access_token));
             // Each provider speaks for the sessions through it.
-            Ok(user.map(|user| Found { user: user.seen_by(&session.provider), session, scope, tokens }))
+            Ok(user.map(|user| SessionRecord {
+                user: user.for_provider(&session.provider),
+                session,
+                scope,
+                tokens,
+            }))
         })
         .await
     }
@@ -195,7 +200,7 @@ impl Tx<'_> {
             .await?;
         let ended =
             sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
-        self.tell(&Change::Session(id.to_owned()), entropy).await?;
+        self.publish(&Change::Session(id.to_owned()), entropy).await?;
         Ok(ended.rows_affected() > 0)
     }
 }

@@ -11,8 +11,8 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn fixed(&self, name: &str, candidate: &str) -> Result<String> {
-        let bytes = self.fixed_bytes(name, candidate.as_bytes()).await?;
+    pub async fn get_or_init(&self, name: &str, candidate: &str) -> Result<String> {
+        let bytes = self.get_or_init_bytes(name, candidate.as_bytes()).await?;
         String::from_utf8(bytes).map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
     }
 
@@ -20,7 +20,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn fact(&self, name: &str) -> Result<Option<String>> {
+    pub async fn setting(&self, name: &str) -> Result<Option<String>> {
         let value: Option<Vec<u8>> = within_deadline(async {
             let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
             Ok(value.fetch_optional(&self.pool).await?)
@@ -32,10 +32,10 @@ impl Store {
             .map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
     }
 
-    async fn fixed_bytes(&self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
+    async fn get_or_init_bytes(&self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
         self.transaction(|tx| {
             let (name, candidate) = (name.to_owned(), candidate.to_vec());
-            Box::pin(async move { tx.fix(&name, &candidate).await })
+            Box::pin(async move { tx.get_or_init(&name, &candidate).await })
         })
         .await
     }
@@ -50,7 +50,7 @@ impl Store {
         entropy: &dyn Entropy,
     ) -> Result<std::result::Result<(), OpenError>> {
         let candidate = self.ring.seal(Purpose::AtRest, CHECK, CHECK_PLAIN, entropy);
-        let stored = self.fixed_bytes(CHECK, &candidate).await?;
+        let stored = self.get_or_init_bytes(CHECK, &candidate).await?;
         Ok(self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop))
     }
 
@@ -101,7 +101,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn fact(&mut self, name: &str) -> Result<Option<String>> {
+    pub async fn setting(&mut self, name: &str) -> Result<Option<String>> {
         let value: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
             .fetch_optional(&mut *self.inner)
@@ -116,7 +116,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn save_fact(&mut self, name: &str, value: &str) -> Result<()> {
+    pub async fn save_setting(&mut self, name: &str, value: &str) -> Result<()> {
         sqlx::query(
             "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -127,7 +127,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    async fn fix(&mut self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
+    async fn get_or_init(&mut self, name: &str, candidate: &[u8]) -> Result<Vec<u8>> {
         sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(name)
             .bind(candidate)

@@ -1,6 +1,6 @@
 //! Transactions: run again where they lose a race, ended by a deadline, and never left open on a connection that others get.
 
-use super::{DEADLINE, Dialect, Result, Store, StoreError, within_deadline};
+use super::{Dialect, OPERATION_TIMEOUT, Result, Store, StoreError, within_deadline};
 use crate::base::{Duration, KeyRing};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor};
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// How often a transaction is run again that lost against another one.
-const ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// A piece of work inside a transaction.
 pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
@@ -46,7 +46,7 @@ impl OpenTransaction {
         let committed = self.connection.execute("COMMIT").await.map(drop).map_err(StoreError::from);
         match &committed {
             // That is how serializable transactions end often, and no reason to connect anew.
-            Err(error) if error.lost_a_race() => self.rollback().await,
+            Err(error) if error.is_retryable() => self.rollback().await,
             committed => self.ended = committed.is_ok(),
         }
         committed
@@ -93,7 +93,7 @@ impl Store {
             let mut attempt = 1;
             loop {
                 match self.attempt(&work).await {
-                    Err(error) if error.lost_a_race() && attempt < ATTEMPTS => {
+                    Err(error) if error.is_retryable() && attempt < MAX_ATTEMPTS => {
                         tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                         attempt += 1;
                     }
@@ -120,7 +120,7 @@ impl Store {
         match result {
             // What the work itself refuses says nothing of the store, and neither does a race.
             Err(StoreError::Corrupt(_)) => {}
-            Err(error) if error.lost_a_race() => {}
+            Err(error) if error.is_retryable() => {}
             result => self.last_write_failed.store(result.is_err(), Ordering::Release),
         }
     }
@@ -135,7 +135,7 @@ impl Store {
         let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
         match work(&mut tx).await {
             // A process that was stopped for a while must not commit what other nodes no longer look for in the feed.
-            Ok(_) if begun.elapsed() > DEADLINE => Err(StoreError::Timeout),
+            Ok(_) if begun.elapsed() > OPERATION_TIMEOUT => Err(StoreError::Timeout),
             Ok(value) => tx.inner.commit().await.map(|()| value),
             Err(error) => {
                 tx.inner.rollback().await;

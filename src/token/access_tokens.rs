@@ -1,6 +1,6 @@
 //! The access tokens of the user pool: issued, verified by whoever has its key set, and revoked.
 
-use super::bearer::{AccessToken, Refused, authentic, verify};
+use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
 use super::revocations::Revocations;
 use crate::base::{Clock, Entropy, Timestamp, uuid};
@@ -112,9 +112,9 @@ impl AccessTokens {
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
-    pub async fn turn(&self, removes: bool) -> Result<(), KeyChainError> {
+    pub async fn rotate(&self, removes: bool) -> Result<(), KeyChainError> {
         match &*self.keys.load() {
-            Some(keys) => keys.chain.turn(removes).await,
+            Some(keys) => keys.chain.rotate(removes).await,
             None => Ok(()),
         }
     }
@@ -136,10 +136,15 @@ impl AccessTokens {
     ///
     /// # Errors
     /// Why it does not count.
-    pub fn verify(&self, catalogue: &Catalogue, token: &str, now: Timestamp) -> Result<AccessToken, Refused> {
-        let (keys, issuer) = (self.keys().ok_or(Refused::NoKeys)?, self.as_issuer(catalogue));
-        let issuer = issuer.ok_or(Refused::NoKeys)?;
-        verify(Unverified::read(token).map_err(Refused::Malformed)?, &issuer, &keys.verifying, now)
+    pub fn verify(
+        &self,
+        catalogue: &Catalogue,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<AccessToken, TokenError> {
+        let (keys, issuer) = (self.keys().ok_or(TokenError::NoKeys)?, self.as_issuer(catalogue));
+        let issuer = issuer.ok_or(TokenError::NoKeys)?;
+        verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
     /// What there is to revoke of `token`, where it is one of the user pool's. It need not count just now: a clock that
@@ -147,19 +152,19 @@ impl AccessTokens {
     ///
     /// # Errors
     /// Why it is none.
-    pub fn revocable(&self, catalogue: &Catalogue, token: &str) -> Result<Revocable, Refused> {
-        let (keys, issuer) = (self.keys().ok_or(Refused::NoKeys)?, self.as_issuer(catalogue));
-        let issuer = issuer.ok_or(Refused::NoKeys)?;
-        let token = Unverified::read(token).map_err(Refused::Malformed)?;
+    pub fn revocable(&self, catalogue: &Catalogue, token: &str) -> Result<Revocable, TokenError> {
+        let (keys, issuer) = (self.keys().ok_or(TokenError::NoKeys)?, self.as_issuer(catalogue));
+        let issuer = issuer.ok_or(TokenError::NoKeys)?;
+        let token = Unverified::read(token).map_err(TokenError::Malformed)?;
         authentic(&token, &issuer, &keys.verifying)?;
         let text = |name: &str| token.claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let (Some(client_id), Some(jti)) = (text("client_id"), text("jti")) else {
-            return Err(Refused::Subject);
+            return Err(TokenError::Subject);
         };
         Ok(Revocable {
             client_id,
             jti,
-            expires_at: NumericDate::of(&token.claims, "exp").ok_or(Refused::Expired)?,
+            expires_at: NumericDate::of(&token.claims, "exp").ok_or(TokenError::Expired)?,
         })
     }
 

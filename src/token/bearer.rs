@@ -31,7 +31,7 @@ impl AccessToken {
 
 /// Why a token is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum TokenError {
     /// It is none.
     Malformed(Malformed),
     /// Nobody whom the file trusts has issued it.
@@ -67,14 +67,14 @@ pub enum Refused {
     /// Its issuer says that it is not active.
     Inactive,
     /// Its issuer does not answer whether it is active.
-    NoAnswer(String),
+    IntrospectionUnavailable(String),
     /// It was revoked.
     Revoked,
     /// Whether it was revoked is not known: the store was silent for too long.
-    Unheard,
+    RevocationUnknown,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => write!(f, "it is no token: {why}"),
@@ -110,9 +110,9 @@ impl fmt::Display for Refused {
             ),
             Self::Scope(scope) => write!(f, "it lacks the scope `{scope}`"),
             Self::Inactive => f.write_str("its issuer says that it is not active"),
-            Self::NoAnswer(why) => write!(f, "its issuer does not answer whether it is active: {why}"),
+            Self::IntrospectionUnavailable(why) => write!(f, "its issuer does not answer whether it is active: {why}"),
             Self::Revoked => f.write_str("it was revoked"),
-            Self::Unheard => f.write_str("whether it was revoked is not known: the store is silent"),
+            Self::RevocationUnknown => f.write_str("whether it was revoked is not known: the store is silent"),
         }
     }
 }
@@ -126,15 +126,15 @@ pub fn verify(
     issuer: &TrustedIssuer,
     keys: &JwkSet,
     now: Timestamp,
-) -> Result<AccessToken, Refused> {
+) -> Result<AccessToken, TokenError> {
     authentic(&token, issuer, keys)?;
     let Unverified { jws, claims } = token;
     let may_be_access = issuer.token_type == TokenType::Any || is_access_token(jws.typ.as_deref(), &claims);
     if !may_be_access || is_event(jws.typ.as_deref(), &claims) {
-        return Err(Refused::Type);
+        return Err(TokenError::Type);
     }
     // RFC 7519, section 4.1.4.
-    let expires_at = NumericDate::of(&claims, "exp").ok_or(Refused::Expired)?;
+    let expires_at = NumericDate::of(&claims, "exp").ok_or(TokenError::Expired)?;
     check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
 }
 
@@ -147,10 +147,10 @@ pub fn verify_introspected(
     issuer: &TrustedIssuer,
     until: Timestamp,
     now: Timestamp,
-) -> Result<AccessToken, Refused> {
+) -> Result<AccessToken, TokenError> {
     claims.remove("active");
     if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(issuer.url.as_str())) {
-        return Err(Refused::Issuer);
+        return Err(TokenError::Issuer);
     }
     // A refresh token is active as well. Hydra and Keycloak say which is which, each by a member of its own.
     let is_other = |name: &str, access: &[&str]| match claims.get(name) {
@@ -162,15 +162,15 @@ pub fn verify_introspected(
         || is_other("typ", &["bearer", "at+jwt", "jwt"])
         || claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.contains("refresh"))
     {
-        return Err(Refused::Type);
+        return Err(TokenError::Type);
     }
     // RFC 7662, section 2.2: the type "as defined in Section 5.1 of OAuth 2.0"; RFC 9449, section 5: one bound by DPoP.
     if claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
     {
-        return Err(Refused::Bound);
+        return Err(TokenError::Bound);
     }
     let expires_at = match claims.get("exp") {
-        Some(exp) => NumericDate::read(exp).ok_or(Refused::Expired)?,
+        Some(exp) => NumericDate::read(exp).ok_or(TokenError::Expired)?,
         None => until,
     };
     let token = check_claims(claims, expires_at, issuer, ByClient::WithoutAudience, now)?;
@@ -193,11 +193,11 @@ fn check_claims(
     issuer: &TrustedIssuer,
     by_client: ByClient,
     now: Timestamp,
-) -> Result<AccessToken, Refused> {
+) -> Result<AccessToken, TokenError> {
     // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof; RFC 8705, section 3, binds
     // to a certificate.
     if claims.contains_key("cnf") {
-        return Err(Refused::Bound);
+        return Err(TokenError::Bound);
     }
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
@@ -214,30 +214,30 @@ fn check_claims(
         Some(_) => false,
     };
     if !for_us {
-        return Err(Refused::Audience);
+        return Err(TokenError::Audience);
     }
     if now >= expires_at.plus(SKEW) {
-        return Err(Refused::Expired);
+        return Err(TokenError::Expired);
     }
     // Section 4.1.5.
     for name in ["nbf", "iat"] {
         let Some(value) = claims.get(name) else { continue };
-        let at = NumericDate::read(value).ok_or(Refused::NoTime(name))?;
+        let at = NumericDate::read(value).ok_or(TokenError::NoTime(name))?;
         if now.plus(SKEW) < at {
-            return Err(Refused::NotYet(name, at.since(now)));
+            return Err(TokenError::NotYet(name, at.since(now)));
         }
     }
     // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
     // Some apps read a name without the white space around it: as another person's.
     let is_bare = |subject: &str| subject.trim().len() == subject.len() && !subject.chars().any(is_deceptive);
     let plain = |subject: &&str| (1..=255).contains(&subject.len()) && is_bare(subject);
-    let subject = text("sub").filter(plain).ok_or(Refused::Subject)?.to_owned();
+    let subject = text("sub").filter(plain).ok_or(TokenError::Subject)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
-        return Err(Refused::Claim(name.clone()));
+        return Err(TokenError::Claim(name.clone()));
     }
     let scopes = scopes(&claims);
     if let Some(lacking) = issuer.scopes.iter().find(|scope| !scopes.contains(scope)) {
-        return Err(Refused::Scope(lacking.clone()));
+        return Err(TokenError::Scope(lacking.clone()));
     }
     Ok(AccessToken { subject, expires_at, scopes, claims })
 }
@@ -259,19 +259,19 @@ pub(super) fn authentic(
     token: &Unverified<'_>,
     issuer: &TrustedIssuer,
     keys: &JwkSet,
-) -> Result<(), Refused> {
+) -> Result<(), TokenError> {
     if !names(&token.claims, issuer) {
-        return Err(Refused::Issuer);
+        return Err(TokenError::Issuer);
     }
     let jws = &token.jws;
     if !issuer.algorithms.iter().any(|name| name == jws.algorithm.name()) {
-        return Err(Refused::Algorithm(jws.algorithm));
+        return Err(TokenError::Algorithm(jws.algorithm));
     }
     let kid = jws.kid.as_deref();
-    match keys.verifies(kid, jws.algorithm, jws.message, &jws.signature) {
+    match keys.verify(kid, jws.algorithm, jws.message, &jws.signature) {
         true => Ok(()),
-        false if keys.knows(kid) => Err(Refused::Signature),
-        false => Err(Refused::UnknownKey),
+        false if keys.contains_kid(kid) => Err(TokenError::Signature),
+        false => Err(TokenError::UnknownKey),
     }
 }
 

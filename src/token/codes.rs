@@ -1,12 +1,12 @@
 //! Authorization codes (RFC 6749, section 4.1) with PKCE (RFC 7636).
 
-use crate::base::{Duration, Entropy, Timestamp, Token, b64, sha256};
+use crate::base::{Duration, Entropy, RandomToken, Timestamp, base64url_encode, sha256};
 use crate::model::{AuthorizationCode, Session};
 use crate::store::{Result, Tx};
 
 /// RFC 6749, section 4.1.2: "a maximum authorization code lifetime of 10 minutes is RECOMMENDED".
 /// Ours is redeemed by the very next request.
-const LIFETIME: Duration = Duration::from_secs(120);
+const CODE_LIFETIME: Duration = Duration::from_secs(120);
 /// A browser that delivers one response twice does so within this time.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15);
 
@@ -36,7 +36,7 @@ pub enum CodeError {
 
 /// The S256 challenge of `verifier` (RFC 7636, section 4.2).
 pub fn challenge(verifier: &str) -> String {
-    b64(sha256(verifier))
+    base64url_encode(sha256(verifier))
 }
 
 /// Issues a code for `session`.
@@ -50,15 +50,15 @@ pub async fn issue(
     session: &Session,
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Result<Token> {
-    let code = Token::random(entropy);
+) -> Result<RandomToken> {
+    let code = RandomToken::random(entropy);
     let row = AuthorizationCode {
         hash: code.hash(),
         client_id: grant.client_id.to_owned(),
         redirect_uri: grant.redirect_uri.to_owned(),
         code_challenge: code_challenge.to_owned(),
         session_id: session.id.clone(),
-        expires_at: now.plus(LIFETIME),
+        expires_at: now.plus(CODE_LIFETIME),
         used_at: None,
     };
     tx.add_code(&row).await?;
@@ -72,7 +72,7 @@ pub async fn issue(
 /// is not the client's own changes nothing.
 pub async fn redeem(
     tx: &mut Tx<'_>,
-    code: &Token,
+    code: &RandomToken,
     grant: Grant<'_>,
     verifier: &str,
     now: Timestamp,

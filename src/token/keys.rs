@@ -11,12 +11,12 @@ use std::sync::Arc;
 /// How long verifiers may keep our key set.
 pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
 /// How long a key is published before it signs: longer than a key set is kept.
-const PENDING: Duration = Duration::from_secs(24 * 3600);
+const PENDING_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How long a key signs before the next one is made.
-const ROTATE: Duration = Duration::from_secs(30 * 24 * 3600);
+const ROTATION_PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a key stays published after its last signature: longer than anything it signed lives, which is a day at
 /// most, from the last node's last look at the keys.
-const RETIRED: Duration = Duration::from_secs(26 * 3600);
+const RETIRED_PERIOD: Duration = Duration::from_secs(26 * 3600);
 
 /// Why there is no key.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl KeyChain {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, KeyChainError> {
-        let set = turn(purpose, algorithm, &store, clock.now(), &*entropy, true).await?;
+        let set = rotate(purpose, algorithm, &store, clock.now(), &*entropy, true).await?;
         let purpose = purpose.to_owned();
         Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
     }
@@ -96,15 +96,15 @@ impl KeyChain {
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
-    pub async fn turn(&self, removes: bool) -> Result<(), KeyChainError> {
+    pub async fn rotate(&self, removes: bool) -> Result<(), KeyChainError> {
         let (now, entropy) = (self.clock.now(), &*self.entropy);
-        let set = turn(&self.purpose, self.algorithm, &self.store, now, entropy, removes).await?;
+        let set = rotate(&self.purpose, self.algorithm, &self.store, now, entropy, removes).await?;
         self.current.store(Arc::new(set));
         Ok(())
     }
 }
 
-async fn turn(
+async fn rotate(
     purpose: &str,
     algorithm: Algorithm,
     store: &Store,
@@ -119,8 +119,10 @@ async fn turn(
         // make one after another.
         let signs = signing_index(&keys, now) + 1 == keys.len();
         // One from the future was made by a clock that was ahead, and would put off the next for as long.
-        let is_implausible = key.created_at > now.plus(PENDING);
-        now >= key.created_at.plus(ROTATE) || is_implausible || (signs && key.algorithm != algorithm.name())
+        let is_implausible = key.created_at > now.plus(PENDING_PERIOD);
+        now >= key.created_at.plus(ROTATION_PERIOD)
+            || is_implausible
+            || (signs && key.algorithm != algorithm.name())
     };
     if newest.is_none_or(is_due) {
         let key = StoredKey {
@@ -161,12 +163,14 @@ async fn turn(
 
 /// The newest key that was published long enough; the oldest one where none was.
 fn signing_index(keys: &[StoredKey], now: Timestamp) -> usize {
-    keys.iter().rposition(|key| now >= key.created_at.plus(PENDING)).unwrap_or(0)
+    keys.iter().rposition(|key| now >= key.created_at.plus(PENDING_PERIOD)).unwrap_or(0)
 }
 
 /// A key retires when its successor begins to sign, and is gone some time later.
 fn oldest_published(keys: &[StoredKey], signing: usize, now: Timestamp) -> usize {
-    (0..signing).find(|at| now < keys[at + 1].created_at.plus(PENDING).plus(RETIRED)).unwrap_or(signing)
+    (0..signing)
+        .find(|at| now < keys[at + 1].created_at.plus(PENDING_PERIOD).plus(RETIRED_PERIOD))
+        .unwrap_or(signing)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod keys;
 mod revocations;
 
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
-pub use bearer::{AccessToken, Refused, SKEW, names, scopes, verify, verify_introspected};
+pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, verify, verify_introspected};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
-pub use revocations::{NotCounted, Revocations};
+pub use revocations::{RevocationError, Revocations};

@@ -1,14 +1,14 @@
 //! Which access tokens of the user pool were revoked (RFC 7009), as far as this node has heard.
 
 use crate::base::{Clock, Duration, MonotonicTime, sha256};
-use crate::store::{Change, Result, SILENCE, Store};
+use crate::store::{Change, MAX_STALENESS, Result, Store};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
 /// How often all of them are read again, whatever the feed says.
-const READ_AGAIN: Duration = Duration::from_secs(300);
+const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Revoked tokens.
 ///
@@ -18,11 +18,11 @@ pub struct Revocations {
     store: Store,
     clock: Arc<dyn Clock>,
     /// The digests of the `jti`.
-    known: RwLock<HashSet<u128>>,
+    revoked: RwLock<HashSet<u128>>,
     /// How many these are. Most deployments have none: then a token is judged without looking for it.
     count: AtomicUsize,
     /// A reading of the monotonic clock.
-    heard_at: AtomicI64,
+    synced_at: AtomicI64,
     /// The same. Held while changes are taken over, so that none comes between reading all and replacing them.
     read_at: Mutex<MonotonicTime>,
     /// Whether something was missed that only reading all of them again can tell.
@@ -31,11 +31,11 @@ pub struct Revocations {
 
 /// Why it is not known to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotCounted {
+pub enum RevocationError {
     /// It was revoked.
     Revoked,
     /// The store was silent for so long that it may have been.
-    Unheard,
+    Unknown,
 }
 
 impl Revocations {
@@ -48,13 +48,13 @@ impl Revocations {
         let revocations = Self {
             store,
             clock,
-            known: RwLock::default(),
+            revoked: RwLock::default(),
             count: AtomicUsize::new(0),
-            heard_at: AtomicI64::new(now.millis()),
+            synced_at: AtomicI64::new(now.millis()),
             read_at: Mutex::new(now),
             missed: AtomicBool::new(true),
         };
-        revocations.hear(&[], now).await?;
+        revocations.apply_changes(&[], now).await?;
         Ok(revocations)
     }
 
@@ -62,14 +62,14 @@ impl Revocations {
     ///
     /// # Errors
     /// Why that is not known, or not so.
-    pub fn judge(&self, jti: &str, now: MonotonicTime) -> std::result::Result<(), NotCounted> {
+    pub fn check(&self, jti: &str, now: MonotonicTime) -> std::result::Result<(), RevocationError> {
         // What this lock guards is whole after every statement.
-        let known = || self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         if self.count.load(Ordering::Acquire) > 0 && known().contains(&key(jti)) {
-            return Err(NotCounted::Revoked);
+            return Err(RevocationError::Revoked);
         }
-        match now.since(MonotonicTime::from_millis(self.heard_at.load(Ordering::Acquire))) > SILENCE {
-            true => Err(NotCounted::Unheard),
+        match now.since(MonotonicTime::from_millis(self.synced_at.load(Ordering::Acquire))) > MAX_STALENESS {
+            true => Err(RevocationError::Unknown),
             false => Ok(()),
         }
     }
@@ -83,7 +83,7 @@ impl Revocations {
     ///
     /// # Errors
     /// Where the store is needed and does not answer: then nothing counts as heard, now or the next time, until it does.
-    pub async fn hear(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
+    pub async fn apply_changes(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
         let mut read_at = self.read_at.lock().await;
         let now = self.clock.monotonic();
         if changes.contains(&Change::Everything) {
@@ -98,19 +98,19 @@ impl Revocations {
             self.write(|known| known.extend(revoked));
         }
         let missed = self.missed.swap(false, Ordering::AcqRel);
-        if missed || now.since(*read_at) >= READ_AGAIN {
+        if missed || now.since(*read_at) >= FULL_READ_INTERVAL {
             let all = self.store.revoked_tokens().await;
             // Whatever was heard before was committed before, and is among them.
             let all = all.inspect_err(|_| self.distrust_cache())?;
             self.write(|known| *known = all.iter().map(|(jti, _)| key(jti)).collect());
             *read_at = now;
         }
-        self.heard_at.fetch_max(at.millis(), Ordering::AcqRel);
+        self.synced_at.fetch_max(at.millis(), Ordering::AcqRel);
         Ok(())
     }
 
     fn write(&self, change: impl FnOnce(&mut HashSet<u128>)) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut known);
         self.count.store(known.len(), Ordering::Release);
     }

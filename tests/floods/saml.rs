@@ -7,8 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex::base::{Clock as _, ManualClock, SystemClock, SystemEntropy};
 use narthex::config::Config;
-use narthex::provider::saml::{Own, OwnKey, OwnKeys};
-use narthex::provider::{self, Callback, ExternalIdentity, Outbound, Pending, Provider, ProviderError};
+use narthex::provider::saml::{OwnKeys, ServiceProvider, ServiceProviderKey};
+use narthex::provider::{
+    self, Callback, ExternalIdentity, LoginState, Provider, ProviderError, ProviderHttpClient,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,7 +124,7 @@ pub struct Parties {
     /// Our certificate, to encrypt for.
     certificate: PathBuf,
     provider: Arc<dyn Provider>,
-    pending: Pending,
+    pending: LoginState,
 }
 
 impl Parties {
@@ -131,18 +133,20 @@ impl Parties {
         let file = format!("public_url = \"https://auth.example\"\n{}", idp.toml(""));
         let config = Config::parse(&file, "test", idp.folder.path(), &|_| None).unwrap();
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
-        let pkcs8 = OwnKey::generate().unwrap();
-        let key = OwnKey::read(&pkcs8, OwnKey::self_signed(&pkcs8, clock.now()).unwrap()).unwrap();
+        let pkcs8 = ServiceProviderKey::generate().unwrap();
+        let key =
+            ServiceProviderKey::read(&pkcs8, ServiceProviderKey::self_signed(&pkcs8, clock.now()).unwrap())
+                .unwrap();
         let certificate = idp.folder.path().join("sp.pem");
         let base64 = STANDARD.encode(key.certificate());
         let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
         std::fs::write(&certificate, pem).unwrap();
-        let own = Own { entity_id: AUDIENCE.into(), keys: Arc::new(OwnKeys::of_one(key)) };
-        let outbound = Outbound::new().unwrap();
+        let own = ServiceProvider { entity_id: AUDIENCE.into(), keys: Arc::new(OwnKeys::of_one(key)) };
+        let outbound = ProviderHttpClient::new().unwrap();
         let provider =
             provider::connect(&config.providers[0], Some(own), outbound, clock, Arc::new(SystemEntropy));
         let asked = Asked { id: fresh("request"), relay_state: String::new(), request: String::new() };
-        let pending = Pending { nonce: asked.id.clone(), verifier: String::new() };
+        let pending = LoginState { nonce: asked.id.clone(), code_verifier: String::new() };
         Self { idp, asked, certificate, provider, pending }
     }
 
@@ -153,7 +157,7 @@ impl Parties {
             parameters: &parameters,
             redirect_uri: ACS,
             pending: Some(&self.pending),
-            begun_at: None,
+            started_at: None,
         };
         self.provider.finish(callback).await
     }

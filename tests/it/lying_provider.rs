@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use narthex::base::{Clock as _, SystemClock};
-use narthex::jose::{self, Algorithm, Said, SigningKey};
+use narthex::jose::{self, Algorithm, HeaderParameter, SigningKey};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -374,7 +374,7 @@ async fn no_secret_reaches_the_log_however_much_it_is_asked_to_tell() {
 
 /// A logout token of `claims`, signed by `key`.
 fn logout_token(key: &SigningKey, typ: &str, claims: &Value) -> String {
-    let header = [("typ", Said::Text(typ))];
+    let header = [("typ", HeaderParameter::Text(typ))];
     jose::sign(key, &header, claims).unwrap()
 }
 

@@ -1,8 +1,8 @@
 //! Policies: each rule of AWS's documentation as data, and what becomes of documents that are wrong.
 
 use narthex::policy::{
-    Asked, Context, Document, Grants, Key, Nearness, Purpose, Spellings, Statements, Value, Values, Verdict,
-    explain,
+    Context, Document, EvalRequest, Grants, Key, MatchLevel, Purpose, Spellings, Statements, Value, Values,
+    Verdict, explain,
 };
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -59,7 +59,7 @@ fn grants(policy: &Json) -> Grants {
 
 /// What becomes of a request, in a word.
 pub fn judged(grants: &Grants, action: &str, resource: &str, context: &Known) -> &'static str {
-    let asked = Asked { action, resource, loose: None, principal: None, context };
+    let asked = EvalRequest { action, resource, loose: None, principal: None, context };
     let word = |verdict: &Verdict<'_>| match verdict {
         Verdict::Allowed(_) => "allowed",
         Verdict::Denied(_) => "denied",
@@ -80,7 +80,7 @@ fn what_denies_is_not_left_out_for_its_spelling() {
         {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::Bucket/Key*"},
         {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     let context = Known::default();
-    let asked = Asked {
+    let asked = EvalRequest {
         action: ACTION,
         resource: RESOURCE,
         loose: Some(Spellings { folded: &[RESOURCE.to_owned()], without_ending: None }),
@@ -106,7 +106,7 @@ fn what_denies_is_compared_folded_its_variables_too() {
         ("arn:aws:s3:::b/agnes*/entwurfen", false),
     ] {
         let loose = Some(Spellings { folded: &["x".to_owned(), folded.to_owned()], without_ending: None });
-        let asked = Asked { action: ACTION, resource: "x", loose, principal: None, context: &context };
+        let asked = EvalRequest { action: ACTION, resource: "x", loose, principal: None, context: &context };
         let grants = grants(&policy);
         assert_eq!(matches!(grants.judge(&asked), Verdict::Denied(_)), denied, "{folded}");
     }
@@ -185,7 +185,7 @@ fn a_trust_policy_says_who_may_take_a_role_on() {
         let context = Known::of(
             &serde_json::json!({"cognito-identity.amazonaws.com:aud": aud, "cognito-identity.amazonaws.com:amr": [amr]}),
         );
-        let asked = Asked {
+        let asked = EvalRequest {
             action: "sts:AssumeRoleWithWebIdentity",
             resource: "",
             loose: None,
@@ -405,33 +405,34 @@ fn a_verdict_can_be_explained_statement_by_statement() {
     ]});
     let grants = grants(&policy);
     let context = Known::of(&serde_json::json!({"aws:username": "ann", "aws:PrincipalTag/team": "green"}));
-    let asked = Asked { action: ACTION, resource: RESOURCE, loose: None, principal: None, context: &context };
+    let asked =
+        EvalRequest { action: ACTION, resource: RESOURCE, loose: None, principal: None, context: &context };
     let told = explain(&grants, &asked);
-    let lines: Vec<(&str, Nearness, &str)> =
+    let lines: Vec<(&str, MatchLevel, &str)> =
         told.iter().map(|told| (told.statement.sid.as_deref().unwrap(), told.nearness, &*told.why)).collect();
     assert_eq!(
         lines,
         [
-            ("Ann", Nearness::Met, ""),
+            ("Ann", MatchLevel::Met, ""),
             (
                 "Team",
-                Nearness::Condition,
+                MatchLevel::Condition,
                 "StringEquals of `aws:PrincipalTag/team`: the request has `green`, the policy `red`, `blue`"
             ),
-            ("Office", Nearness::Condition, "IpAddress asks for `aws:SourceIp`, which the request has not"),
+            ("Office", MatchLevel::Condition, "IpAddress asks for `aws:SourceIp`, which the request has not"),
             (
                 "Own",
-                Nearness::Condition,
+                MatchLevel::Condition,
                 "StringLike compares with a variable, and the request has no `x:nobody`"
             ),
-            ("Elsewhere", Nearness::Action, "it is about `arn:aws:s3:::other/*`"),
-            ("Folder", Nearness::Action, "its resource has a variable, and the request has no `x:nobody`"),
-            ("Rest", Nearness::None, "it is about everything but `s3:Get*`"),
-            ("Other", Nearness::None, "it is about `s3:PutObject`"),
+            ("Elsewhere", MatchLevel::Action, "it is about `arn:aws:s3:::other/*`"),
+            ("Folder", MatchLevel::Action, "its resource has a variable, and the request has no `x:nobody`"),
+            ("Rest", MatchLevel::None, "it is about everything but `s3:Get*`"),
+            ("Other", MatchLevel::None, "it is about `s3:PutObject`"),
         ]
     );
     // What is explained is what is judged.
-    let first = told.iter().find(|told| told.nearness == Nearness::Met).unwrap();
+    let first = told.iter().find(|told| told.nearness == MatchLevel::Met).unwrap();
     assert!(matches!(grants.judge(&asked), Verdict::Allowed(by) if by.sid == first.statement.sid));
 }
 
@@ -508,8 +509,13 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
                     let grants = Grants { policies: Statements::of([&document]), bounds: Vec::new() };
                     let resource = "arn:aws:s3:::bucket/ann/\u{1F980}a";
                     judged(&grants, ACTION, resource, &context);
-                    let asked =
-                        Asked { action: ACTION, resource, loose: None, principal: None, context: &context };
+                    let asked = EvalRequest {
+                        action: ACTION,
+                        resource,
+                        loose: None,
+                        principal: None,
+                        context: &context,
+                    };
                     assert_eq!(explain(&grants, &asked).len(), document.statements.len());
                 }
                 Err(wrong) => {
@@ -547,7 +553,7 @@ fn every_example_policy_does_what_its_cases_say() {
         for case in cases.as_array().unwrap() {
             let (resource, loose) = asked_for(case["request"].as_str().unwrap());
             let context = Known::of(&case["context"]);
-            let asked = Asked {
+            let asked = EvalRequest {
                 action: "execute-api:Invoke",
                 resource: &resource,
                 loose: Some(Spellings { folded: &[loose], without_ending: None }),

@@ -2,7 +2,7 @@
 //! "Grammar of the IAM JSON policy language") and that AWS takes.
 
 use crate::policies::Known;
-use narthex::policy::{Asked, Document, Grants, Purpose, Statements, Verdict};
+use narthex::policy::{Document, EvalRequest, Grants, Purpose, Statements, Verdict};
 use serde_json::{Value as Json, json};
 
 const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/GET/*";
@@ -414,7 +414,7 @@ fn aws_star_is_everybody_and_a_federated_principal_is_itself() {
         let trust = Statements::of([&Document::parse(&document.to_string(), Purpose::Trust).unwrap()]);
         let action = "sts:AssumeRoleWithWebIdentity";
         let context = Known::default();
-        let asked = Asked { action, resource: "", loose: None, principal: of, context: &context };
+        let asked = EvalRequest { action, resource: "", loose: None, principal: of, context: &context };
         matches!(trust.judge(&asked), Verdict::Allowed(_))
     };
     let federated = Some(("Federated", COGNITO));

@@ -1,16 +1,18 @@
 //! Sessions over time. The clock is the test's own, so nothing waits.
 
-use narthex::access::{Minter, Principal, Renewals, Sessions, SignedIn};
-use narthex::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, SystemEntropy, Timestamp, Token};
+use narthex::access::{Minter, Principal, Renewals, SessionAuthenticator, SessionPrincipal};
+use narthex::base::{
+    Clock as _, Duration, KeyRing, ManualClock, MasterKey, RandomToken, SystemEntropy, Timestamp,
+};
 use narthex::broker::Broker;
-use narthex::catalogue::{Catalogue, Current};
+use narthex::catalogue::{Catalogue, CatalogueCell};
 use narthex::config::Config;
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
-use narthex::identity::Identities;
+use narthex::identity::IdentityDirectory;
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, SessionCookie};
 use narthex::policy::{self, Question};
-use narthex::provider::Outbound;
+use narthex::provider::ProviderHttpClient;
 use narthex::store::{Change, Feed, Store};
 use narthex::token::KeyChain;
 use std::sync::Arc;
@@ -32,8 +34,8 @@ struct Scene {
     clock: Arc<ManualClock>,
     store: Store,
     ring: Arc<KeyRing>,
-    current: Arc<Current>,
-    sessions: Arc<Sessions>,
+    current: Arc<CatalogueCell>,
+    sessions: Arc<SessionAuthenticator>,
     _folder: tempfile::TempDir,
 }
 
@@ -41,13 +43,13 @@ fn node(
     store: &Store,
     ring: &Arc<KeyRing>,
     clock: &Arc<ManualClock>,
-    current: &Arc<Current>,
-) -> Arc<Sessions> {
+    current: &Arc<CatalogueCell>,
+) -> Arc<SessionAuthenticator> {
     let (clock, entropy) = (clock.clone(), Arc::new(SystemEntropy));
-    let outbound = Outbound::new().unwrap();
+    let outbound = ProviderHttpClient::new().unwrap();
     let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy, outbound);
     let renewals = Renewals::new(Arc::new(broker), current.clone());
-    Arc::new(Sessions::new(store.clone(), ring.clone(), clock, current.clone(), renewals))
+    Arc::new(SessionAuthenticator::new(store.clone(), ring.clone(), clock, current.clone(), renewals))
 }
 
 impl Scene {
@@ -58,19 +60,19 @@ impl Scene {
         let config = Config::parse(FILE, "test", folder.path(), &|_| None).unwrap();
         let store = Store::open(&config.store.url, ring.clone()).await.unwrap();
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
-        let current = Arc::new(Current::new(catalogue));
+        let current = Arc::new(CatalogueCell::new(catalogue));
         let sessions = node(&store, &ring, &clock, &current);
         Self { clock, store, ring, current, sessions, _folder: folder }
     }
 
     /// Another node on the same store.
-    fn node(&self) -> Arc<Sessions> {
+    fn node(&self) -> Arc<SessionAuthenticator> {
         node(&self.store, &self.ring, &self.clock, &self.current)
     }
 
     /// Signs somebody in; answers the session's id and the cookie of `app`.
     async fn sign_in(&self, email: &str) -> (String, String) {
-        let (now, token) = (self.clock.now(), Token::random(&SystemEntropy));
+        let (now, token) = (self.clock.now(), RandomToken::random(&SystemEntropy));
         let account = FederatedAccount {
             identity: Identity {
                 issuer: "https://idp".into(),
@@ -80,7 +82,7 @@ impl Scene {
             },
             attributes: [("email", email), ("email_verified", "true")].into_iter().collect(),
             groups: vec![],
-            told_once: &[],
+            first_login_attributes: &[],
         };
         let authentication = Authentication {
             provider: "corp".into(),
@@ -155,8 +157,8 @@ impl Scene {
     }
 
     /// Whom `cookie` stands for now, as one node sees it.
-    async fn who(&self, node: &Arc<Sessions>, cookie: &str) -> Option<SignedIn> {
-        node.principal(cookie, app().borrowed(), self.clock.moment()).await.unwrap()
+    async fn who(&self, node: &Arc<SessionAuthenticator>, cookie: &str) -> Option<SessionPrincipal> {
+        node.authenticate(cookie, app().borrowed(), self.clock.moment()).await.unwrap()
     }
 
     async fn end(&self, id: &str) {
@@ -167,10 +169,10 @@ impl Scene {
     }
 
     /// Moves the clock, and has everybody hear that nothing happened meanwhile.
-    fn pass(&self, minutes: u64, nodes: &[&Arc<Sessions>]) {
+    fn pass(&self, minutes: u64, nodes: &[&Arc<SessionAuthenticator>]) {
         self.clock.advance(Duration::from_secs(minutes * 60));
         for node in nodes.iter().chain([&&self.sessions]) {
-            node.heard(self.clock.monotonic());
+            node.mark_synced_at(self.clock.monotonic());
         }
     }
 }
@@ -216,7 +218,7 @@ async fn a_session_that_is_busy_on_another_node_is_not_idle_here() {
     for _ in 0..2 {
         scene.pass(50, &[&other]);
         assert!(scene.who(&other, &cookie).await.is_some());
-        other.write_down().await.unwrap();
+        other.flush_last_seen().await.unwrap();
     }
     assert!(
         scene.who(&scene.sessions, &cookie).await.is_some(),
@@ -232,9 +234,9 @@ async fn a_session_that_another_node_ended_is_over_as_soon_as_that_is_heard() {
     let mut feed = Feed::default();
     assert!(scene.who(&other, &cookie).await.is_some());
     scene.end(&id).await;
-    let news = feed.news(&scene.store, scene.clock.monotonic()).await.unwrap();
+    let news = feed.poll(&scene.store, scene.clock.monotonic()).await.unwrap();
     assert!(news.contains(&Change::Session(id)));
-    other.hear(&news);
+    other.apply_changes(&news);
     assert!(scene.who(&other, &cookie).await.is_none());
 }
 
@@ -262,10 +264,10 @@ async fn sessions_in_memory_are_refused_after_a_minute_of_silence() {
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.clock.advance(Duration::from_secs(1));
     assert!(
-        scene.sessions.principal(&cookie, app().borrowed(), scene.clock.moment()).await.is_err(),
+        scene.sessions.authenticate(&cookie, app().borrowed(), scene.clock.moment()).await.is_err(),
         "a sign-out elsewhere may have gone unheard"
     );
-    scene.sessions.heard(scene.clock.monotonic());
+    scene.sessions.mark_synced_at(scene.clock.monotonic());
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
 }
 
@@ -278,18 +280,18 @@ async fn no_jump_of_the_clock_makes_a_silent_store_count_for_longer_or_a_session
     let app = app();
     // Ahead and back, while the store is heard; then it is gone.
     scene.clock.jump_forward(hours(2));
-    scene.sessions.heard(scene.clock.monotonic());
+    scene.sessions.mark_synced_at(scene.clock.monotonic());
     scene.clock.jump_back(hours(2));
     scene.clock.advance(Duration::from_secs(60));
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.clock.advance(Duration::from_secs(1));
     for jump in [ManualClock::jump_back, ManualClock::jump_forward, ManualClock::jump_forward] {
-        let principal = scene.sessions.principal(&cookie, app.borrowed(), scene.clock.moment());
+        let principal = scene.sessions.authenticate(&cookie, app.borrowed(), scene.clock.moment());
         assert!(principal.await.is_err(), "a sign-out elsewhere may have gone unheard");
         jump(&scene.clock, hours(2));
     }
     scene.clock.jump_back(hours(2));
-    scene.sessions.heard(scene.clock.monotonic());
+    scene.sessions.mark_synced_at(scene.clock.monotonic());
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
 
     // Idleness is what has passed, and not what the clock was set to: it neither ends for a jump nor is put off by one.
@@ -322,7 +324,7 @@ async fn an_assertion_is_not_sent_before_its_time_nor_after_half_its_life_by_eit
         let data = minter.mint(&permit, &who, None, &catalogue, route, scene.clock.moment()).unwrap().data;
         let claims = data.to_str().unwrap().split('.').nth(1).unwrap().to_owned();
         let claims: serde_json::Value =
-            serde_json::from_slice(&narthex::base::unb64(&claims).unwrap()).unwrap();
+            serde_json::from_slice(&narthex::base::base64url_decode(&claims).unwrap()).unwrap();
         (data, claims["iat"].as_i64().unwrap())
     };
     let first = minted();
@@ -350,14 +352,14 @@ async fn a_cookie_counts_where_it_was_set_and_only_unaltered() {
     let scene = Scene::set().await;
     let (_, cookie) = scene.sign_in("ann@example.com").await;
     let (token, mac) = cookie.split_once('.').unwrap();
-    let other = Token::random(&SystemEntropy).text();
+    let other = RandomToken::random(&SystemEntropy).text();
     for bad in [token.to_owned(), format!("{token}."), format!("{other}.{mac}"), format!(".{mac}")] {
         assert!(scene.who(&scene.sessions, &bad).await.is_none(), "{bad}");
     }
     // Cold and warm: what memory knows must not make the scope superfluous.
     for _ in 0..2 {
         for scope in [CookieScope::Pool, CookieScope::App("other.example.com")] {
-            let principal = scene.sessions.principal(&cookie, scope, scene.clock.moment());
+            let principal = scene.sessions.authenticate(&cookie, scope, scene.clock.moment());
             assert!(principal.await.unwrap().is_none());
         }
         assert!(scene.who(&scene.sessions, &cookie).await.is_some());
@@ -373,7 +375,7 @@ async fn a_changed_user_is_seen_by_the_next_request() {
     user.enabled = false;
     let user = &user;
     scene.store.transaction(|tx| Box::pin(async move { tx.save_user(user).await })).await.unwrap();
-    scene.sessions.hear(&[Change::User(user.id.clone())]);
+    scene.sessions.apply_changes(&[Change::User(user.id.clone())]);
     assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "a disabled user has no session");
 }
 
@@ -389,7 +391,7 @@ async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
         let config = Config::parse(&file, "test", scene._folder.path(), &|_| None).unwrap();
         scene.current.replace(Catalogue::build(config, &scene.store, &SystemEntropy, 2).await.unwrap());
         assert!(scene.who(&node, &cookie).await.is_none(), "{file}");
-        scene.sessions.hear(&[Change::Everything]);
+        scene.sessions.apply_changes(&[Change::Everything]);
         assert!(scene.who(&scene.sessions, &cookie).await.is_none(), "{file}");
     }
 }
@@ -401,7 +403,7 @@ async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
     let (_, cookie) = scene.sign_in("ann@example.com").await;
     let (catalogue, minter) = (scene.under_policy().await, scene.minter().await);
     let (store, clock, entropy) = (scene.store.clone(), scene.clock.clone(), Arc::new(SystemEntropy));
-    let identities = Identities::new(store, scene.ring.clone(), clock, entropy);
+    let identities = IdentityDirectory::new(store, scene.ring.clone(), clock, entropy);
 
     let who = Principal::SignedIn(scene.who(&scene.sessions, &cookie).await.unwrap());
     let (pool, route) = (&catalogue.identity_pools[0], catalogue.routes().next().unwrap());
@@ -431,7 +433,7 @@ async fn a_session_that_changed_is_read_once_whoever_still_holds_the_old_one() {
     let (_, cookie) = scene.sign_in("ann@example.com").await;
     let held = scene.who(&scene.sessions, &cookie).await.unwrap();
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
-    scene.sessions.hear(&[Change::User(held.user().id.clone())]);
+    scene.sessions.apply_changes(&[Change::User(held.user().id.clone())]);
     let again = scene.who(&scene.sessions, &cookie).await;
     assert!(again.is_some_and(|again| !std::ptr::eq(again.user(), held.user())), "it is read again");
     scene.store.close().await;

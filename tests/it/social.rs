@@ -11,7 +11,9 @@ use crate::support::visitor::{Visitor, is, location, next};
 use narthex::base::{SystemClock, SystemEntropy};
 use narthex::config::Config;
 use narthex::model::Identity;
-use narthex::provider::{Callback, ExternalIdentity, Onward, Outbound, Provider, ProviderError, Wish};
+use narthex::provider::{
+    BrowserAction, Callback, ExternalIdentity, LoginHints, Provider, ProviderError, ProviderHttpClient,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -447,7 +449,7 @@ fn connected(stand_in: &StandIn, more: &str) -> Arc<dyn Provider> {
     let name = stand_in.documented.name;
     let file = format!("public_url = \"https://auth.example\"\n{}", provider(stand_in, name, true, more));
     let config = Config::parse(&file, "test", std::path::Path::new("."), &|_| None).unwrap();
-    let outbound = Outbound::new().unwrap();
+    let outbound = ProviderHttpClient::new().unwrap();
     narthex::provider::connect(
         &config.providers[0],
         None,
@@ -461,14 +463,14 @@ const CALLBACK: &str = "https://auth.example/oauth2/idpresponse/it";
 
 /// A login, as far as the provider has a part in it.
 async fn log_in(provider: &dyn Provider) -> Result<ExternalIdentity, ProviderError> {
-    let begun = provider.begin(CALLBACK, "state", Wish::default()).await.unwrap();
-    let Onward::Redirect(url) = begun.onward else { panic!("a form") };
+    let begun = provider.begin(CALLBACK, "state", LoginHints::default()).await.unwrap();
+    let BrowserAction::Redirect(url) = begun.action else { panic!("a form") };
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let back = location(&client.get(url).send().await.unwrap());
     let parameters = back.query_pairs().into_owned().collect();
     let pending = Some(&begun.pending);
     provider
-        .finish(Callback { parameters: &parameters, redirect_uri: CALLBACK, pending, begun_at: None })
+        .finish(Callback { parameters: &parameters, redirect_uri: CALLBACK, pending, started_at: None })
         .await
 }
 
@@ -555,8 +557,8 @@ async fn what_the_file_adds_to_a_request_goes_along() {
     let stand_in = StandIn::start(&GITHUB, vec![CALLBACK.into()]).await;
     let more =
         "allow = { groups = [\"corp\"] }\n[provider.authorization_parameters]\nallow_signup = \"false\"";
-    let begun = connected(&stand_in, more).begin(CALLBACK, "state", Wish::default()).await.unwrap();
-    let Onward::Redirect(url) = begun.onward else { panic!("a form") };
+    let begun = connected(&stand_in, more).begin(CALLBACK, "state", LoginHints::default()).await.unwrap();
+    let BrowserAction::Redirect(url) = begun.action else { panic!("a form") };
     assert!(url.query_pairs().any(|(name, value)| name == "allow_signup" && value == "false"), "{url}");
 }
 

@@ -2,17 +2,17 @@
 
 use crate::support::parties::Postgres;
 use narthex::base::{
-    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, MonotonicTime, OpenError, Secret,
-    SystemEntropy, Timestamp, Token, uuid,
+    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, MonotonicTime, OpenError,
+    RandomToken, Secret, SystemEntropy, Timestamp, uuid,
 };
 use narthex::catalogue::IdentityPool;
 use narthex::config::{SessionLimits, StoreUrl};
 use narthex::directory::{self, Authentication, Browser, FederatedAccount};
-use narthex::identity::{Identities, Merged, merge_guest};
+use narthex::identity::{IdentityDirectory, MergeOutcome, merge_guest};
 use narthex::jose::Algorithm;
 use narthex::model::{CookieScope, Identity, ProviderTokens, Session, SessionCookie, User};
-use narthex::store::{Change, Feed, Lease, Once, Store};
-use narthex::token::{self, CodeError, Grant, KeyChain, NotCounted, Revocations};
+use narthex::store::{Change, Feed, LeaseResult, ReplayKey, Store};
+use narthex::token::{self, CodeError, Grant, KeyChain, RevocationError, Revocations};
 use std::sync::Arc;
 
 const LIMITS: SessionLimits =
@@ -97,7 +97,7 @@ fn account(issuer: &str, subject: &str, email: &str) -> FederatedAccount {
         },
         attributes: [("email", email)].into_iter().collect(),
         groups: vec!["staff".into()],
-        told_once: &[],
+        first_login_attributes: &[],
     }
 }
 
@@ -143,8 +143,8 @@ async fn session_of(
         .unwrap()
 }
 
-async fn cookie(store: &Store, session: &Session, scope: CookieScope) -> Token {
-    let token = Token::random(&SystemEntropy);
+async fn cookie(store: &Store, session: &Session, scope: CookieScope) -> RandomToken {
+    let token = RandomToken::random(&SystemEntropy);
     let cookie =
         SessionCookie { hash: token.hash(), session_id: session.id.clone(), scope, created_at: now() };
     let cookie = &cookie;
@@ -152,7 +152,7 @@ async fn cookie(store: &Store, session: &Session, scope: CookieScope) -> Token {
     token
 }
 
-async fn code(store: &Store, session: &Session, verifier: &str) -> Token {
+async fn code(store: &Store, session: &Session, verifier: &str) -> RandomToken {
     store
         .transaction(|tx| {
             Box::pin(async move {
@@ -165,7 +165,7 @@ async fn code(store: &Store, session: &Session, verifier: &str) -> Token {
 
 async fn redeem(
     store: &Store,
-    code: &Token,
+    code: &RandomToken,
     grant: Grant<'_>,
     verifier: &str,
     at: Timestamp,
@@ -180,9 +180,9 @@ async fn redeem(
 
 async fn facts_are_fixed_at_first_sight(engine: Engine) {
     let store = engine.open().await;
-    assert_eq!(store.fixed("pool", "one").await.unwrap(), "one");
-    assert_eq!(store.fixed("pool", "two").await.unwrap(), "one");
-    assert_eq!(store.fixed("other", "two").await.unwrap(), "two");
+    assert_eq!(store.get_or_init("pool", "one").await.unwrap(), "one");
+    assert_eq!(store.get_or_init("pool", "two").await.unwrap(), "one");
+    assert_eq!(store.get_or_init("other", "two").await.unwrap(), "two");
 }
 
 async fn another_master_key_is_told(engine: Engine) {
@@ -266,7 +266,7 @@ async fn a_session_is_found_by_its_cookies_until_it_ends(engine: Engine) {
     }
 }
 
-fn token_bytes(token: &Token) -> &[u8; 32] {
+fn token_bytes(token: &RandomToken) -> &[u8; 32] {
     token.bytes()
 }
 
@@ -316,7 +316,7 @@ async fn a_code_works_once_and_its_reuse_ends_the_session(engine: Engine) {
     let late = code(&store, &session, "verifier").await;
     let later = now().plus(Duration::from_secs(120));
     assert_eq!(redeem(&store, &late, GRANT, "verifier", later).await, Err(CodeError::Unknown));
-    let made_up = Token::random(&SystemEntropy);
+    let made_up = RandomToken::random(&SystemEntropy);
     assert_eq!(redeem(&store, &made_up, GRANT, "verifier", now()).await, Err(CodeError::Unknown));
     // A response that is delivered twice brings nothing, and ends nothing.
     let soon = now().plus(Duration::from_secs(14));
@@ -374,7 +374,9 @@ async fn a_login_attempt_is_used_once(engine: Engine) {
         let store = store.clone();
         tries.spawn(async move {
             store
-                .transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, "id", now()).await }))
+                .transaction(|tx| {
+                    Box::pin(async move { tx.use_once(ReplayKey::LoginAttempt, "id", now()).await })
+                })
                 .await
                 .unwrap()
         });
@@ -391,7 +393,7 @@ async fn changes_are_heard_once_by_every_node(engine: Engine) {
             let change = &Change::Session(id.into());
             let tell = store.transaction(|tx| {
                 Box::pin(async move {
-                    tx.tell(change, &SystemEntropy).await?;
+                    tx.publish(change, &SystemEntropy).await?;
                     tokio::time::sleep(pause).await;
                     Ok(())
                 })
@@ -401,28 +403,28 @@ async fn changes_are_heard_once_by_every_node(engine: Engine) {
     };
     let begun = MonotonicTime::from_millis(0);
     tell("a", Duration::ZERO).await;
-    assert_eq!(one.news(&store, begun).await.unwrap(), [Change::Session("a".into())]);
-    assert!(one.news(&store, begun).await.unwrap().is_empty());
+    assert_eq!(one.poll(&store, begun).await.unwrap(), [Change::Session("a".into())]);
+    assert!(one.poll(&store, begun).await.unwrap().is_empty());
     // Committed after a look at the feed that it is older than: still heard.
     let late = tokio::spawn(tell("b", Duration::from_millis(300)));
     while !late.is_finished() {
-        one.news(&store, begun).await.unwrap().into_iter().for_each(|change| {
+        one.poll(&store, begun).await.unwrap().into_iter().for_each(|change| {
             assert_eq!(change, Change::Session("b".into()));
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     late.await.unwrap();
-    one.news(&store, begun).await.unwrap();
-    assert_eq!(two.news(&store, begun).await.unwrap().len(), 2);
+    one.poll(&store, begun).await.unwrap();
+    assert_eq!(two.poll(&store, begun).await.unwrap().len(), 2);
     // A node that was away knows that what it finds may not be all, and so does one by whose own clock too much has passed,
     // or that finds the database's clock elsewhere than it must be by now.
     tell("c", Duration::ZERO).await;
     let later = begun.plus(Duration::from_secs(3600));
-    assert_eq!(one.news(&store, later).await.unwrap(), [Change::Everything, Change::Session("c".into())]);
-    let heard = two.news(&store, begun.plus(Duration::from_secs(29))).await.unwrap();
+    assert_eq!(one.poll(&store, later).await.unwrap(), [Change::Everything, Change::Session("c".into())]);
+    let heard = two.poll(&store, begun.plus(Duration::from_secs(29))).await.unwrap();
     assert_eq!(heard, [Change::Session("c".into())]);
     let drifted = begun.plus(Duration::from_secs(60));
-    assert_eq!(two.news(&store, drifted).await.unwrap(), [Change::Everything]);
+    assert_eq!(two.poll(&store, drifted).await.unwrap(), [Change::Everything]);
 }
 
 async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
@@ -432,7 +434,7 @@ async fn what_is_over_is_purged_and_nothing_else(engine: Engine) {
     let token = cookie(&store, &session, CookieScope::Pool).await;
     code(&store, &session, "verifier").await;
     store
-        .transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, "id", now()).await }))
+        .transaction(|tx| Box::pin(async move { tx.use_once(ReplayKey::LoginAttempt, "id", now()).await }))
         .await
         .unwrap();
     assert_eq!(store.purge(LIMITS, now()).await.unwrap(), 0);
@@ -449,7 +451,7 @@ async fn a_failed_transaction_leaves_nothing(engine: Engine) {
     let failed = store
         .transaction(|tx| {
             Box::pin(async move {
-                tx.use_once(Once::LoginAttempt, "id", now()).await?;
+                tx.use_once(ReplayKey::LoginAttempt, "id", now()).await?;
                 Err::<(), _>(narthex::store::StoreError::Corrupt("on purpose".into()))
             })
         })
@@ -470,7 +472,7 @@ async fn a_connection_that_was_left_in_a_transaction_is_used_by_nobody(engine: E
             store
                 .transaction(|tx| {
                     Box::pin(async move {
-                        tx.use_once(Once::LoginAttempt, "id", now()).await?;
+                        tx.use_once(ReplayKey::LoginAttempt, "id", now()).await?;
                         begun.lock().unwrap().take().unwrap().send(()).unwrap();
                         std::future::pending::<narthex::store::Result<()>>().await
                     })
@@ -482,8 +484,8 @@ async fn a_connection_that_was_left_in_a_transaction_is_used_by_nobody(engine: E
     }
     for number in 0..12 {
         let id = &number.to_string();
-        let first =
-            store.transaction(|tx| Box::pin(async move { tx.use_once(Once::LoginAttempt, id, now()).await }));
+        let first = store
+            .transaction(|tx| Box::pin(async move { tx.use_once(ReplayKey::LoginAttempt, id, now()).await }));
         assert!(first.await.unwrap());
     }
     assert_eq!(store.count_rows().await.unwrap(), 12);
@@ -516,16 +518,16 @@ async fn a_renewal_that_a_wrong_clock_put_off_is_due(engine: Engine) {
     };
     // Due in an hour: of a node whose clock was ahead for two, that is three.
     save(now().plus(hour)).await.unwrap();
-    assert!(matches!(take(now()).await, Lease::NotDue));
+    assert!(matches!(take(now()).await, LeaseResult::NotDue));
     save(ahead.plus(hour)).await.unwrap();
-    assert!(matches!(take(now()).await, Lease::Taken(_)));
-    assert!(matches!(take(now()).await, Lease::Elsewhere));
+    assert!(matches!(take(now()).await, LeaseResult::Taken(_)));
+    assert!(matches!(take(now()).await, LeaseResult::Elsewhere));
     assert!(store.renewal_under_way(id, now(), lease).await.unwrap());
     // And a lease that was taken by that clock keeps nobody waiting for two hours.
     save(now()).await.unwrap();
-    assert!(matches!(take(ahead).await, Lease::Taken(_)));
+    assert!(matches!(take(ahead).await, LeaseResult::Taken(_)));
     assert!(!store.renewal_under_way(id, now(), lease).await.unwrap());
-    assert!(matches!(take(now()).await, Lease::Taken(_)));
+    assert!(matches!(take(now()).await, LeaseResult::Taken(_)));
 }
 
 async fn a_second_node_opens_the_same_store(engine: Engine) {
@@ -533,7 +535,7 @@ async fn a_second_node_opens_the_same_store(engine: Engine) {
     let (one, two) =
         tokio::join!(Store::open(&engine.url, ring.clone()), Store::open(&engine.url, ring.clone()));
     let (one, two) = (one.unwrap(), two.unwrap());
-    let (a, b) = tokio::join!(one.fixed("pool", "one"), two.fixed("pool", "two"));
+    let (a, b) = tokio::join!(one.get_or_init("pool", "one"), two.get_or_init("pool", "two"));
     assert_eq!(a.unwrap(), b.unwrap());
 }
 
@@ -559,11 +561,11 @@ async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
     let (one, two) = tokio::join!(open(), open());
     let (one, two) = (one.unwrap(), two.unwrap());
     let first = one.current().signing.kid().to_owned();
-    two.turn(true).await.unwrap();
+    two.rotate(true).await.unwrap();
     assert_eq!(two.current().signing.kid(), first, "two nodes agree");
     let hours = async |hours: u64| {
         clock.advance(Duration::from_secs(hours * 3600));
-        one.turn(true).await.unwrap();
+        one.rotate(true).await.unwrap();
         let keys = one.current();
         (
             keys.signing.kid().to_owned(),
@@ -596,7 +598,7 @@ async fn another_algorithm_is_taken_up_as_a_new_key_is(engine: Engine) {
     // A node with another file makes none before that one signs.
     assert_eq!(names(&open(Algorithm::Es256).await.unwrap()), ("RS256", vec!["EdDSA", "RS256"]));
     clock.advance(Duration::from_secs(24 * 3600));
-    chain.turn(true).await.unwrap();
+    chain.rotate(true).await.unwrap();
     assert_eq!(names(&chain), ("EdDSA", vec!["EdDSA", "RS256"]));
 }
 
@@ -615,41 +617,47 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     };
     revoke("before").await;
     let known = Revocations::open(store.clone(), clock.clone()).await.unwrap();
-    let judge = |jti: &str| known.judge(jti, clock.monotonic()).err();
-    assert_eq!((judge("before"), judge("good")), (Some(NotCounted::Revoked), None));
+    let judge = |jti: &str| known.check(jti, clock.monotonic()).err();
+    assert_eq!((judge("before"), judge("good")), (Some(RevocationError::Revoked), None));
     let mut feed = Feed::default();
-    feed.news(&store, clock.monotonic()).await.unwrap();
+    feed.poll(&store, clock.monotonic()).await.unwrap();
     revoke("heard").await;
     revoke("heard").await;
-    let news = feed.news(&store, clock.monotonic()).await.unwrap();
+    let news = feed.poll(&store, clock.monotonic()).await.unwrap();
     let until = now().plus(Duration::from_secs(600));
     assert_eq!(news, vec![Change::Token("heard".into(), until); 2], "it is told each time");
-    known.hear(&news, clock.monotonic()).await.unwrap();
-    assert_eq!((judge("heard"), judge("before")), (Some(NotCounted::Revoked), Some(NotCounted::Revoked)));
+    known.apply_changes(&news, clock.monotonic()).await.unwrap();
+    assert_eq!(
+        (judge("heard"), judge("before")),
+        (Some(RevocationError::Revoked), Some(RevocationError::Revoked))
+    );
     // What was missed is read again.
     revoke("missed").await;
     assert_eq!(judge("missed"), None);
-    known.hear(&[Change::Everything], clock.monotonic()).await.unwrap();
-    assert_eq!(judge("missed"), Some(NotCounted::Revoked));
+    known.apply_changes(&[Change::Everything], clock.monotonic()).await.unwrap();
+    assert_eq!(judge("missed"), Some(RevocationError::Revoked));
     // What nobody told of is found after a while.
     revoke("untold").await;
     clock.advance(Duration::from_secs(60));
     assert_eq!(judge("good"), None);
     clock.advance(Duration::from_millis(1));
-    assert_eq!((judge("good"), judge("heard")), (Some(NotCounted::Unheard), Some(NotCounted::Revoked)));
-    known.hear(&[], clock.monotonic()).await.unwrap();
+    assert_eq!(
+        (judge("good"), judge("heard")),
+        (Some(RevocationError::Unknown), Some(RevocationError::Revoked))
+    );
+    known.apply_changes(&[], clock.monotonic()).await.unwrap();
     assert_eq!((judge("good"), judge("untold")), (None, None));
     clock.advance(Duration::from_secs(240));
-    known.hear(&[], clock.monotonic()).await.unwrap();
-    assert_eq!(judge("untold"), Some(NotCounted::Revoked));
+    known.apply_changes(&[], clock.monotonic()).await.unwrap();
+    assert_eq!(judge("untold"), Some(RevocationError::Revoked));
     // After their end they are forgotten.
     let limits = LIMITS;
     let later = now().plus(Duration::from_secs(601 + 3600));
     assert!(store.is_revoked("heard").await.unwrap());
     store.purge(limits, later).await.unwrap();
     assert!(!store.is_revoked("heard").await.unwrap());
-    assert_eq!(judge("heard"), Some(NotCounted::Revoked), "the store tells when that is");
-    known.hear(&[Change::Everything], clock.monotonic()).await.unwrap();
+    assert_eq!(judge("heard"), Some(RevocationError::Revoked), "the store tells when that is");
+    known.apply_changes(&[Change::Everything], clock.monotonic()).await.unwrap();
     assert_eq!(judge("heard"), None);
 }
 
@@ -663,41 +671,41 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     let pool = |id: &str| IdentityPool::new(id.to_owned(), config.identity_pools[0].clone());
     let (one, other) = (pool("us-east-1:one"), pool("us-east-1:other"));
     let clock = Arc::new(ManualClock::new(now()));
-    let identities = Arc::new(Identities::new(store.clone(), ring(), clock, Arc::new(SystemEntropy)));
+    let identities = Arc::new(IdentityDirectory::new(store.clone(), ring(), clock, Arc::new(SystemEntropy)));
 
     // However many requests of one person come first, at the same instant.
-    let first = (0..8).map(|_| identities.of_user(&one, "us-east-1", "ann"));
+    let first = (0..8).map(|_| identities.for_user(&one, "us-east-1", "ann"));
     let first = futures_util::future::join_all(first).await;
     let ann = first[0].as_ref().unwrap().clone();
     assert!(first.iter().all(|id| id.as_ref().unwrap() == &ann), "{first:?}");
-    assert_ne!(identities.of_user(&other, "us-east-1", "ann").await.unwrap(), ann);
-    assert_ne!(identities.of_user(&one, "us-east-1", "bob").await.unwrap(), ann);
+    assert_ne!(identities.for_user(&other, "us-east-1", "ann").await.unwrap(), ann);
+    assert_ne!(identities.for_user(&one, "us-east-1", "bob").await.unwrap(), ann);
 
     let merge = async |guest: &'static str, user: &'static str| {
         let one = &one;
         store.transaction(|tx| Box::pin(merge_guest(tx, one, guest, user, now()))).await.unwrap()
     };
-    assert!(identities.is_a_guests("g1").await.unwrap());
-    assert_eq!(merge("g1", "carol").await, Merged::Promoted);
-    assert_eq!(merge("g1", "carol").await, Merged::Promoted);
-    assert!(!identities.is_a_guests("g1").await.unwrap());
-    assert_eq!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    assert!(identities.is_guest("g1").await.unwrap());
+    assert_eq!(merge("g1", "carol").await, MergeOutcome::Promoted);
+    assert_eq!(merge("g1", "carol").await, MergeOutcome::Promoted);
+    assert!(!identities.is_guest("g1").await.unwrap());
+    assert_eq!(identities.for_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
     // Another person with a copy of the guest's cookie gets nothing of it.
-    assert_eq!(merge("g1", "dora").await, Merged::Nothing);
-    assert_ne!(identities.of_user(&one, "us-east-1", "dora").await.unwrap(), "g1");
-    assert_eq!(merge("g1", "ann").await, Merged::Nothing);
-    assert_eq!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
-    assert_eq!(merge("g2", "ann").await, Merged::Into(ann.clone()));
-    assert!(!identities.is_a_guests("g2").await.unwrap());
+    assert_eq!(merge("g1", "dora").await, MergeOutcome::AlreadyOwned);
+    assert_ne!(identities.for_user(&one, "us-east-1", "dora").await.unwrap(), "g1");
+    assert_eq!(merge("g1", "ann").await, MergeOutcome::AlreadyOwned);
+    assert_eq!(identities.for_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    assert_eq!(merge("g2", "ann").await, MergeOutcome::Merged(ann.clone()));
+    assert!(!identities.is_guest("g2").await.unwrap());
 
     // Two users who are one person: what the one who stays has counts, and nobody gets what is over.
     let moved = store.transaction(|tx| Box::pin(tx.move_pool_identities("carol", "ann")));
     moved.await.unwrap();
-    assert_eq!(identities.of_user(&one, "us-east-1", "ann").await.unwrap(), ann);
-    assert!(!identities.is_a_guests("g1").await.unwrap());
-    assert_ne!(identities.of_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
+    assert_eq!(identities.for_user(&one, "us-east-1", "ann").await.unwrap(), ann);
+    assert!(!identities.is_guest("g1").await.unwrap());
+    assert_ne!(identities.for_user(&one, "us-east-1", "carol").await.unwrap(), "g1");
     store.transaction(|tx| Box::pin(tx.move_pool_identities("bob", "erin"))).await.unwrap();
-    let erin = identities.of_user(&one, "us-east-1", "erin").await.unwrap();
+    let erin = identities.for_user(&one, "us-east-1", "erin").await.unwrap();
     assert_eq!(store.identity_of(&one.id, "bob").await.unwrap(), None);
     assert_ne!(erin, ann);
 }

@@ -4,7 +4,7 @@
 use cedar_policy::{Authorizer, Context as CedarContext, Entities, PolicySet, Request, RestrictedExpression};
 use iam_rs::{Arn, IAMPolicy, IAMRequest, PolicyEvaluator, Principal, PrincipalId};
 use narthex::policy::{
-    Asked, Context, Document, Grants, Key, Known, Purpose, Statements, Value, Values, Verdict,
+    Context, Document, EvalRequest, Grants, Key, Known, Purpose, Statements, Value, Values, Verdict,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -102,7 +102,7 @@ fn main() {
         assert_eq!(narrowed.policies.iter().count(), concern);
         let resource = resource(concern);
         let asked =
-            Asked { action: ACTION, resource: &resource, loose: None, principal: None, context: &ann };
+            EvalRequest { action: ACTION, resource: &resource, loose: None, principal: None, context: &ann };
 
         let policy: IAMPolicy = serde_json::from_str(&text).unwrap();
         let evaluator = PolicyEvaluator::with_policies(vec![policy]);

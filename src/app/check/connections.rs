@@ -40,7 +40,7 @@ pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
             return None;
         }
     };
-    let store = match Store::look(&config.store.url, Arc::new(KeyRing::new(&key))).await {
+    let store = match Store::open_read_only(&config.store.url, Arc::new(KeyRing::new(&key))).await {
         Ok(Some(store)) => store,
         Ok(None) => return None,
         Err(error) => {

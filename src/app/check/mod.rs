@@ -8,7 +8,7 @@ mod saml;
 mod settings;
 
 use super::at_rest;
-use super::build::Fatal;
+use super::build::CommandError;
 use super::lint;
 use super::output::say;
 use crate::base::{Clock as _, SystemClock};
@@ -22,7 +22,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Where something cannot work, or where `strict` and something is odd.
-pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
+pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let mut report = Report::default();
     say!("{}", file.display());
@@ -76,8 +76,10 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), Fatal> {
     match (report.problems, report.warnings) {
         (0, 0) => Ok(()),
         (0, _) if !strict => Ok(()),
-        (0, count) => Err(Fatal::new("narthex check --strict", format!("{count} warning(s), listed above"))),
-        (count, _) => Err(Fatal::new("narthex check", format!("{count} problem(s), listed above"))),
+        (0, count) => {
+            Err(CommandError::new("narthex check --strict", format!("{count} warning(s), listed above")))
+        }
+        (count, _) => Err(CommandError::new("narthex check", format!("{count} problem(s), listed above"))),
     }
 }
 

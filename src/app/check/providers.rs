@@ -1,14 +1,14 @@
 //! Whether providers answer, and take our credentials.
 
 use super::report::Report;
-use crate::app::build::Fatal;
+use crate::app::build::CommandError;
 use crate::base::{Clock as _, SystemClock, SystemEntropy};
-use crate::broker::callback_of;
+use crate::broker::callback_url;
 use crate::catalogue::Catalogue;
 use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Speaks};
-use crate::provider::saml::{Own, OwnKey, OwnKeys};
+use crate::provider::saml::{OwnKeys, ServiceProvider, ServiceProviderKey};
 use crate::provider::{
-    self, Callback, IntrospectionError, IssuerKeys, Outbound, Pending, Provider, ProviderError,
+    self, Callback, IntrospectionError, IssuerKeys, LoginState, Provider, ProviderError, ProviderHttpClient,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,14 +27,16 @@ const AUTHENTICATED: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 ///
 /// # Errors
 /// Where no call can be made at all.
-pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Fatal> {
+pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), CommandError> {
     let config = &catalogue.config;
-    let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
+    let outbound =
+        ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
     // Nothing is sealed for later here: any key will do.
-    let key = OwnKey::generate()
-        .and_then(|pkcs8| OwnKey::read(&pkcs8, OwnKey::self_signed(&pkcs8, SystemClock.now())?));
-    let key = key.map_err(|error| Fatal::new("a key for SAML", error))?;
-    let own = Some(Own { entity_id: String::new(), keys: Arc::new(OwnKeys::of_one(key)) });
+    let key = ServiceProviderKey::generate().and_then(|pkcs8| {
+        ServiceProviderKey::read(&pkcs8, ServiceProviderKey::self_signed(&pkcs8, SystemClock.now())?)
+    });
+    let key = key.map_err(|error| CommandError::new("a key for SAML", error))?;
+    let own = Some(ServiceProvider { entity_id: String::new(), keys: Arc::new(OwnKeys::of_one(key)) });
     for settings in &config.providers {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let provider = provider::connect(settings, own.clone(), outbound.clone(), clock, entropy);
@@ -79,18 +81,18 @@ async fn credentials(
     report: &mut Report,
 ) {
     let Some(client) = settings.client() else { return };
-    let redirect_uri = callback_of(catalogue, settings);
+    let redirect_uri = callback_url(catalogue, settings);
     let mut parameters = HashMap::from([("code".to_owned(), NO_CODE.to_owned())]);
     if let Kind::Oidc(oidc) = &settings.kind {
         // RFC 9207: some providers announce it, and it is checked first then.
         parameters.insert("iss".to_owned(), oidc.issuer.location());
     }
-    let pending = Pending { nonce: NO_CODE.to_owned(), verifier: "v".repeat(43) };
+    let pending = LoginState { nonce: NO_CODE.to_owned(), code_verifier: "v".repeat(43) };
     let callback = Callback {
         parameters: &parameters,
         redirect_uri: &redirect_uri,
         pending: Some(&pending),
-        begun_at: None,
+        started_at: None,
     };
     let name = &settings.name;
     let answer = match provider.finish(callback).await {

@@ -3,7 +3,7 @@
 
 use crate::catalogue::Route;
 use crate::hosted::{STYLE, STYLE_PATH};
-use crate::oauth::Pool;
+use crate::oauth::AppState;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,7 +15,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 
-type Shown = Arc<OnceLock<Arc<Pool>>>;
+type Shown = Arc<OnceLock<Arc<AppState>>>;
 
 #[derive(Template)]
 #[template(path = "echo.html")]
@@ -88,8 +88,8 @@ fn page(
 }
 
 /// The claims of an assertion that is meant for this app.
-fn verify(pool: &Pool, token: &str) -> Option<Map<String, Value>> {
-    let catalogue = pool.current.load();
+fn verify(pool: &AppState, token: &str) -> Option<Map<String, Value>> {
+    let catalogue = pool.catalogue.load();
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
     let keys = pool.keys.current();
     let key = keys.published.iter().find(|key| key.kid() == kid)?;

@@ -5,10 +5,10 @@
 mod echo;
 mod provider;
 
-use super::build::Fatal;
-use crate::base::{Entropy as _, SystemEntropy, Token, b64};
+use super::build::CommandError;
+use crate::base::{Entropy as _, RandomToken, SystemEntropy, base64url_encode};
 use crate::config::Config;
-use crate::oauth::Pool;
+use crate::oauth::AppState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,7 @@ pub struct Demo {
     provider: SocketAddr,
     secret: String,
     state: PathBuf,
-    pool: Arc<OnceLock<Arc<Pool>>>,
+    pool: Arc<OnceLock<Arc<AppState>>>,
 }
 
 impl Demo {
@@ -29,22 +29,23 @@ impl Demo {
     ///
     /// # Errors
     /// Where loopback cannot be listened on, or no folder for the demo's state can be made.
-    pub async fn start(port: u16) -> Result<Self, Fatal> {
+    pub async fn start(port: u16) -> Result<Self, CommandError> {
         let bind = async || {
-            let listener =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| Fatal::new("loopback", e))?;
-            let address = listener.local_addr().map_err(|e| Fatal::new("loopback", e))?;
-            Ok::<_, Fatal>((listener, address))
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .map_err(|e| CommandError::new("loopback", e))?;
+            let address = listener.local_addr().map_err(|e| CommandError::new("loopback", e))?;
+            Ok::<_, CommandError>((listener, address))
         };
         let (app_listener, app) = bind().await?;
         let (provider_listener, provider) = bind().await?;
         let mut name = [0; 12];
         SystemEntropy.fill(&mut name);
-        let state = std::env::temp_dir().join(format!("narthex-demo-{}", b64(name)));
-        make_private(&state).map_err(|error| Fatal::new(&state.display().to_string(), error))?;
+        let state = std::env::temp_dir().join(format!("narthex-demo-{}", base64url_encode(name)));
+        make_private(&state).map_err(|error| CommandError::new(&state.display().to_string(), error))?;
 
         let pool = Arc::new(OnceLock::new());
-        let secret = Token::random(&SystemEntropy).text();
+        let secret = RandomToken::random(&SystemEntropy).text();
         let registration = provider::Registration {
             issuer: format!("http://{provider}"),
             client_id: "narthex-demo".to_owned(),
@@ -52,8 +53,8 @@ impl Demo {
             redirect_uri: format!("{}/oauth2/idpresponse/stand-in", origin("auth", port)),
             origins: ["auth", "app"].map(|name| origin(name, port)),
         };
-        let stand_in =
-            provider::router(registration).map_err(|error| Fatal::new("the stand-in provider", error))?;
+        let stand_in = provider::router(registration)
+            .map_err(|error| CommandError::new("the stand-in provider", error))?;
         tokio::spawn(async move { drop(axum::serve(provider_listener, stand_in).await) });
         let echo = echo::router(pool.clone());
         tokio::spawn(async move { drop(axum::serve(app_listener, echo).await) });
@@ -64,7 +65,7 @@ impl Demo {
     ///
     /// # Errors
     /// Never, unless the demo itself is wrong.
-    pub fn config(&self) -> Result<Config, Fatal> {
+    pub fn config(&self) -> Result<Config, CommandError> {
         let Self { port, app, provider, secret, state, .. } = self;
         let admin = if *port == 8443 { 9090 } else { 0 };
         let text = format!(
@@ -103,11 +104,11 @@ upstream = "http://{app}"
             state = state.display(),
         );
         Config::parse(&text, "the demo", Path::new("."), &|_| None)
-            .map_err(|error| Fatal::new("the demo", error))
+            .map_err(|error| CommandError::new("the demo", error))
     }
 
     /// Lets the echo app check what it is handed against the key set of `pool`.
-    pub fn show_to(&self, pool: &Arc<Pool>) {
+    pub fn show_to(&self, pool: &Arc<AppState>) {
         // The demo is shown to one pool, once.
         drop(self.pool.set(pool.clone()));
     }

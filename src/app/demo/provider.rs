@@ -1,7 +1,7 @@
 //! The stand-in provider: as much of an OpenID provider as a relying party can see, and a form that
 //! believes whatever it is told.
 
-use crate::base::{Clock as _, Duration, SystemClock, SystemEntropy, Timestamp, Token, uuid};
+use crate::base::{Clock as _, Duration, RandomToken, SystemClock, SystemEntropy, Timestamp, uuid};
 use crate::hosted::STYLE;
 use crate::jose::{self, Algorithm, KeyError, SigningKey};
 use crate::oauth::{Form, form};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 /// How many codes are open at once: nobody has more browsers than this on one machine.
-const MOST_CODES: usize = 1000;
+const MAX_CODES: usize = 1000;
 /// What the form carries along.
 const CARRIED: [&str; 4] = ["redirect_uri", "state", "nonce", "code_challenge"];
 
@@ -38,7 +38,7 @@ pub struct Registration {
     pub origins: [String; 2],
 }
 
-struct StandIn {
+struct MockProvider {
     registration: Registration,
     key: SigningKey,
     codes: Mutex<HashMap<String, Grant>>,
@@ -50,7 +50,7 @@ struct Grant {
     expires_at: Timestamp,
 }
 
-type Shared = State<Arc<StandIn>>;
+type Shared = State<Arc<MockProvider>>;
 
 #[derive(Template)]
 #[template(path = "stand_in.html")]
@@ -68,7 +68,7 @@ struct FormPage<'a> {
 pub fn router(registration: Registration) -> Result<Router, KeyError> {
     let key =
         SigningKey::read(&uuid(&SystemEntropy), Algorithm::Es256, &SigningKey::generate(Algorithm::Es256)?)?;
-    let stand_in = Arc::new(StandIn { registration, key, codes: Mutex::default() });
+    let stand_in = Arc::new(MockProvider { registration, key, codes: Mutex::default() });
     Ok(Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/jwks", get(jwks))
@@ -103,7 +103,7 @@ async fn ask(State(stand_in): Shared, RawQuery(query): RawQuery) -> Response {
 }
 
 fn show(
-    stand_in: &StandIn,
+    stand_in: &MockProvider,
     parameters: &Form,
     email: &str,
     name: &str,
@@ -144,7 +144,7 @@ async fn believe(State(stand_in): Shared, body: String) -> Response {
         "email": email, "email_verified": true, "name": if name.is_empty() { email } else { name },
         "amr": ["user"],
     });
-    let code = Token::random(&SystemEntropy).text();
+    let code = RandomToken::random(&SystemEntropy).text();
     let grant = Grant {
         claims,
         code_challenge: field("code_challenge").to_owned(),
@@ -152,7 +152,7 @@ async fn believe(State(stand_in): Shared, body: String) -> Response {
     };
     let mut codes = stand_in.codes.lock().unwrap_or_else(PoisonError::into_inner);
     codes.retain(|_, grant| now < grant.expires_at);
-    if codes.len() >= MOST_CODES {
+    if codes.len() >= MAX_CODES {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many sign-ins at once\n").into_response();
     }
     codes.insert(code.clone(), grant);
@@ -182,7 +182,7 @@ async fn token(State(stand_in): Shared, headers: HeaderMap, body: String) -> Res
     let Some(grant) = grant.filter(good) else { return refuse("invalid_grant") };
     match jose::sign(&stand_in.key, &[], &grant.claims) {
         Ok(id_token) => json(&json!({
-            "access_token": Token::random(&SystemEntropy).text(),
+            "access_token": RandomToken::random(&SystemEntropy).text(),
             "token_type": "Bearer",
             "expires_in": CODE_LIFETIME.as_secs(),
             "id_token": id_token,

@@ -5,13 +5,13 @@ mod who;
 
 pub use who::Named;
 
-use super::build::Fatal;
+use super::build::CommandError;
 use crate::base::{Clock as _, SystemClock, Timestamp};
-use crate::catalogue::{Route, Rule, UnderPolicy};
+use crate::catalogue::{PolicyRule, Route, Rule};
 use crate::config::{Config, Host, MappingType};
 use crate::gateway::{self, Path, Resources};
-use crate::identity::{Assumed, Chosen, Person, RequestContext, choose};
-use crate::policy::{self, Context, Grants, KNOWN_KEYS, Key, Known, Nearness, Value, Values, Verdict};
+use crate::identity::{AssumedRole, Person, RequestContext, RoleChoice, choose_role};
+use crate::policy::{self, Context, Grants, KNOWN_KEYS, Key, Known, MatchLevel, Value, Values, Verdict};
 use chrono::DateTime;
 use http::Method;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ pub async fn explain(
     arguments: Arguments,
     json: bool,
     expect: Option<Expectation>,
-) -> Result<(), Fatal> {
+) -> Result<(), CommandError> {
     let config = Config::load(config, &|name| std::env::var(name).ok())?;
     let explained = decide(config, arguments).await?;
     if json {
@@ -72,7 +72,7 @@ pub async fn explain(
     }
     match expect.filter(|expect| *expect != explained.decision()) {
         None => Ok(()),
-        Some(expect) => Err(Fatal::new(
+        Some(expect) => Err(CommandError::new(
             "narthex explain",
             format!("{expect} is expected, and it is {}", explained.summary()),
         )),
@@ -83,8 +83,8 @@ pub async fn explain(
 ///
 /// # Errors
 /// Where nobody is meant, or nothing that could be asked for.
-pub async fn decide(config: Config, arguments: Arguments) -> Result<Explained, Fatal> {
-    let wrong = |why: String| Fatal::new("narthex explain", why);
+pub async fn decide(config: Config, arguments: Arguments) -> Result<Explained, CommandError> {
+    let wrong = |why: String| CommandError::new("narthex explain", why);
     let Arguments { who, provider, context, method, url } = arguments;
     let method: Method = method.parse().map_err(|_| wrong(format!("\"{method}\" is no method")))?;
     let told = Told::of(&context).map_err(wrong)?;
@@ -158,7 +158,7 @@ fn judge(
 
 fn by_policy(
     scene: &Scene,
-    judged: &UnderPolicy,
+    judged: &PolicyRule,
     method: &Method,
     path: &Path<'_>,
     told: &Told,
@@ -170,15 +170,15 @@ fn by_policy(
     explained.identity_pool = Some(pool.config.name.clone());
     let person = scene.who.as_ref().map(|who| who.person(&catalogue.config));
     explained.rules = rules(scene, person.as_ref(), judged);
-    let chosen = match choose(&catalogue.roles, pool, person.as_ref()) {
+    let chosen = match choose_role(&catalogue.roles, pool, person.as_ref()) {
         Ok(chosen) => chosen,
         Err(none) => return explained.refused("implicitDeny", none.to_string()),
     };
-    let Chosen { role, reason } = chosen.clone();
+    let RoleChoice { role, reason } = chosen.clone();
     explained.role = Some(role.id.arn.clone());
     explained.reason = Some(reason.to_string());
     let identity_id = scene.identity_id(pool);
-    let assumed = match Assumed::new(catalogue, pool, chosen, &identity_id, person.as_ref()) {
+    let assumed = match AssumedRole::new(catalogue, pool, chosen, &identity_id, person.as_ref()) {
         Ok(assumed) => assumed,
         Err(none) => return explained.refused("implicitDeny", none.to_string()),
     };
@@ -192,7 +192,7 @@ fn by_policy(
     {
         return explained.refused("implicitDeny", none.to_string());
     }
-    let asked = resources.asked(&context);
+    let asked = resources.eval_request(&context);
     explained.context = seen(&context, &assumed, told);
     explained.statements = policy::explain(&role.grants, &asked).iter().map(Line::of).collect();
     let nothing = Grants::default();
@@ -202,7 +202,7 @@ fn by_policy(
         Verdict::NotAllowed => {
             let unbound = matches!(role.grants.policies.judge(&asked), Verdict::Allowed(_));
             let why =
-                match (unbound, explained.statements.iter().any(|line| line.near == Nearness::Condition)) {
+                match (unbound, explained.statements.iter().any(|line| line.near == MatchLevel::Condition)) {
                     (true, _) => "the role's policies allow it, and its permissions_boundary does not",
                     (false, true) => "no statement allows it; a condition of one that would is not met",
                     (false, false) => "no statement allows it",
@@ -214,7 +214,7 @@ fn by_policy(
 }
 
 /// The rules of the mapping for the person's provider, each with what it looks at.
-fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &UnderPolicy) -> Vec<String> {
+fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &PolicyRule) -> Vec<String> {
     let Some(person) = person else { return Vec::new() };
     let mapping = judged.identity_pool.config.mapping(person.provider);
     let values = |claim: &str| match person.claim(claim).as_deref() {
@@ -239,7 +239,7 @@ fn rules(scene: &Scene, person: Option<&Person<'_>>, judged: &UnderPolicy) -> Ve
             let groups = scene.catalogue.config.user_pool.groups.iter();
             let line = |group: &crate::config::Group| {
                 let role = group.role.as_deref().unwrap_or("none");
-                let member = person.groups.of_pool.iter().any(|of| of.name == group.name);
+                let member = person.groups.pool_groups.iter().any(|of| of.name == group.name);
                 let precedence = group
                     .precedence
                     .map_or_else(|| "no precedence".to_owned(), |p| format!("precedence {p}"));
@@ -287,7 +287,7 @@ impl Told {
         Ok(told)
     }
 
-    fn over<'a>(&'a self, assumed: &'a Assumed) -> Over<'a> {
+    fn over<'a>(&'a self, assumed: &'a AssumedRole) -> Over<'a> {
         let request =
             RequestContext { assumed, now: self.now, source_ip: None, secure: true, headers: &self.headers };
         Over { request, given: &self.given }
@@ -315,7 +315,7 @@ impl Context for Over<'_> {
 }
 
 /// What policies see.
-fn seen(context: &dyn Context, assumed: &Assumed, told: &Told) -> BTreeMap<String, Vec<String>> {
+fn seen(context: &dyn Context, assumed: &AssumedRole, told: &Told) -> BTreeMap<String, Vec<String>> {
     let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
     let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let given = told.given.iter().map(|(key, _)| key.clone());

@@ -2,7 +2,7 @@
 
 use super::{Expectation, Who};
 use crate::app::output::say;
-use crate::policy::{Effect, Nearness, Told};
+use crate::policy::{Effect, MatchLevel, StatementTrace};
 use http::Method;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,11 +45,11 @@ pub struct Line {
     result: &'static str,
     why: String,
     #[serde(skip)]
-    pub near: Nearness,
+    pub near: MatchLevel,
 }
 
 impl Line {
-    pub fn of(told: &Told<'_>) -> Self {
+    pub fn of(told: &StatementTrace<'_>) -> Self {
         Self {
             statement: told.statement.place(),
             effect: match told.statement.effect {
@@ -58,10 +58,10 @@ impl Line {
             },
             bound: told.bound,
             result: match told.nearness {
-                Nearness::Met => "met",
-                Nearness::Condition => "a condition is not met",
-                Nearness::Action => "another resource",
-                Nearness::None => "another action",
+                MatchLevel::Met => "met",
+                MatchLevel::Condition => "a condition is not met",
+                MatchLevel::Action => "another resource",
+                MatchLevel::None => "another action",
             },
             why: told.why.clone(),
             near: told.nearness,
@@ -164,7 +164,7 @@ impl Explained {
         optional("identity", &self.identity_id);
         self.tags.iter().for_each(|(name, value)| line("tag", &format!("{name} = {value}")));
         optional("resource", &self.resource);
-        let near: Vec<&Line> = self.statements.iter().filter(|line| line.near != Nearness::None).collect();
+        let near: Vec<&Line> = self.statements.iter().filter(|line| line.near != MatchLevel::None).collect();
         for told in &near {
             let bound = if told.bound { " (boundary)" } else { "" };
             say!("  {:<10} {}{bound}: {}", told.effect, told.statement, told.result);

@@ -1,10 +1,10 @@
 //! Whose request it is: a user of the store, or whoever would come with some claims.
 
-use crate::access::{methods, user_of};
+use crate::access::{methods, user_from_claims};
 use crate::app::at_rest;
-use crate::app::build::Fatal;
+use crate::app::build::CommandError;
 use crate::app::users;
-use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, unb64, uuid};
+use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, base64url_decode, uuid};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{Config, Issuer, KeySource, Kind, Provider, TrustedIssuer};
@@ -12,7 +12,7 @@ use crate::directory;
 use crate::identity::{Groups, Person};
 use crate::jose::{NumericDate, authenticated_at};
 use crate::model::{ProviderTokens, Session, TokenClaims, User};
-use crate::provider::{ExternalIdentity, tell_verified};
+use crate::provider::{ExternalIdentity, normalize_email_verified};
 use crate::store::{OpenStoreError, Store, StoreError};
 use crate::token::{SKEW, scopes};
 
@@ -80,11 +80,11 @@ impl Who {
 }
 
 impl Scene {
-    pub async fn set(config: Config, named: Named, provider: Option<&str>) -> Result<Self, Fatal> {
-        let wrong = |why: String| Fatal::new("narthex explain", why);
+    pub async fn set(config: Config, named: Named, provider: Option<&str>) -> Result<Self, CommandError> {
+        let wrong = |why: String| CommandError::new("narthex explain", why);
         let (claims, own) = match &named {
             Named::User(who) => {
-                let store = at_rest::store(&config).await.map_err(unopened)?;
+                let store = at_rest::open_store(&config).await.map_err(unopened)?;
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
@@ -96,7 +96,7 @@ impl Scene {
                 (Some(claims), own)
             }
         };
-        let store = at_rest::store(&config).await.map_err(unopened)?;
+        let store = at_rest::open_store(&config).await.map_err(unopened)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
@@ -114,8 +114,8 @@ impl Scene {
         store: Option<Store>,
         sought: Sought,
         provider: Option<&str>,
-    ) -> Result<Self, Fatal> {
-        let wrong = |why: String| Fatal::new("narthex explain", why);
+    ) -> Result<Self, CommandError> {
+        let wrong = |why: String| CommandError::new("narthex explain", why);
         let ids = at_rest::ids(&config, store.as_ref()).await.map_err(failed)?;
         let catalogue = at_rest::catalogue(config, ids)?;
         let Some(store) = store else {
@@ -160,7 +160,7 @@ impl Scene {
             }
         }
         store.close().await;
-        let user = user.seen_by(&provider);
+        let user = user.for_provider(&provider);
         let (mut notes, mut barred) = (Vec::new(), None);
         let allow =
             catalogue.config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
@@ -201,12 +201,12 @@ impl Scene {
     }
 }
 
-fn unopened(error: OpenStoreError) -> Fatal {
-    Fatal::new("narthex explain", error)
+fn unopened(error: OpenStoreError) -> CommandError {
+    CommandError::new("narthex explain", error)
 }
 
-fn failed(error: StoreError) -> Fatal {
-    Fatal::new("the store", error)
+fn failed(error: StoreError) -> CommandError {
+    CommandError::new("the store", error)
 }
 
 /// Who is sought in the store.
@@ -254,7 +254,7 @@ fn come_with(
     }
     let provider = provider_of(config, &claims, provider)?;
     if let Some(preset) = provider.preset {
-        tell_verified(&mut claims, preset.quirks.verified);
+        normalize_email_verified(&mut claims, preset.quirks.verified);
     }
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let list = |name: &str| match claims.get(name) {
@@ -274,13 +274,13 @@ fn come_with(
         tokens: ProviderTokens::of_assertion(Secret::new(""), now),
         once: None,
         session_ends_at: None,
-        told_once: &[],
+        first_login_attributes: &[],
         is_incomplete: false,
         claims,
     };
-    let account = broker::account(provider, &external)?;
+    let account = broker::map_account(provider, &external)?;
     let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
-    let barred = broker::allowed(&provider.allow, &account).err();
+    let barred = broker::check_allowed(&provider.allow, &account).err();
     let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
     let provider = provider.name.clone();
@@ -314,7 +314,7 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         }
         _ => None,
     };
-    let (user, others) = user_of(issuer, subject, claims, id, now)
+    let (user, others) = user_from_claims(issuer, subject, claims, id, now)
         .map_err(|claim| format!("the token is refused with 401: its claim `{claim}` cannot be compared"))?;
     let auth_time = authenticated_at(claims, now, SKEW);
     Ok(Who {
@@ -382,7 +382,7 @@ fn payload(token: &str) -> Result<Map<String, Value>, String> {
     let mut parts = token.split('.');
     let payload = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         // An assertion for a load balancer's verifiers may be padded.
-        (Some(_), Some(payload), Some(_), None) => unb64(payload.trim_end_matches('=')),
+        (Some(_), Some(payload), Some(_), None) => base64url_decode(payload.trim_end_matches('=')),
         _ => None,
     };
     let payload = payload.ok_or("the token is no signed JWT: it has three parts, with . between")?;

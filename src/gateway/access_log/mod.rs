@@ -3,9 +3,9 @@
 
 mod record;
 
-pub use record::{Record, printable};
+pub use record::{AccessRecord, printable};
 
-use record::Form;
+use record::LineFormatter;
 
 use crate::base::Duration;
 use crate::config::AccessLogSettings;
@@ -43,7 +43,7 @@ pub struct AccessLog {
     /// What it was opened by.
     pub settings: AccessLogSettings,
     /// Takes records; `None` ends the writer.
-    sender: SyncSender<Option<Box<Record>>>,
+    sender: SyncSender<Option<Box<AccessRecord>>>,
     writer: JoinHandle<()>,
 }
 
@@ -60,7 +60,7 @@ impl AccessLog {
         };
         let (sender, records) = sync_channel(MAX_WAITING);
         LazyLock::force(&DROPPED);
-        let form = Form::new(format, settings.query);
+        let form = LineFormatter::new(format, settings.query);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(&records, destination, form))?;
@@ -68,7 +68,7 @@ impl AccessLog {
     }
 
     /// Hands a record to the writer; drops it where too many are waiting.
-    pub fn add(&self, record: Box<Record>) {
+    pub fn add(&self, record: Box<AccessRecord>) {
         if self.sender.try_send(Some(record)).is_err() {
             DROPPED.inc();
         }
@@ -137,7 +137,11 @@ impl LogFile {
 }
 
 /// Writes records until there are no more of them.
-fn write_all(records: &Receiver<Option<Box<Record>>>, mut destination: Destination, mut form: Form) {
+fn write_all(
+    records: &Receiver<Option<Box<AccessRecord>>>,
+    mut destination: Destination,
+    mut form: LineFormatter,
+) {
     let mut reported: Option<Instant> = None;
     let mut is_ending = false;
     while !is_ending {

@@ -3,7 +3,7 @@
 use crate::access::Principal;
 use crate::base::{MonotonicTime, Timestamp};
 use crate::config::AccessLogFormat;
-use crate::gateway::request::{Incoming, path_part};
+use crate::gateway::request::{RequestInfo, path_part};
 use chrono::DateTime;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderName, HeaderValue};
@@ -17,11 +17,11 @@ const MAX_VALUE: usize = 2048;
 
 /// What is known of a request. What is not known is empty, or none.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct AccessRecord {
     /// When it came.
     pub time: Option<Timestamp>,
     /// The same, for its duration.
-    pub begun: Option<MonotonicTime>,
+    pub started_at: Option<MonotonicTime>,
     pub request_id: String,
     pub client: Option<IpAddr>,
     pub method: String,
@@ -43,15 +43,15 @@ pub struct Record {
     pub duration: Duration,
 }
 
-impl Record {
+impl AccessRecord {
     /// A record of a request's head alone, such as of one that is refused for it.
     pub fn of_head(head: &RequestHeader) -> Self {
-        let text = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes).map(kept);
+        let text = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes).map(bounded_value);
         let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
         Self {
-            method: kept(head.method.as_str().as_bytes()),
+            method: bounded_value(head.method.as_str().as_bytes()),
             host: authority.or_else(|| text(HOST)).unwrap_or_default(),
-            target: kept(head.raw_path()),
+            target: bounded_value(head.raw_path()),
             protocol: match head.version {
                 http::Version::HTTP_10 => "HTTP/1.0",
                 http::Version::HTTP_2 => "HTTP/2.0",
@@ -64,10 +64,10 @@ impl Record {
     }
 
     /// A record of a request whose head was read.
-    pub fn of(head: &RequestHeader, incoming: &Incoming) -> Self {
+    pub fn of(head: &RequestHeader, incoming: &RequestInfo) -> Self {
         Self {
             time: Some(incoming.received.wall),
-            begun: Some(incoming.received.monotonic),
+            started_at: Some(incoming.received.monotonic),
             request_id: incoming.request_id.clone(),
             client: incoming.client,
             host: incoming.host.to_string(),
@@ -79,7 +79,7 @@ impl Record {
     pub fn of_bytes(head: &[u8]) -> Self {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
         let mut words = line.split(|byte| *byte == b' ');
-        let mut word = || words.next().map(kept).unwrap_or_default();
+        let mut word = || words.next().map(bounded_value).unwrap_or_default();
         Self { method: word(), target: word(), protocol: "HTTP/1.1", ..Self::default() }
     }
 
@@ -95,7 +95,7 @@ impl Record {
     }
 
     /// Appends the record as a line.
-    pub fn write(&self, form: &mut Form, line: &mut String) {
+    pub fn write(&self, form: &mut LineFormatter, line: &mut String) {
         match form.format {
             AccessLogFormat::Json => self.write_json(form, line),
             AccessLogFormat::Combined => self.write_combined(form, line),
@@ -107,7 +107,7 @@ impl Record {
         self.client.map(|client| client.to_canonical().to_string()).unwrap_or_default()
     }
 
-    fn write_json(&self, form: &mut Form, line: &mut String) {
+    fn write_json(&self, form: &mut LineFormatter, line: &mut String) {
         let upstream = self.upstream.map(|address| address.to_string()).unwrap_or_default();
         let time = self.time.unwrap_or(Timestamp::from_millis(0));
         _ = write!(line, "{{\"time\":\"{}.{:03}Z\",", form.second(time), time.millis().rem_euclid(1000));
@@ -141,7 +141,7 @@ impl Record {
         _ = write!(line, "\"duration_ms\":{millis}.{micros:03},\"status\":{}}}", self.status);
     }
 
-    fn write_combined(&self, form: &mut Form, line: &mut String) {
+    fn write_combined(&self, form: &mut LineFormatter, line: &mut String) {
         let or_dash = |text: &str, line: &mut String| match text.is_empty() {
             true => line.push('-'),
             false => push_escaped(text, line),
@@ -170,14 +170,14 @@ impl Record {
 }
 
 /// The form of lines, and the text of the last second in it: most lines have the one before's.
-pub struct Form {
+pub struct LineFormatter {
     format: AccessLogFormat,
     query: bool,
     second: Option<i64>,
     text: String,
 }
 
-impl Form {
+impl LineFormatter {
     /// Lines of this format, with queries where `query` says so.
     pub fn new(format: AccessLogFormat, query: bool) -> Self {
         Self { format, query, second: None, text: String::new() }
@@ -200,7 +200,7 @@ impl Form {
 }
 
 /// A client's value as it is kept.
-fn kept(value: &[u8]) -> String {
+fn bounded_value(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE)]).into_owned()
 }
 
@@ -256,8 +256,8 @@ pub fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
-        Record {
+    fn record() -> AccessRecord {
+        AccessRecord {
             time: Some(Timestamp::from_millis(1_764_300_000_123)),
             request_id: "0123".into(),
             client: "192.0.2.7".parse().ok(),
@@ -273,13 +273,13 @@ mod tests {
             status: 200,
             bytes: Some(12),
             duration: Duration::from_micros(1500),
-            ..Record::default()
+            ..AccessRecord::default()
         }
     }
 
     fn line(format: AccessLogFormat, query: bool) -> String {
         let mut line = String::new();
-        record().write(&mut Form::new(format, query), &mut line);
+        record().write(&mut LineFormatter::new(format, query), &mut line);
         line
     }
 
@@ -308,10 +308,11 @@ mod tests {
 
     #[test]
     fn what_is_no_request_has_a_line_too() {
-        let record = Record::of_bytes(b"GET /x y HTTP/1.1\r\nHost: a\r\n");
+        let record = AccessRecord::of_bytes(b"GET /x y HTTP/1.1\r\nHost: a\r\n");
         assert_eq!((record.method.as_str(), record.target.as_str()), ("GET", "/x"));
         let mut line = String::new();
-        Record::of_bytes(b"").write(&mut Form::new(AccessLogFormat::Combined, false), &mut line);
+        AccessRecord::of_bytes(b"")
+            .write(&mut LineFormatter::new(AccessLogFormat::Combined, false), &mut line);
         assert_eq!(line, "- - - [01/Jan/1970:00:00:00 +0000] \"- - HTTP/1.1\" 0 - \"-\" \"-\"\n");
     }
 }

@@ -4,12 +4,17 @@ use crate::access::Principal;
 use crate::config::Route;
 use crate::gateway::authorize::policy_rule::access_denied;
 use crate::gateway::metrics;
-use crate::gateway::request::Incoming;
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::RequestInfo;
+use crate::gateway::request::local_response::LocalResponse;
 use pingora_proxy::Session;
 
 /// Returns the 403, and writes the refusal to the audit log.
-pub fn refuse(session: &Session, incoming: &Incoming, route: &Route, principal: &Principal) -> Stop {
+pub fn deny(
+    session: &Session,
+    incoming: &RequestInfo,
+    route: &Route,
+    principal: &Principal,
+) -> LocalResponse {
     metrics::denied("implicitDeny");
     tracing::warn!(
         target: "audit",

@@ -3,20 +3,20 @@
 //! would get here: 2xx with the identity's headers, or what else the visitor is to be told.
 
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::gateway::authorize::{self, ForRoute, Placed};
-use crate::gateway::request::Incoming;
+use crate::gateway::authorize::{self, RouteMatch, RouteRequest};
+use crate::gateway::request::RequestInfo;
 use crate::gateway::request::headers;
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::state::gateway::Gateway;
-use crate::gateway::state::routes::{Place, Table};
-use crate::hosted::{self, Answer, Failure};
+use crate::gateway::state::routes::{RouteTable, Target};
+use crate::hosted::{self, ErrorResponse, HttpResponse};
 use http::{HeaderName, Method};
 use pingora_proxy::Session;
 
 /// Where proxies ask.
-const ADDRESS: &str = "/.narthex/forward-auth";
+const ENDPOINT: &str = "/.narthex/forward-auth";
 /// Asking so, a proxy that cannot hand a redirect on is told 401 instead.
-const DENY: &str = "on_unauthenticated_request=deny";
+const DENY_PARAMETER: &str = "on_unauthenticated_request=deny";
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -25,7 +25,7 @@ const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 /// Headers in which some proxies repeat the target, with scheme and host or without. The app behind the proxy may be sent
 /// what the client wrote there, and some frameworks serve that instead.
-const TARGET_COPIES: [&str; 6] = [
+const TARGET_HEADERS: [&str; 6] = [
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
@@ -35,24 +35,29 @@ const TARGET_COPIES: [&str; 6] = [
 ];
 
 /// Whether this is a proxy that asks. Only those that the file trusts may: they say whose request it is.
-pub fn asks(session: &Session, incoming: &Incoming) -> bool {
-    incoming.behind && session.req_header().uri.path() == ADDRESS
+pub fn is_forward_auth_request(session: &Session, incoming: &RequestInfo) -> bool {
+    incoming.from_trusted_proxy && session.req_header().uri.path() == ENDPOINT
 }
 
 /// The answer to a proxy that asks.
-pub async fn answer(gateway: &Gateway, session: &Session, table: &Table, incoming: &Incoming) -> Stop {
-    judged(gateway, session, table, incoming).await.unwrap_or_else(|stop| stop)
-}
-
-async fn judged(
+pub async fn answer(
     gateway: &Gateway,
     session: &Session,
-    table: &Table,
-    incoming: &Incoming,
-) -> Result<Stop, Stop> {
+    table: &RouteTable,
+    incoming: &RequestInfo,
+) -> LocalResponse {
+    authorize_subrequest(gateway, session, table, incoming).await.unwrap_or_else(|stop| stop)
+}
+
+async fn authorize_subrequest(
+    gateway: &Gateway,
+    session: &Session,
+    table: &RouteTable,
+    incoming: &RequestInfo,
+) -> Result<LocalResponse, LocalResponse> {
     let refuse = |why: &str| {
-        incoming.refused(why);
-        Stop::from(Failure::bad_request().answer(&incoming.visitor(session)))
+        incoming.audit_refusal(why);
+        LocalResponse::from(ErrorResponse::bad_request().into_response(&incoming.response_context(session)))
     };
     // The one set of names that every such proxy sets anew: were others taken too, whoever can send
     // them through the proxy would say what is judged.
@@ -69,34 +74,34 @@ async fn judged(
     if target.contains('#') {
         return Err(refuse("the target has a fragment"));
     }
-    let copies = TARGET_COPIES.iter().flat_map(|name| session.req_header().headers.get_all(*name));
+    let copies = TARGET_HEADERS.iter().flat_map(|name| session.req_header().headers.get_all(*name));
     if copies.map(|copy| path_and_query(copy.as_bytes())).any(|copy| copy != target.as_bytes()) {
-        incoming.refused("a header repeats the target, and differs");
+        incoming.audit_refusal("a header repeats the target, and differs");
         // nginx knows no other refusal than 401 and 403.
-        return Err(Failure::access_denied().answer(&incoming.visitor(session)).into());
+        return Err(ErrorResponse::access_denied().into_response(&incoming.response_context(session)).into());
     }
     // Cookies of ours are never sent without TLS: asking would only go round in circles.
     if !told(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
         return Err(refuse("the visitor does not speak https with the proxy"));
     }
-    let deny = session.req_header().uri.query() == Some(DENY);
+    let deny = session.req_header().uri.query() == Some(DENY_PARAMETER);
     let names = session.req_header().headers.keys();
-    if let Some(name) = names.map(|name| name.as_str()).find(|name| table.reserved.in_disguise(name)) {
+    if let Some(name) = names.map(|name| name.as_str()).find(|name| table.reserved.is_lookalike(name)) {
         return Err(refuse(&format!("`{name}` would pass for a header of ours behind the proxy")));
     }
     let unauthenticated = deny.then_some(OnUnauthenticatedRequest::Deny);
-    let asked = incoming.asking_for(table.site(&host), host, method, unauthenticated);
-    let Placed { place, path } = authorize::place(table, session, &asked, target)?;
-    let Place::Route(entry) = place else {
-        return Err(Failure::not_found().answer(&asked.visitor(session)).into());
+    let asked = incoming.for_forward_auth(table.site(&host), host, method, unauthenticated);
+    let RouteMatch { target: place, path } = authorize::match_route(table, session, &asked, target)?;
+    let Target::Route(entry) = place else {
+        return Err(ErrorResponse::not_found().into_response(&asked.response_context(session)).into());
     };
     if !entry.route.config.forward_auth {
-        return Err(Failure::not_found().answer(&asked.visitor(session)).into());
+        return Err(ErrorResponse::not_found().into_response(&asked.response_context(session)).into());
     }
-    let wanted = ForRoute { entry: &entry, path: &path, target };
-    let passed = authorize::pass(gateway, session, table, &asked, wanted).await?;
+    let wanted = RouteRequest { entry: &entry, path: &path, target };
+    let passed = authorize::authorize(gateway, session, table, &asked, wanted).await?;
 
-    let mut answer = Answer::default();
+    let mut answer = HttpResponse::default();
     let told = headers::set_identity(
         answer.headers_mut(),
         &entry.route,
@@ -106,13 +111,14 @@ async fn judged(
     );
     told.map_err(|error| {
         tracing::error!(request_id = asked.request_id, %error, "the identity cannot be told");
-        Stop::from(Failure::internal().answer(&asked.visitor(session)))
+        LocalResponse::from(ErrorResponse::internal().into_response(&asked.response_context(session)))
     })?;
     if let Some(cookie) = &passed.guest_cookie {
-        hosted::set_cookie(&mut answer, cookie)
-            .map_err(|failure| Stop::from(failure.answer(&asked.visitor(session))))?;
+        hosted::set_cookie(&mut answer, cookie).map_err(|failure| {
+            LocalResponse::from(failure.into_response(&asked.response_context(session)))
+        })?;
     }
-    Ok(hosted::finish(answer, &asked.visitor(session)).into())
+    Ok(hosted::add_common_headers(answer, &asked.response_context(session)).into())
 }
 
 /// Returns what follows scheme and host in an address.

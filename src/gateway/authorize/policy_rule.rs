@@ -2,19 +2,19 @@
 
 use crate::access::Principal;
 use crate::base::Timestamp;
-use crate::catalogue::{Catalogue, INVOKE, UnderPolicy};
+use crate::catalogue::{Catalogue, INVOKE_ACTION, PolicyRule};
 use crate::config;
 use crate::gateway::metrics;
-use crate::gateway::request::Incoming;
+use crate::gateway::request::RequestInfo;
 use crate::gateway::request::lenient_path::{self, Segments};
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::Path;
 use crate::gateway::state::gateway::{Gateway, INVALID_TOKEN, unavailable};
-use crate::hosted::Failure;
-use crate::identity::{Assumed, NoRole, RequestContext};
+use crate::hosted::ErrorResponse;
+use crate::identity::{AssumedRole, NoRole, RequestContext};
 use crate::model::User;
 use crate::policy::{
-    self, Asked, Context, Denial, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Spellings, Values,
+    self, Context, Denial, EvalRequest, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Spellings, Values,
 };
 use http::HeaderMap;
 use pingora_proxy::Session;
@@ -24,15 +24,15 @@ use std::sync::Arc;
 /// By these, some servers are told that a request is of another method than it says.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 /// How much of a header's value goes into the audit.
-const LONGEST_TOLD: usize = 256;
+const MAX_LOGGED_VALUE_BYTES: usize = 256;
 const REFERER_KEY: Key = Key::Known(Known::Referer);
 
 /// Why a request does not pass.
-pub enum Refusal<'a> {
+pub enum PolicyDenial<'a> {
     /// No role is given to whom it speaks for.
     NoRole(NoRole),
     /// The role's policies do not let it pass.
-    Denied(&'a Assumed, Denial<'a>),
+    Denied(&'a AssumedRole, Denial<'a>),
 }
 
 /// The role that the request comes with.
@@ -42,35 +42,35 @@ pub enum Refusal<'a> {
 pub async fn assume(
     gateway: &Gateway,
     session: &Session,
-    incoming: &Incoming,
+    incoming: &RequestInfo,
     catalogue: &Catalogue,
-    judged: &UnderPolicy,
+    judged: &PolicyRule,
     principal: &Principal,
-) -> Result<Result<Arc<Assumed>, NoRole>, Stop> {
+) -> Result<Result<Arc<AssumedRole>, NoRole>, LocalResponse> {
     let assumed = principal.assume(&gateway.identities, catalogue, &judged.identity_pool).await;
-    assumed.map_err(|error| unavailable(&incoming.visitor(session), &error))
+    assumed.map_err(|error| unavailable(&incoming.response_context(session), &error))
 }
 
 /// Judges a request by the role that it comes with.
 ///
 /// # Errors
 /// The refusal.
-pub fn judge<'a>(
-    judged: &'a UnderPolicy,
-    assumed: &'a Assumed,
+pub fn evaluate<'a>(
+    judged: &'a PolicyRule,
+    assumed: &'a AssumedRole,
     requested: &Requested<'_>,
     now: Timestamp,
-) -> Result<Permit, Refusal<'a>> {
+) -> Result<Permit, PolicyDenial<'a>> {
     let method = requested.incoming.method.as_str();
     let resources = Resources::of(judged, method, requested.path);
     let context = requested.context(assumed, now);
     if let Some(trust) = judged.trust_by_request(&assumed.role) {
-        assumed.trusted(trust, &context).map_err(Refusal::NoRole)?;
+        assumed.trusted(trust, &context).map_err(PolicyDenial::NoRole)?;
     }
-    let asked = resources.asked(&context);
+    let asked = resources.eval_request(&context);
     static NOTHING: std::sync::LazyLock<Grants> = std::sync::LazyLock::new(Grants::default);
     let grants = judged.grants(&assumed.role).unwrap_or(&NOTHING);
-    policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| Refusal::Denied(assumed, denial))
+    policy::evaluate(Question::Policy(grants, &asked)).map_err(|denial| PolicyDenial::Denied(assumed, denial))
 }
 
 /// The resource that a request is for, in each spelling that a server may take it for.
@@ -84,7 +84,7 @@ pub struct Resources {
 
 impl Resources {
     /// Returns the resource of a request for `path`.
-    pub fn of(judged: &UnderPolicy, method: &str, path: &Path<'_>) -> Self {
+    pub fn of(judged: &PolicyRule, method: &str, path: &Path<'_>) -> Self {
         let exact = judged.resource_of(method, &path.segments);
         let Some(lenient) = &path.lenient else {
             // All servers read its segments alike, but some ignore a closing slash.
@@ -99,14 +99,20 @@ impl Resources {
     }
 
     /// Returns the request for a decision about it.
-    pub fn asked<'a>(&'a self, context: &'a dyn Context) -> Asked<'a> {
+    pub fn eval_request<'a>(&'a self, context: &'a dyn Context) -> EvalRequest<'a> {
         // A method in small letters is another spelling, whatever the path.
         let folded = match &*self.folded {
             [] => std::slice::from_ref(&self.exact),
             folded => folded,
         };
         let loose = Spellings { folded, without_ending: self.without_ending.as_deref() };
-        Asked { action: INVOKE, resource: &self.exact, loose: Some(loose), principal: None, context }
+        EvalRequest {
+            action: INVOKE_ACTION,
+            resource: &self.exact,
+            loose: Some(loose),
+            principal: None,
+            context,
+        }
     }
 }
 
@@ -114,7 +120,7 @@ impl Resources {
 #[derive(Clone, Copy)]
 pub struct Requested<'a> {
     /// Its head, as it was read.
-    pub incoming: &'a Incoming,
+    pub incoming: &'a RequestInfo,
     /// Its path, decoded.
     pub path: &'a Path<'a>,
     /// Its headers.
@@ -134,7 +140,7 @@ impl Requested<'_> {
         })
     }
 
-    fn context<'c>(&'c self, assumed: &'c Assumed, now: Timestamp) -> RequestContext<'c> {
+    fn context<'c>(&'c self, assumed: &'c AssumedRole, now: Timestamp) -> RequestContext<'c> {
         RequestContext {
             assumed,
             now,
@@ -146,22 +152,22 @@ impl Requested<'_> {
 }
 
 /// Tells the audit of a refusal: role, statement and context.
-pub fn tell(
-    judged: &UnderPolicy,
+pub fn audit_denial(
+    judged: &PolicyRule,
     requested: &Requested<'_>,
     principal: &Principal,
-    refusal: &Refusal<'_>,
+    refusal: &PolicyDenial<'_>,
     now: Timestamp,
 ) {
     let incoming = requested.incoming;
     let (role, identity_id, decision, statement, context) = match refusal {
-        Refusal::NoRole(none) => ("", "", "implicitDeny", none.to_string(), String::new()),
-        Refusal::Denied(assumed, denial) => {
+        PolicyDenial::NoRole(none) => ("", "", "implicitDeny", none.to_string(), String::new()),
+        PolicyDenial::Denied(assumed, denial) => {
             let (decision, statement) = match denial {
                 Denial::Denied(statement) => ("explicitDeny", statement.place()),
                 Denial::NotAllowed | Denial::NotSignedIn => ("implicitDeny", "none allows it".to_owned()),
             };
-            let context = told(&requested.context(assumed, now), assumed);
+            let context = describe_context(&requested.context(assumed, now), assumed);
             (assumed.role.name.as_str(), assumed.identity_id(), decision, statement, context)
         }
     };
@@ -184,34 +190,37 @@ pub fn tell(
 }
 
 /// The answer to who is signed in, and may not have this.
-pub fn refuse(
+pub fn deny(
     session: &Session,
-    judged: &UnderPolicy,
+    judged: &PolicyRule,
     requested: &Requested<'_>,
     principal: &Principal,
-    refusal: &Refusal<'_>,
+    refusal: &PolicyDenial<'_>,
     now: Timestamp,
-) -> Stop {
-    tell(judged, requested, principal, refusal, now);
+) -> LocalResponse {
+    audit_denial(judged, requested, principal, refusal, now);
     let incoming = requested.incoming;
-    if let (Principal::Bearer(_), Refusal::NoRole(NoRole::UnreadableClaim(_))) = (principal, refusal) {
-        let failure = Failure::invalid_token();
-        return failure.with_challenge(INVALID_TOKEN).answer(&incoming.visitor(session)).into();
+    if let (Principal::Bearer(_), PolicyDenial::NoRole(NoRole::UnreadableClaim(_))) = (principal, refusal) {
+        let failure = ErrorResponse::invalid_token();
+        return failure
+            .with_challenge(INVALID_TOKEN)
+            .into_response(&incoming.response_context(session))
+            .into();
     }
     access_denied(session, incoming, principal)
 }
 
 /// The 403 for a principal that may not have what it asked for: a page that names it, or JSON.
-pub fn access_denied(session: &Session, incoming: &Incoming, principal: &Principal) -> Stop {
-    let name = principal.user().map_or_else(|| "a guest".to_owned(), known_as);
-    let failure = Failure::access_denied().with_advice(format!(
+pub fn access_denied(session: &Session, incoming: &RequestInfo, principal: &Principal) -> LocalResponse {
+    let name = principal.user().map_or_else(|| "a guest".to_owned(), display_label);
+    let failure = ErrorResponse::access_denied().with_advice(format!(
         "You are signed in as {name}. If you need access, ask your administrator and give them the request ID below."
     ));
-    failure.answer(&incoming.visitor(session)).into()
+    failure.into_response(&incoming.response_context(session)).into()
 }
 
 /// By name and address, since people have several accounts of one name.
-fn known_as(user: &User) -> String {
+fn display_label(user: &User) -> String {
     let name = user.display_name();
     match user.email() {
         Some(email) if email != name => format!("{name} ({email})"),
@@ -220,7 +229,7 @@ fn known_as(user: &User) -> String {
 }
 
 /// What policies could see of a request, for the audit.
-fn told(context: &dyn Context, assumed: &Assumed) -> String {
+fn describe_context(context: &dyn Context, assumed: &AssumedRole) -> String {
     let known = KNOWN_KEYS.iter().map(|(_, known)| Key::Known(*known));
     let tags = assumed.tags().map(|(tag, _)| Key::named(&format!("aws:PrincipalTag/{}", tag.name)));
     let mut text = String::new();
@@ -233,7 +242,7 @@ fn told(context: &dyn Context, assumed: &Assumed) -> String {
             let value = value.text();
             // What stands in a query may be a secret of another site's.
             let end = value.find('?').filter(|_| key == REFERER_KEY).unwrap_or(value.len());
-            let short: String = value[..end].chars().take(LONGEST_TOLD).collect();
+            let short: String = value[..end].chars().take(MAX_LOGGED_VALUE_BYTES).collect();
             let space = if text.is_empty() { "" } else { " " };
             // Writing to a text does not fail.
             _ = write!(text, "{space}{key}={short:?}");

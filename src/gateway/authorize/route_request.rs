@@ -5,22 +5,22 @@ use crate::access::{Assertion, Principal};
 use crate::catalogue::Rule;
 use crate::config::Preflight;
 use crate::gateway::authorize::allow_list;
-use crate::gateway::authorize::policy_rule::{self, Refusal, Requested};
+use crate::gateway::authorize::policy_rule::{self, PolicyDenial, Requested};
 use crate::gateway::builtin::app_host;
 use crate::gateway::request::cors;
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::Path;
-use crate::gateway::request::{self, Incoming};
+use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::request_state;
-use crate::gateway::state::routes::{Entry, Place, Table};
-use crate::hosted::Failure;
+use crate::gateway::state::routes::{RouteEntry, RouteTable, Target};
+use crate::hosted::ErrorResponse;
 use crate::policy::{self, Denial, Permit, Question};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
 /// What lets a request pass, and who it speaks for.
-pub struct Passed {
+pub struct Authorized {
     /// The proof.
     pub permit: Permit,
     /// The principal, and what the upstream is told of it.
@@ -30,9 +30,9 @@ pub struct Passed {
 }
 
 /// What a request is for, and its path as it is judged.
-pub struct Placed<'t> {
+pub struct RouteMatch<'t> {
     /// What it is for.
-    pub place: Place,
+    pub target: Target,
     /// Its path.
     pub path: Path<'t>,
 }
@@ -41,33 +41,35 @@ pub struct Placed<'t> {
 ///
 /// # Errors
 /// A 400 where servers could disagree on what it names, a 404 where it names nothing.
-pub fn place<'t>(
-    table: &'t Table,
+pub fn match_route<'t>(
+    table: &'t RouteTable,
     session: &Session,
-    incoming: &Incoming,
+    incoming: &RequestInfo,
     target: &'t str,
-) -> Result<Placed<'t>, Stop> {
+) -> Result<RouteMatch<'t>, LocalResponse> {
     let bad_path = |why: &str| {
-        incoming.refused(why);
-        Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
+        incoming.audit_refusal(why);
+        LocalResponse::from(ErrorResponse::bad_path().into_response(&incoming.response_context(session)))
     };
     let path =
         Path::parse(request::path_part(target)).map_err(|bad| bad_path(&format!("the path: {bad:?}")))?;
-    let place = table.find(&incoming.host, &path);
-    if let Some(Place::Route(entry)) = &place
-        && (!entry.takes(&path) || table.is_ambiguous(&incoming.host, &path, entry))
+    let place = table.target(&incoming.host, &path);
+    if let Some(Target::Route(entry)) = &place
+        && (!entry.accepts_path(&path) || table.is_ambiguous(&incoming.host, &path, entry))
     {
         return Err(bad_path("the path is ambiguous for this route"));
     }
-    let place = place.ok_or_else(|| Stop::from(Failure::not_found().answer(&incoming.visitor(session))))?;
-    Ok(Placed { place, path })
+    let place = place.ok_or_else(|| {
+        LocalResponse::from(ErrorResponse::not_found().into_response(&incoming.response_context(session)))
+    })?;
+    Ok(RouteMatch { target: place, path })
 }
 
 /// A request for a route.
 #[derive(Clone, Copy)]
-pub struct ForRoute<'a> {
+pub struct RouteRequest<'a> {
     /// The route.
-    pub entry: &'a Arc<Entry>,
+    pub entry: &'a Arc<RouteEntry>,
     /// The path, decoded.
     pub path: &'a Path<'a>,
     /// Path and query, as they came.
@@ -78,13 +80,13 @@ pub struct ForRoute<'a> {
 ///
 /// # Errors
 /// The way to sign in, or a refusal; never a pass without a permit, or a principal without an assertion.
-pub async fn pass(
+pub async fn authorize(
     gateway: &Gateway,
     session: &Session,
-    table: &Table,
-    incoming: &Incoming,
-    wanted: ForRoute<'_>,
-) -> Result<Passed, Stop> {
+    table: &RouteTable,
+    incoming: &RequestInfo,
+    wanted: RouteRequest<'_>,
+) -> Result<Authorized, LocalResponse> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
     // Fetch, section 4.8: a preflight has no credentials, so that asking for them would refuse each one.
@@ -97,11 +99,12 @@ pub async fn pass(
             return Err(cors::preflight(session, incoming, &route.config));
         }
         let permit = policy::evaluate(Question::Public);
-        let permit =
-            permit.map_err(|_| Stop::from(Failure::internal().answer(&incoming.visitor(session))))?;
-        return Ok(Passed { permit, identity: None, guest_cookie: None });
+        let permit = permit.map_err(|_| {
+            LocalResponse::from(ErrorResponse::internal().into_response(&incoming.response_context(session)))
+        })?;
+        return Ok(Authorized { permit, identity: None, guest_cookie: None });
     }
-    let presented = gateway.presented(session, incoming, route).await?;
+    let presented = gateway.authenticate(session, incoming, route).await?;
     if let Some(principal) = &presented {
         request_state::with_record(|record| record.set_principal(principal));
     }
@@ -110,8 +113,10 @@ pub async fn pass(
     let (permit, principal, assumed, guest_cookie) = match (&*route.rule, presented) {
         (Rule::Policy(judged), presented) => {
             if let Some(name) = requested.method_override() {
-                incoming.refused(&format!("`{name}` says another method than the request"));
-                return Err(Failure::bad_request().answer(&incoming.visitor(session)).into());
+                incoming.audit_refusal(&format!("`{name}` says another method than the request"));
+                return Err(ErrorResponse::bad_request()
+                    .into_response(&incoming.response_context(session))
+                    .into());
             }
             let (principal, cookie) = match presented {
                 Some(principal) => (principal, None),
@@ -119,22 +124,22 @@ pub async fn pass(
                 None => Box::pin(gateway.guest(session, incoming, catalogue, &judged.identity_pool)).await?,
             };
             let now = incoming.received.wall;
-            let refuse = |refusal: &Refusal<'_>| match &principal {
+            let refuse = |refusal: &PolicyDenial<'_>| match &principal {
                 Principal::SignedIn(_) | Principal::Bearer(_) => {
-                    policy_rule::refuse(session, judged, &requested, &principal, refusal, now)
+                    policy_rule::deny(session, judged, &requested, &principal, refusal, now)
                 }
                 Principal::Guest(_) => {
-                    if matches!(refusal, Refusal::Denied(_, Denial::Denied(_))) {
-                        policy_rule::tell(judged, &requested, &principal, refusal, now);
+                    if matches!(refusal, PolicyDenial::Denied(_, Denial::Denied(_))) {
+                        policy_rule::audit_denial(judged, &requested, &principal, refusal, now);
                     }
                     sign_in()
                 }
             };
             let assumed =
                 policy_rule::assume(gateway, session, incoming, catalogue, judged, &principal).await?;
-            let assumed = assumed.map_err(|none| refuse(&Refusal::NoRole(none)))?;
-            let permit =
-                policy_rule::judge(judged, &assumed, &requested, now).map_err(|refusal| refuse(&refusal))?;
+            let assumed = assumed.map_err(|none| refuse(&PolicyDenial::NoRole(none)))?;
+            let permit = policy_rule::evaluate(judged, &assumed, &requested, now)
+                .map_err(|refusal| refuse(&refusal))?;
             (permit, Some(principal), Some(assumed), cookie)
         }
         (rule, presented) => {
@@ -148,22 +153,22 @@ pub async fn pass(
             };
             let permit = policy::evaluate(question).map_err(|denial| match (denial, &presented) {
                 (Denial::NotAllowed, Some(principal)) => {
-                    allow_list::refuse(session, incoming, &route.config, principal)
+                    allow_list::deny(session, incoming, &route.config, principal)
                 }
                 _ => sign_in(),
             })?;
             (permit, presented, None, None)
         }
     };
-    let mint = |principal: Principal| -> Result<_, Stop> {
+    let mint = |principal: Principal| -> Result<_, LocalResponse> {
         let minted =
             gateway.minter.mint(&permit, &principal, assumed.as_deref(), catalogue, route, incoming.received);
         let assertion = minted.map_err(|error| {
             tracing::error!(request_id = incoming.request_id, %error, "no assertion was made");
-            Stop::from(Failure::internal().answer(&incoming.visitor(session)))
+            LocalResponse::from(ErrorResponse::internal().into_response(&incoming.response_context(session)))
         })?;
         Ok((principal, assertion))
     };
     let identity = principal.map(mint).transpose()?;
-    Ok(Passed { permit, identity, guest_cookie })
+    Ok(Authorized { permit, identity, guest_cookie })
 }

@@ -3,64 +3,67 @@
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::gateway::connection;
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::without_prefix;
-use crate::gateway::request::{self, Incoming};
+use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::gateway::Gateway;
-use crate::hosted::Failure;
-use crate::oauth::{self, Origin};
+use crate::hosted::ErrorResponse;
+use crate::oauth::{self, RequestOrigin};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
 
 /// How much a page's form may hold.
-const LARGEST_BODY: usize = 64 * 1024;
+const MAX_FORM_BYTES: usize = 64 * 1024;
 /// The same for a SAML provider's form: a person may be in a thousand groups.
-const LARGEST_SAML_BODY: usize = 448 * 1024;
+const MAX_SAML_FORM_BYTES: usize = 448 * 1024;
 /// How long it may take to arrive.
-const BODY: Duration = Duration::from_secs(15);
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The answer of the pool's router.
-pub async fn to_pool(
+pub async fn dispatch_to_user_pool(
     gateway: &Gateway,
     session: &mut Session,
     catalogue: &Catalogue,
-    incoming: &Incoming,
-) -> Stop {
-    let visitor = &incoming.visitor(session);
+    incoming: &RequestInfo,
+) -> LocalResponse {
+    let visitor = &incoming.response_context(session);
     let target = request::target(session).unwrap_or("/");
     // The same segments that were compared, however they are encoded.
     let rest = without_prefix(target, catalogue.config.public_url.path().matches('/').count());
     let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-    let largest = if rest.starts_with("/saml2/") { LARGEST_SAML_BODY } else { LARGEST_BODY };
+    let largest = if rest.starts_with("/saml2/") { MAX_SAML_FORM_BYTES } else { MAX_FORM_BYTES };
     let mut request = http::Request::builder().method(session.req_header().method.clone()).uri(rest);
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
     }
     let request =
-        request.extension(Origin { request_id: incoming.request_id.clone(), client: incoming.client });
+        request.extension(RequestOrigin { request_id: incoming.request_id.clone(), client: incoming.client });
 
     if request::send_continue(session).await.is_err() {
-        return Stop::from(Failure::bad_request().answer(visitor)).closing();
+        return LocalResponse::from(ErrorResponse::bad_request().into_response(visitor)).close_connection();
     }
-    let body = match tokio::time::timeout(BODY, read_body(session, largest)).await {
+    let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(session, largest)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(failure)) => return Stop::from(failure.answer(visitor)).closing(),
-        Err(_) => return Stop::from(Failure::bad_request().answer(visitor)).closing(),
+        Ok(Err(failure)) => return LocalResponse::from(failure.into_response(visitor)).close_connection(),
+        Err(_) => {
+            return LocalResponse::from(ErrorResponse::bad_request().into_response(visitor))
+                .close_connection();
+        }
     };
     match request.body(Body::from(body)) {
         Ok(request) => oauth::answer(&gateway.router, request, visitor).await.into(),
-        Err(_) => Failure::bad_request().answer(visitor).into(),
+        Err(_) => ErrorResponse::bad_request().into_response(visitor).into(),
     }
 }
 
-async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, Failure> {
+async fn read_body(session: &mut Session, largest: usize) -> Result<Bytes, ErrorResponse> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.map_err(|_| Failure::bad_request())? {
+    while let Some(chunk) = session.read_request_body().await.map_err(|_| ErrorResponse::bad_request())? {
         if body.len() + chunk.len() > largest {
-            return Err(Failure::too_large());
+            return Err(ErrorResponse::too_large());
         }
-        connection::is_of_use(session, chunk.len());
+        connection::record_activity(session, chunk.len());
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())

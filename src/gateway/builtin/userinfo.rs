@@ -1,12 +1,12 @@
 //! `/.narthex/userinfo`: who is signed in, for scripts of an app's own pages.
 
-use crate::access::{APP_COOKIE, SignedIn, find};
+use crate::access::{APP_COOKIE, SessionPrincipal, cookie_value};
 use crate::base::Timestamp;
 use crate::catalogue::Catalogue;
-use crate::gateway::request::local_response::Stop;
-use crate::gateway::request::{Incoming, cookies};
+use crate::gateway::request::local_response::LocalResponse;
+use crate::gateway::request::{RequestInfo, cookies};
 use crate::gateway::state::gateway::{Gateway, scope_of, unavailable};
-use crate::hosted::{self, Failure, Reader};
+use crate::hosted::{self, ClientKind, ErrorResponse};
 use crate::identity::Person;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
@@ -23,31 +23,39 @@ pub async fn answer(
     gateway: &Gateway,
     session: &Session,
     catalogue: &Catalogue,
-    incoming: &Incoming,
-) -> Stop {
-    let mut visitor = incoming.visitor(session);
-    visitor.reader = Reader::Program;
-    let principal = match find(cookies(session), APP_COOKIE) {
-        Some(cookie) => gateway.pool.sessions.still(cookie, scope_of(incoming)).await,
+    incoming: &RequestInfo,
+) -> LocalResponse {
+    let mut visitor = incoming.response_context(session);
+    visitor.client = ClientKind::Program;
+    let principal = match cookie_value(cookies(session), APP_COOKIE) {
+        Some(cookie) => gateway.pool.sessions.authenticate_without_touch(cookie, scope_of(incoming)).await,
         None => Ok(None),
     };
     match principal {
         Ok(Some(who)) => {
             let text = describe(gateway, catalogue, incoming, &who).to_string();
-            let answer = hosted::finish(hosted::body(StatusCode::OK, "application/json", text), &visitor);
-            Stop::from(answer).changed(|headers| headers.extend([RESOURCE_POLICY]))
+            let answer = hosted::add_common_headers(
+                hosted::with_body(StatusCode::OK, "application/json", text),
+                &visitor,
+            );
+            LocalResponse::from(answer).map_headers(|headers| headers.extend([RESOURCE_POLICY]))
         }
-        Ok(None) => Failure::sign_in_required().answer(&visitor).into(),
+        Ok(None) => ErrorResponse::sign_in_required().into_response(&visitor).into(),
         Err(error) => unavailable(&visitor, &error),
     }
 }
 
-fn describe(gateway: &Gateway, catalogue: &Catalogue, incoming: &Incoming, who: &SignedIn) -> Value {
+fn describe(
+    gateway: &Gateway,
+    catalogue: &Catalogue,
+    incoming: &RequestInfo,
+    who: &SessionPrincipal,
+) -> Value {
     let (user, session) = (who.user(), who.session());
     let idle_end = who.last_seen(gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
     // What no route of this host tells its app, a script of the app is not told either.
     let routes = || catalogue.routes_of(&incoming.host);
-    let groups = Person::of(&catalogue.config, user, session).groups.told;
+    let groups = Person::of(&catalogue.config, user, session).groups.visible;
     let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.tells_group(group)));
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(user.id));

@@ -4,7 +4,7 @@
 //! By HTTP/2, each answer wakes its connection, which tokio runs next: each would be flushed by itself, though others
 //! are as good as ready. So a connection of many streams lets all run that can run before it flushes.
 
-use crate::gateway::connection::Credit;
+use crate::gateway::connection::ReadBudget;
 use async_trait::async_trait;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -25,34 +25,34 @@ const CAPACITY: usize = 16 * 1024;
 
 /// A connection that gathers what is written, and is read as far as its credit goes.
 #[derive(Debug)]
-pub struct Buffered {
+pub struct BufferedStream {
     stream: Take<BufWriter<Stream>>,
-    credit: Arc<Credit>,
+    credit: Arc<ReadBudget>,
     pause: Option<Pin<Box<Sleep>>>,
     multiplexed: Arc<AtomicBool>,
     /// Whether all have run that could since something was written.
-    all_ran: bool,
+    yielded: bool,
 }
 
-impl Buffered {
+impl BufferedStream {
     /// Gathers what is written to `stream`: while it is `multiplexed`, of many streams.
-    pub fn new(stream: Stream, credit: Arc<Credit>, multiplexed: Arc<AtomicBool>) -> Self {
+    pub fn new(stream: Stream, credit: Arc<ReadBudget>, multiplexed: Arc<AtomicBool>) -> Self {
         let stream = BufWriter::with_capacity(CAPACITY, stream).take(0);
-        Self { stream, credit, pause: None, multiplexed, all_ran: false }
+        Self { stream, credit, pause: None, multiplexed, yielded: false }
     }
 }
 
-impl Drop for Buffered {
+impl Drop for BufferedStream {
     /// What waits for others to run goes out all the same, as far as it goes at once: it may be the answers of many
     /// people, by a proxy that shares a connection among them.
     fn drop(&mut self) {
-        if self.all_ran {
+        if self.yielded {
             drop(Pin::new(self.stream.get_mut()).poll_flush(&mut Context::from_waker(Waker::noop())));
         }
     }
 }
 
-impl AsyncRead for Buffered {
+impl AsyncRead for BufferedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl AsyncRead for Buffered {
     ) -> Poll<Result<()>> {
         let this = &mut *self;
         ready!(this.credit.poll(cx, &mut this.pause));
-        this.stream.set_limit(this.credit.left());
+        this.stream.set_limit(this.credit.remaining());
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         this.credit.spend(buffer.filled().len() - before);
@@ -68,7 +68,7 @@ impl AsyncRead for Buffered {
     }
 }
 
-impl AsyncWrite for Buffered {
+impl AsyncWrite for BufferedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         Pin::new(self.stream.get_mut()).poll_write(cx, bytes)
     }
@@ -87,14 +87,14 @@ impl AsyncWrite for Buffered {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let written = !self.stream.get_ref().buffer().is_empty();
-        if written && !self.all_ran && self.multiplexed.load(Ordering::Relaxed) {
-            self.all_ran = true;
+        if written && !self.yielded && self.multiplexed.load(Ordering::Relaxed) {
+            self.yielded = true;
             // A task that wakes itself comes behind all that are ready.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         ready!(Pin::new(self.stream.get_mut()).poll_flush(cx))?;
-        self.all_ran = false;
+        self.yielded = false;
         Poll::Ready(Ok(()))
     }
 
@@ -104,7 +104,7 @@ impl AsyncWrite for Buffered {
 }
 
 #[async_trait]
-impl Shutdown for Buffered {
+impl Shutdown for BufferedStream {
     async fn shutdown(&mut self) {
         // The other side may be gone already, which is what a shutdown is for.
         drop(self.stream.get_mut().shutdown().await);
@@ -112,27 +112,27 @@ impl Shutdown for Buffered {
 }
 
 #[async_trait]
-impl Peek for Buffered {
+impl Peek for BufferedStream {
     async fn try_peek(&mut self, buffer: &mut [u8]) -> Result<bool> {
         self.stream.get_mut().get_mut().try_peek(buffer).await
     }
 }
 
-impl UniqueID for Buffered {
+impl UniqueID for BufferedStream {
     fn id(&self) -> UniqueIDType {
         self.stream.get_ref().get_ref().id()
     }
 }
 
-impl Ssl for Buffered {}
+impl Ssl for BufferedStream {}
 
-impl GetTimingDigest for Buffered {
+impl GetTimingDigest for BufferedStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_ref().get_ref().get_timing_digest()
     }
 }
 
-impl GetProxyDigest for Buffered {
+impl GetProxyDigest for BufferedStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_ref().get_ref().get_proxy_digest()
     }
@@ -142,7 +142,7 @@ impl GetProxyDigest for Buffered {
     }
 }
 
-impl GetSocketDigest for Buffered {
+impl GetSocketDigest for BufferedStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_ref().get_ref().get_socket_digest()
     }
@@ -207,10 +207,10 @@ mod tests {
         }
     }
 
-    fn connection(multiplexed: bool) -> (Written, Buffered) {
+    fn connection(multiplexed: bool) -> (Written, BufferedStream) {
         let written = Written::default();
         let stream = Stream::from(VirtualSocketStream::new(Box::new(written.clone())));
-        (written, Buffered::new(stream, Credit::new(), Arc::new(AtomicBool::new(multiplexed))))
+        (written, BufferedStream::new(stream, ReadBudget::new(), Arc::new(AtomicBool::new(multiplexed))))
     }
 
     #[test]

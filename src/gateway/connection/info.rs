@@ -1,7 +1,7 @@
 //! What the requests on a connection know of it, and it of them.
 
 use crate::base::Duration;
-use crate::gateway::connection::proxy_protocol::Told;
+use crate::gateway::connection::proxy_protocol::ProxyHeader;
 use futures_util::task::AtomicWaker;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
@@ -14,24 +14,24 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 /// What a connection may send before a request begins on it.
-const AT_FIRST: i64 = 64 * 1024;
+const INITIAL_BUDGET: i64 = 64 * 1024;
 /// What a sign of use is worth: a request that began, or a piece of a body, beside its own bytes.
-const A_SIGN: i64 = 32 * 1024;
+const REQUEST_BONUS: i64 = 32 * 1024;
 /// What may be saved up.
-const AT_MOST: i64 = 1024 * 1024;
+const MAX_BUDGET: i64 = 1024 * 1024;
 /// What is let through of what seems to be of no use, and how often: honest connections send some frames
 /// that are no part of a request.
-const TRICKLE: (i64, Duration) = (1024, Duration::from_millis(10));
+const TRICKLE_RATE: (i64, Duration) = (1024, Duration::from_millis(10));
 
 /// A connection, as its requests see it.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// What a proxy said of it.
-    pub told: Option<Told>,
+    pub proxy_header: Option<ProxyHeader>,
     /// What it may send.
-    pub credit: Arc<Credit>,
+    pub budget: Arc<ReadBudget>,
     /// When it has been idle for too long.
-    pub idle: Alarm,
+    pub idle: SharedTimer,
     /// What is signalled between its requests and the stream that checks them.
     pub signals: Arc<Signals>,
 }
@@ -79,9 +79,9 @@ impl Signals {
 /// One timer for all that is waited for on a connection, one thing after another: to make one for each request costs
 /// more than most of what is done for it.
 #[derive(Debug, Default)]
-pub struct Alarm(Mutex<Option<Pin<Box<Sleep>>>>);
+pub struct SharedTimer(Mutex<Option<Pin<Box<Sleep>>>>);
 
-impl Alarm {
+impl SharedTimer {
     /// Ready at `deadline`, or somewhat later; never, while another waits for it. Deadlines follow one another in time.
     pub fn poll(&self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let Ok(mut sleep) = self.0.try_lock() else { return Poll::Pending };
@@ -97,7 +97,7 @@ impl Alarm {
     }
 }
 
-impl Connection {
+impl ConnectionInfo {
     /// The form in which pingora carries it from the connection to each request.
     pub fn into_digest(self) -> Option<ProxyDigest> {
         let nothing = ResponseHeader::build(200, None).ok()?;
@@ -116,31 +116,31 @@ impl Connection {
 }
 
 /// Notes that the connection is of use: a request began, or `bytes` of a body went either way.
-pub fn is_of_use(session: &Session, bytes: usize) {
-    if let Some(connection) = Connection::of(session) {
-        connection.credit.earn(bytes);
+pub fn record_activity(session: &Session, bytes: usize) {
+    if let Some(connection) = ConnectionInfo::of(session) {
+        connection.budget.earn(bytes);
     }
 }
 
 /// Returns the signals of the connection that the request came by.
 pub fn signals(session: &Session) -> Option<&Signals> {
-    Connection::of(session).map(|connection| &*connection.signals)
+    ConnectionInfo::of(session).map(|connection| &*connection.signals)
 }
 
 /// How many bytes a connection may send. Requests and bodies earn more; frames that only make work, such
 /// as a flood of PING or SETTINGS, use it up, and then come at a trickle.
 #[derive(Debug)]
-pub struct Credit {
-    left: AtomicI64,
+pub struct ReadBudget {
+    remaining: AtomicI64,
     reader: AtomicWaker,
     used: AtomicBool,
 }
 
-impl Credit {
+impl ReadBudget {
     /// What a connection begins with.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            left: AtomicI64::new(AT_FIRST),
+            remaining: AtomicI64::new(INITIAL_BUDGET),
             reader: AtomicWaker::new(),
             used: AtomicBool::new(false),
         })
@@ -158,10 +158,10 @@ impl Credit {
 
     fn earn(&self, bytes: usize) {
         self.used.store(true, Ordering::Relaxed);
-        let worth = A_SIGN + i64::try_from(bytes).unwrap_or(AT_MOST);
-        let before = self.left.fetch_add(worth, Ordering::Relaxed);
-        if before > AT_MOST {
-            self.left.fetch_sub(worth, Ordering::Relaxed);
+        let worth = REQUEST_BONUS + i64::try_from(bytes).unwrap_or(MAX_BUDGET);
+        let before = self.remaining.fetch_add(worth, Ordering::Relaxed);
+        if before > MAX_BUDGET {
+            self.remaining.fetch_sub(worth, Ordering::Relaxed);
         }
         if before <= 0 {
             self.reader.wake();
@@ -169,30 +169,30 @@ impl Credit {
     }
 
     /// How many bytes may be read now; at least one, so that it is never taken for the end.
-    pub fn left(&self) -> u64 {
-        u64::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(0).max(1)
+    pub fn remaining(&self) -> u64 {
+        u64::try_from(self.remaining.load(Ordering::Relaxed)).unwrap_or(0).max(1)
     }
 
     /// Notes that `bytes` were read.
     pub fn spend(&self, bytes: usize) {
-        self.left.fetch_sub(i64::try_from(bytes).unwrap_or(AT_MOST), Ordering::Relaxed);
+        self.remaining.fetch_sub(i64::try_from(bytes).unwrap_or(MAX_BUDGET), Ordering::Relaxed);
     }
 
     /// Ready as soon as more may be read; `pause` is what it waits on meanwhile.
     pub fn poll(&self, cx: &mut Context<'_>, pause: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
-        if self.left.load(Ordering::Relaxed) > 0 {
+        if self.remaining.load(Ordering::Relaxed) > 0 {
             return Poll::Ready(());
         }
         self.reader.register(cx.waker());
-        let (amount, every) = TRICKLE;
+        let (amount, every) = TRICKLE_RATE;
         let sleep = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
         if sleep.as_mut().poll(cx).is_ready() {
             sleep.as_mut().reset(Instant::now() + every);
             // However deep in debt it is: the trickle is what it gets.
-            self.left.store(amount, Ordering::Relaxed);
+            self.remaining.store(amount, Ordering::Relaxed);
             return Poll::Ready(());
         }
-        match self.left.load(Ordering::Relaxed) > 0 {
+        match self.remaining.load(Ordering::Relaxed) > 0 {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }

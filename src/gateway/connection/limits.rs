@@ -1,7 +1,7 @@
 //! How many connections there may be: altogether, so that the process never runs out of what they
 //! need, and from one address, so that nobody takes them all.
 
-use crate::access::network;
+use crate::access::rate_limit_key;
 use crate::config::Listen;
 use crate::gateway::metrics;
 use std::collections::HashMap;
@@ -11,24 +11,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The connections that are open now.
 #[derive(Default)]
-pub struct Admission {
+pub struct ConnectionLimiter {
     all: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A place that a connection takes, as long as it lives.
-pub struct Place {
-    admission: Arc<Admission>,
+pub struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
     /// The address that it counts for; none while that is unknown, or where it does not count.
     address: Option<IpAddr>,
-    _counted: metrics::Counted,
+    _counted: metrics::GaugeGuard,
 }
 
-impl Admission {
+impl ConnectionLimiter {
     /// A place among all, if there is one.
-    pub fn enter(self: &Arc<Self>, listen: &Listen) -> Option<Place> {
+    pub fn try_acquire(self: &Arc<Self>, listen: &Listen) -> Option<ConnectionPermit> {
         let before = self.all.fetch_add(1, Ordering::Relaxed);
-        let place = Place { admission: self.clone(), address: None, _counted: metrics::connection() };
+        let place =
+            ConnectionPermit { limiter: self.clone(), address: None, _counted: metrics::connection() };
         if before >= listen.connections {
             metrics::refused_connection("too_many");
             return None;
@@ -37,11 +38,11 @@ impl Admission {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Counts for `address` from now on, if it may have one more.
-    pub fn of(mut self, address: IpAddr, listen: &Listen) -> Option<Self> {
-        let address = network(address);
-        let mut open = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn bind_to_address(mut self, address: IpAddr, listen: &Listen) -> Option<Self> {
+        let address = rate_limit_key(address);
+        let mut open = self.limiter.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
         if *count >= listen.connections_per_address {
             metrics::refused_connection("too_many_from_address");
@@ -54,11 +55,11 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.admission.all.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.all.fetch_sub(1, Ordering::Relaxed);
         let Some(address) = self.address else { return };
-        let mut open = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.limiter.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -76,8 +77,10 @@ mod tests {
     fn places_are_taken_by_address_and_given_back() {
         let mut listen = Listen::default();
         (listen.connections, listen.connections_per_address) = (3, 2);
-        let admission = Arc::new(Admission::default());
-        let enter = |address: &str| admission.enter(&listen)?.of(address.parse().unwrap(), &listen);
+        let admission = Arc::new(ConnectionLimiter::default());
+        let enter = |address: &str| {
+            admission.try_acquire(&listen)?.bind_to_address(address.parse().unwrap(), &listen)
+        };
         let one = enter("2001:db8::1").unwrap();
         let two = enter("2001:db8::2").unwrap();
         assert!(enter("2001:db8::3").is_none(), "the same /64");

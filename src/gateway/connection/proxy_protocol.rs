@@ -10,20 +10,20 @@ use std::os::fd::AsRawFd as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// How long the header may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Section 2.1: "So a 108-byte buffer is always enough to store all the line and a trailing zero".
-const LONGEST_LINE: usize = 107;
+const MAX_V1_LINE_BYTES: usize = 107;
 /// Section 2.2 allows 64 KB of extensions; load balancers send some hundred bytes.
-const LARGEST: usize = 2048;
+const MAX_V2_BYTES: usize = 2048;
 /// The length of version 2's fixed part.
-const FIXED: usize = 16;
+const V2_FIXED_BYTES: usize = 16;
 /// Section 2.2.6: the connection was made over TLS.
 const PP2_CLIENT_SSL: u8 = 0x01;
 const PP2_TYPE_SSL: u8 = 0x20;
 
 /// What a header says of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ProxyHeader {
     /// Who made it; nobody where the load balancer made it itself, for a health check.
     pub client: Option<InetAddr>,
     /// Whether the client spoke TLS with the load balancer.
@@ -35,8 +35,8 @@ pub struct Told {
 ///
 /// # Errors
 /// Where there is no sound header in time.
-pub async fn read(stream: &mut Stream) -> Result<Told, String> {
-    let told = match tokio::time::timeout(DEADLINE, read_header(stream)).await {
+pub async fn read(stream: &mut Stream) -> Result<ProxyHeader, String> {
+    let told = match tokio::time::timeout(HEADER_TIMEOUT, read_header(stream)).await {
         Ok(header) => parse(&header.map_err(|error| error.to_string())?)?,
         Err(_) => return Err("the PROXY header did not come in time".to_owned()),
     };
@@ -54,18 +54,18 @@ pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Resu
     let mut header = vec![0; v2::PROTOCOL_PREFIX.len()];
     stream.read_exact(&mut header).await?;
     if header == v2::PROTOCOL_PREFIX {
-        header.resize(FIXED, 0);
+        header.resize(V2_FIXED_BYTES, 0);
         stream.read_exact(&mut header[v2::PROTOCOL_PREFIX.len()..]).await?;
         let length = usize::from(u16::from_be_bytes([header[14], header[15]]));
-        if length > LARGEST {
+        if length > MAX_V2_BYTES {
             return Err(std::io::Error::other("the PROXY header is too large"));
         }
-        header.resize(FIXED + length, 0);
-        stream.read_exact(&mut header[FIXED..]).await?;
+        header.resize(V2_FIXED_BYTES + length, 0);
+        stream.read_exact(&mut header[V2_FIXED_BYTES..]).await?;
         return Ok(header);
     }
     while !header.ends_with(b"\r\n") {
-        if header.len() >= LONGEST_LINE || !header.starts_with(b"PROXY ") {
+        if header.len() >= MAX_V1_LINE_BYTES || !header.starts_with(b"PROXY ") {
             return Err(std::io::Error::other("there is no PROXY header"));
         }
         header.push(stream.read_u8().await?);
@@ -74,12 +74,12 @@ pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Resu
 }
 
 /// Parses a whole header.
-pub fn parse(header: &[u8]) -> Result<Told, String> {
+pub fn parse(header: &[u8]) -> Result<ProxyHeader, String> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         let header = v2::Header::try_from(header).map_err(|error| error.to_string())?;
         // Section 2.2: with LOCAL, "the receiver must use the real connection endpoints".
         if header.command == v2::Command::Local {
-            return Ok(Told { client: None, tls: false });
+            return Ok(ProxyHeader { client: None, tls: false });
         }
         let client = match header.addresses {
             v2::Addresses::IPv4(a) => InetAddr::from((IpAddr::V4(a.source_address), a.source_port)),
@@ -90,7 +90,7 @@ pub fn parse(header: &[u8]) -> Result<Told, String> {
             extension.kind == PP2_TYPE_SSL
                 && extension.value.first().is_some_and(|client| client & PP2_CLIENT_SSL != 0)
         });
-        return Ok(Told { client: Some(client), tls });
+        return Ok(ProxyHeader { client: Some(client), tls });
     }
     let header = v1::Header::try_from(header).map_err(|error| error.to_string())?;
     let client = match header.addresses {
@@ -98,7 +98,7 @@ pub fn parse(header: &[u8]) -> Result<Told, String> {
         v1::Addresses::Tcp6(a) => Some(InetAddr::from((IpAddr::V6(a.source_address), a.source_port))),
         v1::Addresses::Unknown => None,
     };
-    Ok(Told { client, tls: false })
+    Ok(ProxyHeader { client, tls: false })
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! pingora's connections, and everything else is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and
 //! whatever names fields that concern a connection.
 
-use crate::gateway::forward::request::{Forward, permitted};
+use crate::gateway::forward::request::{ProxiedRequest, proxied_request};
 use crate::gateway::request::local_response::is_answered;
 use crate::gateway::state::gateway::Gateway;
-use crate::gateway::upstream::cluster::Exchange;
-use crate::gateway::upstream::idle_pool::Idle;
+use crate::gateway::upstream::cluster::RequestKind;
+use crate::gateway::upstream::idle_pool::IdlePool;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
@@ -25,9 +25,9 @@ use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
 /// How often a request is sent at most, where servers cannot be reached or have given up a connection.
-pub const TRIES: usize = 4;
+pub const MAX_ATTEMPTS: usize = 4;
 /// How many pieces of an answer are handed on together, where they are there.
-const TOGETHER: usize = 4;
+const MAX_BATCH: usize = 4;
 /// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside `Connection` itself.
 const HOP_BY_HOP: [&str; 10] = [
     "close",
@@ -43,22 +43,22 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Sends such requests on.
-pub struct Direct {
+pub struct BodylessForwarder {
     connector: TransportConnector,
-    idle: Idle,
+    idle: IdlePool,
 }
 
 /// Whether the request is one that can be sent on here.
-pub fn serves(session: &mut Session, forward: &Forward) -> bool {
+pub fn serves(session: &mut Session, forward: &ProxiedRequest) -> bool {
     let head = session.req_header();
-    forward.exchange() == Exchange::Plain
-        && forward.speaks_http1()
-        && concerns_no_connection(&head.headers)
+    forward.request_kind() == RequestKind::Plain
+        && forward.is_http1_only()
+        && has_no_connection_options(&head.headers)
         && session.is_body_empty()
 }
 
 /// Whether nothing is said of the connection, but that it may stay or end.
-fn concerns_no_connection(headers: &HeaderMap) -> bool {
+fn has_no_connection_options(headers: &HeaderMap) -> bool {
     let plain = |option: &[u8]| {
         let option = option.trim_ascii();
         option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
@@ -70,42 +70,42 @@ fn concerns_no_connection(headers: &HeaderMap) -> bool {
             .all(|options| options.as_bytes().split(|b| *b == b',').all(plain))
 }
 
-impl Direct {
+impl BodylessForwarder {
     /// About so many connections are kept for the next request, among the workers of the runtime that this is made on.
     pub fn new(connections: usize) -> Self {
         let workers = Handle::current().metrics().num_workers();
-        Self { connector: TransportConnector::new(None), idle: Idle::new(connections, workers) }
+        Self { connector: TransportConnector::new(None), idle: IdlePool::new(connections, workers) }
     }
 
     /// Closes connections that are of no use any more, for ever.
-    pub async fn tidied(self: Arc<Self>) {
-        self.idle.tidied().await;
+    pub async fn run_eviction_loop(self: Arc<Self>) {
+        self.idle.run_eviction_loop().await;
     }
 
     /// Sends the request on, and the answer back.
     ///
     /// # Errors
     /// Where no server can be reached, or one of the three gives up on the way.
-    pub async fn exchange<P>(
+    pub async fn forward<P>(
         &self,
         proxy: &P,
         gateway: &Gateway,
         session: &mut Session,
-        ctx: &mut Option<Box<Forward>>,
+        ctx: &mut Option<Box<ProxiedRequest>>,
     ) -> Result<()>
     where
-        P: ProxyHttp<CTX = Option<Box<Forward>>> + Sync,
+        P: ProxyHttp<CTX = Option<Box<ProxiedRequest>>> + Sync,
     {
         // That it has no body is told like the end of one.
-        let forward = permitted(ctx)?;
-        forward.piece_came(gateway, session, None);
+        let forward = proxied_request(ctx)?;
+        forward.on_body_chunk(gateway, session, None);
         let mut tries = 0;
         loop {
             tries += 1;
-            let server = permitted(ctx)?.next_server()?;
+            let server = proxied_request(ctx)?.next_endpoint()?;
             let peer = server.plain();
             let address = peer.address();
-            let kept = self.idle.take(address);
+            let kept = self.idle.get(address);
             let reused = kept.is_some();
             let stream = match kept {
                 Some(stream) => Ok(stream),
@@ -114,15 +114,15 @@ impl Direct {
             let error = match stream {
                 Ok(stream) => {
                     let mut upstream = Upstream::new_with_options(stream, peer);
-                    let answered = answer(gateway, session, &mut upstream, peer, permitted(ctx)?).await;
+                    let answered = answer(gateway, session, &mut upstream, peer, proxied_request(ctx)?).await;
                     match answered {
                         Ok(()) => {
                             upstream.respect_keepalive();
-                            if !permitted(ctx)?.connection_is_reusable() {
+                            if !proxied_request(ctx)?.connection_is_reusable() {
                                 return Ok(());
                             }
                             if let Some(stream) = upstream.reuse().await {
-                                self.idle.keep(address, stream);
+                                self.idle.put(address, stream);
                             }
                             return Ok(());
                         }
@@ -131,7 +131,7 @@ impl Direct {
                 }
                 Err(error) => proxy.fail_to_connect(session, peer, ctx, error.into_up()),
             };
-            if tries == TRIES || !error.retry() || is_answered(session) {
+            if tries == MAX_ATTEMPTS || !error.retry() || is_answered(session) {
                 return Err(error);
             }
         }
@@ -143,7 +143,7 @@ async fn answer(
     session: &mut Session,
     upstream: &mut Upstream,
     peer: &HttpPeer,
-    forward: &mut Forward,
+    forward: &mut ProxiedRequest,
 ) -> Result<()> {
     (upstream.read_timeout, upstream.write_timeout) = (peer.options.read_timeout, peer.options.write_timeout);
     let asked = session.req_header();
@@ -152,9 +152,9 @@ async fn answer(
     parts.uri = asked.uri.clone();
     parts.headers = asked.headers.clone();
     parts.headers.remove(CONNECTION);
-    forward.rewrite(&mut parts)?;
+    forward.rewrite_request(&mut parts)?;
     // There is no body.
-    forward.request_ended();
+    forward.on_request_end();
     upstream.write_request_header(Box::new(parts.into())).await.map_err(|mut error| {
         // A server that has given the connection up meanwhile has heard nothing of the request.
         error.retry = RetryType::ReusedOnly;
@@ -190,8 +190,8 @@ async fn answer(
                 }
             }
             let last = read.is_end();
-            pieces.push(filtered(gateway, session, forward, read)?);
-            if !last && pieces.len() < TOGETHER {
+            pieces.push(filter_chunk(gateway, session, forward, read)?);
+            if !last && pieces.len() < MAX_BATCH {
                 piece = unconstrained(upstream.read_response_task()).now_or_never();
             }
         }
@@ -203,7 +203,7 @@ async fn answer(
 
 /// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the parser removed because of
 /// a Transfer-Encoding.
-fn check_head(forward: &mut Forward, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
+fn check_head(forward: &mut ProxiedRequest, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
     forward.check_response(head)?;
     if head.headers.contains_key(TRANSFER_ENCODING) {
         let raw = upstream.get_headers_raw_bytes();
@@ -212,25 +212,25 @@ fn check_head(forward: &mut Forward, upstream: &Upstream, head: &ResponseHeader)
         };
         // RFC 9112, section 6.3: it "might indicate an attempt to perform request smuggling … or response splitting".
         if raw.split(|byte| *byte == b'\n').any(length) {
-            forward.give_up_connection();
+            forward.abandon_connection();
         }
     }
     Ok(())
 }
 
 /// A piece of the answer as it is handed on.
-fn filtered(
+fn filter_chunk(
     gateway: &Gateway,
     session: &mut Session,
-    forward: &mut Forward,
+    forward: &mut ProxiedRequest,
     mut piece: HttpTask,
 ) -> Result<HttpTask> {
     match &mut piece {
         HttpTask::Header(head, end) => {
             delimit(&session.req_header().method, head, *end)?;
-            forward.answer_begins(gateway, session, head)?;
+            forward.rewrite_response(gateway, session, head)?;
         }
-        HttpTask::Body(body, _) => forward.piece_came(gateway, session, body.as_ref()),
+        HttpTask::Body(body, _) => forward.on_body_chunk(gateway, session, body.as_ref()),
         _ => {}
     }
     Ok(piece)

@@ -3,20 +3,20 @@
 use crate::access::Principal;
 use crate::base::Duration;
 use crate::config::Scheme;
-use crate::gateway::authorize::Passed;
+use crate::gateway::authorize::Authorized;
 use crate::gateway::connection;
 use crate::gateway::forward::response_addresses::AddressMap;
 use crate::gateway::framing;
 use crate::gateway::request::cors;
 use crate::gateway::request::headers;
 use crate::gateway::request::path;
-use crate::gateway::request::{self, Incoming};
+use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::gateway::Gateway;
-use crate::gateway::state::long_lived::Open;
+use crate::gateway::state::long_lived::StreamGuard;
 use crate::gateway::state::request_state;
-use crate::gateway::state::routes::{Entry, Table};
-use crate::gateway::upstream::cluster::{Exchange, Server};
-use crate::gateway::upstream::connection::Mark;
+use crate::gateway::state::routes::{RouteEntry, RouteTable};
+use crate::gateway::upstream::cluster::{RequestKind, UpstreamEndpoint};
+use crate::gateway::upstream::connection::ConnectionMark;
 use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -29,29 +29,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The kind of error of a connection that must not carry another request.
-pub const GIVEN_UP: ErrorType = ErrorType::new("ConnectionGivenUp");
+pub const ABANDONED: ErrorType = ErrorType::new("ConnectionGivenUp");
 /// In so many pieces a request and its answer come that are short, and no more.
-const FEW: usize = 2;
+const SHORT_BODY_CHUNKS: usize = 2;
 /// A message that was to be short and goes on for this long is watched as a long one is.
-const LONG: Duration = Duration::from_secs(5);
+const LONG_AFTER: Duration = Duration::from_secs(5);
 
 /// A request that may go on.
-pub struct Forward {
+pub struct ProxiedRequest {
     /// Its route, and the servers of that.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<RouteEntry>,
     /// Its head, as it was read.
-    pub incoming: Incoming,
+    pub info: RequestInfo,
     /// How often connecting to a server has failed.
-    pub tries: usize,
-    passed: Passed,
+    pub attempts: usize,
+    authorized: Authorized,
     /// The table that the request was judged by.
-    table: Arc<Table>,
+    route_table: Arc<RouteTable>,
     /// The server that was chosen.
-    server: Option<Arc<Server>>,
+    endpoint: Option<Arc<UpstreamEndpoint>>,
     /// In how many pieces its bodies have come.
-    pieces: usize,
+    chunks: usize,
     /// That it is watched over, where it may go on for long.
-    open: Option<Open>,
+    stream_guard: Option<StreamGuard>,
     upstream: UpstreamState,
 }
 
@@ -59,69 +59,85 @@ pub struct Forward {
 #[derive(Debug, Default)]
 struct UpstreamState {
     /// The mark of its connection, where it is pingora's.
-    mark: Option<Mark>,
+    mark: Option<ConnectionMark>,
     /// Whether the end of the request's body was handed to it.
     request_ended: bool,
     /// Whether its final response began before that.
-    early: bool,
+    answered_early: bool,
     /// Whether its final response is complete.
     response_ended: bool,
     /// Whether its connection must not carry another request.
-    given_up: bool,
+    abandoned: bool,
 }
 
-impl Forward {
+impl ProxiedRequest {
     /// A request that has passed.
-    pub fn new(passed: Passed, table: Arc<Table>, entry: Arc<Entry>, incoming: Incoming) -> Self {
+    pub fn new(
+        authorized: Authorized,
+        route_table: Arc<RouteTable>,
+        entry: Arc<RouteEntry>,
+        info: RequestInfo,
+    ) -> Self {
         let upstream = UpstreamState::default();
-        Self { entry, incoming, tries: 0, passed, table, server: None, pieces: 0, open: None, upstream }
+        Self {
+            entry,
+            info,
+            attempts: 0,
+            authorized,
+            route_table,
+            endpoint: None,
+            chunks: 0,
+            stream_guard: None,
+            upstream,
+        }
     }
 
     /// Who it speaks for, where that is somebody.
     pub fn principal(&self) -> Option<&Principal> {
-        self.passed.identity.as_ref().map(|(principal, _)| principal)
+        self.authorized.identity.as_ref().map(|(principal, _)| principal)
     }
 
     /// How the request goes on.
-    pub fn exchange(&self) -> Exchange {
-        self.incoming.exchange
+    pub fn request_kind(&self) -> RequestKind {
+        self.info.kind
     }
 
     /// Whether every server that it may go to speaks HTTP/1.1, and no other.
-    pub fn speaks_http1(&self) -> bool {
-        self.entry.group.speaks_http1()
+    pub fn is_http1_only(&self) -> bool {
+        self.entry.cluster.is_http1_only()
     }
 
     /// The server that it goes to next.
-    pub fn next_server(&mut self) -> Result<Arc<Server>> {
-        let server = self.entry.group.next(&self.passed.permit).ok_or_else(|| {
+    pub fn next_endpoint(&mut self) -> Result<Arc<UpstreamEndpoint>> {
+        let server = self.entry.cluster.next(&self.authorized.permit).ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address").into_up()
         })?;
-        self.server = Some(server.clone());
+        self.endpoint = Some(server.clone());
         self.upstream = UpstreamState::default();
         Ok(server)
     }
 
     /// The address of the server that it went to last.
-    pub fn server_address(&self) -> Option<SocketAddr> {
-        self.server.as_ref()?.plain().address().as_inet().copied()
+    pub fn endpoint_address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref()?.plain().address().as_inet().copied()
     }
 
     /// Notes by which connection of pingora's the request goes.
     ///
     /// # Errors
     /// Where that must not carry another request. Nothing was sent by it, so the request may go by another one.
-    pub fn connected(&mut self, digest: Option<&Digest>) -> Result<()> {
-        self.upstream.mark = Mark::of(digest);
+    pub fn on_connected(&mut self, digest: Option<&Digest>) -> Result<()> {
+        self.upstream.mark = ConnectionMark::of(digest);
         match &self.upstream.mark {
-            Some(mark) if mark.is_set() => {
-                return Error::e_explain(GIVEN_UP, "an earlier response came before its request ended");
+            Some(mark) if mark.is_abandoned() => {
+                return Error::e_explain(ABANDONED, "an earlier response came before its request ended");
             }
             _ => {}
         }
-        if self.exchange() != Exchange::Grpc {
+        if self.request_kind() != RequestKind::Grpc {
             // Others' requests share a connection of HTTP/2.
-            let shared = self.server.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
+            let shared =
+                self.endpoint.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
             let connection = self.upstream.mark.clone().filter(|_| !shared);
             request_state::limit_silence(self.entry.route.config.timeout, connection);
         }
@@ -130,7 +146,7 @@ impl Forward {
 
     /// Returns whether the upstream's connection was ended since it was silent for too long.
     pub fn upstream_was_silent(&self) -> bool {
-        self.upstream.mark.as_ref().is_some_and(Mark::was_silent)
+        self.upstream.mark.as_ref().is_some_and(ConnectionMark::was_silent)
     }
 
     /// Returns whether the upstream may be silent for any time after this head of a response.
@@ -140,7 +156,7 @@ impl Forward {
             status if status.is_informational() => false,
             // Nothing more comes, and its connection may soon be another request's.
             _ if self.upstream.response_ended => true,
-            _ => self.exchange() != Exchange::Plain || request::is_event_stream(&response.headers),
+            _ => self.request_kind() != RequestKind::Plain || request::is_event_stream(&response.headers),
         }
     }
 
@@ -151,9 +167,9 @@ impl Forward {
     pub fn check_response(&mut self, response: &ResponseHeader) -> Result<()> {
         match framing::check_response(response) {
             Ok(true) => {}
-            Ok(false) => self.give_up_connection(),
+            Ok(false) => self.abandon_connection(),
             Err(ambiguity) => {
-                let request_id = self.incoming.request_id.as_str();
+                let request_id = self.info.request_id.as_str();
                 tracing::warn!(request_id, ?ambiguity, "the framing of an upstream's response is ambiguous");
                 let error =
                     Error::explain(ErrorType::InvalidHTTPHeader, "the framing of the response is ambiguous");
@@ -162,11 +178,11 @@ impl Forward {
         }
         let informational = response.status.is_informational();
         if !informational && !self.upstream.request_ended {
-            self.upstream.early = true;
-            self.give_up_connection();
+            self.upstream.answered_early = true;
+            self.abandon_connection();
         }
         // RFC 9112, section 6.3.
-        let bodiless = self.incoming.method == Method::HEAD
+        let bodiless = self.info.method == Method::HEAD
             || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || framing::length(&response.headers) == Ok(Some(0));
         self.upstream.response_ended = !informational && bodiless;
@@ -174,38 +190,38 @@ impl Forward {
     }
 
     /// Notes that the upstream's connection must not carry another request.
-    pub fn give_up_connection(&mut self) {
-        self.upstream.given_up = true;
+    pub fn abandon_connection(&mut self) {
+        self.upstream.abandoned = true;
         if let Some(mark) = &self.upstream.mark {
-            mark.set();
+            mark.abandon();
         }
     }
 
     /// Returns whether the upstream's connection may carry another request.
     pub fn connection_is_reusable(&self) -> bool {
-        !self.upstream.given_up
+        !self.upstream.abandoned
     }
 
     /// Notes that the end of the request's body was handed to the upstream.
-    pub fn request_ended(&mut self) {
+    pub fn on_request_end(&mut self) {
         self.upstream.request_ended = true;
     }
 
     /// Notes that the response is complete.
-    pub fn response_ended(&mut self) {
+    pub fn on_response_end(&mut self) {
         self.upstream.response_ended = true;
     }
 
     /// Returns whether the response is complete, and began before the request's body was sent. What is left of the body
     /// must not be sent: an upstream that has not read it would take it for the next request.
     pub fn was_answered_early(&self) -> bool {
-        self.upstream.early && self.upstream.response_ended
+        self.upstream.answered_early && self.upstream.response_ended
     }
 
     /// Makes its head what the server is to see.
-    pub fn rewrite(&self, parts: &mut http::request::Parts) -> Result<()> {
-        let Self { table, entry, incoming, server, .. } = self;
-        let server = server.as_deref().map(Server::upstream);
+    pub fn rewrite_request(&self, parts: &mut http::request::Parts) -> Result<()> {
+        let Self { route_table: table, entry, info: incoming, endpoint: server, .. } = self;
+        let server = server.as_deref().map(UpstreamEndpoint::upstream);
         let (route, now) = (&entry.route, incoming.received.wall);
         headers::strip_request(&mut parts.headers, &table.reserved)?;
         // It was met here.
@@ -214,7 +230,7 @@ impl Forward {
         headers::set_identity(
             &mut parts.headers,
             route,
-            self.passed.identity.as_ref(),
+            self.authorized.identity.as_ref(),
             &table.catalogue,
             now,
         )?;
@@ -228,7 +244,7 @@ impl Forward {
     }
 
     /// Makes the answer's head what the client is to see.
-    pub fn answer_begins(
+    pub fn rewrite_response(
         &mut self,
         gateway: &Gateway,
         session: &mut Session,
@@ -237,12 +253,11 @@ impl Forward {
         request_state::with_record(|record| record.status = response.status.as_u16());
         match self.may_be_silent_after(response) {
             true => request_state::allow_silence(),
-            false if response.status.is_informational() => request_state::upstream_is_active(),
-            false => request_state::response_begins(),
+            false if response.status.is_informational() => request_state::record_upstream_activity(),
+            false => request_state::on_response_head(),
         }
         // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody asked for one.
-        if response.status == StatusCode::SWITCHING_PROTOCOLS && self.incoming.exchange != Exchange::WebSocket
-        {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && self.info.kind != RequestKind::WebSocket {
             let error = Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that was not asked for");
             return Err(error.into_up());
         }
@@ -264,7 +279,7 @@ impl Forward {
         }
         let (asked, route) = (&session.req_header().headers, &*self.entry.route);
         let informational = response.status.is_informational();
-        let upstream = self.server.as_deref().map(Server::upstream).filter(|_| !informational);
+        let upstream = self.endpoint.as_deref().map(UpstreamEndpoint::upstream).filter(|_| !informational);
         let own = |headers: &mut HeaderMap| {
             let Some(upstream) = upstream else { return };
             if let Some(map) = AddressMap::new(route, upstream) {
@@ -276,47 +291,47 @@ impl Forward {
         };
         headers::rewrite_response(
             response,
-            &self.incoming,
-            self.passed.guest_cookie.as_deref(),
+            &self.info,
+            self.authorized.guest_cookie.as_deref(),
             own,
             |told| {
-                cors::allow_unless_told(told, asked, &route.config);
+                cors::add_headers_if_absent(told, asked, &route.config);
             },
         )
     }
 
     /// Notes that a piece of a body came, of the request's or the answer's.
-    pub fn piece_came(&mut self, gateway: &Gateway, session: &Session, piece: Option<&Bytes>) {
-        connection::is_of_use(session, piece.map_or(0, Bytes::len));
+    pub fn on_body_chunk(&mut self, gateway: &Gateway, session: &Session, piece: Option<&Bytes>) {
+        connection::record_activity(session, piece.map_or(0, Bytes::len));
         self.watch_if_long(gateway, session);
     }
 
     /// Notes that a person sends something: on a stream that is use of the session; that it is open is not.
-    pub fn is_used(&self, gateway: &Gateway) {
-        if let (Some(_), Some(Principal::SignedIn(who))) = (&self.open, self.principal()) {
+    pub fn touch_session(&self, gateway: &Gateway) {
+        if let (Some(_), Some(Principal::SignedIn(who))) = (&self.stream_guard, self.principal()) {
             gateway.pool.sessions.touch(who, gateway.pool.clock.monotonic());
         }
     }
 
     /// Lets the request end with the session that it speaks with.
     pub fn watch(&mut self, gateway: &Gateway, session: &Session) {
-        if let (None, Some(principal)) = (&self.open, self.principal()) {
-            self.open = gateway.watch(session, &self.incoming, principal);
+        if let (None, Some(principal)) = (&self.stream_guard, self.principal()) {
+            self.stream_guard = gateway.watch(session, &self.info, principal);
         }
     }
 
     /// The same for what was short by its words, and is not.
     fn watch_if_long(&mut self, gateway: &Gateway, session: &Session) {
-        self.pieces += 1;
+        self.chunks += 1;
         // The clock is not asked about the few pieces that nearly all messages come in.
-        let lasts = || gateway.pool.clock.monotonic().since(self.incoming.received.monotonic) > LONG;
-        if self.open.is_none() && self.pieces > FEW && lasts() {
+        let lasts = || gateway.pool.clock.monotonic().since(self.info.received.monotonic) > LONG_AFTER;
+        if self.stream_guard.is_none() && self.chunks > SHORT_BODY_CHUNKS && lasts() {
             self.watch(gateway, session);
         }
     }
 }
 
 /// What lets this request go on. Without it, nothing is forwarded.
-pub fn permitted(ctx: &mut Option<Box<Forward>>) -> Result<&mut Forward> {
+pub fn proxied_request(ctx: &mut Option<Box<ProxiedRequest>>) -> Result<&mut ProxiedRequest> {
     ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
 }

@@ -1,24 +1,24 @@
 //! Watching over requests that go on for long: each is judged again and again, as a new one would be.
 
-use crate::access::{APP_COOKIE, Principal, find};
+use crate::access::{APP_COOKIE, Principal, cookie_value};
 use crate::base::Secret;
 use crate::catalogue::Rule;
 use crate::gateway::authorize::policy_rule::{self, Requested};
 use crate::gateway::request::path::Path;
-use crate::gateway::request::{self, Incoming};
-use crate::gateway::state::gateway::{Gateway, lacking, scope_of};
-use crate::gateway::state::long_lived::{Credential, LongRequest, Open};
+use crate::gateway::request::{self, RequestInfo};
+use crate::gateway::state::gateway::{Gateway, missing_scope, scope_of};
+use crate::gateway::state::long_lived::{Credential, LongRequest, StreamGuard};
 use crate::gateway::state::request_state;
-use crate::gateway::state::routes::{Place, Table};
+use crate::gateway::state::routes::{RouteTable, Target};
 use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 
 impl Gateway {
     /// Ends the requests that may not go on.
-    pub async fn end_streams(&self) {
-        let table = self.table();
+    pub async fn revalidate_streams(&self) {
+        let table = self.route_table();
         for some in self.streams.all() {
-            let judged = some.iter().map(|(_, request)| self.over(&table, request));
+            let judged = some.iter().map(|(_, request)| self.revocation_reason(&table, request));
             let judged = futures_util::future::join_all(judged).await;
             for ((id, _), why) in some.iter().zip(judged) {
                 why.into_iter().for_each(|why| self.streams.end(*id, why));
@@ -28,18 +28,18 @@ impl Gateway {
 
     /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be known, since the
     /// store was silent too long, it may not either.
-    async fn over(&self, table: &Table, request: &LongRequest) -> Option<&'static str> {
-        let principal = match &request.speaks_with {
-            Credential::Bearer(token) => match self.bearers.still(token.expose()).await {
+    async fn revocation_reason(&self, table: &RouteTable, request: &LongRequest) -> Option<&'static str> {
+        let principal = match &request.credential {
+            Credential::Bearer(token) => match self.bearers.revalidate(token.expose()).await {
                 Some(bearer) => Principal::Bearer(bearer),
                 None => return Some("its token is over"),
             },
-            Credential::Guest(guest) => match self.guests.is_still(guest).await {
+            Credential::Guest(guest) => match self.guests.is_active(guest).await {
                 Ok(true) => Principal::Guest(guest.clone()),
                 _ => return Some("its guest is none any more"),
             },
             Credential::Session { cookie, scope, id } => {
-                match self.pool.sessions.still(cookie, scope.borrowed()).await {
+                match self.pool.sessions.authenticate_without_touch(cookie, scope.borrowed()).await {
                     Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
                     _ => return Some("its session is over"),
                 }
@@ -47,9 +47,9 @@ impl Gateway {
         };
         let Ok(path) = Path::parse(&request.path) else { return None };
         // A route that is gone leaves what it began alone.
-        let Some(Place::Route(entry)) = table.find(&request.incoming.host, &path) else { return None };
+        let Some(Target::Route(entry)) = table.target(&request.info.host, &path) else { return None };
         if let Principal::Bearer(bearer) = &principal
-            && (!entry.route.config.bearer || lacking(bearer, &entry.route).is_some())
+            && (!entry.route.config.bearer || missing_scope(bearer, &entry.route).is_some())
         {
             return Some("its token does not count here any more");
         }
@@ -61,10 +61,10 @@ impl Gateway {
             }
             (Rule::SignedIn | Rule::Listed(_) | Rule::Public, _) => return None,
         };
-        let requested = Requested { incoming: &request.incoming, path: &path, headers: &request.headers };
+        let requested = Requested { incoming: &request.info, path: &path, headers: &request.headers };
         let now = self.pool.clock.now();
         match principal.assume(&self.identities, &table.catalogue, &judged.identity_pool).await {
-            Ok(Ok(assumed)) if policy_rule::judge(judged, &assumed, &requested, now).is_ok() => None,
+            Ok(Ok(assumed)) if policy_rule::evaluate(judged, &assumed, &requested, now).is_ok() => None,
             _ => Some("its principal may not have it any more"),
         }
     }
@@ -73,16 +73,16 @@ impl Gateway {
     pub(in crate::gateway) fn watch(
         &self,
         session: &Session,
-        incoming: &Incoming,
+        incoming: &RequestInfo,
         principal: &Principal,
-    ) -> Option<Open> {
+    ) -> Option<StreamGuard> {
         let speaks_with = match principal {
             Principal::Guest(guest) => Credential::Guest(guest.clone()),
             Principal::Bearer(_) => {
                 Credential::Bearer(Secret::new(request::bearer(session, true).ok()??.into_owned()))
             }
             Principal::SignedIn(who) => Credential::Session {
-                cookie: find(request::cookies(session), APP_COOKIE)?.to_owned(),
+                cookie: cookie_value(request::cookies(session), APP_COOKIE)?.to_owned(),
                 scope: scope_of(incoming).owned(),
                 id: who.session().id.clone(),
             },
@@ -93,9 +93,9 @@ impl Gateway {
             .into_iter()
             .flat_map(|name| header.get_all(&name).iter().map(move |value| (name.clone(), value.clone())));
         let headers = kept.collect();
-        let request = LongRequest { speaks_with, incoming: incoming.clone(), path, headers };
+        let request = LongRequest { credential: speaks_with, info: incoming.clone(), path, headers };
         let (open, end) = self.streams.watch(request);
-        request_state::end_when(end);
+        request_state::cancel_on(end);
         Some(open)
     }
 }

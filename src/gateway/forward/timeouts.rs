@@ -2,9 +2,9 @@
 //! a head that does not come to its end, and a session that is over while its stream lies idle.
 
 use crate::base::Duration;
-use crate::gateway::connection::Connection;
+use crate::gateway::connection::ConnectionInfo;
 use crate::gateway::state::gateway::Gateway;
-use crate::gateway::state::request_state::{CURRENT, Current, Wait};
+use crate::gateway::state::request_state::{CURRENT, Phase, RequestState};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -23,9 +23,9 @@ use tokio::time::Instant;
 const MAX_H2_HEAD_BYTES: u32 = 64 * 1024;
 
 /// How long a connection may stand between requests: until the next one's head is there in whole.
-pub const IDLE: Duration = Duration::from_secs(75);
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long the first request's head may take, from the connection's beginning, which the listener sees to.
-pub const HEAD: Duration = Duration::from_secs(15);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast upload
 /// over a long way.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -34,27 +34,27 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// How many bytes of a response wait for a client that does not read.
 const SEND_BUFFER: usize = 32 * 1024;
 /// How many streams a client may reset before we looked at them (CVE-2023-44487).
-const RESETS: usize = 20;
+const MAX_PENDING_RESETS: usize = 20;
 
 /// pingora's proxy, and what can end its requests from outside.
-pub struct Outer<P> {
+pub struct RequestTimeouts<P> {
     proxy: Arc<HttpProxy<P>>,
     gateway: Arc<Gateway>,
     options: HttpServerOptions,
 }
 
-impl<P> Outer<P> {
+impl<P> RequestTimeouts<P> {
     /// The outside of `proxy`.
     pub fn new(proxy: HttpProxy<P>, gateway: Arc<Gateway>) -> Self {
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(IDLE);
+        options.h2_idle_timeout = Some(KEEPALIVE_TIMEOUT);
         Self { proxy: Arc::new(proxy), gateway, options }
     }
 }
 
 /// When what is waited for must have come.
 struct Deadline {
-    wait: Wait,
+    wait: Phase,
     /// For the head, by the connection's own timer.
     digest: Option<Arc<ProxyDigest>>,
     head: Option<Instant>,
@@ -63,32 +63,32 @@ struct Deadline {
 impl Deadline {
     fn new(session: &ServerSession) -> Self {
         let digest = session.digest().and_then(|digest| digest.proxy_digest.clone());
-        if let Some(connection) = digest.as_deref().and_then(Connection::in_digest) {
+        if let Some(connection) = digest.as_deref().and_then(ConnectionInfo::in_digest) {
             connection.signals.set_seen(false);
         }
-        Self { wait: Wait::Nothing, digest, head: None }
+        Self { wait: Phase::NoDeadline, digest, head: None }
     }
 
-    fn poll(&mut self, current: &Current, cx: &mut Context<'_>) -> Poll<()> {
-        let wait = current.wait.get();
+    fn poll(&mut self, current: &RequestState, cx: &mut Context<'_>) -> Poll<()> {
+        let wait = current.phase.get();
         if self.wait != wait {
             self.wait = wait;
-            self.head = (wait == Wait::Head).then(|| Instant::now() + IDLE);
+            self.head = (wait == Phase::RequestHead).then(|| Instant::now() + KEEPALIVE_TIMEOUT);
         }
-        let connection = || self.digest.as_deref().and_then(Connection::in_digest);
+        let connection = || self.digest.as_deref().and_then(ConnectionInfo::in_digest);
         if let Some(deadline) = self.head {
             // Every connection of ours has one; without, nothing is waited for.
             return connection().map_or(Poll::Ready(()), |connection| connection.idle.poll(deadline, cx));
         }
         match wait {
-            Wait::Upstream => current.poll_silence(cx),
-            Wait::Head | Wait::Nothing => Poll::Pending,
+            Phase::Upstream => current.poll_silence(cx),
+            Phase::RequestHead | Phase::NoDeadline => Poll::Pending,
         }
     }
 }
 
 #[async_trait]
-impl<P> HttpServerApp for Outer<P>
+impl<P> HttpServerApp for RequestTimeouts<P>
 where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
@@ -114,12 +114,12 @@ where
             CURRENT.with(|current| match (deadline.poll(current, cx), current.poll_end(cx)) {
                 (Poll::Pending, Poll::Pending) => Poll::Pending,
                 _ => {
-                    gateway.record_cut(current.record.take(), current.begun.get(), current.route.take());
+                    gateway.record_cut(current.record.take(), current.started_at.get(), current.route.take());
                     Poll::Ready(None)
                 }
             })
         });
-        Box::pin(CURRENT.scope(Current::default(), watched))
+        Box::pin(CURRENT.scope(RequestState::default(), watched))
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -129,7 +129,7 @@ where
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_window_size(STREAM_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
-            .max_pending_accept_reset_streams(RESETS);
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
         Some(options)
     }
 

@@ -1,7 +1,7 @@
 //! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes pass. The HTTP parser behind
 //! takes an empty size for the last chunk, and any byte in an extension.
 
-use crate::gateway::framing::Ambiguity;
+use crate::gateway::framing::FramingError;
 
 /// The most digits of a chunk's size.
 const MAX_SIZE_DIGITS: u8 = 15;
@@ -49,7 +49,7 @@ impl ChunkReader {
     ///
     /// # Errors
     /// Where the coding is malformed.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Ambiguity> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if let Part::Data(left) = self.part {
@@ -63,7 +63,7 @@ impl ChunkReader {
             if self.part == Part::LastLineFeed && byte == b'\n' {
                 return Ok(Some(at));
             }
-            self.part = self.next(byte).ok_or(Ambiguity::Chunk)?;
+            self.part = self.next(byte).ok_or(FramingError::Chunk)?;
         }
         Ok(None)
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     /// Reads `body` in every way in which it can come in two pieces.
-    fn read(body: &[u8]) -> Result<Option<usize>, Ambiguity> {
+    fn read(body: &[u8]) -> Result<Option<usize>, FramingError> {
         let whole = ChunkReader::default().read(body);
         for at in 0..=body.len() {
             let mut reader = ChunkReader::default();
@@ -162,8 +162,8 @@ mod tests {
             "0\r\n X: y\r\n\r\n",
             "0\n\r\n",
         ] {
-            assert_eq!(read(body.as_bytes()), Err(Ambiguity::Chunk), "{body:?}");
+            assert_eq!(read(body.as_bytes()), Err(FramingError::Chunk), "{body:?}");
         }
-        assert_eq!(read(format!("5;{}", "a".repeat(5000)).as_bytes()), Err(Ambiguity::Chunk));
+        assert_eq!(read(format!("5;{}", "a".repeat(5000)).as_bytes()), Err(FramingError::Chunk));
     }
 }

@@ -10,23 +10,23 @@ pub const MAX_HEAD_BYTES: usize = 48 * 1024;
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ambiguity {
+pub enum FramingError {
     /// A line ends with a bare LF.
     BareLineFeed,
     /// The request line is not a method, a target and a version, separated by one space each.
     RequestLine,
     /// A header goes on in the next line (obs-fold).
-    Fold,
+    ObsFold,
     /// There is more than one Content-Length, or it is not a plain number.
-    Lengths,
+    DuplicateContentLength,
     /// Content-Length and Transfer-Encoding stand together.
     LengthAndEncoding,
     /// There is more than one Host, or none.
-    Hosts,
+    InvalidHostCount,
     /// There is more than one Transfer-Encoding, or it is not `chunked`.
-    Encodings,
+    UnsupportedTransferEncoding,
     /// Transfer-Encoding in an HTTP/1.0 message.
-    OldEncoding,
+    TransferEncodingInHttp10,
     /// A chunk's size, extension or end, or the trailer section, is malformed.
     Chunk,
     /// The head has more than [`MAX_HEAD_BYTES`].
@@ -72,17 +72,17 @@ impl HeadReader {
     ///
     /// # Errors
     /// The first ambiguity.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, Ambiguity> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, FramingError> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + at + 1;
             // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream may not.
-            let line = bytes[self.line..end - 1].strip_suffix(b"\r").ok_or(Ambiguity::BareLineFeed)?;
+            let line = bytes[self.line..end - 1].strip_suffix(b"\r").ok_or(FramingError::BareLineFeed)?;
             (self.line, self.searched) = (end, end);
             match (self.in_fields, line.is_empty()) {
                 (true, true) => {
                     let body = self.body()?;
                     return if end > MAX_HEAD_BYTES {
-                        Err(Ambiguity::HeadTooLarge)
+                        Err(FramingError::HeadTooLarge)
                     } else {
                         Ok(Some(Head { bytes: end, body }))
                     };
@@ -95,43 +95,43 @@ impl HeadReader {
             }
         }
         self.searched = bytes.len();
-        if bytes.len() > MAX_HEAD_BYTES { Err(Ambiguity::HeadTooLarge) } else { Ok(None) }
+        if bytes.len() > MAX_HEAD_BYTES { Err(FramingError::HeadTooLarge) } else { Ok(None) }
     }
 
     /// RFC 9112, section 3: "No whitespace is allowed in the request-target", and section 3.2: a recipient "SHOULD NOT
     /// attempt to autocorrect" an invalid request line.
-    fn request_line(&mut self, line: &[u8]) -> Result<(), Ambiguity> {
+    fn request_line(&mut self, line: &[u8]) -> Result<(), FramingError> {
         let mut parts = line.split(|byte| *byte == b' ');
         let parts = (parts.next(), parts.next(), parts.next(), parts.next());
         let (Some(method), Some(target), Some(version), None) = parts else {
-            return Err(Ambiguity::RequestLine);
+            return Err(FramingError::RequestLine);
         };
         // A fragment is no part of a target (RFC 9112, section 3.2); the parser would drop it.
         let plain = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
         if method.is_empty() || target.is_empty() || !target.iter().all(plain) {
-            return Err(Ambiguity::RequestLine);
+            return Err(FramingError::RequestLine);
         }
         self.http10 = version == b"HTTP/1.0";
         self.in_fields = true;
-        if self.http10 || version == b"HTTP/1.1" { Ok(()) } else { Err(Ambiguity::RequestLine) }
+        if self.http10 || version == b"HTTP/1.1" { Ok(()) } else { Err(FramingError::RequestLine) }
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Ambiguity> {
+    fn field(&mut self, line: &[u8]) -> Result<(), FramingError> {
         match line[0] {
             // RFC 9112, section 5.2: "A server that receives an obs-fold in a request message … MUST
             // either reject the message … or replace each received obs-fold".
-            b' ' | b'\t' => return Err(Ambiguity::Fold),
+            b' ' | b'\t' => return Err(FramingError::ObsFold),
             b'h' | b'H' if value(line, b"host").is_some() => self.hosts = self.hosts.saturating_add(1),
             b'c' | b'C' => {
                 if let Some(text) = value(line, b"content-length") {
                     let length = number(text).filter(|_| self.length.is_none());
-                    self.length = Some(length.ok_or(Ambiguity::Lengths)?);
+                    self.length = Some(length.ok_or(FramingError::DuplicateContentLength)?);
                 }
             }
             b't' | b'T' => {
                 if let Some(text) = value(line, b"transfer-encoding") {
                     if self.chunked || !text.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Ambiguity::Encodings);
+                        return Err(FramingError::UnsupportedTransferEncoding);
                     }
                     self.chunked = true;
                 }
@@ -141,20 +141,20 @@ impl HeadReader {
         Ok(())
     }
 
-    fn body(&self) -> Result<Body, Ambiguity> {
+    fn body(&self) -> Result<Body, FramingError> {
         // RFC 9112, section 6.3: such a message "ought to be handled as an error".
         if self.chunked && self.length.is_some() {
-            return Err(Ambiguity::LengthAndEncoding);
+            return Err(FramingError::LengthAndEncoding);
         }
         // RFC 9112, section 6.1: a server "MUST treat the message as if the framing is faulty" when
         // Transfer-Encoding comes with HTTP/1.0.
         if self.chunked && self.http10 {
-            return Err(Ambiguity::OldEncoding);
+            return Err(FramingError::TransferEncodingInHttp10);
         }
         // RFC 9112, section 3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field
         // and … any request message that contains more than one Host header field line".
         if self.hosts != 1 && !(self.http10 && self.hosts == 0) {
-            return Err(Ambiguity::Hosts);
+            return Err(FramingError::InvalidHostCount);
         }
         Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
     }
@@ -178,12 +178,14 @@ fn number(text: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// Where there is more than one, or it is not a plain number.
-pub fn length(headers: &HeaderMap) -> Result<Option<u64>, Ambiguity> {
+pub fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     let mut all = headers.get_all(CONTENT_LENGTH).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(length), None) => number(length.as_bytes()).map(Some).ok_or(Ambiguity::Lengths),
-        (Some(_), Some(_)) => Err(Ambiguity::Lengths),
+        (Some(length), None) => {
+            number(length.as_bytes()).map(Some).ok_or(FramingError::DuplicateContentLength)
+        }
+        (Some(_), Some(_)) => Err(FramingError::DuplicateContentLength),
     }
 }
 
@@ -198,16 +200,16 @@ pub fn has_outer_white_space(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// The first ambiguity.
-pub fn check_response(head: &ResponseHeader) -> Result<bool, Ambiguity> {
+pub fn check_response(head: &ResponseHeader) -> Result<bool, FramingError> {
     let length = length(&head.headers)?;
     let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = match (encodings.next(), encodings.next()) {
         (None, _) => false,
         (Some(encoding), None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        _ => return Err(Ambiguity::Encodings),
+        _ => return Err(FramingError::UnsupportedTransferEncoding),
     };
     if chunked && head.version == Version::HTTP_10 {
-        return Err(Ambiguity::OldEncoding);
+        return Err(FramingError::TransferEncodingInHttp10);
     }
     // RFC 9112, section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of
     // 1xx (Informational) or 204 (No Content)", and RFC 9110, section 8.6, the same of Content-Length: a body may follow.
@@ -219,7 +221,7 @@ pub fn check_response(head: &ResponseHeader) -> Result<bool, Ambiguity> {
 mod tests {
     use super::*;
 
-    fn read(head: &str) -> Result<Option<Head>, Ambiguity> {
+    fn read(head: &str) -> Result<Option<Head>, FramingError> {
         let whole = HeadReader::default().read(head.as_bytes());
         // Byte by byte it is the same.
         let mut reader = HeadReader::default();
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
         assert_eq!(
             read(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD_BYTES))),
-            Err(Ambiguity::HeadTooLarge)
+            Err(FramingError::HeadTooLarge)
         );
     }
 
@@ -249,29 +251,32 @@ mod tests {
     fn whatever_two_parsers_may_read_differently_is_refused() {
         let host = "GET / HTTP/1.1\r\nHost: a\r\n";
         for (fields, why) in [
-            ("X: b\nY: c\r\n\r\n", Ambiguity::BareLineFeed),
-            ("\n", Ambiguity::BareLineFeed),
-            ("X: b\r\n c\r\n\r\n", Ambiguity::Fold),
-            ("\tTransfer-Encoding: chunked\r\n\r\n", Ambiguity::Fold),
-            ("Content-Length: 1\r\ncontent-length: 1\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: 1\r\nContent-Length : 2\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: 1, 1\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: +1\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: 0x1\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: \r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: 99999999999999999999\r\n\r\n", Ambiguity::Lengths),
-            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Ambiguity::LengthAndEncoding),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", Ambiguity::Encodings),
-            ("Transfer-Encoding: gzip, chunked\r\n\r\n", Ambiguity::Encodings),
-            ("Transfer-Encoding: chunked, identity\r\n\r\n", Ambiguity::Encodings),
-            ("Transfer-Encoding: \"chunked\"\r\n\r\n", Ambiguity::Encodings),
-            ("Host: b\r\n\r\n", Ambiguity::Hosts),
+            ("X: b\nY: c\r\n\r\n", FramingError::BareLineFeed),
+            ("\n", FramingError::BareLineFeed),
+            ("X: b\r\n c\r\n\r\n", FramingError::ObsFold),
+            ("\tTransfer-Encoding: chunked\r\n\r\n", FramingError::ObsFold),
+            ("Content-Length: 1\r\ncontent-length: 1\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: 1\r\nContent-Length : 2\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: 1, 1\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: +1\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: 0x1\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: \r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: 99999999999999999999\r\n\r\n", FramingError::DuplicateContentLength),
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", FramingError::LengthAndEncoding),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
+                FramingError::UnsupportedTransferEncoding,
+            ),
+            ("Transfer-Encoding: gzip, chunked\r\n\r\n", FramingError::UnsupportedTransferEncoding),
+            ("Transfer-Encoding: chunked, identity\r\n\r\n", FramingError::UnsupportedTransferEncoding),
+            ("Transfer-Encoding: \"chunked\"\r\n\r\n", FramingError::UnsupportedTransferEncoding),
+            ("Host: b\r\n\r\n", FramingError::InvalidHostCount),
         ] {
             assert_eq!(read(&format!("{host}{fields}")), Err(why), "{fields:?}");
         }
         let old = "GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(read(old), Err(Ambiguity::OldEncoding));
-        assert_eq!(read("GET / HTTP/1.1\r\nX: y\r\n\r\n"), Err(Ambiguity::Hosts));
+        assert_eq!(read(old), Err(FramingError::TransferEncodingInHttp10));
+        assert_eq!(read("GET / HTTP/1.1\r\nX: y\r\n\r\n"), Err(FramingError::InvalidHostCount));
     }
 
     #[test]
@@ -293,7 +298,11 @@ mod tests {
             "GET /",
             "GET",
         ] {
-            assert_eq!(read(&format!("{line}\r\nHost: a\r\n\r\n")), Err(Ambiguity::RequestLine), "{line:?}");
+            assert_eq!(
+                read(&format!("{line}\r\nHost: a\r\n\r\n")),
+                Err(FramingError::RequestLine),
+                "{line:?}"
+            );
         }
     }
 
@@ -321,11 +330,17 @@ mod tests {
             &[("Content-Length", "+3")],
             &[("Content-Length", "")],
         ] {
-            assert_eq!(check(200, new, fields), Err(Ambiguity::Lengths), "{fields:?}");
+            assert_eq!(check(200, new, fields), Err(FramingError::DuplicateContentLength), "{fields:?}");
         }
         for encoding in ["identity", "gzip, chunked", "chunked, chunked", "chunked;q=1", ""] {
-            assert_eq!(check(200, new, &[("Transfer-Encoding", encoding)]), Err(Ambiguity::Encodings));
+            assert_eq!(
+                check(200, new, &[("Transfer-Encoding", encoding)]),
+                Err(FramingError::UnsupportedTransferEncoding)
+            );
         }
-        assert_eq!(check(200, old, &[("Transfer-Encoding", "chunked")]), Err(Ambiguity::OldEncoding));
+        assert_eq!(
+            check(200, old, &[("Transfer-Encoding", "chunked")]),
+            Err(FramingError::TransferEncodingInHttp10)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The requests of an HTTP/1.1 connection, one after another: which bytes are a head, which are a body.
 
 use crate::gateway::framing::chunks::ChunkReader;
-use crate::gateway::framing::{Ambiguity, Body, HeadReader};
+use crate::gateway::framing::{Body, FramingError, HeadReader};
 
 /// Follows the framing of the requests on one connection.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl MessageReader {
     ///
     /// # Errors
     /// The first ambiguity.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<bool, Ambiguity> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<bool, FramingError> {
         let mut rest = bytes;
         if let Self::Head(reader) = self {
             let Some(head) = reader.read(bytes)? else { return Ok(false) };
@@ -84,6 +84,6 @@ mod tests {
     #[test]
     fn a_head_and_a_malformed_body_behind_it_are_refused_together() {
         let text = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\n";
-        assert_eq!(MessageReader::default().read(text), Err(Ambiguity::Chunk));
+        assert_eq!(MessageReader::default().read(text), Err(FramingError::Chunk));
     }
 }

@@ -9,7 +9,7 @@ use crate::catalogue::{Catalogue, Ids};
 use crate::config::{Config, Host};
 use crate::gateway::connection::proxy_protocol;
 use crate::gateway::request::path::{Path, uri_for_upstream};
-use crate::gateway::state::routes::Table;
+use crate::gateway::state::routes::RouteTable;
 use futures_util::FutureExt as _;
 use http::Uri;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,12 +18,12 @@ use std::sync::{Arc, LazyLock};
 /// As many readings as six liberties make.
 const MAX_READINGS: usize = 64;
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
+static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
     let environment = |_: &str| None;
     let config = Config::parse(include_str!("config.toml"), "", "/nonexistent".as_ref(), &environment);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let ids = Ids::unknown(&config);
-    Table::build(Arc::new(Catalogue::of(config, ids, 1).expect("there are no policies")), None)
+    RouteTable::build(Arc::new(Catalogue::of(config, ids, 1).expect("there are no policies")), None)
 });
 
 /// Reads the input as a path, then writes it in other ways that must mean the same.
@@ -54,8 +54,8 @@ pub fn path(data: &[u8]) -> bool {
         shortened(&uri, &path);
     }
     let host = Host::from_authority("app.example.com").expect("it is a host");
-    let place = TABLE.find(&host, &path);
-    if let Some(crate::gateway::state::routes::Place::Route(entry)) = place {
+    let place = TABLE.target(&host, &path);
+    if let Some(crate::gateway::state::routes::Target::Route(entry)) = place {
         TABLE.is_ambiguous(&host, &path, &entry);
         assert!(path.starts_with(&entry.route.config.path));
     }

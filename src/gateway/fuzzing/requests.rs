@@ -3,10 +3,10 @@
 use super::TABLE;
 use crate::base::{Moment, MonotonicTime, Timestamp};
 use crate::config::plain;
-use crate::gateway::framing::Ambiguity;
+use crate::gateway::framing::FramingError;
 use crate::gateway::framing::message::MessageReader;
 use crate::gateway::request::headers::strip_request;
-use crate::gateway::request::{self, Face, Incoming};
+use crate::gateway::request::{self, ListenerKind, RequestInfo};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
@@ -43,7 +43,7 @@ pub fn request_head(data: &[u8]) -> bool {
 }
 
 /// However a head arrives, it is read alike.
-fn in_pieces(data: &[u8], framed: &Result<bool, Ambiguity>, whole: &MessageReader) {
+fn in_pieces(data: &[u8], framed: &Result<bool, FramingError>, whole: &MessageReader) {
     for pieces in [2, 3, 7] {
         let mut reader = MessageReader::default();
         let mut ends = (1..=pieces).map(|piece| data.len() * piece / pieces);
@@ -78,8 +78,14 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     }
     let wall = Timestamp::from_seconds(1_800_000_000);
     let now = Moment { wall, monotonic: MonotonicTime::from_millis(0) };
-    let read =
-        Incoming::read(&session, Face::Plain, &TABLE.catalogue, |host| TABLE.site(host), "0".repeat(32), now);
+    let read = RequestInfo::read(
+        &session,
+        ListenerKind::Plain,
+        &TABLE.catalogue,
+        |host| TABLE.site(host),
+        "0".repeat(32),
+        now,
+    );
     let Ok(incoming) = read else { return false };
     let Some(target) = request::target(&session) else { return false };
     let skipped = data.chunks_exact(2).take_while(|line| *line == b"\r\n").count() * 2;
@@ -88,8 +94,11 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     if let Err(why) = strict(head, target) {
         panic!("a head is accepted, though {why}: {:?}", String::from_utf8_lossy(head));
     }
-    assert!(peer.is_some() || (!incoming.behind && !incoming.secure), "a client is taken for a proxy");
-    incoming.visitor(&session);
+    assert!(
+        peer.is_some() || (!incoming.from_trusted_proxy && !incoming.secure),
+        "a client is taken for a proxy"
+    );
+    incoming.response_context(&session);
     let _ = request::bearer(&session, false);
     let _ = request::bearer(&session, true);
     request::is_preflight(&session);

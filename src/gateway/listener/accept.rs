@@ -2,18 +2,18 @@
 
 use crate::base::Duration;
 use crate::config::Listen;
-use crate::gateway::connection::buffered::Buffered;
-use crate::gateway::connection::limits::Place;
-use crate::gateway::connection::proxy_protocol::{self, Told};
-use crate::gateway::connection::{Alarm, Connection, Credit, Signals};
-use crate::gateway::forward::bodyless::{self, Direct};
-use crate::gateway::forward::timeouts::{self, Outer};
+use crate::gateway::connection::buffered::BufferedStream;
+use crate::gateway::connection::limits::ConnectionPermit;
+use crate::gateway::connection::proxy_protocol::{self, ProxyHeader};
+use crate::gateway::connection::{ConnectionInfo, ReadBudget, SharedTimer, Signals};
+use crate::gateway::forward::bodyless::{self, BodylessForwarder};
+use crate::gateway::forward::timeouts::{self, RequestTimeouts};
 use crate::gateway::listener::strict_stream::StrictStream;
 use crate::gateway::metrics;
-use crate::gateway::proxy::Door;
-use crate::gateway::request::Face;
+use crate::gateway::proxy::GatewayProxy;
+use crate::gateway::request::ListenerKind;
 use crate::gateway::state::gateway::Gateway;
-use crate::gateway::upstream::tcp::ALIVE;
+use crate::gateway::upstream::tcp::TCP_KEEPALIVE;
 use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::l4::listener::Listener as L4;
@@ -32,15 +32,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections may go on after a stop was asked for.
-const GRACE: Duration = Duration::from_secs(8);
+const STOP_GRACE: Duration = Duration::from_secs(8);
 /// How long they may go on after another process has taken over: whatever was begun ends by itself.
-const LONG_GRACE: Duration = Duration::from_secs(24 * 3600);
+const HANDOVER_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How many connections to upstreams are kept for the next request.
-const POOLED: usize = 512;
+const MAX_POOLED_CONNECTIONS: usize = 512;
 /// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
+const ACCEPT_BACKLOG: u32 = 1024;
 
 /// A socket that is bound, and will listen.
 pub struct Listener {
@@ -60,7 +60,7 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Self::of(socket.listen(BACKLOG)?, tls)
+        Self::of(socket.listen(ACCEPT_BACKLOG)?, tls)
     }
 
     /// The same with a socket that listens already.
@@ -128,7 +128,7 @@ impl Listener {
 
 /// Why a listener ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum Shutdown {
     /// The process is to stop, within seconds.
     Stop,
     /// Another process serves in its place; what was begun here goes on to its end.
@@ -137,30 +137,30 @@ pub enum Ending {
 
 /// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
 /// within the grace.
-pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Ending>>) {
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Shutdown>>) {
     let face = match (&listener.tls, listener.address) {
-        (Some(_), _) => Face::Tls,
-        (None, Some(_)) => Face::Plain,
-        (None, None) => Face::UnixSocket,
+        (Some(_), _) => ListenerKind::Tls,
+        (None, Some(_)) => ListenerKind::Plain,
+        (None, None) => ListenerKind::UnixSocket,
     };
     let conf = ServerConf {
         // A retry on a kept connection takes that one away; others are bounded by the number of servers.
-        max_retries: POOLED + bodyless::TRIES,
-        upstream_keepalive_pool_size: POOLED,
+        max_retries: MAX_POOLED_CONNECTIONS + bodyless::MAX_ATTEMPTS,
+        upstream_keepalive_pool_size: MAX_POOLED_CONNECTIONS,
         ..ServerConf::default()
     };
-    let direct = Arc::new(Direct::new(POOLED));
+    let direct = Arc::new(BodylessForwarder::new(MAX_POOLED_CONNECTIONS));
     // It ends with the listener.
     let mut tidying = JoinSet::new();
-    tidying.spawn(direct.clone().tidied());
-    let door = Door { gateway: gateway.clone(), face, direct };
+    tidying.spawn(direct.clone().run_eviction_loop());
+    let door = GatewayProxy { gateway: gateway.clone(), listener: face, bodyless: direct };
     let mut proxy = HttpProxy::new(door, Arc::new(conf));
     // Refused by the gateway, as other requests are; pingora's own response has no request id.
     let mut options = HttpServerOptions::default();
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     proxy.handle_init_modules();
-    let proxy = Arc::new(Outer::new(proxy, gateway.clone()));
+    let proxy = Arc::new(RequestTimeouts::new(proxy, gateway.clone()));
     let tls = listener.tls.map(Arc::new);
     let mut connections = JoinSet::new();
     let (stop, shutdown) = watch::channel(false);
@@ -174,25 +174,29 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
             Ok(mut stream) => {
                 let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
                 let gateway = gateway.clone();
-                let catalogue = gateway.table().catalogue.clone();
-                let Some(place) = gateway.admission.enter(&catalogue.config.listen) else { continue };
+                let catalogue = gateway.route_table().catalogue.clone();
+                let Some(place) = gateway.admission.try_acquire(&catalogue.config.listen) else { continue };
                 connections.spawn(async move {
                     drop(stream.set_nodelay());
-                    drop(stream.set_keepalive(&ALIVE));
-                    let arrived = arrive(&mut stream, face, place, &catalogue.config.listen).await;
+                    drop(stream.set_keepalive(&TCP_KEEPALIVE));
+                    let arrived = identify_peer(&mut stream, face, place, &catalogue.config.listen).await;
                     let Some((_place, told)) = arrived else { return };
-                    let credit = Credit::new();
+                    let credit = ReadBudget::new();
                     let signals = Arc::<Signals>::default();
-                    let idle = Alarm::default();
-                    let connection =
-                        Connection { told, credit: credit.clone(), idle, signals: signals.clone() };
+                    let idle = SharedTimer::default();
+                    let connection = ConnectionInfo {
+                        proxy_header: told,
+                        budget: credit.clone(),
+                        idle,
+                        signals: signals.clone(),
+                    };
                     if let Some(digest) = connection.into_digest() {
                         stream.set_proxy_digest(digest);
                     }
                     // A connection must not keep a catalogue of long ago.
                     drop(catalogue);
                     let Some(stream) =
-                        hand_shake(stream, credit.clone(), tls.as_deref(), gateway, signals).await
+                        handshake(stream, credit.clone(), tls.as_deref(), gateway, signals).await
                     else {
                         return;
                     };
@@ -207,7 +211,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                         biased;
                         () = work => {}
                         // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
-                        () = credit.unused_for(timeouts::HEAD) => {}
+                        () = credit.unused_for(timeouts::HEAD_TIMEOUT) => {}
                     }
                 });
             }
@@ -222,23 +226,23 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     // From now on every answer says that its connection ends.
     stop.send_replace(true);
     let told = *ending.borrow();
-    if told == Some(Ending::HandOver) {
+    if told == Some(Shutdown::HandOver) {
         // Closing an idle connection may cross a request on it. Whoever uses theirs is told in time.
-        drained(&mut connections, timeouts::IDLE, &mut ending).await;
+        wait_until_drained(&mut connections, timeouts::KEEPALIVE_TIMEOUT, &mut ending).await;
     }
     proxy.http_cleanup().await;
-    let grace = if told == Some(Ending::HandOver) { LONG_GRACE } else { GRACE };
-    drained(&mut connections, grace, &mut ending).await;
+    let grace = if told == Some(Shutdown::HandOver) { HANDOVER_GRACE } else { STOP_GRACE };
+    wait_until_drained(&mut connections, grace, &mut ending).await;
     if !connections.is_empty() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
     }
 }
 
 /// Waits until all connections have ended, within a time, and until the ending changes.
-async fn drained(
+async fn wait_until_drained(
     connections: &mut JoinSet<()>,
     within: Duration,
-    ending: &mut watch::Receiver<Option<Ending>>,
+    ending: &mut watch::Receiver<Option<Shutdown>>,
 ) {
     let all = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
@@ -250,19 +254,19 @@ async fn drained(
 
 /// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
 /// people's, and do not count for its address.
-async fn arrive(
+async fn identify_peer(
     stream: &mut L4Stream,
-    face: Face,
-    place: Place,
+    face: ListenerKind,
+    place: ConnectionPermit,
     listen: &Listen,
-) -> Option<(Place, Option<Told>)> {
+) -> Option<(ConnectionPermit, Option<ProxyHeader>)> {
     let trusted = |ip: IpAddr| listen.trusted_proxies.iter().any(|network| network.contains(&ip));
     // Who may connect to a Unix socket is what its permissions say.
-    if face != Face::UnixSocket {
+    if face != ListenerKind::UnixSocket {
         let digest = stream.get_socket_digest()?;
         let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
         if !trusted(peer) {
-            return Some((place.of(peer, listen)?, None));
+            return Some((place.bind_to_address(peer, listen)?, None));
         }
     }
     if !listen.proxy_protocol {
@@ -270,7 +274,7 @@ async fn arrive(
     }
     match proxy_protocol::read(stream).await {
         Ok(told) => match told.client.filter(|client| !trusted(client.ip().to_canonical())) {
-            Some(client) => Some((place.of(client.ip(), listen)?, Some(told))),
+            Some(client) => Some((place.bind_to_address(client.ip(), listen)?, Some(told))),
             None => Some((place, Some(told))),
         },
         Err(error) => {
@@ -282,27 +286,28 @@ async fn arrive(
 }
 
 /// The client's address, as far as the connection alone shows it.
-fn client_of(stream: &L4Stream) -> Option<IpAddr> {
+fn peer_address(stream: &L4Stream) -> Option<IpAddr> {
     let digest = stream.get_proxy_digest();
-    let told = digest.as_deref().and_then(Connection::in_digest).and_then(|connection| connection.told);
+    let told =
+        digest.as_deref().and_then(ConnectionInfo::in_digest).and_then(|connection| connection.proxy_header);
     let peer = || Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip());
     told.and_then(|told| told.client).map(|client| client.ip()).or_else(peer)
 }
 
-async fn hand_shake(
+async fn handshake(
     stream: L4Stream,
-    credit: Arc<Credit>,
+    credit: Arc<ReadBudget>,
     tls: Option<&Acceptor>,
     gateway: Arc<Gateway>,
     signals: Arc<Signals>,
 ) -> Option<Stream> {
-    let client = client_of(&stream);
+    let client = peer_address(&stream);
     let multiplexed = Arc::new(AtomicBool::new(false));
-    let stream = Buffered::new(stream, credit, multiplexed.clone());
+    let stream = BufferedStream::new(stream, credit, multiplexed.clone());
     let Some(acceptor) = tls else {
         return Some(Box::new(StrictStream::new(stream, gateway, signals, client)));
     };
-    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.tls_handshake(stream)).await {
         Ok(Ok(stream)) if stream.selected_alpn_proto() == Some(ALPN::H2) => {
             multiplexed.store(true, Ordering::Relaxed);
             Some(Box::new(stream))

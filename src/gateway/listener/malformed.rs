@@ -2,11 +2,11 @@
 //! security headers are the same as in every other response of ours. The connection is closed after it.
 
 use crate::base::Duration;
-use crate::gateway::access_log::Record;
-use crate::gateway::framing::Ambiguity;
+use crate::gateway::access_log::AccessRecord;
+use crate::gateway::framing::FramingError;
 use crate::gateway::metrics;
 use crate::gateway::state::gateway::Gateway;
-use crate::hosted::{Failure, Reader, Site, Visitor};
+use crate::hosted::{ClientKind, ErrorResponse, ResponseContext, Site};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use pingora_core::protocols::http::date::get_cached_date;
@@ -19,12 +19,12 @@ use tokio::time::Sleep;
 
 /// For how long, and for how many bytes, what the client still sends is discarded. A connection that is closed with unread
 /// bytes is reset, and the reset may reach the client before the response does.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// Writes the response, ends the writing side, and discards what still arrives.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct MalformedRequestResponse {
     response: Vec<u8>,
     written: usize,
     flushed: bool,
@@ -34,28 +34,28 @@ pub struct Refusal {
     over: bool,
 }
 
-impl Refusal {
+impl MalformedRequestResponse {
     /// Refuses the request that begins with the bytes of `head`.
-    pub fn new(gateway: &Gateway, ambiguity: Ambiguity, head: &[u8], client: Option<IpAddr>) -> Self {
+    pub fn new(gateway: &Gateway, ambiguity: FramingError, head: &[u8], client: Option<IpAddr>) -> Self {
         let request_id = gateway.request_id();
         let reason = format!("the framing is ambiguous: {ambiguity:?}");
         tracing::info!(target: "audit", event = "request_refused", request_id, reason = reason);
         let failure = match ambiguity {
-            Ambiguity::HeadTooLarge => Failure::headers_too_large(),
-            _ => Failure::bad_request(),
+            FramingError::HeadTooLarge => ErrorResponse::headers_too_large(),
+            _ => ErrorResponse::bad_request(),
         };
-        metrics::answered(false, failure.status.as_u16());
+        metrics::response(false, failure.status.as_u16());
         if gateway.records_requests() {
-            let mut record = Box::new(Record::of_bytes(head));
+            let mut record = Box::new(AccessRecord::of_bytes(head));
             record.time = Some(gateway.pool.clock.now());
             (record.request_id, record.client) = (request_id.clone(), client);
             record.status = failure.status.as_u16();
             gateway.record(record, Some(&reason));
         }
-        let reader = if accepts_html(head) { Reader::Person } else { Reader::Program };
-        let mut answer = failure.answer(&Visitor {
+        let reader = if accepts_html(head) { ClientKind::Browser } else { ClientKind::Program };
+        let mut answer = failure.into_response(&ResponseContext {
             request_id,
-            reader,
+            client: reader,
             strict_transport: false,
             site: Site::Unknown,
             is_get: false,
@@ -92,7 +92,7 @@ impl Refusal {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         if !self.over {
-            let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+            let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIMEOUT)));
             if linger.as_mut().poll(cx).is_pending() {
                 // The connection ends either way.
                 drop(ready!(self.poll_send(stream, cx)));

@@ -5,9 +5,9 @@
 //! a chunked body is checked on its way, and what the parser writes before the gateway has seen a request is replaced.
 
 use crate::gateway::connection::Signals;
-use crate::gateway::framing::Ambiguity;
+use crate::gateway::framing::FramingError;
 use crate::gateway::framing::message::MessageReader;
-use crate::gateway::listener::malformed::Refusal;
+use crate::gateway::listener::malformed::MalformedRequestResponse;
 use crate::gateway::state::gateway::Gateway;
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -37,7 +37,7 @@ pub struct StrictStream<S> {
     held: Vec<u8>,
     /// How many of them may be handed on.
     checked: usize,
-    refusal: Option<Refusal>,
+    refusal: Option<MalformedRequestResponse>,
     /// The client's address, for the access log.
     client: Option<IpAddr>,
 }
@@ -63,10 +63,10 @@ impl<S> StrictStream<S> {
         }
     }
 
-    fn refuse(&mut self, ambiguity: Ambiguity, head: &[u8]) {
+    fn refuse(&mut self, ambiguity: FramingError, head: &[u8]) {
         self.held = Vec::new();
         self.checked = 0;
-        self.refusal = Some(Refusal::new(&self.gateway, ambiguity, head, self.client));
+        self.refusal = Some(MalformedRequestResponse::new(&self.gateway, ambiguity, head, self.client));
     }
 
     /// Hands on what was checked.
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictStream<S> {
                 return Pin::new(&mut this.stream).poll_write(cx, bytes);
             }
             // The parser's own page for a request that it refused.
-            this.refuse(Ambiguity::Malformed, &[]);
+            this.refuse(FramingError::Malformed, &[]);
         }
         Poll::Ready(Ok(bytes.len()))
     }

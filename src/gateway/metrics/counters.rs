@@ -3,12 +3,12 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, register_int_counter_vec, register_int_gauge};
 use std::sync::LazyLock;
 
-struct Answered {
+struct ResponseCounters {
     proxied: [IntCounter; 6],
     own: [IntCounter; 6],
 }
 
-static ANSWERED: LazyLock<Answered> = LazyLock::new(|| {
+static RESPONSES: LazyLock<ResponseCounters> = LazyLock::new(|| {
     let family: IntCounterVec = register_int_counter_vec!(
         "narthex_requests_total",
         "Requests answered, by who answered and by class of status.",
@@ -18,7 +18,7 @@ static ANSWERED: LazyLock<Answered> = LazyLock::new(|| {
     let classes = |by: &str| {
         ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.with_label_values(&[by, class]))
     };
-    Answered { proxied: classes("upstream"), own: classes("narthex") }
+    ResponseCounters { proxied: classes("upstream"), own: classes("narthex") }
 });
 
 static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
@@ -60,35 +60,35 @@ pub fn refused_connection(reason: &str) {
 }
 
 /// Counts an answer; `status` 0 is none.
-pub fn answered(proxied: bool, status: u16) {
-    let of = if proxied { &ANSWERED.proxied } else { &ANSWERED.own };
+pub fn response(proxied: bool, status: u16) {
+    let of = if proxied { &RESPONSES.proxied } else { &RESPONSES.own };
     if let Some(counter) = of.get(usize::from(status / 100)) {
         counter.inc();
     }
 }
 
 /// Something that is counted as long as it lives.
-pub struct Counted(&'static IntGauge);
+pub struct GaugeGuard(&'static IntGauge);
 
-impl Counted {
+impl GaugeGuard {
     fn new(gauge: &'static IntGauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 /// Counts a connection.
-pub fn connection() -> Counted {
-    Counted::new(&CONNECTIONS)
+pub fn connection() -> GaugeGuard {
+    GaugeGuard::new(&CONNECTIONS)
 }
 
 /// Counts a request that goes on for long.
-pub fn stream() -> Counted {
-    Counted::new(&STREAMS)
+pub fn stream() -> GaugeGuard {
+    GaugeGuard::new(&STREAMS)
 }

@@ -1,9 +1,9 @@
 //! Cross-origin requests of scripts (Fetch, section 3.2).
 
 use crate::config::Route;
-use crate::gateway::request::Incoming;
-use crate::gateway::request::local_response::Stop;
-use crate::hosted::{self, Answer};
+use crate::gateway::request::RequestInfo;
+use crate::gateway::request::local_response::LocalResponse;
+use crate::hosted::{self, HttpResponse};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -16,29 +16,29 @@ use pingora_proxy::Session;
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The answer to a preflight, which has no credentials: what the file says of its origin, whoever it is.
-pub fn preflight(session: &Session, incoming: &Incoming, route: &Route) -> Stop {
+pub fn preflight(session: &Session, incoming: &RequestInfo, route: &Route) -> LocalResponse {
     let asked = &session.req_header().headers;
-    let mut answer = Answer::default();
+    let mut answer = HttpResponse::default();
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
-    if allow(headers, asked, route) {
+    if add_headers(headers, asked, route) {
         let same = |from: HeaderName, to: HeaderName| asked.get(from).map(|value| (to, value.clone()));
         headers.extend(same(ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS));
         headers.extend(same(ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS));
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
-    hosted::finish(answer, &incoming.visitor(session)).into()
+    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.
-pub fn allow_unless_told(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
+pub fn add_headers_if_absent(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        allow(headers, asked, route);
+        add_headers(headers, asked, route);
     }
 }
 
 /// The same whatever was said; answers whether it is such an origin.
-fn allow(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
+fn add_headers(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
     if route.cors_origins.is_empty() {
         return false;
     }

@@ -1,7 +1,7 @@
 //! Strip, then set: what a client says of itself never reaches the upstream, and what we say always
 //! does.
 
-use crate::access::{Assertion, Principal, SignedIn, sets_ours, strip};
+use crate::access::{Assertion, Principal, SessionPrincipal, sets_own_cookie, without_own_cookies};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
@@ -9,7 +9,7 @@ use crate::gateway::request::names::{
     FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PREFIX, FORWARDED_PROTO, OIDC_ACCESS_TOKEN, OIDC_DATA,
     OIDC_IDENTITY, REQUEST_ID,
 };
-use crate::gateway::request::{self, Incoming};
+use crate::gateway::request::{self, RequestInfo};
 use crate::identity::Person;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,13 +24,13 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// The headers that clients may not send: those of [`meaning_of`], and those that a route sets. What one route's upstream
 /// trusts may be the upstream of another route too, so none of them is let through anywhere.
-pub struct Reserved {
+pub struct ReservedHeaders {
     /// The routes' own, in the spelling that [`plain`] gives.
     of_routes: HashSet<String>,
     filter: NameFilter,
 }
 
-impl Reserved {
+impl ReservedHeaders {
     /// The reserved names, with those of these headers. `Authorization` is none of them: what a client sends there proves
     /// itself, and other routes' apps want it.
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
@@ -42,7 +42,7 @@ impl Reserved {
     }
 
     /// Whether a client's header `name` would pass for one of ours.
-    fn holds(&self, name: &str) -> bool {
+    fn contains(&self, name: &str) -> bool {
         if !self.filter.may_contain(name) {
             return false;
         }
@@ -51,11 +51,11 @@ impl Reserved {
     }
 }
 
-impl Reserved {
+impl ReservedHeaders {
     /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
     /// others: whoever replaces headers by their exact name leaves it in.
-    pub fn in_disguise(&self, name: &str) -> bool {
-        matches!(plain(name), Cow::Owned(_)) && self.holds(name)
+    pub fn is_lookalike(&self, name: &str) -> bool {
+        matches!(plain(name), Cow::Owned(_)) && self.contains(name)
     }
 }
 
@@ -79,14 +79,14 @@ pub fn rewrite_request(
 }
 
 /// Takes everything out of a request that only we may say, and our cookies.
-pub fn strip_request(headers: &mut HeaderMap, reserved: &Reserved) -> Result<()> {
+pub fn strip_request(headers: &mut HeaderMap, reserved: &ReservedHeaders) -> Result<()> {
     let posing: Vec<HeaderName> =
-        headers.keys().filter(|name| reserved.holds(name.as_str())).cloned().collect();
+        headers.keys().filter(|name| reserved.contains(name.as_str())).cloned().collect();
     for name in posing {
         headers.remove(name);
     }
     if headers.contains_key(COOKIE) {
-        match strip(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
+        match without_own_cookies(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
             Some(others) => {
                 let value = HeaderValue::try_from(others).map_err(|_| {
                     Error::explain(ErrorType::InvalidHTTPHeader, "a cookie is no header value")
@@ -103,7 +103,7 @@ pub fn strip_request(headers: &mut HeaderMap, reserved: &Reserved) -> Result<()>
 pub fn set_request(
     headers: &mut HeaderMap,
     route: &Route,
-    incoming: &Incoming,
+    incoming: &RequestInfo,
     server: Option<&Upstream>,
 ) -> Result<()> {
     let no_value = |what: &'static str| Error::explain(ErrorType::InternalError, what);
@@ -170,7 +170,7 @@ pub fn set_identity(
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
     {
-        let token = request::token_of(&authorization, true).ok().flatten();
+        let token = request::token_from_header(&authorization, true).ok().flatten();
         let token = token.and_then(|token| HeaderValue::from_str(&token).ok());
         headers.extend(token.map(|mut token| {
             token.set_sensitive(true);
@@ -199,7 +199,7 @@ fn set_route_headers(
         let value = match &header.value {
             HeaderText::Fixed(value) => Some(value.clone()),
             HeaderText::Claims(pieces) => {
-                let text = fill(pieces, person, route);
+                let text = render(pieces, person, route);
                 // A value that is no header value must fail the request: without it, the upstream would take the person
                 // for nobody.
                 let value = text.map(|text| HeaderValue::from_bytes(text.as_bytes())).transpose();
@@ -215,7 +215,7 @@ fn set_route_headers(
 }
 
 /// Hands the provider's access token on, while there is one that counts.
-fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> Result<()> {
+fn set_access_token(headers: &mut HeaderMap, who: &SessionPrincipal, now: Timestamp) -> Result<()> {
     let Some(token) = who.access_token(now) else { return Ok(()) };
     let mut value = HeaderValue::from_str(token.expose())
         .map_err(|_| Error::explain(ErrorType::InternalError, "an access token is no header value"))?;
@@ -225,7 +225,7 @@ fn set_access_token(headers: &mut HeaderMap, who: &SignedIn, now: Timestamp) -> 
 }
 
 /// Claims by which nobody is recognised: white space around them is of no matter.
-const DISPLAYED: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
+const DISPLAY_CLAIMS: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
 
 /// A group's name in a list that commas separate. A name with a comma in it, as distinguished names of LDAP have them, would
 /// pass for two, and one with a space at an end for another: these and `%` are percent-encoded.
@@ -252,7 +252,11 @@ fn list_item(group: &str) -> Cow<'_, str> {
 }
 
 /// A header's value with its claims filled in; `None` where one of them is absent.
-fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route: &Route) -> Option<String> {
+fn render<'p>(
+    pieces: &[Piece],
+    person: impl Fn() -> Option<&'p Person<'p>>,
+    route: &Route,
+) -> Option<String> {
     let mut text = String::new();
     for piece in pieces {
         match piece {
@@ -265,7 +269,7 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
                 name => match person()?.claim(name).ok()?.as_slice() {
-                    [value] if DISPLAYED.contains(&name) => text.push_str(value.trim()),
+                    [value] if DISPLAY_CLAIMS.contains(&name) => text.push_str(value.trim()),
                     // Servers read a header's value without the white space around it: as another person's.
                     [value] if value.trim().len() == value.len() => text.push_str(value),
                     _ => return None,
@@ -280,7 +284,7 @@ fn fill<'p>(pieces: &[Piece], person: impl Fn() -> Option<&'p Person<'p>>, route
 /// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors` adds.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
-    incoming: &Incoming,
+    incoming: &RequestInfo,
     guest_cookie: Option<&str>,
     own: impl FnOnce(&mut HeaderMap),
     cors: impl FnOnce(&mut HeaderMap),
@@ -290,7 +294,7 @@ pub fn rewrite_response(
     let nothing = http::Response::new(()).into_parts().0;
     let mut parts = http::response::Parts::from(std::mem::replace(response, nothing.into()));
     let headers = &mut parts.headers;
-    let ours = |value: &HeaderValue| sets_ours(value.as_bytes());
+    let ours = |value: &HeaderValue| sets_own_cookie(value.as_bytes());
     if headers.get_all(SET_COOKIE).iter().any(ours) {
         let kept: Vec<HeaderValue> =
             headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
@@ -346,7 +350,7 @@ mod tests {
             name: HeaderName::from_static("x-remote_user"),
             value: HeaderText::Claims(vec![]),
         };
-        let reserved = Reserved::new(std::iter::once(&header));
+        let reserved = ReservedHeaders::new(std::iter::once(&header));
         for name in [
             "x-remote-user",
             "x_remote_user",
@@ -363,10 +367,10 @@ mod tests {
             "$wsra",
             "sm_user",
         ] {
-            assert!(reserved.holds(name), "{name}");
+            assert!(reserved.contains(name), "{name}");
         }
         for name in ["x-remote", "x-requested-with", "cookie", "x-forwardedness", "accept"] {
-            assert!(!reserved.holds(name), "{name}");
+            assert!(!reserved.contains(name), "{name}");
         }
     }
 }

@@ -4,12 +4,12 @@
 use crate::base::Moment;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::gateway::connection::Connection;
+use crate::gateway::connection::ConnectionInfo;
 use crate::gateway::framing::{self, MAX_HEAD_BYTES};
-use crate::gateway::request::local_response::Stop;
+use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::names::{FORWARDED_FOR, FORWARDED_PROTO};
-use crate::gateway::upstream::cluster::Exchange;
-use crate::hosted::{Failure, Reader, Site, Visitor};
+use crate::gateway::upstream::cluster::RequestKind;
+use crate::hosted::{ClientKind, ErrorResponse, ResponseContext, Site};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
@@ -24,14 +24,14 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// How long a path and query may be.
-const LONGEST_TARGET: usize = 8 * 1024;
+const MAX_TARGET_LENGTH: usize = 8 * 1024;
 
 /// A body of this many bytes is there in a moment, wherever its reader is.
-const LONG_BODY: u64 = 1024 * 1024;
+const LONG_BODY_BYTES: u64 = 1024 * 1024;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
+pub enum ListenerKind {
     /// TLS.
     Tls,
     /// Plain HTTP.
@@ -42,7 +42,7 @@ pub enum Face {
 
 /// What the conductor needs of a request beside its path.
 #[derive(Clone, Debug)]
-pub struct Incoming {
+pub struct RequestInfo {
     /// When it came.
     pub received: Moment,
     /// The request's id, as log lines and answers carry it.
@@ -54,9 +54,9 @@ pub struct Incoming {
     /// The method.
     pub method: Method,
     /// How it goes on.
-    pub exchange: Exchange,
+    pub kind: RequestKind,
     /// Whether a trusted proxy sent it.
-    pub behind: bool,
+    pub from_trusted_proxy: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// What becomes of it where nobody is signed in, if that is not the route's to say.
@@ -66,30 +66,30 @@ pub struct Incoming {
     /// The pages of the host, for links on pages of failures.
     pub site: Site,
     /// Whether the address is the client's: a trusted proxy that does not say whose request it is speaks for anybody.
-    client_is_known: bool,
+    client_ip_trusted: bool,
 }
 
-impl Incoming {
+impl RequestInfo {
     /// Reads the head of a request.
     ///
     /// # Errors
     /// An answer, where the request is malformed, ambiguous or too large.
     pub fn read(
         session: &Session,
-        face: Face,
+        face: ListenerKind,
         catalogue: &Catalogue,
         site: impl Fn(&Host) -> Site,
         request_id: String,
         received: Moment,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, LocalResponse> {
         let header = session.req_header();
-        let refuse = |failure: Failure, why: &str| {
+        let refuse = |failure: ErrorResponse, why: &str| {
             tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
             let host = authority(session).and_then(Host::from_authority);
             let site = host.map_or(Site::Unknown, |host| site(&host));
-            Stop::from(failure.answer(&Visitor {
+            LocalResponse::from(failure.into_response(&ResponseContext {
                 request_id: request_id.clone(),
-                reader: reader(session),
+                client: reader(session),
                 strict_transport: false,
                 site,
                 is_get: is_get(&header.method),
@@ -99,50 +99,54 @@ impl Incoming {
         if session.is_http2() {
             let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
             if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
-                return Err(refuse(Failure::headers_too_large(), "the head is too large"));
+                return Err(refuse(ErrorResponse::headers_too_large(), "the head is too large"));
             }
             if framing::has_outer_white_space(&header.headers) {
                 return Err(refuse(
-                    Failure::bad_request(),
+                    ErrorResponse::bad_request(),
                     "a header's value begins or ends with white space",
                 ));
             }
             if let Err(ambiguity) = framing::length(&header.headers) {
                 let reason = format!("the framing is ambiguous: {ambiguity:?}");
-                return Err(refuse(Failure::bad_request(), &reason));
+                return Err(refuse(ErrorResponse::bad_request(), &reason));
             }
         }
         // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
         if header.method == Method::CONNECT {
-            return Err(refuse(Failure::method_not_allowed(), "the method is CONNECT").closing());
+            return Err(
+                refuse(ErrorResponse::method_not_allowed(), "the method is CONNECT").close_connection()
+            );
         }
         if expectation(header) == Expectation::Unknown {
-            return Err(refuse(Failure::expectation_failed(), "the expectation is unknown").closing());
+            return Err(
+                refuse(ErrorResponse::expectation_failed(), "the expectation is unknown").close_connection()
+            );
         }
-        if header.raw_path().len() > LONGEST_TARGET {
-            return Err(refuse(Failure::target_too_long(), "the target is too long"));
+        if header.raw_path().len() > MAX_TARGET_LENGTH {
+            return Err(refuse(ErrorResponse::target_too_long(), "the target is too long"));
         }
         let Some(host) = authority(session).and_then(Host::from_authority) else {
-            return Err(refuse(Failure::bad_request(), "the host is missing, malformed or told twice"));
+            return Err(refuse(ErrorResponse::bad_request(), "the host is missing, malformed or told twice"));
         };
 
         let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
         let trusted = |ip: IpAddr| {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
-        let told = Connection::of(session).and_then(|connection| connection.told);
+        let told = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
         // What a connection's header told is the client itself, whatever its address is.
-        let behind = told.is_none() && (face == Face::UnixSocket || peer.is_some_and(trusted));
+        let behind = told.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
         let secure = match (face, told) {
-            (Face::Tls, _) => true,
-            (Face::Plain | Face::UnixSocket, Some(told)) => told.tls,
-            (Face::Plain | Face::UnixSocket, None) => {
+            (ListenerKind::Tls, _) => true,
+            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(told)) => told.tls,
+            (ListenerKind::Plain | ListenerKind::UnixSocket, None) => {
                 let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
                 let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
                 behind && lines.next().is_some_and(is_https) && lines.all(is_https)
             }
         };
-        let forwarded = if behind { client_of(&header.headers, trusted) } else { None };
+        let forwarded = if behind { client_address(&header.headers, trusted) } else { None };
         let strict_transport = catalogue
             .config
             .tls
@@ -157,10 +161,10 @@ impl Incoming {
             host,
             secure,
             method: header.method.clone(),
-            exchange: exchange(session),
-            behind,
+            kind: request_kind(session),
+            from_trusted_proxy: behind,
             client: forwarded.or(peer),
-            client_is_known: forwarded.is_some() || !behind,
+            client_ip_trusted: forwarded.is_some() || !behind,
             on_unauthenticated: None,
             strict_transport,
         })
@@ -173,17 +177,17 @@ impl Incoming {
 
     /// The client's address, where it is known.
     pub fn source_ip(&self) -> Option<IpAddr> {
-        self.client.filter(|_| self.client_is_known)
+        self.client.filter(|_| self.client_ip_trusted)
     }
 
     /// Tells the audit that the request was refused, and why.
-    pub fn refused(&self, reason: &str) {
+    pub fn audit_refusal(&self, reason: &str) {
         let client = self.client.map_or_else(String::new, |ip| ip.to_string());
         tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
     }
 
     /// The request that a trusted proxy asks about, which came by it.
-    pub fn asking_for(
+    pub fn for_forward_auth(
         &self,
         site: Site,
         host: Host,
@@ -196,26 +200,26 @@ impl Incoming {
             request_id: self.request_id.clone(),
             host,
             method,
-            exchange: self.exchange,
+            kind: self.kind,
             secure: true,
-            behind: true,
+            from_trusted_proxy: true,
             client: self.client,
-            client_is_known: self.client_is_known,
+            client_ip_trusted: self.client_ip_trusted,
             on_unauthenticated,
             strict_transport: self.strict_transport,
         }
     }
 
     /// Whether the browser can be sent away to sign in and come back.
-    pub fn may_redirect(&self, visitor: &Visitor) -> bool {
-        visitor.reader == Reader::Person && visitor.is_get
+    pub fn may_redirect(&self, visitor: &ResponseContext) -> bool {
+        visitor.client == ClientKind::Browser && visitor.is_get
     }
 
     /// Who is answered.
-    pub fn visitor(&self, session: &Session) -> Visitor {
-        Visitor {
+    pub fn response_context(&self, session: &Session) -> ResponseContext {
+        ResponseContext {
             request_id: self.request_id.clone(),
-            reader: reader(session),
+            client: reader(session),
             strict_transport: self.strict_transport,
             site: self.site.clone(),
             is_get: is_get(&self.method),
@@ -224,7 +228,7 @@ impl Incoming {
 }
 
 /// People and their browsers navigate; programs and scripts do not, and say so.
-fn reader(session: &Session) -> Reader {
+fn reader(session: &Session) -> ClientKind {
     let headers = &session.req_header().headers;
     let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     let html = headers
@@ -233,9 +237,9 @@ fn reader(session: &Session) -> Reader {
     let script = bytes("x-requested-with").is_some_and(|value| value.eq_ignore_ascii_case(b"XMLHttpRequest"));
     let navigates = bytes("sec-fetch-mode").is_none_or(|mode| mode == b"navigate");
     match () {
-        () if is_grpc(session) => Reader::Grpc,
-        () if html && !script && navigates => Reader::Person,
-        () => Reader::Program,
+        () if is_grpc(session) => ClientKind::Grpc,
+        () if html && !script && navigates => ClientKind::Browser,
+        () => ClientKind::Program,
     }
 }
 
@@ -257,7 +261,7 @@ fn authority(session: &Session) -> Option<&str> {
 
 /// The address that the nearest proxy which is not trusted saw: reading all lines from the right, the
 /// first that is no trusted proxy.
-fn client_of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+fn client_address(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     let mut client = None;
     for line in lines.into_iter().rev() {
@@ -293,10 +297,10 @@ pub fn path_part(target: &str) -> &str {
 ///
 /// # Errors
 /// A 400, where it is no plain text.
-pub fn plain_target<'s>(session: &'s Session, incoming: &Incoming) -> Result<&'s str, Stop> {
+pub fn plain_target<'s>(session: &'s Session, incoming: &RequestInfo) -> Result<&'s str, LocalResponse> {
     target(session).ok_or_else(|| {
-        incoming.refused("the target is no plain text");
-        Stop::from(Failure::bad_path().answer(&incoming.visitor(session)))
+        incoming.audit_refusal("the target is no plain text");
+        LocalResponse::from(ErrorResponse::bad_path().into_response(&incoming.response_context(session)))
     })
 }
 
@@ -314,14 +318,14 @@ pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => token_of(value, by_password),
+        (Some(value), None) => token_from_header(value, by_password),
         // Another server could take the other one.
         (Some(_), Some(_)) => Err(()),
     }
 }
 
 /// The token of an Authorization header.
-pub fn token_of(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
+pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
     // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
     // hide a token from us.
     let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
@@ -393,18 +397,18 @@ fn is_websocket(session: &Session) -> bool {
 
 /// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long. Whether a response is an event
 /// stream is recognised by the response alone: clients of many APIs do not announce one.
-fn exchange(session: &Session) -> Exchange {
+fn request_kind(session: &Session) -> RequestKind {
     match () {
-        () if is_websocket(session) => Exchange::WebSocket,
-        () if is_grpc(session) => Exchange::Grpc,
-        () => Exchange::Plain,
+        () if is_websocket(session) => RequestKind::WebSocket,
+        () if is_grpc(session) => RequestKind::Grpc,
+        () => RequestKind::Plain,
     }
 }
 
 /// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with `+` and an encoding. By
 /// HTTP/1.1 these words must not lift the deadlines.
 fn is_grpc(session: &Session) -> bool {
-    session.is_http2() && begins(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
+    session.is_http2() && value_starts_with(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
 }
 
 /// What a client expects before it sends its body.
@@ -446,7 +450,7 @@ pub async fn send_continue(session: &mut Session) -> PingoraResult<()> {
     written
 }
 
-fn begins(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {
+fn value_starts_with(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
 }
 
@@ -462,7 +466,7 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Whether a message with these headers may take long: its body's end is unknown, or far away.
 pub fn may_take_long(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_none_or(|length| length > LONG_BODY)
+    length.is_none_or(|length| length > LONG_BODY_BYTES)
 }
 
 #[cfg(test)]
@@ -477,7 +481,7 @@ mod tests {
             for line in lines {
                 headers.append("x-forwarded-for", HeaderValue::from_static(line));
             }
-            client_of(&headers, trusted).map(|ip| ip.to_string())
+            client_address(&headers, trusted).map(|ip| ip.to_string())
         };
         assert_eq!(client(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
         assert_eq!(client(&["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));

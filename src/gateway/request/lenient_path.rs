@@ -10,22 +10,22 @@ use crate::gateway::request::bad_path::BadPath;
 pub type Segments = Vec<String>;
 
 /// Reads segments with one liberty more; none where that changes nothing.
-type Liberty = fn(&[String]) -> Option<Segments>;
+type Leniency = fn(&[String]) -> Option<Segments>;
 
 /// The liberties, in the order in which a server takes them. That letters are folded is always assumed.
-const LIBERTIES: &[Liberty] =
+const LENIENCIES: &[Leniency] =
     &[decoded_again, split_at_slashes, without_parameters, trimmed, without_empty, without_closing_slash];
 
 /// A path as less exact servers may read it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Lenient {
+pub struct LenientPath {
     /// The segments, folded.
     base: Segments,
     /// The segments with every liberty taken.
     pub all: Segments,
 }
 
-impl Lenient {
+impl LenientPath {
     /// Reads the decoded segments of a path.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Lenient {
             }
         }
         let mut all = base.clone();
-        for liberty in LIBERTIES {
+        for liberty in LENIENCIES {
             all = liberty(&all).unwrap_or(all);
         }
         Ok(Self { base, all })
@@ -52,7 +52,7 @@ impl Lenient {
     /// Returns each different reading of the path, whatever liberties are taken.
     pub fn readings(&self) -> Vec<Segments> {
         let mut readings = vec![self.base.clone()];
-        for liberty in LIBERTIES {
+        for liberty in LENIENCIES {
             for at in 0..readings.len() {
                 let more = liberty(&readings[at]).filter(|reading| !readings.contains(reading));
                 readings.extend(more);

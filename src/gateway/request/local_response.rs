@@ -1,6 +1,6 @@
 //! A request that goes no further: the answer it gets.
 
-use crate::hosted::Answer;
+use crate::hosted::HttpResponse;
 use http::HeaderMap;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;
@@ -16,27 +16,27 @@ pub fn is_answered(session: &Session) -> bool {
 
 /// An answer of our own, instead of the upstream's.
 #[derive(Debug)]
-pub struct Stop {
-    answer: Box<Answer>,
+pub struct LocalResponse {
+    response: Box<HttpResponse>,
     close: bool,
 }
 
-impl From<Answer> for Stop {
-    fn from(answer: Answer) -> Self {
-        Self { answer: Box::new(answer), close: false }
+impl From<HttpResponse> for LocalResponse {
+    fn from(answer: HttpResponse) -> Self {
+        Self { response: Box::new(answer), close: false }
     }
 }
 
-impl Stop {
+impl LocalResponse {
     /// The same, with the connection closed after it: what follows on it cannot be trusted.
-    pub fn closing(mut self) -> Self {
+    pub fn close_connection(mut self) -> Self {
         self.close = true;
         self
     }
 
     /// The same, with what `change` makes of its headers.
-    pub fn changed(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
-        change(self.answer.headers_mut());
+    pub fn map_headers(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
+        change(self.response.headers_mut());
         self
     }
 
@@ -45,7 +45,7 @@ impl Stop {
     /// # Errors
     /// Where the connection is gone.
     pub async fn send(self, session: &mut Session) -> Result<()> {
-        let (parts, body) = self.answer.into_parts();
+        let (parts, body) = self.response.into_parts();
         let mut header = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
         for (name, value) in &parts.headers {
             header.append_header(name, value)?;

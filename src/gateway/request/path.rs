@@ -3,7 +3,7 @@
 //! is refused here.
 
 pub use crate::gateway::request::bad_path::BadPath;
-use crate::gateway::request::lenient_path::{self, Lenient};
+use crate::gateway::request::lenient_path::{self, LenientPath};
 use http::Uri;
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub struct Path<'r> {
     /// slash.
     pub opaque: bool,
     /// How less exact servers may read it; none where every server reads it as we do.
-    pub lenient: Option<Box<Lenient>>,
+    pub lenient: Option<Box<LenientPath>>,
 }
 
 impl<'r> Path<'r> {
@@ -44,7 +44,7 @@ impl<'r> Path<'r> {
         lenient_path::check(&segments)?;
         opaque |= segments.iter().rev().skip(1).any(|segment| segment.is_empty());
         let inexact = opaque || segments.iter().any(|segment| lenient_path::is_inexact(segment));
-        let lenient = inexact.then(|| Lenient::parse(&segments).map(Box::new)).transpose()?;
+        let lenient = inexact.then(|| LenientPath::parse(&segments).map(Box::new)).transpose()?;
         Ok(Self { segments, opaque, lenient })
     }
 

@@ -1,22 +1,25 @@
 //! The gateway: what every request through it works with, whichever listener it came by.
 
-use crate::access::{APP_COOKIE, Bearer, Bearers, GUEST_COOKIE, Guests, Minter, Principal, SignedIn, find};
+use crate::access::{
+    APP_COOKIE, BearerAuthenticator, BearerPrincipal, GUEST_COOKIE, GuestAuthenticator, Minter, Principal,
+    SessionPrincipal, cookie_value,
+};
 use crate::base::{Duration, MonotonicTime};
-use crate::broker::Attempts;
+use crate::broker::LoginAttempts;
 use crate::catalogue::{Catalogue, IdentityPool, Route};
 use crate::config::AccessLogSettings;
-use crate::gateway::access_log::{AccessLog, Record, printable};
-use crate::gateway::connection::limits::Admission;
-use crate::gateway::request::local_response::Stop;
-use crate::gateway::request::{self, Incoming};
-use crate::gateway::state::long_lived::Streams;
-use crate::gateway::state::routes::{Entry, Table};
-use crate::hosted::{Failure, Visitor};
-use crate::identity::Identities;
+use crate::gateway::access_log::{AccessLog, AccessRecord, printable};
+use crate::gateway::connection::limits::ConnectionLimiter;
+use crate::gateway::request::local_response::LocalResponse;
+use crate::gateway::request::{self, RequestInfo};
+use crate::gateway::state::long_lived::LongLivedRequests;
+use crate::gateway::state::routes::{RouteEntry, RouteTable};
+use crate::hosted::{ErrorResponse, ResponseContext};
+use crate::identity::IdentityDirectory;
 use crate::model::CookieScope;
-use crate::oauth::Pool;
+use crate::oauth::AppState;
 use crate::store::StoreError;
-use crate::token::Refused;
+use crate::token::TokenError;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::Method;
 use pingora_proxy::Session;
@@ -26,54 +29,54 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
 pub(in crate::gateway) const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
 /// The same beside the realm.
-const INVALID: &str = ", error=\"invalid_token\"";
+const INVALID_TOKEN_PARAMETERS: &str = ", error=\"invalid_token\"";
 
 /// How long a new catalogue waits for the addresses of new upstreams.
-const LOOK_UP: Duration = Duration::from_secs(2);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the gateway is made of.
-pub struct Parts {
+pub struct GatewayDeps {
     /// The pool: its pages and endpoints, and what they work with.
-    pub pool: Arc<Pool>,
+    pub pool: Arc<AppState>,
     /// The pool's router.
     pub router: axum::Router,
     /// Makes assertions.
     pub minter: Minter,
     /// Seals the app hosts' login attempts.
-    pub attempts: Attempts,
+    pub attempts: LoginAttempts,
     /// The identities of users.
-    pub identities: Arc<Identities>,
+    pub identities: Arc<IdentityDirectory>,
     /// Who is not signed in.
-    pub guests: Guests,
+    pub guests: GuestAuthenticator,
     /// Who comes with tokens.
-    pub bearers: Bearers,
+    pub bearers: BearerAuthenticator,
 }
 
 /// The gateway, whichever listener a request came by.
 pub struct Gateway {
-    pub(in crate::gateway) pool: Arc<Pool>,
+    pub(in crate::gateway) pool: Arc<AppState>,
     pub(in crate::gateway) router: axum::Router,
-    pub(in crate::gateway) attempts: Attempts,
+    pub(in crate::gateway) attempts: LoginAttempts,
     pub(in crate::gateway) minter: Minter,
-    pub(in crate::gateway) identities: Arc<Identities>,
-    pub(in crate::gateway) guests: Guests,
-    pub(in crate::gateway) bearers: Bearers,
+    pub(in crate::gateway) identities: Arc<IdentityDirectory>,
+    pub(in crate::gateway) guests: GuestAuthenticator,
+    pub(in crate::gateway) bearers: BearerAuthenticator,
     /// The connections that are open.
-    pub(in crate::gateway) admission: Arc<Admission>,
+    pub(in crate::gateway) admission: Arc<ConnectionLimiter>,
     /// Requests that go on for long.
-    pub(in crate::gateway) streams: Arc<Streams>,
+    pub(in crate::gateway) streams: Arc<LongLivedRequests>,
     /// The access log, where there is one.
     pub(in crate::gateway) access_log: ArcSwapOption<AccessLog>,
-    table: ArcSwap<Table>,
+    route_table: ArcSwap<RouteTable>,
     node: u64,
     requests: AtomicU64,
 }
 
 impl Gateway {
     /// A gateway that serves what the pool's catalogue says.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { pool, router, minter, attempts, identities, guests, bearers } = parts;
-        let table = ArcSwap::from_pointee(Table::build(pool.current.load(), None));
+    pub fn new(parts: GatewayDeps) -> Self {
+        let GatewayDeps { pool, router, minter, attempts, identities, guests, bearers } = parts;
+        let route_table = ArcSwap::from_pointee(RouteTable::build(pool.catalogue.load(), None));
         let mut node = [0; 8];
         pool.entropy.fill(&mut node);
         Self {
@@ -87,7 +90,7 @@ impl Gateway {
             admission: Arc::default(),
             streams: Arc::default(),
             access_log: ArcSwapOption::empty(),
-            table,
+            route_table,
             node: u64::from_be_bytes(node),
             requests: AtomicU64::new(0),
         }
@@ -95,16 +98,16 @@ impl Gateway {
 
     /// Takes over the catalogue that counts now, once its upstreams have addresses.
     pub async fn apply(&self) {
-        let catalogue = self.pool.current.load();
-        self.bearers.apply(&self.pool.current);
-        let table = Table::build(catalogue, Some(&self.table.load()));
+        let catalogue = self.pool.catalogue.load();
+        self.bearers.apply(&self.pool.catalogue);
+        let table = RouteTable::build(catalogue, Some(&self.route_table.load()));
         // Side by side and not for long: one name that is not found must not hold up what else has changed.
-        let without = table.groups().filter(|group| group.count() == 0);
-        let look_ups = futures_util::future::join_all(without.map(|group| group.look_up()));
-        if tokio::time::timeout(LOOK_UP, look_ups).await.is_err() {
+        let without = table.clusters().filter(|group| group.count() == 0);
+        let look_ups = futures_util::future::join_all(without.map(|group| group.resolve()));
+        if tokio::time::timeout(LOOKUP_TIMEOUT, look_ups).await.is_err() {
             tracing::warn!("some upstreams' names are still being looked up");
         }
-        self.table.store(Arc::new(table));
+        self.route_table.store(Arc::new(table));
     }
 
     /// Opens the access log that `settings` describe, unless it is open.
@@ -140,9 +143,9 @@ impl Gateway {
     /// begin in time.
     pub(in crate::gateway) fn record_cut(
         &self,
-        record: Option<Box<Record>>,
+        record: Option<Box<AccessRecord>>,
         begun: Option<MonotonicTime>,
-        route: Option<Arc<Entry>>,
+        route: Option<Arc<RouteEntry>>,
     ) {
         let Some(begun) = begun else { return };
         let duration = self.pool.clock.monotonic().since(begun);
@@ -158,7 +161,11 @@ impl Gateway {
     }
 
     /// Writes a record to the access log and, where that is wanted, to the log.
-    pub(in crate::gateway) fn record(&self, record: Box<Record>, error: Option<&dyn std::fmt::Display>) {
+    pub(in crate::gateway) fn record(
+        &self,
+        record: Box<AccessRecord>,
+        error: Option<&dyn std::fmt::Display>,
+    ) {
         tracing::debug!(
             target: "narthex::request",
             request_id = record.request_id,
@@ -181,8 +188,8 @@ impl Gateway {
     }
 
     /// Every route's upstreams, for whoever looks after them.
-    pub fn table(&self) -> Arc<Table> {
-        self.table.load_full()
+    pub fn route_table(&self) -> Arc<RouteTable> {
+        self.route_table.load_full()
     }
 
     /// A request's id: random for the process, counted within it. It is no secret.
@@ -195,7 +202,7 @@ impl Gateway {
 
     /// Fetches again what verifies bearer tokens, where it is old; our own keys may have turned.
     pub async fn refresh_issuers(&self) {
-        self.bearers.apply(&self.pool.current);
+        self.bearers.apply(&self.pool.catalogue);
         self.bearers.refresh().await;
     }
 
@@ -210,9 +217,9 @@ impl Gateway {
 
     /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes long where there are
     /// many of them.
-    pub fn forget(&self) {
-        self.bearers.forget();
-        self.pool.sessions.forget();
+    pub fn evict(&self) {
+        self.bearers.evict_idle();
+        self.pool.sessions.evict_dropped();
     }
 
     /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.
@@ -220,86 +227,92 @@ impl Gateway {
     /// # Errors
     /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once. RFC 6750, section 2:
     /// "Clients MUST NOT use more than one method to transmit the token in each request."
-    pub(in crate::gateway) async fn presented(
+    pub(in crate::gateway) async fn authenticate(
         &self,
         session: &Session,
-        incoming: &Incoming,
+        incoming: &RequestInfo,
         route: &Route,
-    ) -> Result<Option<Principal>, Stop> {
-        let refuse = |failure: Failure, why: &str| {
-            incoming.refused(why);
-            Stop::from(failure.answer(&incoming.visitor(session)))
+    ) -> Result<Option<Principal>, LocalResponse> {
+        let refuse = |failure: ErrorResponse, why: &str| {
+            incoming.audit_refusal(why);
+            LocalResponse::from(failure.into_response(&incoming.response_context(session)))
         };
         let token = match route.config.bearer {
             true => request::bearer(session, route.config.basic_password).map_err(|()| {
-                refuse(Failure::bad_request(), "Authorization is not to be read, or comes twice")
+                refuse(ErrorResponse::bad_request(), "Authorization is not to be read, or comes twice")
             })?,
             false => None,
         };
         let Some(token) = token else {
-            return Ok(self.signed_in(session, incoming).await?.map(Principal::SignedIn));
+            return Ok(self.session_principal(session, incoming).await?.map(Principal::SignedIn));
         };
-        if find(request::cookies(session), APP_COOKIE).is_some() {
+        if cookie_value(request::cookies(session), APP_COOKIE).is_some() {
             return Err(refuse(
-                Failure::bad_request(),
+                ErrorResponse::bad_request(),
                 "a bearer token and a session's cookie come together",
             ));
         }
         let challenge = |scopes: &[String]| {
             format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
         };
-        let bearer = self.bearers.bearer(&token, incoming.received).await.map_err(|refused| {
+        let bearer = self.bearers.authenticate(&token, incoming.received).await.map_err(|refused| {
             let failure = match &refused {
                 // RFC 6750, section 3.1: it "requires higher privileges than provided".
-                Refused::Scope(scope) => {
-                    Failure::insufficient_scope().with_challenge(&challenge(std::slice::from_ref(scope)))
-                }
-                Refused::NoKeys | Refused::NoAnswer(_) | Refused::Unheard => Failure::unavailable(),
+                TokenError::Scope(scope) => ErrorResponse::insufficient_scope()
+                    .with_challenge(&challenge(std::slice::from_ref(scope))),
+                TokenError::NoKeys
+                | TokenError::IntrospectionUnavailable(_)
+                | TokenError::RevocationUnknown => ErrorResponse::unavailable(),
                 _ => {
-                    let challenge = request::challenge(session, route.config.basic_password, INVALID);
-                    Failure::invalid_token().with_challenge(&challenge)
+                    let challenge =
+                        request::challenge(session, route.config.basic_password, INVALID_TOKEN_PARAMETERS);
+                    ErrorResponse::invalid_token().with_challenge(&challenge)
                 }
             };
             refuse(failure, &format!("the bearer token: {refused}"))
         })?;
-        if let Some(scope) = lacking(&bearer, route) {
-            let failure = Failure::insufficient_scope().with_challenge(&challenge(&route.config.scopes));
-            return Err(refuse(failure, &format!("the bearer token: {}", Refused::Scope(scope.to_owned()))));
+        if let Some(scope) = missing_scope(&bearer, route) {
+            let failure =
+                ErrorResponse::insufficient_scope().with_challenge(&challenge(&route.config.scopes));
+            return Err(refuse(
+                failure,
+                &format!("the bearer token: {}", TokenError::Scope(scope.to_owned())),
+            ));
         }
         Ok(Some(Principal::Bearer(bearer)))
     }
 
     /// Whose session the request comes with.
-    pub(in crate::gateway) async fn signed_in(
+    pub(in crate::gateway) async fn session_principal(
         &self,
         session: &Session,
-        incoming: &Incoming,
-    ) -> Result<Option<SignedIn>, Stop> {
-        let Some(cookie) = find(request::cookies(session), APP_COOKIE) else { return Ok(None) };
+        incoming: &RequestInfo,
+    ) -> Result<Option<SessionPrincipal>, LocalResponse> {
+        let Some(cookie) = cookie_value(request::cookies(session), APP_COOKIE) else { return Ok(None) };
         self.pool
             .sessions
-            .principal(cookie, scope_of(incoming), incoming.received)
+            .authenticate(cookie, scope_of(incoming), incoming.received)
             .await
-            .map_err(|error| unavailable(&incoming.visitor(session), &error))
+            .map_err(|error| unavailable(&incoming.response_context(session), &error))
     }
 
     /// The guest whom the request speaks for, and the cookie of one who is new.
     pub(in crate::gateway) async fn guest(
         &self,
         session: &Session,
-        incoming: &Incoming,
+        incoming: &RequestInfo,
         catalogue: &Catalogue,
         pool: &IdentityPool,
-    ) -> Result<(Principal, Option<String>), Stop> {
+    ) -> Result<(Principal, Option<String>), LocalResponse> {
         let (host, region) = (&incoming.host, &catalogue.config.region);
-        if let Some(cookie) = find(request::cookies(session), GUEST_COOKIE) {
-            let guest = self.guests.guest(cookie, host, pool, region).await;
-            let guest = guest.map_err(|error| unavailable(&incoming.visitor(session), &error))?;
+        if let Some(cookie) = cookie_value(request::cookies(session), GUEST_COOKIE) {
+            let guest = self.guests.authenticate(cookie, host, pool, region).await;
+            let guest = guest.map_err(|error| unavailable(&incoming.response_context(session), &error))?;
             if let Some(guest) = guest {
                 return Ok((Principal::Guest(guest), None));
             }
         }
-        let (guest, cookie) = self.guests.welcome(host, catalogue.same_site(host), pool, region);
+        let (guest, cookie) = self.guests.create(host, catalogue.same_site(host), pool, region);
         Ok((Principal::Guest(guest), Some(cookie)))
     }
 }
@@ -309,18 +322,18 @@ fn hex_digit(nibble: u8) -> char {
 }
 
 /// A scope that the route asks for, and the token lacks.
-pub(in crate::gateway) fn lacking<'r>(bearer: &Bearer, route: &'r Route) -> Option<&'r str> {
+pub(in crate::gateway) fn missing_scope<'r>(bearer: &BearerPrincipal, route: &'r Route) -> Option<&'r str> {
     let scopes = bearer.scopes();
     route.config.scopes.iter().find(|scope| !scopes.contains(scope)).map(String::as_str)
 }
 
 /// The store is needed, and does not do its part.
-pub(in crate::gateway) fn unavailable(visitor: &Visitor, error: &StoreError) -> Stop {
+pub(in crate::gateway) fn unavailable(visitor: &ResponseContext, error: &StoreError) -> LocalResponse {
     tracing::error!(request_id = visitor.request_id, %error, "the store did not do its part");
-    Failure::unavailable().answer(visitor).into()
+    ErrorResponse::unavailable().into_response(visitor).into()
 }
 
 /// Where the session cookies of this request's host count.
-pub(in crate::gateway) fn scope_of(incoming: &Incoming) -> CookieScope<&str> {
+pub(in crate::gateway) fn scope_of(incoming: &RequestInfo) -> CookieScope<&str> {
     CookieScope::App(incoming.host.as_str())
 }

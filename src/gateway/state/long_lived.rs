@@ -4,7 +4,7 @@
 use crate::access::Guest;
 use crate::base::Secret;
 use crate::gateway::metrics;
-use crate::gateway::request::Incoming;
+use crate::gateway::request::RequestInfo;
 use crate::model::CookieScope;
 use http::HeaderMap;
 use std::collections::HashMap;
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// How many requests are looked at side by side.
-const SIDE_BY_SIDE: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// The long requests of this node that speak for somebody.
 #[derive(Default)]
-pub struct Streams {
+pub struct LongLivedRequests {
     open: Mutex<HashMap<u64, Watched>>,
     next: AtomicU64,
 }
@@ -31,9 +31,9 @@ struct Watched {
 /// What a long request was when it began.
 pub struct LongRequest {
     /// What it speaks with.
-    pub speaks_with: Credential,
+    pub credential: Credential,
     /// Its head, as it was read.
-    pub incoming: Incoming,
+    pub info: RequestInfo,
     /// Its path, as it came.
     pub path: String,
     /// Those of its headers that policies may ask for.
@@ -58,41 +58,41 @@ pub enum Credential {
 }
 
 /// A long request, as long as it lives.
-pub struct Open {
-    streams: Arc<Streams>,
+pub struct StreamGuard {
+    streams: Arc<LongLivedRequests>,
     id: u64,
-    _counted: metrics::Counted,
+    _counted: metrics::GaugeGuard,
 }
 
-impl Drop for Open {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.streams.lock().remove(&self.id);
     }
 }
 
-impl Streams {
+impl LongLivedRequests {
     /// Watches over a request. The receiver says when it must end.
-    pub fn watch(self: &Arc<Self>, request: LongRequest) -> (Open, oneshot::Receiver<()>) {
+    pub fn watch(self: &Arc<Self>, request: LongRequest) -> (StreamGuard, oneshot::Receiver<()>) {
         let (end, ended) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, Watched { request: Arc::new(request), end });
-        (Open { streams: self.clone(), id, _counted: metrics::stream() }, ended)
+        (StreamGuard { streams: self.clone(), id, _counted: metrics::stream() }, ended)
     }
 
     /// Those that are open, in parts that can be looked at side by side: each may cost a read of the store.
     pub fn all(&self) -> Vec<Vec<(u64, Arc<LongRequest>)>> {
         let all: Vec<_> = self.lock().iter().map(|(id, watched)| (*id, watched.request.clone())).collect();
-        all.chunks(SIDE_BY_SIDE).map(<[_]>::to_vec).collect()
+        all.chunks(CONCURRENCY).map(<[_]>::to_vec).collect()
     }
 
     /// Ends one of them.
     pub fn end(&self, id: u64, why: &'static str) {
         let Some(Watched { request, end }) = self.lock().remove(&id) else { return };
-        let sid = match &request.speaks_with {
+        let sid = match &request.credential {
             Credential::Session { id, .. } => Some(id.as_str()),
             Credential::Bearer(_) | Credential::Guest(_) => None,
         };
-        let request_id = request.incoming.request_id.as_str();
+        let request_id = request.info.request_id.as_str();
         tracing::info!(target: "audit", event = "stream_ended", request_id, sid, reason = why);
         // Nobody listens where it ended by itself just now.
         _ = end.send(());

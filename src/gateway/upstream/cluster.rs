@@ -2,10 +2,10 @@
 
 use crate::base::Duration;
 use crate::config::{Endpoint, Route, Scheme, Upstream};
-use crate::gateway::upstream::connection::Connect;
-use crate::gateway::upstream::tcp::{ALIVE, CONNECT, CONNECT_WITH_TLS};
+use crate::gateway::upstream::connection::MarkableConnector;
+use crate::gateway::upstream::tcp::{CONNECT_TIMEOUT, TCP_KEEPALIVE, TLS_CONNECT_TIMEOUT};
 use crate::gateway::upstream::tls::UpstreamIdentity;
-use crate::gateway::upstream::websocket::Patient;
+use crate::gateway::upstream::websocket::DelayedReadConnector;
 use crate::policy::Permit;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -21,19 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How many requests share an HTTP/2 connection to an upstream.
-const STREAMS: usize = 64;
+const MAX_STREAMS_PER_CONNECTION: usize = 64;
 /// How many bytes of a response wait for a client that does not read.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same of all streams of a connection: one that is not read leaves the others their share.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS_PER_CONNECTION as u32;
 /// Sets the connections of gRPC apart from others to the same server.
 const GRPC_KEY: u64 = 0x6772_7063;
 /// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(55);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
 /// How a request and its answer go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchange {
+pub enum RequestKind {
     /// A request, then its response. Only an event stream may be silent for long, once its head is there.
     Plain,
     /// Either side may be silent for long, and the answer may wait for the end of what it answers.
@@ -43,25 +43,25 @@ pub enum Exchange {
 }
 
 /// The upstreams of a route.
-pub struct Group {
+pub struct UpstreamCluster {
     upstreams: Vec<Upstream>,
     identity: UpstreamIdentity,
     timeout: Duration,
     backends: Backends,
-    servers: ArcSwap<Vec<Arc<Server>>>,
-    turn: AtomicUsize,
+    endpoints: ArcSwap<Vec<Arc<UpstreamEndpoint>>>,
+    next_index: AtomicUsize,
 }
 
 /// An address that requests go to.
-pub struct Server {
+pub struct UpstreamEndpoint {
     upstream: Arc<Upstream>,
     backend: Backend,
     plain: HttpPeer,
     /// Whether it answered when it was last tried.
-    answers: AtomicBool,
+    healthy: AtomicBool,
 }
 
-impl Server {
+impl UpstreamEndpoint {
     /// What the file says of it.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
@@ -73,22 +73,22 @@ impl Server {
     }
 
     /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited from outside of that.
-    pub fn peer(&self, exchange: Exchange) -> HttpPeer {
+    pub fn peer(&self, exchange: RequestKind) -> HttpPeer {
         let mut peer = self.plain.clone();
-        peer.options.custom_l4 = Some(Arc::new(Connect));
+        peer.options.custom_l4 = Some(Arc::new(MarkableConnector));
         peer.options.read_timeout = None;
-        if exchange != Exchange::Plain {
+        if exchange != RequestKind::Plain {
             peer.options.write_timeout = None;
         }
-        if exchange == Exchange::Grpc && self.upstream.scheme == Scheme::Https {
+        if exchange == RequestKind::Grpc && self.upstream.scheme == Scheme::Https {
             // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own, which can be ended where
             // the upstream is silent.
             peer.options.alpn = ALPN::H2H1;
             peer.group_key ^= GRPC_KEY;
         }
-        if exchange == Exchange::WebSocket {
+        if exchange == RequestKind::WebSocket {
             peer.options.alpn = ALPN::H1;
-            peer.options.custom_l4 = Some(Arc::new(Patient));
+            peer.options.custom_l4 = Some(Arc::new(DelayedReadConnector));
             // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
             peer.options.idle_timeout = Some(Duration::from_secs(1));
             peer.group_key ^= u64::MAX;
@@ -98,10 +98,10 @@ impl Server {
 }
 
 /// Finds the addresses of upstreams by name, again and again: names move.
-struct ByName(Vec<Upstream>);
+struct DnsDiscovery(Vec<Upstream>);
 
 #[async_trait]
-impl ServiceDiscovery for ByName {
+impl ServiceDiscovery for DnsDiscovery {
     async fn discover(&self) -> pingora_error::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut failure = None;
@@ -118,7 +118,8 @@ impl ServiceDiscovery for ByName {
                     continue;
                 }
             };
-            let looked_up = tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, port))).await;
+            let looked_up =
+                tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((name, port))).await;
             match looked_up {
                 Ok(Ok(addresses)) => {
                     for address in addresses {
@@ -138,33 +139,33 @@ impl ServiceDiscovery for ByName {
     }
 }
 
-impl Group {
+impl UpstreamCluster {
     /// The upstreams of `route`. They have no address until [`Group::look_up`] found one.
     pub fn new(route: &Route) -> Self {
-        let mut backends = Backends::new(Box::new(ByName(route.upstreams.clone())));
+        let mut backends = Backends::new(Box::new(DnsDiscovery(route.upstreams.clone())));
         let mut check = TcpHealthCheck::new();
         check.consecutive_failure = 2;
-        check.peer_template.options.connection_timeout = Some(CONNECT);
+        check.peer_template.options.connection_timeout = Some(CONNECT_TIMEOUT);
         backends.set_health_check(check);
         Self {
             upstreams: route.upstreams.clone(),
             identity: UpstreamIdentity::read(&route.upstream_tls),
             timeout: route.timeout,
             backends,
-            servers: ArcSwap::default(),
-            turn: AtomicUsize::new(0),
+            endpoints: ArcSwap::default(),
+            next_index: AtomicUsize::new(0),
         }
     }
 
     /// Whether these are the upstreams that `route` names, and their authorities and certificates what its files hold.
-    pub fn serves(&self, route: &Route) -> bool {
+    pub fn matches_config(&self, route: &Route) -> bool {
         self.upstreams == route.upstreams
             && self.timeout == route.timeout
             && self.identity == UpstreamIdentity::read(&route.upstream_tls)
     }
 
     /// Looks the names up again.
-    pub async fn look_up(&self) {
+    pub async fn resolve(&self) {
         if let Err(error) = self.backends.update(|_| ()).await {
             let names: Vec<String> = self.upstreams.iter().map(ToString::to_string).collect();
             tracing::warn!(upstreams = names.join(", "), %error, "an upstream's name could not be looked up");
@@ -174,26 +175,26 @@ impl Group {
             let upstream = backend.ext.get::<Arc<Upstream>>()?.clone();
             let answers = AtomicBool::new(self.backends.ready(backend));
             let plain = self.peer(&upstream, backend)?;
-            Some(Arc::new(Server { upstream, backend: backend.clone(), plain, answers }))
+            Some(Arc::new(UpstreamEndpoint { upstream, backend: backend.clone(), plain, healthy: answers }))
         };
-        self.servers.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
+        self.endpoints.store(Arc::new(self.backends.get_backend().iter().filter_map(server).collect()));
     }
 
     /// Tries every address, so that the dead are left out and the revived taken in again.
     pub async fn check_health(&self) {
         self.backends.run_health_check(true).await;
-        for server in self.servers.load().iter() {
-            server.answers.store(self.backends.ready(&server.backend), Ordering::Relaxed);
+        for server in self.endpoints.load().iter() {
+            server.healthy.store(self.backends.ready(&server.backend), Ordering::Relaxed);
         }
     }
 
     /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut an app out. Only a
     /// permitted request has a server.
-    pub fn next(&self, _permit: &Permit) -> Option<Arc<Server>> {
-        let servers = self.servers.load();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+    pub fn next(&self, _permit: &Permit) -> Option<Arc<UpstreamEndpoint>> {
+        let servers = self.endpoints.load();
+        let turn = self.next_index.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..servers.len()).map(|step| &servers[turn.wrapping_add(step) % servers.len()]);
-        let answering = in_turn().find(|server| server.answers.load(Ordering::Relaxed));
+        let answering = in_turn().find(|server| server.healthy.load(Ordering::Relaxed));
         answering.or_else(|| in_turn().next()).cloned()
     }
 
@@ -209,13 +210,13 @@ impl Group {
             }
         };
         let options = &mut peer.options;
-        options.connection_timeout = Some(CONNECT);
-        options.total_connection_timeout = Some(CONNECT_WITH_TLS);
-        options.idle_timeout = Some(IDLE);
+        options.connection_timeout = Some(CONNECT_TIMEOUT);
+        options.total_connection_timeout = Some(TLS_CONNECT_TIMEOUT);
+        options.idle_timeout = Some(IDLE_TIMEOUT);
         options.read_timeout = Some(self.timeout);
         options.write_timeout = Some(self.timeout);
-        options.tcp_keepalive = Some(ALIVE);
-        options.max_h2_streams = STREAMS;
+        options.tcp_keepalive = Some(TCP_KEEPALIVE);
+        options.max_h2_streams = MAX_STREAMS_PER_CONNECTION;
         options.h2_stream_window_size = Some(STREAM_WINDOW);
         options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.alpn = match upstream.scheme {
@@ -229,12 +230,12 @@ impl Group {
     }
 
     /// Whether every server of it speaks HTTP/1.1, and no other.
-    pub fn speaks_http1(&self) -> bool {
+    pub fn is_http1_only(&self) -> bool {
         self.upstreams.iter().all(|upstream| upstream.scheme == Scheme::Http)
     }
 
     /// How many addresses there are, which bounds how often connecting is tried.
     pub fn count(&self) -> usize {
-        self.servers.load().len()
+        self.endpoints.load().len()
     }
 }

@@ -7,7 +7,7 @@
 //! Nor can a filter change pingora's read timeout once the head of a response has shown that it is an event stream. So none is
 //! set, and the mark has a second handle on the socket, by which an upstream that is silent for too long is ended.
 
-use crate::gateway::upstream::tcp::CONNECT;
+use crate::gateway::upstream::tcp::CONNECT_TIMEOUT;
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -24,33 +24,37 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// The mark of a connection: whether it must not carry another request.
 #[derive(Clone, Debug)]
-pub struct Mark(Arc<Marked>);
+pub struct ConnectionMark(Arc<MarkState>);
 
 #[derive(Debug)]
-struct Marked {
-    given_up: AtomicBool,
+struct MarkState {
+    abandoned: AtomicBool,
     silent: AtomicBool,
     socket: OwnedFd,
 }
 
-impl Mark {
+impl ConnectionMark {
     /// Returns the mark of the connection that `digest` describes.
     pub fn of(digest: Option<&Digest>) -> Option<Self> {
         digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref().cloned()
     }
 
     fn new(socket: OwnedFd) -> Self {
-        Self(Arc::new(Marked { given_up: AtomicBool::new(false), silent: AtomicBool::new(false), socket }))
+        Self(Arc::new(MarkState {
+            abandoned: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            socket,
+        }))
     }
 
     /// Marks the connection.
-    pub fn set(&self) {
-        self.0.given_up.store(true, Ordering::Relaxed);
+    pub fn abandon(&self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether the connection is marked.
-    pub fn is_set(&self) -> bool {
-        self.0.given_up.load(Ordering::Relaxed)
+    pub fn is_abandoned(&self) -> bool {
+        self.0.abandoned.load(Ordering::Relaxed)
     }
 
     /// Returns whether the upstream has sent something that has not been read yet.
@@ -60,7 +64,7 @@ impl Mark {
 
     /// Ends the connection of an upstream that was silent for too long: what reads from it finds its end.
     pub fn end_silent(&self) {
-        self.set();
+        self.abandon();
         self.0.silent.store(true, Ordering::Relaxed);
         // Fails only where the connection has ended by itself.
         _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Both);
@@ -73,8 +77,8 @@ impl Mark {
 }
 
 /// Waits for a connection, and not for long.
-pub async fn in_time<S>(connecting: impl Future<Output = std::io::Result<S>>) -> Result<S> {
-    match tokio::time::timeout(CONNECT, connecting).await {
+pub async fn within_connect_timeout<S>(connecting: impl Future<Output = std::io::Result<S>>) -> Result<S> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.or_err(ErrorType::ConnectRefused, "while connecting"),
         Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "while connecting"),
     }
@@ -88,24 +92,24 @@ pub fn unix_path(address: &std::os::unix::net::SocketAddr) -> Result<&Path> {
 
 /// Makes connections that can be marked.
 #[derive(Debug)]
-pub struct Connect;
+pub struct MarkableConnector;
 
 #[async_trait]
-impl L4Connect for Connect {
+impl L4Connect for MarkableConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let (socket, mut stream) = match address {
             SocketAddr::Inet(address) => {
-                let stream = in_time(TcpStream::connect(address)).await?;
+                let stream = within_connect_timeout(TcpStream::connect(address)).await?;
                 (stream.as_fd().try_clone_to_owned(), Stream::from(stream))
             }
             SocketAddr::Unix(address) => {
-                let stream = in_time(UnixStream::connect(unix_path(address)?)).await?;
+                let stream = within_connect_timeout(UnixStream::connect(unix_path(address)?)).await?;
                 (stream.as_fd().try_clone_to_owned(), Stream::from(stream))
             }
         };
         let socket = socket.or_err(ErrorType::SocketError, "while connecting")?;
         // The one place in which pingora carries data of ours from a connection to its requests.
-        let mark: Box<dyn std::any::Any + Send + Sync> = Box::new(Mark::new(socket));
+        let mark: Box<dyn std::any::Any + Send + Sync> = Box::new(ConnectionMark::new(socket));
         stream.set_proxy_digest(ProxyDigest::new(Box::new(ResponseHeader::build(200, None)?), Some(mark)));
         Ok(stream)
     }

@@ -15,67 +15,69 @@ use tokio::io::AsyncReadExt as _;
 use tokio::task::unconstrained;
 
 /// How often those are closed that are of no use any more.
-const ROUND: Duration = Duration::from_secs(5);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 /// For how many rounds one is kept that nobody wants: up to 55 seconds.
-const ROUNDS: u32 = 11;
+const MAX_IDLE_ROUNDS: u32 = 11;
 /// How many a worker may keep at least, however many workers there are: one that has none to spare closes what the next
 /// request wants.
-const LEAST: usize = 64;
+const MIN_PER_SHARD: usize = 64;
 
 /// Connections without TLS that wait, each for the next request to its server.
-pub struct Idle {
+pub struct IdlePool {
     /// One for each worker, which takes its own first: whoever gives a connection back mostly wants the next, too.
     shards: Box<[Mutex<Shard>]>,
     /// How many a shard keeps at most.
-    most: usize,
+    max_per_shard: usize,
     round: AtomicU32,
 }
 
 #[derive(Default)]
 struct Shard {
     /// The one that was given back last stands last.
-    by_server: HashMap<SocketAddr, VecDeque<Kept>, RandomState>,
+    by_server: HashMap<SocketAddr, VecDeque<IdleConnection>, RandomState>,
     count: usize,
 }
 
-struct Kept {
+struct IdleConnection {
     stream: Stream,
     since: u32,
 }
 
-impl Idle {
+impl IdlePool {
     /// About so many are kept, by so many workers.
     pub fn new(most: usize, workers: usize) -> Self {
         let workers = workers.max(1);
-        Self::of(most.div_ceil(workers).max(LEAST), workers)
+        Self::of(most.div_ceil(workers).max(MIN_PER_SHARD), workers)
     }
 
-    fn of(most: usize, workers: usize) -> Self {
+    fn of(max_per_shard: usize, workers: usize) -> Self {
         let shards = (0..workers).map(|_| Mutex::default()).collect();
-        Self { shards, most, round: AtomicU32::new(0) }
+        Self { shards, max_per_shard, round: AtomicU32::new(0) }
     }
 
     /// A connection to `server` on which nothing has come since it was given back: neither its end, nor what would be
     /// taken for the answer to the next request.
-    pub fn take(&self, server: &SocketAddr) -> Option<Stream> {
+    pub fn get(&self, server: &SocketAddr) -> Option<Stream> {
         let (own, others) = self.shards();
         let others = others.filter_map(|shard| shard.try_lock().ok());
-        std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.take(server))
+        std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.pop_newest(server))
     }
 
     /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes that nobody has wanted for
     /// the longest: of a server that was busy once, others have as many as they need.
-    pub fn keep(&self, server: &SocketAddr, stream: Stream) {
+    pub fn put(&self, server: &SocketAddr, stream: Stream) {
         let since = self.round.load(Ordering::Relaxed);
         let mut shard = lock(self.shards().0);
         let mut surplus = None;
-        if shard.count == self.most {
-            surplus = shard.oldest(since);
+        if shard.count == self.max_per_shard {
+            surplus = shard.pop_oldest(since);
         }
         shard.count += 1;
         match shard.by_server.get_mut(server) {
-            Some(kept) => kept.push_back(Kept { stream, since }),
-            None => drop(shard.by_server.insert(server.clone(), VecDeque::from([Kept { stream, since }]))),
+            Some(kept) => kept.push_back(IdleConnection { stream, since }),
+            None => drop(
+                shard.by_server.insert(server.clone(), VecDeque::from([IdleConnection { stream, since }])),
+            ),
         }
         // It is closed by the system, which nobody need wait for.
         drop(shard);
@@ -83,20 +85,20 @@ impl Idle {
     }
 
     /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody wants.
-    pub async fn tidied(&self) {
+    pub async fn run_eviction_loop(&self) {
         loop {
-            tokio::time::sleep(ROUND).await;
-            self.tidy();
+            tokio::time::sleep(EVICTION_INTERVAL).await;
+            self.evict();
         }
     }
 
-    fn tidy(&self) {
+    fn evict(&self) {
         let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         for shard in &self.shards {
             let Shard { by_server, count } = &mut *lock(shard);
             by_server.retain(|_, kept| {
                 kept.retain_mut(|kept| {
-                    round.wrapping_sub(kept.since) < ROUNDS && is_silent(&mut kept.stream)
+                    round.wrapping_sub(kept.since) < MAX_IDLE_ROUNDS && is_reusable(&mut kept.stream)
                 });
                 !kept.is_empty()
             });
@@ -115,11 +117,11 @@ impl Idle {
 
 impl Shard {
     /// The one that was given back last: it is the least likely to have been closed.
-    fn take(&mut self, server: &SocketAddr) -> Option<Stream> {
+    fn pop_newest(&mut self, server: &SocketAddr) -> Option<Stream> {
         let kept = self.by_server.get_mut(server)?;
-        while let Some(Kept { mut stream, .. }) = kept.pop_back() {
+        while let Some(IdleConnection { mut stream, .. }) = kept.pop_back() {
             self.count -= 1;
-            if is_silent(&mut stream) {
+            if is_reusable(&mut stream) {
                 return Some(stream);
             }
         }
@@ -127,8 +129,8 @@ impl Shard {
     }
 
     /// The one that was given back first, whose server that may be, by the `round` that it is.
-    fn oldest(&mut self, round: u32) -> Option<Kept> {
-        let age = |kept: &VecDeque<Kept>| kept.front().map(|kept| round.wrapping_sub(kept.since));
+    fn pop_oldest(&mut self, round: u32) -> Option<IdleConnection> {
+        let age = |kept: &VecDeque<IdleConnection>| kept.front().map(|kept| round.wrapping_sub(kept.since));
         let oldest = self.by_server.values_mut().max_by_key(|kept| age(kept))?.pop_front()?;
         self.count -= 1;
         Some(oldest)
@@ -136,7 +138,7 @@ impl Shard {
 }
 
 /// Whether nothing has come, not even the end.
-fn is_silent(stream: &mut Stream) -> bool {
+fn is_reusable(stream: &mut Stream) -> bool {
     unconstrained(stream.read(&mut [0])).now_or_never().is_none()
 }
 
@@ -163,10 +165,10 @@ mod tests {
     }
 
     /// Waits until nothing is to be had for `server` any more, as it is once the runtime has heard what came.
-    async fn none_is_left(idle: &Idle, server: &SocketAddr) {
+    async fn none_is_left(idle: &IdlePool, server: &SocketAddr) {
         let emptied = async {
-            while let Some(silent) = idle.take(server) {
-                idle.keep(server, silent);
+            while let Some(silent) = idle.get(server) {
+                idle.put(server, silent);
                 tokio::task::yield_now().await;
             }
         };
@@ -182,27 +184,27 @@ mod tests {
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
         );
         let (server, another) = (&address_of(&one), &address_of(&other));
-        let idle = Idle::new(8, 2);
+        let idle = IdlePool::new(8, 2);
         let ((stream, _theirs), (later, _theirs_too)) = (connected(&one).await, connected(&one).await);
         let ids = [stream.id(), later.id()];
-        idle.keep(server, stream);
-        idle.keep(server, later);
-        assert!(idle.take(another).is_none());
-        let taken = [idle.take(server).unwrap(), idle.take(server).unwrap()];
+        idle.put(server, stream);
+        idle.put(server, later);
+        assert!(idle.get(another).is_none());
+        let taken = [idle.get(server).unwrap(), idle.get(server).unwrap()];
         assert_eq!([taken[1].id(), taken[0].id()], ids, "the last one first");
-        assert!(idle.take(server).is_none());
+        assert!(idle.get(server).is_none());
     }
 
     #[tokio::test]
     async fn what_another_worker_keeps_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = &address_of(&listener);
-        let idle = Idle::new(8, 4);
+        let idle = IdlePool::new(8, 4);
         for _ in 0..4 {
             let (stream, theirs) = connected(&listener).await;
-            std::thread::scope(|scope| scope.spawn(|| idle.keep(server, stream)).join()).unwrap();
-            let taken = idle.take(server).expect("whose worker it is does not matter");
-            std::thread::scope(|scope| scope.spawn(|| idle.keep(server, taken)).join()).unwrap();
+            std::thread::scope(|scope| scope.spawn(|| idle.put(server, stream)).join()).unwrap();
+            let taken = idle.get(server).expect("whose worker it is does not matter");
+            std::thread::scope(|scope| scope.spawn(|| idle.put(server, taken)).join()).unwrap();
             drop(theirs);
             none_is_left(&idle, server).await;
         }
@@ -212,9 +214,9 @@ mod tests {
     async fn a_connection_on_which_something_came_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = &address_of(&listener);
-        let idle = Idle::new(8, 1);
+        let idle = IdlePool::new(8, 1);
         let (stream, mut theirs) = connected(&listener).await;
-        idle.keep(server, stream);
+        idle.put(server, stream);
         theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         none_is_left(&idle, server).await;
     }
@@ -224,28 +226,28 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = &address_of(&listener);
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let idle = Idle::of(2, 1);
+        let idle = IdlePool::of(2, 1);
         let (busy, mut end) = connected(&other).await;
-        idle.keep(&address_of(&other), busy);
+        idle.put(&address_of(&other), busy);
         let mut ends = Vec::new();
-        idle.tidy();
+        idle.evict();
         for _ in 0..2 {
             let (stream, theirs) = connected(&listener).await;
-            idle.keep(server, stream);
+            idle.put(server, stream);
             ends.push(theirs);
         }
         let mut read = [0];
         let closed = tokio::time::timeout(Duration::from_secs(5), end.read(&mut read)).await;
         assert_eq!(closed.expect("it is the third, and the oldest").unwrap(), 0);
-        (1..ROUNDS).for_each(|_| idle.tidy());
-        let taken = idle.take(server).expect("it is young enough");
-        idle.keep(server, taken);
-        idle.tidy();
+        (1..MAX_IDLE_ROUNDS).for_each(|_| idle.evict());
+        let taken = idle.get(server).expect("it is young enough");
+        idle.put(server, taken);
+        idle.evict();
         let closed = tokio::time::timeout(Duration::from_secs(5), ends[0].read(&mut read)).await;
         assert_eq!(closed.expect("nobody wanted it for long").unwrap(), 0);
-        assert!(idle.take(server).is_some(), "the one that was used lately was not");
+        assert!(idle.get(server).is_some(), "the one that was used lately was not");
         assert!(lock(&idle.shards[0]).by_server.values().all(VecDeque::is_empty));
-        idle.tidy();
+        idle.evict();
         assert!(lock(&idle.shards[0]).by_server.is_empty());
     }
 }

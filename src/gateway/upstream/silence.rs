@@ -1,20 +1,20 @@
 //! The limit on how long an upstream may be silent.
 
 use crate::base::Duration;
-use crate::gateway::upstream::connection::Mark;
+use crate::gateway::upstream::connection::ConnectionMark;
 use pingora_timeout::fast_timeout::fast_sleep;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 /// The least limit once a response has begun, where a slow client looks like a silent upstream.
-const SLOW_CLIENT: Duration = Duration::from_secs(60);
+const MIN_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an upstream may be silent, and since when it is.
-pub struct Silence {
+pub struct UpstreamSilence {
     timeout: Duration,
     since: Instant,
-    connection: Option<Mark>,
+    connection: Option<ConnectionMark>,
     sleep: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
@@ -27,9 +27,9 @@ pub enum Verdict {
     EndRequest,
 }
 
-impl Silence {
+impl UpstreamSilence {
     /// A limit of `timeout` from now on.
-    pub fn new(timeout: Duration, connection: Option<Mark>) -> Self {
+    pub fn new(timeout: Duration, connection: Option<ConnectionMark>) -> Self {
         Self { timeout, since: Instant::now(), connection, sleep: None }
     }
 
@@ -39,10 +39,10 @@ impl Silence {
     }
 
     /// Restarts the time: the head of the response is there, and its body is handed on.
-    pub fn response_begins(&mut self) {
+    pub fn on_response_head(&mut self) {
         self.interrupt();
         if self.connection.is_none() {
-            self.timeout = self.timeout.max(SLOW_CLIENT);
+            self.timeout = self.timeout.max(MIN_RESPONSE_TIMEOUT);
         }
     }
 

@@ -4,11 +4,11 @@ use crate::base::Duration;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 
 /// How long connecting may take.
-pub const CONNECT: Duration = Duration::from_secs(3);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same, with the TLS handshake.
-pub const CONNECT_WITH_TLS: Duration = Duration::from_secs(6);
+pub const TLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// How a connection is found dead on which both sides may be silent.
-pub const ALIVE: TcpKeepalive = TcpKeepalive {
+pub const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(15),
     count: 4,

@@ -5,8 +5,8 @@
 //! end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream answers is
 //! looked at some turns later.
 
-use crate::gateway::upstream::connection::{in_time, unix_path};
-use crate::gateway::upstream::tcp::ALIVE;
+use crate::gateway::upstream::connection::{unix_path, within_connect_timeout};
+use crate::gateway::upstream::tcp::TCP_KEEPALIVE;
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::ext::set_tcp_keepalive;
@@ -21,26 +21,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// How many turns an answer waits: each lets the other half run once.
-const TURNS: u8 = 3;
+const DEFERRED_POLLS: u8 = 3;
 /// The writes after which that is so: a TLS handshake's few, and the request's own.
 const WRITES: u8 = 8;
 
 /// Makes such connections.
 #[derive(Debug)]
-pub struct Patient;
+pub struct DelayedReadConnector;
 
 #[async_trait]
-impl L4Connect for Patient {
+impl L4Connect for DelayedReadConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let socket: Box<dyn VirtualSocket> = match address {
             SocketAddr::Inet(address) => {
-                let stream = in_time(TcpStream::connect(address)).await?;
+                let stream = within_connect_timeout(TcpStream::connect(address)).await?;
                 stream.set_nodelay(true).or_err(ErrorType::SocketError, "while setting nodelay")?;
-                set_tcp_keepalive(&stream, &ALIVE)?;
+                set_tcp_keepalive(&stream, &TCP_KEEPALIVE)?;
                 Box::new(Socket { stream, writes: 0, turns: 0 })
             }
             SocketAddr::Unix(address) => {
-                let stream = in_time(UnixStream::connect(unix_path(address)?)).await?;
+                let stream = within_connect_timeout(UnixStream::connect(unix_path(address)?)).await?;
                 Box::new(Socket { stream, writes: 0, turns: 0 })
             }
         };
@@ -88,7 +88,7 @@ impl<S: Connection> AsyncWrite for Socket<S> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if written.is_ready() && self.writes < WRITES {
             self.writes += 1;
-            self.turns = TURNS;
+            self.turns = DEFERRED_POLLS;
         }
         written
     }

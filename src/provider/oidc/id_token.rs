@@ -3,22 +3,22 @@
 //!
 //! Claims are read as untyped JSON: a claim of an odd type that no check needs rejects nobody.
 
-use super::OpenId;
+use super::OidcProvider;
 use crate::base::Timestamp;
 use crate::config::{Issuer, Oidc};
 use crate::jose::{MAX_BODY_TOKEN_LENGTH, NumericDate, Unverified};
 use crate::provider::ProviderError;
-use crate::provider::claims::{SKEW, claim_text, payload, tell_skew};
-use crate::provider::metadata::{Document, Published};
+use crate::provider::claims::{SKEW, claim_text, payload, warn_of_skew};
+use crate::provider::metadata::{ProviderMetadata, PublishedMetadata};
 use serde_json::{Map, Value};
 
 type Claims = Map<String, Value>;
 
-impl OpenId {
+impl OidcProvider {
     /// The issuer and the verified claims of `token`; the keys are fetched again where none of them signed it.
     pub(super) async fn verified(
         &self,
-        published: &Published,
+        published: &PublishedMetadata,
         token: &str,
         nonce: Option<&str>,
         now: Timestamp,
@@ -39,7 +39,7 @@ impl OpenId {
         if nonce.is_some_and(|nonce| claims.get("nonce").and_then(Value::as_str) != Some(nonce)) {
             return Err(ProviderError::invalid("nonce", "it is missing, or another login's"));
         }
-        tell_skew(&document.issuer, &claims, now);
+        warn_of_skew(&document.issuer, &claims, now);
         Ok((document.issuer, claims))
     }
 
@@ -47,7 +47,7 @@ impl OpenId {
     /// aud (audience) as members"; where it does, they must be right.
     pub(super) async fn verified_user_info(
         &self,
-        document: &Document,
+        document: &ProviderMetadata,
         token: &str,
         now: Timestamp,
     ) -> Result<Claims, ProviderError> {
@@ -85,19 +85,23 @@ impl OpenId {
 
     /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer whose
     /// people may come, and is verified by that issuer's own keys.
-    pub(super) fn document_of(&self, published: &Published, token: &str) -> Result<Document, ProviderError> {
+    pub(super) fn document_of(
+        &self,
+        published: &PublishedMetadata,
+        token: &str,
+    ) -> Result<ProviderMetadata, ProviderError> {
         let Issuer::PerTenant(tenants) = &self.settings.issuer else { return Ok(published.document.clone()) };
         let claims = payload(token).unwrap_or_default();
         let tenant = claims.get("tid").and_then(Value::as_str).unwrap_or_default();
         let issuer = tenants.issuer_of(tenant).ok_or_else(|| {
             ProviderError::invalid("tenant", format!("`{tenant}` is none whose people may come"))
         })?;
-        published.of_tenant(tenant, &issuer)
+        published.for_tenant(tenant, &issuer)
     }
 }
 
 /// The claims of `token`, which a key of `document` must have signed.
-fn signed_claims(token: &str, document: &Document) -> Result<Claims, ProviderError> {
+fn signed_claims(token: &str, document: &ProviderMetadata) -> Result<Claims, ProviderError> {
     // Neither `none` nor the HMAC family is an algorithm there: a client secret is no key.
     let Unverified { jws, claims } = Unverified::read_within(token, MAX_BODY_TOKEN_LENGTH)
         .map_err(|why| ProviderError::invalid("token", why))?;
@@ -105,7 +109,7 @@ fn signed_claims(token: &str, document: &Document) -> Result<Claims, ProviderErr
     if jws.typ.as_deref().is_some_and(|typ| !matches!(typ, "jwt" | "application/jwt")) {
         return Err(ProviderError::invalid("typ", format!("its type is `{}`", jws.typ.unwrap_or_default())));
     }
-    match document.keys.verifies(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature) {
+    match document.keys.verify(jws.kid.as_deref(), jws.algorithm, jws.message, &jws.signature) {
         true => Ok(claims),
         false => Err(ProviderError::invalid(
             "signature",
@@ -115,7 +119,7 @@ fn signed_claims(token: &str, document: &Document) -> Result<Claims, ProviderErr
 }
 
 /// "The Issuer Identifier for the OpenID Provider MUST exactly match the value of the iss (issuer) Claim."
-fn check_issuer(settings: &Oidc, document: &Document, claims: &Claims) -> Result<(), ProviderError> {
+fn check_issuer(settings: &Oidc, document: &ProviderMetadata, claims: &Claims) -> Result<(), ProviderError> {
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
     match issuer == document.issuer || settings.quirks.issuer_aliases.contains(&issuer) {
         true => Ok(()),
@@ -214,12 +218,12 @@ mod tests {
         (**settings).clone()
     }
 
-    fn document(issuer: &str) -> Document {
+    fn document(issuer: &str) -> ProviderMetadata {
         let at = |path: &str| format!("https://idp.example{path}");
         let members = json!({
             "issuer": issuer, "authorization_endpoint": at("/a"), "token_endpoint": at("/t"), "jwks_uri": at("/k"),
         });
-        Document::read(members.to_string().as_bytes()).unwrap()
+        ProviderMetadata::read(members.to_string().as_bytes()).unwrap()
     }
 
     #[test]

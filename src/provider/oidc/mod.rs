@@ -7,14 +7,16 @@ mod user_info;
 
 use super::backchannel::{self, LogoutToken};
 use super::claims::{
-    SKEW, check_issuer, granted, joined, methods, payload, sid_of, subject_of, tell_verified,
+    SKEW, check_issuer, granted_tokens, joined, methods, normalize_email_verified, payload, sid_of,
+    subject_of,
 };
-use super::metadata::{Metadata, Published};
-use super::token_answer::TokenAnswer;
+use super::metadata::{MetadataCache, PublishedMetadata};
+use super::token_answer::GrantedTokens;
 use super::{
-    Begun, Callback, ExternalIdentity, Onward, Outbound, Pending, Provider, ProviderError, Renewed, Wish,
+    BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, Provider, ProviderError,
+    ProviderHttpClient, Renewed,
 };
-use crate::base::{Clock, Entropy, Timestamp, Token};
+use crate::base::{Clock, Entropy, RandomToken, Timestamp};
 use crate::config;
 use crate::jose::authenticated_at;
 use crate::model::{Identity, ProviderTokens};
@@ -29,30 +31,30 @@ use std::sync::Arc;
 use user_info::{PROFILE, UserInfo};
 
 /// An OpenID provider, seen by its relying party.
-pub struct OpenId {
+pub struct OidcProvider {
     settings: config::Oidc,
-    metadata: Metadata,
-    outbound: Outbound,
+    metadata: MetadataCache,
+    outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
-impl OpenId {
+impl OidcProvider {
     pub fn new(
         settings: config::Oidc,
-        outbound: Outbound,
+        outbound: ProviderHttpClient,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let metadata = Metadata::new(&settings, outbound.clone(), clock.clone());
+        let metadata = MetadataCache::new(&settings, outbound.clone(), clock.clone());
         Self { settings, metadata, outbound, clock, entropy }
     }
 
     /// What the provider says of the person after a refresh.
     async fn renewed_identity(
         &self,
-        published: &Published,
-        answer: &TokenAnswer,
+        published: &PublishedMetadata,
+        answer: &GrantedTokens,
         before: &ProviderTokens,
         account: &Identity,
     ) -> Result<ExternalIdentity, ProviderError> {
@@ -76,7 +78,7 @@ impl OpenId {
         if subject_of(&claims, self.settings.quirks.subject)? != account.subject {
             return Err(ProviderError::invalid("sub", "the renewed ID token is another person's"));
         }
-        tell_verified(&mut claims, self.settings.quirks.verified);
+        normalize_email_verified(&mut claims, self.settings.quirks.verified);
         let mut is_incomplete = false;
         match self.user_info(published, answer.access_token(), &claims, now).await? {
             UserInfo::None => {}
@@ -93,17 +95,17 @@ impl OpenId {
         let (issuer, subject) = (account.issuer.clone(), account.subject.clone());
         let identity = self.identity(issuer, subject, claims, tokens, None);
         // What the provider said of the person before stays, as long as it refuses to say it again.
-        let told_once = if is_incomplete { &PROFILE } else { identity.told_once };
-        Ok(ExternalIdentity { is_incomplete, told_once, ..identity })
+        let told_once = if is_incomplete { &PROFILE } else { identity.first_login_attributes };
+        Ok(ExternalIdentity { is_incomplete, first_login_attributes: told_once, ..identity })
     }
 
     fn granted(
         &self,
-        answer: &TokenAnswer,
+        answer: &GrantedTokens,
         before: Option<&ProviderTokens>,
         now: Timestamp,
     ) -> ProviderTokens {
-        granted(answer, before, self.settings.quirks.lifetime, now)
+        granted_tokens(answer, before, self.settings.quirks.lifetime, now)
     }
 
     fn identity(
@@ -124,38 +126,45 @@ impl OpenId {
             tokens,
             once: None,
             session_ends_at: None,
-            told_once: if self.settings.quirks.name_once { &NAMES } else { &[] },
+            first_login_attributes: if self.settings.quirks.name_once { &FIRST_LOGIN_CLAIMS } else { &[] },
             is_incomplete: false,
         }
     }
 }
 
 /// What some tell of a person only the first time.
-const NAMES: [&str; 3] = ["name", "given_name", "family_name"];
+const FIRST_LOGIN_CLAIMS: [&str; 3] = ["name", "given_name", "family_name"];
 
 /// Apple's `user`, which the browser brings beside the code the first time: the names that the person chose.
 /// Nobody has signed it, so nothing else is taken from it.
-fn names_of(user: &str) -> Option<Map<String, Value>> {
+fn first_login_names(user: &str) -> Option<Map<String, Value>> {
     let user: Value = serde_json::from_str(user).ok()?;
     let name = |path: &str| user.pointer(path).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
     let (given, family) = (name("/name/firstName"), name("/name/lastName"));
     let whole = format!("{given} {family}").trim().to_owned();
-    let names = NAMES.into_iter().zip([whole, given, family]).filter(|(_, text)| !text.is_empty());
+    let names =
+        FIRST_LOGIN_CLAIMS.into_iter().zip([whole, given, family]).filter(|(_, text)| !text.is_empty());
     Some(names.map(|(name, text)| (name.to_owned(), text.into())).collect())
 }
 
 #[async_trait]
-impl Provider for OpenId {
-    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
+impl Provider for OidcProvider {
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        wish: LoginHints<'_>,
+    ) -> Result<LoginStart, ProviderError> {
         let published = self.metadata.get().await?;
         let (client, _) = self.client(&published.document, Some(redirect_uri))?;
         let (ours, quirks) = (&self.settings.client, &self.settings.quirks);
-        let pending = Pending {
-            nonce: Token::random(&*self.entropy).text(),
-            verifier: Token::random(&*self.entropy).text(),
+        let pending = LoginState {
+            nonce: RandomToken::random(&*self.entropy).text(),
+            code_verifier: RandomToken::random(&*self.entropy).text(),
         };
-        let challenge =
-            PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(pending.verifier.clone()));
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(
+            pending.code_verifier.clone(),
+        ));
         let (state, nonce) = (state.to_owned(), pending.nonce.clone());
         let mut request = client
             .authorize_url(
@@ -181,7 +190,7 @@ impl Provider for OpenId {
             request = request.set_login_hint(LoginHint::new(hint.to_owned()));
         }
         let (redirect, ..) = request.url();
-        Ok(Begun { onward: Onward::Redirect(redirect), pending })
+        Ok(LoginStart { action: BrowserAction::Redirect(redirect), pending })
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
@@ -201,13 +210,13 @@ impl Provider for OpenId {
             .expose();
         let (now, nonce) = (self.clock.now(), quirks.nonce.then_some(pending.nonce.as_str()));
         let (issuer, mut claims) = self.verified(&published, id_token, nonce, now).await?;
-        check_demands(&self.settings.client.demands, &claims, callback.begun_at.unwrap_or(now))?;
+        check_demands(&self.settings.client.demands, &claims, callback.started_at.unwrap_or(now))?;
         // Who does not promise to say the nonce again may say it all the same.
         if !quirks.nonce && claims.get("nonce").is_some_and(|told| told.as_str() != Some(&pending.nonce)) {
             return Err(ProviderError::invalid("nonce", "it is another login's"));
         }
         let subject = subject_of(&claims, quirks.subject)?;
-        tell_verified(&mut claims, quirks.verified);
+        normalize_email_verified(&mut claims, quirks.verified);
         let mut is_incomplete = false;
         match self.user_info(&published, answer.access_token(), &claims, now).await? {
             UserInfo::None => {}
@@ -215,7 +224,7 @@ impl Provider for OpenId {
             UserInfo::Claims(more) => claims = joined(claims, more),
         }
         if quirks.name_once
-            && let Some(names) = callback.parameters.get("user").and_then(|user| names_of(user))
+            && let Some(names) = callback.parameters.get("user").and_then(|user| first_login_names(user))
         {
             claims = joined(claims, names);
         }
@@ -237,7 +246,7 @@ impl Provider for OpenId {
         Ok(Renewed { tokens: renewed, identity })
     }
 
-    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<Onward> {
+    async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<BrowserAction> {
         let document = &self.metadata.get().await.ok()?.document;
         let mut url = document.end_session_endpoint.clone()?;
         let mut query = url.query_pairs_mut();
@@ -249,13 +258,13 @@ impl Provider for OpenId {
             .append_pair("post_logout_redirect_uri", back_to)
             .append_pair("state", state);
         drop(query);
-        Some(Onward::Redirect(url))
+        Some(BrowserAction::Redirect(url))
     }
 
     async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError> {
         let audience = &self.settings.client.id;
-        let judge = |published: &Published| {
-            backchannel::judge(token, &published.document, audience, self.clock.now())
+        let judge = |published: &PublishedMetadata| {
+            backchannel::verify_logout_token(token, &published.document, audience, self.clock.now())
         };
         let judged = judge(&*self.metadata.get().await?);
         if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {

@@ -1,10 +1,10 @@
 //! What is asked of the token endpoint (RFC 6749, sections 4.1.3 and 6), by the library's client.
 
-use super::OpenId;
+use super::OidcProvider;
 use crate::base::Secret;
-use crate::provider::metadata::Document;
-use crate::provider::token_answer::TokenAnswer;
-use crate::provider::{Callback, Pending, ProviderError, client};
+use crate::provider::metadata::ProviderMetadata;
+use crate::provider::token_answer::GrantedTokens;
+use crate::provider::{Callback, LoginState, ProviderError, client};
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
@@ -24,7 +24,7 @@ type ClientWith<AuthorizationEndpoint, TokenEndpoint> = openidconnect::Client<
     CoreJsonWebKey,
     CoreAuthPrompt,
     StandardErrorResponse<CoreErrorResponseType>,
-    TokenAnswer,
+    GrantedTokens,
     CoreTokenIntrospectionResponse,
     CoreRevocableToken,
     CoreRevocationErrorResponse,
@@ -38,11 +38,11 @@ type ClientWith<AuthorizationEndpoint, TokenEndpoint> = openidconnect::Client<
 pub(super) type Client = ClientWith<EndpointSet, EndpointSet>;
 type Blank = ClientWith<EndpointNotSet, EndpointNotSet>;
 
-impl OpenId {
+impl OidcProvider {
     /// The client, and what its token requests carry beside.
     pub(super) fn client(
         &self,
-        document: &Document,
+        document: &ProviderMetadata,
         redirect_uri: Option<&str>,
     ) -> Result<(Client, client::Parameters), ProviderError> {
         let ours = &self.settings.client;
@@ -73,16 +73,16 @@ impl OpenId {
         &self,
         (client, parameters): &(Client, client::Parameters),
         callback: &Callback<'_>,
-        pending: &Pending,
-    ) -> Result<TokenAnswer, ProviderError> {
+        pending: &LoginState,
+    ) -> Result<GrantedTokens, ProviderError> {
         let mut request = client.exchange_code(callback.code()?);
         if self.settings.quirks.pkce {
-            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(pending.code_verifier.clone()));
         }
         for (name, value) in parameters {
             request = request.add_extra_param(*name, value);
         }
-        request.request_async(&self.outbound).await.map_err(client::not_redeemed)
+        request.request_async(&self.outbound).await.map_err(client::code_exchange_error)
     }
 
     /// New tokens for a refresh token (RFC 6749, section 6).
@@ -90,12 +90,12 @@ impl OpenId {
         &self,
         (client, parameters): &(Client, client::Parameters),
         refresh_token: &Secret,
-    ) -> Result<TokenAnswer, ProviderError> {
+    ) -> Result<GrantedTokens, ProviderError> {
         let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
         let mut request = client.exchange_refresh_token(&refresh_token);
         for (name, value) in parameters {
             request = request.add_extra_param(*name, value);
         }
-        request.request_async(&self.outbound).await.map_err(client::not_renewed)
+        request.request_async(&self.outbound).await.map_err(client::refresh_error)
     }
 }

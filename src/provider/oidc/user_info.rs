@@ -1,10 +1,10 @@
 //! The UserInfo endpoint (OpenID Connect Core 1.0, section 5.3).
 
-use super::OpenId;
+use super::OidcProvider;
 use crate::base::Timestamp;
 use crate::config;
-use crate::provider::claims::{claim_text, tell_verified};
-use crate::provider::metadata::Published;
+use crate::provider::claims::{claim_text, normalize_email_verified};
+use crate::provider::metadata::PublishedMetadata;
 use crate::provider::outbound::is_outage;
 use crate::provider::{OutboundError, ProviderError};
 use http::StatusCode;
@@ -32,18 +32,18 @@ pub(super) enum UserInfo {
     Claims(Map<String, Value>),
 }
 
-impl OpenId {
+impl OidcProvider {
     /// The claims of the UserInfo endpoint, which must speak of the same person.
     pub(super) async fn user_info(
         &self,
-        published: &Published,
+        published: &PublishedMetadata,
         token: &AccessToken,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<UserInfo, ProviderError> {
         let endpoint = published.document.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
         let Some(endpoint) = endpoint else { return Ok(UserInfo::None) };
-        let answer = self.outbound.ask(endpoint, token.secret()).await;
+        let answer = self.outbound.get_api(endpoint, token.secret()).await;
         let answer = answer.map_err(|error| error.of("its UserInfo endpoint"))?;
         match answer.status {
             status if status.is_success() => {}
@@ -66,7 +66,7 @@ impl OpenId {
                     config::Issuer::One(_) => published.document.clone(),
                     config::Issuer::PerTenant(_) => {
                         let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-                        published.of_tenant(text("tid"), text("iss"))?
+                        published.for_tenant(text("tid"), text("iss"))?
                     }
                 };
                 self.verified_user_info(&document, &jwt, now).await?
@@ -86,7 +86,7 @@ impl OpenId {
                 "its `sub` is not the ID token's; help: set userinfo = false",
             ));
         }
-        tell_verified(&mut more, self.settings.quirks.verified);
+        normalize_email_verified(&mut more, self.settings.quirks.verified);
         Ok(UserInfo::Claims(more))
     }
 }

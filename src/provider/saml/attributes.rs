@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The names that providers commonly use for a claim of OpenID Connect, in order of precedence. They apply where no
 /// attribute has the claim's own name.
-const KNOWN: [(&str, &[&str]); 6] = [
+const ATTRIBUTE_NAMES: [(&str, &[&str]); 6] = [
     (
         "email",
         &[
@@ -121,7 +121,7 @@ pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Val
     };
     let mut claims: Map<String, Value> =
         by_name.iter().map(|(name, values)| ((*name).to_owned(), value(values))).collect();
-    for (claim, names) in KNOWN {
+    for (claim, names) in ATTRIBUTE_NAMES {
         if let Some(values) = names.iter().find_map(|name| by_name.get(name)) {
             claims.entry(claim).or_insert_with(|| value(values));
         }

@@ -1,7 +1,7 @@
 //! Encrypted assertions (SAML core, section 2.3.4; XML Encryption 1.1). The key comes by RSA-OAEP; the
 //! assertion by AES-128 or AES-256, in GCM or CBC. RSA 1.5 is refused by name.
 
-use super::key::OwnKey;
+use super::key::ServiceProviderKey;
 use super::xml::{self, DS, XENC, XENC11};
 use crate::provider::ProviderError;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How large an encrypted key may be: RSA with 8192 bits.
-const LARGEST_KEY: usize = 1024;
+const MAX_ENCRYPTED_KEY_BYTES: usize = 1024;
 const BLOCK: usize = 16;
 
 /// How a key may come: the method's name, its digest, its mask generation; the first of each is what is
@@ -46,7 +46,7 @@ const CIPHERS: [(&str, Cipher); 4] = [
     ("http://www.w3.org/2009/xmlenc11#aes256-gcm", Cipher::Gcm(&AES_256_GCM)),
 ];
 
-fn wrong(detail: impl std::fmt::Display) -> ProviderError {
+fn invalid(detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid("encryption", detail)
 }
 
@@ -55,24 +55,27 @@ fn wrong(detail: impl std::fmt::Display) -> ProviderError {
 /// # Errors
 /// The failed check `encryption`. What was wrong is for the log alone: whoever sends ciphertexts learns
 /// nothing of how far they came.
-pub fn decrypted(encrypted: Node<'_, '_>, keys: &[Arc<OwnKey>]) -> Result<Zeroizing<String>, ProviderError> {
-    let data = xml::one(encrypted, XENC, "EncryptedData").map_err(wrong)?;
+pub fn decrypt_assertion(
+    encrypted: Node<'_, '_>,
+    keys: &[Arc<ServiceProviderKey>],
+) -> Result<Zeroizing<String>, ProviderError> {
+    let data = xml::one(encrypted, XENC, "EncryptedData").map_err(invalid)?;
     // SAML core, section 2.3.4: the type "SHOULD be present and, if present, MUST contain a value of" this.
     if data.attribute("Type").is_some_and(|kind| kind != "http://www.w3.org/2001/04/xmlenc#Element") {
-        return Err(wrong("what is encrypted is no element"));
+        return Err(invalid("what is encrypted is no element"));
     }
     let content_key = content_key(encrypted, data, keys)?;
     let method = method_of(data)?;
     let Some((_, cipher)) = CIPHERS.iter().find(|(name, _)| *name == method) else {
-        return Err(wrong(format!("the cipher `{method}` is not taken")));
+        return Err(invalid(format!("the cipher `{method}` is not taken")));
     };
     let bytes = cipher_value(data, usize::MAX)?;
     let plain = match cipher {
         Cipher::Cbc(algorithm) => cbc(algorithm, &content_key, bytes),
         Cipher::Gcm(algorithm) => gcm(algorithm, &content_key, bytes),
     };
-    let plain = plain.ok_or_else(|| wrong("the assertion does not open"))?;
-    let text = std::str::from_utf8(&plain).map_err(|_| wrong("what it opens to is no text"))?;
+    let plain = plain.ok_or_else(|| invalid("the assertion does not open"))?;
+    let text = std::str::from_utf8(&plain).map_err(|_| invalid("what it opens to is no text"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -80,18 +83,18 @@ pub fn decrypted(encrypted: Node<'_, '_>, keys: &[Arc<OwnKey>]) -> Result<Zeroiz
 fn content_key(
     encrypted: Node<'_, '_>,
     data: Node<'_, '_>,
-    keys: &[Arc<OwnKey>],
+    keys: &[Arc<ServiceProviderKey>],
 ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-    let within = xml::at_most_one(data, DS, "KeyInfo").map_err(wrong)?;
+    let within = xml::at_most_one(data, DS, "KeyInfo").map_err(invalid)?;
     let places = [Some(encrypted), within].into_iter().flatten();
     let mut encrypted_keys = places.flat_map(|place| xml::children(place, XENC, "EncryptedKey"));
     let (Some(encrypted_key), None) = (encrypted_keys.next(), encrypted_keys.next()) else {
-        return Err(wrong("there must be one EncryptedKey"));
+        return Err(invalid("there must be one EncryptedKey"));
     };
     let method = method_of(encrypted_key)?;
-    let node = xml::one(encrypted_key, XENC, "EncryptionMethod").map_err(wrong)?;
+    let node = xml::one(encrypted_key, XENC, "EncryptionMethod").map_err(invalid)?;
     let parameter = |space, name| {
-        let child = xml::at_most_one(node, space, name).map_err(wrong)?;
+        let child = xml::at_most_one(node, space, name).map_err(invalid)?;
         Ok::<_, ProviderError>(
             child.and_then(|child| child.attribute("Algorithm")).unwrap_or_default().to_owned(),
         )
@@ -101,19 +104,23 @@ fn content_key(
         *name == method && digests.contains(&&*digest) && masks.contains(&&*mask)
     };
     let Some((.., oaep)) = TRANSPORTS.iter().find(known) else {
-        return Err(wrong(format!(
+        return Err(invalid(format!(
             "the key's transport `{method}` with digest `{digest}` and mask `{mask}` is not taken"
         )));
     };
-    let bytes = cipher_value(encrypted_key, LARGEST_KEY)?;
+    let bytes = cipher_value(encrypted_key, MAX_ENCRYPTED_KEY_BYTES)?;
     // A key that is to be replaced, or was replaced, decrypts as well.
     let mut opened = keys.iter().filter_map(|key| opened_by(key, oaep, &bytes));
     opened
         .next()
-        .ok_or_else(|| wrong("the key is not encrypted for us: does the provider have our metadata?"))
+        .ok_or_else(|| invalid("the key is not encrypted for us: does the provider have our metadata?"))
 }
 
-fn opened_by(key: &OwnKey, oaep: &'static OaepAlgorithm, bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn opened_by(
+    key: &ServiceProviderKey,
+    oaep: &'static OaepAlgorithm,
+    bytes: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let key = key.decryption();
     let mut plain = Zeroizing::new(vec![0; key.min_output_size()]);
     let length = key.decrypt(oaep, bytes, &mut plain, None).ok()?.len();
@@ -122,16 +129,16 @@ fn opened_by(key: &OwnKey, oaep: &'static OaepAlgorithm, bytes: &[u8]) -> Option
 }
 
 fn method_of(node: Node<'_, '_>) -> Result<String, ProviderError> {
-    let method = xml::one(node, XENC, "EncryptionMethod").map_err(wrong)?;
+    let method = xml::one(node, XENC, "EncryptionMethod").map_err(invalid)?;
     Ok(method.attribute("Algorithm").unwrap_or_default().to_owned())
 }
 
 fn cipher_value(node: Node<'_, '_>, most: usize) -> Result<Vec<u8>, ProviderError> {
-    let data = xml::one(node, XENC, "CipherData").map_err(wrong)?;
-    let value = xml::text(xml::one(data, XENC, "CipherValue").map_err(wrong)?).map_err(wrong)?;
+    let data = xml::one(node, XENC, "CipherData").map_err(invalid)?;
+    let value = xml::text(xml::one(data, XENC, "CipherValue").map_err(invalid)?).map_err(invalid)?;
     super::base64(value)
         .filter(|bytes| bytes.len() <= most)
-        .ok_or_else(|| wrong("a CipherValue is no base64"))
+        .ok_or_else(|| invalid("a CipherValue is no base64"))
 }
 
 /// XML Encryption 1.1, section 5.2.2: the initialization vector comes first; the last byte tells how much

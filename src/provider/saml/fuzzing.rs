@@ -4,10 +4,10 @@
 //! of the provider, and judges it again.
 
 use super::canonical::{Method, canonicalize};
-use super::key::OwnKey;
-use super::logout::{self, Arrived, Told};
+use super::key::ServiceProviderKey;
+use super::logout::{self, LogoutBinding, LogoutMessage};
 use super::metadata::{Binding, Endpoint, Provider};
-use super::response::{self, Expected, Judged};
+use super::response::{self, Expected, ValidatedAssertion};
 use super::verification::VerificationKey;
 use super::xml::{self, DS, EXCLUSIVE, SAML, escaped_value};
 use crate::base::{Duration, Timestamp};
@@ -33,7 +33,7 @@ const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 struct Parties {
     pair: EcdsaKeyPair,
     provider: Provider,
-    own: [Arc<OwnKey>; 1],
+    own: [Arc<ServiceProviderKey>; 1],
 }
 
 static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
@@ -52,7 +52,8 @@ static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
         wants_signed_requests: false,
         valid_until: None,
     };
-    let own = OwnKey::generate().and_then(|key| OwnKey::read(&key, OwnKey::self_signed(&key, NOW)?));
+    let own = ServiceProviderKey::generate()
+        .and_then(|key| ServiceProviderKey::read(&key, ServiceProviderKey::self_signed(&key, NOW)?));
     let own = [Arc::new(own.expect("a key can be generated"))];
     Parties { pair: pair.expect("the key is read again"), provider, own }
 });
@@ -114,7 +115,7 @@ pub fn response(data: &[u8]) -> bool {
     whole.is_some() || part.is_some()
 }
 
-fn accepted(judged: &Judged) {
+fn accepted(judged: &ValidatedAssertion) {
     let plain = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
     assert!(plain(&judged.name_id.value) && judged.name_id.value.len() <= 256, "{judged:?}");
     assert!(judged.auth_time <= NOW && !judged.id.is_empty(), "{judged:?}");
@@ -123,7 +124,7 @@ fn accepted(judged: &Judged) {
     assert!(judged.session_ends_at.is_none_or(|end| end > NOW), "{judged:?}");
 }
 
-fn judge(text: &str) -> Option<Judged> {
+fn judge(text: &str) -> Option<ValidatedAssertion> {
     let parties = &*PARTIES;
     let expected = Expected {
         provider: PROVIDER,
@@ -137,7 +138,7 @@ fn judge(text: &str) -> Option<Judged> {
         authenticated_after: None,
         now: NOW,
     };
-    response::judge(text, &expected).ok()
+    response::validate(text, &expected).ok()
 }
 
 /// Reads the input as a logout message: as XML that comes in a form or a query where it begins with `<`, and else as
@@ -145,28 +146,28 @@ fn judge(text: &str) -> Option<Judged> {
 pub fn logout(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     if !text.starts_with('<') {
-        for arrived in [Arrived::Form(text.into()), Arrived::Query(text.into())] {
+        for arrived in [LogoutBinding::Form(text.into()), LogoutBinding::Query(text.into())] {
             assert!(judge_logout(&arrived).is_none(), "a logout that nobody has signed is accepted");
             arrived.is_response();
         }
         let query = signed_query(text);
-        return judge_logout(&Arrived::Query(query.as_str().into())).is_some();
+        return judge_logout(&LogoutBinding::Query(query.as_str().into())).is_some();
     }
-    let form = |text: &str| Arrived::Form(format!("SAMLRequest={}", encoded(text.as_bytes())).into());
+    let form = |text: &str| LogoutBinding::Form(format!("SAMLRequest={}", encoded(text.as_bytes())).into());
     assert!(judge_logout(&form(text)).is_none(), "a logout that nobody has signed is accepted");
     let Ok(document) = xml::parse(text) else { return false };
     let posted = signed(text, document.root_element()).and_then(|text| judge_logout(&form(&text)));
     let query = signed_query(&format!("SAMLRequest={}", encoded(&deflated(text))));
-    let redirected = judge_logout(&Arrived::Query(query.as_str().into()));
+    let redirected = judge_logout(&LogoutBinding::Query(query.as_str().into()));
     if let (Some(posted), Some(redirected)) = (&posted, &redirected) {
         assert_eq!(format!("{posted:?}"), format!("{redirected:?}"), "the binding decides what is read");
     }
     posted.is_some() || redirected.is_some()
 }
 
-fn judge_logout(arrived: &Arrived) -> Option<Told> {
-    let told = logout::judge(arrived, &PARTIES.provider, LOGOUT, NOW).ok()?;
-    if let Told::Request { token, id, .. } = &told {
+fn judge_logout(arrived: &LogoutBinding) -> Option<LogoutMessage> {
+    let told = logout::validate(arrived, &PARTIES.provider, LOGOUT, NOW).ok()?;
+    if let LogoutMessage::Request { token, id, .. } = &told {
         assert!(!id.is_empty() && token.issuer == PROVIDER && token.expires_at > NOW, "{token:?}");
     }
     Some(told)

@@ -30,14 +30,14 @@ impl std::fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 /// The key pair of this relying party.
-pub struct OwnKey {
+pub struct ServiceProviderKey {
     pair: KeyPair,
     decryption: OaepPrivateDecryptingKey,
     certificate: Vec<u8>,
     expires_at: Timestamp,
 }
 
-impl OwnKey {
+impl ServiceProviderKey {
     /// Makes a private key of RSA: PKCS #8, DER.
     ///
     /// # Errors
@@ -122,14 +122,14 @@ mod tests {
 
     #[test]
     fn the_certificate_is_the_same_each_time_it_is_made() {
-        let pkcs8 = OwnKey::generate().unwrap();
+        let pkcs8 = ServiceProviderKey::generate().unwrap();
         let at = Timestamp::from_seconds(1_800_000_000);
-        let made = || OwnKey::self_signed(&pkcs8, at).unwrap();
+        let made = || ServiceProviderKey::self_signed(&pkcs8, at).unwrap();
         assert_eq!(made(), made());
-        assert_eq!(OwnKey::read(&pkcs8, made()).unwrap().expires_at(), at.plus(VALID));
+        assert_eq!(ServiceProviderKey::read(&pkcs8, made()).unwrap().expires_at(), at.plus(VALID));
         // Another key's certificate is refused.
-        let other = OwnKey::generate().unwrap();
-        let error = OwnKey::read(&other, made()).err().unwrap().to_string();
+        let other = ServiceProviderKey::generate().unwrap();
+        let error = ServiceProviderKey::read(&other, made()).err().unwrap().to_string();
         assert_eq!(error, "the certificate for SAML has another key");
     }
 }

@@ -1,6 +1,6 @@
 //! A SAML key and its certificate from an operator's files.
 
-use super::key::{KeyError, OwnKey};
+use super::key::{KeyError, ServiceProviderKey};
 use crate::base::{MAX_SMALL_FILE, Timestamp, read_file};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeyPair;
@@ -60,7 +60,7 @@ impl KeyFiles {
             );
             return Err(of(certificate, &why));
         }
-        OwnKey::read(&private_key, der.to_vec()).map_err(|_| {
+        ServiceProviderKey::read(&private_key, der.to_vec()).map_err(|_| {
             KeyError::new(format!(
                 "`{}` is not the key of the certificate `{}`; help: name two files that belong together",
                 key.display(),

@@ -15,20 +15,20 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 /// How old a request may be that tells no end of its own.
-const LONGEST: Duration = Duration::from_secs(300);
+const MAX_REQUEST_AGE: Duration = Duration::from_secs(300);
 /// What a message may swell to: the address that it came in was far shorter.
-const LARGEST: u64 = 64 * 1024;
+const MAX_INFLATED_BYTES: u64 = 64 * 1024;
 
 /// How a message came.
 #[derive(Clone, Debug)]
-pub enum Arrived {
+pub enum LogoutBinding {
     /// By HTTP-Redirect: the raw query.
     Query(Arc<str>),
     /// By HTTP-POST: the raw form.
     Form(Arc<str>),
 }
 
-impl Arrived {
+impl LogoutBinding {
     /// Whether it claims to answer, rather than to ask.
     pub fn is_response(&self) -> bool {
         let (Self::Query(text) | Self::Form(text)) = self;
@@ -39,7 +39,7 @@ impl Arrived {
 
 /// What a provider told.
 #[derive(Debug)]
-pub enum Told {
+pub enum LogoutMessage {
     /// Sessions are to end, and an answer is expected.
     Request {
         /// Whose.
@@ -58,7 +58,7 @@ pub enum Told {
     },
 }
 
-fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
+fn invalid(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid(check, detail)
 }
 
@@ -66,80 +66,82 @@ fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
 ///
 /// # Errors
 /// The failed check.
-pub fn judge(
-    arrived: &Arrived,
+pub fn validate(
+    arrived: &LogoutBinding,
     provider: &Provider,
     here: &str,
     now: Timestamp,
-) -> Result<Told, ProviderError> {
-    let (Arrived::Query(query) | Arrived::Form(query)) = arrived;
+) -> Result<LogoutMessage, ProviderError> {
+    let (LogoutBinding::Query(query) | LogoutBinding::Form(query)) = arrived;
     let query = Parameters::read(query)?;
     let relay_state = query.decoded("RelayState").unwrap_or_default();
     let text = match arrived {
-        Arrived::Query(_) => {
+        LogoutBinding::Query(_) => {
             check_query(&query, provider)?;
             inflated(&query.message()?)?
         }
-        Arrived::Form(_) => decode(&query.message()?)?,
+        LogoutBinding::Form(_) => decode(&query.message()?)?,
     };
     let document = xml::parse(&text)?;
     match arrived {
-        Arrived::Query(_) => judge_message(document.root_element(), provider, here, now, relay_state),
-        Arrived::Form(_) => {
+        LogoutBinding::Query(_) => {
+            validate_message(document.root_element(), provider, here, now, relay_state)
+        }
+        LogoutBinding::Form(_) => {
             let signed = signature::verified(&document, &provider.keys)?;
-            judge_message(xml::parse(&signed)?.root_element(), provider, here, now, relay_state)
+            validate_message(xml::parse(&signed)?.root_element(), provider, here, now, relay_state)
         }
     }
 }
 
-fn judge_message(
+fn validate_message(
     root: Node<'_, '_>,
     provider: &Provider,
     here: &str,
     now: Timestamp,
     relay_state: String,
-) -> Result<Told, ProviderError> {
+) -> Result<LogoutMessage, ProviderError> {
     if root.attribute("Version") != Some("2.0") {
-        return Err(wrong("version", "the message is not of SAML 2.0"));
+        return Err(invalid("version", "the message is not of SAML 2.0"));
     }
-    let issuer = xml::text(xml::one(root, SAML, "Issuer").map_err(|error| wrong("issuer", error))?)?;
+    let issuer = xml::text(xml::one(root, SAML, "Issuer").map_err(|error| invalid("issuer", error))?)?;
     if xml::trim(issuer) != provider.entity_id {
-        return Err(wrong("issuer", format!("it is of `{issuer}`")));
+        return Err(invalid("issuer", format!("it is of `{issuer}`")));
     }
     // SAML bindings, sections 3.4.5.2 and 3.5.5.2: a signed message names where it goes.
     if root.attribute("Destination") != Some(here) {
         let told = root.attribute("Destination").unwrap_or_default();
-        return Err(wrong("destination", format!("it is sent to `{told}`")));
+        return Err(invalid("destination", format!("it is sent to `{told}`")));
     }
     let issued =
-        instant(root.attribute("IssueInstant")).ok_or_else(|| wrong("issue_instant", "it is no time"))?;
+        instant(root.attribute("IssueInstant")).ok_or_else(|| invalid("issue_instant", "it is no time"))?;
     if issued > now.plus(SKEW) {
-        return Err(wrong("issue_instant", "it lies in the future: is the provider's clock ahead?"));
+        return Err(invalid("issue_instant", "it lies in the future: is the provider's clock ahead?"));
     }
     if xml::is(root, SAMLP, "LogoutResponse") {
         let status = xml::one(root, SAMLP, "Status").and_then(|status| xml::one(status, SAMLP, "StatusCode"));
-        let value = status.map_err(|error| wrong("status", error))?.attribute("Value").unwrap_or_default();
-        return Ok(Told::Response { relay_state, success: value.ends_with(":status:Success") });
+        let value = status.map_err(|error| invalid("status", error))?.attribute("Value").unwrap_or_default();
+        return Ok(LogoutMessage::Response { relay_state, success: value.ends_with(":status:Success") });
     }
     if !xml::is(root, SAMLP, "LogoutRequest") {
-        return Err(wrong("shape", "it is no logout message"));
+        return Err(invalid("shape", "it is no logout message"));
     }
     // SAML core, section 3.7.1: "The time at which the request expires, after which the recipient may
     // discard the message."
     let end = match root.attribute("NotOnOrAfter") {
-        None => issued.plus(LONGEST),
+        None => issued.plus(MAX_REQUEST_AGE),
         told => instant(told)
-            .ok_or_else(|| wrong("not_on_or_after", "it is no time"))?
-            .min(issued.plus(24 * LONGEST)),
+            .ok_or_else(|| invalid("not_on_or_after", "it is no time"))?
+            .min(issued.plus(24 * MAX_REQUEST_AGE)),
     };
     if now >= end.plus(SKEW) {
-        return Err(wrong("not_on_or_after", "the request is over: is the provider's clock behind?"));
+        return Err(invalid("not_on_or_after", "the request is over: is the provider's clock behind?"));
     }
     let id = root.attribute("ID").unwrap_or_default().to_owned();
     if id.is_empty() || id.len() > 256 {
-        return Err(wrong("id", "the request has none"));
+        return Err(invalid("id", "the request has none"));
     }
-    let name_id = NameId::of(root).map_err(|NameIdError(why)| wrong("name_id", why))?;
+    let name_id = NameId::of(root).map_err(|NameIdError(why)| invalid("name_id", why))?;
     let sids = xml::children(root, SAMLP, "SessionIndex").map(xml::text).collect::<Result<Vec<_>, _>>()?;
     let token = LogoutToken {
         issuer: provider.entity_id.clone(),
@@ -148,11 +150,11 @@ fn judge_message(
         sids: sids.into_iter().map(str::to_owned).collect(),
         expires_at: end.plus(SKEW),
     };
-    Ok(Told::Request { token, id, relay_state })
+    Ok(LogoutMessage::Request { token, id, relay_state })
 }
 
 /// A message has five parameters at most, and others may be around it.
-const MOST_PARAMETERS: usize = 16;
+const MAX_PARAMETERS: usize = 16;
 
 /// The parameters of a query or form, as they stand in it.
 struct Parameters<'a>(Vec<(&'a str, &'a str)>);
@@ -164,13 +166,13 @@ impl<'a> Parameters<'a> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(wrong(
+                return Err(invalid(
                     "form",
                     format!("`{}` comes twice", name.chars().take(40).collect::<String>()),
                 ));
             }
-            if pairs.len() == MOST_PARAMETERS {
-                return Err(wrong("form", "there are too many parameters"));
+            if pairs.len() == MAX_PARAMETERS {
+                return Err(invalid("form", "there are too many parameters"));
             }
             pairs.push((name, value));
         }
@@ -191,7 +193,7 @@ impl<'a> Parameters<'a> {
         match (self.raw("SAMLRequest"), self.raw("SAMLResponse")) {
             (Some(_), None) => Ok("SAMLRequest"),
             (None, Some(_)) => Ok("SAMLResponse"),
-            _ => Err(wrong("form", "there must be a SAMLRequest or a SAMLResponse")),
+            _ => Err(invalid("form", "there must be a SAMLRequest or a SAMLResponse")),
         }
     }
 
@@ -204,31 +206,31 @@ impl<'a> Parameters<'a> {
 /// message, RelayState, SigAlg.
 fn check_query(query: &Parameters<'_>, provider: &Provider) -> Result<(), ProviderError> {
     if query.raw("SAMLEncoding").is_some() {
-        return Err(wrong("form", "no encoding but DEFLATE is taken"));
+        return Err(invalid("form", "no encoding but DEFLATE is taken"));
     }
     let (Some(method), Some(signature)) = (query.decoded("SigAlg"), query.decoded("Signature")) else {
         return Err(signature::unsigned());
     };
     let Some(algorithm) = SignatureMethod::named(&method) else {
-        return Err(wrong("signature", format!("the signature method `{method}` is not accepted")));
+        return Err(invalid("signature", format!("the signature method `{method}` is not accepted")));
     };
-    let signature = base64(&signature).ok_or_else(|| wrong("signature", "it is no base64"))?;
+    let signature = base64(&signature).ok_or_else(|| invalid("signature", "it is no base64"))?;
     let parts = [query.name()?, "RelayState", "SigAlg"];
     let parts = parts.iter().filter_map(|name| Some(format!("{name}={}", query.raw(name)?)));
     let signed = parts.collect::<Vec<_>>().join("&");
     match provider.keys.iter().any(|key| key.verifies(algorithm, signed.as_bytes(), &signature)) {
         true => Ok(()),
-        false => Err(wrong("signature", "no key in the provider's metadata verifies it")),
+        false => Err(invalid("signature", "no key in the provider's metadata verifies it")),
     }
 }
 
 fn inflated(message: &str) -> Result<String, ProviderError> {
-    let bytes = base64(message).ok_or_else(|| wrong("form", "the message is no base64"))?;
+    let bytes = base64(message).ok_or_else(|| invalid("form", "the message is no base64"))?;
     let mut text = String::new();
-    let read = DeflateDecoder::new(&*bytes).take(LARGEST + 1).read_to_string(&mut text);
+    let read = DeflateDecoder::new(&*bytes).take(MAX_INFLATED_BYTES + 1).read_to_string(&mut text);
     match read {
-        Ok(_) if text.len() as u64 <= LARGEST => Ok(text),
-        Ok(_) => Err(wrong("form", "the message is too large")),
-        Err(_) => Err(wrong("form", "the message does not inflate to text")),
+        Ok(_) if text.len() as u64 <= MAX_INFLATED_BYTES => Ok(text),
+        Ok(_) => Err(invalid("form", "the message is too large")),
+        Err(_) => Err(invalid("form", "the message does not inflate to text")),
     }
 }

@@ -1,13 +1,13 @@
 //! What we say, and how it travels: requests and responses written in canonical form from the outset, so
 //! that what is digested is what is sent.
 
-use super::key::{KeyError, OwnKey};
+use super::key::{KeyError, ServiceProviderKey};
 use super::metadata::{Binding, Endpoint};
 use super::subject::NameId;
 use super::xml::{DS, SAML, SAMLP, escaped, escaped_value};
 use crate::base::{Clock, Entropy, Timestamp, sha256};
 use crate::config;
-use crate::provider::Onward;
+use crate::provider::BrowserAction;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -28,7 +28,7 @@ pub struct Message {
 }
 
 /// Who speaks, and when.
-pub struct Speaker<'a> {
+pub struct MessageContext<'a> {
     /// Our entity id.
     pub entity_id: &'a str,
     /// The time.
@@ -47,7 +47,7 @@ pub fn new_id(entropy: &dyn Entropy) -> String {
     format!("_{digits}")
 }
 
-impl Speaker<'_> {
+impl MessageContext<'_> {
     /// Canonical XML 1.1, section 2.3: attributes stand in the order of their names, which the callers keep
     /// to; namespaces stand where they are first used (Exclusive XML Canonicalization 1.0, section 3).
     fn message(
@@ -141,7 +141,12 @@ impl Message {
     ///
     /// # Errors
     /// Where signing fails.
-    pub fn onward(self, to: &Endpoint, relay_state: &str, key: Option<&OwnKey>) -> Result<Onward, KeyError> {
+    pub fn into_browser_action(
+        self,
+        to: &Endpoint,
+        relay_state: &str,
+        key: Option<&ServiceProviderKey>,
+    ) -> Result<BrowserAction, KeyError> {
         let location = match self.parameter {
             "SAMLRequest" => to.location.clone(),
             _ => to.response_location.clone(),
@@ -154,7 +159,7 @@ impl Message {
                 }
                 let mut location = location;
                 location.set_query(Some(&query));
-                Ok(Onward::Redirect(location))
+                Ok(BrowserAction::Redirect(location))
             }
             Binding::Post => {
                 let parameter = self.parameter;
@@ -166,14 +171,14 @@ impl Message {
                 if !relay_state.is_empty() {
                     fields.push(("RelayState".to_owned(), relay_state.to_owned()));
                 }
-                Ok(Onward::Form { action: location, fields })
+                Ok(BrowserAction::Form { action: location, fields })
             }
         }
     }
 
     /// SAML bindings, section 3.4.4.1: DEFLATE, base64, and where it is signed the signature over the
     /// parameters as they stand in the query.
-    fn query(&self, relay_state: &str, key: Option<&OwnKey>) -> Result<String, KeyError> {
+    fn query(&self, relay_state: &str, key: Option<&ServiceProviderKey>) -> Result<String, KeyError> {
         let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
         let written = deflate.write_all(format!("{}{}", self.before, self.after).as_bytes());
         let deflated = written.and_then(|()| deflate.finish());
@@ -194,7 +199,7 @@ impl Message {
 
 /// An element with an enveloped signature between `before` and `after` (SAML core, section 5.4). Both are
 /// in canonical form, and so is what is made of them here.
-pub fn enveloped(before: &str, after: &str, id: &str, key: &OwnKey) -> Result<String, KeyError> {
+pub fn enveloped(before: &str, after: &str, id: &str, key: &ServiceProviderKey) -> Result<String, KeyError> {
     let digest = STANDARD.encode(sha256(format!("{before}{after}")));
     let info = |namespace: &str| {
         format!(

@@ -63,7 +63,7 @@ pub struct Provider {
     pub valid_until: Option<Timestamp>,
 }
 
-fn wrong(why: impl std::fmt::Display) -> ProviderError {
+fn invalid(why: impl std::fmt::Display) -> ProviderError {
     ProviderError::Unreadable(format!("its metadata cannot be used: {why}"))
 }
 
@@ -80,13 +80,13 @@ pub fn read(
 ) -> Result<Provider, ProviderError> {
     let document = parse(text)?;
     let Some(pinned) = pinned else { return of(document.root_element(), named, now) };
-    let signed = signature::verified(&document, std::slice::from_ref(pinned)).map_err(wrong)?;
+    let signed = signature::verified(&document, std::slice::from_ref(pinned)).map_err(invalid)?;
     of(parse(&signed)?.root_element(), named, now)
 }
 
 /// Unlike messages, metadata is written by people too, who comment on it.
 fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
-    xml::parse_with_comments(text).map_err(wrong)
+    xml::parse_with_comments(text).map_err(invalid)
 }
 
 fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provider, ProviderError> {
@@ -104,7 +104,7 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
         });
     }
     let [descriptor] = descriptors.as_slice() else {
-        return Err(wrong(match named {
+        return Err(invalid(match named {
             Some(named) if count > 1 => format!(
                 "of the {count} identity providers that it describes, {} have the entity id `{named}`; help: correct \
                  `issuer`",
@@ -120,18 +120,18 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
     let entity_id = entity.and_then(|entity| entity.attribute("entityID")).unwrap_or_default();
     // SAML core, section 8.3.6: "at most 1024 characters".
     if entity_id.is_empty() || entity_id.len() > 1024 || entity_id.chars().any(char::is_control) {
-        return Err(wrong("it has no entityID"));
+        return Err(invalid("it has no entityID"));
     }
     let valid_until = valid_until(*descriptor)?;
     if valid_until.is_some_and(|until| now >= until) {
-        return Err(wrong("its validUntil has passed"));
+        return Err(invalid("its validUntil has passed"));
     }
     let keys = keys(*descriptor)?;
     if keys.is_empty() {
-        return Err(wrong("it has no signing key, so that nothing could be verified"));
+        return Err(invalid("it has no signing key, so that nothing could be verified"));
     }
     let sign_on = endpoint(*descriptor, "SingleSignOnService")?
-        .ok_or_else(|| wrong("it has no SingleSignOnService by HTTP-Redirect or HTTP-POST"))?;
+        .ok_or_else(|| invalid("it has no SingleSignOnService by HTTP-Redirect or HTTP-POST"))?;
     Ok(Provider {
         entity_id: entity_id.to_owned(),
         keys,
@@ -146,7 +146,7 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
 /// The first end of those that the descriptor and what is around it tell.
 fn valid_until(descriptor: Node<'_, '_>) -> Result<Option<Timestamp>, ProviderError> {
     let told = descriptor.ancestors().filter_map(|node| node.attribute("validUntil"));
-    let times = told.map(|told| instant(Some(told)).ok_or_else(|| wrong("its validUntil is no time")));
+    let times = told.map(|told| instant(Some(told)).ok_or_else(|| invalid("its validUntil is no time")));
     Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().min())
 }
 
@@ -157,12 +157,12 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError>
     let info = descriptors.flat_map(|key| xml::children(key, DS, "KeyInfo"));
     let mut certificates = Vec::new();
     for info in info {
-        certificates.extend(leaves(info)?);
+        certificates.extend(signing_certificates(info)?);
         if certificates.len() > MAX_KEYS {
-            return Err(wrong(format!("it has more than {MAX_KEYS} signing keys")));
+            return Err(invalid(format!("it has more than {MAX_KEYS} signing keys")));
         }
     }
-    let read = certificates.iter().map(|der| VerificationKey::from_certificate(der).map_err(wrong));
+    let read = certificates.iter().map(|der| VerificationKey::from_certificate(der).map_err(invalid));
     let (good, mut bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
     match (good.is_empty(), bad.is_empty()) {
         // A key that cannot be used is of no matter beside those that can.
@@ -175,9 +175,10 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError>
 /// relate to the validation key by either containing it or being part of a certification chain that terminates in a
 /// certificate containing the validation key", and section 4.5: several `X509Data` of a `KeyInfo` "refer to the same
 /// key". The authorities of that chain sign certificates, not messages.
-fn leaves(info: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
-    let read =
-        |node| base64(xml::text(node).map_err(wrong)?).ok_or_else(|| wrong("a certificate is not base64"));
+fn signing_certificates(info: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
+    let read = |node| {
+        base64(xml::text(node).map_err(invalid)?).ok_or_else(|| invalid("a certificate is not base64"))
+    };
     let data = xml::children(info, DS, "X509Data");
     let all = data.flat_map(|data| xml::children(data, DS, "X509Certificate")).take(MAX_KEYS + 1).map(read);
     let mut all = all.collect::<Result<Vec<_>, _>>()?;
@@ -216,9 +217,9 @@ fn endpoint(descriptor: Node<'_, '_>, service: &'static str) -> Result<Option<En
 
 /// Browsers are sent there: to https, or to this very machine.
 fn address(text: &str) -> Result<Url, ProviderError> {
-    let url = Url::parse(text).map_err(|error| wrong(format!("`{text}` is no address: {error}")))?;
+    let url = Url::parse(text).map_err(|error| invalid(format!("`{text}` is no address: {error}")))?;
     match crate::config::is_safe(&url) {
         true => Ok(url),
-        false => Err(wrong(format!("`{text}` is not https"))),
+        false => Err(invalid(format!("`{text}` is not https"))),
     }
 }

@@ -23,15 +23,15 @@ mod verification;
 mod workers;
 mod xml;
 
-pub use key::{KeyError, OwnKey};
+pub use key::{KeyError, ServiceProviderKey};
 pub use key_files::KeyFiles;
-pub use logout::{Arrived, Told};
+pub use logout::{LogoutBinding, LogoutMessage};
 pub use own_keys::{OwnKeys, ScheduledKey};
 
-use super::kept::{Kept, MIN_INTERVAL};
+use super::kept::{CachedDocument, MIN_INTERVAL};
 use super::{
-    Begun, Callback, ExternalIdentity, LogoutToken, Onward, Outbound, Pending, Provider, ProviderError,
-    Renewed, Wish,
+    BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, LogoutToken, Provider,
+    ProviderError, ProviderHttpClient, Renewed,
 };
 use crate::base::{Clock, Duration, Entropy, MAX_SMALL_FILE, Secret, Timestamp, read_file};
 use crate::config::{self, MetadataSource};
@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use messages::Speaker;
+use messages::MessageContext;
 use response::Expected;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,15 +49,15 @@ use subject::NameId;
 use verification::VerificationKey;
 
 /// How large a response may be. One with a thousand groups has some hundred kilobytes.
-const LARGEST: usize = 256 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// How large metadata may be.
-const LARGEST_METADATA: u64 = 1024 * 1024;
+const MAX_METADATA_BYTES: u64 = 1024 * 1024;
 /// How long before an end an administrator is told of it.
-const SOON: Duration = Duration::from_secs(21 * 86400);
+const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86400);
 
 /// Ours, in the eyes of one provider.
 #[derive(Clone)]
-pub struct Own {
+pub struct ServiceProvider {
     /// Our entity id.
     pub entity_id: String,
     /// Our keys.
@@ -67,18 +67,18 @@ pub struct Own {
 /// Our signed metadata with its input, so that a request for it signs nothing.
 struct WrittenMetadata {
     addresses: (String, String),
-    keys: Vec<Arc<OwnKey>>,
+    keys: Vec<Arc<ServiceProviderKey>>,
     text: Arc<str>,
 }
 
 /// A SAML identity provider, seen by its service provider.
-pub struct Saml {
+pub struct SamlProvider {
     settings: config::Saml,
-    own: Arc<Own>,
-    kept: Kept<metadata::Provider>,
+    own: Arc<ServiceProvider>,
+    kept: CachedDocument<metadata::Provider>,
     /// Our metadata as it was signed last.
     written: ArcSwapOption<WrittenMetadata>,
-    outbound: Outbound,
+    outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -95,7 +95,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// SAML bindings, section 3.5.4: the text of a message in a form.
 fn decode(message: &str) -> Result<String, ProviderError> {
-    if message.len() > LARGEST * 4 / 3 + 4096 {
+    if message.len() > MAX_RESPONSE_BYTES * 4 / 3 + 4096 {
         return Err(ProviderError::invalid("form", "the message is too large"));
     }
     let bytes = base64(message).ok_or_else(|| ProviderError::invalid("form", "the message is no base64"))?;
@@ -109,21 +109,21 @@ fn instant(text: Option<&str>) -> Option<Timestamp> {
     (at.offset().local_minus_utc() == 0).then(|| Timestamp::from_millis(at.timestamp_millis()))
 }
 
-impl Saml {
+impl SamlProvider {
     pub fn new(
         settings: config::Saml,
-        own: Own,
-        outbound: Outbound,
+        own: ServiceProvider,
+        outbound: ProviderHttpClient,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let kept = Kept::new(settings.metadata.to_string(), None, clock.clone());
+        let kept = CachedDocument::new(settings.metadata.to_string(), None, clock.clone());
         let written = ArcSwapOption::empty();
         Self { settings, own: Arc::new(own), kept, written, outbound, clock, entropy }
     }
 
     async fn metadata(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
-        let known = self.kept.newer_than(self.settings.metadata_refresh, self.fetch()).await?;
+        let known = self.kept.get_or_fetch(self.settings.metadata_refresh, self.fetch()).await?;
         match self.usable(known) {
             Ok(known) => Ok(known),
             // It has ended before it was to be fetched again.
@@ -133,7 +133,7 @@ impl Saml {
 
     /// The metadata after something came whose key is not in it: the provider may have changed keys.
     async fn after_unknown_key(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
-        self.kept.newer_than(MIN_INTERVAL, self.fetch()).await.and_then(|known| self.usable(known))
+        self.kept.get_or_fetch(MIN_INTERVAL, self.fetch()).await.and_then(|known| self.usable(known))
     }
 
     /// What was good when it was fetched may have ended since.
@@ -150,7 +150,7 @@ impl Saml {
             MetadataSource::Url(url) => {
                 self.outbound.get(url).await.map_err(|error| error.of("its metadata"))?
             }
-            MetadataSource::File(path) => read_file(path, LARGEST_METADATA)
+            MetadataSource::File(path) => read_file(path, MAX_METADATA_BYTES)
                 .map_err(|error| unavailable(format!("{}: {error}", path.display())))?,
         };
         let no_text = |_| ProviderError::Unreadable("its metadata is not UTF-8".to_owned());
@@ -169,25 +169,25 @@ impl Saml {
         Ok(known)
     }
 
-    fn speaker(&self) -> Speaker<'_> {
-        Speaker { entity_id: &self.own.entity_id, clock: &*self.clock, entropy: &*self.entropy }
+    fn message_context(&self) -> MessageContext<'_> {
+        MessageContext { entity_id: &self.own.entity_id, clock: &*self.clock, entropy: &*self.entropy }
     }
 
     /// Validates a response by the metadata `known`.
-    async fn judge(
+    async fn validate(
         &self,
         text: &Arc<str>,
         callback: &Callback<'_>,
         known: Arc<metadata::Provider>,
-    ) -> Result<response::Judged, ProviderError> {
+    ) -> Result<response::ValidatedAssertion, ProviderError> {
         let (text, own, now) = (text.clone(), self.own.clone(), self.clock.now());
         let encrypted = self.settings.encrypted_responses;
         let acs = callback.redirect_uri.to_owned();
         let request_id = callback.pending.map(|pending| pending.nonce.clone());
         let authn_context = self.settings.authn_context.clone();
-        let authenticated_after = callback.begun_at.filter(|_| self.settings.force_authn);
+        let authenticated_after = callback.started_at.filter(|_| self.settings.force_authn);
         workers::run(move || {
-            response::judge(
+            response::validate(
                 &text,
                 &Expected {
                     provider: &known.entity_id,
@@ -207,14 +207,14 @@ impl Saml {
     }
 
     /// Validates a logout message by the metadata `known`.
-    async fn judge_logout(
+    async fn validate_logout(
         &self,
-        arrived: &Arrived,
+        arrived: &LogoutBinding,
         here: &str,
         known: Arc<metadata::Provider>,
-    ) -> Result<Told, ProviderError> {
+    ) -> Result<LogoutMessage, ProviderError> {
         let (arrived, here, now) = (arrived.clone(), here.to_owned(), self.clock.now());
-        workers::run(move || logout::judge(&arrived, &known, &here, now)).await
+        workers::run(move || logout::validate(&arrived, &known, &here, now)).await
     }
 }
 
@@ -232,10 +232,10 @@ fn pinned(file: &Path) -> Result<VerificationKey, ProviderError> {
 fn warnings(known: &metadata::Provider, now: Timestamp) -> Vec<String> {
     let days = |at: Timestamp| at.since(now).as_secs() / 86400;
     let mut lines = Vec::new();
-    if let Some(until) = known.valid_until.filter(|until| now.plus(SOON) >= *until) {
+    if let Some(until) = known.valid_until.filter(|until| now.plus(EXPIRY_WARNING) >= *until) {
         lines.push(format!("its metadata counts for {} more day(s): logins fail then", days(until)));
     }
-    for key in known.keys.iter().filter(|key| now.plus(SOON) >= key.expires_at) {
+    for key in known.keys.iter().filter(|key| now.plus(EXPIRY_WARNING) >= key.expires_at) {
         lines.push(match now >= key.expires_at {
             true => {
                 "a signing certificate of its metadata has ended: ask whether a new one is to come".to_owned()
@@ -251,16 +251,22 @@ fn unsigned(error: KeyError) -> ProviderError {
 }
 
 #[async_trait]
-impl Provider for Saml {
-    async fn begin(&self, redirect_uri: &str, state: &str, wish: Wish<'_>) -> Result<Begun, ProviderError> {
+impl Provider for SamlProvider {
+    async fn begin(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        wish: LoginHints<'_>,
+    ) -> Result<LoginStart, ProviderError> {
         let known = self.metadata().await?;
         let to = &known.sign_on;
-        let request = self.speaker().authn_request(to, redirect_uri, &self.settings, wish.other_account);
-        let pending = Pending { nonce: request.id.clone(), verifier: String::new() };
+        let request =
+            self.message_context().authn_request(to, redirect_uri, &self.settings, wish.other_account);
+        let pending = LoginState { nonce: request.id.clone(), code_verifier: String::new() };
         let signs = self.settings.request_signing || known.wants_signed_requests;
         let key = signs.then(|| self.own.keys.signing(self.clock.now())).transpose().map_err(unsigned)?;
-        let onward = request.onward(to, state, key.as_deref()).map_err(unsigned)?;
-        Ok(Begun { onward, pending })
+        let action = request.into_browser_action(to, state, key.as_deref()).map_err(unsigned)?;
+        Ok(LoginStart { action, pending })
     }
 
     async fn finish(&self, callback: Callback<'_>) -> Result<ExternalIdentity, ProviderError> {
@@ -270,14 +276,14 @@ impl Provider for Saml {
             .ok_or_else(|| ProviderError::invalid("form", "there is no SAMLResponse"))?;
         let text: Arc<str> = decode(message)?.into();
         let known = self.metadata().await?;
-        let mut judged = self.judge(&text, &callback, known.clone()).await;
+        let mut judged = self.validate(&text, &callback, known.clone()).await;
         let mut issuer = known.entity_id.clone();
         if matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             let newer = self.after_unknown_key().await?;
             // The same metadata has the same keys.
             if !Arc::ptr_eq(&newer, &known) {
                 issuer = newer.entity_id.clone();
-                judged = self.judge(&text, &callback, newer).await;
+                judged = self.validate(&text, &callback, newer).await;
             }
         }
         let judged = judged?;
@@ -293,7 +299,7 @@ impl Provider for Saml {
             tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
-            told_once: &[],
+            first_login_attributes: &[],
             is_incomplete: false,
         })
     }
@@ -302,44 +308,48 @@ impl Provider for Saml {
         Err(ProviderError::Unavailable("a SAML provider cannot be asked again".into()))
     }
 
-    async fn logout(&self, tokens: &ProviderTokens, _: &str, state: &str) -> Option<Onward> {
+    async fn logout(&self, tokens: &ProviderTokens, _: &str, state: &str) -> Option<BrowserAction> {
         let known = self.metadata().await.ok()?;
         let to = known.logout.as_ref()?;
         let name_id: NameId = serde_json::from_str(tokens.name_id.as_ref()?.expose()).ok()?;
         // SAML profiles, section 4.4.4.1: the request "MUST be signed" on its way by the browser.
         let key = self.own.keys.signing(self.clock.now()).ok()?;
-        self.speaker().logout_request(to, &name_id).onward(to, state, Some(&key)).ok()
+        self.message_context().logout_request(to, &name_id).into_browser_action(to, state, Some(&key)).ok()
     }
 
     async fn logout_token(&self, _: &str) -> Result<LogoutToken, ProviderError> {
         Err(ProviderError::invalid("logout_token", "this provider speaks SAML"))
     }
 
-    async fn logout_message(&self, arrived: Arrived, here: &str) -> Result<Told, ProviderError> {
+    async fn logout_message(
+        &self,
+        arrived: LogoutBinding,
+        here: &str,
+    ) -> Result<LogoutMessage, ProviderError> {
         let known = self.metadata().await?;
-        let judged = self.judge_logout(&arrived, here, known.clone()).await;
+        let judged = self.validate_logout(&arrived, here, known.clone()).await;
         if !matches!(judged, Err(ProviderError::Invalid { check: "signature", .. })) {
             return judged;
         }
         let newer = self.after_unknown_key().await?;
         match Arc::ptr_eq(&newer, &known) {
             true => judged,
-            false => self.judge_logout(&arrived, here, newer).await,
+            false => self.validate_logout(&arrived, here, newer).await,
         }
     }
 
-    async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<Onward> {
+    async fn logout_answer(&self, id: &str, relay_state: &str) -> Option<BrowserAction> {
         let known = self.metadata().await.ok()?;
         let to = known.logout.as_ref()?;
         let key = self.own.keys.signing(self.clock.now()).ok()?;
-        self.speaker().logout_response(to, id).onward(to, relay_state, Some(&key)).ok()
+        self.message_context().logout_response(to, id).into_browser_action(to, relay_state, Some(&key)).ok()
     }
 
     fn own_metadata(&self, acs: &str, logout: &str) -> Option<Arc<str>> {
         let addresses = (acs.to_owned(), logout.to_owned());
-        let Own { entity_id, keys } = &*self.own;
+        let ServiceProvider { entity_id, keys } = &*self.own;
         let keys = keys.published(self.clock.now()).ok()?;
-        let is_same = |one: &[Arc<OwnKey>], other: &[Arc<OwnKey>]| {
+        let is_same = |one: &[Arc<ServiceProviderKey>], other: &[Arc<ServiceProviderKey>]| {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
         };
         if let Some(written) = &*self.written.load()

@@ -1,6 +1,6 @@
 //! All SAML keys of our own. Which one signs follows from the time, so that all nodes switch together.
 
-use super::key::{KeyError, OwnKey};
+use super::key::{KeyError, ServiceProviderKey};
 use crate::base::Timestamp;
 use crate::model::{KeyPhase, KeySchedule};
 use arc_swap::ArcSwap;
@@ -12,7 +12,7 @@ pub struct ScheduledKey {
     /// The key's id.
     pub kid: String,
     /// The key with its certificate.
-    pub key: Arc<OwnKey>,
+    pub key: Arc<ServiceProviderKey>,
     /// The key's times.
     pub schedule: KeySchedule,
 }
@@ -23,7 +23,7 @@ pub struct OwnKeys(ArcSwap<Vec<ScheduledKey>>);
 
 impl OwnKeys {
     /// A set with this one key, which signs.
-    pub fn of_one(key: OwnKey) -> Self {
+    pub fn of_one(key: ServiceProviderKey) -> Self {
         let schedule = KeySchedule { signs_from: Timestamp::from_seconds(0), removed_at: Timestamp::NEVER };
         let key = ScheduledKey { kid: String::new(), key: Arc::new(key), schedule };
         Self(ArcSwap::from_pointee(vec![key]))
@@ -46,7 +46,7 @@ impl OwnKeys {
         keys.iter().cloned().zip(KeySchedule::phases(&schedules, now)).collect()
     }
 
-    fn in_phase(&self, now: Timestamp, phase: KeyPhase) -> impl Iterator<Item = Arc<OwnKey>> {
+    fn in_phase(&self, now: Timestamp, phase: KeyPhase) -> impl Iterator<Item = Arc<ServiceProviderKey>> {
         self.phases(now).into_iter().filter(move |(_, its)| *its == phase).map(|(key, _)| key.key)
     }
 
@@ -54,7 +54,7 @@ impl OwnKeys {
     ///
     /// # Errors
     /// Where every key is removed.
-    pub fn signing(&self, now: Timestamp) -> Result<Arc<OwnKey>, KeyError> {
+    pub fn signing(&self, now: Timestamp) -> Result<Arc<ServiceProviderKey>, KeyError> {
         let none = "no key for SAML is left; help: run `narthex saml rotate`";
         self.in_phase(now, KeyPhase::Signing).next().ok_or_else(|| KeyError::new(none))
     }
@@ -66,12 +66,12 @@ impl OwnKeys {
     ///
     /// # Errors
     /// Where every key is removed.
-    pub fn published(&self, now: Timestamp) -> Result<Vec<Arc<OwnKey>>, KeyError> {
+    pub fn published(&self, now: Timestamp) -> Result<Vec<Arc<ServiceProviderKey>>, KeyError> {
         Ok([self.signing(now)?].into_iter().chain(self.in_phase(now, KeyPhase::Next)).collect())
     }
 
     /// Returns the keys that decrypt at `now`, the signing one first.
-    pub fn decrypting(&self, now: Timestamp) -> Vec<Arc<OwnKey>> {
+    pub fn decrypting(&self, now: Timestamp) -> Vec<Arc<ServiceProviderKey>> {
         let usable = [KeyPhase::Signing, KeyPhase::Next, KeyPhase::Retired];
         usable.into_iter().flat_map(|phase| self.in_phase(now, phase)).collect()
     }

@@ -1,6 +1,6 @@
 //! Our metadata (SAML metadata, section 2.4.4): what providers are given to know us by.
 
-use super::key::{KeyError, OwnKey};
+use super::key::{KeyError, ServiceProviderKey};
 use super::messages::enveloped;
 use super::metadata::Binding;
 use super::subject::EMAIL;
@@ -34,7 +34,7 @@ pub fn write(
     acs: &str,
     logout: &str,
     signs: bool,
-    keys: &[Arc<OwnKey>],
+    keys: &[Arc<ServiceProviderKey>],
 ) -> Result<String, KeyError> {
     let Some(signing) = keys.first() else { return Err(KeyError::new("no key for SAML is left")) };
     let ciphers: String = CIPHERS

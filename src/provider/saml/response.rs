@@ -2,7 +2,7 @@
 //! provider vouches for. Only signed text is read for whom it speaks of; any doubt is a refusal, named by
 //! its check.
 
-use super::key::OwnKey;
+use super::key::ServiceProviderKey;
 use super::subject::{NameId, NameIdError};
 use super::verification::VerificationKey;
 use super::xml::{self, SAML, SAMLP};
@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
 const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
-const ENTITY: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity";
+const ENTITY_FORMAT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity";
 /// How long an assertion may be good for, by its bearer's confirmation: it is remembered as long.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const MAX_ASSERTION_VALIDITY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a response is judged by.
 pub struct Expected<'a> {
@@ -34,7 +34,7 @@ pub struct Expected<'a> {
     /// The id of the request that it answers; none, where the provider may begin by itself.
     pub request_id: Option<&'a str>,
     /// Our keys for encrypted assertions.
-    pub decryption: &'a [Arc<OwnKey>],
+    pub decryption: &'a [Arc<ServiceProviderKey>],
     /// Whether what is not encrypted is refused.
     pub encrypted: bool,
     /// The classes of authentication of which one is required; any, where there is none.
@@ -47,7 +47,7 @@ pub struct Expected<'a> {
 
 /// What an assertion says.
 #[derive(Debug)]
-pub struct Judged {
+pub struct ValidatedAssertion {
     /// Its id, by which it works once.
     pub id: String,
     /// Until when it would be taken.
@@ -64,7 +64,7 @@ pub struct Judged {
     pub session_ends_at: Option<Timestamp>,
 }
 
-fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
+fn invalid(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid(check, detail)
 }
 
@@ -73,7 +73,7 @@ fn wrong(check: &'static str, detail: impl std::fmt::Display) -> ProviderError {
 /// # Errors
 /// [`ProviderError::Refused`] where the provider says that nobody was authenticated; else the first check
 /// that failed.
-pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+pub fn validate(text: &str, expected: &Expected<'_>) -> Result<ValidatedAssertion, ProviderError> {
     let document = xml::parse(text)?;
     let root = document.root_element();
     check_shape(root)?;
@@ -81,11 +81,11 @@ pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderErro
         check_response(root, expected, false)?;
         return match xml::children(root, SAML, "Assertion").next() {
             Some(assertion) if signature::is_signed(assertion) => {
-                refuse_plain(expected)?;
-                judge_signed(&document, expected)
+                require_encryption(expected)?;
+                validate_signed(&document, expected)
             }
             Some(_) => Err(signature::unsigned()),
-            None => judge_encrypted(root, expected, true),
+            None => validate_encrypted(root, expected, true),
         };
     }
     // From here on the message is what was signed, and not what came.
@@ -96,43 +96,48 @@ pub fn judge(text: &str, expected: &Expected<'_>) -> Result<Judged, ProviderErro
     check_response(root, expected, true)?;
     match xml::children(root, SAML, "Assertion").next() {
         Some(assertion) => {
-            refuse_plain(expected)?;
-            judge_assertion(assertion, expected)
+            require_encryption(expected)?;
+            validate_assertion(assertion, expected)
         }
-        None => judge_encrypted(root, expected, false),
+        None => validate_encrypted(root, expected, false),
     }
 }
 
 /// The assertion alone carries a signature, in a message or by itself.
-fn judge_signed(document: &Document<'_>, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+fn validate_signed(
+    document: &Document<'_>,
+    expected: &Expected<'_>,
+) -> Result<ValidatedAssertion, ProviderError> {
     let signed = signature::verified(document, expected.keys)?;
     let document = xml::parse(&signed)?;
-    judge_assertion(document.root_element(), expected)
+    validate_assertion(document.root_element(), expected)
 }
 
 /// The assertion is encrypted. Where the message around it is not signed, it must be.
-fn judge_encrypted(
+fn validate_encrypted(
     response: Node<'_, '_>,
     expected: &Expected<'_>,
     must_be_signed: bool,
-) -> Result<Judged, ProviderError> {
+) -> Result<ValidatedAssertion, ProviderError> {
     let encrypted = xml::one(response, SAML, "EncryptedAssertion")?;
-    let text = encryption::decrypted(encrypted, expected.decryption)?;
+    let text = encryption::decrypt_assertion(encrypted, expected.decryption)?;
     let text = Zeroizing::new(xml::in_place_of(encrypted, &text)?);
     let document = xml::parse(&text)?;
     let assertion = xml::placed(&document)?;
     if assertions(assertion) != 1 {
-        return Err(wrong("shape", "there must be one assertion"));
+        return Err(invalid("shape", "there must be one assertion"));
     }
     if must_be_signed || signature::is_signed(assertion) {
-        return judge_signed(&document, expected);
+        return validate_signed(&document, expected);
     }
-    judge_assertion(assertion, expected)
+    validate_assertion(assertion, expected)
 }
 
-fn refuse_plain(expected: &Expected<'_>) -> Result<(), ProviderError> {
+fn require_encryption(expected: &Expected<'_>) -> Result<(), ProviderError> {
     match expected.encrypted {
-        true => Err(wrong("encryption", "the assertion is not encrypted, and the file says that it must be")),
+        true => {
+            Err(invalid("encryption", "the assertion is not encrypted, and the file says that it must be"))
+        }
         false => Ok(()),
     }
 }
@@ -149,16 +154,16 @@ fn assertions(node: Node<'_, '_>) -> usize {
 /// one read.
 fn check_shape(root: Node<'_, '_>) -> Result<(), ProviderError> {
     if !xml::is(root, SAMLP, "Response") {
-        return Err(wrong("shape", "it is no Response"));
+        return Err(invalid("shape", "it is no Response"));
     }
     // SAML core, section 3.2.2: "2.0".
     if root.attribute("Version") != Some("2.0") {
-        return Err(wrong("version", "the response is not of SAML 2.0"));
+        return Err(invalid("version", "the response is not of SAML 2.0"));
     }
     check_status(root)?;
     let placed = root.children().map(|child| usize::from(is_assertion(child))).sum::<usize>();
     if assertions(root) != 1 || placed != 1 {
-        return Err(wrong("shape", "there must be one assertion, and below the response itself"));
+        return Err(invalid("shape", "there must be one assertion, and below the response itself"));
     }
     Ok(())
 }
@@ -169,7 +174,7 @@ fn is_assertion(node: Node<'_, '_>) -> bool {
 
 /// SAML core, section 3.2.2.2: any status but success is a refusal.
 fn check_status(root: Node<'_, '_>) -> Result<(), ProviderError> {
-    let missing = |error| wrong("status", error);
+    let missing = |error| invalid("status", error);
     let status = xml::one(root, SAMLP, "Status").map_err(missing)?;
     let code = xml::one(status, SAMLP, "StatusCode").map_err(missing)?;
     let value = code.attribute("Value").unwrap_or_default();
@@ -197,7 +202,9 @@ fn check_response(root: Node<'_, '_>, expected: &Expected<'_>, signed: bool) -> 
         // SAML element of the protocol message MUST contain the URL to which the sender has instructed
         // the user agent to deliver the message".
         None if !signed => {}
-        other => return Err(wrong("destination", format!("it is sent to `{}`", other.unwrap_or_default()))),
+        other => {
+            return Err(invalid("destination", format!("it is sent to `{}`", other.unwrap_or_default())));
+        }
     }
     check_in_response_to(root, expected)?;
     check_issue_instant(root, expected.now)
@@ -206,11 +213,11 @@ fn check_response(root: Node<'_, '_>, expected: &Expected<'_>, signed: bool) -> 
 fn check_issuer(issuer: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
     // SAML profiles, section 4.1.4.2: the format "MUST be omitted or have a value of
     // urn:oasis:names:tc:SAML:2.0:nameid-format:entity".
-    let format = issuer.attribute("Format").is_none_or(|format| format == ENTITY);
+    let format = issuer.attribute("Format").is_none_or(|format| format == ENTITY_FORMAT);
     let text = xml::trim(xml::text(issuer)?);
     match format && text == expected.provider {
         true => Ok(()),
-        false => Err(wrong("issuer", format!("it is of `{text}`"))),
+        false => Err(invalid("issuer", format!("it is of `{text}`"))),
     }
 }
 
@@ -220,14 +227,14 @@ fn check_in_response_to(node: Node<'_, '_>, expected: &Expected<'_>) -> Result<(
     let told = node.attribute("InResponseTo");
     match told == expected.request_id {
         true => Ok(()),
-        false => Err(wrong("in_response_to", format!("it answers `{}`", told.unwrap_or_default()))),
+        false => Err(invalid("in_response_to", format!("it answers `{}`", told.unwrap_or_default()))),
     }
 }
 
 fn check_issue_instant(node: Node<'_, '_>, now: Timestamp) -> Result<(), ProviderError> {
     match instant(node.attribute("IssueInstant")) {
         Some(issued) if issued <= now.plus(SKEW) => Ok(()),
-        Some(issued) => Err(wrong(
+        Some(issued) => Err(invalid(
             "issue_instant",
             format!(
                 "it is {} s in the future, and {} s are allowed; help: synchronize the clocks of this machine and the \
@@ -236,42 +243,45 @@ fn check_issue_instant(node: Node<'_, '_>, now: Timestamp) -> Result<(), Provide
                 SKEW.as_secs()
             ),
         )),
-        None => Err(wrong("issue_instant", "it is missing or no time")),
+        None => Err(invalid("issue_instant", "it is missing or no time")),
     }
 }
 
 /// Judges an assertion that was verified.
-fn judge_assertion(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<Judged, ProviderError> {
+fn validate_assertion(
+    assertion: Node<'_, '_>,
+    expected: &Expected<'_>,
+) -> Result<ValidatedAssertion, ProviderError> {
     if !xml::is(assertion, SAML, "Assertion") {
-        return Err(wrong("shape", "what is signed is no assertion"));
+        return Err(invalid("shape", "what is signed is no assertion"));
     }
     if assertion.attribute("Version") != Some("2.0") {
-        return Err(wrong("version", "the assertion is not of SAML 2.0"));
+        return Err(invalid("version", "the assertion is not of SAML 2.0"));
     }
     let id = assertion.attribute("ID").unwrap_or_default();
     if id.is_empty() {
-        return Err(wrong("id", "the assertion has none"));
+        return Err(invalid("id", "the assertion has none"));
     }
     check_issue_instant(assertion, expected.now)?;
-    check_issuer(xml::one(assertion, SAML, "Issuer").map_err(|e| wrong("issuer", e))?, expected)?;
-    let subject = xml::one(assertion, SAML, "Subject").map_err(|e| wrong("subject", e))?;
+    check_issuer(xml::one(assertion, SAML, "Issuer").map_err(|e| invalid("issuer", e))?, expected)?;
+    let subject = xml::one(assertion, SAML, "Subject").map_err(|e| invalid("subject", e))?;
     let usable_until = check_confirmations(subject, expected)?;
     check_conditions(assertion, expected)?;
     let statement = xml::children(assertion, SAML, "AuthnStatement")
         .next()
-        .ok_or_else(|| wrong("authn_statement", "there is none"))?;
+        .ok_or_else(|| invalid("authn_statement", "there is none"))?;
     let session_ends_at = check_statements(assertion, expected)?;
     let auth_time = instant(statement.attribute("AuthnInstant"))
-        .ok_or_else(|| wrong("authn_statement", "AuthnInstant is missing or no time"))?;
+        .ok_or_else(|| invalid("authn_statement", "AuthnInstant is missing or no time"))?;
     if auth_time > expected.now.plus(SKEW) {
-        return Err(wrong("authn_statement", "AuthnInstant lies in the future"));
+        return Err(invalid("authn_statement", "AuthnInstant lies in the future"));
     }
     // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter directly rather than rely on
     // a previous security context".
     if expected.authenticated_after.is_some_and(|begun_at| auth_time.plus(SKEW) < begun_at) {
         let detail = "the person was authenticated before the request, and `force_authn` demands a new authentication; help: \
                       have the provider respect ForceAuthn";
-        return Err(wrong("authn_instant", detail));
+        return Err(invalid("authn_instant", detail));
     }
     let class = attributes::class(statement);
     if !expected.authn_context.is_empty() && !expected.authn_context.iter().any(|known| known == class) {
@@ -280,13 +290,13 @@ fn judge_assertion(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<J
              provider, or correct `authn_context`",
             expected.authn_context.join("`, `")
         );
-        return Err(wrong("authn_context", detail));
+        return Err(invalid("authn_context", detail));
     }
     let session_index = statement.attribute("SessionIndex").map(str::to_owned);
     let name_id =
-        NameId::of_subject(subject, session_index).map_err(|NameIdError(why)| wrong("name_id", why))?;
+        NameId::of_subject(subject, session_index).map_err(|NameIdError(why)| invalid("name_id", why))?;
     let claims = attributes::read(assertion, &name_id)?;
-    Ok(Judged {
+    Ok(ValidatedAssertion {
         id: id.to_owned(),
         usable_until,
         amr: attributes::methods(statement, &claims),
@@ -305,34 +315,34 @@ fn check_confirmations(subject: Node<'_, '_>, expected: &Expected<'_>) -> Result
     let ends = bearers.iter().flat_map(|bearer| xml::children(*bearer, SAML, "SubjectConfirmationData"));
     let mut ends = ends.filter_map(|data| instant(data.attribute("NotOnOrAfter")));
     // One that does not hold now could do so later, when the assertion's use is forgotten.
-    if ends.any(|end| end > expected.now.plus(LONGEST + SKEW)) {
-        return Err(wrong("subject_confirmation", "it would hold for more than a day"));
+    if ends.any(|end| end > expected.now.plus(MAX_ASSERTION_VALIDITY + SKEW)) {
+        return Err(invalid("subject_confirmation", "it would hold for more than a day"));
     }
     let mut judged: Vec<_> = bearers.into_iter().map(|bearer| check_bearer(bearer, expected)).collect();
     match judged.iter().filter_map(|until| until.as_ref().ok()).max() {
         Some(until) => Ok(*until),
-        None if judged.is_empty() => Err(wrong("subject_confirmation", "there is none for a bearer")),
+        None if judged.is_empty() => Err(invalid("subject_confirmation", "there is none for a bearer")),
         None => judged.swap_remove(0),
     }
 }
 
 fn check_bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, ProviderError> {
     let data = xml::one(confirmation, SAML, "SubjectConfirmationData")
-        .map_err(|error| wrong("subject_confirmation", error))?;
+        .map_err(|error| invalid("subject_confirmation", error))?;
     // "Verify that the Recipient attribute in the bearer <SubjectConfirmationData> matches the assertion
     // consumer service URL to which the <Response> or artifact was delivered".
     if data.attribute("Recipient") != Some(expected.acs) {
         let told = data.attribute("Recipient").unwrap_or_default();
-        return Err(wrong("recipient", format!("it is for `{told}`")));
+        return Err(invalid("recipient", format!("it is for `{told}`")));
     }
     // "and NotOnOrAfter attribute that limits the window"; "It MUST NOT contain a NotBefore attribute".
     if data.attribute("NotBefore").is_some() {
-        return Err(wrong("subject_confirmation", "it has a NotBefore"));
+        return Err(invalid("subject_confirmation", "it has a NotBefore"));
     }
     let end = instant(data.attribute("NotOnOrAfter"))
-        .ok_or_else(|| wrong("subject_confirmation", "NotOnOrAfter is missing or no time"))?;
+        .ok_or_else(|| invalid("subject_confirmation", "NotOnOrAfter is missing or no time"))?;
     if expected.now >= end.plus(SKEW) {
-        return Err(wrong("subject_confirmation", "it is over: is the provider's clock behind?"));
+        return Err(invalid("subject_confirmation", "it is over: is the provider's clock behind?"));
     }
     check_in_response_to(data, expected)?;
     Ok(end.plus(SKEW))
@@ -340,16 +350,16 @@ fn check_bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<T
 
 /// SAML core, section 2.5.1: every condition must hold, and one that is not known holds never.
 fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
-    let conditions = xml::one(assertion, SAML, "Conditions").map_err(|error| wrong("conditions", error))?;
+    let conditions = xml::one(assertion, SAML, "Conditions").map_err(|error| invalid("conditions", error))?;
     let time = |name: &'static str, check: &'static str| match conditions.attribute(name) {
         None => Ok(None),
-        told => instant(told).map(Some).ok_or_else(|| wrong(check, format!("{name} is no time"))),
+        told => instant(told).map(Some).ok_or_else(|| invalid(check, format!("{name} is no time"))),
     };
     if time("NotBefore", "not_before")?.is_some_and(|begin| expected.now.plus(SKEW) < begin) {
-        return Err(wrong("not_before", "it does not hold yet: is the provider's clock ahead?"));
+        return Err(invalid("not_before", "it does not hold yet: is the provider's clock ahead?"));
     }
     if time("NotOnOrAfter", "not_on_or_after")?.is_some_and(|end| expected.now >= end.plus(SKEW)) {
-        return Err(wrong("not_on_or_after", "it holds no more: is the provider's clock behind?"));
+        return Err(invalid("not_on_or_after", "it holds no more: is the provider's clock behind?"));
     }
     let mut restrictions = 0;
     for condition in conditions.children().filter(Node::is_element) {
@@ -361,16 +371,16 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
                 // "the SAML assertion is addressed to one or more specific audiences": each restriction
                 // must name us, since all of them count.
                 if !audiences.iter().any(|audience| xml::trim(audience) == expected.audience) {
-                    return Err(wrong("audience", format!("it is for {}", audiences.join(", "))));
+                    return Err(invalid("audience", format!("it is for {}", audiences.join(", "))));
                 }
             }
             (Some(SAML), "OneTimeUse" | "ProxyRestriction") => {}
-            (_, name) => return Err(wrong("conditions", format!("the condition {name} is not known"))),
+            (_, name) => return Err(invalid("conditions", format!("the condition {name} is not known"))),
         }
     }
     match restrictions {
         // SAML profiles, section 4.1.4.2: each assertion "MUST contain an <AudienceRestriction>".
-        0 => Err(wrong("audience", "it names none")),
+        0 => Err(invalid("audience", "it names none")),
         _ => Ok(()),
     }
 }
@@ -384,10 +394,10 @@ fn check_statements(
     for statement in xml::children(assertion, SAML, "AuthnStatement") {
         let Some(told) = statement.attribute("SessionNotOnOrAfter") else { continue };
         let end = instant(Some(told))
-            .ok_or_else(|| wrong("session_not_on_or_after", "SessionNotOnOrAfter is no time"))?;
+            .ok_or_else(|| invalid("session_not_on_or_after", "SessionNotOnOrAfter is no time"))?;
         // Ours ends with it: one that is over would only begin another login.
         if expected.now >= end {
-            return Err(wrong("session_not_on_or_after", "the provider's session is over"));
+            return Err(invalid("session_not_on_or_after", "the provider's session is over"));
         }
         ends = Some(ends.map_or(end, |earlier: Timestamp| earlier.min(end)));
     }

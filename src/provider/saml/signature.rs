@@ -14,7 +14,7 @@ const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 /// Prefixes of an `InclusiveNamespaces`.
 const MAX_PREFIXES: usize = 32;
 
-fn wrong(detail: impl std::fmt::Display) -> ProviderError {
+fn invalid(detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid("signature", detail)
 }
 
@@ -41,18 +41,18 @@ pub fn verified(document: &Document<'_>, keys: &[VerificationKey]) -> Result<Str
         return Err(unsigned());
     }
     if keys.is_empty() {
-        return Err(wrong("the provider's metadata has no key to verify by"));
+        return Err(invalid("the provider's metadata has no key to verify by"));
     }
     let mut outermost = None;
     for signature in signatures {
-        let Some(parent) = signature.parent_element() else { return Err(wrong("it signs nothing")) };
+        let Some(parent) = signature.parent_element() else { return Err(invalid("it signs nothing")) };
         // SAML core, section 5.4.1: a signature signs the element in which it stands.
         let placed = parent == root
             || (parent.parent_element() == Some(root) && xml::is(parent, xml::SAML, "Assertion"));
         if !placed {
-            return Err(wrong("it stands where none belongs"));
+            return Err(invalid("it stands where none belongs"));
         }
-        xml::at_most_one(parent, DS, "Signature").map_err(|_| wrong("an element has two"))?;
+        xml::at_most_one(parent, DS, "Signature").map_err(|_| invalid("an element has two"))?;
         let signed = Signature::read(signature, parent)?.verified(signature, parent, keys)?;
         if outermost.is_none() || parent == root {
             outermost = Some(signed);
@@ -79,7 +79,7 @@ impl<'a, 'i> Signature<'a, 'i> {
         let (info, value) = match *elements(signature)? {
             [("SignedInfo", info), ("SignatureValue", value)]
             | [("SignedInfo", info), ("SignatureValue", value), ("KeyInfo", _)] => (info, value),
-            _ => return Err(wrong("it is not made of SignedInfo, SignatureValue and KeyInfo")),
+            _ => return Err(invalid("it is not made of SignedInfo, SignatureValue and KeyInfo")),
         };
         let [
             ("CanonicalizationMethod", canonicalization),
@@ -87,25 +87,27 @@ impl<'a, 'i> Signature<'a, 'i> {
             ("Reference", reference),
         ] = *elements(info)?
         else {
-            return Err(wrong("its SignedInfo must have one canonicalization, one method and one reference"));
+            return Err(invalid(
+                "its SignedInfo must have one canonicalization, one method and one reference",
+            ));
         };
         let [("Transforms", transforms), ("DigestMethod", digest), ("DigestValue", digest_value)] =
             *elements(reference)?
         else {
-            return Err(wrong("its reference must have transforms, a digest method and a digest"));
+            return Err(invalid("its reference must have transforms, a digest method and a digest"));
         };
         let [("Transform", enveloped), ("Transform", exclusive)] = *elements(transforms)? else {
-            return Err(wrong("it must have two transforms"));
+            return Err(invalid("it must have two transforms"));
         };
 
         // SAML core, section 5.4.2: "Signatures MUST contain a single <ds:Reference> containing a same-document
         // reference to the ID attribute value of the root element of the assertion or protocol message being signed."
         let id = parent.attribute("ID").unwrap_or_default();
         if id.is_empty() || reference.attribute("URI") != Some(&format!("#{id}")) {
-            return Err(wrong("it does not refer to the element in which it stands"));
+            return Err(invalid("it does not refer to the element in which it stands"));
         }
         if algorithm(enveloped) != ENVELOPED || enveloped.has_children() {
-            return Err(wrong(format!("its first transform is `{}`", algorithm(enveloped))));
+            return Err(invalid(format!("its first transform is `{}`", algorithm(enveloped))));
         }
         let method_uri = algorithm(method);
         let digest_uri = algorithm(digest);
@@ -114,12 +116,12 @@ impl<'a, 'i> Signature<'a, 'i> {
             canonicalization: exclusive_method(canonicalization)?,
             method: SignatureMethod::named(method_uri)
                 .filter(|_| !method.has_children())
-                .ok_or_else(|| wrong(format!("the signature method `{method_uri}` is not accepted")))?,
+                .ok_or_else(|| invalid(format!("the signature method `{method_uri}` is not accepted")))?,
             value: decoded(value)?,
             transform: canonical::Method { comments: false, ..exclusive_method(exclusive)? },
             digest: digest_algorithm(digest_uri)
                 .filter(|_| !digest.has_children())
-                .ok_or_else(|| wrong(format!("the digest method `{digest_uri}` is not accepted")))?,
+                .ok_or_else(|| invalid(format!("the digest method `{digest_uri}` is not accepted")))?,
             digest_value: decoded(digest_value)?,
         })
     }
@@ -132,16 +134,16 @@ impl<'a, 'i> Signature<'a, 'i> {
         parent: Node<'_, '_>,
         keys: &[VerificationKey],
     ) -> Result<String, ProviderError> {
-        let too_long = |_| wrong("its canonical form is too long");
+        let too_long = |_| invalid("its canonical form is too long");
         let info = canonicalize(self.info, None, &self.canonicalization).map_err(too_long)?;
         if !keys.iter().any(|key| key.verifies(self.method, info.as_bytes(), &self.value)) {
-            return Err(wrong("no key in the provider's metadata verifies it"));
+            return Err(invalid("no key in the provider's metadata verifies it"));
         }
         let text = canonicalize(parent, Some(signature.id()), &self.transform).map_err(too_long)?;
         match digest::digest(self.digest, text.as_bytes()).as_ref() == self.digest_value {
             true => Ok(text),
             false => {
-                Err(wrong("the digest of the signed element differs: it was changed after it was signed"))
+                Err(invalid("the digest of the signed element differs: it was changed after it was signed"))
             }
         }
     }
@@ -157,7 +159,7 @@ fn elements<'a, 'i>(node: Node<'a, 'i>) -> Result<Vec<(&'a str, Node<'a, 'i>)>, 
         } else if !(child.is_comment()
             || child.is_text() && xml::trim(child.text().unwrap_or_default()).is_empty())
         {
-            return Err(wrong(format!("its {} holds what does not belong there", node.tag_name().name())));
+            return Err(invalid(format!("its {} holds what does not belong there", node.tag_name().name())));
         }
     }
     Ok(found)
@@ -168,7 +170,7 @@ fn algorithm<'a>(node: Node<'a, '_>) -> &'a str {
 }
 
 fn decoded(node: Node<'_, '_>) -> Result<Vec<u8>, ProviderError> {
-    base64(xml::text(node).map_err(wrong)?).ok_or_else(|| wrong("it holds what is not base64"))
+    base64(xml::text(node).map_err(invalid)?).ok_or_else(|| invalid("it holds what is not base64"))
 }
 
 /// The canonicalization that `node` names (Exclusive XML Canonicalization 1.0, section 4): with its one parameter, a
@@ -177,7 +179,7 @@ fn exclusive_method(node: Node<'_, '_>) -> Result<canonical::Method, ProviderErr
     let comments = match algorithm(node) {
         EXCLUSIVE => false,
         WITH_COMMENTS => true,
-        other => return Err(wrong(format!("the canonicalization `{other}` is not accepted"))),
+        other => return Err(invalid(format!("the canonicalization `{other}` is not accepted"))),
     };
     let mut prefixes = Vec::new();
     for child in node.children() {
@@ -185,14 +187,14 @@ fn exclusive_method(node: Node<'_, '_>) -> Result<canonical::Method, ProviderErr
             continue;
         }
         if !prefixes.is_empty() || !xml::is(child, EXCLUSIVE, "InclusiveNamespaces") || child.has_children() {
-            return Err(wrong("a canonicalization has more than one list of prefixes"));
+            return Err(invalid("a canonicalization has more than one list of prefixes"));
         }
         let list = child.attribute("PrefixList").unwrap_or_default().split([' ', '\t', '\r', '\n']);
         let list = list.filter(|prefix| !prefix.is_empty()).take(MAX_PREFIXES + 1);
         // "The default namespace is indicated by the token #default."
         prefixes = list.map(|prefix| if prefix == "#default" { "" } else { prefix }.to_owned()).collect();
         if prefixes.len() > MAX_PREFIXES {
-            return Err(wrong(format!("a list has more than {MAX_PREFIXES} prefixes")));
+            return Err(invalid(format!("a list has more than {MAX_PREFIXES} prefixes")));
         }
     }
     Ok(canonical::Method { comments, prefixes })

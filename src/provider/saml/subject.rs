@@ -6,7 +6,7 @@ use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 
 /// SAML core, section 8.3.7: a persistent identifier has at most 256 characters.
-const LONGEST: usize = 256;
+const MAX_NAME_ID_LENGTH: usize = 256;
 const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
 /// The format of e-mail addresses (SAML core, section 8.3.2).
 pub const EMAIL: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
@@ -39,7 +39,7 @@ impl NameId {
                 "it is transient: have the provider send a persistent one, or an address".into(),
             ));
         }
-        if session_index.as_ref().is_some_and(|index| index.len() > LONGEST) {
+        if session_index.as_ref().is_some_and(|index| index.len() > MAX_NAME_ID_LENGTH) {
             return Err(NameIdError("the SessionIndex is too long".into()));
         }
         name_id.session_index = session_index;
@@ -52,7 +52,7 @@ impl NameId {
         let name_id = xml::one(node, SAML, "NameID").map_err(read)?;
         // Some providers write it on a line of its own.
         let value = xml::trim(xml::text(name_id).map_err(read)?).to_owned();
-        if value.is_empty() || value.len() > LONGEST || value.chars().any(is_deceptive) {
+        if value.is_empty() || value.len() > MAX_NAME_ID_LENGTH || value.chars().any(is_deceptive) {
             return Err(NameIdError(
                 "it is empty, too long, or holds control or invisible characters".into(),
             ));

@@ -23,7 +23,7 @@ pub const XENC11: &str = "http://www.w3.org/2009/xmlenc11#";
 /// Bytes of a name. The parser keeps lengths of names in 16 bits.
 const MAX_NAME: usize = 512;
 
-fn wrong(detail: impl std::fmt::Display) -> ProviderError {
+fn invalid(detail: impl std::fmt::Display) -> ProviderError {
     ProviderError::invalid("xml", detail)
 }
 
@@ -36,8 +36,8 @@ pub fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
     let document = parse_with_comments(text)?;
     for node in document.descendants() {
         match node.node_type() {
-            NodeType::PI => return Err(wrong("it holds a processing instruction")),
-            NodeType::Comment => return Err(wrong("it holds a comment")),
+            NodeType::PI => return Err(invalid("it holds a processing instruction")),
+            NodeType::Comment => return Err(invalid("it holds a comment")),
             NodeType::Root | NodeType::Text | NodeType::Element => {}
         }
     }
@@ -49,20 +49,20 @@ pub fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
 /// # Errors
 /// A failed check, `xml` or `id`.
 pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
-    bounds::check(text).map_err(wrong)?;
+    bounds::check(text).map_err(invalid)?;
     check_declaration(text)?;
     // Namespaces in XML 1.0, section 3: `xmlns` is no prefix's local name, nor a prefix that is declared. The parser
     // takes `p:xmlns` for a declaration of the default namespace.
     if text.contains(":xmlns") {
-        return Err(wrong("it has a qualified name whose local part is `xmlns`"));
+        return Err(invalid("it has a qualified name whose local part is `xmlns`"));
     }
     check_references(text)?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: bounds::MAX_NODES, ..Default::default() };
-    let document = Document::parse_with_options(text, options).map_err(wrong)?;
+    let document = Document::parse_with_options(text, options).map_err(invalid)?;
     let mut ids = HashSet::new();
     for node in document.descendants().filter(Node::is_element) {
         if node.ancestors().take(bounds::MAX_DEPTH + 1).count() > bounds::MAX_DEPTH {
-            return Err(wrong("its elements are too deep"));
+            return Err(invalid("its elements are too deep"));
         }
         check_names(node)?;
         // Signatures refer to an element by its id, and readers differ in what they take for one: `ID`, `Id`, `id`,
@@ -82,11 +82,11 @@ fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
     // Namespaces in XML 1.0, section 3, "No Prefix Undeclaring": "In a namespace declaration for a prefix (i.e., where
     // the NSAttName is a PrefixedAttName), the attribute value MUST NOT be empty."
     if element.namespaces().any(|namespace| namespace.name().is_some() && namespace.uri().is_empty()) {
-        return Err(wrong("it declares a prefix for no namespace"));
+        return Err(invalid("it declares a prefix for no namespace"));
     }
     // XML 1.0, section 3.1: "An attribute name MUST NOT appear more than once in the same start-tag". The parser lets `xmlns` pass.
     if element.namespaces().filter(|namespace| namespace.name().is_none()).count() > 1 {
-        return Err(wrong("an element declares two default namespaces"));
+        return Err(invalid("an element declares two default namespaces"));
     }
     // Namespaces in XML 1.0, section 4: `PrefixedName ::= Prefix ':' LocalPart`, neither of which is empty. The parser takes
     // `:a` for `a`.
@@ -100,14 +100,14 @@ fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
         &tag[..tag.find(|c: char| c == '/' || c == '>' || c.is_ascii_whitespace()).unwrap_or(tag.len())];
     let mut names = element.attributes().map(|attribute| &text[attribute.range_qname()]);
     if !is_qualified(tag) || !names.all(is_qualified) {
-        return Err(wrong("a qualified name has an empty part"));
+        return Err(invalid("a qualified name has an empty part"));
     }
     if element.tag_name().name().len() > MAX_NAME
         || element.attributes().any(|attribute| attribute.range_qname().len() > MAX_NAME)
         // An element's prefix is one of those that are declared.
         || element.namespaces().any(|namespace| namespace.name().is_some_and(|name| name.len() > MAX_NAME))
     {
-        return Err(wrong(format!("a name has more than {MAX_NAME} bytes")));
+        return Err(invalid(format!("a name has more than {MAX_NAME} bytes")));
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn check_references(text: &str) -> Result<(), ProviderError> {
         text.split("&#").skip(1).map(|rest| rest.split_once(';').map_or("", |(name, _)| name));
     match references.all(is_char) {
         true => Ok(()),
-        false => Err(wrong("a character reference names no character")),
+        false => Err(invalid("a character reference names no character")),
     }
 }
 
@@ -146,7 +146,7 @@ fn check_declaration(text: &str) -> Result<(), ProviderError> {
     let encoding = told("encoding").is_none_or(|encoding| encoding == "utf-8");
     match version && encoding && one("version") && one("encoding") {
         true => Ok(()),
-        false => Err(wrong("it is not XML 1.0 in UTF-8")),
+        false => Err(invalid("it is not XML 1.0 in UTF-8")),
     }
 }
 
@@ -176,7 +176,7 @@ pub fn at_most_one<'a, 'i>(
     let mut all = children(node, space, name);
     match (all.next(), all.next()) {
         (first, None) => Ok(first),
-        _ => Err(wrong(format!("there is more than one {name}"))),
+        _ => Err(invalid(format!("there is more than one {name}"))),
     }
 }
 
@@ -189,7 +189,7 @@ pub fn one<'a, 'i>(
     space: &'static str,
     name: &'static str,
 ) -> Result<Node<'a, 'i>, ProviderError> {
-    at_most_one(node, space, name)?.ok_or_else(|| wrong(format!("there is no {name}")))
+    at_most_one(node, space, name)?.ok_or_else(|| invalid(format!("there is no {name}")))
 }
 
 /// The text of an element that holds nothing else.
@@ -198,7 +198,7 @@ pub fn one<'a, 'i>(
 /// Where it holds elements, or a comment that parts it.
 pub fn text<'a>(node: Node<'a, '_>) -> Result<&'a str, ProviderError> {
     if node.children().any(|child| !child.is_text()) {
-        return Err(wrong(format!("{} holds more than text", node.tag_name().name())));
+        return Err(invalid(format!("{} holds more than text", node.tag_name().name())));
     }
     Ok(node.text().unwrap_or_default())
 }
@@ -243,7 +243,7 @@ pub fn placed<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>, Provid
         root.children().filter(Node::is_text).all(|node| trim(node.text().unwrap_or_default()).is_empty());
     match (elements.next(), elements.next(), blank) {
         (Some(element), None, true) => Ok(element),
-        _ => Err(wrong("what was encrypted is not one element")),
+        _ => Err(invalid("what was encrypted is not one element")),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use narthex::base::{Clock as _, SystemClock};
-use narthex::jose::{self, Algorithm, Said, SigningKey};
+use narthex::jose::{self, Algorithm, HeaderParameter, SigningKey};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ impl OddProvider {
     }
 
     /// Signs `claims` with the key that it publishes.
-    pub fn sign(&self, header: &[(&str, Said<'_>)], claims: &Value) -> String {
+    pub fn sign(&self, header: &[(&str, HeaderParameter<'_>)], claims: &Value) -> String {
         let kid = if self.oddity.lock().unwrap().no_kid { "" } else { "one" };
         let key = SigningKey::read(kid, Algorithm::Es256, &self.pkcs8).unwrap();
         jose::sign(&key, header, claims).unwrap()
@@ -206,7 +206,8 @@ async fn answer(State(provider): State<Arc<OddProvider>>, request: Request) -> R
                 "iss": issuer, "aud": CLIENT, "sub": "ann-1", "nonce": *provider.nonce.lock().unwrap(),
                 "iat": now, "exp": now + 300, "email": "ann@corp.example", "email_verified": true,
             });
-            let id_token = provider.sign(&[("typ", Said::Text(oddity.typ))], &merged(claims, &oddity.claims));
+            let id_token =
+                provider.sign(&[("typ", HeaderParameter::Text(oddity.typ))], &merged(claims, &oddity.claims));
             let token = json!({ "access_token": "at", "token_type": "Bearer", "expires_in": 300, "id_token": id_token });
             json_answer(merged(token, &oddity.token))
         }
