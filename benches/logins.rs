@@ -67,7 +67,7 @@ async fn discovery(State(provider): State<Arc<OpenId>>) -> Json<Value> {
 }
 
 async fn authorize(State(provider): State<Arc<OpenId>>, uri: http::Uri) -> Response {
-    let query = narthex::oauth::form(uri.query().unwrap()).unwrap();
+    let query = narthex::handlers::form(uri.query().unwrap()).unwrap();
     *provider.nonce.lock().unwrap() = query["nonce"].clone();
     let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
     back.query_pairs_mut().append_pair("state", &query["state"]).append_pair("code", "code");

@@ -69,8 +69,8 @@
 //! Until the provider has vouched for somebody, nothing of this is written anywhere but in the
 //! browser's cookies.
 
-pub mod access;
 pub mod app;
+pub mod authn;
 pub mod base;
 pub mod broker;
 pub mod catalogue;
@@ -79,12 +79,12 @@ pub mod directory;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gateway;
-pub mod hosted;
+pub mod handlers;
 pub mod identity;
 pub mod jose;
 pub mod load;
 pub mod model;
-pub mod oauth;
+pub mod pages;
 pub mod policy;
 pub mod provider;
 pub mod store;

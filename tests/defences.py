@@ -7,6 +7,7 @@ It works on a copy, in the target folder. A test that stays green, or a defence 
 its file exactly once, is a failure."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -51,12 +52,29 @@ def cargo(*arguments, seconds=None):
             return 1, "it took too long: " + process.communicate()[0]
 
 
+def pattern(code):
+    """Matches `code` however it is broken into lines: rustfmt adds a comma where it breaks a list."""
+    tokens = [re.escape(token) for token in re.findall(r"\w+|[^\w\s]", code)]
+    closing = [re.escape(bracket) for bracket in ")]}"]
+    return re.compile(r"\s*".join(r",?\s*" + token if token in closing else token for token in tokens))
+
+
+def spans(code, text):
+    """Where `code` is in `text`: as it is written, or else however it is broken into lines."""
+    if text.count(code) == 1:
+        start = text.index(code)
+        return [(start, start + len(code))]
+    return [match.span() for match in pattern(code).finditer(text)]
+
+
 def judge(defence):
     file = COPY / defence["file"]
     text = file.read_text()
-    if text.count(defence["take_out"]) != 1:
-        return f"its text is {text.count(defence['take_out'])} times in {defence['file']}"
-    file.write_text(text.replace(defence["take_out"], defence["put_in"]))
+    found = spans(defence["take_out"], text)
+    if len(found) != 1:
+        return f"its text is {len(found)} times in {defence['file']}"
+    [(start, end)] = found
+    file.write_text(text[:start] + defence["put_in"] + text[end:])
     try:
         where = ["--lib"] if defence["test"].startswith("lib::") else ["--test", defence.get("binary", "it")]
         built, output = cargo(*where, "--no-run")
@@ -88,4 +106,5 @@ def main():
     sys.exit(failures > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ use super::proxies::ROUTES;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
-use narthex::access::cookie_text;
+use narthex::authn::cookie_text;
 use narthex::base::{
     Clock as _, Duration, KeyRing, MasterKey, RandomToken, SystemClock, SystemEntropy, base64url_encode,
 };

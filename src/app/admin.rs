@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz`, on a listener of their own.
 
 use crate::gateway::Shutdown;
-use crate::oauth::AppState;
+use crate::handlers::AppState;
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;

@@ -2,7 +2,7 @@
 
 use super::lint::lint;
 use super::master_key;
-use crate::access::{
+use crate::authn::{
     BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
 };
@@ -11,9 +11,9 @@ use crate::broker::{Broker, LoginAttempts};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
 use crate::gateway::{Gateway, GatewayDeps, TlsStore};
+use crate::handlers::{self, AppState};
 use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
-use crate::oauth::{self, AppState};
 use crate::provider::{ProviderHttpClient, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
@@ -185,7 +185,7 @@ impl App {
                 access_tokens,
                 &*entropy,
             ),
-            router: oauth::router(pool.clone()),
+            router: handlers::router(pool.clone()),
             pool: pool.clone(),
             minter: Minter::new(keys, entropy.clone()),
             attempts: LoginAttempts::new(ring.clone(), clock.clone(), entropy.clone()),

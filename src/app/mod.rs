@@ -1,7 +1,6 @@
 //! The program: commands, assembly, reload, housekeeping, telemetry, and the demo.
 
 mod admin;
-mod at_rest;
 mod build;
 mod cases;
 mod check;
@@ -16,6 +15,7 @@ mod log_writer;
 mod master_key;
 mod nodes;
 mod notify;
+mod offline;
 mod output;
 mod reload;
 mod run;

@@ -5,11 +5,11 @@
 mod attempt;
 mod logout;
 mod mapping;
+mod metadata_sources;
 mod renewal;
 mod saml;
 mod saml_keys;
 mod saml_rotation;
-mod sources;
 
 use attempt::Deliveries;
 
@@ -265,7 +265,9 @@ impl Broker {
             let entry = ProviderEntry { config: config.clone(), entity_id, provider };
             providers.insert(config.name.clone(), Arc::new(entry));
         }
-        sources::record(&self.store, &catalogue.config.providers).await.map_err(SamlKeyError::Store)?;
+        metadata_sources::record(&self.store, &catalogue.config.providers)
+            .await
+            .map_err(SamlKeyError::Store)?;
         self.providers.store(Arc::new(providers));
         Ok(())
     }
@@ -388,7 +390,8 @@ impl Broker {
         external: ExternalIdentity,
     ) -> Result<CompletedLogin, LoginError> {
         let CallbackInput { id, login, browser, earlier, .. } = returned;
-        sources::check_issuer(catalogue, &entry.config, &external.issuer).map_err(LoginError::Provider)?;
+        metadata_sources::check_issuer(catalogue, &entry.config, &external.issuer)
+            .map_err(LoginError::Provider)?;
         let account = mapping::map_account(&entry.config, &external).map_err(LoginError::Unmappable)?;
         mapping::check_allowed(&entry.config.allow, &account).map_err(LoginError::NotAllowed)?;
 
@@ -476,7 +479,7 @@ async fn owner_conflict(
     let other = match (owner.saml, identity.saml) {
         (false, false) => false,
         (true, true) if owner.provider == identity.provider => false,
-        (true, true) => !sources::is_same_source(tx, config, owner).await?,
+        (true, true) => !metadata_sources::is_same_source(tx, config, owner).await?,
         (true, false) | (false, true) => true,
     };
     let error = || {

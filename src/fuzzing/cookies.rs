@@ -1,6 +1,6 @@
 //! `Cookie` and `Set-Cookie` headers.
 
-use crate::access::{
+use crate::authn::{
     APP_COOKIE, GUEST_COOKIE, POOL_COOKIE, cookie_value, login_cookies, sets_own_cookie, without_own_cookies,
 };
 use http::HeaderValue;

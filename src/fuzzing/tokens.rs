@@ -1,6 +1,6 @@
 //! JWTs: access tokens and logout tokens.
 
-use crate::access::{methods, user_from_claims};
+use crate::authn::{methods, user_from_claims};
 use crate::base::{Timestamp, base64url_encode, uuid_from_bytes};
 use crate::config::{KeySource, TokenType, TrustedIssuer};
 use crate::jose::{JwkSet, MAX_TOKEN_LENGTH, Unverified};

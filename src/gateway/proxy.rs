@@ -21,7 +21,7 @@ use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::request_state;
 use crate::gateway::state::routes::{RouteTable, Target};
 use crate::gateway::upstream::cluster::RequestKind;
-use crate::hosted::{self, ErrorResponse};
+use crate::pages::{self, ErrorResponse};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
@@ -123,7 +123,7 @@ impl GatewayProxy {
         record.time = Some(self.gateway.pool.clock.now());
         record.client =
             session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let id = session.response_written().and_then(|response| response.headers.get(hosted::REQUEST_ID));
+        let id = session.response_written().and_then(|response| response.headers.get(pages::REQUEST_ID));
         record.request_id = id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         record
     }
@@ -397,8 +397,8 @@ fn is_health_check(session: &Session) -> bool {
 
 /// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
 fn health(session: &Session, incoming: &RequestInfo) -> LocalResponse {
-    let answer = hosted::HttpResponse::new("alive\n".into());
-    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
+    let answer = pages::HttpResponse::new("alive\n".into());
+    pages::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
@@ -420,11 +420,11 @@ fn to_https(session: &Session, table: &RouteTable, incoming: &RequestInfo) -> Lo
     let Some(location) = location else {
         return ErrorResponse::not_found().into_response(&incoming.response_context(session)).into();
     };
-    let mut answer = hosted::HttpResponse::default();
+    let mut answer = pages::HttpResponse::default();
     // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     answer.headers_mut().insert(http::header::LOCATION, location);
-    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
+    pages::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// How long a client may take to read what it is sent.

@@ -2,7 +2,7 @@
 
 use super::ProviderError;
 use super::metadata::ProviderMetadata;
-use super::token_answer::GrantedTokens;
+use super::token_response::GrantedTokens;
 use crate::base::{Duration, Secret, Timestamp, base64url_decode, is_deceptive};
 use crate::config::{DEFAULT_LIFETIME, Issuer, Verified};
 use crate::jose::NumericDate;

@@ -1,7 +1,7 @@
 //! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
 
+use super::cached_document::{CachedDocument, MAX_STALE, MIN_INTERVAL};
 use super::introspection::Introspector;
-use super::kept::{CachedDocument, MAX_STALE, MIN_INTERVAL};
 use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration, MonotonicTime};
 use crate::config::{Config, KeySource, TrustedIssuer, is_safe};

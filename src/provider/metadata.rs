@@ -1,6 +1,6 @@
 //! A provider's discovery document and keys, kept and renewed.
 
-use super::kept::{CachedDocument, MIN_INTERVAL};
+use super::cached_document::{CachedDocument, MIN_INTERVAL};
 use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration};
 use crate::config::{Issuer, Oidc, Tenants, is_safe};

@@ -3,25 +3,25 @@
 //! answers is what the provider vouches for, nothing more.
 
 mod backchannel;
+mod cached_document;
 mod claims;
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod http_client;
 mod introspection;
 mod issuer_keys;
-mod kept;
 mod metadata;
-mod oauth2;
 mod oidc;
-mod outbound;
+mod plain_oauth2;
 pub mod saml;
-mod token_answer;
+mod token_response;
 
 pub use backchannel::LogoutToken;
 pub use claims::{claim, normalize_email_verified};
+pub use http_client::{OutboundError, ProviderHttpClient};
 pub use introspection::{IntrospectionError, Introspector};
 pub use issuer_keys::{IssuerKeys, unusable_key_files};
-pub use outbound::{OutboundError, ProviderHttpClient};
 
 use crate::base::{Clock, Entropy, Timestamp};
 use crate::config;
@@ -291,7 +291,7 @@ pub fn connect(
             Arc::new(oidc::OidcProvider::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::OAuth2(settings) => {
-            Arc::new(oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
+            Arc::new(plain_oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
             let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");

@@ -135,7 +135,7 @@ async fn jwks(State(provider): Shared) -> Json<Value> {
 }
 
 async fn authorize(State(provider): Shared, uri: http::Uri) -> Response {
-    let query = narthex::oauth::form(uri.query().unwrap()).unwrap();
+    let query = narthex::handlers::form(uri.query().unwrap()).unwrap();
     *provider.nonce.lock().unwrap() = query["nonce"].clone();
     let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
     back.query_pairs_mut().append_pair("state", &query["state"]);

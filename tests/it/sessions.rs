@@ -1,6 +1,6 @@
 //! Sessions over time. The clock is the test's own, so nothing waits.
 
-use narthex::access::{Minter, Principal, Renewals, SessionAuthenticator, SessionPrincipal};
+use narthex::authn::{Minter, Principal, Renewals, SessionAuthenticator, SessionPrincipal};
 use narthex::base::{
     Clock as _, Duration, KeyRing, ManualClock, MasterKey, RandomToken, SystemEntropy, Timestamp,
 };

@@ -7,9 +7,9 @@ mod report;
 mod saml;
 mod settings;
 
-use super::at_rest;
 use super::build::CommandError;
 use super::lint;
+use super::offline;
 use super::output::say;
 use crate::base::{Clock as _, SystemClock};
 use crate::catalogue::{Catalogue, Ids};
@@ -30,9 +30,9 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     say!("store");
     let store = connections::store(&config, &mut report).await;
     // A deployment that was never started has no store, or one without tables.
-    let ids = at_rest::ids(&config, store.as_ref()).await;
+    let ids = offline::ids(&config, store.as_ref()).await;
     let is_unreachable = store.is_none() && report.problems > 0 || ids.is_err();
-    let catalogue = at_rest::catalogue(config.clone(), ids.unwrap_or_else(|_| Ids::unknown(&config)))?;
+    let catalogue = offline::catalogue(config.clone(), ids.unwrap_or_else(|_| Ids::unknown(&config)))?;
     say!("listeners");
     connections::listeners(&config, &mut report);
     say!("certificates");

@@ -2,8 +2,8 @@
 //! the published key set, its issuer and its audience.
 
 use crate::catalogue::Route;
-use crate::hosted::{STYLE, STYLE_PATH};
-use crate::oauth::AppState;
+use crate::handlers::AppState;
+use crate::pages::{STYLE, STYLE_PATH};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};

@@ -8,7 +8,7 @@ mod provider;
 use super::build::CommandError;
 use crate::base::{Entropy as _, RandomToken, SystemEntropy, base64url_encode};
 use crate::config::Config;
-use crate::oauth::AppState;
+use crate::handlers::AppState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

@@ -2,9 +2,9 @@
 //! believes whatever it is told.
 
 use crate::base::{Clock as _, Duration, RandomToken, SystemClock, SystemEntropy, Timestamp, uuid};
-use crate::hosted::STYLE;
+use crate::handlers::{Form, form};
 use crate::jose::{self, Algorithm, KeyError, SigningKey};
-use crate::oauth::{Form, form};
+use crate::pages::STYLE;
 use crate::token::challenge;
 use askama::Template;
 use axum::Router;

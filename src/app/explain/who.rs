@@ -1,9 +1,9 @@
 //! Whose request it is: a user of the store, or whoever would come with some claims.
 
-use crate::access::{methods, user_from_claims};
-use crate::app::at_rest;
 use crate::app::build::CommandError;
+use crate::app::offline;
 use crate::app::users;
+use crate::authn::{methods, user_from_claims};
 use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, base64url_decode, uuid};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool};
@@ -84,7 +84,7 @@ impl Scene {
         let wrong = |why: String| CommandError::new("narthex explain", why);
         let (claims, own) = match &named {
             Named::User(who) => {
-                let store = at_rest::open_store(&config).await.map_err(unopened)?;
+                let store = offline::open_store(&config).await.map_err(unopened)?;
                 return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
             }
             Named::Guest => (None, false),
@@ -96,14 +96,14 @@ impl Scene {
                 (Some(claims), own)
             }
         };
-        let store = at_rest::open_store(&config).await.map_err(unopened)?;
+        let store = offline::open_store(&config).await.map_err(unopened)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
             return Self::of_store(config, store, sought, provider).await;
         }
-        let ids = at_rest::ids(&config, store.as_ref()).await.map_err(failed)?;
-        let catalogue = at_rest::catalogue(config, ids)?;
+        let ids = offline::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let catalogue = offline::catalogue(config, ids)?;
         let who = claims.map(|claims| come_with(&catalogue, claims, provider)).transpose().map_err(wrong)?;
         Ok(Self { catalogue, who, identities: HashMap::new() })
     }
@@ -116,8 +116,8 @@ impl Scene {
         provider: Option<&str>,
     ) -> Result<Self, CommandError> {
         let wrong = |why: String| CommandError::new("narthex explain", why);
-        let ids = at_rest::ids(&config, store.as_ref()).await.map_err(failed)?;
-        let catalogue = at_rest::catalogue(config, ids)?;
+        let ids = offline::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let catalogue = offline::catalogue(config, ids)?;
         let Some(store) = store else {
             return Err(wrong("there is no store yet: nobody has signed in".to_owned()));
         };

@@ -1,6 +1,6 @@
 //! A line of the access log: what is known of a request, and its two forms.
 
-use crate::access::Principal;
+use crate::authn::Principal;
 use crate::base::{MonotonicTime, Timestamp};
 use crate::config::AccessLogFormat;
 use crate::gateway::request::{RequestInfo, path_part};

@@ -1,6 +1,6 @@
 //! The refusal of a person that the lists of a route do not name.
 
-use crate::access::Principal;
+use crate::authn::Principal;
 use crate::config::Route;
 use crate::gateway::authorize::policy_rule::access_denied;
 use crate::gateway::metrics;

@@ -9,7 +9,7 @@ use crate::gateway::request::headers;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::routes::{RouteTable, Target};
-use crate::hosted::{self, ErrorResponse, HttpResponse};
+use crate::pages::{self, ErrorResponse, HttpResponse};
 use http::{HeaderName, Method};
 use pingora_proxy::Session;
 
@@ -114,11 +114,11 @@ async fn authorize_subrequest(
         LocalResponse::from(ErrorResponse::internal().into_response(&asked.response_context(session)))
     })?;
     if let Some(cookie) = &passed.guest_cookie {
-        hosted::set_cookie(&mut answer, cookie).map_err(|failure| {
+        pages::set_cookie(&mut answer, cookie).map_err(|failure| {
             LocalResponse::from(failure.into_response(&asked.response_context(session)))
         })?;
     }
-    Ok(hosted::add_common_headers(answer, &asked.response_context(session)).into())
+    Ok(pages::add_common_headers(answer, &asked.response_context(session)).into())
 }
 
 /// Returns what follows scheme and host in an address.

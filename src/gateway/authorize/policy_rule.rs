@@ -1,6 +1,6 @@
 //! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
 
-use crate::access::Principal;
+use crate::authn::Principal;
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, INVOKE_ACTION, PolicyRule};
 use crate::config;
@@ -10,9 +10,9 @@ use crate::gateway::request::lenient_path::{self, Segments};
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::Path;
 use crate::gateway::state::gateway::{Gateway, INVALID_TOKEN, unavailable};
-use crate::hosted::ErrorResponse;
 use crate::identity::{AssumedRole, NoRole, RequestContext};
 use crate::model::User;
+use crate::pages::ErrorResponse;
 use crate::policy::{
     self, Context, Denial, EvalRequest, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Spellings, Values,
 };

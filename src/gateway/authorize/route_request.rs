@@ -1,7 +1,7 @@
 //! The two middle steps of a request's way: what it is for, and whether it may pass. They work on the
 //! request's own words, or on those of a proxy that asks for somebody else's request.
 
-use crate::access::{Assertion, Principal};
+use crate::authn::{Assertion, Principal};
 use crate::catalogue::Rule;
 use crate::config::Preflight;
 use crate::gateway::authorize::allow_list;
@@ -14,7 +14,7 @@ use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::request_state;
 use crate::gateway::state::routes::{RouteEntry, RouteTable, Target};
-use crate::hosted::ErrorResponse;
+use crate::pages::ErrorResponse;
 use crate::policy::{self, Denial, Permit, Question};
 use pingora_proxy::Session;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! session, and sign-out. The gateway is an app client of its pool like any other; only the code is
 //! redeemed in process.
 
-use crate::access::{
+use crate::authn::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear_cookie_value, cookie_value, rate_limit_key,
     set_cookie_value, set_cookie_value_same_site,
 };
@@ -15,10 +15,10 @@ use crate::gateway::builtin::userinfo;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{self, RequestInfo, cookies};
 use crate::gateway::state::gateway::{Gateway, scope_of, unavailable};
-use crate::hosted::{self, ErrorResponse, HttpResponse, SignOutPage, browser_action, see_other, set_cookie};
+use crate::handlers::{self, AuthorizationUrl, Form, expired_attempts, surplus_attempts};
 use crate::identity::{MergeOutcome, merge_guest};
 use crate::model::SessionCookie;
-use crate::oauth::{self, AuthorizationUrl, Form, expired_attempts, surplus_attempts};
+use crate::pages::{self, ErrorResponse, HttpResponse, SignOutPage, browser_action, see_other, set_cookie};
 use crate::store::{Change, StoreError};
 use crate::token::{self, CodeError, Grant};
 use http::Method;
@@ -69,7 +69,7 @@ pub fn sign_in(
         return failure.into_response(&incoming.response_context(session)).into();
     }
     let answer = begin(gateway, catalogue, session, incoming, target);
-    hosted::add_common_headers(
+    pages::add_common_headers(
         answer.unwrap_or_else(|failure| failure.into_response(&incoming.response_context(session))),
         &incoming.response_context(session),
     )
@@ -94,7 +94,7 @@ fn begin(
     };
     let verifier = RandomToken::random(&*gateway.pool.entropy).text();
     let id = gateway.attempts.new_id(incoming.host.as_str());
-    let location = oauth::authorization_url(
+    let location = handlers::authorization_url(
         catalogue,
         &AuthorizationUrl {
             redirect_uri: &catalogue.callback_of(&incoming.host),
@@ -142,8 +142,8 @@ pub async fn answer(
 ) -> LocalResponse {
     let method = &session.req_header().method;
     let answer = match (name, method) {
-        ("style.css", &Method::GET | &Method::HEAD) => Ok(hosted::style()),
-        ("favicon.svg", &Method::GET | &Method::HEAD) => Ok(hosted::icon()),
+        ("style.css", &Method::GET | &Method::HEAD) => Ok(pages::style()),
+        ("favicon.svg", &Method::GET | &Method::HEAD) => Ok(pages::icon()),
         // On the pages' own origin, so that no app's script can read or press what is there.
         ("sessions", &Method::GET) => see_other(&catalogue.config.public_url.join("/sessions"))
             .map_err(|failure| failure.into_response(&incoming.response_context(session)).into()),
@@ -158,7 +158,7 @@ pub async fn answer(
         )),
     };
     match answer {
-        Ok(answer) => hosted::add_common_headers(answer, &incoming.response_context(session)).into(),
+        Ok(answer) => pages::add_common_headers(answer, &incoming.response_context(session)).into(),
         Err(stop) => stop,
     }
 }
@@ -187,7 +187,7 @@ async fn sign_in_link(
     let told = query.strip_prefix("return_to=").unwrap_or(incoming.site.start_page());
     let return_to = match told.starts_with('/') {
         true => told.to_owned(),
-        false => oauth::form(&format!("return_to={told}"))
+        false => handlers::form(&format!("return_to={told}"))
             .and_then(|mut form| form.remove("return_to"))
             .unwrap_or_default(),
     };
@@ -398,7 +398,7 @@ async fn redeem(
     if let Ok((session, merged)) = &redeemed {
         if let Some(earlier) = earlier.filter(|earlier| *earlier != session.id) {
             pool.sessions.apply_changes(&[Change::Session(earlier.to_owned())]);
-            oauth::audit_replaced_session(&incoming.request_id, earlier);
+            handlers::audit_replaced_session(&incoming.request_id, earlier);
         }
         for ((_, guest), merged) in guests.iter().zip(merged) {
             gateway.guests.evict(guest).await;
@@ -472,7 +472,7 @@ async fn sign_out(
         ended = end(gateway, incoming, &principal.session().id).await.map_err(cannot)?;
     }
     let host = incoming.host.as_str();
-    let next = oauth::after_sign_out(&gateway.pool, ended.as_ref(), host).await.map_err(stop)?;
+    let next = handlers::after_sign_out(&gateway.pool, ended.as_ref(), host).await.map_err(stop)?;
     let mut answer = browser_action(&next, &session.req_header().method).map_err(stop)?;
     set_cookie(&mut answer, &clear_cookie_value(APP_COOKIE)).map_err(stop)?;
     Ok(answer)
@@ -484,11 +484,11 @@ async fn end(
     sid: &str,
 ) -> Result<Option<EndedSession>, StoreError> {
     let client = incoming.client.map_or_else(String::new, |ip| ip.to_string());
-    oauth::end_session(&gateway.pool, &incoming.request_id, &client, sid).await
+    handlers::end_session(&gateway.pool, &incoming.request_id, &client, sid).await
 }
 
 /// The query's parameters; `None` where one comes twice.
 fn parameters(session: &Session) -> Option<Form> {
     let query = session.req_header().uri.query().unwrap_or_default();
-    oauth::form(query)
+    handlers::form(query)
 }

@@ -1,7 +1,7 @@
 //! Sign-ins that lead nowhere: a browser that comes back from each with a session, and is sent to the
 //! next. A loop ends on a page that says why.
 
-use crate::access::{cookie_value, set_cookie_value};
+use crate::authn::{cookie_value, set_cookie_value};
 use crate::base::{Duration, Timestamp};
 
 /// Counts landings, in the browser.

@@ -7,8 +7,8 @@ use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::without_prefix;
 use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::gateway::Gateway;
-use crate::hosted::ErrorResponse;
-use crate::oauth::{self, RequestOrigin};
+use crate::handlers::{self, RequestOrigin};
+use crate::pages::ErrorResponse;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
@@ -52,7 +52,7 @@ pub async fn dispatch_to_user_pool(
         }
     };
     match request.body(Body::from(body)) {
-        Ok(request) => oauth::answer(&gateway.router, request, visitor).await.into(),
+        Ok(request) => handlers::answer(&gateway.router, request, visitor).await.into(),
         Err(_) => ErrorResponse::bad_request().into_response(visitor).into(),
     }
 }

@@ -1,13 +1,13 @@
 //! `/.narthex/userinfo`: who is signed in, for scripts of an app's own pages.
 
-use crate::access::{APP_COOKIE, SessionPrincipal, cookie_value};
+use crate::authn::{APP_COOKIE, SessionPrincipal, cookie_value};
 use crate::base::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{RequestInfo, cookies};
 use crate::gateway::state::gateway::{Gateway, scope_of, unavailable};
-use crate::hosted::{self, ClientKind, ErrorResponse};
 use crate::identity::Person;
+use crate::pages::{self, ClientKind, ErrorResponse};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
@@ -34,8 +34,8 @@ pub async fn answer(
     match principal {
         Ok(Some(who)) => {
             let text = describe(gateway, catalogue, incoming, &who).to_string();
-            let answer = hosted::add_common_headers(
-                hosted::with_body(StatusCode::OK, "application/json", text),
+            let answer = pages::add_common_headers(
+                pages::with_body(StatusCode::OK, "application/json", text),
                 &visitor,
             );
             LocalResponse::from(answer).map_headers(|headers| headers.extend([RESOURCE_POLICY]))

@@ -1,7 +1,7 @@
 //! How many connections there may be: altogether, so that the process never runs out of what they
 //! need, and from one address, so that nobody takes them all.
 
-use crate::access::rate_limit_key;
+use crate::authn::rate_limit_key;
 use crate::config::Listen;
 use crate::gateway::metrics;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! A request that may go on: what its server is to see of it, and what becomes of the answer.
 
-use crate::access::Principal;
+use crate::authn::Principal;
 use crate::base::Duration;
 use crate::config::Scheme;
 use crate::gateway::authorize::Authorized;

@@ -1,6 +1,6 @@
 //! Watching over requests that go on for long: each is judged again and again, as a new one would be.
 
-use crate::access::{APP_COOKIE, Principal, cookie_value};
+use crate::authn::{APP_COOKIE, Principal, cookie_value};
 use crate::base::Secret;
 use crate::catalogue::Rule;
 use crate::gateway::authorize::policy_rule::{self, Requested};

@@ -6,7 +6,7 @@ use crate::gateway::access_log::AccessRecord;
 use crate::gateway::framing::FramingError;
 use crate::gateway::metrics;
 use crate::gateway::state::gateway::Gateway;
-use crate::hosted::{ClientKind, ErrorResponse, ResponseContext, Site};
+use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use pingora_core::protocols::http::date::get_cached_date;

@@ -3,7 +3,7 @@
 use crate::config::Route;
 use crate::gateway::request::RequestInfo;
 use crate::gateway::request::local_response::LocalResponse;
-use crate::hosted::{self, HttpResponse};
+use crate::pages::{self, HttpResponse};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -27,7 +27,7 @@ pub fn preflight(session: &Session, incoming: &RequestInfo, route: &Route) -> Lo
         headers.extend(same(ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS));
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
-    hosted::add_common_headers(answer, &incoming.response_context(session)).into()
+    pages::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
 /// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.

@@ -1,7 +1,7 @@
 //! Strip, then set: what a client says of itself never reaches the upstream, and what we say always
 //! does.
 
-use crate::access::{Assertion, Principal, SessionPrincipal, sets_own_cookie, without_own_cookies};
+use crate::authn::{Assertion, Principal, SessionPrincipal, sets_own_cookie, without_own_cookies};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
 use crate::config::{HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};

@@ -9,7 +9,7 @@ use crate::gateway::framing::{self, MAX_HEAD_BYTES};
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::names::{FORWARDED_FOR, FORWARDED_PROTO};
 use crate::gateway::upstream::cluster::RequestKind;
-use crate::hosted::{ClientKind, ErrorResponse, ResponseContext, Site};
+use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{

@@ -1,6 +1,6 @@
 //! A request that goes no further: the answer it gets.
 
-use crate::hosted::HttpResponse;
+use crate::pages::HttpResponse;
 use http::HeaderMap;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::Result;

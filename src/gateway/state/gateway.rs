@@ -1,6 +1,6 @@
 //! The gateway: what every request through it works with, whichever listener it came by.
 
-use crate::access::{
+use crate::authn::{
     APP_COOKIE, BearerAuthenticator, BearerPrincipal, GUEST_COOKIE, GuestAuthenticator, Minter, Principal,
     SessionPrincipal, cookie_value,
 };
@@ -14,10 +14,10 @@ use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::long_lived::LongLivedRequests;
 use crate::gateway::state::routes::{RouteEntry, RouteTable};
-use crate::hosted::{ErrorResponse, ResponseContext};
+use crate::handlers::AppState;
 use crate::identity::IdentityDirectory;
 use crate::model::CookieScope;
-use crate::oauth::AppState;
+use crate::pages::{ErrorResponse, ResponseContext};
 use crate::store::StoreError;
 use crate::token::TokenError;
 use arc_swap::{ArcSwap, ArcSwapOption};

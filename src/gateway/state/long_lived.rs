@@ -1,7 +1,7 @@
 //! Requests that go on for long: WebSockets, event streams, calls that stream, large bodies. A session
 //! is judged when a request begins; these are judged again and again, so that none outlives it.
 
-use crate::access::Guest;
+use crate::authn::Guest;
 use crate::base::Secret;
 use crate::gateway::metrics;
 use crate::gateway::request::RequestInfo;

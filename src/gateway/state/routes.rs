@@ -7,7 +7,7 @@ use crate::gateway::metrics::routes::RouteMetrics;
 use crate::gateway::request::headers::ReservedHeaders;
 use crate::gateway::request::path::Path;
 use crate::gateway::upstream::cluster::UpstreamCluster;
-use crate::hosted::Site;
+use crate::pages::Site;
 use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;

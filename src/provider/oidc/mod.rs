@@ -11,7 +11,7 @@ use super::claims::{
     subject_of,
 };
 use super::metadata::{MetadataCache, PublishedMetadata};
-use super::token_answer::GrantedTokens;
+use super::token_response::GrantedTokens;
 use super::{
     BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, Provider, ProviderError,
     ProviderHttpClient, Renewed,

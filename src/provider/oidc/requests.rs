@@ -3,7 +3,7 @@
 use super::OidcProvider;
 use crate::base::Secret;
 use crate::provider::metadata::ProviderMetadata;
-use crate::provider::token_answer::GrantedTokens;
+use crate::provider::token_response::GrantedTokens;
 use crate::provider::{Callback, LoginState, ProviderError, client};
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,

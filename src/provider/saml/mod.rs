@@ -28,7 +28,7 @@ pub use key_files::KeyFiles;
 pub use logout::{LogoutBinding, LogoutMessage};
 pub use own_keys::{OwnKeys, ScheduledKey};
 
-use super::kept::{CachedDocument, MIN_INTERVAL};
+use super::cached_document::{CachedDocument, MIN_INTERVAL};
 use super::{
     BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, LogoutToken, Provider,
     ProviderError, ProviderHttpClient, Renewed,

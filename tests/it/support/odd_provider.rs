@@ -174,7 +174,7 @@ async fn answer(State(provider): State<Arc<OddProvider>>, request: Request) -> R
     let header =
         request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
-    let form = narthex::oauth::form(std::str::from_utf8(&body).unwrap()).unwrap_or_default();
+    let form = narthex::handlers::form(std::str::from_utf8(&body).unwrap()).unwrap_or_default();
     let received = Received { path: path.clone(), authorization: header, form: form.clone() };
     provider.received.lock().unwrap().push(received);
     let oddity = provider.oddity.lock().unwrap().clone();
@@ -191,7 +191,7 @@ async fn answer(State(provider): State<Arc<OddProvider>>, request: Request) -> R
     let now = SystemClock.now().seconds();
     match path.as_str() {
         "/authorize" => {
-            let query = narthex::oauth::form(&query).unwrap();
+            let query = narthex::handlers::form(&query).unwrap();
             *provider.nonce.lock().unwrap() = query["nonce"].clone();
             let mut back = url::Url::parse(&query["redirect_uri"]).unwrap();
             back.query_pairs_mut().append_pair("state", &query["state"]).append_pair("code", "code");

@@ -234,7 +234,7 @@ async fn answer(State(stand_in): State<Arc<StandIn>>, request: Request) -> Respo
 }
 
 fn form(text: &str) -> HashMap<String, String> {
-    narthex::oauth::form(text).expect("no parameter comes twice")
+    narthex::handlers::form(text).expect("no parameter comes twice")
 }
 
 fn bad(why: &str) -> Response {

@@ -1,7 +1,7 @@
 //! What handlers need to know of a request.
 
 use crate::directory::Browser;
-use crate::hosted::ErrorResponse;
+use crate::pages::ErrorResponse;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use super::{AppState, Reply, RequestData, Shared, unavailable};
 use crate::base::Duration;
 use crate::catalogue::AppClient;
 use crate::config::OAuthFlow;
-use crate::hosted::{ErrorResponse, HttpResponse, with_body};
+use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::store::StoreError;
 use crate::token::{AccessToken, TokenError};
 use axum::body::Bytes;

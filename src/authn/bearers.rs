@@ -2,9 +2,9 @@
 
 use super::claims::{methods, user_from_claims};
 use super::doorkeeper::Doorkeeper;
-use super::kept::PrincipalCache;
+use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::metrics;
-use super::recent::{FrontCache, Keyed, LastTouch};
+use super::principal_cache::PrincipalCache;
 use crate::base::{
     Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Moment, MonotonicTime, Timestamp,
     uuid_from_bytes,

@@ -4,13 +4,13 @@
 use super::callback::{self, Step};
 use super::logout::ended_by_provider;
 use super::{AppState, Handled, Reply, RequestData, Shared, form};
-use crate::access::{
+use crate::authn::{
     ConcurrencyPermit, LOGIN_COOKIE, cookie_value, rate_limit_key, set_cookie_value_same_site,
 };
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, LoginError, LogoutOutcome, SamlPost};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{self, ErrorResponse, browser_action, see_other, set_cookie, with_body};
+use crate::pages::{self, ErrorResponse, browser_action, see_other, set_cookie, with_body};
 use crate::provider::ProviderError;
 use crate::provider::saml::LogoutBinding;
 use axum::extract::{Path, RawQuery, State};
@@ -169,6 +169,6 @@ async fn logout(
     ended_by_provider(pool, info, provider, &ended);
     match answer {
         Some(answer) => browser_action(&answer, method),
-        None => hosted::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
+        None => pages::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
     }
 }

@@ -1,7 +1,7 @@
 //! What an OAuth endpoint that programs call answers instead (RFC 6749, section 5.2).
 
 use crate::base::Duration;
-use crate::hosted::{ErrorResponse, HttpResponse, with_body};
+use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 

@@ -2,7 +2,7 @@
 
 use super::bearers::BearerPrincipal;
 use super::guests::Guest;
-use super::kept::PrincipalCache;
+use super::principal_cache::PrincipalCache;
 use super::sessions::SessionPrincipal;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{Allow, Config};

@@ -3,8 +3,8 @@
 use super::backchannel::LogoutToken;
 use super::claims::{granted_tokens, normalize_email_verified, subject_of};
 use super::client;
-use super::outbound;
-use super::token_answer::GrantedTokens;
+use super::http_client;
+use super::token_response::GrantedTokens;
 use super::{
     BrowserAction, Callback, ExternalIdentity, LoginHints, LoginStart, LoginState, Provider, ProviderError,
     ProviderHttpClient, Renewed,
@@ -124,7 +124,7 @@ impl OAuth2 {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
             }),
-            status if told.limited || outbound::is_outage(status) => {
+            status if told.limited || http_client::is_outage(status) => {
                 Err(ProviderError::Unavailable(format!("{} answered {status}", url.path())))
             }
             status => Err(ProviderError::Unreadable(format!("{} answered {status}", url.path()))),

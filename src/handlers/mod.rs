@@ -20,14 +20,14 @@ pub use callback::audit_replaced_session;
 pub use logout::{after_sign_out, end_session};
 pub use request::{Form, RequestData, RequestOrigin, form};
 
-use crate::access::{
+use crate::authn::{
     ConcurrencyLimiter, POOL_COOKIE, RateLimiter, SessionAuthenticator, SessionPrincipal, cookie_value,
 };
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
-use crate::hosted::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
 use crate::model::CookieScope;
+use crate::pages::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
 use crate::store::{Store, StoreError};
 use crate::token::{AccessTokens, KeyChain};
 use axum::Router;
@@ -119,7 +119,7 @@ pub async fn answer(router: &Router, request: Request, visitor: &ResponseContext
         Ok(body) => body.to_bytes(),
         Err(_) => return ErrorResponse::internal().into_response(visitor),
     };
-    hosted::add_common_headers(HttpResponse::from_parts(parts, body), visitor)
+    pages::add_common_headers(HttpResponse::from_parts(parts, body), visitor)
 }
 
 /// Carries what a handler answered through axum.

@@ -2,9 +2,9 @@
 
 use super::error::{EndpointError, OAuthError};
 use super::{AppState, Form, Handled, RequestData, form, metrics};
-use crate::access::rate_limit_key;
+use crate::authn::rate_limit_key;
 use crate::catalogue::{AppClient, Catalogue};
-use crate::hosted::HttpResponse;
+use crate::pages::HttpResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;

@@ -1,11 +1,11 @@
 //! `/logout`: ends the browser's session, here, at every app and, where it knows how, at the provider.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, principal, sign_out_unavailable};
-use crate::access::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
+use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
 use crate::broker::{self, EndedSession};
 use crate::config::Host;
-use crate::hosted::{ErrorResponse, SignOutPage, SignedOutPage, browser_action, see_other, set_cookie};
 use crate::model::Session;
+use crate::pages::{ErrorResponse, SignOutPage, SignedOutPage, browser_action, see_other, set_cookie};
 use crate::provider::BrowserAction;
 use crate::store::{Change, StoreError};
 use axum::extract::State;

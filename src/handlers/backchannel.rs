@@ -5,7 +5,7 @@ use super::error::OAuthError;
 use super::logout::ended_by_provider;
 use super::{AppState, Handled, Reply, RequestData, Shared, form, unavailable};
 use crate::broker::LoginError;
-use crate::hosted::{ErrorResponse, HttpResponse};
+use crate::pages::{ErrorResponse, HttpResponse};
 use axum::extract::{Path, State};
 use http::header::CONTENT_TYPE;
 

@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Renewals;
+use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::index::Index;
-use super::kept::PrincipalCache;
-use super::recent::{FrontCache, Keyed, LastTouch};
+use super::principal_cache::PrincipalCache;
 
 /// How many cookies are remembered.
 const CACHE_CAPACITY: u64 = 200_000;

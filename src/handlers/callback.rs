@@ -3,15 +3,15 @@
 use super::{
     AppState, Handled, Reply, RequestData, Shared, authorize, form, metrics, session_principal, unavailable,
 };
-use crate::access::{
+use crate::authn::{
     LOGIN_COOKIE, POOL_COOKIE, PROVIDER_COOKIE, RateLimiter, clear_cookie_value, cookie_value,
     rate_limit_key, set_cookie_value,
 };
 use crate::base::Duration;
 use crate::broker::{CallbackInput, LoginAttempts, LoginError};
 use crate::catalogue::Catalogue;
-use crate::hosted::{ErrorResponse, see_other, set_cookie};
 use crate::model::CookieScope;
+use crate::pages::{ErrorResponse, see_other, set_cookie};
 use crate::provider::ProviderError;
 use crate::store::Change;
 use axum::extract::{Path, State};

@@ -4,14 +4,14 @@
 mod device;
 mod failure;
 mod grpc;
-mod marks;
+mod logos;
 mod pages;
 mod site;
 mod texts;
 
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
-pub use marks::logo;
+pub use logos::logo;
 pub use pages::{
     App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
     SignedOutPage,

@@ -2,7 +2,7 @@
 
 macro_rules! marks {
     ($($name:literal),*) => {
-        [$(($name, include_str!(concat!("marks/", $name, ".svg")))),*]
+        [$(($name, include_str!(concat!("logos/", $name, ".svg")))),*]
     };
 }
 

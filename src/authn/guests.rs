@@ -2,7 +2,7 @@
 //! nothing is written for whoever comes by.
 
 use super::cookie::{GUEST_COOKIE, set_cookie_value_same_site};
-use super::kept::PrincipalCache;
+use super::principal_cache::PrincipalCache;
 use crate::base::{
     Clock, Duration, Entropy, KeyRing, MonotonicTime, RandomToken, base64url_decode, base64url_encode,
 };

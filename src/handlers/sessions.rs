@@ -2,8 +2,8 @@
 
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
-use crate::hosted::{Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::model::Session;
+use crate::pages::{Device, ErrorResponse, SessionRow, SessionsPage, see_other};
 use crate::store::StoreError;
 use axum::extract::State;
 

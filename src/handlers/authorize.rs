@@ -1,7 +1,7 @@
 //! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, session_principal, unavailable};
-use crate::access::{
+use crate::authn::{
     LOGIN_COOKIE, PROVIDER_COOKIE, clear_cookie_value, cookie_value, login_cookies,
     set_cookie_value_same_site,
 };
@@ -9,11 +9,11 @@ use crate::base::Timestamp;
 use crate::broker::{ATTEMPT_COOKIE_LIFETIME, ATTEMPT_LIFETIME, LoginAttempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::config::SameSite;
-use crate::hosted::{
+use crate::model::{AuthorizationRequest, Session};
+use crate::pages::{
     EmailLookup, ErrorResponse, HttpResponse, ProviderChoice, SignInPage, browser_action, logo, see_other,
     set_cookie,
 };
-use crate::model::{AuthorizationRequest, Session};
 use crate::provider::{LoginHints, ProviderError};
 use crate::store::StoreError;
 use crate::token::{self, Grant};

@@ -3,7 +3,7 @@
 
 use super::{AppState, Handled, Reply, Shared};
 use crate::config::OAuthFlow;
-use crate::hosted::{ErrorResponse, HttpResponse, with_body};
+use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use crate::token::KEY_SET_CACHE;
 use axum::extract::{Path, State};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
