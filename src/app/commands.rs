@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::explain::{self, Arguments, Expectation, Named};
+use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::complain;
 use super::{cases, check, load, run, saml, users};
 use clap::{Args, Parser, Subcommand};
@@ -106,7 +106,7 @@ struct Who {
     guest: bool,
 }
 
-impl From<Who> for Named {
+impl From<Who> for SubjectArg {
     fn from(who: Who) -> Self {
         match who {
             Who { user: Some(user), .. } => Self::User(user),

@@ -14,23 +14,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
 
-/// The code that no provider has issued.
+/// A code that no provider has issued.
 const NO_CODE: &str = "narthex-check-of-client-credentials";
-/// What providers answer where they do not take the client's credentials (RFC 6749, section 5.2), github in words of its
-/// own.
+/// The errors of providers that reject the client's credentials (RFC 6749, section 5.2); the last one is GitHub's.
 const NOT_AUTHENTICATED: [&str; 3] =
     ["invalid_client", "unauthorized_client", "incorrect_client_credentials"];
-/// What they answer to a client that they know, about the code.
+/// The errors of providers that accept the credentials and reject the code.
 const AUTHENTICATED: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 
 /// Checks every provider and issuer of the file.
 ///
 /// # Errors
-/// Where no call can be made at all.
+/// If no call can be made.
 pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Fatal> {
     let config = &catalogue.config;
     let outbound = Outbound::new().map_err(|error| Fatal::new("calls to providers", error))?;
-    // Nothing is sealed for later here: any key will do.
+    // Nothing is encrypted for later: any key is sufficient.
     let key = OwnKey::generate()
         .and_then(|pkcs8| OwnKey::read(&pkcs8, OwnKey::self_signed(&pkcs8, SystemClock.now())?));
     let key = key.map_err(|error| Fatal::new("a key for SAML", error))?;
@@ -53,7 +52,7 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Fat
             Ok(()) => report.good(format!("{}: its keys can be used", issuer.name)),
             Err(error) => report.problem(format!("{}: {error}", issuer.name)),
         }
-        // A token that nobody has issued: any answer shows that our credentials are accepted.
+        // A token that was never issued: any response shows that the credentials are accepted.
         let Some(introspector) = keys.introspector() else { continue };
         match introspector.claims("narthex-check").await {
             Ok(_) | Err(IntrospectionError::Inactive) => {
@@ -110,7 +109,7 @@ async fn credentials(
     }
 }
 
-/// Warns where everybody with an account of a public provider may sign in.
+/// Reports public providers of which every account may sign in.
 pub fn open_to_the_public(config: &Config, report: &mut Report) {
     for provider in config.providers.iter().filter(|provider| provider.allow == Allow::Anyone) {
         if is_public(&provider.kind) {
@@ -123,7 +122,7 @@ pub fn open_to_the_public(config: &Config, report: &mut Report) {
     }
 }
 
-/// Whether anybody can get an account of the provider: one that people know by name, at its own address.
+/// Whether everyone can get an account of the provider: a preset's, at its own address.
 fn is_public(kind: &Kind) -> bool {
     let issuer = match kind {
         Kind::Oidc(oidc) => match &oidc.issuer {
@@ -136,7 +135,7 @@ fn is_public(kind: &Kind) -> bool {
     let host = |address: &str| Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
     let known = |preset: &Preset| match &preset.speaks {
         Speaks::OpenId { issuer } | Speaks::OAuth2 { issuer, .. } => host(issuer),
-        // Each tenant decides by itself who gets an account there.
+        // Each tenant controls its accounts.
         Speaks::OpenIdTenants { .. } => None,
     };
     host(issuer).is_some_and(|host| PRESETS.iter().any(|preset| known(preset).as_ref() == Some(&host)))
