@@ -2,6 +2,7 @@
 
 mod admin;
 mod at_rest;
+mod audit;
 mod build;
 mod cases;
 mod check;
@@ -17,6 +18,7 @@ mod master_key;
 mod nodes;
 mod notify;
 mod output;
+mod reference;
 mod reload;
 mod run;
 mod saml;
