@@ -71,7 +71,7 @@ pub use log::{AccessLogFormat, AccessLogSettings};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
 pub use preset::{
-    ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Quirks, SELECT_ACCOUNT, STANDARD, Speaks,
+    ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
     Verified,
 };
 pub use provider::{Kind, Provider};

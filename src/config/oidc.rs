@@ -4,7 +4,7 @@ use super::address::{identifier, metadata_url};
 use super::client::{self, Client};
 use super::item::Item;
 use super::key::{Key, Shape, Type};
-use super::preset::{Preset, Quirks, STANDARD, Speaks};
+use super::preset::{Preset, Protocol, Quirks, STANDARD};
 use super::provider_keys::OPENID;
 use super::reader::{Invalid, Table};
 use super::types::{FLAG, TEXTS};
@@ -167,7 +167,7 @@ impl Oidc {
         let secret = if preset.quirks.form_post { client::apple_key } else { client::required_secret };
         let client = Client::read(table, preset.scopes, secret);
         // The aliases of an issuer are those of its own host, not of another one that `base_url` names.
-        let is_its_own = matches!(&preset.speaks, Speaks::OpenId { issuer: usual } if *usual == issuer);
+        let is_its_own = matches!(&preset.protocol, Protocol::OpenId { issuer: usual } if *usual == issuer);
         let issuer_aliases = if is_its_own { preset.quirks.issuer_aliases } else { &[] };
         Self::common(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks })
     }

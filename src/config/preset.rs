@@ -10,7 +10,7 @@ pub struct Preset {
     /// The text of its button.
     pub display_name: &'static str,
     /// The protocol and its addresses.
-    pub speaks: Speaks,
+    pub protocol: Protocol,
     /// The scopes to request, unless the file has others.
     pub scopes: &'static [&'static str],
     /// User attribute -> the provider's claim, if their names differ.
@@ -21,7 +21,7 @@ pub struct Preset {
 
 /// A protocol and its addresses.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub enum Protocol {
     /// OpenID Connect; discovery provides the other addresses.
     OpenId {
         /// The issuer.
@@ -118,7 +118,7 @@ pub struct Quirks {
     /// The `prompt` with which the user can choose another account.
     pub account_prompt: &'static str,
     /// The origin of its API, and the API's path on a self-hosted instance.
-    pub own_api: Option<(&'static str, &'static str)>,
+    pub self_hosted_api: Option<(&'static str, &'static str)>,
 }
 
 /// The `prompt` of providers with a list of accounts.
@@ -140,7 +140,7 @@ pub const STANDARD: Quirks = Quirks {
     groups_scope: "",
     groups: &[],
     issuer_aliases: &[],
-    own_api: None,
+    self_hosted_api: None,
 };
 
 const OPENID: &[&str] = &["openid", "email", "profile"];
@@ -151,7 +151,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "amazon",
         display_name: "Amazon",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://www.amazon.com",
             authorization: "https://www.amazon.com/ap/oa",
             token: "https://api.amazon.com/auth/o2/token",
@@ -166,7 +166,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "apple",
         display_name: "Apple",
-        speaks: Speaks::OpenId { issuer: "https://appleid.apple.com" },
+        protocol: Protocol::OpenId { issuer: "https://appleid.apple.com" },
         scopes: &["openid", "email", "name"],
         attributes: &[],
         quirks: Quirks {
@@ -184,7 +184,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "discord",
         display_name: "Discord",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://discord.com",
             authorization: "https://discord.com/oauth2/authorize",
             token: "https://discord.com/api/oauth2/token",
@@ -205,7 +205,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "facebook",
         display_name: "Facebook",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://www.facebook.com",
             authorization: "https://www.facebook.com/v23.0/dialog/oauth",
             token: "https://graph.facebook.com/v23.0/oauth/access_token",
@@ -230,7 +230,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "github",
         display_name: "GitHub",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://github.com",
             authorization: "https://github.com/login/oauth/authorize",
             token: "https://github.com/login/oauth/access_token",
@@ -251,7 +251,7 @@ pub const PRESETS: [Preset; 10] = [
                     name: &["/organization/login", "/slug"],
                 },
             ],
-            own_api: Some(("https://api.github.com", "/api/v3")),
+            self_hosted_api: Some(("https://api.github.com", "/api/v3")),
             ..STANDARD
         },
     },
@@ -259,7 +259,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "gitlab",
         display_name: "GitLab",
-        speaks: Speaks::OpenId { issuer: "https://gitlab.com" },
+        protocol: Protocol::OpenId { issuer: "https://gitlab.com" },
         scopes: OPENID,
         attributes: &[],
         quirks: STANDARD,
@@ -268,7 +268,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "google",
         display_name: "Google",
-        speaks: Speaks::OpenId { issuer: "https://accounts.google.com" },
+        protocol: Protocol::OpenId { issuer: "https://accounts.google.com" },
         scopes: OPENID,
         attributes: &[],
         quirks: Quirks {
@@ -281,7 +281,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "linkedin",
         display_name: "LinkedIn",
-        speaks: Speaks::OpenId { issuer: "https://www.linkedin.com/oauth" },
+        protocol: Protocol::OpenId { issuer: "https://www.linkedin.com/oauth" },
         scopes: OPENID,
         attributes: &[],
         // It rejects a code verifier, and its ID token has no nonce.
@@ -291,7 +291,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "microsoft",
         display_name: "Microsoft",
-        speaks: Speaks::OpenIdTenants { authority: "https://login.microsoftonline.com" },
+        protocol: Protocol::OpenIdTenants { authority: "https://login.microsoftonline.com" },
         scopes: OPENID,
         attributes: &[],
         // A tenant can assign any address to its users. This claim states that the tenant owns the domain.
@@ -301,7 +301,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "slack",
         display_name: "Slack",
-        speaks: Speaks::OpenId { issuer: "https://slack.com" },
+        protocol: Protocol::OpenId { issuer: "https://slack.com" },
         scopes: OPENID,
         attributes: &[("groups", "https://slack.com/team_id")],
         // A user id is unique in its workspace.

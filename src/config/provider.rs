@@ -5,7 +5,7 @@ use super::allow::Allow;
 use super::email::canonical_domain;
 use super::item::Item;
 use super::oauth2::Endpoints;
-use super::preset::{DEFAULT_LIFETIME, Preset, Speaks, Verified};
+use super::preset::{DEFAULT_LIFETIME, Preset, Protocol, Verified};
 use super::provider_keys as keys;
 use super::provider_keys::ProviderType;
 use super::reader::{Invalid, Table};
@@ -216,7 +216,7 @@ fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Op
         Some(base) => {
             let path = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
             let (origin, path) = address.split_at(path);
-            match preset.quirks.own_api.filter(|(api, _)| *api == origin) {
+            match preset.quirks.self_hosted_api.filter(|(api, _)| *api == origin) {
                 None => format!("{base}{path}"),
                 // GitHub Enterprise Cloud with data residency has its API at a host of its own, as github.com has.
                 Some(_) if base.ends_with(".ghe.com") => {
@@ -226,10 +226,10 @@ fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Op
             }
         }
     };
-    match &preset.speaks {
-        Speaks::OpenId { issuer } => Oidc::preset(table, preset, at(issuer)).map(oidc),
-        Speaks::OpenIdTenants { authority } => Oidc::tenants(table, preset, at(authority)).map(oidc),
-        Speaks::OAuth2 { issuer, authorization, token, userinfo, subject } => {
+    match &preset.protocol {
+        Protocol::OpenId { issuer } => Oidc::preset(table, preset, at(issuer)).map(oidc),
+        Protocol::OpenIdTenants { authority } => Oidc::tenants(table, preset, at(authority)).map(oidc),
+        Protocol::OAuth2 { issuer, authorization, token, userinfo, subject } => {
             let endpoints = Endpoints {
                 issuer: at(issuer),
                 authorization: at(authorization),

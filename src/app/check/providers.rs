@@ -5,7 +5,7 @@ use crate::app::build::Fatal;
 use crate::base::{Clock as _, SystemClock, SystemEntropy};
 use crate::broker::callback_of;
 use crate::catalogue::Catalogue;
-use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Speaks};
+use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Protocol};
 use crate::provider::saml::{Own, OwnKey, OwnKeys};
 use crate::provider::{
     self, Callback, IntrospectionError, IssuerKeys, Outbound, Pending, Provider, ProviderError,
@@ -133,10 +133,10 @@ fn is_public(kind: &Kind) -> bool {
         Kind::Saml(_) => return false,
     };
     let host = |address: &str| Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
-    let known = |preset: &Preset| match &preset.speaks {
-        Speaks::OpenId { issuer } | Speaks::OAuth2 { issuer, .. } => host(issuer),
+    let known = |preset: &Preset| match &preset.protocol {
+        Protocol::OpenId { issuer } | Protocol::OAuth2 { issuer, .. } => host(issuer),
         // Each tenant controls its accounts.
-        Speaks::OpenIdTenants { .. } => None,
+        Protocol::OpenIdTenants { .. } => None,
     };
     host(issuer).is_some_and(|host| PRESETS.iter().any(|preset| known(preset).as_ref() == Some(&host)))
 }
