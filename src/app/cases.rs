@@ -1,7 +1,7 @@
 //! `narthex cases`: decisions that a file expects, for a pipeline to check before a configuration is used.
 
 use super::build::CommandError;
-use super::explain::{self, Arguments, Expectation, Named};
+use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::say;
 use crate::config::Config;
 use serde::Deserialize;
@@ -99,9 +99,9 @@ fn read(file: &Path) -> Result<Vec<Case>, String> {
 fn arguments(case: Case) -> Result<Arguments, String> {
     let Case { user, claims, guest, provider, context, method, url, .. } = case;
     let who = match (user, claims, guest) {
-        (Some(user), None, false) => Named::User(user),
-        (None, Some(claims), false) => Named::Described(claims),
-        (None, None, true) => Named::Guest,
+        (Some(user), None, false) => SubjectArg::User(user),
+        (None, Some(claims), false) => SubjectArg::Described(claims),
+        (None, None, true) => SubjectArg::Guest,
         _ => return Err("give one of `user`, `claims` and `guest`".to_owned()),
     };
     let context = context.into_iter();

@@ -1,9 +1,11 @@
 //! The command line.
 
-use super::explain::{self, Arguments, Expectation, Named};
-use super::output::complain;
+use super::explain::{self, Arguments, Expectation, SubjectArg};
+use super::output::{complain, say};
+use super::reference::Page;
 use super::{cases, check, load, run, saml, users};
-use clap::{Args, Parser, Subcommand};
+use crate::config;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +46,15 @@ enum Command {
         /// Fails where there are warnings, too
         #[arg(long)]
         strict: bool,
+    },
+    /// Prints documents about the configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints a reference page of the documentation
+    #[command(hide = true)]
+    Reference {
+        /// The page
+        page: Page,
     },
     /// Checks the decisions that a file of cases expects
     Cases {
@@ -106,7 +117,7 @@ struct Who {
     guest: bool,
 }
 
-impl From<Who> for Named {
+impl From<Who> for SubjectArg {
     fn from(who: Who) -> Self {
         match who {
             Who { user: Some(user), .. } => Self::User(user),
@@ -120,6 +131,14 @@ impl From<Who> for Named {
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Prints the JSON Schema of the configuration file, which editors use
+    Schema,
+    /// Prints the reference page of the configuration file, in Markdown
+    Reference,
 }
 
 #[derive(Subcommand)]
@@ -177,6 +196,18 @@ pub fn main() -> ExitCode {
                 }
             }
             Command::Check { config, strict } => check::check(&config, strict).await,
+            Command::Config(document) => {
+                let text = match document {
+                    ConfigCommand::Schema => config::schema(),
+                    ConfigCommand::Reference => config::reference(),
+                };
+                say!("{}", text.trim_end());
+                Ok(())
+            }
+            Command::Reference { page } => {
+                say!("{}", page.text(Cli::command()).trim_end());
+                Ok(())
+            }
             Command::Cases { config, file } => cases::run(&config, &file).await,
             Command::Explain { who, provider, context, json, expect, config, method, url } => {
                 let arguments = Arguments { who: who.into(), provider, context, method, url };
@@ -199,6 +230,24 @@ pub fn main() -> ExitCode {
         Err(error) => {
             complain!("{error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum as _;
+
+    #[test]
+    fn the_committed_reference_pages_are_current() {
+        for page in Page::value_variants() {
+            let name = page.to_possible_value().unwrap().get_name().to_owned();
+            let file = format!("docs/src/reference/{name}.md");
+            let committed = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+            let update = format!("help: run `cargo run -- reference {name} > {file}`");
+            let current = std::fs::read_to_string(committed).unwrap_or_default() == page.text(Cli::command());
+            assert!(current, "`{file}` differs from the program\n{update}");
         }
     }
 }

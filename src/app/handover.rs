@@ -76,7 +76,7 @@ pub async fn take_over(folder: &Path) -> Result<Inherited, CommandError> {
         Ok(Err((place, error))) => Err(CommandError::new(
             "--upgrade",
             format!(
-                "{}: {error}\n  mend: leave --upgrade out where no Narthex runs with this configuration",
+                "{}: {error}\n  help: leave --upgrade out where no Narthex runs with this configuration",
                 place.display()
             ),
         )),

@@ -31,7 +31,7 @@ impl std::fmt::Display for MasterKeyError {
                 write!(f, "{} holds no master key: 32 bytes in base64url", file.display())
             }
             Self::Exposed(file) => {
-                write!(f, "others may read {0}\n  mend: chmod 600 {0}", file.display())
+                write!(f, "others may read {0}\n  help: chmod 600 {0}", file.display())
             }
             Self::Missing { file, database } => write!(
                 f,

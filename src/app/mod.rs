@@ -1,6 +1,7 @@
 //! The program: commands, assembly, reload, housekeeping, telemetry, and the demo.
 
 mod admin;
+mod audit;
 mod build;
 mod cases;
 mod check;
@@ -17,6 +18,7 @@ mod nodes;
 mod notify;
 mod offline;
 mod output;
+mod reference;
 mod reload;
 mod run;
 mod saml;

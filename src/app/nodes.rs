@@ -1,20 +1,17 @@
 //! Nodes of one deployment tell each other by which file they judge, so that a forgotten one is noticed.
 
 use super::build::App;
-use crate::base::{Duration, base64url_encode, uuid};
+use crate::base::{Duration, base64url_encode, metrics, uuid};
 use crate::config::{Config, KeySource};
 use crate::store::{Node, StoreError};
-use prometheus::{IntGauge, register_int_gauge};
+use prometheus::IntGauge;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// How long a node counts that says nothing more.
 const NODE_TIMEOUT: Duration = Duration::from_secs(20);
 
-static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!("narthex_nodes_differing", "Other nodes that judge by another file than this one.")
-        .expect("invariant: registered once, under a valid name")
-});
+static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| metrics::NODES_DIFFERING.gauge());
 
 /// This node among the others.
 pub struct NodeRegistry {

@@ -120,7 +120,7 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
         _ => {
             let names: Vec<_> = users.iter().map(|user| format!("  {}", user.username)).collect();
             Err(format!(
-                "several users are called \"{who}\":\n{}\n  mend: give a user name",
+                "several users are called \"{who}\":\n{}\n  help: give a user name",
                 names.join("\n")
             ))
         }
@@ -129,23 +129,23 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
 
 fn nobody(who: &str) -> String {
     format!(
-        "nobody is called \"{who}\"\n  mend: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
+        "nobody is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
     )
 }
 
 fn words(error: &LinkError) -> String {
     match error {
         LinkError::Same => "both are the same user already".to_owned(),
-        LinkError::Disabled => "one of them is disabled\n  mend: enable it first".to_owned(),
+        LinkError::Disabled => "one of them is disabled\n  help: enable it first".to_owned(),
         LinkError::SameProvider(provider) => format!(
-            "both have an account of {provider}, and a user has one of each provider\n  mend: unlink one of them first"
+            "both have an account of {provider}, and a user has one of each provider\n  help: unlink one of them first"
         ),
         LinkError::NoAccount => {
-            "the user has no account of this provider\n  mend: give the provider's name, as the file has it"
+            "the user has no account of this provider\n  help: give the provider's name, as the file has it"
                 .to_owned()
         }
         LinkError::NamedAfter => {
-            "the user is named after this account, which stays\n  mend: unlink the other accounts instead"
+            "the user is named after this account, which stays\n  help: unlink the other accounts instead"
                 .to_owned()
         }
     }

@@ -204,7 +204,7 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
 /// As many of the user's groups as fit a header, among those that the route tells.
 fn groups_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
-    groups.retain(|group| route.config.tells_group(group));
+    groups.retain(|group| route.config.passes_group(group));
     let told = groups.len();
     let fits = |group: &&&str| {
         bytes += group.len() + 3;

@@ -1,6 +1,7 @@
 //! Counts of what it takes to know whom requests speak for.
 
-use prometheus::{IntCounter, IntCounterVec, register_int_counter_vec};
+use crate::base::metrics;
+use prometheus::{IntCounter, IntCounterVec};
 use std::sync::LazyLock;
 
 struct Verified {
@@ -9,12 +10,7 @@ struct Verified {
 }
 
 static VERIFIED: LazyLock<Verified> = LazyLock::new(|| {
-    let family: IntCounterVec = register_int_counter_vec!(
-        "narthex_bearer_verifications_total",
-        "Bearer tokens that were verified, by whether they are remembered from then on.",
-        &["remembered"]
-    )
-    .expect("invariant: registered once, under a valid name");
+    let family: IntCounterVec = metrics::BEARER_VERIFICATIONS.counters();
     Verified {
         remembered: family.with_label_values(&["true"]),
         forgotten: family.with_label_values(&["false"]),

@@ -7,6 +7,7 @@ mod fingerprint;
 mod fold;
 mod ids;
 mod jump;
+pub mod metrics;
 mod named_file;
 mod seal;
 mod secret;

@@ -1,10 +1,10 @@
 //! Our SAML keys in the store: made at first need, read again by every node, and deleted at their end.
 
-use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
+use crate::base::{Clock, Duration, Entropy, Timestamp, metrics, uuid};
 use crate::model::{KeyPhase, KeySchedule};
 use crate::provider::saml::{KeyError, OwnKeys, ScheduledKey, ServiceProviderKey};
 use crate::store::{Store, StoreError, StoredCertificate, StoredKey};
-use prometheus::{IntGauge, register_int_gauge};
+use prometheus::IntGauge;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::{Mutex, OnceCell};
@@ -14,13 +14,7 @@ pub(super) const PURPOSE: &str = "saml";
 /// How long before its expiry a signing certificate is warned of: longer than a rotation takes.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(60 * 86400);
 
-static EXPIRES_IN: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!(
-        "narthex_saml_certificate_expires_in_seconds",
-        "Seconds until our certificate that signs SAML requests expires."
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static EXPIRES_IN: LazyLock<IntGauge> = LazyLock::new(|| metrics::SAML_CERTIFICATE_EXPIRY.gauge());
 
 /// Why there is no key for SAML.
 #[derive(Debug)]

@@ -125,7 +125,7 @@ impl std::fmt::Display for BuildError {
             Self::Policies(error) => write!(f, "policies cannot be used\n{error}"),
             Self::SameId(id) => write!(
                 f,
-                "two app clients have the id `{id}`: one was made for the other before\n  mend: give one of them an id of \
+                "two app clients have the id `{id}`: one was made for the other before\n  help: give one of them an id of \
                  its own in the file"
             ),
             Self::Store(error) => error.fmt(f),

@@ -1,9 +1,9 @@
-//! Addresses of others whose word counts here.
+//! Addresses of other servers.
 
-use super::reader::Wrong;
+use super::reader::Invalid;
 use url::Url;
 
-/// Whether nobody can stand between: https, or plain http on this machine alone.
+/// Whether connections are secure: https, or plain http on this machine.
 pub fn is_safe(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -14,25 +14,25 @@ pub fn is_safe(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
-/// Where somebody is asked, or a browser is sent; `mend` says how it is written.
-pub(super) fn safe_url(text: &str, mend: &str) -> Result<Url, Wrong> {
-    let wrong = |why: String| (format!("\"{text}\" {why}"), mend.to_owned());
-    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})")))?;
-    if is_safe(&url) { Ok(url) } else { Err(wrong("is not https".to_owned())) }
+/// Reads the address of a server or page; `help` shows the form.
+pub(super) fn safe_url(text: &str, help: &str) -> Result<Url, Invalid> {
+    let invalid = |why: String| (format!("\"{text}\" {why}"), help.to_owned());
+    let url = Url::parse(text).map_err(|error| invalid(format!("is not a URL ({error})")))?;
+    if is_safe(&url) { Ok(url) } else { Err(invalid("is not https".to_owned())) }
 }
 
-/// What names somebody, and is compared to the letter; `mend` says how it is written.
-pub(super) fn identifier(text: &str, mend: &str) -> Result<String, Wrong> {
-    let url = safe_url(text, mend)?;
+/// Reads an issuer identifier, which is compared byte for byte; `help` shows the form.
+pub(super) fn identifier(text: &str, help: &str) -> Result<String, Invalid> {
+    let url = safe_url(text, help)?;
     // OpenID Connect Discovery 1.0, section 3, and RFC 8414, section 2: "a URL that uses the "https" scheme and has no
     // query or fragment components".
     match (url.query(), url.fragment()) {
         (None, None) => Ok(text.to_owned()),
-        _ => Err((format!("\"{text}\" has a query or a fragment"), mend.to_owned())),
+        _ => Err((format!("\"{text}\" has a query or a fragment"), help.to_owned())),
     }
 }
 
-/// Where metadata is fetched: what it says is what logins are judged by.
-pub(super) fn metadata_url(text: &str) -> Result<Url, Wrong> {
+/// Reads the address of metadata.
+pub(super) fn metadata_url(text: &str) -> Result<Url, Invalid> {
     safe_url(text, "write an https address, or the name of a file")
 }

@@ -1,96 +1,104 @@
-//! `[[user_pool.client]]` and `[[user_pool.resource_server]]`: which programs get access tokens of the user pool, and
-//! what those are good for.
+//! `[[user_pool.client]]`: programs that get access tokens of the user pool.
 
-use super::issuer::is_scope;
-use super::reader::{Item, Table, Wrong};
+use super::item::Item;
+use super::key::{Key, Section, Shape, Type};
+use super::reader::Invalid;
+use super::reader::Table;
+use super::resource_server::ResourceServer;
 use super::role::plain_name;
+use super::types::TEXTS;
 use crate::base::{Duration, Secret};
 
-/// How long an access token counts, unless the file says otherwise; and the bounds of what it may say (those of
-/// Cognito's `AccessTokenValidity`).
-const VALIDITY: (Duration, Duration, Duration) =
-    (Duration::from_secs(3600), Duration::from_secs(300), Duration::from_secs(86400));
-/// The shortest secret that is taken: 128 bits in base64.
-const SHORTEST_SECRET: usize = 22;
-/// How many secrets a client may have: the one that counts, and the one that follows it.
-const MOST_SECRETS: usize = 2;
+/// The minimum length of a secret: 128 bits in base64.
+const MIN_SECRET_BYTES: usize = 22;
+/// The maximum number of a client's secrets: the current one and its successor.
+const MAX_SECRETS: usize = 2;
+/// The bounds of Cognito's `AccessTokenValidity`.
+const MIN_VALIDITY: Duration = Duration::from_secs(300);
+const MAX_VALIDITY: Duration = Duration::from_secs(86400);
 
-/// An app client of the user pool (RFC 6749, section 2): a program that is registered.
+pub(super) const SECTION: Section = Section {
+    header: "[[user_pool.client]]",
+    about: "Programs that get access tokens of the user pool with the client credentials grant.",
+    keys: &[&NAME, &ID, &SECRETS, &ALLOWED_OAUTH_FLOWS, &ALLOWED_OAUTH_SCOPES, &ACCESS_TOKEN_VALIDITY],
+};
+const NAME: Key<String> = Key::new(
+    "name",
+    Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "an app client"))),
+    "Unique name in the pool.",
+)
+.required("")
+.example("\"reporter\"");
+const ID: Key<String> =
+    Key::new("id", Type::Read(Shape::Text, |item| item.parse(client_id)), "Client id, unique in the pool.")
+        .computed("an id that is generated at the first start; `narthex check` prints it")
+        .example("\"reporter\"");
+const SECRETS: Key<Vec<Secret>> = Key::new(
+    "secret",
+    Type::Read(Shape::OneOrMore(&Shape::Secret), |item| Some(secrets(item))),
+    "Client secret of at least 22 characters, or two of them during a rotation.",
+)
+.required("`openssl rand -base64 32` makes one")
+.example("{ env = \"REPORTER_SECRET\" }");
+const ALLOWED_OAUTH_FLOWS: Key<Vec<OAuthFlow>> = Key::new(
+    "allowed_oauth_flows",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["client_credentials"])), |item| {
+        Some(item.list(|item| item.choice(&[("client_credentials", OAuthFlow::ClientCredentials)])))
+    }),
+    "Grants with which the client may get tokens. Without any, it may only introspect and revoke tokens.",
+)
+.example("[\"client_credentials\"]");
+const ALLOWED_OAUTH_SCOPES: Key<Vec<String>> =
+    Key::new("allowed_oauth_scopes", TEXTS, "Full names of the scopes that the client may request.")
+        .required_if("`allowed_oauth_flows` is set")
+        .example("[\"photos/read\"]");
+const ACCESS_TOKEN_VALIDITY: Key<Duration> = Key::new(
+    "access_token_validity",
+    Type::Read(Shape::Duration, validity),
+    "Lifetime of access tokens, from `\"5m\"` to `\"1d\"`.",
+)
+.default("\"1h\"");
+
+/// An app client of the user pool (RFC 6749, section 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppClient {
     /// Unique in its pool.
     pub name: String,
-    /// Its client id, where the file says which.
+    /// Its client id, if the file has one.
     pub id: Option<String>,
-    /// How it proves who it is: by any of these.
+    /// Its secrets, each of which authenticates it.
     pub secrets: Vec<Secret>,
-    /// By which grants it may get tokens.
+    /// The grants with which it may get tokens.
     pub allowed_oauth_flows: Vec<OAuthFlow>,
-    /// What it may get tokens for.
+    /// The scopes that it may request.
     pub allowed_oauth_scopes: Vec<String>,
-    /// How long its access tokens count.
+    /// The lifetime of its access tokens.
     pub access_token_validity: Duration,
 }
 
 /// A grant (Cognito's `AllowedOAuthFlows`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthFlow {
-    /// By the client's own credentials (RFC 6749, section 4.4).
+    /// The client credentials grant (RFC 6749, section 4.4).
     ClientCredentials,
-}
-
-/// An API with its scopes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResourceServer {
-    /// What its scopes begin with.
-    pub identifier: String,
-    /// Its scopes, in whole: `identifier/name`.
-    pub scopes: Vec<String>,
-}
-
-impl ResourceServer {
-    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        let identifier = table
-            .must("identifier", "say what its scopes begin with: identifier = \"photos\"")
-            .and_then(|item| item.parse(identifier));
-        let names = table.must("scopes", "name what there is to ask for: scopes = [\"read\", \"write\"]");
-        table.finish();
-        let (identifier, names) = (identifier?, names?);
-        let scope =
-            |item: Item<'_>| item.parse(|text| scope_name(text).map(|()| format!("{identifier}/{text}")));
-        let scopes = names.one_or_more().into_iter().filter_map(scope).collect();
-        Some(Self { identifier, scopes })
-    }
 }
 
 impl AppClient {
     pub(super) fn read(table: &Table<'_>, known: &[ResourceServer]) -> Option<Self> {
-        let name = table
-            .must("name", "give it a name: name = \"reporter\"")
-            .and_then(|item| item.parse(|text| plain_name(text, "an app client")));
-        let id = table.get("id").map(|item| item.parse(client_id));
-        let secrets = table
-            .must(
-                "secret",
-                "a program proves by it who it is: secret = { env = \"REPORTER_SECRET\" }; `openssl rand -base64 32` \
-                 makes one",
-            )
-            .map(|item| secrets(&item));
-        let flows = table.get("allowed_oauth_flows").map(|item| {
-            let choices = [("client_credentials", OAuthFlow::ClientCredentials)];
-            item.one_or_more().iter().filter_map(|item| item.choice(&choices)).collect::<Vec<_>>()
-        });
-        let scopes = table.get("allowed_oauth_scopes");
-        let validity = table.get("access_token_validity").and_then(|item| validity(&item));
-        let flows = flows.unwrap_or_default();
+        let name = table.read(&NAME);
+        let id = table.read(&ID);
+        let secrets = table.read(&SECRETS);
+        let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
+        let scopes = table.get(&ALLOWED_OAUTH_SCOPES);
+        let validity = table.read(&ACCESS_TOKEN_VALIDITY);
         match (&scopes, flows.is_empty()) {
-            (None, false) => table.wrong(
+            (None, false) => table.report(
                 "an app client that may get tokens needs `allowed_oauth_scopes`",
-                "name what for: allowed_oauth_scopes = [\"photos/read\"]",
+                "name the scopes: allowed_oauth_scopes = [\"photos/read\"]",
             ),
-            (Some(item), true) => item.wrong(
-                "`allowed_oauth_scopes` are of no use to a client that may get no token",
-                "say allowed_oauth_flows = [\"client_credentials\"], or remove it",
+            (Some(item), true) => item.report(
+                "`allowed_oauth_scopes` has no effect without `allowed_oauth_flows`",
+                "add allowed_oauth_flows = [\"client_credentials\"], or remove it",
             ),
             _ => {}
         }
@@ -98,29 +106,29 @@ impl AppClient {
         table.finish();
         Some(Self {
             name: name?,
-            id: id.map_or(Some(None), |id| id.map(Some))?,
+            id,
             secrets: secrets?,
             allowed_oauth_flows: flows,
             allowed_oauth_scopes: scopes,
-            access_token_validity: validity.unwrap_or(VALIDITY.0),
+            access_token_validity: validity?,
         })
     }
 }
 
 fn secrets(item: &Item<'_>) -> Vec<Secret> {
     let items = item.one_or_more();
-    if items.len() > MOST_SECRETS {
-        item.wrong(
+    if items.len() > MAX_SECRETS {
+        item.report(
             format!("`secret` has {} secrets", items.len()),
-            "leave two: the one that is in use, and the one that follows it",
+            "keep two: the current one and its successor",
         );
     }
     let long = |item: &Item<'_>| {
         let secret = item.secret()?;
-        if secret.expose().len() < SHORTEST_SECRET {
-            item.wrong(
-                format!("the secret is shorter than {SHORTEST_SECRET} characters"),
-                "let chance make it: `openssl rand -base64 32`",
+        if secret.expose().len() < MIN_SECRET_BYTES {
+            item.report(
+                format!("the secret is shorter than {MIN_SECRET_BYTES} characters"),
+                "generate it: `openssl rand -base64 32`",
             );
             return None;
         }
@@ -138,48 +146,26 @@ fn allowed_scopes(item: &Item<'_>, known: &[ResourceServer]) -> Vec<String> {
             "add it to a [[user_pool.resource_server]]: its identifier, a slash, the scope".to_owned(),
         )),
     };
-    item.one_or_more().iter().filter_map(|item| item.parse(scope)).collect()
+    item.list(|item| item.parse(scope))
 }
 
 fn validity(item: &Item<'_>) -> Option<Duration> {
-    let (_, least, most) = VALIDITY;
     let duration = item.duration()?;
-    if !(least..=most).contains(&duration) {
-        item.wrong("`access_token_validity` is out of bounds", "choose between \"5m\" and \"1d\"");
+    if !(MIN_VALIDITY..=MAX_VALIDITY).contains(&duration) {
+        item.report("`access_token_validity` is out of bounds", "choose between \"5m\" and \"1d\"");
         return None;
     }
     Some(duration)
 }
 
-/// Cognito's form: word characters and `+`; a UUID's hyphens beside.
-fn client_id(text: &str) -> Result<String, Wrong> {
+/// Reads a client id in Cognito's form (word characters and `+`), or with the hyphens of a UUID.
+fn client_id(text: &str) -> Result<String, Invalid> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-');
     match (1..=128).contains(&text.len()) && text.bytes().all(good) {
         true => Ok(text.to_owned()),
         false => Err((
-            format!("\"{text}\" is no client id"),
+            format!("\"{text}\" is not a client id"),
             "use letters, digits, `_`, `+` and `-`, 128 at most".to_owned(),
-        )),
-    }
-}
-
-/// An identifier is the first part of its scopes.
-fn identifier(text: &str) -> Result<String, Wrong> {
-    match is_scope(text) && text.len() <= 256 {
-        true => Ok(text.to_owned()),
-        false => Err((
-            format!("\"{text}\" is no identifier of a resource server"),
-            "use a word or a URL, without spaces: identifier = \"photos\"".to_owned(),
-        )),
-    }
-}
-
-fn scope_name(text: &str) -> Result<(), Wrong> {
-    match is_scope(text) && !text.contains('/') && text.len() <= 256 {
-        true => Ok(()),
-        false => Err((
-            format!("\"{text}\" is no scope's name"),
-            "name each by a word of its own, without a slash: [\"read\", \"write\"]".to_owned(),
         )),
     }
 }

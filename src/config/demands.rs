@@ -1,17 +1,17 @@
-//! What an authorization request demands of the authentication itself. The ID token must show it.
+//! Demands of an authorization request on the authentication, which the ID token must meet.
 
-use super::reader::Wrong;
+use super::reader::Invalid;
 use crate::base::Duration;
 use serde_json::Value;
 
-/// The demands of the parameters that are sent along (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.5.1).
+/// The demands of additional parameters (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.5.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// How long before the request the person may have been authenticated.
+    /// The maximum age of the authentication.
     pub max_age: Option<Duration>,
-    /// The authentication contexts of which one is required; any, where there is none.
+    /// The authentication contexts, one of which is required; empty for any.
     pub acr: Vec<String>,
-    /// Whether the time of the authentication is required.
+    /// Whether `auth_time` is required.
     pub auth_time: bool,
 }
 
@@ -19,15 +19,15 @@ impl Demands {
     /// Reads the demands out of `parameters`.
     ///
     /// # Errors
-    /// A value that no provider could understand, and how to write it.
-    pub fn of(parameters: &[(String, String)]) -> Result<Self, Wrong> {
+    /// An invalid value, and the remedy.
+    pub fn of(parameters: &[(String, String)]) -> Result<Self, Invalid> {
         let mut demands = Self::default();
         for (name, value) in parameters {
             match name.as_str() {
                 "max_age" => {
                     let seconds: u32 = value.parse().map_err(|_| {
                         let remedy = "write whole seconds: max_age = \"3600\"";
-                        (format!("\"{value}\" is no number of seconds"), remedy.to_owned())
+                        (format!("\"{value}\" is not a number of seconds"), remedy.to_owned())
                     })?;
                     demands.max_age = Some(Duration::from_secs(seconds.into()));
                 }
@@ -40,10 +40,10 @@ impl Demands {
     }
 
     /// Section 5.5.1: a claim that is requested as "essential".
-    fn add_claims(&mut self, text: &str) -> Result<(), Wrong> {
+    fn add_claims(&mut self, text: &str) -> Result<(), Invalid> {
         let Ok(claims @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
             let remedy = "write a JSON object: claims = '{\"id_token\": {\"acr\": {\"essential\": true}}}'";
-            return Err(("`claims` is no JSON object".to_owned(), remedy.to_owned()));
+            return Err(("`claims` is not a JSON object".to_owned(), remedy.to_owned()));
         };
         let essential = |name: &str| {
             let claim = claims.pointer(&format!("/id_token/{name}"))?;

@@ -1,12 +1,12 @@
-//! How e-mail addresses and their domains are compared.
+//! Comparison of e-mail addresses and their domains.
 //!
-//! ASCII letters are folded, nothing else: to Unicode, the KELVIN SIGN (U+212A) is a `k`, and folding it would let
-//! the owner of one name into another's. A domain that is not ASCII is compared in its IDNA form (RFC 5890) if it is
-//! spelled as that form reads, and to the letter otherwise.
+//! ASCII letters are folded, nothing else: to Unicode, the KELVIN SIGN (U+212A) is a `k`, and with it the
+//! owner of one name could use another's. A domain that is not ASCII is compared in its IDNA form (RFC 5890) if it is the
+//! Unicode form of it, and byte for byte otherwise.
 
 use std::borrow::Cow;
 
-/// A domain in the form in which domains are compared.
+/// Returns the canonical form of a domain.
 pub fn canonical_domain(domain: &str) -> Cow<'_, str> {
     if domain.is_ascii() {
         return folded(domain);
@@ -18,7 +18,7 @@ pub fn canonical_domain(domain: &str) -> Cow<'_, str> {
     }
 }
 
-/// An e-mail address in the form in which addresses are compared.
+/// Returns the canonical form of an e-mail address.
 pub fn canonical_email(email: &str) -> Cow<'_, str> {
     match email.rsplit_once('@') {
         Some((local, domain)) if !domain.is_ascii() => {

@@ -1,19 +1,19 @@
-//! A value that is not in the file itself: `{ env = "NAME" }` or `{ file = "path" }`.
+//! A value outside of the file: `{ env = "NAME" }` or `{ file = "path" }`.
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Where a value is found.
+/// The place of a value outside of the file.
 #[derive(Clone, Copy)]
 pub(super) enum External<'a> {
-    /// In this variable of the environment.
+    /// An environment variable.
     Env(&'a Spanned<DeValue<'a>>),
-    /// In the file of this name.
+    /// A file.
     File(&'a Spanned<DeValue<'a>>),
 }
 
 impl<'a> External<'a> {
-    /// Returns where `value` is found, if it is a table of one key that says so.
+    /// Returns the place that `value` names, if it is a table with one such key.
     pub fn of(value: &'a DeValue<'a>) -> Option<Self> {
         let table = value.as_table().filter(|table| table.len() == 1)?;
         let named = |key| table.get(key).filter(|name| name.get_ref().is_str());
@@ -21,8 +21,7 @@ impl<'a> External<'a> {
     }
 }
 
-/// The name in the first `${NAME}` of a text that looks like one for a shell to replace. Nothing replaces it here, and a
-/// provider or server would get it as it is.
+/// Returns the name in the first `${NAME}` of `text`. Shells replace such names; Narthex would send them as they are.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     text.split("${").skip(1).find_map(|rest| {
         let name = rest.split_once('}')?.0;
@@ -37,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_shell_would_replace_is_found() {
+    fn shell_placeholders_are_found() {
         assert_eq!(placeholder("${CID}"), Some("CID"));
         assert_eq!(placeholder("https://${HOST_1}/x"), Some("HOST_1"));
         assert_eq!(placeholder("${} ${1} ${a-b} ${_x}"), Some("_x"));

@@ -1,12 +1,12 @@
-//! The files that a configuration names, and how a changed file is recognized.
+//! The files that a configuration names, and the detection of changes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The state of a file: none, where it cannot be found. Links are followed, so that a link or a folder that is exchanged
-/// (as Kubernetes exchanges `..data`) is another state of every file behind it. The time of the last status change cannot
-/// be set by a program, which the time of the last modification can.
+/// The state of a file; none if it cannot be found. Links are followed, so that a replaced link or folder (such as `..data`
+/// of Kubernetes) changes the state of every file below it. Programs can set the modification time, but not the time of the
+/// last status change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState(Option<[i64; 6]>);
 

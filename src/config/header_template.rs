@@ -1,6 +1,7 @@
-//! `[route.headers]`: headers for the upstream, fixed or made from claims.
+//! `[route.headers]`: request headers for the upstream, fixed or from claims.
 
-use super::reader::{Item, Wrong};
+use super::item::Item;
+use super::reader::Invalid;
 use super::reserved_name::{Meaning, meaning_of};
 use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
@@ -19,12 +20,12 @@ pub struct HeaderTemplate {
 pub enum HeaderText {
     /// The same in every request. One that is a secret is marked sensitive.
     Fixed(HeaderValue),
-    /// Made from claims, piece by piece.
+    /// Made from claims and text.
     Claims(Vec<Piece>),
 }
 
 impl HeaderText {
-    /// The pieces of a value that is made from claims.
+    /// Returns the pieces of a value that is made from claims.
     pub fn pieces(&self) -> &[Piece] {
         match self {
             Self::Fixed(_) => &[],
@@ -36,26 +37,26 @@ impl HeaderText {
 /// A piece of a header's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Stands as it is.
+    /// Literal text.
     Text(String),
-    /// `${claim}`: the value of this claim, or nothing.
+    /// `${claim}`: the value of the claim, or nothing.
     Claim(String),
 }
 
-pub(super) fn header_templates(item: Item<'_>) -> Vec<HeaderTemplate> {
-    let Some(table) = item.table("[route.headers]") else { return Vec::new() };
+/// Reads the headers.
+pub(super) fn header_templates(item: &Item<'_>) -> Vec<HeaderTemplate> {
     let header = |item: Item<'_>| {
         let Ok(name) = HeaderName::from_bytes(item.key.as_bytes()) else {
-            item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
+            item.report(format!("`{}` is not a header name", item.key), "use letters, digits and -");
             return None;
         };
         if let Some((message, help)) = unusable(&name) {
-            item.wrong(format!("`{}` {message}", item.key), help);
+            item.report(format!("`{}` {message}", item.key), help);
             return None;
         }
         header_text(&item).map(|value| HeaderTemplate { name, value })
     };
-    table.all().into_iter().filter_map(header).collect()
+    item.entries().into_iter().filter_map(header).collect()
 }
 
 fn header_text(item: &Item<'_>) -> Option<HeaderText> {
@@ -70,7 +71,7 @@ fn header_text(item: &Item<'_>) -> Option<HeaderText> {
 pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     let secret = item.secret()?;
     let Ok(mut value) = HeaderValue::from_bytes(secret.expose().as_bytes()) else {
-        item.wrong(
+        item.report(
             format!("the value of `{}` is no header value: it holds a control character", item.key),
             "write one line of text",
         );
@@ -80,8 +81,8 @@ pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those with a part of the gateway's.
-pub(super) const OF_HTTP: &[&str] = &[
+/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those that the gateway changes.
+pub(super) const PROTOCOL_HEADERS: &[&str] = &[
     "close",
     "connection",
     "content-length",
@@ -97,10 +98,10 @@ pub(super) const OF_HTTP: &[&str] = &[
     "upgrade",
 ];
 
-/// Why a route must not set this header, and what to do instead.
+/// Returns why a route must not set this header, and the remedy.
 fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
-    let name = plain(name.as_str());
-    if OF_HTTP.contains(&&*name) || name.starts_with("proxy-") {
+    let name = normalize_name(name.as_str());
+    if PROTOCOL_HEADERS.contains(&&*name) || name.starts_with("proxy-") {
         return Some(("belongs to HTTP itself", "choose another header"));
     }
     match meaning_of(&name)? {
@@ -116,9 +117,9 @@ fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns a header's name with all marks as `-`: servers that hand headers on in their environment take every mark for
-/// the same one (RFC 3875, section 4.1.18), so names that differ in marks alone are taken for the same.
-pub fn plain(name: &str) -> Cow<'_, str> {
+/// Returns a header's name with every mark as `-`. Servers that pass headers in environment variables do not distinguish
+/// marks (RFC 3875, section 4.1.18), so names that differ only in marks are the same to them.
+pub fn normalize_name(name: &str) -> Cow<'_, str> {
     let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
     match name.bytes().any(odd) {
         false => Cow::Borrowed(name),
@@ -126,7 +127,7 @@ pub fn plain(name: &str) -> Cow<'_, str> {
     }
 }
 
-fn template(text: &str) -> Result<Vec<Piece>, Wrong> {
+fn template(text: &str) -> Result<Vec<Piece>, Invalid> {
     let wrong =
         |why: &str| (format!("\"{text}\" {why}"), "write text and claims such as \"${email}\"".into());
     if text.chars().any(char::is_control) {

@@ -1,73 +1,95 @@
-//! Where opaque tokens are asked about (RFC 7662).
+//! Introspection of opaque tokens (RFC 7662): keys of `[[issuer]]`.
 
 use super::address::safe_url;
+use super::item::Item;
+use super::key::{Key, Shape, Type};
 use super::preset::ClientAuth;
 use super::reader::Table;
+use super::types::{SECRET, TEXT};
 use crate::base::{Duration, Secret};
 use url::Url;
 
-/// How long an answer is used unless the file says otherwise: as long as a revoked token is accepted at most.
-const CACHE: Duration = Duration::from_secs(60);
+/// The maximum of `introspection_cache`: a revoked token is accepted for as long.
 const MAX_CACHE: Duration = Duration::from_secs(3600);
 
-/// An introspection endpoint, and how we authenticate there.
+pub(super) const ENDPOINT: Key<Url> = Key::new(
+    "introspection",
+    Type::Read(Shape::Text, |item| item.parse(|text| safe_url(text, "write an https address"))),
+    "Introspection endpoint for opaque tokens; without `jwks`, for the issuer's JWTs too. One issuer can have it.",
+)
+.example("\"https://login.example.com/introspect\"");
+pub(super) const CLIENT_ID: Key<String> =
+    Key::new("client_id", TEXT, "Client id at the introspection endpoint.").example("\"gateway\"");
+pub(super) const CLIENT_SECRET: Key<Secret> =
+    Key::new("client_secret", SECRET, "Client secret at the introspection endpoint.")
+        .example("{ env = \"INTROSPECTION_SECRET\" }");
+pub(super) const AUTH_METHOD: Key<ClientAuth> = Key::new(
+    "token_endpoint_auth_method",
+    Type::ProviderChoice(&[
+        ("client_secret_basic", ClientAuth::Basic),
+        ("client_secret_post", ClientAuth::Post),
+    ]),
+    "How the client id and secret are sent to the introspection endpoint.",
+)
+.default("\"client_secret_basic\"");
+pub(super) const CACHE: Key<Duration> = Key::new(
+    "introspection_cache",
+    Type::Read(Shape::Duration, cache),
+    "Time for which an introspection response is used, at most `\"1h\"`. A revoked token is accepted for as long.",
+)
+.default("\"60s\"");
+
+/// An introspection endpoint, and the client credentials for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introspection {
     /// The endpoint.
     pub endpoint: Url,
-    /// Our client id there.
+    /// The client id.
     pub client_id: Option<String>,
-    /// Our client secret there.
+    /// The client secret.
     pub client_secret: Option<Secret>,
-    /// How both are sent: `Basic` or `Post`.
+    /// The authentication method: `Basic` or `Post`.
     pub auth: ClientAuth,
-    /// How long an answer is used.
+    /// The time for which a response is used.
     pub cache: Duration,
 }
 
 impl Introspection {
-    /// Reads the keys of an issuer that is asked about its tokens; nothing where it is not.
-    pub(super) fn read(table: &Table<'_>) -> Option<Option<Self>> {
-        const METHODS: [(&str, ClientAuth); 2] =
-            [("client_secret_basic", ClientAuth::Basic), ("client_secret_post", ClientAuth::Post)];
-        let endpoint = table.get("introspection");
-        let (id, secret) = (table.get("client_id"), table.get("client_secret"));
-        let (auth, cache) = (table.get("token_endpoint_auth_method"), table.get("introspection_cache"));
-        let Some(endpoint) = endpoint else {
+    /// Reads the keys about introspection; `None` if the issuer has no endpoint.
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let (id, secret) = (table.get(&CLIENT_ID), table.get(&CLIENT_SECRET));
+        let (auth, cache) = (table.get(&AUTH_METHOD), table.get(&CACHE));
+        let Some(endpoint) = table.get(&ENDPOINT) else {
             for item in [&id, &secret, &auth, &cache].into_iter().flatten() {
-                item.wrong(
+                item.report(
                     format!("`{}` is not used without `introspection`", item.key),
                     "remove it, or name the endpoint: introspection = \"https://idp.example.com/introspect\"",
                 );
             }
-            return Some(None);
+            return None;
         };
         if let (Some(secret), None) = (&secret, &id) {
             secret
-                .wrong("`client_secret` is not used without `client_id`", "add the client id, or remove it");
+                .report("`client_secret` is not used without `client_id`", "add the client id, or remove it");
         }
-        let endpoint = endpoint.parse(|text| safe_url(text, "write an https address"));
-        let cache = match cache {
-            None => Some(CACHE),
-            Some(item) => item.duration().filter(|cache| {
-                if *cache > MAX_CACHE {
-                    item.wrong(
-                        "`introspection_cache` is longer than an hour",
-                        "write at most \"1h\": a revoked token is accepted for so long",
-                    );
-                }
-                *cache <= MAX_CACHE
-            }),
-        };
-        let id = id.map(|item| item.string().map(str::to_owned));
-        let secret = secret.map(|item| item.secret());
-        let auth = auth.map_or(Some(ClientAuth::Basic), |item| item.choice(&METHODS));
-        Some(Some(Self {
-            endpoint: endpoint?,
-            client_id: id.map_or(Some(None), |id| id.map(Some))?,
-            client_secret: secret.map_or(Some(None), |secret| secret.map(Some))?,
-            auth: auth?,
-            cache: cache?,
-        }))
+        Some(Self {
+            endpoint: ENDPOINT.value(&endpoint)?,
+            client_id: table.read(&CLIENT_ID),
+            client_secret: table.read(&CLIENT_SECRET),
+            auth: table.read(&AUTH_METHOD)?,
+            cache: table.read(&CACHE)?,
+        })
     }
+}
+
+fn cache(item: &Item<'_>) -> Option<Duration> {
+    let cache = item.duration()?;
+    if cache > MAX_CACHE {
+        item.report(
+            "`introspection_cache` is longer than an hour",
+            "write at most \"1h\": a revoked token is accepted for as long",
+        );
+        return None;
+    }
+    Some(cache)
 }

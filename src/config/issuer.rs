@@ -1,63 +1,137 @@
-//! `[[issuer]]`: another issuer whose tokens API clients may bring.
+//! `[[issuer]]`: external issuers of access tokens.
 
 use super::address::{identifier, metadata_url};
-use super::introspection::Introspection;
-use super::provider::authorities;
-use super::reader::{Item, Table, Wrong};
+use super::authorities::AUTHORITIES;
+use super::introspection::{self, Introspection};
+use super::item::Item;
+use super::key::{Key, Section, Shape, Type};
+use super::reader::{Invalid, Table};
 use super::role::{TextFile, plain_name};
+use super::types::TEXTS;
 use std::collections::BTreeMap;
 use url::Url;
 
-/// The signature algorithms that tokens may have (RFC 7518, section 3.1; RFC 8037): none that is symmetric.
-const ALGORITHMS: [&str; 10] =
+/// The supported signature algorithms (RFC 7518, section 3.1; RFC 8037): no symmetric one.
+const ALGORITHM_NAMES: [&str; 10] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
-/// An issuer of access tokens, and which of them to believe.
+pub(super) const SECTION: Section = Section {
+    header: "[[issuer]]",
+    about: "External issuers whose access tokens routes with `bearer = true` accept.",
+    keys: &[
+        &NAME,
+        &URL,
+        &AUDIENCE,
+        &JWKS,
+        &TOKEN_TYPE,
+        &ALGORITHMS,
+        &SCOPES,
+        &CLAIMS,
+        &introspection::ENDPOINT,
+        &introspection::CLIENT_ID,
+        &introspection::CLIENT_SECRET,
+        &introspection::AUTH_METHOD,
+        &introspection::CACHE,
+        &CA,
+    ],
+};
+const NAME: Key<String> = Key::new(
+    "name",
+    Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "an issuer"))),
+    "Unique name among issuers and providers, which role mappings refer to.",
+)
+.computed("the host of `url`")
+.example("\"idp\"");
+const URL: Key<String> = Key::new(
+    "url",
+    Type::Read(Shape::Text, |item| item.parse(issuer_url)),
+    "The tokens' `iss` claim, byte for byte, or a SPIFFE trust domain such as `\"spiffe://example.org\"`.",
+)
+.required("")
+.example("\"https://idp.example.com\"");
+const AUDIENCE: Key<Vec<String>> =
+    Key::new("audience", TEXTS, "Accepted audiences; the tokens' `aud` claim must contain one of them.")
+        .required("")
+        .example("[\"photos-api\"]");
+const JWKS: Key<KeySource> =
+    Key::new("jwks", Type::Read(Shape::Text, key_source), "Address or file of the issuer's JWK Set.")
+        .computed("the address in the issuer's metadata; none if `introspection` is set")
+        .example("\"https://idp.example.com/keys\"");
+const TOKEN_TYPE: Key<TokenType> = Key::new(
+    "token_type",
+    Type::ProviderChoice(&[("access", TokenType::Access), ("any", TokenType::Any)]),
+    "`\"access\"`: only tokens that are marked as access tokens. `\"any\"`: also workload tokens and ID tokens.",
+)
+.computed("`\"access\"`, or `\"any\"` for a SPIFFE trust domain")
+.example("\"any\"");
+const ALGORITHMS: Key<Vec<String>> = Key::new(
+    "algorithms",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&ALGORITHM_NAMES)), |item| Some(item.list(algorithm))),
+    "Accepted signature algorithms.",
+)
+.default(r#"["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]"#)
+.example("[\"RS256\", \"ES256\"]");
+const SCOPES: Key<Vec<String>> =
+    Key::new("scopes", SCOPES_TYPE, "Scopes that every token must have.").example("[\"photos\"]");
+const CLAIMS: Key<BTreeMap<String, String>> = Key::new(
+    "claims",
+    Type::Read(Shape::Map(&Shape::Text), |item| Some(claims(item))),
+    "Claims that every token must have, with these values.",
+)
+.example("{ tenant = \"example\" }");
+const CA: Key<TextFile> = Key::new(
+    "ca",
+    AUTHORITIES,
+    "PEM file of additional certificate authorities for connections to the issuer.",
+)
+.example("\"certs/internal-ca.pem\"");
+
+/// An issuer of access tokens, and which of them to accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedIssuer {
     /// Unique among issuers and providers; role mappings name it.
     pub name: String,
     /// Its `iss`, byte for byte.
     pub url: String,
-    /// Where its keys are.
+    /// The source of its keys.
     pub keys: KeySource,
-    /// Whom its tokens must be for: one of these.
+    /// The accepted audiences.
     pub audiences: Vec<String>,
-    /// What they may be signed with.
+    /// The accepted signature algorithms.
     pub algorithms: Vec<String>,
     /// The scopes that each must have.
     pub scopes: Vec<String>,
     /// The claims that each must have, and their values.
     pub claims: BTreeMap<String, String>,
-    /// Which kinds of its tokens are taken.
+    /// The accepted kinds of tokens.
     pub token_type: TokenType,
-    /// Where opaque tokens are asked about.
+    /// The introspection of opaque tokens.
     pub introspection: Option<Introspection>,
-    /// Certificate authorities that calls to the issuer trust besides the machine's.
+    /// Additional certificate authorities for connections to the issuer.
     pub ca: Option<TextFile>,
 }
 
-/// Which kinds of an issuer's tokens are taken.
+/// The accepted kinds of an issuer's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenType {
-    /// Those that look like access tokens.
+    /// Tokens that are marked as access tokens.
     Access,
-    /// Any token for one of the audiences: the identity tokens of workloads do not say that they are access tokens.
+    /// Any token for one of the audiences, since the tokens of workloads are not marked as access tokens.
     Any,
 }
 
-/// Where an issuer's keys are.
+/// The source of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// Where its metadata says (OpenID Connect Discovery 1.0, RFC 8414).
+    /// Its metadata (OpenID Connect Discovery 1.0, RFC 8414).
     Metadata,
-    /// A JWK Set at this address.
+    /// A JWK Set at an address.
     Url(Url),
-    /// A JWK Set in this file.
+    /// A JWK Set in a file.
     File(TextFile),
-    /// This JWK Set: the issuer is our own user pool.
+    /// A JWK Set: the issuer is the user pool.
     Own(String),
-    /// Nowhere: each token is asked about.
+    /// None: each token is introspected.
     None,
 }
 
@@ -68,63 +142,41 @@ impl TrustedIssuer {
     }
 
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        let url = table
-            .must("url", "say who issues the tokens, as their `iss` does: url = \"https://idp.example.com\"")
-            .and_then(|item| {
-                item.parse(|text| match text.strip_prefix(SPIFFE) {
-                    Some(domain) => trust_domain(text, domain),
-                    None => identifier(text, "write it as the tokens do: \"https://idp.example.com\""),
-                })
-            });
-        let name = match table.get("name") {
-            Some(item) => item.parse(|text| plain_name(text, "an issuer")),
-            None => url.as_ref().and_then(|url| Url::parse(url).ok()?.host_str().map(str::to_owned)),
-        };
-        let audiences = table
-            .must(
-                "audience",
-                "say whom the tokens are for, since others' are not for you: audience = \"photos-api\"",
-            )
-            .map(|item| item.strings());
+        let url = table.read(&URL);
+        let host = || url.as_ref().and_then(|url| Url::parse(url).ok()?.host_str().map(str::to_owned));
+        let name = table.read(&NAME).or_else(host);
+        let audiences = table.read(&AUDIENCE);
         let introspection = Introspection::read(table);
-        let keys = match table.get("jwks") {
-            None if table.get("introspection").is_some() => Some(KeySource::None),
+        let keys = match table.get(&JWKS) {
+            None if introspection.is_some() => Some(KeySource::None),
             None => Some(KeySource::Metadata),
-            Some(item) => key_source(&item),
+            Some(item) => JWKS.value(&item),
         };
-        let algorithms = table.get("algorithms").map(|item| {
-            let choices: Vec<(&str, &str)> = ALGORITHMS.iter().map(|name| (*name, *name)).collect();
-            item.one_or_more().iter().filter_map(|item| item.choice(&choices)).map(str::to_owned).collect()
-        });
-        let scopes = table.get("scopes").map(|item| scopes(&item)).unwrap_or_default();
-        let claims = table.get("claims").map(claims).unwrap_or_default();
-        let token_type = table
-            .get("token_type")
-            .and_then(|item| item.choice(&[("access", TokenType::Access), ("any", TokenType::Any)]));
-        let ca = table.get("ca").map(|item| authorities(&item));
+        let algorithms = table.read(&ALGORITHMS);
+        let scopes = table.read(&SCOPES).unwrap_or_default();
+        let claims = table.read(&CLAIMS).unwrap_or_default();
+        let token_type = table.read(&TOKEN_TYPE);
+        let ca = table.read(&CA);
         let is_trust_domain = url.as_ref().is_some_and(|url| url.starts_with(SPIFFE));
         if is_trust_domain && matches!(keys, Some(KeySource::Metadata | KeySource::None)) {
-            table.wrong(
+            table.report(
                 "a SPIFFE trust domain has no metadata",
-                "name its bundle of keys: jwks = \"bundle.json\"",
+                "name its key bundle: jwks = \"bundle.json\"",
             );
         }
         table.finish();
+        let default_type = if is_trust_domain { TokenType::Any } else { TokenType::Access };
         Some(Self {
             name: name?,
             url: url?,
             keys: keys?,
             audiences: audiences?,
-            algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
+            algorithms: algorithms?,
             scopes,
             claims,
-            token_type: token_type.unwrap_or(if is_trust_domain {
-                TokenType::Any
-            } else {
-                TokenType::Access
-            }),
-            introspection: introspection?,
-            ca: ca.map_or(Some(None), |ca| ca.map(Some))?,
+            token_type: token_type.unwrap_or(default_type),
+            introspection,
+            ca,
         })
     }
 }
@@ -133,12 +185,12 @@ impl TrustedIssuer {
 const SPIFFE: &str = "spiffe://";
 
 /// A SPIFFE trust domain: letters, digits and `.-_` (SPIFFE ID, section 2.1).
-fn trust_domain(text: &str, domain: &str) -> Result<String, Wrong> {
+fn trust_domain(text: &str, domain: &str) -> Result<String, Invalid> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     match (1..=255).contains(&domain.len()) && domain.bytes().all(plain) {
         true => Ok(text.to_owned()),
         false => Err((
-            format!("\"{text}\" is no SPIFFE trust domain"),
+            format!("\"{text}\" is not a SPIFFE trust domain"),
             "write it like \"spiffe://example.org\"".into(),
         )),
     }
@@ -149,15 +201,19 @@ pub(super) fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
-/// Scopes, each a text of its own.
-pub(super) fn scopes(item: &Item<'_>) -> Vec<String> {
+/// A list of scopes.
+pub(super) const SCOPES_TYPE: Type<Vec<String>> =
+    Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(scopes(item)));
+
+fn scopes(item: &Item<'_>) -> Vec<String> {
     let scope = |text: &str| match is_scope(text) {
         true => Ok(text.to_owned()),
-        false => {
-            Err((format!("\"{text}\" is no scope"), "write each as a text of its own: [\"a\", \"b\"]".into()))
-        }
+        false => Err((
+            format!("\"{text}\" is not a scope"),
+            "write each as a string of its own: [\"a\", \"b\"]".into(),
+        )),
     };
-    item.one_or_more().iter().filter_map(|item| item.parse(scope)).collect()
+    item.list(|item| item.parse(scope))
 }
 
 fn key_source(item: &Item<'_>) -> Option<KeySource> {
@@ -167,7 +223,21 @@ fn key_source(item: &Item<'_>) -> Option<KeySource> {
     }
 }
 
-fn claims(item: Item<'_>) -> BTreeMap<String, String> {
-    let Some(table) = item.table("[issuer.claims]") else { return BTreeMap::new() };
-    table.all().into_iter().filter_map(|item| Some((item.key.clone(), item.string()?.to_owned()))).collect()
+fn claims(item: &Item<'_>) -> BTreeMap<String, String> {
+    item.entries()
+        .into_iter()
+        .filter_map(|item| Some((item.key.clone(), item.string()?.to_owned())))
+        .collect()
+}
+
+fn algorithm(item: &Item<'_>) -> Option<String> {
+    let choices = ALGORITHM_NAMES.map(|name| (name, name));
+    item.choice(&choices).map(str::to_owned)
+}
+
+fn issuer_url(text: &str) -> Result<String, Invalid> {
+    match text.strip_prefix(SPIFFE) {
+        Some(domain) => trust_domain(text, domain),
+        None => identifier(text, "write it as in the tokens: \"https://idp.example.com\""),
+    }
 }

@@ -1,20 +1,44 @@
 //! `[log]`: the access log.
 
-use super::reader::Item;
-use std::path::{Path, PathBuf};
+use super::key::{Key, Section, Type};
+use super::reader::Table;
+use super::types::{FLAG, OUTPUT_PATH};
+use std::path::PathBuf;
+
+pub(super) const SECTION: Section = Section {
+    header: "[log]",
+    about: "Access log, with one line for each request.",
+    keys: &[&ACCESS, &ACCESS_FILE, &ACCESS_QUERY],
+};
+const ACCESS: Key<Option<AccessLogFormat>> = Key::new(
+    "access",
+    Type::ProviderChoice(&[
+        ("off", None),
+        ("json", Some(AccessLogFormat::Json)),
+        ("combined", Some(AccessLogFormat::Combined)),
+    ]),
+    "Format of the access log; `\"combined\"` is the format of Apache and nginx.",
+)
+.default("\"off\"");
+const ACCESS_FILE: Key<PathBuf> = Key::new("access_file", OUTPUT_PATH, "File to which lines are appended.")
+    .computed("standard output")
+    .example("\"access.log\"");
+const ACCESS_QUERY: Key<bool> =
+    Key::new("access_query", FLAG, "Whether lines contain query strings, which may contain secrets.")
+        .default("false");
 
 /// The settings of the access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogSettings {
-    /// The form of its lines; without one there is no access log.
+    /// The format of its lines; without one there is no access log.
     pub format: Option<AccessLogFormat>,
-    /// The file that it is appended to; standard output without one.
+    /// The file to which lines are appended; standard output if absent.
     pub file: Option<PathBuf>,
-    /// Whether it holds queries, which may carry secrets.
+    /// Whether lines contain query strings, which may contain secrets.
     pub query: bool,
 }
 
-/// The form of an access log's lines.
+/// The format of an access log's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLogFormat {
     /// One JSON object a line.
@@ -24,18 +48,11 @@ pub enum AccessLogFormat {
 }
 
 impl AccessLogSettings {
-    /// Reads `[log]`; relative paths start in `folder`.
-    pub(super) fn read(item: Option<Item<'_>>, folder: &Path) -> Self {
-        let Some(table) = item.and_then(|item| item.table("[log]")) else { return Self::default() };
-        let formats = [
-            ("off", None),
-            ("json", Some(AccessLogFormat::Json)),
-            ("combined", Some(AccessLogFormat::Combined)),
-        ];
-        let format = table.get("access").and_then(|item| item.choice(&formats)).flatten();
-        let file = table.get("access_file").and_then(|item| item.string()).map(|path| folder.join(path));
-        let query = table.get("access_query").and_then(|item| item.boolean());
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let format = table.read(&ACCESS);
+        let file = table.read(&ACCESS_FILE);
+        let query = table.read(&ACCESS_QUERY);
         table.finish();
-        Self { format, file, query: query.unwrap_or(false) }
+        Some(Self { format: format?, file, query: query? })
     }
 }

@@ -1,33 +1,68 @@
-//! A provider that speaks OAuth 2.0 (RFC 6749) and has an API that tells who a token speaks for.
+//! `[[provider]]` with OAuth 2.0 (RFC 6749) and a profile endpoint.
 
 use super::address::safe_url;
 use super::client::{self, Client};
+use super::key::{Key, Shape, Type};
 use super::preset::{Preset, Quirks, STANDARD};
-use super::reader::{Table, Wrong};
+use super::reader::{Invalid, Table};
+use super::types::{FLAG, TEXT};
 use url::Url;
 
-/// A provider that speaks OAuth 2.0, as this client is registered there.
+const ENDPOINT: Type<Url> = Type::Read(Shape::Text, |item| item.parse(endpoint));
+
+pub(super) const AUTHORIZATION_ENDPOINT: Key<Url> =
+    Key::new("authorization_endpoint", ENDPOINT, "Address to which browsers are redirected to sign in.")
+        .required("")
+        .example("\"https://forge.example.com/login\"")
+        .only(&["oauth2"]);
+pub(super) const TOKEN_ENDPOINT: Key<Url> =
+    Key::new("token_endpoint", ENDPOINT, "Address at which codes are exchanged for tokens.")
+        .required("")
+        .example("\"https://forge.example.com/token\"")
+        .only(&["oauth2"]);
+pub(super) const USERINFO_ENDPOINT: Key<Url> = Key::new(
+    "userinfo_endpoint",
+    ENDPOINT,
+    "Address of the user's profile, a JSON object. Accounts of providers with the same address are the same.",
+)
+.required("")
+.example("\"https://forge.example.com/api/me\"")
+.only(&["oauth2"]);
+pub(super) const SUBJECT: Key<String> = Key::new(
+    "subject",
+    TEXT,
+    "The profile's member that identifies the account permanently: its name, or a JSON Pointer to it.",
+)
+.required("or \"id\"")
+.example("\"/data/id\"")
+.only(&["oauth2"]);
+pub(super) const PKCE: Key<bool> =
+    Key::new("pkce", FLAG, "Whether authorization requests use PKCE (RFC 7636).")
+        .default("true")
+        .only(&["oauth2"]);
+
+/// The settings of an OAuth 2.0 provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth2 {
-    /// Who its accounts are told apart by.
+    /// The issuer, which distinguishes its accounts from those of others.
     pub issuer: String,
-    /// Where browsers are sent.
+    /// The authorization endpoint.
     pub authorization_endpoint: Url,
-    /// Where codes are redeemed.
+    /// The token endpoint.
     pub token_endpoint: Url,
-    /// Where the person's profile is: a JSON object.
+    /// The address of the user's profile, a JSON object.
     pub userinfo_endpoint: Url,
-    /// Where the person's e-mail addresses are listed.
+    /// The address of the list of the user's e-mail addresses.
     pub emails_endpoint: Option<Url>,
-    /// Whether the address on the profile counts for nothing.
+    /// Whether the address in the profile is ignored.
     pub emails_listed: bool,
-    /// Where the person's groups are listed, and what of each entry makes the name.
+    /// The addresses of lists of the user's groups, each with JSON Pointers to the parts of a name.
     pub group_lists: Vec<(Url, &'static [&'static str])>,
-    /// The claim that names the account: a name, or a JSON Pointer (RFC 6901).
+    /// The claim that identifies the account: a name, or a JSON Pointer (RFC 6901).
     pub subject: String,
-    /// Our registration there.
+    /// The client registration.
     pub client: Client,
-    /// Where it departs from the standards.
+    /// Deviations from the standards.
     pub quirks: Quirks,
 }
 
@@ -42,21 +77,15 @@ pub(super) struct Endpoints {
 
 impl OAuth2 {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        let at = |key, mend: &str| table.must(key, mend).and_then(|item| item.parse(endpoint));
-        let authorization_endpoint = at("authorization_endpoint", "say where browsers are sent to sign in");
-        let token_endpoint = at("token_endpoint", "say where codes are redeemed for tokens");
-        let userinfo_endpoint = at("userinfo_endpoint", "say where the person's profile is, as JSON");
-        let subject = table
-            .must(
-                "subject",
-                "say what of the profile names the account for ever: subject = \"id\", or \"/data/id\"",
-            )
-            .and_then(|item| item.string().map(str::to_owned));
-        let pkce = table.get("pkce").and_then(|item| item.boolean()).unwrap_or(true);
-        let client = Client::read(table, &[], client::optional);
+        let authorization_endpoint = table.read(&AUTHORIZATION_ENDPOINT);
+        let token_endpoint = table.read(&TOKEN_ENDPOINT);
+        let userinfo_endpoint = table.read(&USERINFO_ENDPOINT);
+        let subject = table.read(&SUBJECT);
+        let pkce = table.read(&PKCE);
+        let client = Client::read(table, &[], client::optional_secret);
         let userinfo_endpoint = userinfo_endpoint?;
         Some(Self {
-            // What vouches for the person is this very document.
+            // The profile is what identifies the account.
             issuer: userinfo_endpoint.to_string(),
             authorization_endpoint: authorization_endpoint?,
             token_endpoint: token_endpoint?,
@@ -66,11 +95,11 @@ impl OAuth2 {
             group_lists: Vec::new(),
             subject: subject?,
             client: client?.without_demands(table),
-            quirks: Quirks { pkce, ..STANDARD },
+            quirks: Quirks { pkce: pkce?, ..STANDARD },
         })
     }
 
-    /// A preset's settings; `at` tells where an address of its stands.
+    /// Reads the keys of a preset; `at` applies `base_url` to an address.
     pub(super) fn preset(
         table: &Table<'_>,
         preset: &Preset,
@@ -80,7 +109,7 @@ impl OAuth2 {
     ) -> Option<Self> {
         let url = |text: &str| Url::parse(text).ok();
         let quirks = preset.quirks;
-        let mut client = Client::read(table, preset.scopes, client::needed)?.without_demands(table);
+        let mut client = Client::read(table, preset.scopes, client::required_secret)?.without_demands(table);
         if wants_groups {
             client = client.with_scope(quirks.groups_scope);
         }
@@ -103,11 +132,11 @@ impl OAuth2 {
 }
 
 /// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs TLS.
-fn endpoint(text: &str) -> Result<Url, Wrong> {
-    const MEND: &str = "write an https address";
-    let url = safe_url(text, MEND)?;
+fn endpoint(text: &str) -> Result<Url, Invalid> {
+    const HELP: &str = "write an https address";
+    let url = safe_url(text, HELP)?;
     match url.fragment() {
         None => Ok(url),
-        Some(_) => Err((format!("\"{text}\" has a fragment"), MEND.to_owned())),
+        Some(_) => Err((format!("\"{text}\" has a fragment"), HELP.to_owned())),
     }
 }

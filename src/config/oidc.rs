@@ -1,79 +1,131 @@
-//! An OpenID provider in the file.
+//! `[[provider]]` with OpenID Connect.
 
 use super::address::{identifier, metadata_url};
 use super::client::{self, Client};
-use super::preset::{Preset, Quirks, STANDARD, Speaks};
-use super::reader::{Item, Table, Wrong};
+use super::item::Item;
+use super::key::{Key, Shape, Type};
+use super::preset::{Preset, Protocol, Quirks, STANDARD};
+use super::provider_keys::OPENID;
+use super::reader::{Invalid, Table};
+use super::types::{FLAG, TEXTS};
 use url::Url;
 
-/// An OpenID provider, as this relying party is registered there.
+pub(super) const ISSUER: Key<String> = Key::new(
+    "issuer",
+    Type::Read(Shape::Text, |item| item.parse(issuer_url)),
+    "Issuer, byte for byte as in the provider's discovery document.",
+)
+.required("as the provider spells it")
+.example("\"https://idp.example.com\"")
+.only(&["oidc"]);
+pub(super) const DISCOVERY_URL: Key<Url> = Key::new(
+    "discovery_url",
+    Type::Read(Shape::Text, |item| item.parse(metadata_url)),
+    "Address of the discovery document. The document and the ID tokens must still name `issuer`.",
+)
+.computed("`{issuer}/.well-known/openid-configuration`")
+.example("\"https://idp.example.com/policy/.well-known/openid-configuration\"")
+.only(&["oidc"]);
+pub(super) const USERINFO: Key<bool> = Key::new(
+    "userinfo",
+    FLAG,
+    "Whether the UserInfo endpoint is called. Otherwise the ID token must contain every claim.",
+)
+.default("true")
+.only(OPENID);
+pub(super) const TRUSTED_AUDIENCES: Key<Vec<String>> = Key::new(
+    "trusted_audiences",
+    TEXTS,
+    "Additional audiences that an ID token may have, and clients that `azp` may name.",
+)
+.computed("any additional audience; `azp` must be absent or `client_id`")
+.example("[\"mobile-app\"]")
+.only(OPENID);
+pub(super) const TENANT: Key<(Option<&str>, String)> = Key::new(
+    "tenant",
+    Type::Read(Shape::Text, |item| item.parse(tenant)),
+    "Id of the directory, or `\"organizations\"`, `\"consumers\"` or `\"common\"`.",
+)
+.required("or the id of your directory")
+.example("\"organizations\"")
+.only(&["microsoft"]);
+pub(super) const TENANTS: Key<Vec<String>> = Key::new(
+    "tenants",
+    Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(tenant_ids(item))),
+    "Ids of the directories whose users may sign in, if `tenant` is `\"organizations\"` or `\"common\"`.",
+)
+.computed("every directory")
+.example("[\"8eaef023-2b34-4da1-9baa-8bc8c9d6a490\"]")
+.only(&["microsoft"]);
+
+/// The settings of an OpenID provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oidc {
-    /// Who issues its ID tokens.
+    /// The issuer of its ID tokens.
     pub issuer: Issuer,
-    /// Our registration there; `openid` is among its scopes.
+    /// The client registration, whose scopes include `openid`.
     pub client: Client,
-    /// Where it departs from the standard.
+    /// Deviations from the standard.
     pub quirks: Quirks,
-    /// The address of its discovery document, where that does not follow from the issuer.
+    /// The address of its discovery document, if it does not follow from the issuer.
     pub discovery_url: Option<Url>,
-    /// Whether its UserInfo endpoint is asked, where it has one.
+    /// Whether its UserInfo endpoint is called, if it has one.
     pub userinfo: bool,
-    /// The audiences beside ours that an ID token may have; any, where there is no list.
+    /// The additional audiences that an ID token may have; any if there is no list.
     pub trusted_audiences: Option<Vec<String>>,
 }
 
-/// Who issues ID tokens.
+/// The issuer of ID tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issuer {
     /// One issuer, byte for byte as the provider's discovery document has it.
     One(String),
-    /// Each tenant has one of its own.
+    /// One issuer for each tenant.
     PerTenant(Tenants),
 }
 
 /// The tenants of an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenants {
-    /// What all their issuers begin with.
+    /// The common prefix of their issuers.
     pub authority: String,
-    /// What stands for all of them in addresses: `organizations` or `common`.
+    /// The word for all of them in addresses: `organizations` or `common`.
     pub all: &'static str,
-    /// Those whose people may come; without any, all.
+    /// The tenants whose users may sign in; empty for all.
     pub only: Vec<String>,
 }
 
-/// The tenant of accounts that are nobody's but the person's own.
+/// The tenant of personal accounts.
 const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
-/// What discovery documents for several tenants have in the tenant's place.
-const PLACE: &str = "{tenantid}";
+/// The placeholder for the tenant in discovery documents for several tenants.
+const PLACEHOLDER: &str = "{tenantid}";
 
 impl Tenants {
-    /// The issuer of a tenant.
+    /// Returns the issuer of a tenant.
     fn issuer(&self, tenant: &str) -> String {
         format!("{}/{tenant}/v2.0", self.authority)
     }
 
-    /// The issuer of a tenant whose people may come.
+    /// Returns the issuer of a tenant whose users may sign in.
     pub fn issuer_of(&self, tenant: &str) -> Option<String> {
         let named = self.only.is_empty() || self.only.iter().any(|only| only == tenant);
         let kind = tenant != PERSONAL || self.all == "common";
         (is_guid(tenant) && named && kind).then(|| self.issuer(tenant))
     }
 
-    /// The issuer as metadata that speaks for all tenants has it.
+    /// Returns the issuer as in metadata for all tenants.
     pub fn template(&self) -> String {
-        self.issuer(PLACE)
+        self.issuer(PLACEHOLDER)
     }
 
-    /// What a template says of one issuer.
+    /// Replaces the placeholder of a template by a tenant.
     pub fn filled(template: &str, tenant: &str) -> String {
-        template.replace(PLACE, tenant)
+        template.replace(PLACEHOLDER, tenant)
     }
 }
 
 impl Issuer {
-    /// Below what the discovery document is (OpenID Connect Discovery 1.0, section 4).
+    /// Returns the address below which the discovery document is (OpenID Connect Discovery 1.0, section 4).
     pub fn location(&self) -> String {
         match self {
             Self::One(issuer) => issuer.clone(),
@@ -81,7 +133,7 @@ impl Issuer {
         }
     }
 
-    /// Whether ID tokens of `issuer` are this provider's.
+    /// Whether `issuer` is this issuer, or one of an allowed tenant.
     pub fn is(&self, issuer: &str) -> bool {
         match self {
             Self::One(one) => one == issuer,
@@ -95,71 +147,63 @@ impl Issuer {
 
 impl Oidc {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        let issuer = table
-            .must("issuer", "add issuer = \"https://idp.example.com\", as the provider spells it")
-            .and_then(|item| item.parse(issuer_url));
-        let client = Client::read(table, &["openid", "email", "profile"], client::optional);
-        let discovery_url = table.get("discovery_url").map(|item| item.parse(metadata_url));
-        let made = Self::of(table, Issuer::One(issuer?), client?, STANDARD);
-        Some(Self { discovery_url: discovery_url.map_or(Some(None), |url| url.map(Some))?, ..made })
+        let issuer = table.read(&ISSUER);
+        let client = Client::read(table, &["openid", "email", "profile"], client::optional_secret);
+        let discovery_url = table.read(&DISCOVERY_URL);
+        let common = Self::common(table, Issuer::One(issuer?), client?, STANDARD)?;
+        Some(Self { discovery_url, ..common })
     }
 
-    /// Reads the keys that every kind of OpenID provider has.
-    fn of(table: &Table<'_>, issuer: Issuer, client: Client, quirks: Quirks) -> Self {
-        let userinfo = table.get("userinfo").and_then(|item| item.boolean()).unwrap_or(true);
-        let trusted_audiences = table.get("trusted_audiences").map(|item| item.strings());
+    /// Reads the keys of every OpenID provider.
+    fn common(table: &Table<'_>, issuer: Issuer, client: Client, quirks: Quirks) -> Option<Self> {
+        let userinfo = table.read(&USERINFO);
+        let trusted_audiences = table.read(&TRUSTED_AUDIENCES);
         let client = client.with_scope("openid");
-        Self { issuer, client, quirks, discovery_url: None, userinfo, trusted_audiences }
+        Some(Self { issuer, client, quirks, discovery_url: None, userinfo: userinfo?, trusted_audiences })
     }
 
-    /// A preset's settings, whose issuer is `issuer`.
+    /// Reads the keys of a preset whose issuer is `issuer`.
     pub(super) fn preset(table: &Table<'_>, preset: &Preset, issuer: String) -> Option<Self> {
-        let secret = if preset.quirks.form_post { client::signed } else { client::needed };
+        let secret = if preset.quirks.form_post { client::apple_key } else { client::required_secret };
         let client = Client::read(table, preset.scopes, secret);
-        // The names of an issuer are those of its own host, not of another one that `base_url` names.
-        let is_its_own = matches!(&preset.speaks, Speaks::OpenId { issuer: usual } if *usual == issuer);
+        // The aliases of an issuer are those of its own host, not of another one that `base_url` names.
+        let is_its_own = matches!(&preset.protocol, Protocol::OpenId { issuer: usual } if *usual == issuer);
         let issuer_aliases = if is_its_own { preset.quirks.issuer_aliases } else { &[] };
-        Some(Self::of(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks }))
+        Self::common(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks })
     }
 
-    /// The same for a preset of several tenants.
+    /// Reads the keys of a preset with several tenants.
     pub(super) fn tenants(table: &Table<'_>, preset: &Preset, authority: String) -> Option<Self> {
-        let tenant = table
-            .must(
-                "tenant",
-                "add tenant = \"…\": your directory's id, \"organizations\", \"consumers\" or \"common\"",
-            )
-            .and_then(|item| item.parse(tenant));
-        let only = table.get("tenants").map(|item| (guids(&item), item));
-        let client = Client::read(table, preset.scopes, client::needed);
+        let tenant = table.read(&TENANT);
+        let only_item = table.get(&TENANTS);
+        let client = Client::read(table, preset.scopes, client::required_secret);
         let (all, id) = tenant?;
+        let only = table.read(&TENANTS);
         let tenants = |all, only| Tenants { authority: authority.clone(), all, only };
-        let issuer = match (all, only) {
-            (Some(all), only) => {
-                Issuer::PerTenant(tenants(all, only.map(|(ids, _)| ids).unwrap_or_default()))
-            }
+        let issuer = match (all, only_item) {
+            (Some(all), _) => Issuer::PerTenant(tenants(all, only.unwrap_or_default())),
             (None, None) => Issuer::One(tenants("common", Vec::new()).issuer(&id)),
-            (None, Some((_, item))) => {
-                item.wrong(
-                    "`tenant` names one already",
+            (None, Some(item)) => {
+                item.report(
+                    "`tenants` has no effect: `tenant` names one tenant",
                     "write tenant = \"organizations\", and list them here",
                 );
                 return None;
             }
         };
-        Some(Self::of(table, issuer, client?, preset.quirks))
+        Self::common(table, issuer, client?, preset.quirks)
     }
 }
 
-/// The word for several tenants, or the id of one.
-fn tenant(text: &str) -> Result<(Option<&'static str>, String), Wrong> {
+/// Reads the word for several tenants, or the id of one.
+fn tenant(text: &str) -> Result<(Option<&'static str>, String), Invalid> {
     match text {
         "common" => Ok((Some("common"), String::new())),
         "organizations" => Ok((Some("organizations"), String::new())),
         "consumers" => Ok((None, PERSONAL.to_owned())),
         id if is_guid(id) => Ok((None, id.to_owned())),
         _ => Err((
-            format!("\"{text}\" is no tenant's id"),
+            format!("\"{text}\" is not the id of a tenant"),
             "write the directory's id as its overview shows it, in lower case, not its domain; or \
              \"organizations\", \"consumers\" or \"common\""
                 .into(),
@@ -167,10 +211,13 @@ fn tenant(text: &str) -> Result<(Option<&'static str>, String), Wrong> {
     }
 }
 
-fn guids(item: &Item<'_>) -> Vec<String> {
+fn tenant_ids(item: &Item<'_>) -> Vec<String> {
     let ids = item.strings();
     for id in ids.iter().filter(|id| !is_guid(id)) {
-        item.wrong(format!("\"{id}\" is no tenant's id"), "write it as the directory's overview shows it");
+        item.report(
+            format!("\"{id}\" is not the id of a tenant"),
+            "write it as the directory's overview shows it",
+        );
     }
     ids
 }
@@ -180,13 +227,13 @@ fn is_guid(text: &str) -> bool {
     text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || lower(b))
 }
 
-fn issuer_url(text: &str) -> Result<String, Wrong> {
-    const MEND: &str =
+fn issuer_url(text: &str) -> Result<String, Invalid> {
+    const HELP: &str =
         "write the issuer as the provider's discovery document has it, such as \"https://idp.example.com\"";
-    let issuer = identifier(text, MEND)?;
+    let issuer = identifier(text, HELP)?;
     match issuer.ends_with("/.well-known/openid-configuration") {
         true => {
-            Err((format!("\"{text}\" is the discovery document's address, not the issuer"), MEND.to_owned()))
+            Err((format!("\"{text}\" is the discovery document's address, not the issuer"), HELP.to_owned()))
         }
         false => Ok(issuer),
     }

@@ -1,48 +1,48 @@
-//! The providers that people know by name. What their documentation says of them is data, and stands here.
+//! The presets: data from the documentation of well-known providers.
 
 use crate::base::Duration;
 
-/// A provider that people know by name.
+/// A well-known provider.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Its `type`, and its name unless the file says otherwise.
+    /// Its `type`, and its name unless the file has another.
     pub name: &'static str,
-    /// What its button says.
+    /// The text of its button.
     pub display_name: &'static str,
-    /// What it speaks, and where.
-    pub speaks: Speaks,
-    /// The scopes that are asked for unless the file names others.
+    /// The protocol and its addresses.
+    pub protocol: Protocol,
+    /// The scopes to request, unless the file has others.
     pub scopes: &'static [&'static str],
-    /// User attribute -> the provider's claim, where the two have not the same name.
+    /// User attribute -> the provider's claim, if their names differ.
     pub attributes: &'static [(&'static str, &'static str)],
-    /// Where it departs from the standards.
+    /// Deviations from the standards.
     pub quirks: Quirks,
 }
 
-/// A protocol, and the addresses where it is spoken.
+/// A protocol and its addresses.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Speaks {
-    /// OpenID Connect: its issuer tells everything else.
+pub enum Protocol {
+    /// OpenID Connect; discovery provides the other addresses.
     OpenId {
         /// The issuer.
         issuer: &'static str,
     },
-    /// OpenID Connect by one issuer for each tenant.
+    /// OpenID Connect with one issuer for each tenant.
     OpenIdTenants {
-        /// What their issuers have in common: tenant and version follow.
+        /// The common prefix of their issuers, followed by tenant and version.
         authority: &'static str,
     },
-    /// OAuth 2.0 (RFC 6749) with an API that tells who a token speaks for.
+    /// OAuth 2.0 (RFC 6749) with a profile endpoint.
     OAuth2 {
-        /// Who its accounts are told apart by.
+        /// The issuer, which distinguishes its accounts from those of others.
         issuer: &'static str,
         /// The authorization endpoint.
         authorization: &'static str,
         /// The token endpoint.
         token: &'static str,
-        /// Where the person's profile is.
+        /// The address of the user's profile.
         userinfo: &'static str,
-        /// What of the profile names the account.
+        /// The member of the profile that identifies the account.
         subject: &'static str,
     },
 }
@@ -50,7 +50,7 @@ pub enum Speaks {
 /// How a client secret is sent (RFC 7591, section 2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// As the provider's metadata says.
+    /// The method in the provider's metadata.
     AsMetadataSays,
     /// `client_secret_basic`.
     Basic,
@@ -62,70 +62,69 @@ pub enum ClientAuth {
     None,
 }
 
-/// How long what a provider says of a person is relied on at most, unless its preset states another time.
+/// The maximum age of a provider's claims, unless its preset has another.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// By what an e-mail address counts as verified.
+/// How the verification of an e-mail address is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
-    /// By a claim of this name.
+    /// A claim of this name.
     Claim(&'static str),
-    /// By `email_verified` where Google hosts the mailbox: it has checked other addresses once, maybe years
-    /// ago, and whoever had one may have left its owner since.
+    /// `email_verified`, if Google hosts the mailbox. Google verified other addresses once, maybe years ago, and their owner
+    /// may have changed since.
     WhereGoogleIsAuthoritative,
-    /// By nothing that the provider says.
+    /// The provider does not state it.
     Never,
 }
 
-/// A list that the provider keeps of a person's groups.
+/// A list of a user's groups at the provider.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GroupList {
-    /// Where.
+    /// Its address.
     pub address: &'static str,
-    /// JSON Pointers (RFC 6901) into each entry, whose values make the name with `/` between.
+    /// JSON Pointers (RFC 6901) into each entry, whose values form the name, separated by `/`.
     pub name: &'static [&'static str],
 }
 
-/// Where a provider departs from what the standards say.
+/// Deviations of a provider from the standards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// How it wants the client secret.
+    /// The client authentication method.
     pub client_auth: ClientAuth,
-    /// Whether it knows PKCE (RFC 7636), or ignores it as RFC 6749, section 3.1, asks.
+    /// Whether it supports PKCE (RFC 7636), or ignores it as RFC 6749, section 3.1, requires.
     pub pkce: bool,
-    /// Whether its ID token says the nonce again.
+    /// Whether its ID token contains the nonce.
     pub nonce: bool,
-    /// Whether it answers by a form (OAuth 2.0 Form Post Response Mode).
+    /// Whether it responds with a form (OAuth 2.0 Form Post Response Mode).
     pub form_post: bool,
-    /// The claims that name the account.
+    /// The claims that identify the account.
     pub subject: &'static [&'static str],
-    /// By what an e-mail address counts as verified.
+    /// How the verification of an e-mail address is determined.
     pub verified: Verified,
-    /// Whether it tells the person's name only the first time, by the browser.
+    /// Whether it sends the user's name only at the first sign-in, through the browser.
     pub name_once: bool,
-    /// For how long what it says of a person counts, where that is not for the access token to say.
+    /// The maximum age of its claims, if it is not the access token's lifetime.
     pub lifetime: Option<Duration>,
-    /// Whether calls must prove that the caller knows the client secret (Facebook's `appsecret_proof`).
+    /// Whether calls need a proof of the client secret (Facebook's `appsecret_proof`).
     pub appsecret_proof: bool,
-    /// Where the person's e-mail addresses are listed, each with `primary` and `verified`: the scope that opens
-    /// the list, and its address.
+    /// The list of the user's e-mail addresses, each with `primary` and `verified`: the scope for it, and its address.
     pub emails: Option<(&'static str, &'static str)>,
-    /// The scope that opens the lists of groups.
+    /// The scope for the lists of groups.
     pub groups_scope: &'static str,
     /// The lists of groups.
     pub groups: &'static [GroupList],
-    /// Other names under which its issuer appears in metadata and tokens.
+    /// Other issuers in its metadata and tokens.
     pub issuer_aliases: &'static [&'static str],
-    /// The `prompt` by which it lets the person choose another account.
+    /// The `prompt` with which the user can choose another account.
     pub account_prompt: &'static str,
-    /// Which of its addresses, and below which path they stand where somebody runs it themselves.
-    pub own_api: Option<(&'static str, &'static str)>,
+    /// The origin of its API, and the API's path on a self-hosted instance.
+    pub self_hosted_api: Option<(&'static str, &'static str)>,
 }
 
-/// What providers with a list of accounts call it.
+/// The `prompt` of providers with a list of accounts.
 pub const SELECT_ACCOUNT: &str = "select_account";
 
-/// No departure.
+/// No deviation.
 pub const STANDARD: Quirks = Quirks {
     client_auth: ClientAuth::AsMetadataSays,
     pkce: true,
@@ -141,7 +140,7 @@ pub const STANDARD: Quirks = Quirks {
     groups_scope: "",
     groups: &[],
     issuer_aliases: &[],
-    own_api: None,
+    self_hosted_api: None,
 };
 
 const OPENID: &[&str] = &["openid", "email", "profile"];
@@ -152,7 +151,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "amazon",
         display_name: "Amazon",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://www.amazon.com",
             authorization: "https://www.amazon.com/ap/oa",
             token: "https://api.amazon.com/auth/o2/token",
@@ -167,16 +166,16 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "apple",
         display_name: "Apple",
-        speaks: Speaks::OpenId { issuer: "https://appleid.apple.com" },
+        protocol: Protocol::OpenId { issuer: "https://appleid.apple.com" },
         scopes: &["openid", "email", "name"],
         attributes: &[],
         quirks: Quirks {
             client_auth: ClientAuth::Post,
             form_post: true,
             name_once: true,
-            // Its metadata has named this host at times, while its tokens named the other.
+            // Its metadata has named this host at times, and its tokens the other.
             issuer_aliases: &["https://account.apple.com"],
-            // It lets a refresh token be checked once a day.
+            // It allows one verification of a refresh token a day.
             lifetime: Some(Duration::from_secs(86400)),
             ..STANDARD
         },
@@ -185,7 +184,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "discord",
         display_name: "Discord",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://discord.com",
             authorization: "https://discord.com/oauth2/authorize",
             token: "https://discord.com/api/oauth2/token",
@@ -206,7 +205,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "facebook",
         display_name: "Facebook",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://www.facebook.com",
             authorization: "https://www.facebook.com/v23.0/dialog/oauth",
             token: "https://graph.facebook.com/v23.0/oauth/access_token",
@@ -231,7 +230,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "github",
         display_name: "GitHub",
-        speaks: Speaks::OAuth2 {
+        protocol: Protocol::OAuth2 {
             issuer: "https://github.com",
             authorization: "https://github.com/login/oauth/authorize",
             token: "https://github.com/login/oauth/access_token",
@@ -252,7 +251,7 @@ pub const PRESETS: [Preset; 10] = [
                     name: &["/organization/login", "/slug"],
                 },
             ],
-            own_api: Some(("https://api.github.com", "/api/v3")),
+            self_hosted_api: Some(("https://api.github.com", "/api/v3")),
             ..STANDARD
         },
     },
@@ -260,7 +259,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "gitlab",
         display_name: "GitLab",
-        speaks: Speaks::OpenId { issuer: "https://gitlab.com" },
+        protocol: Protocol::OpenId { issuer: "https://gitlab.com" },
         scopes: OPENID,
         attributes: &[],
         quirks: STANDARD,
@@ -269,7 +268,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "google",
         display_name: "Google",
-        speaks: Speaks::OpenId { issuer: "https://accounts.google.com" },
+        protocol: Protocol::OpenId { issuer: "https://accounts.google.com" },
         scopes: OPENID,
         attributes: &[],
         quirks: Quirks {
@@ -282,30 +281,30 @@ pub const PRESETS: [Preset; 10] = [
     Preset {
         name: "linkedin",
         display_name: "LinkedIn",
-        speaks: Speaks::OpenId { issuer: "https://www.linkedin.com/oauth" },
+        protocol: Protocol::OpenId { issuer: "https://www.linkedin.com/oauth" },
         scopes: OPENID,
         attributes: &[],
-        // It answers a code verifier with an error, and does not say the nonce again.
+        // It rejects a code verifier, and its ID token has no nonce.
         quirks: Quirks { client_auth: ClientAuth::Post, pkce: false, nonce: false, ..STANDARD },
     },
     // learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
     Preset {
         name: "microsoft",
         display_name: "Microsoft",
-        speaks: Speaks::OpenIdTenants { authority: "https://login.microsoftonline.com" },
+        protocol: Protocol::OpenIdTenants { authority: "https://login.microsoftonline.com" },
         scopes: OPENID,
         attributes: &[],
-        // Any tenant may give its people any address: this claim says that the domain is the tenant's own.
+        // A tenant can assign any address to its users. This claim states that the tenant owns the domain.
         quirks: Quirks { verified: Verified::Claim("xms_edov"), account_prompt: SELECT_ACCOUNT, ..STANDARD },
     },
     // docs.slack.dev/authentication/sign-in-with-slack
     Preset {
         name: "slack",
         display_name: "Slack",
-        speaks: Speaks::OpenId { issuer: "https://slack.com" },
+        protocol: Protocol::OpenId { issuer: "https://slack.com" },
         scopes: OPENID,
         attributes: &[("groups", "https://slack.com/team_id")],
-        // A user's id is one of its workspace.
+        // A user id is unique in its workspace.
         quirks: Quirks {
             client_auth: ClientAuth::Post,
             subject: &["https://slack.com/team_id", "sub"],
@@ -315,7 +314,7 @@ pub const PRESETS: [Preset; 10] = [
 ];
 
 impl Preset {
-    /// The preset called `name`.
+    /// Returns the preset called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }

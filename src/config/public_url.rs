@@ -1,16 +1,16 @@
-//! Host names and the one public address.
+//! Host names and `public_url`.
 
-use super::reader::Wrong;
-use super::server::HostPattern;
+use super::host_pattern::HostPattern;
+use super::reader::Invalid;
 use std::fmt;
 use url::Url;
 
-/// A host name as it is compared everywhere: lower-case, no trailing dot, no port.
+/// A host name in canonical form: lower case, no trailing dot, no port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(String);
 
 impl Host {
-    /// Normalises what a client sent as `Host` or `:authority`; `None` where that is no host.
+    /// Normalizes a `Host` or `:authority` header; `None` if it is not a host.
     pub fn from_authority(authority: &str) -> Option<Self> {
         let (host, port) = match authority.strip_prefix('[') {
             // RFC 3986, section 3.2.2: an IPv6 address stands in brackets.
@@ -27,13 +27,13 @@ impl Host {
         Self::parse(host)
     }
 
-    /// Normalises a bare host name; `None` where it is none.
+    /// Normalizes a host name; `None` if it is not one.
     pub fn parse(host: &str) -> Option<Self> {
         let name = host.strip_suffix('.').unwrap_or(host);
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let good = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            // By bytes: to search for a letter is dearer than a name is long.
+            // By bytes, which is faster than a search for short names.
             None => {
                 let labels = name.as_bytes().split(|byte| *byte == b'.');
                 labels.into_iter().all(|label| (1..=63).contains(&label.len()) && label.iter().all(plain))
@@ -42,7 +42,7 @@ impl Host {
         (good && name.len() <= 253).then(|| Self(name.to_ascii_lowercase()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,7 +60,7 @@ impl std::borrow::Borrow<str> for Host {
     }
 }
 
-/// Where people reach the sign-in pages. Always https: its cookies are `__Host-` cookies.
+/// The address of the sign-in pages. Always https, since its cookies are `__Host-` cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     host: Host,
@@ -69,46 +69,46 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Reads the address.
+    /// Reads an address.
     ///
     /// # Errors
-    /// What is wrong with it, and the mend.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
+    /// The error, and the remedy.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         let example = || "write it like \"https://auth.example.com\"".to_owned();
-        let wrong = |why: &str| (format!("\"{text}\" {why}"), example());
-        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
+        let invalid = |why: &str| (format!("\"{text}\" {why}"), example());
+        let url = Url::parse(text).map_err(|error| invalid(&format!("is not a URL ({error})")))?;
         if url.scheme() != "https" {
-            return Err(wrong("is not https, which its cookies need"));
+            return Err(invalid("is not https, which its cookies need"));
         }
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return Err(wrong("carries more than scheme, host, port and path"));
+            return Err(invalid("has more than scheme, host, port and path"));
         }
-        let host = url.host_str().and_then(Host::parse).ok_or_else(|| wrong("names no host"))?;
+        let host = url.host_str().and_then(Host::parse).ok_or_else(|| invalid("has no host"))?;
         let path = url.path().trim_end_matches('/').to_owned();
         Ok(Self { host, port: url.port().unwrap_or(443), path })
     }
 
-    /// The host of the pages.
+    /// Returns the host of the pages.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The port that browsers use, for the pages and for every app.
+    /// Returns the public port of the pages and of every app.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path under which the pages stand: empty, or `/…` without a slash at its end.
+    /// Returns the path of the pages: empty, or `/…` without a trailing slash.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The origin of `host` as browsers see it: every app is reached on this address's port.
+    /// Returns the origin of `host`, with the port of this address.
     pub fn origin_of(&self, host: &Host) -> String {
         self.origin(host)
     }
 
-    /// The same for a pattern, whose origins have the star in the place of a label.
+    /// Returns the origin of a pattern, with `*` for its label.
     pub fn origin_of_pattern(&self, pattern: &HostPattern) -> String {
         self.origin(pattern)
     }
@@ -120,7 +120,7 @@ impl PublicUrl {
         }
     }
 
-    /// This address followed by `path`, which begins with a slash.
+    /// Appends `path`, which begins with a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{self}{path}")
     }

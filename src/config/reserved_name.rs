@@ -1,10 +1,10 @@
-//! Names of request headers by which servers, frameworks and middleware learn from their proxy whose a request is and
-//! what it is for. They are removed from what clients send.
+//! Names of request headers with which proxies inform servers, frameworks and middleware about client and request. They are
+//! removed from client requests.
 
-/// What a server learns from a reserved header.
+/// The information in a reserved header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// What the gateway itself sets: the assertion, the request's id.
+    /// Set by the gateway: the assertion, the request's id.
     Gateway,
     /// The client's address or TLS certificate.
     Client,
@@ -12,9 +12,9 @@ pub enum Meaning {
     Host,
     /// The scheme of the request.
     Scheme,
-    /// Its path, or which of a server's own parts is to answer it.
+    /// The path of the request, or the server's handler for it.
     Path,
-    /// The user. Only these may be set in `[route.headers]`: it is what that is for.
+    /// The user. Only these may be set in `[route.headers]`.
     User,
     /// A variable of the server's environment (httpoxy, CVE-2016-5385).
     Environment,
@@ -104,7 +104,7 @@ const NAMES: &[(&str, Meaning)] = &[
     ("x-now-route-matches", Path),
     ("x-accel-mapping", Path),
     ("x-sendfile-type", Path),
-    // The user: what proxies call it.
+    // The user.
     ("auth-type", User),
     ("auth-user", User),
     ("logon-user", User),
@@ -131,12 +131,12 @@ const NAMES: &[(&str, Meaning)] = &[
     ("x-token-subject", User),
     ("x-userinfo", User),
     ("smuser", User),
-    // What CGI scripts find as `HTTP_PROXY`.
+    // `HTTP_PROXY` of CGI scripts.
     ("proxy", Environment),
     ("x-request-id", Gateway),
 ];
 
-/// Beginnings of names.
+/// Prefixes of names.
 const PREFIXES: &[(&str, Meaning)] = &[
     ("x-amzn-oidc-", Gateway),
     ("x-narthex-", Gateway),
@@ -189,20 +189,19 @@ const PREFIXES: &[(&str, Meaning)] = &[
     ("x-webauth-", User),
 ];
 
-/// Returns what servers learn from a header, if its name is reserved. `name` is in small letters, its marks written as `-`.
+/// Returns the information in a header, if its name is reserved. `name` is in lower case, with every mark as `-`.
 pub fn meaning_of(name: &str) -> Option<Meaning> {
     let whole = NAMES.iter().find(|(reserved, _)| *reserved == name);
-    let beginning = || PREFIXES.iter().find(|(reserved, _)| name.starts_with(reserved));
-    whole.or_else(beginning).map(|(_, meaning)| *meaning)
+    let prefix = || PREFIXES.iter().find(|(reserved, _)| name.starts_with(reserved));
+    whole.or_else(prefix).map(|(_, meaning)| *meaning)
 }
 
-/// A filter for reserved names: most headers that clients send are recognised as others by their first letters and
-/// their length.
+/// A filter for reserved names, which excludes most other headers by their first letters and their length.
 #[derive(Clone, Debug)]
 pub struct NameFilter {
     /// By first letter, the lengths of whole names, one bit each.
     lengths: [u32; LETTERS],
-    /// By first letter, the second letters of beginnings, one bit each.
+    /// By first letter, the second letters of prefixes, one bit each.
     seconds: [u32; LETTERS],
 }
 
@@ -244,7 +243,7 @@ impl NameFilter {
     }
 }
 
-/// How many numbers [`letter`] gives.
+/// The number of values of [`letter`].
 const LETTERS: usize = 28;
 
 /// The bit of a name's length; all lengths from 31 on have one.
@@ -267,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reserved_name_has_a_meaning_and_is_passes_the_filter() {
+    fn each_reserved_name_has_a_meaning_and_passes_the_filter() {
         for (name, meaning) in NAMES {
             assert_eq!(meaning_of(name), Some(*meaning), "{name}");
             assert!(RESERVED.may_contain(name), "{name}");

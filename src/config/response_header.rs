@@ -1,16 +1,16 @@
-//! `[route.response_headers]`: headers that are added to, or replace those of, the upstream's responses.
+//! `[route.response_headers]`: headers that replace those of the upstream's responses.
 
-use super::header_template::{OF_HTTP, fixed_value, plain};
-use super::reader::Item;
+use super::header_template::{PROTOCOL_HEADERS, fixed_value, normalize_name};
+use super::item::Item;
 use super::reserved_name::{Meaning, meaning_of};
 use http::{HeaderName, HeaderValue};
 
-/// Names that a route must not set, why, and what to do instead.
+/// Names that a route must not set, each with the reason and the remedy.
 const RESERVED: &[(&str, &str, &str)] = &[
     ("content-encoding", "says how the upstream wrote the body", "let the app set it"),
     ("content-range", "says how the upstream wrote the body", "let the app set it"),
     ("location", "belongs to one response", "let the app set it"),
-    ("set-cookie", "would give every visitor the same cookie", "let the app set it"),
+    ("set-cookie", "would give every client the same cookie", "let the app set it"),
     ("access-control-allow-origin", "is set for the origins that the file names", "use `cors_origins`"),
     (
         "access-control-allow-credentials",
@@ -20,20 +20,19 @@ const RESERVED: &[(&str, &str, &str)] = &[
 ];
 
 /// Reads the table; each name once.
-pub(super) fn response_headers(item: Item<'_>) -> Vec<(HeaderName, HeaderValue)> {
-    let Some(table) = item.table("[route.response_headers]") else { return Vec::new() };
+pub(super) fn response_headers(item: &Item<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    for item in table.all() {
+    for item in item.entries() {
         let Ok(name) = HeaderName::from_bytes(item.key.as_bytes()) else {
-            item.wrong(format!("`{}` is not a header's name", item.key), "use letters, digits and -");
+            item.report(format!("`{}` is not a header name", item.key), "use letters, digits and -");
             continue;
         };
         let unusable = unusable(&name).or_else(|| {
             let twice = headers.iter().any(|(other, _)| *other == name);
-            twice.then_some(("is there already, in another case", "remove one of the two"))
+            twice.then_some(("occurs twice, in different case", "remove one of the two"))
         });
         if let Some((why, help)) = unusable {
-            item.wrong(format!("`{}` {why}", item.key), help);
+            item.report(format!("`{}` {why}", item.key), help);
             continue;
         }
         headers.extend(fixed_value(&item).map(|value| (name, value)));
@@ -42,8 +41,8 @@ pub(super) fn response_headers(item: Item<'_>) -> Vec<(HeaderName, HeaderValue)>
 }
 
 fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
-    let name = plain(name.as_str());
-    if OF_HTTP.contains(&&*name) || name.starts_with("proxy-") {
+    let name = normalize_name(name.as_str());
+    if PROTOCOL_HEADERS.contains(&&*name) || name.starts_with("proxy-") {
         return Some(("belongs to HTTP itself", "choose another header"));
     }
     if meaning_of(&name) == Some(Meaning::Gateway) {

@@ -1,52 +1,77 @@
-//! `[[role]]`: what those may do who are given it, by the policies in its files.
+//! `[[role]]`: roles and their policies.
 
-use super::reader::{Item, Table, Wrong};
+use super::item::Item;
+use super::key::{Key, Section, Shape, Type};
+use super::reader::{Invalid, Table};
+use super::types::TEXT_FILE;
 use crate::base::read_text;
 use std::path::PathBuf;
 
-/// The largest such file that is read.
-const LARGEST: u64 = 256 * 1024;
+/// The maximum size of such a file.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// A role (IAM User Guide, "IAM roles"): what those may do who are given it.
+pub(super) const SECTION: Section = Section {
+    header: "[[role]]",
+    about: "Roles, and the IAM policies that apply to requests of a principal with the role.",
+    keys: &[&NAME, &POLICIES, &PERMISSIONS_BOUNDARY, &ASSUME_ROLE_POLICY],
+};
+const NAME: Key<String> = Key::new(
+    "name",
+    Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "a role"))),
+    "Unique name, the last part of the role's ARN.",
+)
+.required("")
+.example("\"editor\"");
+const POLICIES: Key<Vec<TextFile>> = Key::new(
+    "policies",
+    Type::Read(Shape::OneOrMore(&Shape::Path), |item| Some(item.list(TextFile::read))),
+    "Files with IAM policy documents.",
+)
+.required("")
+.example("[\"policies/editor.json\"]");
+const PERMISSIONS_BOUNDARY: Key<TextFile> =
+    Key::new("permissions_boundary", TEXT_FILE, "File with a policy that must allow each request too.")
+        .example("\"policies/boundary.json\"");
+const ASSUME_ROLE_POLICY: Key<TextFile> =
+    Key::new("assume_role_policy", TEXT_FILE, "File with a trust policy, which limits who can get the role.")
+        .computed("every principal to which an identity pool gives the role")
+        .example("\"policies/trust.json\"");
+
+/// A role (IAM User Guide, "IAM roles").
 #[derive(Clone, Debug)]
 pub struct Role {
     /// Unique in a deployment; the last part of its ARN.
     pub name: String,
-    /// What it allows and denies.
+    /// The policies.
     pub policies: Vec<TextFile>,
-    /// What must allow a request beside them.
+    /// A policy that must allow each request too.
     pub permissions_boundary: Option<TextFile>,
-    /// Who may take it on; whoever it is given to, where absent.
+    /// The trust policy. If absent, every principal to which an identity pool gives the role can have it.
     pub assume_role_policy: Option<TextFile>,
 }
 
-/// A file that the configuration names, as it was read.
+/// A file that the configuration names, with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFile {
-    /// Its name as the configuration has it.
+    /// Its name in the configuration.
     pub name: String,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its text.
     pub text: String,
 }
 
 impl Role {
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
-        let name = table
-            .must("name", "give it a name: name = \"editor\"")
-            .and_then(|item| item.parse(|text| plain_name(text, "a role")));
-        let policies = table
-            .must("policies", "name the files that say what it may do: policies = [\"policies/editor.json\"]")
-            .map(|item| item.one_or_more().iter().filter_map(TextFile::read).collect());
-        let file = |key| table.get(key).and_then(|item| TextFile::read(&item));
-        let (permissions_boundary, assume_role_policy) =
-            (file("permissions_boundary"), file("assume_role_policy"));
+        let name = table.read(&NAME);
+        let policies = table.read(&POLICIES);
+        let permissions_boundary = table.read(&PERMISSIONS_BOUNDARY);
+        let assume_role_policy = table.read(&ASSUME_ROLE_POLICY);
         table.finish();
         Some(Self { name: name?, policies: policies?, permissions_boundary, assume_role_policy })
     }
 
-    /// Every file of its.
+    /// Returns every file of the role.
     pub fn files(&self) -> impl Iterator<Item = &TextFile> {
         self.policies.iter().chain(&self.permissions_boundary).chain(&self.assume_role_policy)
     }
@@ -55,10 +80,10 @@ impl Role {
 impl TextFile {
     pub(super) fn read(item: &Item<'_>) -> Option<Self> {
         let (name, path) = (item.string()?.to_owned(), item.path()?);
-        match read_text(&path, LARGEST) {
+        match read_text(&path, MAX_FILE_BYTES) {
             Ok(text) => Some(Self { name, path, text }),
             Err(error) => {
-                item.wrong(
+                item.report(
                     format!("cannot read `{}`: {error}", path.display()),
                     "name a file that Narthex may read",
                 );
@@ -68,14 +93,14 @@ impl TextFile {
     }
 }
 
-/// A name that may stand in an ARN as it is.
-pub(super) fn plain_name(text: &str, what: &str) -> Result<String, Wrong> {
+/// Reads a name that needs no escaping in an ARN.
+pub(super) fn plain_name(text: &str, what: &str) -> Result<String, Invalid> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     match (1..=64).contains(&text.len()) && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
         false => Err((
             format!("\"{text}\" cannot name {what}"),
-            "use 1 to 64 letters, digits, -, _ and .: the name stands in ARNs".into(),
+            "use 1 to 64 letters, digits, -, _ and .: the name is part of ARNs".into(),
         )),
     }
 }

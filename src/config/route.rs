@@ -1,226 +1,156 @@
-//! `[[route]]`: host and path to upstream, and who may pass.
+//! `[[route]]`: hosts and paths, their upstreams, and the access to them.
 
-use super::allowed::allowed;
-use super::header_template::{HeaderTemplate, header_templates};
-use super::issuer::scopes;
-use super::provider::Allow;
-use super::reader::{Item, Table, Wrong};
-use super::response_header::response_headers;
+use super::allow::{Allow, allowed};
+use super::header_template::HeaderTemplate;
+use super::host_pattern::HostPattern;
+use super::reader::{Invalid, Table};
 use super::role::plain_name;
-use super::server::HostPattern;
+use super::route_keys as keys;
 use super::upstream::{Upstream, UpstreamTls};
 use crate::base::{Duration, fold, is_control};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-/// How long an upstream may be silent unless the file says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What is served under a host and path, and who may pass.
+/// A host and path, the upstream for them, and the access to them.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Unique in a deployment; the first host and the path unless given.
     pub name: String,
-    /// The hosts that it answers for, at least one.
+    /// The hosts, at least one.
     pub hosts: Vec<HostPattern>,
-    /// The decoded segments its path begins with; none for `/`.
+    /// The decoded segments of its path; none for `/`.
     pub path: Vec<String>,
-    /// Whether another proxy may ask about requests for it.
+    /// Whether another proxy may ask for decisions about its requests (forward authentication).
     pub forward_auth: bool,
-    /// Where requests go, in turn; nowhere where another proxy sends them on.
+    /// The servers, used in turn; none if another proxy forwards the requests.
     pub upstreams: Vec<Upstream>,
-    /// How https upstreams are verified, and how Narthex proves itself to them.
+    /// TLS settings for https upstreams.
     pub upstream_tls: UpstreamTls,
-    /// Who may pass.
+    /// The access control.
     pub access: Access,
-    /// The identity pool whose roles decide, where policies do.
+    /// The identity pool whose roles apply, if policies do.
     pub identity_pool: Option<String>,
-    /// Whether `Authorization: Bearer` is ours to judge.
+    /// Whether bearer tokens are accepted.
     pub bearer: bool,
-    /// Whether the password of `Authorization: Basic` is taken as a bearer token.
+    /// Whether the password of `Authorization: Basic` is accepted as a bearer token.
     pub basic_password: bool,
-    /// What becomes of a preflight of CORS; where absent, it is a request like any other.
+    /// The handling of CORS preflight requests; if absent, that of other requests.
     pub preflight: Option<Preflight>,
-    /// The origins whose scripts may read what is answered here.
+    /// The origins whose scripts may read responses.
     pub cors_origins: Vec<String>,
-    /// Whether the scripts of these origins may send the session's cookie along, and read what is answered then.
+    /// Whether scripts of these origins may send the session cookie.
     pub cors_credentials: bool,
-    /// The scopes that a bearer token must have here.
+    /// The scopes that a bearer token must have.
     pub scopes: Vec<String>,
-    /// What becomes of a request that speaks for nobody, where somebody is wanted.
+    /// The response to unauthenticated requests.
     pub on_unauthenticated_request: OnUnauthenticatedRequest,
-    /// Whether the session's cookie goes along where the app is embedded in other sites' pages.
+    /// The `SameSite` attribute of the session cookie.
     pub same_site: SameSite,
-    /// Who may enter among those who are signed in; everybody where absent.
+    /// The signed-in users that may use the route; all if absent.
     pub allowed: Option<Allow>,
-    /// Which groups go into the assertion: names, or beginnings with a star behind. All where absent.
+    /// The groups in the assertion: names, or prefixes followed by `*`. All if absent.
     pub assertion_groups: Option<Vec<String>>,
-    /// Whether the upstream gets the access token that the provider granted.
+    /// Whether the upstream gets the provider's access token.
     pub access_token: bool,
-    /// Whether the upstream sees the `Host` that the browser sent.
+    /// Whether the upstream gets the `Host` of the request.
     pub preserve_host: bool,
-    /// Whether the upstream sees the path without the route's own.
+    /// Whether the route's path is removed from requests to the upstream.
     pub strip_prefix: bool,
-    /// Whether addresses in the upstream's responses become addresses of the route.
+    /// Whether addresses in response headers are rewritten to those of the route.
     pub rewrite_responses: bool,
-    /// What a path may hold.
+    /// The accepted paths.
     pub path_handling: PathHandling,
-    /// How long the upstream may leave an exchange without a byte; streams may be silent for ever.
+    /// The maximum time without a byte from the upstream, except for streams.
     pub timeout: Duration,
-    /// More headers for the upstream.
+    /// Additional request headers for the upstream.
     pub headers: Vec<HeaderTemplate>,
-    /// Headers that its responses get.
+    /// Headers that are set in its responses.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Who may pass a route.
+/// The access control of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever has a session.
+    /// Signed-in users.
     SignedIn,
-    /// Whom the policies of their role allow it.
+    /// Principals whose role's policies allow the request.
     Policy,
-    /// Anyone; the identity goes along where there is one.
+    /// Everyone. The upstream gets the identity of signed-in users.
     Public,
 }
 
-/// What becomes of a request that speaks for nobody, in the words of Application Load Balancers.
+/// The response to unauthenticated requests, as Application Load Balancers name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnauthenticatedRequest {
-    /// People are sent to sign in, programs get 401.
+    /// Browsers are redirected to sign in, programs get 401.
     Auto,
-    /// Everyone is sent to sign in.
+    /// A redirect to sign in.
     Authenticate,
-    /// Everyone gets 401.
+    /// 401.
     Deny,
 }
 
-/// The `SameSite` attribute of the session's cookie (RFC 6265bis, section 4.1.2.7). Strict is not among
-/// them: the way back from signing in may begin at another site, and would never end.
+/// The `SameSite` attribute of the session cookie (RFC 6265bis, section 4.1.2.7). `Strict` is not supported: a sign-in
+/// returns from another site, and the cookie would be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// Not in other sites' pages.
+    /// The cookie is not sent from pages of other sites.
     Lax,
-    /// There, too.
+    /// The cookie is sent from pages of other sites too.
     None,
 }
 
-/// What becomes of a preflight (Fetch, section 4.8), which has no credentials.
+/// The handling of CORS preflight requests (Fetch, section 4.8), which have no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preflight {
-    /// It is answered, by what the file says of its origin.
+    /// Narthex responds, by `cors_origins`.
     Answer,
-    /// It is passed on to the app, which answers it.
+    /// The app responds.
     Pass,
 }
 
-/// What a path may hold.
+/// The accepted paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathHandling {
     /// No empty segment and no encoded slash.
     Strict,
-    /// Both, as object keys have them.
+    /// Both are accepted, as in object keys.
     Opaque,
 }
 
 impl Route {
     pub(super) fn read(table: &Table<'_>, identity_pools: &[String]) -> Option<Self> {
-        let hosts =
-            table.must("host", "name the host people type: host = \"app.example.com\"").and_then(|item| {
-                let hosts: Vec<_> = item.one_or_more().iter().filter_map(|item| item.parse(host)).collect();
-                (!hosts.is_empty()).then_some(hosts)
-            });
-        let path = table.get("path").map_or(Some(Vec::new()), |item| item.parse(path));
-        let forward_auth = table.get("forward_auth").and_then(|item| item.boolean()).unwrap_or(false);
-        let item = match forward_auth {
-            true => table.get("upstream"),
-            false => table.must(
-                "upstream",
-                "name where requests go: upstream = \"http://127.0.0.1:3000\"; or say forward_auth = true, where \
-                 another proxy sends them on",
-            ),
-        };
-        let upstreams: Vec<Upstream> = item.as_ref().map_or_else(Vec::new, |item| {
-            item.one_or_more().iter().filter_map(|item| item.parse(Upstream::parse)).collect()
-        });
-        let access = table.get("access").and_then(|item| {
-            item.choice(&[
-                ("signed-in", Access::SignedIn),
-                ("public", Access::Public),
-                ("policy", Access::Policy),
-            ])
-        });
-        let under_policy = access == Some(Access::Policy);
-        let name = match under_policy {
-            true => table
-                .must("name", "policies speak of it by a name: name = \"photos\"")
-                .and_then(|item| item.parse(|text| plain_name(text, "a route under policy"))),
-            false => table.get("name").and_then(|item| item.string().map(str::to_owned)),
-        };
-        let identity_pool = identity_pool(table, under_policy, identity_pools);
-        let on_unauthenticated_request = table.get("on_unauthenticated_request").and_then(|item| {
-            item.choice(&[
-                ("auto", OnUnauthenticatedRequest::Auto),
-                ("authenticate", OnUnauthenticatedRequest::Authenticate),
-                ("deny", OnUnauthenticatedRequest::Deny),
-            ])
-        });
-        let same_site = table
-            .get("same_site")
-            .and_then(|item| item.choice(&[("lax", SameSite::Lax), ("none", SameSite::None)]));
-        let allowed = allowed(table, access.unwrap_or(Access::SignedIn));
-        let assertion_groups = table.get("assertion_groups").map(|item| item.strings());
-        if let Some(item) = table.get("groups") {
-            item.wrong(
-                "`groups` keeps nobody out: it chose the groups that the app gets, and is called `assertion_groups` now",
-                "say who may enter: allowed_groups = [\"admins\"]; or rename it to `assertion_groups`",
-            );
-        }
-        let scopes = table.get("scopes").map(|item| (scopes(&item), item));
-        let flag = |key| table.get(key).and_then(|item| item.boolean());
-        let (preserve_host, strip_prefix) = (flag("preserve_host"), flag("strip_prefix"));
-        let preflight = table
-            .get("preflight")
-            .and_then(|item| item.choice(&[("answer", Preflight::Answer), ("pass", Preflight::Pass)]));
-        let cors_origins = table.get("cors_origins").map(|item| origins(&item)).unwrap_or_default();
-        let cors_credentials = table.get("cors_credentials");
-        let (access_token, bearer) = (flag("access_token"), flag("bearer").unwrap_or(false));
-        if let (Some((_, item)), false) = (&scopes, bearer) {
-            item.wrong("`scopes` are those of bearer tokens", "say bearer = true, or remove it");
-        }
-        let basic_password = table.get("basic_password");
-        if let (Some(item), false) = (&basic_password, bearer) {
-            item.wrong(
-                "`basic_password` takes bearer tokens as passwords",
-                "say bearer = true, or remove it",
-            );
-        }
-        let basic_password = basic_password.and_then(|item| item.choice(&[("token", ())])).is_some();
-        let preflight = preflight.or((bearer || !cors_origins.is_empty()).then_some(Preflight::Answer));
-        if let (Some(item), true) = (&cors_credentials, cors_origins.is_empty()) {
-            item.wrong(
-                "`cors_credentials` concerns the origins of `cors_origins`, and there are none",
-                "name them: cors_origins = [\"https://spa.example.com\"]",
-            );
-        }
-        // Where tokens are taken, a script needs no cookie: it must be asked for.
-        let cors_credentials = cors_credentials.and_then(|item| item.boolean()).unwrap_or(!bearer);
+        let hosts = table.read(&keys::HOST);
+        let path = table.read(&keys::PATH);
+        let forward_auth = table.read(&keys::FORWARD_AUTH)?;
+        let upstreams = upstreams(table, forward_auth);
         let upstream_tls = UpstreamTls::read(table, &upstreams);
-        let path_handling = table.get("path_handling").and_then(|item| {
-            item.choice(&[("strict", PathHandling::Strict), ("opaque", PathHandling::Opaque)])
-        });
-        let timeout = table.get("timeout").and_then(|item| item.duration());
-        let headers = table.get("headers").map(header_templates).unwrap_or_default();
-        let response_headers = table.get("response_headers").map(response_headers).unwrap_or_default();
-        let rewrite_responses = flag("rewrite_responses");
+        let access = table.read(&keys::ACCESS)?;
+        let name = name(table, access);
+        let identity_pool = identity_pool(table, access, identity_pools);
+        let on_unauthenticated_request = table.read(&keys::ON_UNAUTHENTICATED_REQUEST);
+        let same_site = table.read(&keys::SAME_SITE);
+        let allowed = allowed(table, access);
+        let assertion_groups = table.read(&keys::ASSERTION_GROUPS);
+        let bearer = table.read(&keys::BEARER)?;
+        report_without_bearer(table, bearer);
+        let scopes = table.read(&keys::SCOPES).unwrap_or_default();
+        let basic_password = table.read(&keys::BASIC_PASSWORD).is_some();
+        let cors_origins = table.read(&keys::CORS_ORIGINS).unwrap_or_default();
+        let cors_credentials = cors_credentials(table, bearer, &cors_origins);
+        let preflight = table.read(&keys::PREFLIGHT);
+        let preflight = preflight.or((bearer || !cors_origins.is_empty()).then_some(Preflight::Answer));
+        let access_token = table.read(&keys::ACCESS_TOKEN);
+        let preserve_host = table.read(&keys::PRESERVE_HOST);
+        let strip_prefix = table.read(&keys::STRIP_PREFIX);
+        let rewrite_responses = table.read(&keys::REWRITE_RESPONSES);
+        let path_handling = table.read(&keys::PATH_HANDLING);
+        let timeout = table.read(&keys::TIMEOUT);
+        let headers = table.read(&keys::HEADERS).unwrap_or_default();
+        let response_headers = table.read(&keys::RESPONSE_HEADERS).unwrap_or_default();
         table.finish();
 
         let (hosts, path) = (hosts?, path?);
-        if let Some(item) = &item
-            && upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme)
-        {
-            item.wrong("`upstream` mixes http, https and h2c", "let all upstreams of a route speak the same");
-        }
         Some(Self {
             name: name.unwrap_or_else(|| format!("{}/{}", hosts[0], path.join("/"))),
             hosts,
@@ -228,60 +158,87 @@ impl Route {
             forward_auth,
             upstreams,
             upstream_tls,
-            access: access.unwrap_or(Access::SignedIn),
+            access,
             identity_pool,
             bearer,
             basic_password,
             preflight,
             cors_origins,
             cors_credentials,
-            scopes: scopes.map(|(scopes, _)| scopes).unwrap_or_default(),
-            on_unauthenticated_request: on_unauthenticated_request.unwrap_or(OnUnauthenticatedRequest::Auto),
-            same_site: same_site.unwrap_or(SameSite::Lax),
+            scopes,
+            on_unauthenticated_request: on_unauthenticated_request?,
+            same_site: same_site?,
             allowed,
             assertion_groups,
-            access_token: access_token.unwrap_or(false),
-            preserve_host: preserve_host.unwrap_or(true),
-            strip_prefix: strip_prefix.unwrap_or(false),
-            rewrite_responses: rewrite_responses.unwrap_or(true),
-            path_handling: path_handling.unwrap_or(PathHandling::Strict),
-            timeout: timeout.unwrap_or(TIMEOUT),
+            access_token: access_token?,
+            preserve_host: preserve_host?,
+            strip_prefix: strip_prefix?,
+            rewrite_responses: rewrite_responses?,
+            path_handling: path_handling?,
+            timeout: timeout?,
             headers,
             response_headers,
         })
     }
 
-    /// Whether `group` goes into the assertion.
-    pub fn tells_group(&self, group: &str) -> bool {
+    /// Whether the assertion contains `group`.
+    pub fn passes_group(&self, group: &str) -> bool {
         let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(beginning) => group.starts_with(beginning),
+            Some(prefix) => group.starts_with(prefix),
             None => group == pattern,
         };
         self.assertion_groups.as_ref().is_none_or(|patterns| patterns.iter().any(fits))
     }
 
-    /// The path that the route begins with, as text: `/` or `/a/b`.
+    /// Returns the path as text: `/` or `/a/b`.
     pub fn path_text(&self) -> String {
         format!("/{}", self.path.join("/"))
     }
 }
 
-/// The identity pool whose roles decide: the one that is named, or the only one.
-fn identity_pool(table: &Table<'_>, under_policy: bool, known: &[String]) -> Option<String> {
-    match (table.get("identity_pool"), under_policy, known) {
+/// Reads the servers, which must have the same scheme.
+fn upstreams(table: &Table<'_>, forward_auth: bool) -> Vec<Upstream> {
+    let item = match forward_auth {
+        true => table.get(&keys::UPSTREAM),
+        false => table.required(&keys::UPSTREAM),
+    };
+    let Some(item) = item else { return Vec::new() };
+    let upstreams = keys::UPSTREAM.value(&item).unwrap_or_default();
+    if upstreams.windows(2).any(|pair| pair[0].scheme != pair[1].scheme) {
+        item.report(
+            "`upstream` mixes http, https and h2c",
+            "use the same scheme for all upstreams of a route",
+        );
+    }
+    upstreams
+}
+
+/// Reads the name, which becomes part of ARNs if policies apply.
+fn name(table: &Table<'_>, access: Access) -> Option<String> {
+    match access {
+        Access::Policy => table
+            .required(&keys::NAME)
+            .and_then(|item| item.parse(|text| plain_name(text, "a route with access = \"policy\""))),
+        Access::SignedIn | Access::Public => table.read(&keys::NAME),
+    }
+}
+
+/// Reads the identity pool whose roles apply: the one that is named, or the only one.
+fn identity_pool(table: &Table<'_>, access: Access, known: &[String]) -> Option<String> {
+    match (table.get(&keys::IDENTITY_POOL), access == Access::Policy, known) {
         (Some(item), true, _) => item.name_of("identity_pool", known),
         (Some(item), false, _) => {
-            item.wrong(
-                "`identity_pool` decides nothing here",
-                "let its roles decide, access = \"policy\", or remove it",
+            item.report(
+                "`identity_pool` has no effect without access = \"policy\"",
+                "add access = \"policy\", or remove it",
             );
             None
         }
         (None, false, _) => None,
         (None, true, [only]) => Some(only.clone()),
         (None, true, _) => {
-            table.wrong(
-                "nothing says whose roles decide here",
+            table.report(
+                "access = \"policy\" needs an identity pool",
                 "name an [[identity_pool]] of the file: identity_pool = \"main\"",
             );
             None
@@ -289,33 +246,46 @@ fn identity_pool(table: &Table<'_>, under_policy: bool, known: &[String]) -> Opt
     }
 }
 
-/// Origins as browsers write them (RFC 6454, section 6.2).
-fn origins(item: &Item<'_>) -> Vec<String> {
-    let origin = |text: &str| {
-        let good = Url::parse(text)
-            .is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text);
-        match good {
-            true => Ok(text.to_owned()),
-            false => Err((
-                format!("\"{text}\" is no origin"),
-                "write scheme and host, and the port where it is not the scheme's: \"https://spa.example.com\"".into(),
-            )),
-        }
-    };
-    item.one_or_more().iter().filter_map(|item| item.parse(origin)).collect()
+/// Reports keys that have no effect on a route without bearer tokens.
+fn report_without_bearer(table: &Table<'_>, bearer: bool) {
+    let items = [table.get(&keys::SCOPES), table.get(&keys::BASIC_PASSWORD)];
+    for item in items.into_iter().flatten().filter(|_| !bearer) {
+        item.report(
+            format!("`{}` has no effect without bearer = true", item.key),
+            "add bearer = true, or remove it",
+        );
+    }
 }
 
-fn host(text: &str) -> Result<HostPattern, Wrong> {
-    HostPattern::parse(text).ok_or_else(|| {
-        (
-            format!("\"{text}\" is not a host"),
-            "write the bare name, without scheme, port or path: \"app.example.com\", or \"*.example.com\""
+/// Reads whether scripts of the origins may send the session cookie.
+fn cors_credentials(table: &Table<'_>, bearer: bool, origins: &[String]) -> bool {
+    if let Some(item) = table.get(&keys::CORS_CREDENTIALS)
+        && origins.is_empty()
+    {
+        item.report(
+            "`cors_credentials` has no effect without `cors_origins`",
+            "name the origins: cors_origins = [\"https://spa.example.com\"]",
+        );
+    }
+    // With bearer tokens, scripts need no cookie, so the file must allow it.
+    table.read(&keys::CORS_CREDENTIALS).unwrap_or(!bearer)
+}
+
+/// Reads an origin in the form of browsers (RFC 6454, section 6.2).
+pub(super) fn origin(text: &str) -> Result<String, Invalid> {
+    let parsed = Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple);
+    match parsed.is_some_and(|origin| origin.ascii_serialization() == text) {
+        true => Ok(text.to_owned()),
+        false => Err((
+            format!("\"{text}\" is not an origin"),
+            "write scheme and host, and the port if it is not the scheme's: \"https://spa.example.com\""
                 .into(),
-        )
-    })
+        )),
+    }
 }
 
-pub(super) fn path(text: &str) -> Result<Vec<String>, Wrong> {
+/// Reads a path as its decoded segments.
+pub(super) fn path(text: &str) -> Result<Vec<String>, Invalid> {
     let wrong =
         |why: &str| (format!("\"{text}\" {why}"), "write a plain path such as \"/\" or \"/files\"".into());
     let rest = text.strip_prefix('/').ok_or_else(|| wrong("does not begin with a slash"))?;
@@ -324,7 +294,7 @@ pub(super) fn path(text: &str) -> Result<Vec<String>, Wrong> {
         return Ok(Vec::new());
     }
     let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
-    // What less exact servers take a liberty with would make it a path that some of them never serve.
+    // LenientPath servers read such a path as another one.
     let bad = |s: &String| {
         let folded = fold(s);
         s.is_empty()
@@ -335,7 +305,7 @@ pub(super) fn path(text: &str) -> Result<Vec<String>, Wrong> {
             || s.chars().any(is_control)
     };
     if segments.iter().any(bad) {
-        return Err(wrong("is no plain path"));
+        return Err(wrong("is not a plain path"));
     }
     if segments[0] == ".narthex" {
         return Err(wrong("is Narthex's own"));

@@ -1,26 +1,49 @@
-//! Where a route's requests go.
+//! The upstreams of a route.
 
-use super::reader::{Table, Wrong};
+use super::key::{Key, Shape, Type};
+use super::reader::{Invalid, Table};
 use super::route::path;
+use super::types::INPUT_FILE;
 use std::fmt;
 use std::path::PathBuf;
 use url::{Host, Url};
 
-/// The longest path of a Unix socket (`sun_path` without its closing zero).
+/// The maximum path length of a Unix socket (`sun_path` without its closing zero).
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// How to speak to an upstream.
+pub(super) const CA: Key<PathBuf> = Key::new(
+    "upstream_ca",
+    INPUT_FILE,
+    "PEM file of the certificate authorities that are trusted for https upstreams.",
+)
+.computed("the system's authorities")
+.example("\"certs/internal-ca.pem\"");
+pub(super) const SERVER_NAME: Key<String> = Key::new(
+    "upstream_server_name",
+    Type::Read(Shape::Text, |item| item.parse(server_name)),
+    "Name that the certificate of https upstreams must have.",
+)
+.computed("the upstream's host")
+.example("\"app.internal\"");
+pub(super) const CERT: Key<PathBuf> =
+    Key::new("upstream_cert", INPUT_FILE, "PEM file of the client certificate for https upstreams.")
+        .example("\"certs/client.pem\"");
+pub(super) const KEY: Key<PathBuf> =
+    Key::new("upstream_key", INPUT_FILE, "PEM file of the client certificate's key.")
+        .example("\"certs/client.key\"");
+
+/// The protocol of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Plain HTTP/1.1.
     Http,
-    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3): what gRPC servers speak.
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3): as gRPC servers use it.
     H2c,
     /// TLS: HTTP/1.1, or HTTP/2 for gRPC.
     Https,
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A name or an address (IPv6 in brackets), and a port.
@@ -29,20 +52,20 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// One server that requests go to.
+/// A server of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// How to speak to it.
+    /// The protocol.
     pub scheme: Scheme,
-    /// Where it listens.
+    /// The address.
     pub endpoint: Endpoint,
-    /// The path that its paths begin with: empty, or `/…` without a slash at its end.
+    /// The prefix of its paths: empty, or `/…` without a trailing slash.
     pub path: String,
 }
 
 impl Upstream {
     /// Reads `http://host:port/path`, the same with another scheme, or `unix:///path`.
-    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+    pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
         let wrong =
             |why: &str| (format!("\"{text}\" {why}"), "write it like \"http://127.0.0.1:3000\"".into());
         if let Some(socket) = text.strip_prefix("unix:") {
@@ -57,20 +80,20 @@ impl Upstream {
             _ => return Err(wrong("is neither http, https, h2c nor unix")),
         };
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return Err(wrong("carries more than scheme, host, port and path"));
+            return Err(wrong("has more than scheme, host, port and path"));
         }
-        // The parser resolves dot segments, which the file must not have.
+        // The parser resolves dot segments, which are not accepted.
         if text.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err(wrong("has a path with dot segments"));
         }
         path(if url.path().is_empty() { "/" } else { url.path() })?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
-        let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+        let port = url.port_or_known_default().ok_or_else(|| wrong("has no port"))?;
         let endpoint = Endpoint::Tcp(host.to_owned(), port);
         Ok(Upstream { scheme, endpoint, path: url.path().trim_end_matches('/').to_owned() })
     }
 
-    /// `host:port`, without the port where it is the scheme's own (RFC 9110, section 7.2).
+    /// Returns `host:port`, without the default port of the scheme (RFC 9110, section 7.2).
     pub fn authority(&self) -> String {
         match (&self.endpoint, self.scheme) {
             (Endpoint::Unix(_), _) => "localhost".to_owned(),
@@ -80,7 +103,7 @@ impl Upstream {
         }
     }
 
-    /// Its name or address; `localhost` for a Unix socket.
+    /// Returns its name or address; `localhost` for a Unix socket.
     pub fn host(&self) -> &str {
         match &self.endpoint {
             Endpoint::Tcp(host, _) => host,
@@ -89,16 +112,16 @@ impl Upstream {
     }
 }
 
-/// Reads what stands behind `unix:`: an absolute path that fits an address.
-pub(super) fn socket_path(text: &str, rest: &str) -> Result<PathBuf, Wrong> {
+/// Reads the part after `unix:`, an absolute path.
+pub(super) fn socket_path(text: &str, rest: &str) -> Result<PathBuf, Invalid> {
     let wrong = |why: String| (format!("\"{text}\" {why}"), "write it like \"unix:///run/app.sock\"".into());
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(wrong("names no absolute path of a socket".to_owned()));
+        return Err(wrong("is not the absolute path of a socket".to_owned()));
     }
     match path.len() {
         0..=MAX_SOCKET_PATH_BYTES => Ok(PathBuf::from(path)),
-        bytes => Err(wrong(format!("is too long: {bytes} bytes, and {MAX_SOCKET_PATH_BYTES} are allowed"))),
+        bytes => Err(wrong(format!("is too long: {bytes} bytes, at most {MAX_SOCKET_PATH_BYTES}"))),
     }
 }
 
@@ -116,12 +139,12 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// How an https upstream is verified, and how Narthex proves itself to it.
+/// The TLS settings for https upstreams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// A PEM file with the authorities that its certificate may come from; the system's where absent.
+    /// A PEM file of trusted certificate authorities; the system's if absent.
     pub ca: Option<PathBuf>,
-    /// The name that its certificate must have, and that is sent by SNI; the upstream's own host where absent.
+    /// The name that the certificate must have, and that is sent as SNI; the upstream's host if absent.
     pub server_name: Option<String>,
     /// The client certificate.
     pub client: Option<ClientCertificate>,
@@ -138,22 +161,22 @@ pub struct ClientCertificate {
 
 impl UpstreamTls {
     pub(super) fn read(table: &Table<'_>, upstreams: &[Upstream]) -> Self {
-        let ca = table.get("upstream_ca").and_then(|item| item.path());
-        let name = table.get("upstream_server_name");
-        let (cert, key) = (table.get("upstream_cert"), table.get("upstream_key"));
+        let ca = table.read(&CA);
+        let name = table.get(&SERVER_NAME);
+        let (cert, key) = (table.get(&CERT), table.get(&KEY));
         for item in [&name, &cert, &key].into_iter().flatten() {
-            if !upstreams.is_empty() && upstreams.iter().any(|upstream| upstream.scheme != Scheme::Https) {
-                item.wrong(
-                    format!("`{}` concerns https upstreams, and this one is none", item.key),
+            if upstreams.iter().any(|upstream| upstream.scheme != Scheme::Https) {
+                item.report(
+                    format!("`{}` has no effect on an upstream without https", item.key),
                     "write the upstream as https://, or remove it",
                 );
             }
         }
-        let client = match (cert, key) {
-            (Some(cert), Some(key)) => cert.path().zip(key.path()),
-            (Some(alone), None) | (None, Some(alone)) => {
-                alone.wrong(
-                    format!("`{}` stands alone", alone.key),
+        let client = match (&cert, &key) {
+            (Some(cert), Some(key)) => CERT.value(cert).zip(KEY.value(key)),
+            (Some(single), None) | (None, Some(single)) => {
+                single.report(
+                    format!("`{}` needs the other part of the client certificate", single.key),
                     "name both: upstream_cert = \"certs/client.pem\" and upstream_key = \"certs/client.key\"",
                 );
                 None
@@ -162,13 +185,13 @@ impl UpstreamTls {
         };
         Self {
             ca,
-            server_name: name.and_then(|item| item.parse(server_name)),
+            server_name: table.read(&SERVER_NAME),
             client: client.map(|(cert, key)| ClientCertificate { cert, key }),
         }
     }
 }
 
-fn server_name(text: &str) -> Result<String, Wrong> {
+fn server_name(text: &str) -> Result<String, Invalid> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) => Ok(name),
         Ok(Host::Ipv4(address)) => Ok(address.to_string()),

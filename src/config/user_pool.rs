@@ -1,99 +1,113 @@
-//! `[[user_pool]]`: the directory, the groups that bear roles, and the programs that get tokens.
+//! `[[user_pool]]`: the directory, its groups, and the app clients that get tokens.
 
-use super::app_client::{AppClient, ResourceServer};
+use super::app_client::{self, AppClient};
+use super::key::{Key, Nested, Section, Shape, Type};
 use super::reader::Table;
+use super::resource_server::{self, ResourceServer};
 use super::role::plain_name;
+use super::types::{INTEGER, TEXT};
 
-/// The directory of a deployment.
+pub(super) const SECTION: Section = Section {
+    header: "[[user_pool]]",
+    about: "The user directory, its groups, and the app clients that get access tokens. There is at most one.",
+    keys: &[&NAME, &SIGNING_ALGORITHM, &MAX_GROUPS_BYTES, &RESOURCE_SERVERS, &CLIENTS],
+};
+const NAME: Key<String> = Key::new(
+    "name",
+    Type::Read(Shape::Text, |item| item.parse(|text| plain_name(text, "a user pool"))),
+    "Name of the pool. A pool with another name has other users.",
+)
+.default("\"default\"");
+const SIGNING_ALGORITHM: Key<&str> = Key::new(
+    "signing_algorithm",
+    Type::ProviderChoice(&[("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA")]),
+    "Signature algorithm of access tokens. A change takes effect after a day, in which the new key is published.",
+)
+.default("\"RS256\"");
+const MAX_GROUPS_BYTES: Key<Nested> = Key::tables("group", &GROUP);
+const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
+const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
+
+const GROUP: Section = Section {
+    header: "[[user_pool.group]]",
+    about: "Groups of the user pool. `[provider.groups]` maps a provider's groups to them.",
+    keys: &[&GROUP_NAME, &GROUP_ROLE, &GROUP_PRECEDENCE],
+};
+const GROUP_NAME: Key<String> =
+    Key::new("name", TEXT, "Unique name in the pool.").required("").example("\"editors\"");
+const GROUP_ROLE: Key<String> =
+    Key::new("role", TEXT, "Name of the `[[role]]` that role mappings of the type `token` give to members.")
+        .example("\"editor\"");
+const GROUP_PRECEDENCE: Key<u32> = Key::new(
+    "precedence",
+    INTEGER,
+    "Rank of the group's role: the lowest number applies. Different roles with the same number give none.",
+)
+.computed("after every group with a number")
+.example("1");
+
+/// The user directory of a deployment.
 #[derive(Clone, Debug)]
 pub struct UserPool {
-    /// Its name: another one is another pool, with other users.
+    /// Its name. A pool with another name has other users.
     pub name: String,
     /// Its groups.
     pub groups: Vec<Group>,
-    /// What its access tokens are signed with: the algorithm's name in JOSE.
+    /// The signature algorithm of its access tokens, as JOSE names it.
     pub signing_algorithm: &'static str,
-    /// The APIs that its access tokens are for.
+    /// The APIs to which its access tokens give access.
     pub resource_servers: Vec<ResourceServer>,
-    /// The programs that are registered.
+    /// The registered app clients.
     pub clients: Vec<AppClient>,
 }
-
-/// What tokens are signed with: Cognito's own, and the two that cost less.
-const SIGNING: [(&str, &str); 3] = [("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "EdDSA")];
 
 /// A group of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Unique in its pool.
     pub name: String,
-    /// The role that its members may be given, by role mappings of the type `token`.
+    /// The role that role mappings of the type `token` give to members.
     pub role: Option<String>,
-    /// Which group's role is preferred: that of the lowest number. A group without one comes last.
+    /// The rank of its role: the lowest number applies. A group without one is last.
     pub precedence: Option<u32>,
 }
 
-impl Default for UserPool {
-    fn default() -> Self {
-        Self {
-            name: "default".to_owned(),
-            groups: Vec::new(),
-            signing_algorithm: "RS256",
-            resource_servers: Vec::new(),
-            clients: Vec::new(),
-        }
-    }
-}
-
 impl UserPool {
-    pub(super) fn read(table: &Table<'_>, roles: &[String]) -> Self {
-        let name = table.get("name").and_then(|item| item.parse(|text| plain_name(text, "a user pool")));
-        let tables = table.get("group").map(|item| item.tables("[[user_pool.group]]"));
-        let groups = super::unique(
-            tables.unwrap_or_default(),
+    pub(super) fn read(table: &Table<'_>, roles: &[String]) -> Option<Self> {
+        let name = table.read(&NAME);
+        let signing_algorithm = table.read(&SIGNING_ALGORITHM);
+        let groups = table.distinct(
+            &MAX_GROUPS_BYTES,
             |table| Group::read(table, roles),
             |group| (group.name.clone(), format!("two groups are named \"{}\"", group.name)),
         );
-        let signing_algorithm = table.get("signing_algorithm").and_then(|item| item.choice(&SIGNING));
-        let tables = |key, name: &str| table.get(key).map(|item| item.tables(name)).unwrap_or_default();
-        let resource_servers = super::unique(
-            tables("resource_server", "[[user_pool.resource_server]]"),
-            ResourceServer::read,
-            |server| {
-                (server.identifier.clone(), format!("two resource servers are \"{}\"", server.identifier))
-            },
-        );
-        let clients = super::unique(
-            tables("client", "[[user_pool.client]]"),
+        let resource_servers = table.distinct(&RESOURCE_SERVERS, ResourceServer::read, |server| {
+            (server.identifier.clone(), format!("two resource servers are \"{}\"", server.identifier))
+        });
+        let clients = table.distinct(
+            &CLIENTS,
             |table| AppClient::read(table, &resource_servers),
             |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
         );
         for (at, client) in clients.iter().enumerate() {
             let same = |other: &AppClient| client.id.is_some() && other.id == client.id;
             if clients[..at].iter().any(same) {
-                table.wrong(
+                table.report(
                     format!("two app clients have the id of \"{}\"", client.name),
-                    "give each an id of its own, or none: then it gets one",
+                    "give each another id, or remove `id`: one is generated then",
                 );
             }
         }
         table.finish();
-        let default = Self::default();
-        Self {
-            name: name.unwrap_or(default.name),
-            groups,
-            signing_algorithm: signing_algorithm.unwrap_or(default.signing_algorithm),
-            resource_servers,
-            clients,
-        }
+        Some(Self { name: name?, groups, signing_algorithm: signing_algorithm?, resource_servers, clients })
     }
 
-    /// Whether any program may get access tokens of it.
+    /// Whether any app client may get access tokens.
     pub fn issues_access_tokens(&self) -> bool {
         self.clients.iter().any(|client| !client.allowed_oauth_flows.is_empty())
     }
 
-    /// Its group of this name.
+    /// Returns the group of this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.name == name)
     }
@@ -101,11 +115,9 @@ impl UserPool {
 
 impl Group {
     fn read(table: &Table<'_>, roles: &[String]) -> Option<Self> {
-        let name = table
-            .must("name", "give it a name: name = \"editors\"")
-            .and_then(|item| item.string().map(str::to_owned));
-        let role = table.get("role").and_then(|item| item.name_of("role", roles));
-        let precedence = table.get("precedence").and_then(|item| item.whole());
+        let name = table.read(&GROUP_NAME);
+        let role = table.get(&GROUP_ROLE).and_then(|item| item.name_of("role", roles));
+        let precedence = table.read(&GROUP_PRECEDENCE);
         table.finish();
         Some(Self { name: name?, role, precedence })
     }

@@ -15,13 +15,13 @@ pub fn configuration(data: &[u8]) -> bool {
         Config::parse(text, "narthex.toml", Path::new(env!("CARGO_MANIFEST_DIR")), &environment)
     };
     match parse() {
-        Err(mistakes) => {
-            assert!(!mistakes.mistakes.is_empty(), "a file is wrong without a mistake");
+        Err(found) => {
+            assert!(!found.diagnostics.is_empty(), "a file is rejected without a diagnostic");
             let lines = text.split('\n').count();
-            for mistake in &mistakes.mistakes {
-                assert!((1..=lines).contains(&mistake.line) && mistake.column > 0, "{mistake:?}");
+            for diagnostic in &found.diagnostics {
+                assert!((1..=lines).contains(&diagnostic.line) && diagnostic.column > 0, "{diagnostic:?}");
             }
-            assert!(!mistakes.to_string().contains(SECRET), "a mistake shows a secret");
+            assert!(!found.to_string().contains(SECRET), "a diagnostic shows a secret");
             false
         }
         Ok(config) => {

@@ -1,25 +1,12 @@
 //! Counts of logins, and of what programs ask for.
 
-use prometheus::{IntCounterVec, register_int_counter_vec};
+use crate::base::metrics;
+use prometheus::IntCounterVec;
 use std::sync::LazyLock;
 
-static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "narthex_logins_total",
-        "Logins that came back from a provider, by what came of them.",
-        &["provider", "result"]
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::LOGINS.counters());
 
-static OAUTH: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "narthex_oauth_requests_total",
-        "Requests of app clients, by what came of them: success, or the error's code.",
-        &["endpoint", "result"]
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static OAUTH: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::OAUTH_REQUESTS.counters());
 
 /// Counts a request of an app client.
 pub fn oauth(endpoint: &'static str, result: &'static str) {

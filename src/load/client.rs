@@ -62,7 +62,7 @@ impl TargetOptions {
         match self.elsewhere || address.ip().to_canonical().is_loopback() {
             true => Ok(address),
             false => Err(LoadError::new(format!(
-                "{address} is not this machine\n  mend: load what is yours, and say so with --i-own-this-host"
+                "{address} is not this machine\n  help: load what is yours, and say so with --i-own-this-host"
             ))),
         }
     }

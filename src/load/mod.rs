@@ -111,7 +111,7 @@ pub async fn run(plan: &Plan, live: &Progress<'_>) -> Result<Report, LoadError> 
     if unseen > MAX_NEW_TOKENS {
         return Err(LoadError::new(format!(
             "{} requests a second would bring {unseen:.0} tokens that were never seen, and {MAX_NEW_TOKENS:.0} are made \
-             beforehand at most\n  mend: lower --unseen, --until or --step-time",
+             beforehand at most\n  help: lower --unseen, --until or --step-time",
             plan.until
         )));
     }
@@ -225,7 +225,7 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
         }
         let mend = match &plan.tokens {
             Some(TokenSource::Issuer(issuer)) => format!(
-                "\n  mend: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
+                "\n  help: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
                  and its route says bearer = true",
                 issuer.configuration()
             ),
@@ -252,7 +252,7 @@ async fn requests(
             // Some are brought as long after the step as it takes itself.
             if count > 0 && left < 2 * pace.time {
                 return Err(LoadError::new(format!(
-                    "tokens count for {} s more, and those that were never seen are got before a step\n  mend: a \
+                    "tokens count for {} s more, and those that were never seen are got before a step\n  help: a \
                      --step-time of half as long at most",
                     left.as_secs()
                 )));

@@ -28,25 +28,28 @@ macro_rules! known_keys {
 
         /// Each of them with its name.
         pub const KNOWN_KEYS: &[(&str, Known)] = &[$(($name, Known::$variant),)*];
+
+        /// Each of them with a sentence for the reference page.
+        pub(super) const DESCRIPTIONS: &[(Known, &str)] = &[$((Known::$variant, $what),)*];
     };
 }
 
 known_keys! {
-    IdentityAud = "cognito-identity.amazonaws.com:aud", "The identity pool's id.";
-    IdentitySub = "cognito-identity.amazonaws.com:sub", "The identity's id.";
-    IdentityAmr = "cognito-identity.amazonaws.com:amr", "`authenticated` or `unauthenticated`, and the providers.";
-    PrincipalArn = "aws:PrincipalArn", "The ARN of the role.";
-    Username = "aws:username", "The user's name.";
-    UserId = "aws:userid", "The role's name and the session's.";
-    SourceIp = "aws:SourceIp", "The address that the request comes from.";
-    CurrentTime = "aws:CurrentTime", "The time of the request.";
-    EpochTime = "aws:EpochTime", "The same, in seconds.";
-    TokenIssueTime = "aws:TokenIssueTime", "When the person signed in.";
-    SecureTransport = "aws:SecureTransport", "Whether the request came by TLS.";
-    UserAgent = "aws:UserAgent", "What the browser calls itself.";
-    Referer = "aws:Referer", "The page that led here.";
-    MultiFactorAuthPresent = "aws:MultiFactorAuthPresent", "Whether the person proved more than one thing.";
-    MultiFactorAuthAge = "aws:MultiFactorAuthAge", "How long ago, in seconds.";
+    IdentityAud = "cognito-identity.amazonaws.com:aud", "Id of the identity pool.";
+    IdentitySub = "cognito-identity.amazonaws.com:sub", "Id of the identity, `us-east-1:` and a UUID: the same in every session.";
+    IdentityAmr = "cognito-identity.amazonaws.com:amr", "`authenticated`, the provider's name and `cognito-idp.{region}.amazonaws.com/{pool id}`; for guests `unauthenticated`.";
+    PrincipalArn = "aws:PrincipalArn", "ARN of the role: `arn:aws:iam::{account}:role/{name}`.";
+    Username = "aws:username", "User name, with `/` and `%` percent-encoded. Absent for guests.";
+    UserId = "aws:userid", "Name of the role, `:`, and the user's `sub` or the guest's identity.";
+    SourceIp = "aws:SourceIp", "Address of the client, as trusted proxies report it. Unreadable if a proxy reports none.";
+    CurrentTime = "aws:CurrentTime", "Time of the request.";
+    EpochTime = "aws:EpochTime", "Time of the request in seconds since 1970.";
+    TokenIssueTime = "aws:TokenIssueTime", "Time of the authentication (`auth_time`), otherwise of the sign-in or of the token's issue. Absent for guests.";
+    SecureTransport = "aws:SecureTransport", "Always `true`: requests without TLS are not served.";
+    UserAgent = "aws:UserAgent", "`User-Agent` header, which clients choose. Unreadable if it occurs twice or is not ASCII.";
+    Referer = "aws:Referer", "`Referer` header, which clients choose. Unreadable if it occurs twice or is not ASCII.";
+    MultiFactorAuthPresent = "aws:MultiFactorAuthPresent", "Whether the provider's `amr` claim contains `mfa`, and `auth_time` is present.";
+    MultiFactorAuthAge = "aws:MultiFactorAuthAge", "Seconds since `auth_time`. Absent without multi-factor authentication.";
 }
 
 const PRINCIPAL_TAG: &str = "aws:principaltag/";

@@ -12,6 +12,7 @@ mod json;
 mod lint;
 mod pattern;
 mod principal;
+mod reference;
 mod statement;
 mod value;
 
@@ -22,6 +23,7 @@ pub use document::{Document, Mistake, Purpose};
 pub use explain::{MatchLevel, StatementTrace, explain};
 pub use lint::{Finding, Requests, Severity, lint};
 pub use pattern::{Pattern, Variable};
+pub use reference::condition_keys_reference;
 pub use statement::{Effect, Miss, Statement};
 
 /// What is to be judged, and by what.

@@ -690,13 +690,17 @@ fn what_is_wrong_about_issuers_is_told() {
                 "is not https",
             ),
             ("audience = \"api\"", "audience = \"api\"\njwks = \"absent.json\"", "cannot read"),
-            ("bearer = true", "scopes = \"a\"", "`scopes` are those of bearer tokens"),
-            ("bearer = true", "bearer = true\nscopes = \"a b\"", "\"a b\" is no scope"),
-            ("bearer = true", "bearer = true\ncors_origins = \"https://spa.example.com/\"", "is no origin"),
+            ("bearer = true", "scopes = \"a\"", "`scopes` has no effect without bearer = true"),
+            ("bearer = true", "bearer = true\nscopes = \"a b\"", "\"a b\" is not a scope"),
+            (
+                "bearer = true",
+                "bearer = true\ncors_origins = \"https://spa.example.com/\"",
+                "is not an origin",
+            ),
             (
                 "[[issuer]]\nurl = \"https://idp.example.com\"\naudience = \"api\"\n",
                 "",
-                "no token could be good for route",
+                "no token can be valid for route",
             ),
         ],
     );

@@ -59,7 +59,7 @@ fn the_documented_mistakes_are_reported_as_documented() {
     assert_eq!(said.trim(), block(PAGE, "text").trim());
 }
 
-/// Each mistake: what to replace in the good file, by what, and the place, message and mend.
+/// Each mistake: what to replace in the good file, by what, and the place, message and remedy.
 const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
     ("client_id", "clientid", "6:1", "unknown key `clientid` in [[provider]]", "did you mean `client_id`?"),
     ("[[route]]", "[[ruote]]", "9:3", "unknown key `ruote` in the file", "did you mean `route`?"),
@@ -68,7 +68,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "",
         "9:1",
         "`host` is missing in [[route]]",
-        "name the host people type: host = \"app.example.com\"",
+        "add host = \"app.example.com\"",
     ),
     ("\"app.example.com\"", "42", "10:8", "`host` is a number", "write a string in quotes"),
     (
@@ -89,7 +89,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         ":3000\"",
         ":3000/?path\"",
         "11:12",
-        "\"http://127.0.0.1:3000/?path\" carries more than scheme, host, port and path",
+        "\"http://127.0.0.1:3000/?path\" has more than scheme, host, port and path",
         "write it like \"http://127.0.0.1:3000\"",
     ),
     (
@@ -103,15 +103,15 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "allow = \"anyone\"",
         "allow = {}",
         "7:9",
-        "`allow` lets nobody in",
-        "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, or allow = \"anyone\"",
+        "`allow` allows no account",
+        "write allow = { domains = [\"example.com\"] }, or emails, or groups, or allow = \"anyone\"",
     ),
     (
         "allow = \"anyone\"",
         "",
         "3:1",
         "`allow` is missing in [[provider]]",
-        "say who may sign in: allow = { domains = [\"example.com\"] }, or emails, or groups, or allow = \"anyone\"",
+        "add allow = { domains = [\"example.com\"] }; or emails, or groups, or allow = \"anyone\"",
     ),
     ("type = \"oidc\"", "type = \"saml2\"", "4:8", "`type` cannot be \"saml2\"", "write \"oidc\""),
     (
@@ -132,7 +132,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "client_id = \"narthex\"",
         "client_id = \"narthex\"\nclient_secret = { env = \"EMPTY\" }",
         "7:17",
-        "`client_secret` is empty: EMPTY holds nothing",
+        "`client_secret` is empty: EMPTY has no content",
         "put the secret there",
     ),
     (
@@ -140,13 +140,13 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "client_id = \"narthex\"\nclient_secret = { path = \"x\" }",
         "7:19",
         "unknown key `path` in `client_secret`",
-        "remove it; `client_secret` knows `env`, `file`",
+        "remove it; the keys of `client_secret` are `env`, `file`",
     ),
     (
         "[[provider]]",
         "[session]\nidle = \"soon\"\n[[provider]]",
         "4:8",
-        "\"soon\" is not a length of time",
+        "\"soon\" is not a duration",
         "write a number and a unit: \"90s\", \"15m\", \"8h\" or \"7d\"",
     ),
     (
@@ -202,14 +202,14 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "upstream = ",
         "path = \"/a/../b\"\nupstream = ",
         "11:8",
-        "\"/a/../b\" is no plain path",
+        "\"/a/../b\" is not a plain path",
         "write a plain path such as \"/\" or \"/files\"",
     ),
     (
         "upstream = ",
         "path = \"/a;b\"\nupstream = ",
         "11:8",
-        "\"/a;b\" is no plain path",
+        "\"/a;b\" is not a plain path",
         "write a plain path such as \"/\" or \"/files\"",
     ),
     (
@@ -224,7 +224,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "auth.example.com",
         "1:1",
         "auth.example.com serves the sign-in pages and route \"auth.example.com/\"",
-        "give the app a host of its own, or the pages a path: public_url = \"https://…/.narthex\"",
+        "give the app another host, or the pages a path: public_url = \"https://…/.narthex\"",
     ),
     (
         "\"narthex\"",
@@ -266,7 +266,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "[listen]\nhttps = \"off\"\n[[provider]]",
         "3:1",
         "https = \"off\" leaves TLS to a proxy, and no proxy is trusted",
-        "name what ends TLS: trusted_proxies = [\"10.0.0.0/8\"]",
+        "name the proxy that terminates TLS: trusted_proxies = [\"10.0.0.0/8\"]",
     ),
     (
         "[[provider]]",
@@ -295,34 +295,34 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "[[provider]]\ntype = \"oidc\"\nissuer = \"https://b.example\"\nclient_id = \"x\"\nallow = \"anyone\"\n[[route]]",
         "9:1",
         "two providers are named \"oidc\"",
-        "make them one, or tell them apart",
+        "make them one, or give them different names",
     ),
     (
         "allow = \"anyone\"",
         "allow = \"anyone\"\ndomains = [\"a.example\"]\n[[provider]]\nname = \"b\"\ntype = \"oidc\"\nissuer = \"https://b.example\"\nclient_id = \"x\"\nallow = \"anyone\"\ndomains = [\"A.example\"]",
         "9:1",
-        "two providers answer for a.example",
-        "leave it to one of them",
+        "two providers have the domain a.example",
+        "remove it from one of them",
     ),
     (
         "type = \"oidc\"",
         "type = \"google\"",
         "5:1",
-        "unknown key `issuer` in [[provider]]",
-        "remove it; [[provider]] knows",
+        "[[provider]] with type = \"google\" has no key `issuer`",
+        "remove it, or choose a type that has it: oidc, saml",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"google\"",
         "3:1",
         "`client_secret` is missing in [[provider]]",
-        "add the client secret that the provider gave you",
+        "add client_secret = { env = \"IDP_CLIENT_SECRET\" }",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"microsoft\"\nclient_secret = \"s\"\ntenant = \"corp.example\"",
         "6:10",
-        "\"corp.example\" is no tenant's id",
+        "\"corp.example\" is not the id of a tenant",
         "write the directory's id as its overview shows it",
     ),
     (
@@ -336,22 +336,22 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"microsoft\"\nclient_secret = \"s\"\ntenant = \"common\"\ntrust_email = true",
         "3:1",
-        "`trust_email` believes every tenant there is",
-        "list the tenants whose addresses you believe",
+        "`trust_email` trusts every tenant",
+        "list the tenants whose addresses you trust",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"apple\"\nteam_id = \"ABCDE12345\"\nkey_id = \"ABCDE12345\"\nprivate_key = \"guess\"",
         "7:15",
-        "that is no private key",
+        "the value is not a private key",
         "name a PKCS #8 file, which begins with -----BEGIN PRIVATE KEY-----",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"\nclient_id = \"narthex\"\nallow = \"anyone\"",
         "type = \"facebook\"\nclient_id = \"narthex\"\nclient_secret = \"s\"\nallow = { domains = [\"corp.example\"] }",
         "7:9",
-        "`allow` lets nobody in: this provider does not say which e-mail addresses it has verified",
-        "write allow = \"anyone\", or trust_email = true if you believe it all the same",
+        "`allow` allows no account: this provider does not say which e-mail addresses it has verified",
+        "write allow = \"anyone\", or trust_email = true to trust unverified addresses",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
@@ -364,8 +364,8 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "allow = \"anyone\"",
         "allow = \"anyone\"\n[provider.authorization_parameters]\nstate = \"mine\"",
         "9:9",
-        "`state` is not to be changed",
-        "remove it; scopes have a key of their own",
+        "`state` cannot be changed",
+        "remove it; for scopes, use the key `scopes`",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
@@ -378,14 +378,14 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "allow = \"anyone\"",
         "allow = \"anyone\"\n[provider.authorization_parameters]\nmax_age = \"an hour\"",
         "8:1",
-        "\"an hour\" is no number of seconds",
+        "\"an hour\" is not a number of seconds",
         "write whole seconds: max_age = \"3600\"",
     ),
     (
         "allow = \"anyone\"",
         "allow = \"anyone\"\n[provider.authorization_parameters]\nclaims = \"acr\"",
         "8:1",
-        "`claims` is no JSON object",
+        "`claims` is not a JSON object",
         "write a JSON object",
     ),
     (
@@ -401,14 +401,14 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "allow = { domains = [\"\u{212a}it.example\"] }",
         "7:9",
         "\"\u{212a}it.example\" is not an e-mail domain",
-        "write what stands behind the @",
+        "write the part after the @",
     ),
     (
         "type = \"oidc\"",
         "type = \"saml\"",
         "3:1",
         "`metadata` is missing in [[provider]]",
-        "add metadata = \"https://idp.example.com/metadata\", or the name of a file",
+        "add metadata = \"https://idp.example.com/metadata\"; or the name of a file",
     ),
     (
         "type = \"oidc\"",
@@ -421,28 +421,28 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
         "type = \"oidc\"",
         "type = \"saml\"\nmetadata = \"idp.xml\"\nmetadata_refresh = \"1s\"",
         "6:20",
-        "that is too often",
-        "fetch metadata every 10 seconds at most: \"1h\" is common",
+        "the interval is too short",
+        "write at least \"10s\"; \"1h\" is common",
     ),
     (
         "type = \"oidc\"",
         "type = \"saml\"\nmetadata = \"idp.xml\"\nname_id_format = \"transient\"",
         "6:18",
-        "\"transient\" is no format by which a user can be found again",
+        "\"transient\" is not a name id format that identifies a user permanently",
         "write \"persistent\", \"emailAddress\" or \"unspecified\"",
     ),
     (
         "type = \"oidc\"\nissuer = \"https://idp.example.com\"",
         "type = \"saml\"\nmetadata = \"idp.xml\"\nissuer = \"two words\"",
         "6:10",
-        "\"two words\" is no entity id",
+        "\"two words\" is not a valid entity id",
         "write a URI of at most 1024 characters",
     ),
     (
         "type = \"oidc\"",
         "type = \"saml\"\nmetadata = \"idp.xml\"\nentity_id = \"two words\"",
         "6:13",
-        "\"two words\" is no entity id",
+        "\"two words\" is not a valid entity id",
         "write a URI of at most 1024 characters",
     ),
 ];
@@ -450,7 +450,7 @@ const MISTAKES: &[(&str, &str, &str, &str, &str)] = &[
 #[test]
 fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
     let folder = tempfile::tempdir().unwrap();
-    for (from, to, place, message, mend) in MISTAKES {
+    for (from, to, place, message, help) in MISTAKES {
         assert!(GOOD.contains(from), "{from}");
         let (good, _, said) = check(folder.path(), &GOOD.replacen(from, to, 1));
         assert!(!good, "{to} was taken");
@@ -458,7 +458,7 @@ fn a_mistake_of_each_kind_is_told_with_its_place_and_its_mend() {
             said.contains(&format!("narthex.toml:{place}: {message}")),
             "{place}: {message}\nbut it said:\n{said}"
         );
-        assert!(said.contains(&format!("\n  mend: {mend}")), "{mend}\nbut it said:\n{said}");
+        assert!(said.contains(&format!("\n  help: {help}")), "{help}\nbut it said:\n{said}");
     }
 }
 
@@ -520,7 +520,7 @@ X-Of-The-Team = { env = "TEMPLATE" }
     // Each that is missing is one mistake, whatever follows from its absence.
     for missing in ["URL", "STATE", "COUNT", "PROXY", "IDLE", "FLAG", "ID", "DOMAIN", "HOST", "TEMPLATE"] {
         let mistakes = parse(&|name| value(name).filter(|_| name != missing).map(str::to_owned)).unwrap_err();
-        assert_eq!(mistakes.mistakes.len(), 1, "{missing}:\n{mistakes}");
+        assert_eq!(mistakes.diagnostics.len(), 1, "{missing}:\n{mistakes}");
         assert!(mistakes.to_string().contains(&format!("no variable `{missing}`")), "{mistakes}");
     }
     for (name, wrong) in [("COUNT", "0"), ("COUNT", "many"), ("FLAG", "yes"), ("IDLE", ""), ("IDLE", "long")]
@@ -547,7 +547,7 @@ fn an_unset_secret_is_one_mistake_however_many_keys_name_it() {
     assert_eq!(said.matches("narthex.toml:").count(), 1, "{said}");
     // Without any provider it is another mistake.
     let (_, _, said) = check(folder.path(), &format!("public_url = \"https://auth.example.com\"\n{route}"));
-    assert!(said.contains("nobody could sign in for route"), "{said}");
+    assert!(said.contains("no user can sign in for route"), "{said}");
 }
 
 #[test]
@@ -748,11 +748,11 @@ fn what_is_odd_is_a_warning_and_fails_where_it_is_to() {
         ),
         (
             format!("{good}{}", route(port, "[route.headers]\nX-Dept = \"${custom:departmen}\"")),
-            "no provider gives the attribute `custom:departmen`".to_owned(),
+            "no provider supplies the attribute `custom:departmen`".to_owned(),
         ),
         (
             format!("{tls}{}{}", provider.toml("{ groups = [\"team-*\"] }"), route(port, "")),
-            "the `*` in \"team-*\" is compared as it is".to_owned(),
+            "the `*` in \"team-*\" is compared literally".to_owned(),
         ),
     ] {
         let text = free(&text);

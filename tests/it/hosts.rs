@@ -18,7 +18,7 @@ fn mistakes_in_hosts_are_told() {
         good,
         &[
             ("[\"a.example.com\", \"*.example.com\"]", "[]", "`host` is empty"),
-            ("a.example.com", "*.example.com", "two routes answer for *.example.com/"),
+            ("a.example.com", "*.example.com", "two routes are for *.example.com/"),
             ("a.example.com", "auth.example.com", "auth.example.com serves the sign-in pages"),
             ("*.example.org", "*.*.example.org", "is not a host"),
             ("*.example.org", "a*.example.org", "is not a host"),
@@ -33,8 +33,8 @@ fn mistakes_in_hosts_are_told() {
     each_is_told(
         &format!("{good}[listen]\nunix_socket = \"unix:///run/narthex/http.sock\"\n"),
         &[
-            ("unix:///run/narthex/http.sock", "/run/narthex/http.sock", "is no Unix socket"),
-            ("unix:///run/narthex/http.sock", "unix://narthex.sock", "names no absolute path of a socket"),
+            ("unix:///run/narthex/http.sock", "/run/narthex/http.sock", "is not a Unix socket"),
+            ("unix:///run/narthex/http.sock", "unix://narthex.sock", "is not the absolute path of a socket"),
         ],
     );
 }

@@ -218,7 +218,7 @@ fn what_is_wrong_about_introspection_is_told() {
         GOOD,
         &[
             ("\"any\"", "\"id\"", "`token_type` cannot be \"id\""),
-            ("\"https://idp.example.com\"", "\"spiffe://example.org/x\"", "is no SPIFFE trust domain"),
+            ("\"https://idp.example.com\"", "\"spiffe://example.org/x\"", "is not a SPIFFE trust domain"),
             (
                 "\"https://idp.example.com\"",
                 "\"spiffe://example.org\"",
@@ -233,7 +233,7 @@ fn what_is_wrong_about_introspection_is_told() {
             ("client_id = \"gateway\"\n", "", "`client_secret` is not used without `client_id`"),
             ("\"client_secret_post\"", "\"private_key_jwt\"", "`token_endpoint_auth_method` cannot be"),
             ("\"30s\"", "\"2h\"", "is longer than an hour"),
-            ("bearer = true\n", "", "`basic_password` takes bearer tokens as passwords"),
+            ("bearer = true\n", "", "`basic_password` has no effect without bearer = true"),
             ("basic_password = \"token\"", "basic_password = \"yes\"", "`basic_password` cannot be \"yes\""),
             ("[[route]]", second, "two issuers have `introspection`: \"b.example\" is the second"),
         ],

@@ -161,7 +161,7 @@ async fn two_accounts_of_one_provider_are_not_linked_and_a_name_of_two_is_no_nam
     }
     let (good, told) = users(&narthex, &["link", "bob@corp.example", "alice@corp.example"]);
     assert!(
-        !good && told.contains("several users are called") && told.contains("mend: give a user name"),
+        !good && told.contains("several users are called") && told.contains("help: give a user name"),
         "{told}"
     );
     let alice = told.lines().find(|line| line.ends_with("_alice")).unwrap().trim().to_owned();

@@ -467,7 +467,7 @@ async fn a_program_gets_a_role_by_rules_and_nothing_once_the_file_names_it_no_mo
     narthex.edit(|text| text.replacen("id = \"reporter\"", "id = \"another\"", 1));
     wait_until("the reload", || narthex.audit("reload").len() == 1);
     assert_eq!(status(&reporter, "/reports/1").await, 401);
-    assert!(explain("/reports/1")["barred"].as_str().is_some(), "{:#}", explain("/reports/1"));
+    assert!(explain("/reports/1")["sign_in_error"].as_str().is_some(), "{:#}", explain("/reports/1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -552,13 +552,17 @@ fn what_is_wrong_about_programs_is_told() {
         &good,
         &[
             ("\"RS256\"", "\"HS256\"", "`signing_algorithm` cannot be \"HS256\""),
-            ("identifier = \"photos\"", "identifier = \"my photos\"", "\"my photos\" is no identifier"),
-            ("[\"read\", \"write\"]", "[\"read\", \"a/b\"]", "\"a/b\" is no scope's name"),
+            (
+                "identifier = \"photos\"",
+                "identifier = \"my photos\"",
+                "\"my photos\" is not the identifier of a resource server",
+            ),
+            ("[\"read\", \"write\"]", "[\"read\", \"a/b\"]", "\"a/b\" is not the name of a scope"),
             ("[\"read\", \"write\"]", "[\"read\"]", "no resource server has the scope \"photos/write\""),
             (&secret, "secret = \"short\"", "the secret is shorter than 22 characters"),
             (&secret, &format!("secret = [\"{NEXT}\", \"{NEXT}\", \"{NEXT}\"]"), "`secret` has 3 secrets"),
             (&secret, "", "`secret` is missing in [[user_pool.client]]"),
-            ("id = \"reporter\"", "id = \"a b\"", "\"a b\" is no client id"),
+            ("id = \"reporter\"", "id = \"a b\"", "\"a b\" is not a client id"),
             ("id = \"reporter\"", "id = \"api\"", "two app clients have the id of \"api\""),
             ("name = \"reader\"", "name = \"api\"", "two app clients are named \"api\""),
             ("\"30m\"", "\"2d\"", "`access_token_validity` is out of bounds"),
@@ -578,6 +582,6 @@ fn what_is_wrong_about_programs_is_told() {
         ],
     );
     let told = told_of(&none).unwrap();
-    assert!(told.contains("are of no use to a client that may get no token"), "{told}");
-    assert!(told.contains("no token could be good for route"), "{told}");
+    assert!(told.contains("has no effect without `allowed_oauth_flows`"), "{told}");
+    assert!(told.contains("no token can be valid for route"), "{told}");
 }

@@ -506,11 +506,11 @@ fn what_is_wrong_about_a_provider_is_told() {
             ("\"client_secret_post\"", "\"private_key_jwt\"", "`private_key` is missing"),
             ("client_secret = \"secret\"\n", "", "`client_secret` is missing"),
             ("client_secret = \"secret\"", "private_key = \"x\"", "`private_key` is not used"),
-            (secret, "private_key = \"x\"\n", "that is no private key"),
+            (secret, "private_key = \"x\"\n", "the value is not a private key"),
             (
                 secret,
                 "private_key = \"-----BEGIN PRIVATE KEY-----\"\nprivate_key_thumbprint = \"AB\"\n",
-                "is no thumbprint",
+                "is not the thumbprint of a certificate",
             ),
             (
                 secret,
@@ -518,7 +518,7 @@ fn what_is_wrong_about_a_provider_is_told() {
                 "`client_secret` is not used beside a private key",
             ),
             ("userinfo = false", "ca = \"/nonexistent/ca.pem\"", "cannot read `/nonexistent/ca.pem`"),
-            ("userinfo = false", "ca = \"/etc/hostname\"", "holds no certificates"),
+            ("userinfo = false", "ca = \"/etc/hostname\"", "contains no certificates"),
         ],
     );
 }

@@ -160,7 +160,7 @@ async fn a_secret_that_is_exchanged_takes_effect_by_itself() {
     // One that is empty for a while is told, with its name; the old one stays.
     let written = mount.0.path().join("second/secret");
     std::fs::write(&written, "").unwrap();
-    narthex.wait_for_log("holds nothing");
+    narthex.wait_for_log("has no content");
     let failed = narthex.audit("reload_failed");
     assert!(failed[0]["error"].as_str().unwrap().contains(&mount.file()), "{failed:?}");
     is(&asked_by(&narthex, SECRETS[1]).await, 200);

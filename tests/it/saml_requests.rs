@@ -150,9 +150,9 @@ fn what_is_wrong_about_requests_is_told() {
     each_is_told(
         good,
         &[
-            ("idp_init = false", "idp_init = true", "`force_authn` asks for a new authentication"),
+            ("idp_init = false", "idp_init = true", "`force_authn` requires a request"),
             ("force_authn = true", "force_authn = 1", "`force_authn` is a number"),
-            ("\"urn:x\"", "\"a b\"", "\"a b\" is no class of authentication"),
+            ("\"urn:x\"", "\"a b\"", "\"a b\" is not a valid authentication context class"),
         ],
     );
 }

@@ -1,6 +1,6 @@
-//! Whether certificates can be used, for which hosts and how long.
+//! Checks of certificates: key, hosts and validity.
 
-use super::connections::can_be_written;
+use super::connections::check_writable;
 use super::report::Report;
 use crate::base::{Duration, Timestamp};
 use crate::config::{Config, TlsCertificate};
@@ -8,8 +8,8 @@ use crate::gateway::{LoadedCertificate, LocalAuthority, hosts_without_certificat
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// How long before its end a certificate is worth a warning.
-const SOON: Duration = Duration::from_secs(21 * 86400);
+/// The time before the expiry of a certificate from which a warning is printed.
+const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86400);
 
 /// Checks every certificate of the file.
 pub fn check(config: &Config, now: Timestamp, report: &mut Report) {
@@ -19,7 +19,7 @@ pub fn check(config: &Config, now: Timestamp, report: &mut Report) {
                 let before = report.problems;
                 let leaf = loaded.key.cert.first();
                 match leaf.map(|der| X509Certificate::from_der(der)) {
-                    Some(Ok((_, certificate))) => leaf_of(tls, &certificate, now, report),
+                    Some(Ok((_, certificate))) => check_leaf(tls, &certificate, now, report),
                     _ => report.problem(format!("{}: the certificate cannot be read", tls.cert.display())),
                 }
                 if report.problems == before {
@@ -32,7 +32,7 @@ pub fn check(config: &Config, now: Timestamp, report: &mut Report) {
     let bare = hosts_without_certificate(config);
     if !bare.is_empty()
         && !config.state_dir.join(LocalAuthority::CERTIFICATE).exists()
-        && let Err(why) = can_be_written(&config.state_dir)
+        && let Err(why) = check_writable(&config.state_dir)
     {
         report.problem(format!(
             "the certificates of the local authority cannot be made: {why}; help: name a folder that can be written with \
@@ -45,7 +45,7 @@ pub fn check(config: &Config, now: Timestamp, report: &mut Report) {
     }
 }
 
-fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timestamp, report: &mut Report) {
+fn check_leaf(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timestamp, report: &mut Report) {
     let file = tls.cert.display();
     let validity = certificate.validity();
     let (from, until) = (
@@ -56,7 +56,7 @@ fn leaf_of(tls: &TlsCertificate, certificate: &X509Certificate<'_>, now: Timesta
         report.problem(format!("{file}: it is not valid before {}", validity.not_before));
     } else if now >= until {
         report.problem(format!("{file}: it expired at {}", validity.not_after));
-    } else if now.plus(SOON) >= until {
+    } else if now.plus(EXPIRY_WARNING) >= until {
         report.warn(format!("{file}: it expires soon, at {}", validity.not_after));
     }
     let names: Vec<String> = certificate

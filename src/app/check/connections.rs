@@ -1,4 +1,4 @@
-//! Whether the store can be opened, addresses can be listened on, and upstreams answer.
+//! Checks of the store, the listeners and the upstreams.
 
 use super::report::Report;
 use crate::app::build::WRONG_KEY;
@@ -14,15 +14,15 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-/// How long an upstream may take to accept a connection.
+/// The maximum time to connect to an upstream.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the store without changing it, with its master key. None where there is no store yet, or it cannot be opened.
+/// Opens the store with its master key, without changing it. Returns `None` if there is none yet, or it cannot be opened.
 pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     if let StoreUrl::Sqlite(file) = &config.store.url
         && matches!(file.try_exists(), Ok(false) | Err(_))
     {
-        match can_be_written(file.parent().unwrap_or(Path::new("."))) {
+        match check_writable(file.parent().unwrap_or(Path::new("."))) {
             Ok(()) => report.note("there is no database yet: it is made at the first start"),
             Err(why) => report.problem(format!(
                 "the database cannot be made: {why}; help: let the user that Narthex runs as write there, or name another \
@@ -33,7 +33,7 @@ pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     }
     let key = match master_key::look(&config.store) {
         Ok(master_key::Found::Key(key)) => key,
-        // A new store gets one at the first start.
+        // A new store gets a key at the first start.
         Ok(master_key::Found::NotMade(_)) => MasterKey::random(&SystemEntropy),
         Err(error) => {
             report.problem(format!("the master key: {error}"));
@@ -66,8 +66,8 @@ pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     Some(store)
 }
 
-/// Whether files can be made in `folder`, or the folder itself.
-pub fn can_be_written(folder: &Path) -> Result<(), String> {
+/// Whether `folder`, or files in it, can be created.
+pub fn check_writable(folder: &Path) -> Result<(), String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     if !existing.is_dir() {
@@ -77,7 +77,7 @@ pub fn can_be_written(folder: &Path) -> Result<(), String> {
         .map_err(|error| format!("`{}` cannot be written: {error}", existing.display()))
 }
 
-/// Tries each address that is to be listened on, without listening.
+/// Binds each listener's address, without listening.
 pub fn listeners(config: &Config, report: &mut Report) {
     let listen = &config.listen;
     let keys = [("https", listen.https), ("http", listen.http), ("admin", Some(listen.admin))];
@@ -113,7 +113,7 @@ fn bind(address: SocketAddr) -> std::io::Result<()> {
     socket.bind(address)
 }
 
-/// Connects to each upstream once. One that does not answer may be started later: that is a warning.
+/// Connects to each upstream once. A failure is a warning, since the upstream may be started later.
 pub async fn upstreams(config: &Config, report: &mut Report) {
     let mut seen = HashSet::new();
     for route in &config.routes {

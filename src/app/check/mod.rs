@@ -18,10 +18,10 @@ use crate::gateway;
 use report::Report;
 use std::path::Path;
 
-/// Checks `file` and everything it speaks of.
+/// Checks `file` and everything that it refers to.
 ///
 /// # Errors
-/// Where something cannot work, or where `strict` and something is odd.
+/// If there is an error, or a warning and `strict` is set.
 pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let mut report = Report::default();
@@ -44,10 +44,10 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     providers::open_to_the_public(&config, &mut report);
     if !config.roles.is_empty() {
         say!("roles and policies");
-        let odd = lint::lint(&catalogue);
-        odd.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
-        odd.warnings.iter().for_each(|line| report.warn(line));
-        if odd.errors.is_empty() && odd.warnings.is_empty() {
+        let findings = lint::lint(&catalogue);
+        findings.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
+        findings.warnings.iter().for_each(|line| report.warn(line));
+        if findings.errors.is_empty() && findings.warnings.is_empty() {
             let (roles, pools) = (config.roles.len(), config.identity_pools.len());
             report.good(format!("{roles} role(s), {pools} identity pool(s)"));
         }
@@ -59,11 +59,11 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     say!("register at each provider");
     for provider in &config.providers {
         say!("  {}", provider.name);
-        for (what, address) in to_register(&config, provider) {
+        for (what, address) in provider_settings(&config, provider) {
             say!("    {what:<26} {address}");
         }
     }
-    programs(&catalogue, is_unreachable);
+    print_app_clients(&catalogue, is_unreachable);
     say!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
     for route in catalogue.routes() {
         say!("  {}", route.config.name);
@@ -83,8 +83,8 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     }
 }
 
-/// What programs that get tokens need to know.
-fn programs(catalogue: &Catalogue, is_unreachable: bool) {
+/// Prints the settings for app clients.
+fn print_app_clients(catalogue: &Catalogue, is_unreachable: bool) {
     if catalogue.config.user_pool.clients.is_empty() {
         return;
     }
@@ -108,8 +108,8 @@ fn programs(catalogue: &Catalogue, is_unreachable: bool) {
     }
 }
 
-/// The settings that a provider needs to know.
-fn to_register(config: &Config, provider: &config::Provider) -> Vec<(&'static str, String)> {
+/// Returns the settings to register at a provider.
+fn provider_settings(config: &Config, provider: &config::Provider) -> Vec<(&'static str, String)> {
     let at = |path: &str| config.public_url.join(path);
     let callback = at(&provider.callback_path());
     let name = &provider.name;

@@ -5,7 +5,7 @@ use crate::app::build::CommandError;
 use crate::base::{Clock as _, SystemClock, SystemEntropy};
 use crate::broker::callback_url;
 use crate::catalogue::Catalogue;
-use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Speaks};
+use crate::config::{self, Allow, Config, Issuer, Kind, PRESETS, Preset, Protocol};
 use crate::provider::saml::{OwnKeys, ServiceProvider, ServiceProviderKey};
 use crate::provider::{
     self, Callback, IntrospectionError, IssuerKeys, LoginState, Provider, ProviderError, ProviderHttpClient,
@@ -14,24 +14,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
 
-/// The code that no provider has issued.
+/// A code that no provider has issued.
 const NO_CODE: &str = "narthex-check-of-client-credentials";
-/// What providers answer where they do not take the client's credentials (RFC 6749, section 5.2), github in words of its
-/// own.
+/// The errors of providers that reject the client's credentials (RFC 6749, section 5.2); the last one is GitHub's.
 const NOT_AUTHENTICATED: [&str; 3] =
     ["invalid_client", "unauthorized_client", "incorrect_client_credentials"];
-/// What they answer to a client that they know, about the code.
+/// The errors of providers that accept the credentials and reject the code.
 const AUTHENTICATED: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 
 /// Checks every provider and issuer of the file.
 ///
 /// # Errors
-/// Where no call can be made at all.
+/// If no call can be made.
 pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), CommandError> {
     let config = &catalogue.config;
     let outbound =
         ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
-    // Nothing is sealed for later here: any key will do.
+    // Nothing is encrypted for later: any key is sufficient.
     let key = ServiceProviderKey::generate().and_then(|pkcs8| {
         ServiceProviderKey::read(&pkcs8, ServiceProviderKey::self_signed(&pkcs8, SystemClock.now())?)
     });
@@ -55,7 +54,7 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Com
             Ok(()) => report.good(format!("{}: its keys can be used", issuer.name)),
             Err(error) => report.problem(format!("{}: {error}", issuer.name)),
         }
-        // A token that nobody has issued: any answer shows that our credentials are accepted.
+        // A token that was never issued: any response shows that the credentials are accepted.
         let Some(introspector) = keys.introspector() else { continue };
         match introspector.claims("narthex-check").await {
             Ok(_) | Err(IntrospectionError::Inactive) => {
@@ -112,7 +111,7 @@ async fn credentials(
     }
 }
 
-/// Warns where everybody with an account of a public provider may sign in.
+/// Reports public providers of which every account may sign in.
 pub fn open_to_the_public(config: &Config, report: &mut Report) {
     for provider in config.providers.iter().filter(|provider| provider.allow == Allow::Anyone) {
         if is_public(&provider.kind) {
@@ -125,7 +124,7 @@ pub fn open_to_the_public(config: &Config, report: &mut Report) {
     }
 }
 
-/// Whether anybody can get an account of the provider: one that people know by name, at its own address.
+/// Whether everyone can get an account of the provider: a preset's, at its own address.
 fn is_public(kind: &Kind) -> bool {
     let issuer = match kind {
         Kind::Oidc(oidc) => match &oidc.issuer {
@@ -136,10 +135,10 @@ fn is_public(kind: &Kind) -> bool {
         Kind::Saml(_) => return false,
     };
     let host = |address: &str| Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
-    let known = |preset: &Preset| match &preset.speaks {
-        Speaks::OpenId { issuer } | Speaks::OAuth2 { issuer, .. } => host(issuer),
-        // Each tenant decides by itself who gets an account there.
-        Speaks::OpenIdTenants { .. } => None,
+    let known = |preset: &Preset| match &preset.protocol {
+        Protocol::OpenId { issuer } | Protocol::OAuth2 { issuer, .. } => host(issuer),
+        // Each tenant controls its accounts.
+        Protocol::OpenIdTenants { .. } => None,
     };
     host(issuer).is_some_and(|host| PRESETS.iter().any(|preset| known(preset).as_ref() == Some(&host)))
 }

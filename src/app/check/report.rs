@@ -1,35 +1,35 @@
-//! What a check has found.
+//! The results of `narthex check`.
 
 use crate::app::output::say;
 use std::fmt::Display;
 
-/// Prints what is found, and counts it.
+/// Prints results, and counts them.
 #[derive(Default)]
 pub struct Report {
-    /// What cannot work.
+    /// The number of errors.
     pub problems: usize,
-    /// What is odd.
+    /// The number of warnings.
     pub warnings: usize,
 }
 
 impl Report {
-    /// Something works.
+    /// Prints a check that passed.
     pub fn good(&self, line: impl Display) {
         say!("  ok       {line}");
     }
 
-    /// Something is worth knowing.
+    /// Prints a note.
     pub fn note(&self, line: impl Display) {
         say!("  note     {line}");
     }
 
-    /// Something is odd.
+    /// Prints a warning.
     pub fn warn(&mut self, line: impl Display) {
         self.warnings += 1;
         say!("  warning  {line}");
     }
 
-    /// Something cannot work.
+    /// Prints an error.
     pub fn problem(&mut self, line: impl Display) {
         self.problems += 1;
         say!("  problem  {line}");

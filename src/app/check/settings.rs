@@ -1,11 +1,11 @@
-//! Settings that are allowed, and probably not what was meant.
+//! Valid settings that are probably not intended.
 
 use super::report::Report;
 use crate::app::lint::may_be_told;
 use crate::catalogue::Catalogue;
 use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route};
 
-/// Warns of every such setting.
+/// Reports every such setting.
 pub fn check(catalogue: &Catalogue, report: &mut Report) {
     let config = &catalogue.config;
     if let Some(route) =
@@ -25,13 +25,13 @@ pub fn check(catalogue: &Catalogue, report: &mut Report) {
     }
     for (route, name) in unknown_attributes(config) {
         report.warn(format!(
-            "route \"{route}\": no provider gives the attribute `{name}` of a header: it stays empty; help: add it to \
+            "route \"{route}\": no provider supplies the attribute `{name}` of a header: it stays empty; help: add it to \
              [provider.attributes], or correct the name"
         ));
     }
     for (place, pattern) in literal_patterns(config) {
         report.warn(format!(
-            "{place}: the `*` in \"{pattern}\" is compared as it is: no pattern is read there; help: write the whole name of \
+            "{place}: the `*` in \"{pattern}\" is compared literally, not as a pattern; help: write the whole name of \
              the group"
         ));
     }
@@ -40,7 +40,7 @@ pub fn check(catalogue: &Catalogue, report: &mut Report) {
     }
 }
 
-/// The routes that any token of the user pool opens, whatever it was meant for.
+/// Returns the routes that accept every token of the user pool.
 fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
     let open = |route: &&Route| {
         let anybody = route.access == Access::SignedIn && route.allowed.is_none();
@@ -50,7 +50,7 @@ fn open_to_programs(config: &Config) -> impl Iterator<Item = &Route> {
     config.routes.iter().filter(move |_| issues).filter(open)
 }
 
-/// The attributes that headers name and nothing gives, each with its route.
+/// Returns the attributes of headers that no provider supplies, each with its route.
 fn unknown_attributes(config: &Config) -> Vec<(&str, &str)> {
     let known = |name: &str| name == "groups" || may_be_told(config, name);
     let mut unknown = Vec::new();
@@ -66,7 +66,7 @@ fn unknown_attributes(config: &Config) -> Vec<(&str, &str)> {
     unknown
 }
 
-/// The names of groups with a star that is no pattern, each with its place.
+/// Returns the names of groups with a `*` that is not a pattern, each with its place.
 fn literal_patterns(config: &Config) -> Vec<(String, &str)> {
     let mut found = Vec::new();
     let has_star = |name: &&String| name.contains('*');
@@ -79,7 +79,7 @@ fn literal_patterns(config: &Config) -> Vec<(String, &str)> {
         found.extend(provider.groups.keys().filter(has_star).map(|group| (place(), group.as_str())));
     }
     for route in &config.routes {
-        // Only a star at the end stands for more.
+        // Only a `*` at the end is a pattern.
         let inner = |name: &&String| name.strip_suffix('*').unwrap_or(name.as_str()).contains('*');
         let place = || format!("`assertion_groups` of route \"{}\"", route.name);
         let groups = route.assertion_groups.iter().flatten();

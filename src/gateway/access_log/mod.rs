@@ -8,8 +8,9 @@ pub use record::{AccessRecord, printable};
 use record::LineFormatter;
 
 use crate::base::Duration;
+use crate::base::metrics;
 use crate::config::AccessLogSettings;
-use prometheus::{IntCounter, register_int_counter};
+use prometheus::IntCounter;
 use std::fs::File;
 use std::io::{Error, Result, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -30,13 +31,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for what is still to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!(
-        "narthex_access_log_dropped_total",
-        "Lines of the access log that were dropped, since its destination is too slow or failed."
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| metrics::ACCESS_LOG_DROPPED.counter());
 
 /// An access log that is open.
 pub struct AccessLog {

@@ -135,7 +135,7 @@ impl Requested<'_> {
         let like = |name: &str| name.starts_with('x') && name.ends_with(['d', 'e']);
         let mut likely = self.headers.iter().filter(|(name, _)| like(name.as_str()));
         likely.find_map(|(name, method)| {
-            let name = config::plain(name.as_str());
+            let name = config::normalize_name(name.as_str());
             METHOD_OVERRIDES.into_iter().find(|other| *other == name).filter(|_| method.as_bytes() != own)
         })
     }

@@ -56,7 +56,7 @@ fn describe(
     // What no route of this host tells its app, a script of the app is not told either.
     let routes = || catalogue.routes_of(&incoming.host);
     let groups = Person::of(&catalogue.config, user, session).groups.visible;
-    let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.tells_group(group)));
+    let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.passes_group(group)));
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(user.id));
     claims.insert("username".to_owned(), json!(user.username));

@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn places_are_taken_by_address_and_given_back() {
-        let mut listen = Listen::default();
+        let text = "public_url = \"https://auth.example.com\"";
+        let config = crate::config::Config::parse(text, "narthex.toml", std::path::Path::new("."), &|_| None);
+        let mut listen = config.unwrap().listen;
         (listen.connections, listen.connections_per_address) = (3, 2);
         let admission = Arc::new(ConnectionLimiter::default());
         let enter = |address: &str| {

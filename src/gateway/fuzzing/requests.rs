@@ -2,7 +2,7 @@
 
 use super::TABLE;
 use crate::base::{Moment, MonotonicTime, Timestamp};
-use crate::config::plain;
+use crate::config::normalize_name;
 use crate::gateway::framing::FramingError;
 use crate::gateway::framing::message::MessageReader;
 use crate::gateway::request::headers::strip_request;
@@ -106,7 +106,7 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     if strip_request(&mut headers, &TABLE.reserved).is_ok() {
         let names = ["forwarded", "x-forwarded-for", "x-amzn-oidc-data", "x-remote-user", "x-narthex-a"];
         for name in headers.keys() {
-            assert!(!names.contains(&&*plain(name.as_str())), "`{name}` goes to the upstream");
+            assert!(!names.contains(&&*normalize_name(name.as_str())), "`{name}` goes to the upstream");
         }
     }
     let chunked = session.req_header().headers.contains_key("transfer-encoding");

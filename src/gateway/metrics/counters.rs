@@ -1,6 +1,7 @@
 //! Counters of the request path: taken once by name, then only added to.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, register_int_counter_vec, register_int_gauge};
+use crate::base::metrics;
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use std::sync::LazyLock;
 
 struct ResponseCounters {
@@ -9,45 +10,20 @@ struct ResponseCounters {
 }
 
 static RESPONSES: LazyLock<ResponseCounters> = LazyLock::new(|| {
-    let family: IntCounterVec = register_int_counter_vec!(
-        "narthex_requests_total",
-        "Requests answered, by who answered and by class of status.",
-        &["by", "class"]
-    )
-    .expect("invariant: registered once, under a valid name");
+    let family: IntCounterVec = metrics::REQUESTS.counters();
     let classes = |by: &str| {
         ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.with_label_values(&[by, class]))
     };
     ResponseCounters { proxied: classes("upstream"), own: classes("narthex") }
 });
 
-static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!("narthex_connections", "Connections open now.")
-        .expect("invariant: registered once, under a valid name")
-});
+static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| metrics::CONNECTIONS.gauge());
 
-static STREAMS: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!("narthex_streams", "Requests that go on for long, and end with their session.")
-        .expect("invariant: registered once, under a valid name")
-});
+static STREAMS: LazyLock<IntGauge> = LazyLock::new(|| metrics::STREAMS.gauge());
 
-static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "narthex_connections_refused_total",
-        "Connections that were closed unheard, by reason.",
-        &["reason"]
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::CONNECTIONS_REFUSED.counters());
 
-static DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "narthex_access_denied_total",
-        "Requests of who is signed in that policies did not let pass, by decision.",
-        &["decision"]
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::ACCESS_DENIED.counters());
 
 /// Counts a request that policies did not let pass.
 pub fn denied(decision: &str) {

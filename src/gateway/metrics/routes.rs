@@ -1,10 +1,9 @@
 //! Counts and durations of requests by route. Labels are routes of the configuration, a few methods and known status codes,
 //! so that no client can make series.
 
+use crate::base::metrics;
 use http::Method;
-use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, register_histogram_vec, register_int_counter_vec,
-};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -22,24 +21,9 @@ const CODES: [u16; 44] = [
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const SLOTS: usize = CODES.len() + CLASSES.len();
 
-static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
-    register_histogram_vec!(
-        "narthex_request_duration_seconds",
-        "How long requests took, from the head of the request to the end of the response, by route.",
-        &["route"],
-        BUCKETS.to_vec()
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| metrics::REQUEST_DURATION.histograms(&BUCKETS));
 
-static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "narthex_route_requests_total",
-        "Requests for a route, by route, method and status code, by the gateway or the upstream.",
-        &["route", "method", "code"]
-    )
-    .expect("invariant: registered once, under a valid name")
-});
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::ROUTE_REQUESTS.counters());
 
 /// The metrics of one route: looked up by name once, then only added to.
 pub struct RouteMetrics {

@@ -4,7 +4,9 @@
 use crate::authn::{Assertion, Principal, SessionPrincipal, sets_own_cookie, without_own_cookies};
 use crate::base::Timestamp;
 use crate::catalogue::{Catalogue, Route};
-use crate::config::{HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, plain};
+use crate::config::{
+    HeaderTemplate, HeaderText, NameFilter, Piece, RESERVED, Upstream, meaning_of, normalize_name,
+};
 use crate::gateway::request::names::{
     FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PREFIX, FORWARDED_PROTO, OIDC_ACCESS_TOKEN, OIDC_DATA,
     OIDC_IDENTITY, REQUEST_ID,
@@ -36,7 +38,7 @@ impl ReservedHeaders {
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
         let headers = headers.filter(|header| header.name != AUTHORIZATION);
         let of_routes: HashSet<String> =
-            headers.map(|header| plain(header.name.as_str()).into_owned()).collect();
+            headers.map(|header| normalize_name(header.name.as_str()).into_owned()).collect();
         let filter = of_routes.iter().fold(RESERVED, |filter, name| filter.with(name));
         Self { of_routes, filter }
     }
@@ -46,7 +48,7 @@ impl ReservedHeaders {
         if !self.filter.may_contain(name) {
             return false;
         }
-        let name = plain(name);
+        let name = normalize_name(name);
         meaning_of(&name).is_some() || self.of_routes.contains(&*name)
     }
 }
@@ -55,7 +57,7 @@ impl ReservedHeaders {
     /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
     /// others: whoever replaces headers by their exact name leaves it in.
     pub fn is_lookalike(&self, name: &str) -> bool {
-        matches!(plain(name), Cow::Owned(_)) && self.contains(name)
+        matches!(normalize_name(name), Cow::Owned(_)) && self.contains(name)
     }
 }
 
@@ -264,7 +266,7 @@ fn render<'p>(
             Piece::Claim(claim) => match claim.as_str() {
                 "groups" | "cognito:groups" => {
                     let groups = person()?.claim(claim).ok()?;
-                    let groups = groups.into_iter().filter(|group| route.config.tells_group(group));
+                    let groups = groups.into_iter().filter(|group| route.config.passes_group(group));
                     text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
                 }
                 // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.

@@ -1,38 +1,38 @@
-//! What a wrong file is answered with: where, what, and the mend.
+//! Errors in the configuration file, each with its place and the remedy.
 
 use std::fmt;
 use std::ops::Range;
 
-/// One mistake in the configuration file.
+/// An error in the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Line, counted from 1.
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// The offending line as it stands in the file.
+    /// The line of the file, redacted.
     pub text: String,
-    /// How many characters of it are meant.
+    /// The number of marked characters.
     pub width: usize,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to write instead.
-    pub mend: String,
+    /// The remedy.
+    pub help: String,
 }
 
-impl Mistake {
-    pub(super) fn at(source: &str, span: Range<usize>, message: String, mend: String) -> Self {
-        let start = floor(source, span.start);
+impl Diagnostic {
+    pub(super) fn at(source: &str, span: Range<usize>, message: String, help: String) -> Self {
+        let start = char_boundary(source, span.start);
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
-        let end = floor(source, span.end).clamp(start, line_end);
+        let end = char_boundary(source, span.end).clamp(start, line_end);
         Self {
             line: source[..start].matches('\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
-            text: discreet(&source[..line_start], source[line_start..line_end].trim_end_matches('\r')),
+            text: redact(&source[..line_start], source[line_start..line_end].trim_end_matches('\r')),
             width: source[start..end].chars().count().max(1),
             message,
-            mend,
+            help,
         }
     }
 }
@@ -40,26 +40,26 @@ impl Mistake {
 /// The keys whose values are secrets.
 const SECRET_KEYS: [&str; 4] = ["client_secret", "master_key", "private_key", "secret"];
 
-/// Returns the line as it may be shown: mistakes go to terminals and logs, where neither a secret nor the password in a
-/// URL must go. `before` is the text before the line.
-fn discreet(before: &str, line: &str) -> String {
-    // A line of a string that began on an earlier line has no key that classifies it.
+/// Masks secrets and passwords of URLs in a line, since diagnostics are printed and logged. `before` is the text before
+/// the line.
+fn redact(before: &str, line: &str) -> String {
+    // A line of a multi-line string has no key that classifies it: mask it whole.
     if [r#"""""#, "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1) {
-        return line.chars().map(hidden).collect();
+        return line.chars().map(mask).collect();
     }
     let url = line.contains("://") && line.contains('@');
-    match line.find(['"', '\'']).filter(|at| url || (has_secret_key(line) && !is_elsewhere(&line[..*at]))) {
-        // One character for each, so that the marker below still stands right.
-        Some(at) => line.char_indices().map(|(i, c)| if i > at { hidden(c) } else { c }).collect(),
+    match line.find(['"', '\'']).filter(|at| url || (has_secret_key(line) && !is_external(&line[..*at]))) {
+        // Each character is replaced by one, so that the marker below stays in place.
+        Some(at) => line.char_indices().map(|(i, c)| if i > at { mask(c) } else { c }).collect(),
         None => line.to_owned(),
     }
 }
 
-fn hidden(c: char) -> char {
+fn mask(c: char) -> char {
     if matches!(c, '"' | '\'' | '\t') { c } else { '•' }
 }
 
-/// Whether a word of the line is the key of a secret, or was meant to be one.
+/// Whether a word of the line is the key of a secret, or a misspelling of one.
 fn has_secret_key(line: &str) -> bool {
     let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
     let secret = |word: &str| {
@@ -69,13 +69,13 @@ fn has_secret_key(line: &str) -> bool {
     words.filter(|word| word.len() < 64).any(|word| secret(&word.to_ascii_lowercase()))
 }
 
-/// Whether what stands before the first quote begins a table that names where the secret is.
-fn is_elsewhere(before: &str) -> bool {
+/// Whether the text before the first quote begins a table that names the secret's variable or file.
+fn is_external(before: &str) -> bool {
     let table = before.split_once('{').map_or("", |(_, inside)| inside.trim_start());
     table.starts_with("env") || table.starts_with("file")
 }
 
-fn floor(source: &str, mut at: usize) -> usize {
+fn char_boundary(source: &str, mut at: usize) -> usize {
     at = at.min(source.len());
     while !source.is_char_boundary(at) {
         at -= 1;
@@ -83,44 +83,44 @@ fn floor(source: &str, mut at: usize) -> usize {
     at
 }
 
-/// Every mistake of one file, in the order of the file.
+/// The errors of one file, in the order of the file.
 #[derive(Debug)]
-pub struct Mistakes {
-    /// The file's name as it was given.
+pub struct Diagnostics {
+    /// The file's name, as given.
     pub file: String,
-    /// At least one.
-    pub mistakes: Vec<Mistake>,
+    /// The errors, at least one.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.mistakes.iter().enumerate() {
+        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
             if i > 0 {
                 f.write_str("\n\n")?;
             }
-            let Mistake { line, column, text, width, message, mend } = mistake;
+            let Diagnostic { line, column, text, width, message, help } = diagnostic;
             let number = line.to_string();
             let gutter = " ".repeat(number.len());
-            // A tab is kept as it is, so that the marker stands under the right column.
+            // Tabs are kept, so that the marker is in the right column.
             let indent: String =
                 text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             writeln!(f, "{}:{line}:{column}: {message}", self.file)?;
             writeln!(f, "  {number} | {text}")?;
             writeln!(f, "  {gutter} | {indent}{}", "^".repeat(*width))?;
-            write!(f, "  mend: {mend}")?;
+            write!(f, "  help: {help}")?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for Diagnostics {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_shown_however_its_line_is_written() {
+    fn secrets_are_redacted_in_every_notation() {
         for line in [
             r#"client_secret = "hunter2 2""#,
             "client_secret = 'hunter2 2'",
@@ -134,17 +134,17 @@ mod tests {
             r#"provider = [{ type = "oidc", client_secret = "hunter2 2" }]"#,
             "url = 'postgres://narthex:hunter2 2@db/narthex'",
         ] {
-            let shown = discreet("", line);
+            let shown = redact("", line);
             assert!(!shown.contains("hunter2") && shown.chars().count() == line.chars().count(), "{shown}");
         }
         let key = "private_key = \"\"\"\n-----BEGIN\nhunter2";
         let at = key.find("hunter2").unwrap();
-        let mistake = Mistake::at(key, at..at + 1, String::new(), String::new());
-        assert_eq!((mistake.line, mistake.column, mistake.text.as_str()), (3, 1, "•••••••"));
+        let diagnostic = Diagnostic::at(key, at..at + 1, String::new(), String::new());
+        assert_eq!((diagnostic.line, diagnostic.column, diagnostic.text.as_str()), (3, 1, "•••••••"));
     }
 
     #[test]
-    fn what_is_no_secret_is_shown() {
+    fn other_values_are_shown() {
         for line in [
             r#"client_secret = { env = "IDP_CLIENT_SECRET" }"#,
             r#"master_key = { file = "/run/secrets/key" }"#,
@@ -153,7 +153,7 @@ mod tests {
             r#"key_id = "ABC""#,
             "[[provider]]",
         ] {
-            assert_eq!(discreet("", line), line);
+            assert_eq!(redact("", line), line);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whose request it is: a user of the store, or whoever would come with some claims.
+//! The subject of a request: a user of the store, or a subject with given claims.
 
 use crate::app::build::CommandError;
 use crate::app::offline;
@@ -22,33 +22,33 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The largest file of claims that is read.
-const LARGEST: u64 = 1 << 20;
+/// The maximum size of a file of claims.
+const MAX_CLAIMS_BYTES: u64 = 1 << 20;
 
-/// How it is said whose request it is.
+/// The subject as the command line names it.
 #[derive(Clone, Debug)]
-pub enum Named {
+pub enum SubjectArg {
     /// A user of the store: by user name, `sub` or verified e-mail address.
     User(String),
-    /// Whoever a provider says this of: a JSON object.
+    /// A subject with these claims of a provider: a JSON object.
     Claims(PathBuf),
-    /// The same, said in the case itself.
+    /// The same, in the case itself.
     Described(Map<String, Value>),
-    /// Whoever a token speaks for: a provider's id token, or an assertion of ours. `-` is standard input.
+    /// The subject of a token: of a provider's ID token, or of an assertion. `-` is standard input.
     Token(PathBuf),
-    /// Nobody.
+    /// A guest.
     Guest,
 }
 
-/// Who asks, and what is judged by.
-pub struct Scene {
+/// The subject, and the configuration that applies.
+pub struct ExplainContext {
     pub catalogue: Arc<Catalogue>,
-    pub who: Option<Who>,
+    pub subject: Option<Subject>,
     identities: HashMap<String, String>,
 }
 
-/// Somebody.
-pub struct Who {
+/// The subject of a request.
+pub struct Subject {
     pub user: User,
     pub provider: String,
     claims: Option<TokenClaims>,
@@ -56,15 +56,15 @@ pub struct Who {
     auth_time: Option<Timestamp>,
     issued_at: Option<Timestamp>,
     of_user_pool: bool,
-    /// What else is worth knowing.
+    /// Notes on the explanation.
     pub notes: Vec<String>,
-    /// Why they cannot come at all.
-    pub barred: Option<String>,
-    /// What they may be used for, where it is a bearer token that they come with.
+    /// The reason why the subject cannot sign in.
+    pub sign_in_error: Option<String>,
+    /// The scopes of a bearer token.
     pub scopes: Option<Vec<String>>,
 }
 
-impl Who {
+impl Subject {
     pub fn person<'a>(&'a self, config: &'a Config) -> Person<'a> {
         Person {
             user: &self.user,
@@ -79,55 +79,64 @@ impl Who {
     }
 }
 
-impl Scene {
-    pub async fn set(config: Config, named: Named, provider: Option<&str>) -> Result<Self, CommandError> {
-        let wrong = |why: String| CommandError::new("narthex explain", why);
+impl ExplainContext {
+    pub async fn load(
+        config: Config,
+        named: SubjectArg,
+        provider: Option<&str>,
+    ) -> Result<Self, CommandError> {
+        let error = |why: String| CommandError::new("narthex explain", why);
         let (claims, own) = match &named {
-            Named::User(who) => {
-                let store = offline::open_store(&config).await.map_err(unopened)?;
-                return Self::of_store(config, store, Sought::User(who.clone()), provider).await;
+            SubjectArg::User(who) => {
+                let store = offline::open_store(&config).await.map_err(store_open_error)?;
+                return Self::from_store(config, store, LookupKey::User(who.clone()), provider).await;
             }
-            Named::Guest => (None, false),
-            Named::Described(claims) => (Some(claims.clone()), false),
-            Named::Claims(file) => (Some(object(&read(file).map_err(wrong)?).map_err(wrong)?), false),
-            Named::Token(file) => {
-                let claims = payload(read(file).map_err(wrong)?.trim()).map_err(wrong)?;
+            SubjectArg::Guest => (None, false),
+            SubjectArg::Described(claims) => (Some(claims.clone()), false),
+            SubjectArg::Claims(file) => {
+                (Some(parse_claims(&read(file).map_err(error)?).map_err(error)?), false)
+            }
+            SubjectArg::Token(file) => {
+                let claims = payload(read(file).map_err(error)?.trim()).map_err(error)?;
                 let own = claims.get("iss").and_then(Value::as_str) == Some(&config.public_url.to_string());
                 (Some(claims), own)
             }
         };
-        let store = offline::open_store(&config).await.map_err(unopened)?;
+        let store = offline::open_store(&config).await.map_err(store_open_error)?;
         if let (Some(claims), true) = (&claims, own) {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let sought = Sought::Session { sub: text("sub"), sid: text("sid") };
-            return Self::of_store(config, store, sought, provider).await;
+            let key = LookupKey::Session { sub: text("sub"), sid: text("sid") };
+            return Self::from_store(config, store, key, provider).await;
         }
-        let ids = offline::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let ids = offline::ids(&config, store.as_ref()).await.map_err(store_error)?;
         let catalogue = offline::catalogue(config, ids)?;
-        let who = claims.map(|claims| come_with(&catalogue, claims, provider)).transpose().map_err(wrong)?;
-        Ok(Self { catalogue, who, identities: HashMap::new() })
+        let subject = claims
+            .map(|claims| subject_from_claims(&catalogue, claims, provider))
+            .transpose()
+            .map_err(error)?;
+        Ok(Self { catalogue, subject, identities: HashMap::new() })
     }
 
-    /// A user as the store knows them.
-    async fn of_store(
+    /// Loads a user of the store.
+    async fn from_store(
         config: Config,
         store: Option<Store>,
-        sought: Sought,
+        key: LookupKey,
         provider: Option<&str>,
     ) -> Result<Self, CommandError> {
-        let wrong = |why: String| CommandError::new("narthex explain", why);
-        let ids = offline::ids(&config, store.as_ref()).await.map_err(failed)?;
+        let error = |why: String| CommandError::new("narthex explain", why);
+        let ids = offline::ids(&config, store.as_ref()).await.map_err(store_error)?;
         let catalogue = offline::catalogue(config, ids)?;
         let Some(store) = store else {
-            return Err(wrong("there is no store yet: nobody has signed in".to_owned()));
+            return Err(error("there is no store yet: nobody has signed in".to_owned()));
         };
         let (users, sessions) = store
             .transaction(|tx| {
-                let sought = &sought;
+                let key = &key;
                 Box::pin(async move {
-                    let users = match sought {
-                        Sought::User(who) => tx.users_named(who).await?,
-                        Sought::Session { sub, .. } => tx.user(sub).await?.into_iter().collect(),
+                    let users = match key {
+                        LookupKey::User(who) => tx.users_named(who).await?,
+                        LookupKey::Session { sub, .. } => tx.user(sub).await?.into_iter().collect(),
                     };
                     let sessions = match users.as_slice() {
                         [user] => tx.sessions_of(&user.id).await?,
@@ -137,39 +146,39 @@ impl Scene {
                 })
             })
             .await
-            .map_err(failed)?;
-        let user = users::only(sought.name(), users).map_err(wrong)?;
-        let session = sought.session(sessions, provider).map_err(wrong)?;
+            .map_err(store_error)?;
+        let user = users::only(key.name(), users).map_err(error)?;
+        let session = key.session(sessions, provider).map_err(error)?;
         let provider = match (&session, provider, user.identities.as_slice()) {
             (Some(session), ..) => session.provider.clone(),
             (None, Some(provider), _) => provider.to_owned(),
             (None, None, [only]) => only.provider.clone(),
             (None, None, _) => {
-                return Err(wrong(
-                    "the user signs in by several providers\n  mend: name one with --provider".to_owned(),
+                return Err(error(
+                    "the user signs in by several providers\n  help: name one with --provider".to_owned(),
                 ));
             }
         };
         if !user.identities.iter().any(|identity| identity.provider == provider) {
-            return Err(wrong(format!("{} does not sign in by {provider}", user.username)));
+            return Err(error(format!("{} does not sign in by {provider}", user.username)));
         }
         let mut identities = HashMap::new();
         for pool in &catalogue.identity_pools {
-            if let Some(id) = store.identity_of(&pool.id, &user.id).await.map_err(failed)? {
+            if let Some(id) = store.identity_of(&pool.id, &user.id).await.map_err(store_error)? {
                 identities.insert(pool.config.name.clone(), id);
             }
         }
         store.close().await;
         let user = user.for_provider(&provider);
-        let (mut notes, mut barred) = (Vec::new(), None);
+        let (mut notes, mut sign_in_error) = (Vec::new(), None);
         let allow =
             catalogue.config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
         let email = user.email().filter(|_| user.email_verified());
         if !allow.is_some_and(|allow| allow.names(email, &user.groups)) {
-            barred = Some(format!("the file does not let them in by {provider}"));
+            sign_in_error = Some(format!("the file does not let them in by {provider}"));
         }
         if !user.enabled {
-            barred = Some("the user is disabled".to_owned());
+            sign_in_error = Some("the user is disabled".to_owned());
         }
         let (methods, auth_time, issued_at) = match session {
             Some(session) => (session.amr, session.auth_time, session.created_at),
@@ -179,7 +188,7 @@ impl Scene {
             }
         };
         let issued_at = Some(issued_at);
-        let who = Who {
+        let subject = Subject {
             user,
             provider,
             claims: None,
@@ -188,34 +197,34 @@ impl Scene {
             issued_at,
             of_user_pool: true,
             notes,
-            barred,
+            sign_in_error,
             scopes: None,
         };
-        Ok(Self { catalogue, who: Some(who), identities })
+        Ok(Self { catalogue, subject: Some(subject), identities })
     }
 
-    /// The identity in `pool`, or what stands for one that is not known.
+    /// Returns the identity in `pool`, or a placeholder for one that is not known.
     pub fn identity_id(&self, pool: &IdentityPool) -> String {
         let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
         self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
     }
 }
 
-fn unopened(error: OpenStoreError) -> CommandError {
+fn store_open_error(error: OpenStoreError) -> CommandError {
     CommandError::new("narthex explain", error)
 }
 
-fn failed(error: StoreError) -> CommandError {
+fn store_error(error: StoreError) -> CommandError {
     CommandError::new("the store", error)
 }
 
-/// Who is sought in the store.
-enum Sought {
+/// The key of a user in the store.
+enum LookupKey {
     User(String),
     Session { sub: String, sid: String },
 }
 
-impl Sought {
+impl LookupKey {
     fn name(&self) -> &str {
         match self {
             Self::User(who) => who,
@@ -223,7 +232,7 @@ impl Sought {
         }
     }
 
-    /// The session that is meant: the one that was named, or the last one through the provider.
+    /// Returns the session that is named, or the last one of the provider.
     fn session(&self, sessions: Vec<Session>, provider: Option<&str>) -> Result<Option<Session>, String> {
         match self {
             Self::User(_) => {
@@ -239,18 +248,18 @@ impl Sought {
     }
 }
 
-/// Whoever a provider says this of, taken over as at a sign-in.
-fn come_with(
+/// Returns the subject that a sign-in with these claims would create.
+fn subject_from_claims(
     catalogue: &Catalogue,
     mut claims: Map<String, Value>,
     provider: Option<&str>,
-) -> Result<Who, String> {
+) -> Result<Subject, String> {
     let config = &*catalogue.config;
     let issuer = claims.get("iss").and_then(Value::as_str);
     let own = catalogue.pool.as_issuer(config, String::new(), Vec::new());
     let by_token = [&own].into_iter().chain(&config.issuers).find(|known| Some(known.url.as_str()) == issuer);
     if let (Some(issuer), None) = (by_token, provider) {
-        return by_bearer_token(issuer, &claims);
+        return subject_from_bearer_token(issuer, &claims);
     }
     let provider = provider_of(config, &claims, provider)?;
     if let Some(preset) = provider.preset {
@@ -280,11 +289,12 @@ fn come_with(
     };
     let account = broker::map_account(provider, &external)?;
     let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
-    let barred = broker::check_allowed(&provider.allow, &account).err();
-    let barred = barred.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
+    let sign_in_error = broker::check_allowed(&provider.allow, &account).err();
+    let sign_in_error =
+        sign_in_error.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
     let provider = provider.name.clone();
-    Ok(Who {
+    Ok(Subject {
         user,
         provider,
         claims: None,
@@ -293,13 +303,13 @@ fn come_with(
         issued_at,
         of_user_pool: true,
         notes,
-        barred,
+        sign_in_error,
         scopes: None,
     })
 }
 
-/// Whoever brings a bearer token of `issuer` that says this.
-fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Result<Who, String> {
+/// Returns the subject of a bearer token of `issuer` with these claims.
+fn subject_from_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Result<Subject, String> {
     let subject =
         claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
     let now = SystemClock.now();
@@ -307,7 +317,7 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         KeySource::Own(_) => subject.to_owned(),
         _ => uuid(&SystemEntropy),
     };
-    let barred = match (&issuer.keys, claims.get("client_id").and_then(Value::as_str)) {
+    let sign_in_error = match (&issuer.keys, claims.get("client_id").and_then(Value::as_str)) {
         (KeySource::Own(_), Some(client)) if issuer.audiences.iter().any(|known| known == client) => None,
         (KeySource::Own(_), client) => {
             Some(format!("no app client of the file that may get tokens is `{}`", client.unwrap_or_default()))
@@ -317,7 +327,7 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
     let (user, others) = user_from_claims(issuer, subject, claims, id, now)
         .map_err(|claim| format!("the token is refused with 401: its claim `{claim}` cannot be compared"))?;
     let auth_time = authenticated_at(claims, now, SKEW);
-    Ok(Who {
+    Ok(Subject {
         user,
         provider: issuer.name.clone(),
         claims: Some(others),
@@ -326,12 +336,12 @@ fn by_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Resul
         issued_at: NumericDate::of(claims, "iat").map(|at| at.min(now)),
         of_user_pool: false,
         notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
-        barred,
+        sign_in_error,
         scopes: Some(scopes(claims)),
     })
 }
 
-/// The issuer of a provider that has one.
+/// Returns the issuer of a provider that has one.
 fn issuer_of(provider: &Provider) -> Option<String> {
     match &provider.kind {
         Kind::Oidc(oidc) => match &oidc.issuer {
@@ -358,7 +368,7 @@ fn provider_of<'c>(
     found.ok_or_else(|| {
         let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
         format!(
-            "it is not plain which provider says this\n  mend: name it: --provider {}",
+            "it is not plain which provider says this\n  help: name it: --provider {}",
             names.join(" or ")
         )
     })
@@ -367,17 +377,19 @@ fn provider_of<'c>(
 fn read(file: &Path) -> Result<String, String> {
     let (mut text, cannot) = (String::new(), |error| format!("cannot read {}: {error}", file.display()));
     let read = match file == Path::new("-") {
-        true => std::io::stdin().take(LARGEST).read_to_string(&mut text),
-        false => std::fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
+        true => std::io::stdin().take(MAX_CLAIMS_BYTES).read_to_string(&mut text),
+        false => {
+            std::fs::File::open(file).and_then(|file| file.take(MAX_CLAIMS_BYTES).read_to_string(&mut text))
+        }
     };
     read.map(|_| text).map_err(cannot)
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("the claims are no JSON object: {error}"))
+fn parse_claims(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("the claims are not a JSON object: {error}"))
 }
 
-/// The claims of a JWT (RFC 7519), whoever signed it: nothing is opened by what is said here.
+/// Returns the claims of a JWT (RFC 7519) without verification: the command gives no access.
 fn payload(token: &str) -> Result<Map<String, Value>, String> {
     let mut parts = token.split('.');
     let payload = match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -385,6 +397,6 @@ fn payload(token: &str) -> Result<Map<String, Value>, String> {
         (Some(_), Some(payload), Some(_), None) => base64url_decode(payload.trim_end_matches('=')),
         _ => None,
     };
-    let payload = payload.ok_or("the token is no signed JWT: it has three parts, with . between")?;
-    object(&String::from_utf8_lossy(&payload))
+    let payload = payload.ok_or("the token is not a signed JWT: it has three parts, separated by `.`")?;
+    parse_claims(&String::from_utf8_lossy(&payload))
 }

@@ -1,15 +1,15 @@
-//! The explanation: a table for people, JSON for programs.
+//! The explanation of an access decision, printed as a table or as JSON.
 
-use super::{Expectation, Who};
+use super::{Expectation, Subject};
 use crate::app::output::say;
 use crate::policy::{Effect, MatchLevel, StatementTrace};
 use http::Method;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What becomes of a request, and why.
+/// The access decision for a request, and its reasons.
 #[derive(Serialize)]
-pub struct Explained {
+pub struct Explanation {
     method: String,
     url: String,
     pub route: Option<String>,
@@ -18,8 +18,8 @@ pub struct Explained {
     provider: Option<String>,
     groups: Vec<String>,
     notes: Vec<String>,
-    /// Why they cannot come at all.
-    barred: Option<String>,
+    /// The reason why the subject cannot sign in.
+    sign_in_error: Option<String>,
     pub identity_pool: Option<String>,
     pub rules: Vec<String>,
     pub role: Option<String>,
@@ -28,19 +28,19 @@ pub struct Explained {
     pub tags: BTreeMap<String, String>,
     pub resource: Option<String>,
     pub context: BTreeMap<String, Vec<String>>,
-    pub statements: Vec<Line>,
+    pub statements: Vec<StatementResult>,
     decision: &'static str,
     why: String,
-    /// What the gateway does with the request.
+    /// The gateway's response.
     outcome: &'static str,
 }
 
-/// How a statement stands to the request.
+/// The result of one statement.
 #[derive(Serialize)]
-pub struct Line {
+pub struct StatementResult {
     statement: String,
     effect: &'static str,
-    /// Whether it only sets bounds.
+    /// Whether it is part of a permissions boundary.
     bound: bool,
     result: &'static str,
     why: String,
@@ -48,39 +48,39 @@ pub struct Line {
     pub near: MatchLevel,
 }
 
-impl Line {
-    pub fn of(told: &StatementTrace<'_>) -> Self {
+impl StatementResult {
+    pub fn of(trace: &StatementTrace<'_>) -> Self {
         Self {
-            statement: told.statement.place(),
-            effect: match told.statement.effect {
+            statement: trace.statement.place(),
+            effect: match trace.statement.effect {
                 Effect::Allow => "Allow",
                 Effect::Deny => "Deny",
             },
-            bound: told.bound,
-            result: match told.nearness {
+            bound: trace.bound,
+            result: match trace.nearness {
                 MatchLevel::Met => "met",
                 MatchLevel::Condition => "a condition is not met",
                 MatchLevel::Action => "another resource",
                 MatchLevel::None => "another action",
             },
-            why: told.why.clone(),
-            near: told.nearness,
+            why: trace.why.clone(),
+            near: trace.nearness,
         }
     }
 }
 
-impl Explained {
-    pub fn new(method: &Method, url: &str, who: Option<&Who>) -> Self {
+impl Explanation {
+    pub fn new(method: &Method, url: &str, subject: Option<&Subject>) -> Self {
         Self {
             method: method.to_string(),
             url: url.to_owned(),
             route: None,
             access: "",
-            username: who.map(|who| who.user.username.clone()),
-            provider: who.map(|who| who.provider.clone()),
-            groups: who.map(|who| who.user.groups.clone()).unwrap_or_default(),
-            notes: who.map(|who| who.notes.clone()).unwrap_or_default(),
-            barred: who.and_then(|who| who.barred.clone()),
+            username: subject.map(|subject| subject.user.username.clone()),
+            provider: subject.map(|subject| subject.provider.clone()),
+            groups: subject.map(|subject| subject.user.groups.clone()).unwrap_or_default(),
+            notes: subject.map(|subject| subject.notes.clone()).unwrap_or_default(),
+            sign_in_error: subject.and_then(|subject| subject.sign_in_error.clone()),
             identity_pool: None,
             rules: Vec::new(),
             role: None,
@@ -96,17 +96,17 @@ impl Explained {
         }
     }
 
-    pub fn passes(&mut self, access: &'static str, why: &str) {
+    pub fn allow(&mut self, access: &'static str, why: &str) {
         (self.access, self.decision, self.why, self.outcome) =
             (access, "allowed", why.to_owned(), "it passes");
     }
 
-    pub fn asks_to_sign_in(&mut self, access: &'static str, why: &str) {
+    pub fn require_sign_in(&mut self, access: &'static str, why: &str) {
         self.access = access;
-        self.refused("implicitDeny", why.to_owned());
+        self.deny("implicitDeny", why.to_owned());
     }
 
-    pub fn refused(&mut self, decision: &'static str, why: String) {
+    pub fn deny(&mut self, decision: &'static str, why: String) {
         (self.decision, self.why) = (decision, why);
         self.outcome = match self.username {
             Some(_) => "403",
@@ -114,22 +114,22 @@ impl Explained {
         };
     }
 
-    /// It never comes to a decision.
-    pub fn stopped(&mut self, why: String) {
+    /// Ends the explanation without a decision.
+    pub fn stop(&mut self, why: String) {
         (self.decision, self.why, self.outcome) = ("implicitDeny", why, "it goes no further");
     }
 
-    /// Whether the request passes.
+    /// Returns whether the request is allowed.
     pub fn decision(&self) -> Expectation {
-        match self.decision == "allowed" && self.barred.is_none() {
+        match self.decision == "allowed" && self.sign_in_error.is_none() {
             true => Expectation::Allow,
             false => Expectation::Deny,
         }
     }
 
-    /// The decision and its reason, in a line.
+    /// Returns the decision and its reason in one line.
     pub fn summary(&self) -> String {
-        let why = self.barred.as_ref().unwrap_or(&self.why);
+        let why = self.sign_in_error.as_ref().unwrap_or(&self.why);
         format!("{}: {why}", self.decision())
     }
 
@@ -164,18 +164,19 @@ impl Explained {
         optional("identity", &self.identity_id);
         self.tags.iter().for_each(|(name, value)| line("tag", &format!("{name} = {value}")));
         optional("resource", &self.resource);
-        let near: Vec<&Line> = self.statements.iter().filter(|line| line.near != MatchLevel::None).collect();
-        for told in &near {
-            let bound = if told.bound { " (boundary)" } else { "" };
-            say!("  {:<10} {}{bound}: {}", told.effect, told.statement, told.result);
-            if !told.why.is_empty() {
-                line("", &told.why);
+        let near: Vec<&StatementResult> =
+            self.statements.iter().filter(|line| line.near != MatchLevel::None).collect();
+        for result in &near {
+            let bound = if result.bound { " (boundary)" } else { "" };
+            say!("  {:<10} {}{bound}: {}", result.effect, result.statement, result.result);
+            if !result.why.is_empty() {
+                line("", &result.why);
             }
         }
         if self.statements.len() > near.len() {
             line("", &format!("{} more are about other actions", self.statements.len() - near.len()));
         }
-        let outcome = match &self.barred {
+        let outcome = match &self.sign_in_error {
             Some(why) => format!("but they cannot sign in: {why}"),
             None => self.outcome.to_owned(),
         };

@@ -1,0 +1,256 @@
+//! The events of the audit log, for the reference page. A test compares the table with the program's source.
+
+use std::fmt::Write as _;
+
+/// An event of the audit log.
+struct Event {
+    name: &'static str,
+    /// Its fields, in alphabetical order. Not every line has every field.
+    fields: &'static [&'static str],
+    about: &'static str,
+}
+
+const EVENTS: [Event; 21] = [
+    Event {
+        name: "login",
+        fields: &["client", "provider", "request_id", "sid", "sub", "username"],
+        about: "A user signed in.",
+    },
+    Event {
+        name: "login_failed",
+        fields: &["client", "detail", "provider", "reason", "request_id"],
+        about: "A sign-in failed. `reason` is one of the reasons below.",
+    },
+    Event {
+        name: "user_created",
+        fields: &["provider", "request_id", "sub"],
+        about: "A user was created at the first sign-in.",
+    },
+    Event {
+        name: "user_updated",
+        fields: &["provider", "request_id", "sid", "sub"],
+        about: "Attributes or groups of a user changed, at a sign-in or when the provider's tokens were renewed.",
+    },
+    Event {
+        name: "guest_merged",
+        fields: &["guest", "identity_id", "request_id", "sub"],
+        about: "A guest signed in; `identity_id` is the identity that the user has now.",
+    },
+    Event {
+        name: "sign_in_loop",
+        fields: &["reason", "request_id"],
+        about: "A browser was redirected to sign in too often, and got an error page.",
+    },
+    Event { name: "logout", fields: &["client", "request_id", "sid"], about: "A user signed out." },
+    Event {
+        name: "logout_without_session",
+        fields: &["provider", "request_id"],
+        about: "A logout message of a provider matched no session.",
+    },
+    Event {
+        name: "backchannel_logout_failed",
+        fields: &["client", "detail", "provider", "reason", "request_id"],
+        about: "A logout token was rejected. `reason` is the failed check.",
+    },
+    Event {
+        name: "saml_logout_failed",
+        fields: &["client", "detail", "provider", "reason", "request_id"],
+        about: "A SAML logout message was rejected. `reason` is the failed check.",
+    },
+    Event {
+        name: "session_ended",
+        fields: &["provider", "reason", "request_id", "sid", "sub"],
+        about: "A session ended before it expired.",
+    },
+    Event {
+        name: "stream_ended",
+        fields: &["reason", "request_id", "sid"],
+        about: "A long-lived request was ended, because its access was revoked or its session ended.",
+    },
+    Event {
+        name: "request_refused",
+        fields: &["client", "reason", "request_id"],
+        about: "A request was rejected: it is malformed, not authenticated, or its token is not valid.",
+    },
+    Event {
+        name: "access_denied",
+        fields: &[
+            "client",
+            "context",
+            "decision",
+            "identity_id",
+            "request_id",
+            "resource",
+            "role",
+            "route",
+            "sid",
+            "statement",
+            "sub",
+            "username",
+        ],
+        about: "Policies, or the lists of a route, denied a request of a signed-in user.",
+    },
+    Event {
+        name: "client_authentication_failed",
+        fields: &["client", "client_id", "reason", "request_id"],
+        about: "An app client sent wrong credentials.",
+    },
+    Event {
+        name: "token_revoked",
+        fields: &["client", "client_id", "jti", "request_id"],
+        about: "An app client revoked one of its access tokens.",
+    },
+    Event {
+        name: "reload",
+        fields: &["files", "generation"],
+        about: "A changed configuration took effect; `files` are the changed files.",
+    },
+    Event {
+        name: "reload_failed",
+        fields: &["error", "files"],
+        about: "A changed configuration has errors. The previous one stays in effect.",
+    },
+    Event { name: "nodes_differ", fields: &["node"], about: "Another node has a different configuration." },
+    Event {
+        name: "saml_key_phase",
+        fields: &["expires_at", "kid", "phase", "removed_at", "signs_from"],
+        about: "A SAML key of Narthex entered another phase on this node.",
+    },
+    Event {
+        name: "clock_jumped",
+        fields: &["seconds"],
+        about: "The wall clock jumped by more than five seconds. Cached decisions are discarded.",
+    },
+];
+
+/// The reasons of `login_failed`. Any other reason is the name of a check of the provider's response that failed.
+const REASONS: [(&str, &str); 13] = [
+    ("attempt_used", "The sign-in attempt was completed before."),
+    ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
+    ("no_attempt", "The browser has no cookie of this sign-in attempt, or the attempt expired."),
+    ("no_such_provider", "No provider has this name."),
+    ("not_allowed", "The account is not in the provider's `allow`."),
+    ("other_provider", "The attempt was started at another provider."),
+    ("overloaded", "Too many SAML messages are being verified."),
+    ("provider_answer_unreadable", "A response of the provider cannot be parsed."),
+    ("provider_refused", "The provider returned an error, or the user cancelled."),
+    ("provider_unavailable", "The provider did not respond."),
+    ("store_unavailable", "The database failed."),
+    ("unmappable", "A required attribute is missing, or a claim cannot be used."),
+    ("user_disabled", "The user is disabled."),
+];
+
+const HEAD: &str = "# Audit log
+
+<!-- Generated by: narthex reference audit -->
+
+Log lines with the target `audit` have these events, whose names do not change. `request_id` is the `x-request-id` of the
+response, `client` the address of the client, `sub` the user and `sid` the session.
+[Troubleshooting](../guides/troubleshooting.md) explains the reasons.
+
+| Event | Fields | Description |
+|---|---|---|
+";
+
+/// Returns the reference page, in Markdown.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    for event in EVENTS {
+        let fields: Vec<String> = event.fields.iter().map(|field| format!("`{field}`")).collect();
+        let _ = writeln!(page, "| `{}` | {} | {} |", event.name, fields.join(", "), event.about);
+    }
+    page.push_str(
+        "\n## Reasons of `login_failed`\n\nAny other reason is the name of a check of the provider's response that failed, \
+         such as `nonce` or `signature`.\n\n| Reason | Description |\n|---|---|\n",
+    );
+    for (reason, about) in REASONS {
+        let _ = writeln!(page, "| `{reason}` | {about} |");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::{Path, PathBuf};
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    }
+
+    /// The arguments of a macro call that begin at `text`, split at commas.
+    fn arguments(text: &str) -> Vec<String> {
+        let (mut depth, mut quoted, mut escaped) = (0, false, false);
+        let mut found = vec![String::new()];
+        for c in text.chars() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                '(' | '[' | '{' if !quoted => depth += 1,
+                ')' if !quoted && depth == 0 => break,
+                ')' | ']' | '}' if !quoted => depth -= 1,
+                ',' if !quoted && depth == 0 => {
+                    found.push(String::new());
+                    continue;
+                }
+                _ => {}
+            }
+            found.last_mut().unwrap().push(c);
+        }
+        found
+            .iter()
+            .map(|argument| argument.trim().to_owned())
+            .filter(|argument| !argument.is_empty())
+            .collect()
+    }
+
+    /// The events of the source, each with its fields.
+    fn emitted() -> BTreeMap<String, BTreeSet<String>> {
+        let mut events: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+            if file.ends_with("app/audit.rs") || file.ends_with("app/telemetry.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap();
+            for call in text.split("target: \"audit\",").skip(1) {
+                let arguments = arguments(call);
+                let name = |argument: &String| argument.split('=').next().unwrap().trim().to_owned();
+                let fields = arguments.iter().filter(|argument| !argument.starts_with('"')).map(name);
+                let fields: BTreeSet<String> = fields.filter(|field| field != "event").collect();
+                let event = arguments.iter().find_map(|argument| argument.strip_prefix("event ="));
+                // At a sign-in, the event is what changed: `LoginResult::change`.
+                let names = match event {
+                    Some(event) => vec![event.trim().trim_matches('"').to_owned()],
+                    None => vec!["user_created".to_owned(), "user_updated".to_owned()],
+                };
+                for name in names {
+                    events.entry(name).or_default().extend(fields.iter().cloned());
+                }
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn the_table_has_the_events_and_fields_of_the_source() {
+        let declared: BTreeMap<String, BTreeSet<String>> = EVENTS
+            .iter()
+            .map(|event| {
+                (event.name.to_owned(), event.fields.iter().map(|field| (*field).to_owned()).collect())
+            })
+            .collect();
+        assert_eq!(declared, emitted());
+    }
+
+    #[test]
+    fn the_table_has_the_reasons_of_a_failed_sign_in() {
+        let source = include_str!("../broker/mod.rs");
+        let body = source.split("pub fn reason(&self)").nth(1).unwrap().split("\n    }\n").next().unwrap();
+        let reasons: BTreeSet<&str> = body.split('"').skip(1).step_by(2).collect();
+        assert_eq!(reasons, REASONS.iter().map(|(reason, _)| *reason).collect());
+    }
+}

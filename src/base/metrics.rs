@@ -1,0 +1,204 @@
+//! The declarations of all metrics: they are registered, and documented, from this table.
+
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+use std::fmt::Write as _;
+
+/// A metric.
+pub struct Metric {
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    about: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Requests by origin of the response.
+pub const REQUESTS: Metric = Metric {
+    name: "narthex_requests_total",
+    kind: Kind::Counter,
+    labels: &["by", "class"],
+    about: "Requests by origin of the response (`narthex` or `upstream`) and class of the status code.",
+};
+/// Requests by route.
+pub const ROUTE_REQUESTS: Metric = Metric {
+    name: "narthex_route_requests_total",
+    kind: Kind::Counter,
+    labels: &["route", "method", "code"],
+    about: "Requests by route, method and status code.",
+};
+/// Durations by route.
+pub const REQUEST_DURATION: Metric = Metric {
+    name: "narthex_request_duration_seconds",
+    kind: Kind::Histogram,
+    labels: &["route"],
+    about: "Time from the head of the request to the end of the response, by route.",
+};
+/// Open connections.
+pub const CONNECTIONS: Metric =
+    Metric { name: "narthex_connections", kind: Kind::Gauge, labels: &[], about: "Open client connections." };
+/// Connections closed at once.
+pub const CONNECTIONS_REFUSED: Metric = Metric {
+    name: "narthex_connections_refused_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    about: "Connections that were closed at once, by reason: `too_many`, `too_many_from_address` or `proxy_header`.",
+};
+/// Long-lived requests.
+pub const STREAMS: Metric = Metric {
+    name: "narthex_streams",
+    kind: Kind::Gauge,
+    labels: &[],
+    about: "Open long-lived requests, which end with their session.",
+};
+/// Requests that policies denied.
+pub const ACCESS_DENIED: Metric = Metric {
+    name: "narthex_access_denied_total",
+    kind: Kind::Counter,
+    labels: &["decision"],
+    about: "Requests of signed-in users that policies denied, by decision.",
+};
+/// Sign-ins.
+pub const LOGINS: Metric = Metric {
+    name: "narthex_logins_total",
+    kind: Kind::Counter,
+    labels: &["provider", "result"],
+    about: "Sign-ins by provider and result: `success`, or the reason of the failure as in the audit log.",
+};
+/// Requests of app clients.
+pub const OAUTH_REQUESTS: Metric = Metric {
+    name: "narthex_oauth_requests_total",
+    kind: Kind::Counter,
+    labels: &["endpoint", "result"],
+    about: "Requests of app clients by endpoint and result: `success`, or the error code.",
+};
+/// Verified tokens.
+pub const BEARER_VERIFICATIONS: Metric = Metric {
+    name: "narthex_bearer_verifications_total",
+    kind: Kind::Counter,
+    labels: &["remembered"],
+    about: "Verified bearer tokens, by whether the result is cached. Many with `false` mean programs with a new token for each request.",
+};
+/// Lost lines of the access log.
+pub const ACCESS_LOG_DROPPED: Metric = Metric {
+    name: "narthex_access_log_dropped_total",
+    kind: Kind::Counter,
+    labels: &[],
+    about: "Lines of the access log that were dropped because its destination is too slow or fails.",
+};
+/// Nodes with another configuration.
+pub const NODES_DIFFERING: Metric = Metric {
+    name: "narthex_nodes_differing",
+    kind: Kind::Gauge,
+    labels: &[],
+    about: "Other nodes whose configuration differs from this node's.",
+};
+/// Expiry of the SAML certificate.
+pub const SAML_CERTIFICATE_EXPIRY: Metric = Metric {
+    name: "narthex_saml_certificate_expires_in_seconds",
+    kind: Kind::Gauge,
+    labels: &[],
+    about: "Seconds until the signing SAML certificate expires.",
+};
+
+/// All metrics, in the order of the reference page.
+const METRICS: [&Metric; 13] = [
+    &REQUESTS,
+    &ROUTE_REQUESTS,
+    &REQUEST_DURATION,
+    &CONNECTIONS,
+    &CONNECTIONS_REFUSED,
+    &STREAMS,
+    &ACCESS_DENIED,
+    &LOGINS,
+    &OAUTH_REQUESTS,
+    &BEARER_VERIFICATIONS,
+    &ACCESS_LOG_DROPPED,
+    &NODES_DIFFERING,
+    &SAML_CERTIFICATE_EXPIRY,
+];
+
+impl Metric {
+    /// Registers a counter without labels.
+    pub fn counter(&self) -> IntCounter {
+        self.register(IntCounter::with_opts(self.options()))
+    }
+
+    /// Registers a counter for each combination of labels.
+    pub fn counters(&self) -> IntCounterVec {
+        self.register(IntCounterVec::new(self.options(), self.labels))
+    }
+
+    /// Registers a gauge without labels.
+    pub fn gauge(&self) -> IntGauge {
+        self.register(IntGauge::with_opts(self.options()))
+    }
+
+    /// Registers a histogram for each combination of labels, with these upper bounds.
+    pub fn histograms(&self, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::from(self.options()).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(options, self.labels))
+    }
+
+    fn options(&self) -> Opts {
+        Opts::new(self.name, self.about)
+    }
+
+    /// The caller keeps the result in a static, so each metric is registered once.
+    fn register<T: Collector + Clone + 'static>(&self, metric: prometheus::Result<T>) -> T {
+        debug_assert!(METRICS.iter().any(|known| known.name == self.name), "{} is not listed", self.name);
+        let metric = metric.expect("invariant: the name is valid");
+        prometheus::register(Box::new(metric.clone())).expect("invariant: registered once");
+        metric
+    }
+}
+
+const HEAD: &str = "# Metrics
+
+<!-- Generated by: narthex reference metrics -->
+
+`/metrics` on the `admin` address serves metrics in the text format of Prometheus. Metrics of a process that has not used
+them yet are absent.
+
+| Metric | Type | Labels | Description |
+|---|---|---|---|
+";
+
+/// Returns the reference page of metrics, in Markdown.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    for metric in METRICS {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", metric.name, labels.join(", "), metric.about);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_with_their_kind_or_unit() {
+        for metric in METRICS {
+            let suffix = match metric.kind {
+                Kind::Counter => metric.name.ends_with("_total"),
+                Kind::Gauge => !metric.name.ends_with("_total"),
+                Kind::Histogram => metric.name.ends_with("_seconds"),
+            };
+            assert!(suffix && metric.name.starts_with("narthex"), "{}", metric.name);
+            assert!(metric.about.ends_with('.') && !metric.about.contains('|'), "{}", metric.about);
+        }
+    }
+}

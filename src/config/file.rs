@@ -1,0 +1,289 @@
+//! The file's own keys, and the checks that concern several sections.
+
+use super::host_pattern::HostPattern;
+use super::key::{Key, Nested, Section, Shape, Type};
+use super::reader::{Invalid, Table};
+use super::route::Access;
+use super::types::OUTPUT_PATH;
+use super::{
+    AccessLogSettings, Config, Files, IdentityPool, Listen, Provider, PublicUrl, Role, Route, SessionLimits,
+    StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
+};
+use super::{
+    identity_pool, issuer, listen, log, provider_keys, role, route_keys, session, store, tls, user_pool,
+};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+pub(super) const SECTION: Section = Section {
+    header: "the file",
+    about: "General settings.",
+    keys: &[
+        &PUBLIC_URL,
+        &REGION,
+        &ACCOUNT_ID,
+        &STATE_DIR,
+        &POLL_CHANGES_INTERVAL,
+        &TLS,
+        &STORE,
+        &SESSION,
+        &LOG,
+        &PROVIDERS,
+        &ROUTES,
+        &ISSUERS,
+        &USER_POOLS,
+        &ROLES,
+        &IDENTITY_POOLS,
+    ],
+};
+const PUBLIC_URL: Key<PublicUrl> = Key::new(
+    "public_url",
+    Type::Read(Shape::Text, |item| item.parse(PublicUrl::parse)),
+    "Address of the sign-in pages, and the issuer of assertions. It may have a path if only one host is available.",
+)
+.required("")
+.example("\"https://auth.example.com\"");
+const REGION: Key<String> = Key::new(
+    "region",
+    Type::Read(Shape::Text, |item| item.parse(region)),
+    "AWS region in pool ids and ARNs.",
+)
+.default("\"us-east-1\"");
+const ACCOUNT_ID: Key<String> =
+    Key::new("account_id", Type::Read(Shape::Text, |item| item.parse(account_id)), "AWS account id in ARNs.")
+        .default("\"123456789012\"");
+const STATE_DIR: Key<PathBuf> = Key::new("state_dir", OUTPUT_PATH, "Folder of `certs/` and `narthex.sock`.")
+    .computed("the folder of the SQLite database, or of the configuration")
+    .example("\"/var/lib/narthex\"");
+const POLL_CHANGES_INTERVAL: Key<Nested> = Key::table("listen", &listen::SECTION);
+const TLS: Key<Nested> = Key::tables("tls", &tls::SECTION);
+const STORE: Key<Nested> = Key::table("store", &store::SECTION);
+const SESSION: Key<Nested> = Key::table("session", &session::SECTION);
+const LOG: Key<Nested> = Key::table("log", &log::SECTION);
+const PROVIDERS: Key<Nested> = Key::tables("provider", &provider_keys::SECTION);
+const ROUTES: Key<Nested> = Key::tables("route", &route_keys::SECTION);
+const ISSUERS: Key<Nested> = Key::tables("issuer", &issuer::SECTION);
+const USER_POOLS: Key<Nested> = Key::tables("user_pool", &user_pool::SECTION);
+const ROLES: Key<Nested> = Key::tables("role", &role::SECTION);
+const IDENTITY_POOLS: Key<Nested> = Key::tables("identity_pool", &identity_pool::SECTION);
+
+/// Reads the file, which is in `folder`.
+pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
+    let public_url = table.read(&PUBLIC_URL);
+    let region = table.read(&REGION);
+    let account_id = table.read(&ACCOUNT_ID);
+    let listen = Listen::read(&table.table(&POLL_CHANGES_INTERVAL)?);
+    let tls = table.tables(&TLS).iter().filter_map(TlsCertificate::read).collect();
+    let state_dir = table.read(&STATE_DIR);
+    let store = StoreSettings::read(&table.table(&STORE)?, folder, state_dir.as_deref().unwrap_or(folder));
+    let log = AccessLogSettings::read(&table.table(&LOG)?);
+    let (session, signed_out_url) = SessionLimits::read(&table.table(&SESSION)?);
+    let roles = table.distinct(&ROLES, Role::read, |role| {
+        (role.name.clone(), format!("two roles are named \"{}\"", role.name))
+    });
+    let role_names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
+    let user_pool = user_pool(table, &role_names)?;
+    let mut providers = providers(table, &user_pool);
+    let issuers = issuers(table, public_url.as_ref());
+    let principals = principal_sources(table, &providers, &issuers, &user_pool);
+    let identity_pool = |table: &Table<'_>| IdentityPool::read(table, &role_names, &principals);
+    let identity_pools = table.distinct(&IDENTITY_POOLS, identity_pool, |pool| {
+        (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
+    });
+    for provider in &mut providers {
+        let judged = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
+        provider.judged_attributes = judged.collect();
+    }
+    let routes = routes(table, &identity_pools);
+    report_route_conflicts(table, &routes, public_url.as_ref());
+    report_closed_routes(table, &routes, &identity_pools, &user_pool);
+    table.finish();
+    Some(Config {
+        folder: folder.to_owned(),
+        state_dir: state_dir.unwrap_or_else(|| store.url.folder().unwrap_or(folder).to_owned()),
+        public_url: public_url?,
+        region: region?,
+        account_id: account_id?,
+        listen: listen?,
+        tls,
+        store,
+        log: log?,
+        session: session?,
+        signed_out_url,
+        user_pool,
+        roles,
+        identity_pools,
+        providers,
+        issuers,
+        routes,
+        files: Files::new(),
+    })
+}
+
+fn user_pool(table: &Table<'_>, roles: &[String]) -> Option<UserPool> {
+    let pools = table.tables(&USER_POOLS);
+    if let Some(second) = pools.get(1) {
+        second.report("there are two user pools", "a deployment has one: move the groups into the first");
+    }
+    match pools.first() {
+        Some(pool) => UserPool::read(pool, roles),
+        None => UserPool::read(&table.empty(&USER_POOLS)?, roles),
+    }
+}
+
+fn providers(table: &Table<'_>, user_pool: &UserPool) -> Vec<Provider> {
+    let groups: Vec<String> = user_pool.groups.iter().map(|group| group.name.clone()).collect();
+    let mut domains = HashSet::new();
+    let provider = |table: &Table<'_>| {
+        let provider = Provider::read(table, &groups)?;
+        for domain in provider.domains.iter().filter(|domain| !domains.insert((*domain).clone())) {
+            table.report(format!("two providers have the domain {domain}"), "remove it from one of them");
+        }
+        Some(provider)
+    };
+    table.distinct(&PROVIDERS, provider, |provider| {
+        (provider.name.clone(), format!("two providers are named \"{}\"", provider.name))
+    })
+}
+
+fn issuers(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Vec<TrustedIssuer> {
+    let issuers = table.distinct(&ISSUERS, TrustedIssuer::read, |issuer| {
+        (issuer.url.clone(), format!("two issuers are {}", issuer.url))
+    });
+    for issuer in &issuers {
+        let is_own =
+            |url: &PublicUrl| issuer.url == url.to_string() || issuer.url.starts_with(&url.join("/"));
+        if public_url.is_some_and(is_own) {
+            table.report(
+                format!("the issuer {} is this deployment itself", issuer.url),
+                "remove it: the user pool's own access tokens are accepted without it",
+            );
+        }
+    }
+    for second in issuers.iter().filter(|issuer| issuer.introspection.is_some()).skip(1) {
+        table.report(
+            format!("two issuers have `introspection`: \"{}\" is the second", second.name),
+            "keep it in one: an opaque token does not name its issuer, and must not be sent to another one",
+        );
+    }
+    issuers
+}
+
+/// Returns the names that role mappings can refer to: of providers, issuers and the user pool.
+fn principal_sources(
+    table: &Table<'_>,
+    providers: &[Provider],
+    issuers: &[TrustedIssuer],
+    user_pool: &UserPool,
+) -> Vec<String> {
+    let mut names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
+    for issuer in issuers {
+        if names.contains(&issuer.name) {
+            table.report(
+                format!("an issuer and another issuer or a provider are named \"{}\"", issuer.name),
+                "give each another name: role mappings refer to it",
+            );
+        }
+        names.push(issuer.name.clone());
+    }
+    if user_pool.issues_access_tokens() {
+        if names.contains(&user_pool.name) {
+            table.report(
+                format!("the user pool and an issuer or a provider are named \"{}\"", user_pool.name),
+                "give the pool another name: role mappings refer to it",
+            );
+        }
+        names.push(user_pool.name.clone());
+    }
+    names
+}
+
+fn routes(table: &Table<'_>, identity_pools: &[IdentityPool]) -> Vec<Route> {
+    let pools: Vec<String> = identity_pools.iter().map(|pool| pool.name.clone()).collect();
+    let mut addresses = HashSet::new();
+    let mut route = |table: &Table<'_>| {
+        let route = Route::read(table, &pools)?;
+        for host in &route.hosts {
+            let address = format!("{host}{}", route.path_text());
+            if !addresses.insert(address.clone()) {
+                table
+                    .report(format!("two routes are for {address}"), "make them one, or change host or path");
+            }
+        }
+        Some(route)
+    };
+    table.tables(&ROUTES).iter().filter_map(&mut route).collect()
+}
+
+fn report_route_conflicts(table: &Table<'_>, routes: &[Route], public_url: Option<&PublicUrl>) {
+    let mut names = HashSet::new();
+    for route in routes {
+        if !names.insert(&route.name) {
+            table.report(format!("two routes are named \"{}\"", route.name), "give each another name");
+        }
+        let of_pages =
+            |url: &&PublicUrl| url.path().is_empty() && route.hosts.iter().any(|host| host.is(url.host()));
+        if let Some(url) = public_url.filter(of_pages) {
+            table.report(
+                format!("{} serves the sign-in pages and route \"{}\"", url.host(), route.name),
+                "give the app another host, or the pages a path: public_url = \"https://…/.narthex\"",
+            );
+        }
+        let differs = |host: &&HostPattern| {
+            routes.iter().any(|other| other.hosts.contains(host) && other.same_site != route.same_site)
+        };
+        if let Some(host) = route.hosts.iter().find(differs) {
+            table.report(
+                format!("routes of {host} differ in `same_site`, and its cookie has one"),
+                "give all routes of the host the same",
+            );
+        }
+    }
+}
+
+/// Reports routes that no request can pass. A provider or issuer with an error is reported already, and is present here.
+fn report_closed_routes(
+    table: &Table<'_>,
+    routes: &[Route],
+    identity_pools: &[IdentityPool],
+    user_pool: &UserPool,
+) {
+    for route in routes {
+        if route.bearer && !table.has(&ISSUERS) && !user_pool.issues_access_tokens() {
+            table.report(
+                format!("no token can be valid for route \"{}\"", route.name),
+                "add an [[issuer]] or a [[user_pool.client]] that may get tokens, or remove `bearer`",
+            );
+        }
+        let has_guests = |pool: &IdentityPool| {
+            pool.guest_role.is_some() && Some(&pool.name) == route.identity_pool.as_ref()
+        };
+        let open = route.access == Access::Public || identity_pools.iter().any(has_guests);
+        if !open && !table.has(&PROVIDERS) && !route.bearer {
+            table.report(
+                format!("no user can sign in for route \"{}\"", route.name),
+                "add a [[provider]], or give the route access = \"public\"",
+            );
+        }
+    }
+}
+
+/// Reads a region, whose form SDKs check.
+fn region(text: &str) -> Result<String, Invalid> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let word = |s: &&str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase());
+    let digit = parts.last().is_some_and(|s| s.len() == 1 && s.bytes().all(|b| b.is_ascii_digit()));
+    match (3..=4).contains(&parts.len()) && parts[..parts.len() - 1].iter().all(word) && digit {
+        true => Ok(text.to_owned()),
+        false => Err((format!("\"{text}\" is not an AWS region"), "write it like \"us-east-1\"".into())),
+    }
+}
+
+fn account_id(text: &str) -> Result<String, Invalid> {
+    match text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err((format!("\"{text}\" is not an AWS account id"), "write twelve digits in quotes".into()))
+        }
+    }
+}
