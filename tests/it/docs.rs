@@ -270,7 +270,8 @@ fn troubleshooting_names_every_reason_of_a_failed_sign_in() {
         let source = source.split("mod tests {").next().unwrap().to_owned() + &source;
         // A failed check is named by the first of two arguments, or by a field.
         for before in ["invalid(", "wrong(", "refuse("] {
-            let named = quoted_after(&source, before).into_iter().filter(|(_, rest)| rest.starts_with(','));
+            let named = quoted_after(&source, before).into_iter();
+            let named = named.filter(|(reason, rest)| rest.starts_with(',') && !reason.contains(' '));
             reasons.extend(named.map(|(reason, _)| reason.to_owned()));
         }
         reasons.extend(quoted_after(&source, "check: ").into_iter().map(|(reason, _)| reason.to_owned()));
