@@ -30,7 +30,7 @@ async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) ->
             detail,
         );
         // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
-        Ok(OAuthError::invalid_request(detail).into_response())
+        Ok(OAuthError::invalid_request(detail).to_response())
     };
     // "the HTTP POST request uses application/x-www-form-urlencoded encoding"
     let encoding = info.header(CONTENT_TYPE.as_str()).unwrap_or_default();

@@ -48,7 +48,7 @@ pub(super) async fn answer(
     };
     let (mut answer, result) = match answered {
         Ok(answer) => (answer, "success"),
-        Err(EndpointError::Error(error)) => (error.into_response(), error.code),
+        Err(EndpointError::Error(error)) => (error.to_response(), error.code),
         Err(EndpointError::Failure(failure)) => {
             metrics::oauth(endpoint, failure.code);
             return Err(failure);

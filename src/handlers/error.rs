@@ -49,7 +49,7 @@ impl OAuthError {
     }
 
     /// Its answer.
-    pub fn into_response(&self) -> HttpResponse {
+    pub fn to_response(&self) -> HttpResponse {
         let text = serde_json::json!({ "error": self.code, "error_description": self.description });
         let status = match (self.code, self.retry_after) {
             (_, Some(_)) => StatusCode::TOO_MANY_REQUESTS,

@@ -5,14 +5,14 @@ mod device;
 mod failure;
 mod grpc;
 mod logos;
-mod pages;
+mod templates;
 mod site;
 mod texts;
 
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
 pub use logos::logo;
-pub use pages::{
+pub use templates::{
     App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
     SignedOutPage,
 };
@@ -22,7 +22,7 @@ use crate::provider::BrowserAction;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use pages::{PostPage, RedirectPage};
+use templates::{PostPage, RedirectPage};
 
 /// An answer of our own.
 pub type HttpResponse = Response<Bytes>;
