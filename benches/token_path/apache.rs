@@ -10,7 +10,7 @@ use url::Url;
 const MODULES: [&str; 7] =
     ["mpm_event", "authn_core", "authz_core", "authz_user", "proxy", "proxy_http", "auth_openidc"];
 
-/// Apache, which finds each session in memory, judges by a claim, and tells the app the claims in headers.
+/// Apache, which finds each session in memory, authorizes by a claim, and sends the claims to the app in headers.
 pub fn apache(upstream: u16, issuer: Arc<Issuer>, people: usize) -> Proxy {
     let mut proxy = Proxy::new("Apache, mod_auth_openidc", Vec::new());
     let provider = provider(issuer);

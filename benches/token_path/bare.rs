@@ -90,7 +90,7 @@ pub fn bare_with_both(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) ->
     proxy
 }
 
-/// Tells a bare proxy what more it does.
+/// Additional work of a bare proxy.
 fn is_told(proxy: &mut Proxy, works: &str) {
     let (_, told) = &mut proxy.environment[0];
     told.push(' ');

@@ -1,8 +1,8 @@
 //! Requests in turn over some connections, each answer read and timed; and the app that they are for.
 //!
-//! Both are one thread that never sleeps: a proxy would be charged for waking whoever waits for it, the more the less
+//! Both are one thread that never sleeps: a proxy would be charged for waking a thread that waits for it, the more the less
 //! there is for them to do, which is to say the slower it is. Nor does it hurry: where nothing has come, it looks again a
-//! little later, since each look at a socket is felt by whoever uses it, and by the core beside this one.
+//! little later, since each poll of a socket slows its user and the neighbouring core.
 
 use super::proxies::Proxy;
 use super::tls::{self, Over};
@@ -18,7 +18,7 @@ const ANSWER: &[u8] =
 const MOST_IDLE: u32 = 20_000;
 /// Every how many times that is.
 const SELDOM: u32 = 64;
-/// How many times the processor is told that nothing has come before it is looked again: about a microsecond.
+/// Number of spin hints between two polls: about a microsecond.
 const PAUSES: usize = 50;
 /// How long anybody is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ impl Load {
         (from, count): (usize, usize),
         connections: usize,
     ) -> Vec<Duration> {
-        // The app would look at the connections of whoever had the turn before for most of this one: a proxy whose load is
+        // The app would poll the previous proxy's connections for most of this turn: a proxy whose load is
         // slower finds less to do at a time, and costs more a request.
         self.accepted.borrow_mut().iter_mut().for_each(|pipe| pipe.idle = MOST_IDLE);
         let over = match way {
@@ -142,7 +142,7 @@ impl Load {
         accepted.iter().map(text).find_map(assertion).expect("an assertion")
     }
 
-    /// Answers every request that has come to the app; tells whether any may have.
+    /// Answers every request that has arrived at the app; returns whether any may have arrived.
     pub fn answer(&self) -> bool {
         let mut accepted = self.accepted.borrow_mut();
         let look = self.looks.get().wrapping_add(1);
@@ -173,7 +173,7 @@ impl Pipe {
         Self { stream, buffer: vec![0; 16384], length: 0, idle: 0 }
     }
 
-    /// Answers the request that has come, if one has; tells whether the connection is open.
+    /// Answers the request that has arrived, if any; returns whether the connection is open.
     fn respond(&mut self) -> bool {
         let before = self.length;
         let open = self.read();
@@ -185,7 +185,7 @@ impl Pipe {
         open
     }
 
-    /// What has come of the message.
+    /// The bytes of the message so far.
     fn arrived(&self) -> &[u8] {
         &self.buffer[..self.length]
     }

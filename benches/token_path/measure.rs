@@ -19,7 +19,7 @@ pub const LONG: usize = 4_000;
 /// How many of the requests are sent under callgrind, where each costs fifty times as much.
 pub const FEW: usize = 1_000;
 
-/// Within what a proxy rests that has nothing to do. What a thread has had of a processor is told as of the last tick, or
+/// Within what a proxy rests that has nothing to do. A thread's processor time is reported as of the last tick, or
 /// of when it last rested: up to four milliseconds would be missing.
 const REST: Duration = Duration::from_millis(2);
 
@@ -75,7 +75,7 @@ impl Spread {
     }
 }
 
-/// Where profiles are to be kept, for whoever wants to see where instructions and cache misses come from.
+/// Where profiles are kept, which show the sources of instructions and cache misses.
 pub fn profile() -> Option<String> {
     std::env::var("NARTHEX_BENCH_PROFILE").ok()
 }
@@ -209,7 +209,7 @@ fn until_at_rest(pids: &[u32]) {
 }
 
 /// What `count` times `work` take of a processor. The other one waits meanwhile as it does for a proxy: what it does is felt
-/// here, since two that a machine tells of may be two halves of one.
+/// here, since two reported processors may be two halves of one.
 fn on_the_proxies_core(load: &Load, work: Work<'_>, count: usize) -> Duration {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

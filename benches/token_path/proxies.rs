@@ -1,4 +1,4 @@
-//! The proxies that are compared, each with what it is told.
+//! The proxies that are compared, each with its configuration.
 
 use super::load::{Load, Way};
 use super::tls::IDENTITY;
@@ -237,7 +237,7 @@ pub fn envoy(
     proxy
 }
 
-/// What a Narthex is told beside its routes.
+/// Configuration of a Narthex besides its routes.
 pub struct Told {
     pub name: &'static str,
     /// What each route says.

@@ -1,4 +1,4 @@
-//! How what was measured is told.
+//! Output of the measurements.
 
 use super::measure::{Measured, Spread};
 use super::proxies::Proxy;

@@ -1,4 +1,4 @@
-//! What is measured: who is asked, with what, and how it is told.
+//! What is measured: the proxies, the requests, and the output.
 
 use super::apache;
 use super::bare::{bare, bare_that_signs, bare_with_both};
@@ -166,7 +166,7 @@ impl Scene {
         }
     }
 
-    /// Tells the instructions of each, and by which port its profile is called.
+    /// Prints the instructions of each, and the port that names its profile.
     fn count(&self, proxies: &[&Proxy], way: Way) {
         for proxy in proxies {
             let counted = instructions(&self.load, proxy, way, false);

@@ -1,4 +1,4 @@
-//! An issuer, its tokens, and signed-in people: whom the requests speak for.
+//! An issuer, its tokens, and signed-in users: the principals of the requests.
 
 use super::proxies::ROUTES;
 use aws_lc_rs::rand::SystemRandom;
@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 /// Who issues the tokens.
 pub const ISSUER: &str = "https://idp.example.com";
-/// Whom they are for.
+/// Their audience.
 pub const AUDIENCE: &str = "photos-api";
 
 /// An issuer that signs with RS256, as most do.

@@ -1,8 +1,8 @@
 //! What a refusal looks like: a page for people, JSON for programs. Neither tells anything of the
 //! inside; the request id leads to the log line that does.
 
-use super::templates::{FailurePage, page};
 use super::site::DefaultLink;
+use super::templates::{FailurePage, page};
 use super::{ClientKind, HttpResponse, ResponseContext, add_common_headers, grpc, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};

@@ -5,18 +5,18 @@ mod device;
 mod failure;
 mod grpc;
 mod logos;
-mod templates;
 mod site;
+mod templates;
 mod texts;
 
 pub use device::Device;
 pub use failure::{Action, ErrorResponse};
 pub use logos::logo;
+pub use site::Site;
 pub use templates::{
     App, EmailLookup, HomePage, ProviderChoice, SessionRow, SessionsPage, SignInPage, SignOutPage,
     SignedOutPage,
 };
-pub use site::Site;
 
 use crate::provider::BrowserAction;
 use bytes::Bytes;

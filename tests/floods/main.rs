@@ -70,17 +70,17 @@ impl Scene {
         );
         assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
         assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
-        // A hundredth of some hundred requests is a handful: what is a few milliseconds is not told apart.
+        // A hundredth of some hundred requests is a handful: differences of a few milliseconds are not significant.
         let bound = (calm * 2).max(Duration::from_millis(15));
         assert!(p99 <= bound, "{name}: p99 {p99:?}, {calm:?} without");
     }
 }
 
-/// Held by whoever measures how long others wait, and by whoever makes the machine busy.
+/// Held by tests that measure waiting times, and by tests that make the machine busy.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// An attacker. It has machines of its own, so it must not take the processor from whom it attacks here: it runs when
-/// nobody else would (SCHED_IDLE). One that is only nice may keep the processor for a while from whoever wakes.
+/// An attacker. It has machines of its own, so it must not take the processor from its target here: it runs when
+/// nobody else would (SCHED_IDLE). A nice process may keep the processor for a while.
 fn attacker(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("chrt");
     command.args(["--idle", "0"]).arg(program);

@@ -54,7 +54,7 @@ const PIECES: [&str; 30] = [
     "9999-99-99T99:99:99Z",
 ];
 
-/// The ranges of elements in `text`: whoever moves whole ones gets past the parser more often.
+/// The ranges of elements in `text`: moving whole elements gets past the parser more often.
 fn elements(text: &str) -> Vec<std::ops::Range<usize>> {
     let Ok(document) = roxmltree::Document::parse(text) else { return Vec::new() };
     document.descendants().filter(|node| node.is_element()).map(|node| node.range()).collect()

@@ -150,7 +150,7 @@ fn cpu(narthex: &Narthex) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Asks for `/healthz` until told to stop; the longest wait.
+/// Requests `/healthz` until stopped; returns the longest wait.
 fn watch_health(narthex: &Narthex) -> (Arc<AtomicBool>, std::thread::JoinHandle<Duration>) {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, url) = (stop.clone(), format!("http://{}:{}/healthz", narthex.address, narthex.admin));

@@ -84,7 +84,7 @@ async fn an_app_for_a_load_balancer_verifies_the_assertion_with_the_keys_that_we
     assert_eq!(told["byKeySet"], "alice@corp.example");
     assert_eq!(told["sub"], elsewhere.one("x-amzn-oidc-identity"));
 
-    // ALBeast: an assertion for another route is none for this one, whoever brings it.
+    // ALBeast: an assertion for another route is not valid for this one.
     let direct = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/"));
     let stolen = direct.header("x-amzn-oidc-data", elsewhere.one("x-amzn-oidc-data")).send().await.unwrap();
     is(&stolen, 403);
@@ -170,7 +170,7 @@ async fn esbuild_tells_a_page_of_changes_by_events() {
     write("app.js", "document.body.append('first build');");
     write(
         "page.js",
-        "new EventSource('/esbuild').addEventListener('change', e => document.body.append('told: ' + e.data));",
+        "new EventSource('/esbuild').addEventListener('change', e => document.body.append('event: ' + e.data));",
     );
     write("index.html", "<body><script src=out/app.js></script><script src=page.js></script>");
     let port = free_port();
@@ -194,7 +194,7 @@ async fn esbuild_tells_a_page_of_changes_by_events() {
     browse(&browser, &format!("{}/", narthex.origin("build")), "alice").await;
     sees(&browser, "first build").await;
     write("app.js", "document.body.append('second build');");
-    sees(&browser, "told: {\"added\":[],\"removed\":[],\"updated\":[\"/out/app.js\"]}").await;
+    sees(&browser, "event: {\"added\":[],\"removed\":[],\"updated\":[\"/out/app.js\"]}").await;
     browser.close().await.unwrap();
 }
 

@@ -363,7 +363,7 @@ async fn every_token_that_is_not_good_is_refused_by_the_check_that_is_meant_for_
     is(&bring(&narthex, &with("exp", json!(now() - 30))).await, 200);
     is(&bring(&narthex, &with("nbf", json!(now() + 30))).await, 200);
     is(&bring(&narthex, &header(json!({"typ": "at+jwt"}))).await, 200);
-    // Nothing of a token is told to the log.
+    // No part of a token is logged.
     assert!(!narthex.log().contains(&sound[..40]));
 }
 
@@ -390,7 +390,7 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     assert_eq!(open.one("authorization"), "Bearer theirs");
     assert!(open.all("x-amzn-oidc-data").is_empty());
 
-    // Without one a program is told which would help, and a browser is sent to sign in.
+    // Without a token, a program gets a challenge and a browser is redirected to sign in.
     let stranger = Visitor::new(&narthex);
     let told = stranger.program(Method::GET, &url("/")).await;
     is(&told, 401);
@@ -409,7 +409,7 @@ async fn a_token_is_ours_to_judge_only_where_the_route_says_so_and_only_alone() 
     // Where the route says so, the app gets it, by our own name.
     let seen: Seen = client.get(url("/")).bearer_auth(&good).send().await.unwrap().json().await.unwrap();
     assert_eq!(seen.one("x-amzn-oidc-accesstoken"), good);
-    // With a session beside it, it is not plain whom the request speaks for.
+    // With a session beside it, the principal of the request is ambiguous.
     let alice = Visitor::new(&narthex);
     is(&alice.land(&url("/"), "alice").await, 200);
     is(&alice.client.get(url("/")).bearer_auth(&good).send().await.unwrap(), 400);
@@ -470,7 +470,7 @@ async fn who_makes_keys_up_has_them_fetched_no_more_often_than_the_bound_and_new
     let (narthex, _upstream) = deployment(&issuer, "", "").await;
     let first = issuer.token(&json!({}));
     is(&bring(&narthex, &first).await, 200);
-    // The fetch before counts: whoever makes a key up within ten seconds gets nothing fetched.
+    // Another unknown key within ten seconds causes no fetch.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let made_up = (0..50).map(|kid| {
         let token = issuer

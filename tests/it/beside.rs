@@ -41,13 +41,13 @@ impl Front {
 
     fn visitor(&self) -> Visitor {
         let pem = std::fs::read(self.folder.path().join("cert.pem")).unwrap();
-        // Its certificate stands for itself: there is no authority behind it.
+        // Its certificate is self-signed.
         let trust = reqwest::Certificate::from_pem(&pem).unwrap();
         Visitor::trusting(trust, |builder| builder.danger_accept_invalid_certs(true))
     }
 }
 
-/// What every proxy must come to, whoever it is: `start` gets the ports of Narthex and of the app.
+/// What every proxy must do: `start` gets the ports of Narthex and of the app.
 /// Whether it hands cookies of the answer on, `hands_cookies_on` says.
 async fn asks_about_each_request(hands_cookies_on: bool, start: impl Fn(&Front, u16, u16) -> Party) {
     let (front, app) = (Front::new(), Upstream::polite().await);

@@ -39,7 +39,7 @@ pub fn told_of(text: &str) -> Option<String> {
     read.err().map(|mistakes| mistakes.to_string())
 }
 
-/// Shows that each exchange of something in a file that is good is told as a mistake: from what, to what, and what is
+/// Asserts that each replacement in a good file is reported: from what, to what, and what is
 /// said.
 pub fn each_is_told(good: &str, mistakes: &[(&str, &str, &str)]) {
     assert_eq!(told_of(good), None);

@@ -1,4 +1,4 @@
-//! What is sent on without pingora's proxy, beside what is sent on by it: nobody can tell which it was.
+//! Requests forwarded without pingora's proxy do not differ from those forwarded by it.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::process::wait_until;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// By this a request is left to pingora, and nothing else comes of it.
+/// This leaves a request to pingora and has no other effect.
 const LEFT_TO_PINGORA: &str = "TE: trailers\r\n";
 
 /// Says an answer with a pause after so many bytes, or else after each of them.
@@ -100,7 +100,7 @@ async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
 
 const PATHS: [&str; 15] = [
     "/length",
-    // Whoever comes next must not get what was too much.
+    // The next request must not get the surplus.
     "/surplus",
     "/chunked",
     "/closing",

@@ -102,7 +102,7 @@ fn the_documented_file_of_roles_is_good() {
     assert_eq!(ann["decision"], "allowed", "{ann:#}");
     assert_eq!(ann["reason"], "the role of the group editors, which is preferred");
     assert_eq!(explain(&["--guest"])["role"], "arn:aws:iam::123456789012:role/visitor");
-    // Outside its boundary a role can do nothing; whom it does not trust, it is not given.
+    // A role allows nothing outside of its boundary, and only trusted principals assume it.
     put("policies/boundary.json", &allows(&["GET/other"]).to_string());
     let bounded = explain(&["--claims", "claims.json"]);
     assert_eq!(bounded["decision"], "implicitDeny");
@@ -181,7 +181,7 @@ fn what_cannot_be_explained_is_told_with_the_mend() {
         assert!(!good && told.contains(said), "{said}: {told}");
     }
     assert!(!folder.path().join("narthex.db").exists(), "who only looks makes nothing");
-    // What never comes to a decision is told, too; and whom the file would not let in.
+    // Requests without a decision are reported too, and users that `allow` refuses.
     let told = |arguments: &[&str]| {
         let (good, told) = narthex(folder.path(), &[&["explain"], arguments].concat());
         assert!(good, "{told}");

@@ -167,7 +167,7 @@ async fn an_unfinished_head_holds_little_memory_and_a_large_one_is_refused() {
         client.send(&unfinished).await;
         clients.push(client);
     }
-    // Whoever is answered was read before.
+    // An answered client was read before.
     for client in &mut clients {
         client.send("\n").await;
     }

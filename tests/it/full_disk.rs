@@ -102,7 +102,7 @@ async fn one_moment_of_it_breaks_nothing(disk: Disk) {
     assert!(failed > 4, "{failed}");
     let begun = Instant::now();
     while !narthex.admin("/readyz").starts_with("HTTP/1.1 503") {
-        assert!(begun.elapsed() < Duration::from_secs(15), "/readyz does not tell of it");
+        assert!(begun.elapsed() < Duration::from_secs(15), "/readyz does not report it");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(narthex.admin("/healthz").starts_with("HTTP/1.1 200"));

@@ -66,7 +66,7 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
         ("X-Original-URL", "/admin"),
         ("X-Request-Id", "chosen"),
         ("x.remote.user", "root"),
-        // Servers that are told of a path so would serve another one than was judged.
+        // Servers that read such a header would serve another path than the authorized one.
         ("SCRIPT_NAME", "/admin"),
         ("Script-Name", "/admin"),
         ("X-Script-Name", "/admin"),
@@ -91,7 +91,7 @@ async fn what_a_client_says_of_itself_never_reaches_the_app() {
         ("X-MS-Client-Principal-Name", "root"),
         ("$WSRU", "root"),
     ];
-    // Whoever names a header for removal does not keep it from being removed.
+    // Naming a header in Connection does not keep it from being removed.
     let old = Visitor::with(&narthex, |builder| builder.http1_only());
     let nominating = old.client.get(format!("{}/", narthex.origin("open")));
     let nominating = nominating.header("connection", "client-ip, proxy").header("client-ip", "6.6.6.6");
@@ -208,7 +208,7 @@ async fn upstreams_are_taken_in_turn_and_a_dead_one_costs_nobody_a_request() {
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let page = answer.text().await.unwrap();
     assert!(page.contains("The app is not responding") && page.contains(&id), "{page}");
-    assert!(!page.contains(&dead.to_string()), "the page tells nothing of the inside");
+    assert!(!page.contains(&dead.to_string()), "the page shows nothing internal");
     assert!(alone.log().contains(&id));
 }
 
@@ -383,7 +383,7 @@ async fn a_websocket_passes_both_ways() {
     let port = listener.local_addr().unwrap().port();
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
     tokio::spawn(async move {
-        // Whoever only knocks, as a health check does, is let go.
+        // A connection that only opens and closes, as of a health check, is accepted.
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {

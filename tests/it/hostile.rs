@@ -328,7 +328,7 @@ async fn no_redirect_leads_anywhere_but_to_our_own_hosts() {
         assert!(answer.headers().get("location").is_none(), "{uri}");
     }
     is(&visitor.get(&with("client_id", "somebody")).await, 400);
-    // What is wrong beside them is told to the client, with `iss` (RFC 9207).
+    // Other errors go to the client, with `iss` (RFC 9207).
     for (name, value, error) in [
         ("response_type", "token", "unsupported_response_type"),
         ("code_challenge_method", "plain", "invalid_request"),
@@ -358,7 +358,7 @@ async fn a_cookie_that_was_planted_before_is_another_after_signing_in() {
     let app = format!("{}/", narthex.origin("app"));
     is(&mallory.land(&app, "mallory").await, 200);
     let pool = reqwest::Url::parse(&narthex.origin("auth")).unwrap();
-    // A jar tells its cookies in no order, and takes one at a time.
+    // A cookie jar has no order, and takes one cookie at a time.
     let session_of = |visitor: &Visitor| {
         let cookies = visitor.jar.cookies(&pool).unwrap().to_str().unwrap().to_owned();
         cookies.split("; ").find(|cookie| cookie.starts_with("__Host-narthex-pool=")).unwrap().to_owned()

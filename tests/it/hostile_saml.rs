@@ -425,7 +425,7 @@ fn badly_signed() -> Vec<Hostile> {
         let assertion = sign(&scene.assertion(asked), &scene.other, RSA_SHA256, SHA256);
         scene.provider.response(&scene.acs(), asked, &assertion)
     }));
-    all.push(hostile("another's key, told in the message itself", "signature", |scene, asked| {
+    all.push(hostile("another's key, contained in the message itself", "signature", |scene, asked| {
         let assertion = sign(&scene.assertion(asked), &scene.other, RSA_SHA256, SHA256);
         let told = format!(
             "</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>",
@@ -590,7 +590,7 @@ const STRICTER: [(&str, &str); 18] = [
     ("an assertion within an encrypted one", "it reads the outer one, which is signed"),
 ];
 
-/// What another implementation makes of a response: whom it takes it to speak of.
+/// The subject that another implementation reads from a response.
 fn other_reader(scene: &Scene, asked: &Asked, text: &str) -> Result<String, String> {
     let mut settings = EntitySetting::default();
     settings.is_assertion_encrypted = text.contains("EncryptedAssertion");

@@ -111,7 +111,7 @@ async fn lemonldap_signs_people_in_and_out_by_openid_connect_and_by_saml() {
         until_at(&browser, &narthex, &format!("{}/logout", narthex.origin("auth"))).await;
         assert!(is_signed_out_there(&browser, &lemon).await, "{provider}: the portal's session goes on");
     }
-    // Out, from there: LemonLDAP::NG 2.16 tells relying parties by SAML.
+    // Out, from there: LemonLDAP::NG 2.16 notifies relying parties by SAML.
     let ended = narthex.audit("session_ended").len();
     arrive("saml").await;
     browser.goto(&format!("{issuer}/?logout=1")).await.unwrap();

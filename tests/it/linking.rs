@@ -20,7 +20,7 @@ fn users(narthex: &Narthex, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(output.stdout) + &text(output.stderr))
 }
 
-/// A deployment before which two providers stand, each with whom it lets in.
+/// A deployment with two providers, each with its `allow`.
 async fn two_providers(by_corp: &str, by_club: &str) -> (Narthex, Upstream, [OpenIdProvider; 2]) {
     let upstream = Upstream::start().await;
     let builder = NarthexBuilder::new();
@@ -33,7 +33,7 @@ async fn two_providers(by_corp: &str, by_club: &str) -> (Narthex, Upstream, [Ope
     (narthex, upstream, [corp, club])
 }
 
-/// Signs in through `provider`; answers the visitor and what the app was told.
+/// Signs in through `provider`; returns the visitor and the identity that the app got.
 async fn come(narthex: &Narthex, upstream: &Upstream, provider: &str) -> (Visitor, Value) {
     let visitor = Visitor::new(narthex);
     let asked = visitor.get(&format!("{}/", narthex.origin("app"))).await;

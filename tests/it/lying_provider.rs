@@ -52,7 +52,7 @@ enum Lie {
     Error(&'static str),
     /// Publishes an address that is not https.
     Endpoint(&'static str),
-    /// Tells of an address, verified.
+    /// Returns an address, verified.
     Email(&'static str),
 }
 
@@ -299,7 +299,7 @@ async fn what_an_honest_provider_may_do_is_taken() {
         *provider.lie.lock().unwrap() = lie;
         is(&try_login(&narthex).await.1, 200);
     }
-    // A clock that differs is borne, and told.
+    // A clock that differs is tolerated, and logged.
     for words in ["the provider's clock is ahead of ours", "the provider's clock is behind ours"] {
         assert!(narthex.log().contains(words), "{words}");
     }
@@ -485,7 +485,7 @@ async fn a_callback_that_comes_twice_is_refused_though_the_provider_does_not_not
         }
         answer = visitor.get(&to).await;
     };
-    // Whoever saw the browser's cookies and its address bar can send the same again.
+    // An attacker who saw the cookies and the address can send the same again.
     let url: url::Url = callback.parse().unwrap();
     let cookies = reqwest::cookie::CookieStore::cookies(&*visitor.jar, &url).unwrap();
     let send = async || {
@@ -704,7 +704,7 @@ async fn an_authentication_is_as_old_as_auth_time_says_and_not_fresh_where_it_sa
         let (_, landed) = try_login(&narthex).await;
         assert_eq!(landed.status().as_u16(), *status, "{}", claims(0));
     }
-    // The app is told what is known, and nothing else.
+    // The app gets the known attributes only.
     let seen = upstream.seen();
     assert_eq!(seen.len(), 3);
     let now = SystemClock.now().seconds();

@@ -46,7 +46,7 @@ async fn of_ten_thousand_tries_at_the_same_instant_on_both_nodes_one_a_code_succ
     let scene = Scene::set(&Postgres::shared().database()).await;
     let app = scene.app();
     for round in 0..CODES {
-        // Each from an address of its own: one that fails so often is soon told to wait.
+        // Each from an address of its own: an address that fails so often is rate limited.
         let address = [127, 1, 0, u8::try_from(round).unwrap()].into();
         let visitor = Visitor::with(&scene.nodes[0], |builder| builder.local_address(Some(address)));
         // The provider is asked once; the codes come from the pool's own session.
@@ -159,7 +159,7 @@ async fn while_the_database_is_gone_warm_sessions_are_served_and_nothing_is_lost
     database.stop();
     let begun = Instant::now();
     let without = measure(12).await;
-    // Who signs in now is told, and soon.
+    // A sign-in gets an error now, without a long wait.
     let asked = Instant::now();
     let stranger = Visitor::new(node);
     let page = stranger.land(&app, "late").await;

@@ -164,7 +164,7 @@ async fn signing_out_here_signs_out_at_the_provider_and_the_other_way_round() {
     wait_until("the provider's call", || !scene.nodes[0].audit("session_ended").is_empty());
     is(&bob.program(Method::GET, &app).await, 401);
     assert!(until_status(&elsewhere, &app, 401).await < Duration::from_secs(2));
-    assert_eq!(scene.provider.count("backchannel").await, 2, "ours told it of alice, and it told us");
+    assert_eq!(scene.provider.count("backchannel").await, 2, "one notification in each direction");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -528,7 +528,7 @@ fn bent_documents_are_refused_or_judged_and_nothing_worse() {
     assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
 }
 
-/// The path of a request, as the gateway tells it to policies.
+/// The path of a request, as policies see it.
 fn asked_for(request: &str) -> (String, String) {
     const ROUTE: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/$default/";
     let (method, path) = request.split_once(' ').unwrap();

@@ -296,7 +296,7 @@ async fn a_token_is_revoked_by_whom_it_was_issued_to_and_nobody_learns_of_others
     let send = async |endpoint: &str, (id, secret): (&str, Option<&str>), token: &str| {
         post(&narthex, endpoint).basic_auth(id, secret).form(&[("token", token)]).send().await.unwrap()
     };
-    // Whoever is registered may ask what a token says; nobody else.
+    // Only registered clients may introspect a token.
     is(&post(&narthex, "introspect").form(&[("token", &good)]).send().await.unwrap(), 401);
     let told: Value = send("introspect", api, &good).await.json().await.unwrap();
     assert_eq!((&told["active"], &told["sub"]), (&json!(true), &json!("reporter")));

@@ -246,8 +246,8 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
     };
     scene
         .expect(vec![
-            ("the ID token tells", refuses(json!({"locale": "en"})), None),
-            ("nobody tells", refuses(json!({})), Some((400, "unmappable"))),
+            ("the ID token has it", refuses(json!({"locale": "en"})), None),
+            ("no document has it", refuses(json!({})), Some((400, "unmappable"))),
         ])
         .await;
 }

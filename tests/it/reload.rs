@@ -38,7 +38,7 @@ async fn a_changed_file_takes_effect_and_a_bad_one_is_told_and_forgotten() {
     narthex.signal("HUP");
     wait_until("the reload", || !narthex.audit("reload").is_empty());
     is(&visitor.get(&format!("{}/", narthex.origin("new"))).await, 200);
-    // Whoever was signed in still is.
+    // Sessions continue.
     is(&visitor.get(&app).await, 200);
 }
 
@@ -87,7 +87,7 @@ async fn a_new_certificate_serves_the_next_handshake() {
     narthex.edit(|text| text.replace("pipe.pem", "app.pem"));
     wait_until("the good file", || narthex.audit("reload").len() > 1);
 
-    // A key that does not belong to the certificate is told, and the good pair goes on serving.
+    // A key of another certificate is reported, and the good pair goes on serving.
     let arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
     let unrelated = Command::new("openssl").args(arguments).output().unwrap();
     std::fs::write(&key, unrelated.stdout).unwrap();
@@ -157,7 +157,7 @@ async fn a_secret_that_is_exchanged_takes_effect_by_itself() {
     assert_eq!(reloads.len(), 1);
     assert_eq!(reloads[0]["files"], mount.file(), "the log names it");
 
-    // One that is empty for a while is told, with its name; the old one stays.
+    // An empty file is reported by name, and the previous content stays in use.
     let written = mount.0.path().join("second/secret");
     std::fs::write(&written, "").unwrap();
     narthex.wait_for_log("has no content");

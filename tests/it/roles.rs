@@ -96,7 +96,7 @@ impl Scene {
         format!("{}{path}", self.narthex.origin("app"))
     }
 
-    /// Signs `visitor` in as `login` through `provider`; answers what the app was told.
+    /// Signs `visitor` in as `login` through `provider`; returns the identity that the app got.
     async fn sign_in(&self, visitor: &Visitor, provider: &str, login: &str) -> Value {
         let asked = visitor.get(&self.url("/.narthex/sign-in?return_to=/")).await;
         let landed = visitor.land(&format!("{}&identity_provider={provider}", location(&asked)), login).await;
@@ -126,7 +126,7 @@ async fn two_people_through_two_providers_get_their_roles_and_each_their_own_fol
     let (bob, of_bob) = scene.come("club", "bob+Editors").await;
     assert_eq!(of_alice["role"], "arn:aws:iam::123456789012:role/member");
     assert_eq!(of_bob["role"], "arn:aws:iam::123456789012:role/editor");
-    // The group of the pool is told, and the provider's own.
+    // The app gets the pool's group and the provider's own.
     assert_eq!(of_bob["cognito:groups"], json!(["Editors", "editors"]));
     assert_eq!(of_bob["tags"], json!({"mail": "bob@club.example"}));
     let (hers, his) = (text(&of_alice, "identity_id"), text(&of_bob, "identity_id"));
@@ -147,7 +147,7 @@ async fn two_people_through_two_providers_get_their_roles_and_each_their_own_fol
     ] {
         assert_eq!(status(who, method.clone(), &url).await, expected, "{method} {url}");
     }
-    // Somebody who has no role is told so; a group of the provider that is called like one of the pool's is none.
+    // A user without a role gets 403; a group of the provider that is called like one of the pool's is none.
     for (provider, login, why) in [
         ("corp", "carol+guests", "no rule of the role mapping for corp matches"),
         ("club", "dora+editors", "no group has a preferred role"),
@@ -225,7 +225,7 @@ async fn a_guest_reaches_the_guest_paths_keeps_an_identity_and_takes_it_along() 
     let other = Visitor::new(&scene.narthex);
     let others: Seen = other.program(Method::GET, &scene.url("/")).await.json().await.unwrap();
     assert_ne!(text(&others.claims(), "identity_id"), identity);
-    // Elsewhere, a person is offered to sign in, and a program is told.
+    // Elsewhere, a browser is redirected to sign in, and a program gets 401.
     assert_eq!(status(&other, Method::PUT, &basket).await, 401);
     assert_eq!(status(&guest, Method::GET, &scene.url("/private")).await, 401);
     let sent = guest.get(&scene.url("/private")).await;
@@ -244,7 +244,7 @@ async fn a_guest_reaches_the_guest_paths_keeps_an_identity_and_takes_it_along() 
     assert_eq!(text(&alice, "identity_id"), identity);
     assert_eq!(scene.upstream.seen().last().unwrap().one("x-remote-user"), text(&alice, "sub"));
     assert_eq!(scene.narthex.audit("guest_merged")[0]["identity_id"], identity.as_str());
-    // Whoever kept a copy of the guest's cookie is another guest from now on.
+    // A copy of the guest's cookie is another guest from now on.
     let copy = thief.client.get(scene.url("/")).header("cookie", stolen).send().await.unwrap();
     let copy: Seen = copy.json().await.unwrap();
     assert_ne!(text(&copy.claims(), "identity_id"), identity);
@@ -292,7 +292,7 @@ async fn a_policy_that_is_edited_under_load_takes_effect_without_a_failed_reques
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    // A policy that is wrong is told with its place, and the last good one counts on.
+    // A wrong policy is reported with its position, and the last good one stays in use.
     std::fs::write(&file, "{\n  \"Statement\": [{\"Effect\": \"Perhaps\"}]\n}").unwrap();
     scene.narthex.wait_for_log("member.json:2");
     assert_eq!(status(&visitors[0], Method::GET, &scene.url("/new/2")).await, 200);
@@ -599,7 +599,7 @@ async fn a_proxy_that_does_not_say_whose_request_it_is_comes_from_no_network() {
             told.map_or(request.try_clone().unwrap(), |told| request.header("x-forwarded-for", told));
         assert_eq!(request.send().await.unwrap().status().as_u16(), expected, "{told:?}");
     }
-    // What a statement denies a guest by name is told.
+    // An explicit denial of a guest is reported.
     let denied = narthex.audit("access_denied");
     assert_eq!(denied.len(), 3);
     assert_eq!(denied[0]["decision"], "explicitDeny");

@@ -292,7 +292,7 @@ async fn fixed_headers_go_along_always_and_responses_get_theirs() {
     assert!(!narthex.log().contains("c2VjcmV0"));
 }
 
-/// An app that answers what its visitors' browsers are to be sent to, and was not told where it stands.
+/// An app that redirects to its own addresses and does not know its external address.
 async fn redirecting() -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
     let seen: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let heads = seen.clone();
@@ -454,7 +454,7 @@ async fn an_upstream_may_listen_on_a_unix_socket() {
     is(&Visitor::new(&gone).get(&format!("{}/", gone.origin("app"))).await, 502);
 }
 
-/// A server that asks for a client certificate of `trusted`, and tells whose it got: the organization among `names`.
+/// A server that asks for a client certificate of `trusted`, and returns whose it got: the organization among `names`.
 async fn asking_for_certificates(folder: &Path, trusted: &[&str]) -> u16 {
     let pem = |name: &str| rustls::pki_types::CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
@@ -554,7 +554,7 @@ async fn an_https_upstream_is_known_by_its_name_and_knows_each_route_by_its_cert
     );
 }
 
-/// `narthex check` tells of a key that is not the certificate's, and of one that is absent.
+/// `narthex check` reports a key of another certificate, and a missing key.
 fn check_tells_of_client_certificates(narthex: &Narthex, good: &str, other_key: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("narthex.toml");

@@ -488,7 +488,7 @@ async fn metadata_in_a_file_that_is_replaced_counts_at_once_and_a_bad_one_is_tol
     // Half of it, for a while: the last good one is used.
     let text = std::fs::read_to_string(provider.metadata_file()).unwrap();
     std::fs::write(provider.metadata_file(), &text[..text.len() / 2]).unwrap();
-    wait_until("it to be told", || narthex.log().contains("the provider's metadata could not be had"));
+    wait_until("the log line", || narthex.log().contains("the provider's metadata could not be had"));
     is(&sign_in(&narthex, &provider).await.1, 200);
     provider.key = old;
     is(&sign_in(&narthex, &provider).await.1, 400);

@@ -156,7 +156,7 @@ impl Scene {
         Minter::new(Arc::new(keys.await.unwrap()), entropy)
     }
 
-    /// Whom `cookie` stands for now, as one node sees it.
+    /// The principal of `cookie` now, as one node sees it.
     async fn who(&self, node: &Arc<SessionAuthenticator>, cookie: &str) -> Option<SessionPrincipal> {
         node.authenticate(cookie, app().borrowed(), self.clock.moment()).await.unwrap()
     }
@@ -246,7 +246,7 @@ async fn a_session_whose_end_nobody_told_of_is_over_within_minutes() {
     let (id, cookie) = scene.sign_in("ann@example.com").await;
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
     scene.end(&id).await;
-    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "nothing tells of it");
+    assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "no change reports it");
     scene.pass(6, &[&scene.sessions]);
     let begun = std::time::Instant::now();
     while scene.who(&scene.sessions, &cookie).await.is_some() {

@@ -381,7 +381,7 @@ async fn a_redirect_loop_is_noticed_and_ends_on_a_page_that_says_why() {
         let text = page.text().await.unwrap();
         assert!(text.contains(words) && text.contains("Try again"), "{text}");
         assert_eq!(narthex.audit("sign_in_loop").len(), if kept.is_empty() { 1 } else { 2 });
-        // Whoever mended it gets in.
+        // A browser with cookies enabled gets in.
         is(&visitor.land(&app, "alice").await, 200);
     }
 }

@@ -133,8 +133,8 @@ impl Scene {
         (last["reason"].as_str().unwrap().to_owned(), last["detail"].as_str().unwrap().to_owned())
     }
 
-    /// Brings something that must be refused: a page says by which request id it is told in the audit, and nobody
-    /// is known whom nobody knew before. Answers the check that failed, and what was wrong.
+    /// Brings something that must be refused: the page shows the request id of the audit line, and no user
+    /// is created. Returns the check that failed, and the detail.
     async fn refused(&self, visitor: &Visitor, back: &Back, status: u16) -> (String, String) {
         let (before, told) = (self.narthex.rows().await, self.narthex.audit("login_failed").len());
         let answer = self.deliver(visitor, back).await;
@@ -176,7 +176,7 @@ impl Scene {
         match documented.pkce {
             Pkce::Checked => token_endpoint(self.refused(&visitor, &others, 400).await),
             Pkce::Ignored => assert_eq!(self.refused(&visitor, &others, 400).await.0, "nonce", "{name}"),
-            // It offers no way to tell.
+            // It has no such claim.
             Pkce::Refused => is(&self.deliver(&visitor, &others).await, 200),
         }
 
@@ -206,7 +206,7 @@ impl Scene {
         self.stand_in.person(Person::Verified);
     }
 
-    /// What the app is told of the person who signs in, and what else is known.
+    /// The identity that the app gets, and the stored user.
     async fn told(&self) -> Value {
         let answer = self.sign_in(self.stand_in.documented.name).await;
         assert_eq!(answer.status(), 200, "{:?}", self.narthex.audit("login_failed"));
@@ -222,7 +222,7 @@ impl Scene {
 
 const BY_DOMAIN: &str = "allow = { domains = [\"corp.example\"] }";
 
-/// What the app is told, of these names.
+/// The claims of these names that the app gets.
 fn of(claims: &Value, names: &[&str]) -> Value {
     names
         .iter()
@@ -249,7 +249,7 @@ async fn apple_signs_people_in() {
     let expected = json!({"email": "alice@corp.example", "email_verified": true, "name": "Alice Appleseed", "family_name": "Appleseed"});
     let names = ["email", "email_verified", "name", "family_name"];
     assert_eq!(of(&told, &names), expected);
-    // The second time Apple does not tell the name; it is not forgotten.
+    // Apple does not send the name the second time; the stored one stays.
     assert_eq!(of(&scene.told().await, &names), expected);
     scene.withstands().await;
     scene.refuses_unverified().await;

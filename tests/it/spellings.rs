@@ -301,7 +301,7 @@ async fn no_spelling_passes_that_some_server_takes_for_what_is_shut_off() {
         let by_question = statuses(&narthex, &sent).await;
         for (at, path) in paths.iter().enumerate() {
             let (direct, asked) = (by_request[at], by_question[at]);
-            assert_eq!(direct, asked, "{host} {path}: judged alike, whoever asks");
+            assert_eq!(direct, asked, "{host} {path}: the same decision for both");
             assert!(matches!(direct, 200 | 400 | 401), "{host} {path}: {direct}");
             if let (200, Some(server)) = (direct, shut[at]) {
                 panic!("{host} {path} passes, and {server:?} reads {:?}", server.read(path));

@@ -625,7 +625,7 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     revoke("heard").await;
     let news = feed.poll(&store, clock.monotonic()).await.unwrap();
     let until = now().plus(Duration::from_secs(600));
-    assert_eq!(news, vec![Change::Token("heard".into(), until); 2], "it is told each time");
+    assert_eq!(news, vec![Change::Token("heard".into(), until); 2], "each publication is delivered");
     known.apply_changes(&news, clock.monotonic()).await.unwrap();
     assert_eq!(
         (judge("heard"), judge("before")),
@@ -636,7 +636,7 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     assert_eq!(judge("missed"), None);
     known.apply_changes(&[Change::Everything], clock.monotonic()).await.unwrap();
     assert_eq!(judge("missed"), Some(RevocationError::Revoked));
-    // What nobody told of is found after a while.
+    // An unpublished change is found after a while.
     revoke("untold").await;
     clock.advance(Duration::from_secs(60));
     assert_eq!(judge("good"), None);
@@ -656,7 +656,7 @@ async fn revoked_tokens_are_heard_of_and_nothing_counts_after_a_long_silence(eng
     assert!(store.is_revoked("heard").await.unwrap());
     store.purge(limits, later).await.unwrap();
     assert!(!store.is_revoked("heard").await.unwrap());
-    assert_eq!(judge("heard"), Some(RevocationError::Revoked), "the store tells when that is");
+    assert_eq!(judge("heard"), Some(RevocationError::Revoked), "the store has the time");
     known.apply_changes(&[Change::Everything], clock.monotonic()).await.unwrap();
     assert_eq!(judge("heard"), None);
 }

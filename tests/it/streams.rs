@@ -148,7 +148,7 @@ async fn an_event_stream_is_not_gathered_and_ends_with_its_session() {
         for _ in 0..5 {
             assert!(events.chunk().await.unwrap().is_some());
         }
-        assert!(begun.elapsed() < Duration::from_secs(2), "events are told as they come");
+        assert!(begun.elapsed() < Duration::from_secs(2), "events are forwarded as they arrive");
         sign_out(&narthex, &visitor).await;
         let took = until_ended(async || !matches!(events.chunk().await, Ok(Some(_)))).await;
         assert!(took < BOUND, "{took:?}");

@@ -234,11 +234,7 @@ async fn an_apps_scripts_are_told_who_is_signed_in_and_nobody_elses_are() {
     let told: Value = answer.json().await.unwrap();
     assert_eq!(told["email"], "alice@corp.example");
     assert_eq!(told["name"], "alice");
-    assert_eq!(
-        told["groups"],
-        serde_json::json!(["team-a"]),
-        "what the app is not told, its scripts are not"
-    );
+    assert_eq!(told["groups"], serde_json::json!(["team-a"]), "scripts get no more than the app");
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     let seconds = |name: &str| told[name].as_i64().unwrap() - now;
     assert!((3500..=3601).contains(&seconds("session_expires_at")), "{told}");

@@ -352,7 +352,7 @@ pub static GOOGLE: Documented = Documented {
         metadata: || json!({"token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"]}),
         says_nonce: true,
         key: |_| json!({"alg": "RS256", "use": "sig"}),
-        // `email_verified` is true in both: what tells them apart is whether Google hosts the mailbox.
+        // `email_verified` is true in both: the difference is whether Google hosts the mailbox.
         claims: |person| {
             let mut claims = json!({
                 "azp": CLIENT, "sub": "10769150350006150715113082367", "email": "alice@corp.example",

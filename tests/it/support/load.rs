@@ -1,4 +1,4 @@
-//! A steady stream of requests, and what came of them.
+//! A steady stream of requests, and their results.
 
 use super::visitor::Visitor;
 use reqwest::Method;
@@ -14,7 +14,7 @@ pub struct Load {
     senders: JoinSet<Outcome>,
 }
 
-/// What came of the requests.
+/// The results of the requests.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub good: usize,

@@ -1,4 +1,4 @@
-//! Who the tests act as, and against whom.
+//! Clients, providers and apps of the tests.
 
 pub mod browser;
 pub mod certificates;

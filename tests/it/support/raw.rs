@@ -152,7 +152,7 @@ impl Client {
 pub struct Scripted {
     /// What it writes as soon as it has read the request's head.
     pub response: Vec<u8>,
-    /// What it writes when it is told to.
+    /// What it writes on request.
     pub late: Vec<u8>,
     /// Whether it closes the connection then.
     pub closes: bool,

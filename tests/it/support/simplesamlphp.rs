@@ -35,7 +35,7 @@ impl SimpleSamlPhp {
         std::fs::write(self.folder.path().join(name), format!("<?php\n{php}\n")).unwrap();
     }
 
-    /// Tells it of the service provider `entity_id`, whose certificate is for what it encrypts, and verifies
+    /// Registers the service provider `entity_id`, whose certificate is for what it encrypts, and verifies
     /// what it is sent. `more` says more of that provider, in PHP.
     pub fn meet(&self, entity_id: &str, acs: &str, logout: &str, certificate: &str, more: &str) {
         self.write(

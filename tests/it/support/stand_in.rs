@@ -92,7 +92,7 @@ pub struct Documented {
     pub signed_secret: bool,
     pub form_post: bool,
     pub openid: Option<OpenId>,
-    /// What the token endpoint tells beside the token.
+    /// What the token endpoint returns besides the token.
     pub granted: fn() -> Value,
     pub error: fn(Wrong) -> (u16, Value),
     /// What comes back from somebody who said no.
@@ -280,7 +280,7 @@ fn authorize(stand_in: &StandIn, uri: &Uri) -> Response {
             },
         );
         fields.push(("code", code));
-        // Apple tells the name with the first consent alone.
+        // Apple sends the name with the first consent only.
         if documented.form_post && first {
             let user = json!({"name": {"firstName": "Alice", "lastName": "Appleseed"}, "email": "boss@corp.example"});
             fields.push(("user", user.to_string()));
@@ -337,7 +337,7 @@ fn token(stand_in: &StandIn, headers: &HeaderMap, body: &[u8]) -> Response {
         let (status, told) = (documented.error)(wrong);
         (StatusCode::from_u16(status).unwrap(), Json(told)).into_response()
     };
-    // GitHub answers a form to whoever does not ask for JSON.
+    // GitHub answers with a form unless the client accepts JSON.
     assert_eq!(headers.get(ACCEPT).unwrap(), "application/json");
     let body = form(std::str::from_utf8(body).unwrap());
     let get = |name: &str| body.get(name).map_or("", String::as_str);

@@ -66,7 +66,7 @@ where
     port
 }
 
-/// Whether somebody speaks on this connection: whoever only knocks, as a health check does, does not.
+/// Whether a request follows on this connection: a health check sends none.
 pub async fn speaks(stream: &TcpStream) -> bool {
     stream.peek(&mut [0]).await.unwrap_or(0) > 0
 }

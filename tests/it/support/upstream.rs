@@ -1,4 +1,4 @@
-//! An app that tells what it was sent, and remembers it.
+//! An app that returns the request that it got, and records it.
 
 use super::json::Json;
 use axum::Router;
@@ -73,7 +73,7 @@ impl Upstream {
     }
 }
 
-/// Tells, and tries to set a cookie of ours.
+/// Answers, and tries to set a cookie of Narthex.
 async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response {
     let cookies = [
         ("set-cookie", "app=1; Path=/"),
@@ -86,7 +86,7 @@ async fn tell(state: State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Response
 
 async fn remember(State(seen): State<Arc<Mutex<Vec<Seen>>>>, request: Request) -> Json<Seen> {
     let (parts, body) = request.into_parts();
-    // A client that breaks off in the middle has its part told.
+    // The received part of an aborted request is recorded.
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let request = Seen {
