@@ -214,7 +214,7 @@ async fn an_operators_own_key_takes_over_at_its_time_and_a_wrong_pair_is_refused
     }
     let far = ["rotate", "--key", "mine.key", "--certificate", "mine.pem", "--sign-after", "200d"];
     assert!(saml(&narthex, &far).1.contains("`mine.pem`: it expires at "));
-    assert!(saml(&narthex, &["rotate", "--sign-after", "soon"]).1.contains("not a length of time"));
+    assert!(saml(&narthex, &["rotate", "--sign-after", "soon"]).1.contains("is not a duration"));
     assert_eq!(succeeds(&narthex, &["keys"]).matches("signs from").count(), 1, "nothing has changed");
     assert!(curve.private.exists() && short.private.exists());
 
