@@ -1,38 +1,38 @@
-//! Why a request is judged as it is, for people: the judge's own steps, told statement by statement.
+//! Explains a decision statement by statement, with the evaluator's own steps.
 
 use super::condition::Unmet;
 use super::context::{EvalRequest, Values};
 use super::decision::{Grants, Statements};
 use super::statement::{Miss, Statement};
 
-/// How near a request came to a statement; the nearest first.
+/// How closely a request matches a statement; the closest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchLevel {
-    /// It meets it.
+    /// A full match.
     Met,
-    /// It meets everything but a condition.
+    /// Everything matches except a condition.
     Condition,
-    /// The statement is about the action, and about another resource or principal.
+    /// The action matches, the resource or the principal does not.
     Action,
-    /// The statement is about something else.
+    /// The action does not match.
     None,
 }
 
-/// How one statement stands to a request.
+/// The evaluation of one statement.
 #[derive(Clone, Debug)]
 pub struct StatementTrace<'p> {
     /// The statement.
     pub statement: &'p Statement,
-    /// Whether it stands in a policy that only sets bounds.
+    /// Whether it is part of a boundary.
     pub bound: bool,
-    /// How near the request came to it.
+    /// How closely the request matches.
     pub nearness: MatchLevel,
-    /// What it was that they differ in; empty where they do not.
+    /// The difference; empty for a match.
     pub why: String,
 }
 
-/// How each statement of `grants` stands to `asked`, the nearest first; among equals, those that deny, and then in
-/// the order of the policies.
+/// Evaluates each statement of `grants`, the closest match first; among equals, Deny before Allow,
+/// then in the order of the policies.
 pub fn explain<'p>(grants: &'p Grants, asked: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
     let tell = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
@@ -92,7 +92,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
     }
 }
 
-/// Texts in a sentence.
+/// Joins texts for a sentence.
 fn listed(not: bool, all: impl Iterator<Item = String>) -> String {
     let quoted: Vec<String> = all.map(|text| format!("`{text}`")).collect();
     let texts = match quoted.is_empty() {
