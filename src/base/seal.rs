@@ -86,7 +86,7 @@ impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::OtherKey => "sealed under another master key",
-            Self::Damaged => "damaged, or sealed for another place",
+            Self::Damaged => "damaged, or encrypted for another context",
         })
     }
 }

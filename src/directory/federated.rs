@@ -32,16 +32,16 @@ pub async fn upsert(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<User> {
-    let FederatedAccount { identity, attributes, groups, first_login_attributes: told_once } = account;
+    let FederatedAccount { identity, attributes, groups, first_login_attributes } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
         if user.rename_provider(identity) {
             tx.rename_provider(pool_id, identity).await?;
         }
-        let (mut attributes, known) =
+        let (mut attributes, previous) =
             (attributes.clone(), user.clone().for_provider(&identity.provider).attributes);
-        for name in *told_once {
-            if let (false, Some(known)) = (attributes.contains(name), known.get(name)) {
-                attributes.set(name, known);
+        for name in *first_login_attributes {
+            if let (false, Some(value)) = (attributes.contains(name), previous.get(name)) {
+                attributes.set(name, value);
             }
         }
         if user.apply_profile(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {

@@ -1,4 +1,4 @@
-//! `/sessions`: where a person sees every session of theirs, and ends one or all.
+//! `/sessions`: lists the user's sessions, and ends one or all.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
@@ -39,7 +39,7 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
     .answer()
 }
 
-/// What a form of this page asks for: one session by its id, or all.
+/// Ends one session by its id, or all.
 async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
     let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
@@ -76,7 +76,7 @@ fn date(at: Timestamp) -> String {
     date.format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-/// How long ago `then` was, in words.
+/// Formats the time since `then`.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
     let (count, unit) = match seconds {
