@@ -1,5 +1,5 @@
-//! What goes on beside requests: hearing of other nodes, writing down, purging, turning keys,
-//! renewing what is known of providers, looking after upstreams.
+//! Background tasks: change feed, last-seen times, deletion, key rotation, provider metadata,
+//! upstream checks.
 
 use super::build::App;
 use super::nodes::NodeRegistry;
@@ -25,7 +25,7 @@ const RESOLVE_UPSTREAMS_INTERVAL: Duration = Duration::from_secs(15);
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const RENEW_CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// Keeps house until `shutdown` says so.
+/// Runs the background tasks until `shutdown`.
 pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     every(&mut tasks, CHECK_CLOCK_INTERVAL, &app, &shutdown, |app| async move { check_clock(&app) });
@@ -52,7 +52,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     every(&mut tasks, EVICTION_INTERVAL, &app, &shutdown, |app| async move {
-        // One that fails has said so itself.
+        // A panic was already logged.
         drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
     every(&mut tasks, REVALIDATE_STREAMS_INTERVAL, &app, &shutdown, |app| async move {
@@ -112,8 +112,8 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     }
 }
 
-/// Has everything judged again after a jump of the wall clock. What must not wait is done at once; what asks the store or
-/// providers goes on beside the next check.
+/// Revalidates caches and sessions after a jump of the wall clock. Urgent work is done at once;
+/// calls to the database and to providers run in the background.
 fn check_clock(app: &Arc<App>) {
     let Some(seconds) = app.jumps.check() else { return };
     tracing::warn!(
@@ -147,8 +147,8 @@ fn renew_certificates(app: &App) {
     }
 }
 
-/// Deletes expired rows, unless the clock has jumped lately. Of this node's clock and the database's, the one that is
-/// behind decides: what a wrong clock deletes is lost.
+/// Deletes expired rows, unless the clock has jumped recently. Uses the earlier of this node's
+/// clock and the database's: rows deleted by a wrong clock are lost.
 async fn purge(app: &App) -> Result<u64, StoreError> {
     let now = app.pool.store.time().await?.min(app.clock.now());
     match app.jumps.is_steady() {
@@ -157,7 +157,7 @@ async fn purge(app: &App) -> Result<u64, StoreError> {
     }
 }
 
-/// Runs `work` at once and then again and again, never two at a time.
+/// Runs `work` at once and then periodically, never concurrently.
 fn every<W, F>(
     tasks: &mut JoinSet<()>,
     period: Duration,
