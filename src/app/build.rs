@@ -74,7 +74,7 @@ fn make_state_dir(folder: &Path) -> Result<(), CommandError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         let help = "help: name a folder that can be made or exists with `state_dir`";
         CommandError::new(
-            "cannot make the folder of the state",
+            "cannot create the state directory",
             format!("`{}`: {error}; {help}", folder.display()),
         )
     })

@@ -126,8 +126,8 @@ pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
         let handed = tokio::task::spawn_blocking(move || hand_over(stream?, &sockets)).await;
         match handed {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
-            Err(error) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
+            Ok(Err(error)) => tracing::warn!(%error, "upgrade failed; this process keeps serving"),
+            Err(error) => tracing::warn!(%error, "upgrade failed; this process keeps serving"),
         }
     }
 }

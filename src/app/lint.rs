@@ -30,7 +30,7 @@ impl Findings {
             return Ok(());
         }
         Err(format!(
-            "a Deny can never apply, so that what it is to shut is open: {}; help: correct the statement, or remove it",
+            "a Deny can never apply, so access that it should deny is open: {}; help: correct the statement, or remove it",
             self.errors.join("; ")
         ))
     }
@@ -46,7 +46,7 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
     for role in catalogue.roles.iter() {
         let givers: Vec<_> = pools.iter().filter(|pool| gives(catalogue, pool, role)).collect();
         if givers.is_empty() {
-            odd.push(format!("role {}: nobody gets it: no [[identity_pool]] gives it", role.id.name));
+            odd.push(format!("role {}: it is unused: no [[identity_pool]] assigns it", role.id.name));
         }
         let fills = |key: &Key| {
             givers.is_empty() || givers.iter().any(|pool| fills(&catalogue.config, pool, role, key))
@@ -77,7 +77,7 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
         let given = catalogue.roles.iter().filter(|role| gives(catalogue, &judged.identity_pool, role));
         if !given.into_iter().filter_map(|role| judged.grants(&role.id)).any(allows) {
             odd.push(format!(
-                "route {}: nobody may reach it: no role that the identity pool {} gives has a statement that allows {}*",
+                "route {}: it is unreachable: no role that the identity pool {} assigns has a statement that allows {}*",
                 route.config.name,
                 judged.identity_pool.config.name,
                 judged.resource_of("", &[] as &[&str]),

@@ -164,8 +164,8 @@ pub async fn load(arguments: Arguments) -> Result<(), CommandError> {
     match report.wrongly_accepted() {
         0 => Ok(()),
         passed => Err(CommandError::new(
-            "this is no door",
-            format!("{passed} requests passed with tokens that must open nothing"),
+            "invalid tokens were accepted",
+            format!("{passed} requests with invalid tokens were accepted"),
         )),
     }
 }
@@ -188,12 +188,10 @@ async fn plan(arguments: Arguments) -> Result<Plan, CommandError> {
         _ => None,
     };
     if tokens.is_none() && arguments.unseen + arguments.bad > 0.0 {
-        return Err(fatal(
-            "--unseen and --bad are about tokens: say where they come from, by --issuer or --client-id",
-        ));
+        return Err(fatal("--unseen and --bad require tokens; help: add --issuer or --client-id"));
     }
     if arguments.unseen + arguments.bad > 100.0 {
-        return Err(fatal("--unseen and --bad are more than all requests together"));
+        return Err(fatal("--unseen and --bad exceed 100 % together"));
     }
     Ok(Plan {
         targets,

@@ -42,11 +42,11 @@ impl NodeRegistry {
     /// files may be long.
     fn digest(&self, app: &App) -> String {
         let catalogue = app.pool.catalogue.load();
-        let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != catalogue.generation {
-            *known = (catalogue.generation, digest(app, &catalogue.config));
+        let mut cached = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.0 != catalogue.generation {
+            *cached = (catalogue.generation, digest(app, &catalogue.config));
         }
-        known.1.clone()
+        cached.1.clone()
     }
 
     /// Publishes this node's digest, and warns of nodes with another one.
@@ -69,7 +69,7 @@ impl NodeRegistry {
                 target: "audit",
                 event = "nodes_differ",
                 node,
-                "another node judges by another file: give both the same, and reload"
+                "another node has a different configuration; help: deploy one configuration to both, and reload"
             );
         }
         *told = differing;
@@ -79,7 +79,7 @@ impl NodeRegistry {
     /// Removes this node's entry.
     pub async fn leave(&self, app: &App) {
         if let Err(error) = app.pool.store.remove_node(&self.id).await {
-            tracing::debug!(%error, "this node could not be taken out of the list");
+            tracing::debug!(%error, "failed to remove this node from the registry");
         }
     }
 }

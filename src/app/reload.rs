@@ -76,7 +76,7 @@ impl Watched {
 /// Blocking threads read the files: an unresponsive mount stops only the reload.
 pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
+        tracing::error!("cannot receive SIGHUP; help: restart after changes");
         return;
     };
     let mut watched = Watched::new(app.pool.catalogue.load().config.files.clone(), false);
@@ -119,7 +119,7 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             Err(ReloadError::StillChanging) => watched.again = true,
             Err(ReloadError::Wrong(why)) => {
                 if asked || wrong.as_ref() != Some(&why) {
-                    tracing::error!(target: "audit", event = "reload_failed", files, error = why, "the old configuration stays");
+                    tracing::error!(target: "audit", event = "reload_failed", files, error = why, "configuration reload failed; keeping the previous one");
                 }
                 watched = Watched::new(watched.seen, true);
                 wrong = Some(why);

@@ -35,7 +35,7 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), CommandError
     };
     let serving = start(&app, &mut inherited).await?;
     if let Err(error) = inherited.confirm() {
-        tracing::warn!(%error, "the process before this one is gone already");
+        tracing::warn!(%error, "the previous process has exited already");
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
     let sockets: Vec<_> =
@@ -109,7 +109,7 @@ fn raise_file_limit(connections: usize) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files could not be raised");
+        tracing::warn!(%error, "failed to raise the limit of open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = 3 * connections as u64 + SPARE_FILES;
@@ -182,7 +182,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
 
 /// Waits for SIGTERM or Control-C.
 async fn shutdown_signal() {
-    let told = async {
+    let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => drop(terminate.recv().await),
             Err(_) => std::future::pending().await,
@@ -190,6 +190,6 @@ async fn shutdown_signal() {
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        () = told => {}
+        () = terminated => {}
     }
 }

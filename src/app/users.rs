@@ -74,9 +74,9 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Co
         .await
         .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
-    let (user, gone) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
+    let (user, removed) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
     told(&user);
-    say!("{gone}: is gone");
+    say!("deleted {removed}");
     Ok(())
 }
 
@@ -129,7 +129,7 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
 
 fn nobody(who: &str) -> String {
     format!(
-        "nobody is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
+        "no user is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
     )
 }
 

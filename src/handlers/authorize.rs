@@ -294,7 +294,7 @@ async fn to_provider(
     let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
     let wish = LoginHints { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
     let begun = pool.broker.begin(catalogue, name, asked.request, wish).await.map_err(|error| {
-        tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
+        tracing::warn!(request_id = info.request_id, provider = name, %error, "failed to begin a login");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {
                 ErrorResponse::provider_down().with_action("Try again", again)

@@ -227,7 +227,7 @@ async fn lost_attempt(
         request_id = info.request_id,
         provider,
         reason = error.reason(),
-        "a callback came late or again; its browser has a session and goes on"
+        "late or repeated callback; the browser has a session and continues"
     );
     let mut answer = see_other(&way_back)?;
     // Anything other than an id would let the sender choose a cookie name.

@@ -160,7 +160,7 @@ fn sign_out_unavailable(pool: &AppState, info: &RequestData, error: &StoreError)
 }
 
 fn unavailable(info: &RequestData, error: &StoreError) -> ErrorResponse {
-    tracing::error!(request_id = info.request_id, %error, "the store did not do its part");
+    tracing::error!(request_id = info.request_id, %error, "database error");
     ErrorResponse::unavailable()
 }
 

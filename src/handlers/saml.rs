@@ -135,7 +135,7 @@ async fn logout(
         Err(error @ LoginError::Provider(ProviderError::Invalid { check: "unsigned", .. }))
             if is_response =>
         {
-            tracing::info!(provider, request_id = info.request_id, %error, "an answer to a logout was not read");
+            tracing::info!(provider, request_id = info.request_id, %error, "rejected a logout response");
             return see_other(&catalogue.config.public_url.join("/logout"));
         }
         Err(error) => {

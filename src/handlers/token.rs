@@ -153,7 +153,7 @@ async fn introspection_response(
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let told = match own_active_token(pool, request)? {
+    let response = match own_active_token(pool, request)? {
         Some(token) => {
             let revoked = pool.store.is_revoked(token.text("jti").unwrap_or_default()).await;
             match revoked.map_err(|error| unavailable(info, &error))? {
@@ -163,7 +163,7 @@ async fn introspection_response(
         }
         None => inactive(),
     };
-    Ok(with_body(StatusCode::OK, "application/json", told.to_string()))
+    Ok(with_body(StatusCode::OK, "application/json", response.to_string()))
 }
 
 fn inactive() -> serde_json::Value {
@@ -171,13 +171,13 @@ fn inactive() -> serde_json::Value {
 }
 
 fn active(token: &AccessToken) -> serde_json::Value {
-    let mut told = serde_json::json!({ "active": true, "token_type": "Bearer" });
+    let mut response = serde_json::json!({ "active": true, "token_type": "Bearer" });
     for name in ["scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"] {
         if let Some(value) = token.claims.get(name) {
-            told[name] = value.clone();
+            response[name] = value.clone();
         }
     }
-    told
+    response
 }
 
 /// Returns the claims of the request's token if it is an active token of this pool.

@@ -50,8 +50,8 @@ pub enum NoRole {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Guest => f.write_str("nobody is signed in: guest_role"),
-            Self::Authenticated => f.write_str("somebody is signed in: authenticated_role"),
+            Self::Guest => f.write_str("no user is signed in: guest_role"),
+            Self::Authenticated => f.write_str("a user is signed in: authenticated_role"),
             Self::Ambiguous(provider) => {
                 write!(f, "the role mapping for {provider} chose none: authenticated_role")
             }
@@ -68,7 +68,7 @@ impl fmt::Display for Reason {
 impl fmt::Display for NoRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoGuests => f.write_str("nobody is signed in, and the identity pool has no guest_role"),
+            Self::NoGuests => f.write_str("no user is signed in, and the identity pool has no guest_role"),
             Self::NoAuthenticatedRole => f.write_str("the identity pool has no authenticated_role"),
             Self::NoRule(provider) => {
                 write!(

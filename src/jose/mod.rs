@@ -43,15 +43,15 @@ impl Serialize for Header<'_> {
             .iter()
             .find(|(name, _)| *name == "typ")
             .map_or(HeaderParameter::Text("JWT"), |(_, typ)| *typ);
-        let known = [
+        let standard = [
             ("typ", typ),
             ("alg", HeaderParameter::Text(self.key.algorithm().name())),
             ("kid", HeaderParameter::Text(self.key.kid())),
         ];
         // Recipients that find the key by its certificate need no id.
-        let known = known.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
+        let standard = standard.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
         let extra = self.extra.iter().copied().filter(|(name, _)| *name != "typ");
-        serializer.collect_map(known.chain(extra))
+        serializer.collect_map(standard.chain(extra))
     }
 }
 

@@ -62,7 +62,7 @@ impl TargetOptions {
         match self.elsewhere || address.ip().to_canonical().is_loopback() {
             true => Ok(address),
             false => Err(LoadError::new(format!(
-                "{address} is not this machine\n  help: load what is yours, and say so with --i-own-this-host"
+                "{address} is not this machine\n  help: load your own servers only, with --i-own-this-host"
             ))),
         }
     }
@@ -122,7 +122,7 @@ impl Server {
             "https" => {
                 let name = host(target)?;
                 let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_| LoadError::new(format!("{name} is no name of a server")))?;
+                    .map_err(|_| LoadError::new(format!("{name} is not a server name")))?;
                 Some((TlsConnector::from(Arc::new(tls(reach.cacert.as_deref(), http2)?)), name))
             }
             _ => None,

@@ -104,10 +104,10 @@ struct Tokens {
 /// # Errors
 /// Returns an error if the server must not be loaded, is unreachable, or rejects the first tokens.
 pub async fn run(plan: &Plan, live: &Progress<'_>) -> Result<Report, LoadError> {
-    let first = plan.targets.first().ok_or_else(|| LoadError::new("there is nothing to load"))?;
+    let first = plan.targets.first().ok_or_else(|| LoadError::new("there is no target"))?;
     let origin = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
     if plan.targets.iter().any(|target| origin(target) != origin(first)) {
-        return Err(LoadError::new("the addresses are of several servers: load one after the other"));
+        return Err(LoadError::new("the addresses are of several servers; help: load one after the other"));
     }
     let unseen = plan.until * plan.step_time.as_secs_f64() * plan.mix.new_tokens / 100.0;
     if unseen > MAX_NEW_TOKENS {
@@ -139,7 +139,7 @@ async fn search_rate(
 ) -> Result<Report, LoadError> {
     let lines: Vec<Arc<ConnectionSlot>> = (0..plan.connections).map(|_| Arc::default()).collect();
     let mut report = Report::new(plan, server.address());
-    let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
+    let (mut rate, mut sustained, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
         let pace = TargetRate { rate, time: plan.step_time };
         let ready = async {
@@ -160,7 +160,7 @@ async fn search_rate(
         };
         let row = step(plan, server, &requests, &lines, pace, live).await?;
         match row.sustained {
-            true => borne = Some(rate),
+            true => sustained = Some(rate),
             false => too_high = Some(rate),
         }
         let is_open = row.wrongly_accepted > 0;
@@ -169,11 +169,11 @@ async fn search_rate(
             // Latency is irrelevant after a wrongly accepted token.
             break;
         }
-        rate = match (borne, too_high) {
-            (Some(borne), None) if borne >= plan.until => break,
-            (Some(borne), None) => (borne * GROWTH).min(plan.until),
-            (Some(borne), Some(high)) if high / borne <= SEARCH_PRECISION => break,
-            (Some(borne), Some(high)) => (borne * high).sqrt(),
+        rate = match (sustained, too_high) {
+            (Some(sustained), None) if sustained >= plan.until => break,
+            (Some(sustained), None) => (sustained * GROWTH).min(plan.until),
+            (Some(sustained), Some(high)) if high / sustained <= SEARCH_PRECISION => break,
+            (Some(sustained), Some(high)) => (sustained * high).sqrt(),
             // The first rate was too high: search lower rates.
             (None, Some(high)) if high <= 1.0 => break,
             (None, _) => rate / 4.0,
@@ -225,7 +225,7 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
         if status.is_success() {
             continue;
         }
-        let mend = match &plan.tokens {
+        let help = match &plan.tokens {
             Some(TokenSource::Issuer(issuer)) => format!(
                 "\n  help: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
                  and its route says bearer = true",
@@ -234,7 +234,7 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
             _ => String::new(),
         };
         let target = &plan.targets[number % plan.targets.len()];
-        return Err(LoadError::new(format!("{target} answered {status} before there was any load{mend}")));
+        return Err(LoadError::new(format!("{target} answered {status} before the load test{help}")));
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Row {
             time(self.p99),
             time(self.p999),
             self.failed * 100.0,
-            if self.sustained { "borne" } else { "too much" }
+            if self.sustained { "sustained" } else { "too high" }
         )
     }
 }
@@ -127,7 +127,7 @@ impl Report {
         let streams = if plan.http2 { format!(" of {} streams each", plan.streams) } else { String::new() };
         let tokens = match &plan.tokens {
             Some(_) => format!(
-                "tokens of {} people, {} % never seen before, {} % not to be believed",
+                "tokens of {} users, {} % new, {} % invalid",
                 plan.users, plan.mix.new_tokens, plan.mix.bad
             ),
             None => "no tokens".to_owned(),
@@ -143,8 +143,8 @@ impl Report {
 
     /// Computes the overall results.
     pub(super) fn finish(&mut self) {
-        let borne = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
-        self.knee = borne.reduce(f64::max);
+        let sustained = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
+        self.knee = sustained.reduce(f64::max);
         self.found = self.rows.iter().any(|row| !row.sustained);
     }
 
@@ -156,11 +156,11 @@ impl Report {
     /// Summarizes the results in a sentence.
     pub fn verdict(&self) -> String {
         match (self.knee, self.found) {
-            (Some(knee), true) => format!("It bears {knee:.0} requests a second, and not many more."),
+            (Some(knee), true) => format!("Maximum sustained rate: {knee:.0} requests per second."),
             (Some(knee), false) => {
-                format!("It bore {knee:.0} requests a second, and more was not asked for.")
+                format!("Sustained {knee:.0} requests per second; no higher rate was tried.")
             }
-            (None, _) => "It bore none of these rates.".to_owned(),
+            (None, _) => "None of these rates was sustained.".to_owned(),
         }
     }
 }
@@ -187,14 +187,14 @@ impl fmt::Display for Report {
                 time(row.max),
                 time(row.p99_sent),
                 row.failed * 100.0,
-                if row.sustained { "" } else { "  too much" }
+                if row.sustained { "" } else { "  too high" }
             )?;
             for (what, count) in &row.failures {
                 writeln!(f, "{:>9} {count} x {what}", "")?;
             }
         }
         if self.wrongly_accepted() > 0 {
-            writeln!(f, "\n{} requests passed with tokens that must open nothing.", self.wrongly_accepted())?;
+            writeln!(f, "\n{} requests with invalid tokens were accepted.", self.wrongly_accepted())?;
         }
         if let Some(why) = &self.ended {
             writeln!(f, "\nNo further rate could be tried: {why}")?;

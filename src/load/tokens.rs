@@ -149,12 +149,12 @@ impl ClientCredentials {
         while let Some(piece) = answer.chunk().await.map_err(|error| failed(client::why(&error)))? {
             body.extend_from_slice(&piece);
             if body.len() > MAX_RESPONSE_BYTES {
-                return Err(failed("its answer is too long to be a token's".to_owned()));
+                return Err(failed("the token response is too long".to_owned()));
             }
         }
         if !status.is_success() {
-            let told = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-            return Err(failed(format!("it answered {status}: {told}")));
+            let excerpt = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            return Err(failed(format!("it answered {status}: {excerpt}")));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
         let seconds = answer.expires_in.and_then(|seconds| match seconds {
@@ -167,7 +167,7 @@ impl ClientCredentials {
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {
             true => Ok(Issued { token, ends: got + lifetime }),
-            false => Err(failed("what it issued is no JWS".to_owned())),
+            false => Err(failed("the issued token is not a JWS".to_owned())),
         }
     }
 }
@@ -310,7 +310,7 @@ impl Issuer {
 /// Returns an error if the token is not valid in a header.
 fn authorization(token: &str) -> Result<HeaderValue, LoadError> {
     let value = HeaderValue::try_from(format!("Bearer {token}"));
-    let mut value = value.map_err(|_| LoadError::new("a token is no header value"))?;
+    let mut value = value.map_err(|_| LoadError::new("a token is not a valid header value"))?;
     value.set_sensitive(true);
     Ok(value)
 }

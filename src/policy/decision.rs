@@ -89,8 +89,8 @@ impl Statements {
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
-        let kept = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
-        let (denies, allows) = (kept(&self.denies), kept(&self.allows));
+        let select = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
+        let (denies, allows) = (select(&self.denies), select(&self.allows));
         let leads = allows.iter().map(|statement| PrefixMask::of(statement.lead(prefix))).collect();
         let narrowed = Some(Prefilter { action: action.into(), prefix: prefix.into(), leads });
         Self { narrowed, denies, allows }

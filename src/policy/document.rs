@@ -58,14 +58,14 @@ impl Document {
             return Err(Mistake { line: 1, column: 0, message });
         }
         let read = json::read(text).map_err(|error| {
-            let told = error.to_string();
+            let text = error.to_string();
             // serde_json appends the location to its message; the location is reported separately.
-            let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
             Mistake { line: error.line(), column: error.column(), message: message.to_owned() }
         })?;
         let variables = read.version == Version::New;
         if read.statements.is_empty() {
-            let message = "a policy without a statement says nothing".to_owned();
+            let message = "the policy has no statement".to_owned();
             return Err(Mistake { line: read.line, column: 0, message });
         }
         let mut all: Vec<Arc<Statement>> = Vec::new();
@@ -119,14 +119,12 @@ fn statement(
     let resource = one_of("Resource", raw.resource, "NotResource", raw.not_resource)?;
     match (purpose, &raw.principal, &resource) {
         (Purpose::Identity, Some(_), _) => {
-            return Err(
-                "a Principal stands in trust policies; whom this one is for is said where it is used".into(),
-            );
+            return Err("a Principal is valid in trust policies only; help: remove it".into());
         }
         (Purpose::Identity, None, None) => return Err("a statement has a Resource or a NotResource".into()),
         (Purpose::Trust, None, _) => return Err("a statement of a trust policy has a Principal".into()),
         (Purpose::Trust, _, Some(_)) => {
-            return Err("a trust policy speaks of its own role: remove the Resource".into());
+            return Err("a trust policy applies to its own role; help: remove the Resource".into());
         }
         _ => {}
     }

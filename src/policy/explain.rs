@@ -44,9 +44,9 @@ pub fn explain<'p>(grants: &'p Grants, asked: &EvalRequest<'_>) -> Vec<Statement
         })
     };
     let bounds = grants.bounds.iter().flat_map(|bound| tell(bound, true));
-    let mut told: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
-    told.sort_by_key(|told| told.nearness);
-    told
+    let mut traces: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
+    traces.sort_by_key(|trace| trace.nearness);
+    traces
 }
 
 fn nearness(miss: &Miss<'_>) -> MatchLevel {
@@ -67,7 +67,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
             let (not, resources) = statement.resources();
             format!("it is about {}", listed(not, resources.map(ToString::to_string)))
         }
-        Miss::Principal => "it is about somebody else".to_owned(),
+        Miss::Principal => "it is about another principal".to_owned(),
         Miss::Unfilled(key) => format!("its resource has a variable, and the request has no `{key}`"),
         Miss::Condition(condition, Unmet::Absent) => {
             format!("{} asks for `{}`, which the request has not", condition.operator, condition.key)

@@ -316,7 +316,7 @@ impl<'de> Deserialize<'de> for Principals {
                 let mut all = Vec::new();
                 for (kind, OneOrMore(names)) in kinds.0 {
                     if names.is_empty() {
-                        return Err(A::Error::custom(format!("the Principal names nobody under `{kind}`")));
+                        return Err(A::Error::custom(format!("the Principal has no name under `{kind}`")));
                     }
                     for name in names {
                         principal::check(&kind, &name).map_err(A::Error::custom)?;

@@ -103,7 +103,7 @@ impl Found {
             }
             if resource.contains("/$default/*/") {
                 self.warn(format!(
-                    "`{resource}` allows more than its path: * stands for any text, slashes too; write the methods instead"
+                    "`{resource}` allows more than its path: * matches any text, including slashes; write the methods instead"
                 ));
             }
         }

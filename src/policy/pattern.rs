@@ -273,7 +273,7 @@ fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
         Some((name, default)) => {
             let quoted = default.trim().strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
             let Some(default) = quoted else {
-                return Err(format!("the default in `${{{inner}}}` must stand in single quotes"));
+                return Err(format!("the default in `${{{inner}}}` must be in single quotes"));
             };
             (name.trim_end(), Some(default.into()))
         }

@@ -113,7 +113,7 @@ impl Statement {
             .map(|(operator, key, values)| Condition::parse(&operator, &key, values, variables))
             .collect::<Result<_, _>>()?;
         if principal.as_ref().is_some_and(Vec::is_empty) {
-            return Err("a Principal names somebody".into());
+            return Err("the Principal is empty".into());
         }
         let resource = resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?;
         Ok(Self {

@@ -118,10 +118,10 @@ upstream = "http://{app}"
         format!(
             "\n  Narthex is running a demo on this machine.\n\n\
              \x20   1. Open   {app}\n\
-             \x20   2. Sign in as whoever you like: a stand-in provider believes you.\n\
-             \x20   3. See the identity that the app was handed.\n\n\
+             \x20   2. Sign in with any name: the demo's mock provider accepts it.\n\
+             \x20   3. See the identity that the app received.\n\n\
              \x20 The pages are at {auth}. Your browser will warn you once about\n\
-             \x20 the certificate: its authority, certs/local-authority.pem, was made here just now.\n\n\
+             \x20 the certificate: its authority, certs/local-authority.pem, was just created.\n\n\
              \x20 For your own apps: write a narthex.toml and start again. Stop with Ctrl-C.\n",
             app = origin("app", self.port),
             auth = origin("auth", self.port),
