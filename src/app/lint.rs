@@ -42,7 +42,7 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
     let mut of_statements = OfStatements::default();
     let pools = &catalogue.identity_pools;
     let routes = catalogue.routes().filter_map(|route| route.rule.judged());
-    let resources: Vec<String> = routes.map(|judged| judged.resource_of("", &[] as &[&str])).collect();
+    let resources: Vec<String> = routes.map(|rule| rule.resource_of("", &[] as &[&str])).collect();
     for role in catalogue.roles.iter() {
         let givers: Vec<_> = pools.iter().filter(|pool| gives(catalogue, pool, role)).collect();
         if givers.is_empty() {
@@ -71,16 +71,16 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
     }
     let mut seen = std::collections::HashSet::new();
     for route in catalogue.routes().filter(|route| seen.insert(&route.config.name)) {
-        let Some(judged) = route.rule.judged() else { continue };
+        let Some(rule) = route.rule.judged() else { continue };
         let allows =
             |grants: &Grants| grants.policies.iter().any(|statement| statement.effect == Effect::Allow);
-        let given = catalogue.roles.iter().filter(|role| gives(catalogue, &judged.identity_pool, role));
-        if !given.into_iter().filter_map(|role| judged.grants(&role.id)).any(allows) {
+        let given = catalogue.roles.iter().filter(|role| gives(catalogue, &rule.identity_pool, role));
+        if !given.into_iter().filter_map(|role| rule.grants(&role.id)).any(allows) {
             odd.push(format!(
                 "route {}: it is unreachable: no role that the identity pool {} assigns has a statement that allows {}*",
                 route.config.name,
-                judged.identity_pool.config.name,
-                judged.resource_of("", &[] as &[&str]),
+                rule.identity_pool.config.name,
+                rule.resource_of("", &[] as &[&str]),
             ));
         }
     }

@@ -63,8 +63,8 @@ impl NodeRegistry {
             .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
             .collect();
         DIFFERENCE_GRACE.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for (node, _) in differing.iter().filter(|difference| !told.contains(difference)) {
+        let mut reported = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, _) in differing.iter().filter(|difference| !reported.contains(difference)) {
             tracing::warn!(
                 target: "audit",
                 event = "nodes_differ",
@@ -72,7 +72,7 @@ impl NodeRegistry {
                 "another node has a different configuration; help: deploy one configuration to both, and reload"
             );
         }
-        *told = differing;
+        *reported = differing;
         Ok(())
     }
 

@@ -83,7 +83,7 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
     let mut wrong: Option<String> = None;
     let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
-        let asked = tokio::select! {
+        let requested = tokio::select! {
             _ = ticks.tick() => false,
             _ = hangup.recv() => true,
             _ = shutdown.changed() => return,
@@ -95,12 +95,12 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
         };
         let Ok(now) = now else { continue };
         let is_due = watched.is_due(now);
-        if !asked && !is_due {
+        if !requested && !is_due {
             continue;
         }
         let files = watched.changed();
         // systemd waits for the end of a reload by signal.
-        if asked {
+        if requested {
             notify::reloading();
         }
         let (runtime, with, path, changed) = (Handle::current(), app.clone(), file.clone(), files.clone());
@@ -108,7 +108,7 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             done = spawn_blocking(move || runtime.block_on(reload(&with, &path, &changed))) => done,
             _ = shutdown.changed() => return,
         };
-        if asked {
+        if requested {
             notify::ready();
         }
         match reloaded.unwrap_or_else(|error| Err(ReloadError::Wrong(error.to_string()))) {
@@ -118,7 +118,7 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             }
             Err(ReloadError::StillChanging) => watched.again = true,
             Err(ReloadError::Wrong(why)) => {
-                if asked || wrong.as_ref() != Some(&why) {
+                if requested || wrong.as_ref() != Some(&why) {
                     tracing::error!(target: "audit", event = "reload_failed", files, error = why, "configuration reload failed; keeping the previous one");
                 }
                 watched = Watched::new(watched.seen, true);

@@ -179,7 +179,7 @@ impl Rule {
     /// Returns the policy rule, if policies decide.
     pub fn judged(&self) -> Option<&PolicyRule> {
         match self {
-            Self::Policy(judged) => Some(judged),
+            Self::Policy(rule) => Some(rule),
             Self::Public | Self::SignedIn | Self::Listed(_) => None,
         }
     }

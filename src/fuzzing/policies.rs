@@ -53,15 +53,15 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
                 [None, shorter].map(|without_ending| Some(Spellings { folded: &folded, without_ending }));
             for loose in spellings.into_iter().chain([None]) {
                 let principal = (purpose == Purpose::Trust).then_some(PRINCIPAL);
-                let asked = EvalRequest { action, resource, loose, principal, context: &Filled };
-                let verdict = word(&direct.judge(&asked));
-                assert_eq!(verdict, naive(&direct, &asked), "statement by statement: {action} {resource}");
-                assert_eq!(verdict, word(&generic.judge(&asked)), "read generically: {action} {resource}");
-                assert_eq!(verdict, explained(&direct, &asked), "explained: {action} {resource}");
+                let request = EvalRequest { action, resource, loose, principal, context: &Filled };
+                let verdict = word(&direct.judge(&request));
+                assert_eq!(verdict, naive(&direct, &request), "statement by statement: {action} {resource}");
+                assert_eq!(verdict, word(&generic.judge(&request)), "read generically: {action} {resource}");
+                assert_eq!(verdict, explained(&direct, &request), "explained: {action} {resource}");
                 if action == INVOKE_ACTION && resource.starts_with(PREFIX) {
-                    assert_eq!(verdict, word(&narrowed.judge(&asked)), "narrowed: {resource}");
+                    assert_eq!(verdict, word(&narrowed.judge(&request)), "narrowed: {resource}");
                 }
-                let exact = EvalRequest { loose: None, ..asked };
+                let exact = EvalRequest { loose: None, ..request };
                 if verdict == "allowed" {
                     assert_eq!(
                         word(&direct.judge(&exact)),
@@ -107,8 +107,8 @@ fn word(verdict: &Verdict<'_>) -> &'static str {
 }
 
 /// A direct implementation of IAM User Guide, "Policy evaluation logic".
-fn naive(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
-    let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(asked).is_ok());
+fn naive(grants: &Grants, request: &EvalRequest<'_>) -> &'static str {
+    let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(request).is_ok());
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",
         (false, true) => "allowed",
@@ -116,8 +116,8 @@ fn naive(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
     }
 }
 
-fn explained(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
-    let all = explain(grants, asked);
+fn explained(grants: &Grants, request: &EvalRequest<'_>) -> &'static str {
+    let all = explain(grants, request);
     let any = |effect| all.iter().any(|of| of.nearness == MatchLevel::Met && of.statement.effect == effect);
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",

@@ -201,7 +201,7 @@ pub(super) async fn login(State(pool): Shared, info: RequestData) -> Reply {
 /// provider, that of the e-mail address, or the only one, or shows the selection page.
 async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Handled {
     let catalogue = pool.catalogue.load();
-    let asked = match read(&catalogue, info, session_counts) {
+    let params = match read(&catalogue, info, session_counts) {
         Ok(good) => good,
         Err(refusal) => return error_response(&catalogue, info, refusal),
     };
@@ -209,29 +209,29 @@ async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Han
     // user.
     let is_foreign =
         info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if (is_foreign || (session_counts && asked.provider.is_none()))
+    if (is_foreign || (session_counts && params.provider.is_none()))
         && let Some(principal) = session_principal(pool, info).await?
     {
-        return match &asked.request {
+        return match &params.request {
             Some(request) => grant(pool, &catalogue, info, request, principal.session()).await,
             None => see_other(&catalogue.config.public_url.join("/")),
         };
     }
     let providers = &catalogue.config.providers;
-    let by_address = asked
+    let by_address = params
         .login_hint
         .as_ref()
         .and_then(|hint| providers.iter().find(|provider| provider.answers_for(hint)));
-    let named = match (&asked.provider, by_address, providers.as_slice()) {
+    let named = match (&params.provider, by_address, providers.as_slice()) {
         (Some(name), ..) => name.clone(),
         (None, Some(found), _) => found.name.clone(),
         (None, None, [only]) => only.name.clone(),
-        (None, None, _) => return choose_provider_page(&catalogue, info, &asked, !session_counts),
+        (None, None, _) => return choose_provider_page(&catalogue, info, &params, !session_counts),
     };
     // A form of Narthex that names no provider must not redirect directly.
-    let by_form = !session_counts && asked.provider.is_none();
+    let by_form = !session_counts && params.provider.is_none();
     let method = if by_form { Method::POST } else { Method::GET };
-    to_provider(pool, &catalogue, info, &named, asked, &method).await
+    to_provider(pool, &catalogue, info, &named, params, &method).await
 }
 
 /// Returns the provider selection page for the user pool's own pages.
@@ -243,11 +243,11 @@ pub(super) fn sign_in_page(catalogue: &Catalogue, info: &RequestData) -> Handled
 fn choose_provider_page(
     catalogue: &Catalogue,
     info: &RequestData,
-    asked: &AuthorizeParams,
+    params: &AuthorizeParams,
     typed: bool,
 ) -> Handled {
     let last = cookie_value(info.cookies(), PROVIDER_COOKIE);
-    let request = asked.request.as_ref();
+    let request = params.request.as_ref();
     let path = if request.is_some() { "/oauth2/authorize" } else { "/login" };
     let href = |name: &str| query_url(catalogue, path, request, Some(name));
     let mut choices: Vec<ProviderChoice> = catalogue
@@ -276,8 +276,8 @@ fn choose_provider_page(
                 .query_pairs()
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
-            unknown: typed && asked.login_hint.is_some(),
-            typed: asked.login_hint.clone().unwrap_or_default(),
+            unknown: typed && params.login_hint.is_some(),
+            typed: params.login_hint.clone().unwrap_or_default(),
         }),
     }
     .answer()
@@ -288,12 +288,12 @@ async fn to_provider(
     catalogue: &Catalogue,
     info: &RequestData,
     name: &str,
-    asked: AuthorizeParams,
+    params: AuthorizeParams,
     method: &Method,
 ) -> Handled {
-    let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
-    let wish = LoginHints { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
-    let begun = pool.broker.begin(catalogue, name, asked.request, wish).await.map_err(|error| {
+    let again = query_url(catalogue, "/login", params.request.as_ref(), None);
+    let wish = LoginHints { login_hint: params.login_hint.as_deref(), other_account: params.other_account };
+    let login_start = pool.broker.begin(catalogue, name, params.request, wish).await.map_err(|error| {
         tracing::warn!(request_id = info.request_id, provider = name, %error, "failed to begin a login");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {
@@ -305,22 +305,22 @@ async fn to_provider(
             _ => ErrorResponse::bad_request(),
         }
     })?;
-    let mut answer = browser_action(&begun.action, method)?;
+    let mut response = browser_action(&login_start.action, method)?;
     // A provider's form post is a cross-site request.
-    let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
-    let name = format!("{LOGIN_COOKIE}{}", begun.id);
+    let same_site = if login_start.by_form { SameSite::None } else { SameSite::Lax };
+    let name = format!("{LOGIN_COOKIE}{}", login_start.id);
     set_cookie(
-        &mut answer,
-        &set_cookie_value_same_site(&name, &begun.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site),
+        &mut response,
+        &set_cookie_value_same_site(&name, &login_start.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site),
     )?;
-    drop_oldest_attempts(info, &mut answer)?;
-    Ok(answer)
+    drop_oldest_attempts(info, &mut response)?;
+    Ok(response)
 }
 
 /// Removes the oldest attempts, whose cookies would otherwise exceed header limits.
-fn drop_oldest_attempts(info: &RequestData, answer: &mut HttpResponse) -> Result<(), ErrorResponse> {
+fn drop_oldest_attempts(info: &RequestData, response: &mut HttpResponse) -> Result<(), ErrorResponse> {
     for name in surplus_attempts(info.cookies()) {
-        set_cookie(answer, &clear_cookie_value(&name))?;
+        set_cookie(response, &clear_cookie_value(&name))?;
     }
     Ok(())
 }

@@ -185,16 +185,16 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         sid = finished.session.id,
     );
 
-    let mut answer = match &finished.request {
+    let mut response = match &finished.request {
         Some(request) => authorize::grant(pool, &catalogue, info, request, &finished.session).await?,
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
     let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
     let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
-    set_cookie(&mut answer, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
-    set_cookie(&mut answer, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
-    set_cookie(&mut answer, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
-    Ok(answer)
+    set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
+    set_cookie(&mut response, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
+    set_cookie(&mut response, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
+    Ok(response)
 }
 
 /// Answers a callback of an attempt that has expired, was used or is unknown: after Back, a reload,
@@ -229,12 +229,12 @@ async fn lost_attempt(
         reason = error.reason(),
         "late or repeated callback; the browser has a session and continues"
     );
-    let mut answer = see_other(&way_back)?;
+    let mut response = see_other(&way_back)?;
     // Anything other than an id would let the sender choose a cookie name.
     if LoginAttempts::started_at(id).is_some() {
-        set_cookie(&mut answer, &clear_cookie_value(&cookie))?;
+        set_cookie(&mut response, &clear_cookie_value(&cookie))?;
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Returns the advice for an account that may not sign in: its name and the remedy.

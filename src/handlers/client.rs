@@ -47,8 +47,8 @@ pub(super) async fn answer(
         Ok((client, form)) => handle(AuthenticatedClient { catalogue: &catalogue, client, form }).await,
         Err(error) => Err(error.into()),
     };
-    let (mut answer, result) = match answered {
-        Ok(answer) => (answer, "success"),
+    let (mut response, result) = match answered {
+        Ok(response) => (response, "success"),
         Err(EndpointError::Error(error)) => (error.into_response(), error.code),
         Err(EndpointError::Failure(failure)) => {
             metrics::oauth(endpoint, failure.code);
@@ -57,8 +57,8 @@ pub(super) async fn answer(
     };
     metrics::oauth(endpoint, result);
     // RFC 6749, section 5.1; `Cache-Control: no-store` is set on all responses.
-    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(answer)
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
 /// Authenticates the app client of the request.
@@ -159,7 +159,7 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, St
     if plain.contains(['%', '+']) {
         presented.push((form_decoded(id), form_decoded(secret)));
     }
-    if parameter("client_id").is_some_and(|told| presented.iter().all(|(id, _)| *id != told)) {
+    if parameter("client_id").is_some_and(|client_id| presented.iter().all(|(id, _)| *id != client_id)) {
         return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
     }
     Ok(presented)

@@ -56,8 +56,8 @@ impl OAuthError {
             ("invalid_client", None) => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
         };
-        let mut answer = with_body(status, "application/json", text.to_string());
-        let headers = answer.headers_mut();
+        let mut response = with_body(status, "application/json", text.to_string());
+        let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code
             // and include the "WWW-Authenticate" response header field"
@@ -65,6 +65,6 @@ impl OAuthError {
         }
         let seconds = self.retry_after.map(|wait| wait.as_secs().max(1));
         headers.extend(seconds.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
-        answer
+        response
     }
 }

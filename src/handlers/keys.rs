@@ -76,11 +76,11 @@ fn of_pool(
 
 /// Returns a public response, readable by scripts of any site.
 fn public(content_type: &'static str, text: String) -> HttpResponse {
-    let mut answer = with_body(StatusCode::OK, content_type, text);
-    let headers = answer.headers_mut();
+    let mut response = with_body(StatusCode::OK, content_type, text);
+    let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={}", KEY_SET_CACHE.as_secs())) {
         headers.insert(CACHE_CONTROL, value);
     }
-    answer
+    response
 }

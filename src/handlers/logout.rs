@@ -41,13 +41,13 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
         routes.map(|route| format!("{}{}", catalogue.config.public_url.origin_of(host), route.start_page()))
     });
     let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
-    let mut answer = match &catalogue.config.signed_out_url {
+    let mut response = match &catalogue.config.signed_out_url {
         // Through an intermediate page: CSP `form-action` prohibits redirects after a form.
         Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
         None => SignedOutPage { sign_in_again: again }.answer()?,
     };
-    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
-    Ok(answer)
+    set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
+    Ok(response)
 }
 
 async fn end(pool: &AppState, info: &RequestData) -> Handled {
@@ -77,9 +77,9 @@ pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app
     let ended = end_session(pool, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| sign_out_unavailable(pool, info, &error))?;
-    let mut answer = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
-    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
-    Ok(answer)
+    let mut response = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
+    set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
+    Ok(response)
 }
 
 /// Returns the browser's target after sign-out: the provider, if its session also ends, and then

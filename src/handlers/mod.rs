@@ -1,5 +1,5 @@
 //! HTTP endpoints of the user pool: authorization, provider callbacks, logout, tokens, keys, home
-//! page. Handlers return failures as values; [`answer`] renders them as pages or JSON.
+//! page. Handlers return failures as values; [`response`] renders them as pages or JSON.
 
 mod authorize;
 mod backchannel;
@@ -71,7 +71,7 @@ pub struct AppState {
 
 type Shared = State<Arc<AppState>>;
 
-/// A failure that [`answer`] renders.
+/// A failure that [`response`] renders.
 #[derive(Clone)]
 struct FailedResponse(ErrorResponse);
 
@@ -127,7 +127,7 @@ struct Reply(Handled);
 impl axum::response::IntoResponse for Reply {
     fn into_response(self) -> axum::response::Response {
         match self.0 {
-            Ok(answer) => answer.map(Body::from),
+            Ok(response) => response.map(Body::from),
             Err(failure) => {
                 let mut response = axum::response::Response::new(Body::empty());
                 *response.status_mut() = failure.status;

@@ -56,8 +56,8 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
     callback::check_rate_limit(failures, info, &catalogue, provider)?;
     let _place = verification_permit(pool, info)?;
     let posted = SamlPost { parameters: &parameters, id, login };
-    let judged = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
-        Ok(judged) => judged,
+    let validated = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
+        Ok(validated) => validated,
         // The POST had no session cookie: the next step has it, and decides how to continue.
         Err(LoginError::NoAttempt) => {
             let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
@@ -71,15 +71,15 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
             });
         }
     };
-    let mut answer = see_other(&resume_at(&catalogue, provider, &judged.id))?;
-    if let Some(sealed) = judged.sealed {
-        let name = format!("{LOGIN_COOKIE}{}", judged.id);
+    let mut response = see_other(&resume_at(&catalogue, provider, &validated.id))?;
+    if let Some(sealed) = validated.sealed {
+        let name = format!("{LOGIN_COOKIE}{}", validated.id);
         set_cookie(
-            &mut answer,
+            &mut response,
             &set_cookie_value_same_site(&name, &sealed, Some(ATTEMPT_COOKIE_LIFETIME), SameSite::Lax),
         )?;
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Reserves a slot for verification: one address cannot fill the queue.
@@ -127,8 +127,8 @@ async fn logout(
     callback::check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
     let _place = verification_permit(pool, info)?;
     let is_response = arrived.is_response();
-    let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
-        Ok(heard) => heard,
+    let outcome = match pool.broker.logout_message(&catalogue, provider, arrived).await {
+        Ok(outcome) => outcome,
         Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
         // Narthex's session ended before the logout request, and some providers do not sign the
         // response.
@@ -152,8 +152,8 @@ async fn logout(
             return Err(callback::error_page(info, error));
         }
     };
-    let (ended, answer) = match heard {
-        LogoutOutcome::Ended(ended, answer) => (ended, answer),
+    let (ended, response) = match outcome {
+        LogoutOutcome::Ended(ended, response) => (ended, response),
         LogoutOutcome::Answered { relay_state, success } => {
             if !success {
                 tracing::warn!(
@@ -168,8 +168,8 @@ async fn logout(
         }
     };
     ended_by_provider(pool, info, provider, &ended);
-    match answer {
-        Some(answer) => browser_action(&answer, method),
+    match response {
+        Some(response) => browser_action(&response, method),
         None => pages::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
     }
 }

@@ -43,16 +43,16 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
 async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
     let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
-    let asked = form(text).ok_or_else(ErrorResponse::bad_request)?;
-    let all = asked.contains_key("all");
+    let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
+    let all = parameters.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
     let sessions = sessions_of(pool, &principal.user().id).await.map_err(store)?;
-    let meant = |session: &&Session| all || asked.get("session") == Some(&session.id);
+    let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
     for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
         logout::end_session(pool, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
     }
-    match all || asked.get("session").is_some_and(|id| id == own) {
+    match all || parameters.get("session").is_some_and(|id| id == own) {
         true => logout::sign_out(pool, info, own, "").await,
         false => see_other(&pool.catalogue.load().config.public_url.join("/sessions")),
     }

@@ -71,18 +71,18 @@ fn issue(
     let members = beside.trim_start_matches('{');
     // A token needs no escaping: RFC 7515, section 7.1 allows base64url and `.` only. Scanning it
     // would be the most expensive part of the response.
-    let answer = format!(r#"{{"access_token":"{token}",{members}"#);
-    Ok(with_body(StatusCode::OK, "application/json", answer))
+    let response = format!(r#"{{"access_token":"{token}",{members}"#);
+    Ok(with_body(StatusCode::OK, "application/json", response))
 }
 
 /// Returns the granted scopes: the requested ones, or all allowed ones by default. RFC 6749,
 /// section 3.3: "the authorization server MUST either process the request using a pre-defined
 /// default value or fail the request".
-fn resolve_scopes<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
+fn resolve_scopes<'c>(client: &'c AppClient, requested: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
     let allowed = &client.allowed_oauth_scopes;
-    let Some(asked) = asked else { return Ok(allowed.iter().map(String::as_str).collect()) };
+    let Some(requested) = requested else { return Ok(allowed.iter().map(String::as_str).collect()) };
     let mut granted = Vec::new();
-    for scope in asked.split(' ').filter(|scope| !scope.is_empty()) {
+    for scope in requested.split(' ').filter(|scope| !scope.is_empty()) {
         let Some(known) = allowed.iter().find(|known| *known == scope) else {
             return Err(OAuthError::new(
                 "invalid_scope",

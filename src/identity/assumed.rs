@@ -106,8 +106,8 @@ impl AssumedRole {
     /// Returns an error if the identity pool may not assign the role.
     pub fn trusted(&self, trust: &Statements, context: &dyn Context) -> Result<(), NoRole> {
         let principal = Some(IDENTITY_POOLS);
-        let asked = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
-        let trusted = matches!(trust.judge(&asked), Verdict::Allowed(_));
+        let request = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
+        let trusted = matches!(trust.judge(&request), Verdict::Allowed(_));
         match trusted {
             true => Ok(()),
             false => Err(NoRole::Untrusted(self.role.name.clone())),

@@ -209,7 +209,7 @@ impl Connection {
     /// Returns an error if there is no response in time; the connection is then unusable.
     pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<StatusCode, LoadError> {
         let answered = async {
-            let answer = match self {
+            let response = match self {
                 Self::Http1(sender) => {
                     sender.ready().await?;
                     sender.send_request(request).await?
@@ -219,7 +219,7 @@ impl Connection {
                     sender.send_request(request).await?
                 }
             };
-            let (head, mut body) = answer.into_parts();
+            let (head, mut body) = response.into_parts();
             while let Some(frame) = body.frame().await {
                 frame?;
             }

@@ -92,14 +92,14 @@ impl Measurements {
     fn count(
         &mut self,
         kind: TokenKind,
-        answer: Result<StatusCode, LoadError>,
+        response: Result<StatusCode, LoadError>,
         due: Duration,
         sent: Duration,
     ) {
         // Histograms clamp longer latencies.
         self.due.saturating_record(micros(due));
         self.sent.saturating_record(micros(sent));
-        let failure = match (kind, answer) {
+        let failure = match (kind, response) {
             (TokenKind::Invalid, Ok(StatusCode::UNAUTHORIZED)) => None,
             (TokenKind::Invalid, Ok(status)) if !status.is_client_error() && !status.is_server_error() => {
                 self.wrongly_accepted += 1;
@@ -197,10 +197,16 @@ impl Step {
     }
 
     /// Records the outcome of a request, with its latency and the delay of its sending.
-    fn count(&self, kind: TokenKind, answer: Result<StatusCode, LoadError>, late: Duration, took: Duration) {
+    fn count(
+        &self,
+        kind: TokenKind,
+        response: Result<StatusCode, LoadError>,
+        late: Duration,
+        took: Duration,
+    ) {
         let end = self.started_at.elapsed();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.count(kind, answer, late + took, took);
+        tally.count(kind, response, late + took, took);
         if tally.ended() <= self.pace.judged_count() {
             tally.last = end;
         }
@@ -216,20 +222,20 @@ impl Step {
             }
             let (kind, request) = requests(number);
             let sent = Instant::now();
-            let answer = match line.take(server).await {
+            let response = match line.take(server).await {
                 Ok(mut connection) => {
-                    let answer = connection.send(request).await;
-                    match &answer {
+                    let response = connection.send(request).await;
+                    match &response {
                         Ok(_) => line.put_back(connection).await,
                         Err(_) => line.give_up().await,
                     }
-                    answer
+                    response
                 }
                 Err(error) => Err(error),
             };
-            let broken = answer.is_err();
+            let broken = response.is_err();
             let late = sent.saturating_duration_since(self.started_at + self.pace.due_at(number));
-            self.count(kind, answer, late, sent.elapsed());
+            self.count(kind, response, late, sent.elapsed());
             if broken {
                 tokio::time::sleep(RECONNECT_DELAY).await;
             }

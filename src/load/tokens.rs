@@ -144,9 +144,9 @@ impl ClientCredentials {
         let failed = |why: String| LoadError::new(format!("{}: {why}", self.endpoint));
         let request = self.http.post(self.endpoint.clone()).basic_auth(&self.id, Some(self.secret.expose()));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
-        let mut answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
-        let (status, mut body) = (answer.status(), Vec::new());
-        while let Some(piece) = answer.chunk().await.map_err(|error| failed(client::why(&error)))? {
+        let mut response = request.send().await.map_err(|error| failed(client::why(&error)))?;
+        let (status, mut body) = (response.status(), Vec::new());
+        while let Some(piece) = response.chunk().await.map_err(|error| failed(client::why(&error)))? {
             body.extend_from_slice(&piece);
             if body.len() > MAX_RESPONSE_BYTES {
                 return Err(failed("the token response is too long".to_owned()));
@@ -156,13 +156,13 @@ impl ClientCredentials {
             let excerpt = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
             return Err(failed(format!("it answered {status}: {excerpt}")));
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        let seconds = answer.expires_in.and_then(|seconds| match seconds {
+        let response: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+        let seconds = response.expires_in.and_then(|seconds| match seconds {
             serde_json::Value::String(text) => text.parse().ok(),
             other => other.as_u64(),
         });
         let lifetime = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME);
-        let (token, got) = (answer.access_token, Instant::now());
+        let (token, got) = (response.access_token, Instant::now());
         // RFC 7515, section 7.1: three nonempty parts.
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {

@@ -327,7 +327,7 @@ impl ErrorResponse {
 
     /// Renders the response.
     pub fn into_response(&self, visitor: &ResponseContext) -> HttpResponse {
-        let mut answer = match visitor.client {
+        let mut response = match visitor.client {
             ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),
             ClientKind::Browser => {
                 let action = self.action.clone().or_else(|| self.default_link.action(visitor));
@@ -342,14 +342,14 @@ impl ErrorResponse {
             (None, StatusCode::UNAUTHORIZED) => Some(HeaderValue::from_static("Cookie realm=\"narthex\"")),
             (None, _) => None,
         };
-        answer.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
+        response.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
-        add_common_headers(answer, visitor)
+        add_common_headers(response, visitor)
     }
 
     fn json(&self, visitor: &ResponseContext) -> HttpResponse {

@@ -30,12 +30,12 @@ pub fn refusal(failure: &ErrorResponse) -> HttpResponse {
     let status = STATUSES.iter().find(|(http, _)| *http == failure.status).map_or(UNKNOWN, |(_, grpc)| *grpc);
     // Narthex's texts contain no characters that gRPC percent-encodes here.
     let message = format!("{}. {}", failure.title, failure.advice);
-    let mut answer = HttpResponse::new(Bytes::new());
-    let headers = answer.headers_mut();
+    let mut response = HttpResponse::new(Bytes::new());
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(STATUS, HeaderValue::from(status));
     headers.insert(MESSAGE, HeaderValue::from_str(&message).unwrap_or(HeaderValue::from_static("refused")));
-    answer
+    response
 }
 
 #[cfg(test)]
@@ -50,12 +50,12 @@ mod tests {
             (ErrorResponse::upstream_down(), "14"),
             (ErrorResponse::cookie_lost(), "2"),
         ] {
-            let answer = refusal(&failure);
-            assert_eq!(answer.status(), StatusCode::OK);
-            assert_eq!(answer.headers()[STATUS], status);
-            let message = answer.headers()[MESSAGE].to_str().unwrap();
+            let response = refusal(&failure);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[STATUS], status);
+            let message = response.headers()[MESSAGE].to_str().unwrap();
             assert!(message.starts_with(failure.title) && !message.contains('%'), "{message}");
-            assert!(answer.body().is_empty());
+            assert!(response.body().is_empty());
         }
     }
 }

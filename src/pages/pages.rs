@@ -85,10 +85,10 @@ impl RedirectPage {
     /// # Errors
     /// Returns an error if the template cannot be rendered.
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
-        let mut answer = page(StatusCode::OK, self)?;
+        let mut response = page(StatusCode::OK, self)?;
         let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
-        answer.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
-        Ok(answer)
+        response.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
+        Ok(response)
     }
 }
 
@@ -106,14 +106,14 @@ impl PostPage<'_> {
     }
 
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
-        let mut answer = page(StatusCode::OK, self)?;
+        let mut response = page(StatusCode::OK, self)?;
         let policy = format!(
             "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; frame-ancestors 'none'; base-uri 'none'",
             self.action.origin().ascii_serialization()
         );
         let policy = HeaderValue::from_str(&policy).map_err(|_| ErrorResponse::internal())?;
-        answer.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
-        Ok(answer)
+        response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
+        Ok(response)
     }
 }
 

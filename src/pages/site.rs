@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn a_program_gets_no_link() {
-        let answer = page(&ErrorResponse::not_found(), Site::App("/".into()), true, ClientKind::Program);
-        let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&answer)
+        let response = page(&ErrorResponse::not_found(), Site::App("/".into()), true, ClientKind::Program);
+        let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&response)
             .unwrap()
             .into_iter()
             .map(|m| m.0)

@@ -218,8 +218,8 @@ impl Condition {
     ///
     /// # Errors
     /// Returns the reason if it is not met.
-    pub fn met(&self, asked: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
-        let values = asked.context.values(&self.key);
+    pub fn met(&self, request: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
+        let values = request.context.values(&self.key);
         if values == Values::Unreadable {
             return if denies { Ok(()) } else { Err(Unmet::Unreadable) };
         }
@@ -239,12 +239,12 @@ impl Condition {
             return if holds { Ok(()) } else { Err(Unmet::Absent) };
         }
         let mut unfilled = None;
-        let mut one = |value: Value<'_>| match self.test.matches(value, asked) {
+        let mut one = |value: Value<'_>| match self.test.matches(value, request) {
             Matched::Yes => !self.negated,
             Matched::No => self.negated,
             Matched::Unfilled(key) => {
                 unfilled = Some(key);
-                denies && (self.negated || asked.context.values(key) == Values::Unreadable)
+                denies && (self.negated || request.context.values(key) == Values::Unreadable)
             }
         };
         let holds = match (self.quantifier, self.negated) {
@@ -306,16 +306,16 @@ impl Test {
     }
 
     /// Returns whether `value` equals one of the operands.
-    fn matches(&self, value: Value<'_>, asked: &EvalRequest<'_>) -> Matched<'_> {
+    fn matches(&self, value: Value<'_>, request: &EvalRequest<'_>) -> Matched<'_> {
         let any = |found: bool| if found { Matched::Yes } else { Matched::No };
         match self {
             Self::Text(patterns, case) => {
                 let text = value.text();
-                first(patterns.iter().map(|pattern| pattern.matches(&text, *case, asked.context)))
+                first(patterns.iter().map(|pattern| pattern.matches(&text, *case, request.context)))
             }
             Self::Arn(arns) => {
                 let text = value.text();
-                first(arns.iter().map(|arn| arn.matches(&text, asked.context)))
+                first(arns.iter().map(|arn| arn.matches(&text, request.context)))
             }
             Self::Number(order, numbers) => {
                 let number = match value {

@@ -51,14 +51,15 @@ fn first_letters(text: &[u8]) -> u128 {
 }
 
 impl Prefilter {
-    /// Returns the Allow statements that may match `asked`; `None` if they were not preselected for
+    /// Returns the Allow statements that may match `request`; `None` if they were not preselected for
     /// its pattern.
     fn likely<'s>(
         &self,
-        asked: &EvalRequest<'_>,
+        request: &EvalRequest<'_>,
         allows: &'s [Arc<Statement>],
     ) -> Option<impl Iterator<Item = &'s Statement>> {
-        let rest = asked.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *asked.action)?;
+        let rest =
+            request.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *request.action)?;
         let letters = first_letters(rest.as_bytes());
         let leads = self.leads.iter().map(move |lead| letters & lead.mask == lead.letters);
         Some(leads.zip(allows).filter_map(|(likely, statement)| likely.then_some(&**statement)))
@@ -109,16 +110,16 @@ impl Statements {
         })
     }
 
-    /// Evaluates `asked`.
-    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
-        let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(asked, &self.allows));
+    /// Evaluates `request`.
+    pub fn judge(&self, request: &EvalRequest<'_>) -> Verdict<'_> {
+        let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(request, &self.allows));
         let (denied, allowed) = match likely {
             Some(mut likely) => {
-                let met = |statement: &&Statement| statement.met_by_action(asked).is_ok();
+                let met = |statement: &&Statement| statement.met_by_action(request).is_ok();
                 (self.denies.iter().map(|statement| &**statement).find(met), likely.find(met))
             }
             None => {
-                let met = |statement: &&Arc<Statement>| statement.met(asked).is_ok();
+                let met = |statement: &&Arc<Statement>| statement.met(request).is_ok();
                 (self.denies.iter().find(met).map(|of| &**of), self.allows.iter().find(met).map(|of| &**of))
             }
         };
@@ -149,11 +150,11 @@ impl Grants {
         Self { policies: self.policies.narrowed(action, prefix), bounds }
     }
 
-    /// Evaluates `asked`.
-    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
-        let mut verdict = self.policies.judge(asked);
+    /// Evaluates `request`.
+    pub fn judge(&self, request: &EvalRequest<'_>) -> Verdict<'_> {
+        let mut verdict = self.policies.judge(request);
         for bound in &self.bounds {
-            verdict = match (verdict, bound.judge(asked)) {
+            verdict = match (verdict, bound.judge(request)) {
                 // A Deny in any policy wins, also without an Allow.
                 (Verdict::Denied(by), _) | (_, Verdict::Denied(by)) => return Verdict::Denied(by),
                 (Verdict::Allowed(by), Verdict::Allowed(_)) => Verdict::Allowed(by),

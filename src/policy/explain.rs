@@ -33,12 +33,12 @@ pub struct StatementTrace<'p> {
 
 /// Evaluates each statement of `grants`, the closest match first; among equals, Deny before Allow,
 /// then in the order of the policies.
-pub fn explain<'p>(grants: &'p Grants, asked: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
+pub fn explain<'p>(grants: &'p Grants, request: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
     let tell = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
-            let (nearness, why) = match statement.met(asked) {
+            let (nearness, why) = match statement.met(request) {
                 Ok(()) => (MatchLevel::Met, String::new()),
-                Err(miss) => (nearness(&miss), words(statement, &miss, asked)),
+                Err(miss) => (nearness(&miss), words(statement, &miss, request)),
             };
             StatementTrace { statement, bound, nearness, why }
         })
@@ -57,7 +57,7 @@ fn nearness(miss: &Miss<'_>) -> MatchLevel {
     }
 }
 
-fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> String {
+fn words(statement: &Statement, miss: &Miss<'_>, request: &EvalRequest<'_>) -> String {
     match miss {
         Miss::Action => {
             let (not, actions) = statement.actions();
@@ -79,7 +79,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
             format!("{} compares with a variable, and the request has no `{key}`", condition.operator)
         }
         Miss::Condition(condition, Unmet::Differs) => {
-            let held = match asked.context.values(&condition.key) {
+            let held = match request.context.values(&condition.key) {
                 Values::Absent | Values::Unreadable => "none".to_owned(),
                 values => listed(false, values.each().map(|value| value.text().into_owned())),
             };

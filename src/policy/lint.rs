@@ -134,9 +134,9 @@ impl Found {
             let unread = example.filter(|example| !condition.operands(*example));
             if !(requests.fills)(key) || unread.is_some() {
                 let context = Only(unread);
-                let asked =
+                let request =
                     EvalRequest { action: "", resource: "", loose: None, principal: None, context: &context };
-                let always = condition.met(&asked, self.denies).is_ok();
+                let always = condition.met(&request, self.denies).is_ok();
                 let often = if always { "always" } else { "never" };
                 let message = match unread {
                     Some(_) => {

@@ -64,7 +64,7 @@ pub fn evaluate<'g>(question: Question<'g, '_>) -> Result<Permit, Denial<'g>> {
         Question::Public | Question::SignedIn(Some(_)) | Question::Listed(Some(true)) => Ok(Permit(())),
         Question::SignedIn(None) | Question::Listed(None) => Err(Denial::NotSignedIn),
         Question::Listed(Some(false)) => Err(Denial::NotAllowed),
-        Question::Policy(grants, asked) => match grants.judge(asked) {
+        Question::Policy(grants, request) => match grants.judge(request) {
             Verdict::Allowed(_) => Ok(Permit(())),
             Verdict::Denied(statement) => Err(Denial::Denied(statement)),
             Verdict::NotAllowed => Err(Denial::NotAllowed),

@@ -132,36 +132,36 @@ impl Statement {
         })
     }
 
-    /// Matches `asked`.
+    /// Matches `request`.
     ///
     /// # Errors
     /// Returns the reason if it does not match.
-    pub fn met(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
+    pub fn met(&self, request: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
-        match self.action.matches(asked.action, None, Case::Ignored, asked, denies) {
+        match self.action.matches(request.action, None, Case::Ignored, request, denies) {
             Matched::Yes => {}
             Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
         }
-        self.met_by_action(asked)
+        self.met_by_action(request)
     }
 
     /// Matches all elements except the action, which is known to match.
     ///
     /// # Errors
     /// Returns the reason if it does not match.
-    pub(super) fn met_by_action(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
+    pub(super) fn met_by_action(&self, request: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
-        match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
+        match self.resource.as_ref().map(|of| of.concerns(request, denies)) {
             None | Some(Matched::Yes) => {}
             Some(Matched::No) => return Err(Miss::Resource),
-            Some(Matched::Unfilled(key)) if denies && asked.context.values(key) == Values::Unreadable => {}
+            Some(Matched::Unfilled(key)) if denies && request.context.values(key) == Values::Unreadable => {}
             Some(Matched::Unfilled(key)) => return Err(Miss::Unfilled(key)),
         }
-        if !self.names_principal(asked.principal) {
+        if !self.names_principal(request.principal) {
             return Err(Miss::Principal);
         }
         for condition in &self.conditions {
-            condition.met(asked, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
+            condition.met(request, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
         }
         Ok(())
     }
@@ -176,9 +176,9 @@ impl Statement {
 
     /// Returns whether a request for `action` on a resource that begins with `prefix` may match.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
-        let asked = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
+        let request = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
         // Actions contain no variables, so no context is needed.
-        let acts = self.action.matches(action, None, Case::Ignored, &asked, false) == Matched::Yes;
+        let acts = self.action.matches(action, None, Case::Ignored, &request, false) == Matched::Yes;
         // A Deny applies to every spelling.
         let loose = (self.effect == Effect::Deny).then(|| fold(prefix));
         let concerns = |element: &Element| {
@@ -310,13 +310,13 @@ impl Element {
     /// Returns whether the element, of resources, matches the request. A restriction (Deny with
     /// `Resource`, Allow with `NotResource`) applies to every spelling that a server may accept. A
     /// permission must match both with and without a suffix that some servers drop.
-    fn concerns<'p>(&'p self, asked: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
+    fn concerns<'p>(&'p self, request: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
         let shuts = denies != self.not;
-        let ending = asked.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
-        let exactly = self.matches(asked.resource, ending, Case::Sensitive, asked, denies);
-        let Some(loose) = asked.loose.filter(|_| shuts) else { return exactly };
+        let ending = request.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
+        let exactly = self.matches(request.resource, ending, Case::Sensitive, request, denies);
+        let Some(loose) = request.loose.filter(|_| shuts) else { return exactly };
         let meant = |pattern: &Pattern, text: &String| {
-            pattern.matches(text, Case::Folded, asked.context) == Matched::Yes
+            pattern.matches(text, Case::Folded, request.context) == Matched::Yes
         };
         let named = |pattern: &Pattern| loose.folded.iter().any(|text| meant(pattern, text));
         match exactly {
@@ -339,7 +339,7 @@ impl Element {
         text: &str,
         shorter: Option<&str>,
         case: Case,
-        asked: &EvalRequest<'_>,
+        request: &EvalRequest<'_>,
         denies: bool,
     ) -> Matched<'p> {
         let mut unfilled = None;
@@ -349,8 +349,8 @@ impl Element {
                 continue;
             }
             let matches = |text| match arn {
-                Some(arn) => arn.matches(text, asked.context),
-                None => pattern.matches(text, case, asked.context),
+                Some(arn) => arn.matches(text, request.context),
+                None => pattern.matches(text, case, request.context),
             };
             let matched = match (matches(text), shorter) {
                 (Matched::Yes, Some(shorter)) if !names_parameters => matches(shorter),
