@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Number of tokens and sessions.
 const TOKENS: usize = 10_000;
 const SESSIONS: usize = 2_000;
-/// Number of tokens and sessions in a large deployment; the default fits in the processor's caches.
+/// Numbers of tokens and sessions: in a large deployment, and as many as the processor's caches hold.
 const MANY: usize = 100_000;
 const FEW_LIVE: usize = 100;
 /// Number of rounds.
