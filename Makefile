@@ -1,4 +1,4 @@
-# Everything a new machine needs is installed by the target that needs it.
+# Each target installs its own dependencies.
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -8,7 +8,7 @@ DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET_DIR))/cargo-deny-$(DENY_VERSION)
 MDBOOK_VERSION := 0.5.4
 MDBOOK := $(abspath $(TARGET_DIR))/mdbook-$(MDBOOK_VERSION)
-# A tool that is used for seconds: built without optimisation across crates, once on each machine.
+# Tools that run for seconds are built without link-time optimization, once per machine.
 INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	$(CARGO) install --quiet --locked
 
@@ -18,7 +18,7 @@ INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO
 run: build-tools
 	$(CARGO) run -- run
 
-## Runs every test, against real parties.
+## Runs every test, against real identity providers and proxies.
 test: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) $(CARGO) test $(TESTS)
 
@@ -38,7 +38,7 @@ docs: build-tools $(MDBOOK)/bin/mdbook
 help:
 	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { split($$0, name, ":"); printf "make %-14s %s\n", name[1], text; text = "" }' Makefile
 
-## Removes each defence, and shows that its test fails; WORDS selects by name. Half an hour.
+## Removes each defence and expects its test to fail; WORDS selects by name. Half an hour.
 defences: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) tests/defences.py $(WORDS)
 
@@ -46,12 +46,12 @@ defences: build-tools test-tools
 differential: build-tools test-tools
 	NARTHEX_PARTIES=$(PARTIES) NARTHEX_DIFFERENTIAL=10000 $(CARGO) test --test floods saml_differential -- --nocapture
 
-## Fuzzes for SECONDS=3600 in all, each of TARGETS="path policy" (default: all) for its share.
+## Fuzzes for SECONDS=3600 in total, divided among TARGETS="path policy" (default: all).
 fuzz: build-tools
 	@tests/install.sh fuzz
 	fuzz/run.sh $(abspath $(TARGET_DIR))/fuzz "$(SECONDS)" $(TARGETS)
 
-## Runs testssl.sh and sslyze against our TLS.
+## Runs testssl.sh and sslyze against the TLS listener.
 scan: build-tools
 	@tests/install.sh scan
 	$(CARGO) build

@@ -1,5 +1,6 @@
-//! What one login costs us, by OpenID Connect and by SAML, without the provider's share: the time that our
-//! answers took, less what the provider took of it, and our process's CPU. `make bench` prints it.
+//! Cost of one login by OpenID Connect and by SAML, without the provider's share: the latency of
+//! Narthex's responses less the provider's part of it, and the process's CPU time. `make bench`
+//! prints it.
 
 #[allow(dead_code)]
 #[path = "../tests/it/support/mod.rs"]
@@ -24,12 +25,12 @@ use support::saml_provider::{self, SIGN_ON, SamlProvider, Signed, asked};
 use support::upstream::Upstream;
 use support::visitor::{Visitor, location, next};
 
-/// The first ones warm up.
+/// Number of warm-up logins.
 const WARM: usize = 20;
 const LOGINS: usize = 200;
 const AUDIENCE: &str = "urn:narthex:test";
 
-/// An OpenID provider that knows how long it took.
+/// An OpenID provider that measures its own time.
 struct OpenId {
     issuer: String,
     key: SigningKey,
@@ -86,7 +87,7 @@ async fn token(State(provider): State<Arc<OpenId>>) -> Json<Value> {
     Json(json!({ "access_token": "at", "token_type": "Bearer", "id_token": id_token }))
 }
 
-/// The time of each login, and our CPU for all of them.
+/// The latency of each login, and the CPU time of all of them.
 struct Measured {
     times: Vec<Duration>,
     cpu: Duration,
@@ -104,17 +105,17 @@ async fn measure(narthex: &Narthex, mut login: impl AsyncFnMut() -> Duration) ->
     Measured { times, cpu: (cpu_time(narthex.id()) - before) / LOGINS as u32 }
 }
 
-/// User and system time of a process so far.
+/// Returns the user and system time of a process so far.
 fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // USER_HZ is 100 on every Linux that user space sees.
+    // USER_HZ is 100 on every Linux architecture, as seen from user space.
     Duration::from_millis(ticks * 10)
 }
 
-/// Goes on as long as we send the visitor on; answers where else it was sent, if anywhere, and how long our
-/// answers took.
+/// Follows redirects within Narthex. Returns the first redirect to another host, if any, and the
+/// total latency.
 async fn walk(visitor: &Visitor, url: &str, away: &str) -> (Option<String>, Duration) {
     let (mut url, mut took) = (url.to_owned(), Duration::ZERO);
     loop {
@@ -143,7 +144,7 @@ async fn by_open_id(upstream: u16) -> Measured {
         let visitor = Visitor::new(&narthex);
         provider.took.store(0, Ordering::Relaxed);
         let (to, begun) = walk(&visitor, &app, &provider.issuer).await;
-        // The provider's page is its own affair.
+        // The provider's page is not measured.
         let back = visitor.get(&to.unwrap()).await;
         let (_, ended) = walk(&visitor, location(&back).as_str(), &provider.issuer).await;
         (begun + ended).saturating_sub(Duration::from_nanos(provider.took.load(Ordering::Relaxed)))

@@ -27,13 +27,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches" / "RESULTS.md"
 HEADING = "# A soak"
 SECRET = "0123456789abcdef0123456789abcdef"
-# How soon a change must count.
+# Maximum seconds until a change takes effect.
 SOON = 10
-# Requests a second of each load.
+# Requests per second of each load.
 RATES = {"HTTP/1.1": 400, "HTTP/2": 100}
-# More tokens than half a gibibyte holds.
+# More tokens than fit in half a gibibyte.
 PEOPLE = 200_000
-# What memory may grow by in an hour, of what it is, once all that is bounded has come to its bound.
+# Maximum relative growth of memory in an hour, after all bounded caches are full.
 GROWTH = 0.03
 
 
@@ -77,7 +77,7 @@ class Soak:
         self.make_authority()
         self.new_certificate(1)
         self.app()
-        # Makes the issuer's key and key set, and finds nobody yet.
+        # Creates the issuer's key and key set; no server runs yet.
         self.load("HTTP/1.1", 1, "--issuer", "issuer")
         self.loads.pop("HTTP/1.1")[0].communicate()
         (self.folder / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [
@@ -269,7 +269,7 @@ access = "public"
             lines.append(f"| {name} | {row['good'] + failures} | {failures} | {row['let_in']} | {times} |")
             if failures or row["let_in"] or load.returncode:
                 self.problems.append(f"{name}: {json.dumps(row)}")
-        # The first quarter is for what is bounded to come to its bound.
+        # The first quarter is the time in which bounded caches fill.
         steady = self.samples[len(self.samples) // 4:]
         memory = [sample["mib"] for sample in steady]
         slope, _ = statistics.linear_regression([sample["minute"] for sample in steady], memory)

@@ -1,73 +1,75 @@
-//! Narthex: the entrance hall of your web apps. It terminates TLS, signs people in, decides what they
-//! may reach, and hands each app a request that carries a verified, signed identity.
+//! Narthex is an authenticating reverse proxy and identity broker. It terminates TLS, signs users in,
+//! authorizes each request, and adds a signed identity assertion to the requests that it forwards.
 //!
-//! # The house
+//! # Layers
 //!
-//! One package, in rooms, bottom to top. A room uses only rooms earlier in this list, and
-//! `tests/layers.rs` fails on one that does otherwise.
+//! The crate is divided into modules, listed here from bottom to top. A module uses only modules
+//! above it in this table; `tests/layers.rs` enforces that.
 //!
-//! | Room | What it is for |
+//! | Module | Contents |
 //! |---|---|
-//! | [`base`] | clock, entropy, ids, secrets and their sealing |
-//! | [`config`] | the TOML file, read into checked plain data |
-//! | [`jose`] | signing keys, what they sign, and their public forms |
-//! | [`policy`] | judges requests; the only maker of a [`policy::Permit`] |
-//! | [`model`] | user, session, grant: plain state |
-//! | [`store`] | one store over SQL, on SQLite and PostgreSQL |
-//! | [`catalogue`] | the file and the store joined into one immutable snapshot |
-//! | [`token`] | authorization codes; the signing keys' lives |
-//! | [`directory`] | what a user pool does with its users and sessions |
+//! | [`base`] | clock, random numbers, ids, secrets and their encryption |
+//! | [`config`] | the TOML file, parsed into checked plain data |
+//! | [`jose`] | signing keys, JWS, JWK Sets |
+//! | [`policy`] | policy evaluation; the only constructor of [`policy::Permit`] |
+//! | [`model`] | users, sessions, grants |
+//! | [`store`] | the database: SQLite or PostgreSQL |
+//! | [`catalogue`] | immutable snapshots of configuration and stored ids |
+//! | [`token`] | authorization codes, access tokens, signing key rotation |
+//! | [`directory`] | creation and linking of users, creation of sessions |
 //! | [`provider`] | outside identity providers behind one trait |
-//! | [`broker`] | one login across provider, mapping and directory |
-//! | [`identity`] | identity pools: which role a person or a guest is given, and what policies may ask |
-//! | [`access`] | from a cookie to a principal, from a permit to an assertion |
-//! | [`hosted`] | the pages people see |
-//! | [`oauth`] | the pool's protocol face: authorize, callbacks, logout, key sets |
-//! | [`gateway`] | listeners, TLS, routes, the conductor, upstreams, the bridge to the pages |
-//! | [`load`] | the load tester |
-//! | `fuzzing` | fuzz targets, in builds for tests and with the feature `fuzzing` |
-//! | [`app`] | the program: commands, assembly, reload, housekeeping, the demo |
+//! | [`broker`] | logins through a provider: attempts, attribute mapping, renewal |
+//! | [`identity`] | identity pools: identities, roles, principal tags |
+//! | [`authn`] | authentication of requests by cookie or token; identity assertions |
+//! | [`pages`] | HTML pages and error responses |
+//! | [`handlers`] | HTTP endpoints of the user pool: authorization, callback, logout, tokens, keys |
+//! | [`gateway`] | listeners, TLS, routing, request authorization, proxying |
+//! | [`load`] | the load generator |
+//! | `fuzzing` | fuzz targets, in test builds and with the feature `fuzzing` |
+//! | [`app`] | the program: commands, startup, reload, housekeeping, the demo |
 //!
-//! # A request, walked
+//! # Path of a request
 //!
-//! `gateway::serve` accepts a connection, finds it a place among those that there may be
-//! (`Admission`), shakes hands with the certificate that `gateway::TlsStore` chooses, and gives it to
-//! pingora. For each request pingora calls `Door::request_filter`, which is `Door::conduct`
-//! (`src/gateway/proxy.rs`), the one function that holds the whole way:
+//! `gateway::listener` accepts a connection within the limits of `ConnectionLimiter`, completes the
+//! TLS handshake, checks the framing of each HTTP/1.1 message, and passes the connection to pingora.
+//! For each request pingora calls `GatewayProxy::request_filter`, which calls
+//! `GatewayProxy::handle_request` (`src/gateway/proxy.rs`):
 //!
-//! 1. `Incoming::read` reads the head once: framing, sizes, host, client, who looks at the answer.
-//! 2. `judge::place` decodes the path as it is judged and says what it is for: the pool's pages
-//!    (`bridge::to_pool`), an address of our own (`app_host::answer`), or a route.
-//! 3. `judge::pass`: [`access::Sessions::principal`] finds who it speaks for, from memory or by one read
-//!    of the store, and has the provider asked again where its word is about to end; where policies
-//!    decide, whoever has no session is a guest, and [`access::Principal::assume`] gives either a role;
-//!    [`policy::evaluate`] answers a permit, or a denial that becomes a redirect, a 401 or a 403;
-//!    [`access::Minter::mint`] takes the permit and makes the assertion, or finds the one it made.
+//! 1. `RequestInfo::read` parses the request head: host, client address, kind of client.
+//! 2. `route_request::match_route` normalizes the path and selects the target: a page of the user pool
+//!    (`dispatch_to_user_pool`), a built-in address of an app host (`app_host::answer`), or a route.
+//! 3. `route_request::authorize` authenticates the session cookie or the bearer token, from memory or
+//!    by one read of the database. On routes with policies, [`authn::Principal::assume`] selects a role;
+//!    a request without a session is a guest's. [`policy::evaluate`] returns a [`policy::Permit`] or a
+//!    denial, which becomes a redirect, a 401 or a 403. [`authn::Minter::mint`] takes the permit and
+//!    returns a signed assertion, new or cached.
+//! 4. `UpstreamCluster::next` selects an endpoint; it requires the permit. `headers::strip_request`
+//!    removes reserved headers from the request, and `headers::set_request` adds the verified identity.
 //!
-//! Another proxy that asks about somebody else's request (`forward_auth`) goes through the same two
-//! steps, with what it says of that request in the place of its own.
+//! A `LocalResponse` ends any of these steps: the response is generated here instead of the upstream.
+//! A forward-auth request from another proxy goes through the steps 2 and 3 with the forwarded method,
+//! host and path.
 //!
-//! Then pingora asks for a peer, which `Group::next` gives only for a permit, and before the request
-//! leaves, `headers::strip_request` takes out what the client said of itself and `headers::set_request`
-//! says what is true. What stops a request on its way is a `Stop`: the answer that it gets.
+//! `LongLivedRequests` authorizes open streams again each second. `RequestTimeouts` cancels requests
+//! from outside of pingora, whose filters run only on I/O.
 //!
-//! A request that may go on for long is watched over by `Streams`, which judges it again each second;
-//! `Outer` ends it from outside of pingora, which looks at a request only when bytes move.
+//! # Path of a login
 //!
-//! # A login, walked
+//! 1. A request to an app host has no session: `app_host::sign_in` stores the requested address in an
+//!    encrypted cookie and redirects to the authorization endpoint, as any app client would.
+//! 2. `handlers::authorize` finds no session of the user pool. It shows the providers, or selects the
+//!    only one. [`broker::Broker::begin`] stores the login attempt in an encrypted cookie and asks
+//!    [`provider::Provider::begin`] for the provider's address.
+//! 3. The browser returns to `handlers::callback`. [`broker::Broker::finish`] decrypts the attempt,
+//!    [`provider::Provider::finish`] validates the provider's response, and the broker maps its claims
+//!    and applies the provider's `allow` list.
+//! 4. One transaction marks the attempt as used, creates or updates the user ([`directory::upsert`]),
+//!    and creates the session ([`directory::begin_session`]).
+//! 5. `handlers::authorize` issues a code. The app host's callback redeems it in process
+//!    ([`token::redeem`]) and sets the app host's session cookie.
 //!
-//! A request without a session at an app host: `app_host::sign_in` seals where it wanted to go into a
-//! cookie and answers 303 to `oauth::authorize`, as any app client's browser would be sent. That finds
-//! no session either, shows the providers or picks the only one, and [`broker::Broker::begin`] seals
-//! the login into a cookie and asks [`provider::Provider::begin`] where to send the browser. It comes
-//! back to `oauth::callback`: [`broker::Broker::finish`] opens the attempt, has
-//! [`provider::Provider::finish`] judge the response, maps the claims, asks `allow`, and in one
-//! transaction uses the attempt up, creates or updates the user ([`directory::upsert`]) and begins the
-//! session ([`directory::begin_session`]). `authorize::grant` issues a code; the app host's callback
-//! redeems it in process ([`token::redeem`]) and sets its own cookie.
-//!
-//! Until the provider has vouched for somebody, nothing of this is written anywhere but in the
-//! browser's cookies.
+//! Until step 4 the state of a login exists only in cookies, so anonymous clients cannot fill the
+//! database.
 
 pub mod app;
 pub mod authn;

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Takes each defence of tests/defences.toml out in turn, and shows that its test turns red without it.
+"""Mutation tests: removes each defence of tests/defences.toml and expects its test to fail.
 
-usage: tests/defences.py [WORDS…]      only the defences whose name holds one of the words
+usage: tests/defences.py [WORDS…]      only defences whose names contain one of the words
 
-It works on a copy, in the target folder. A test that stays green, or a defence whose text is not in
-its file exactly once, is a failure."""
+Works on a copy in the target folder. Fails if a test passes without its defence, or if the text of a
+defence does not occur exactly once in its file."""
 import os
 import pathlib
 import re
@@ -17,15 +17,15 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 COPY = TARGET / "defences" / "copy"
-# Longer than any test of these takes; a test that hangs without its defence is red, too.
-PATIENCE = 180
+# Longer than any of these tests takes; a test that hangs without its defence has failed, too.
+TIMEOUT_SECONDS = 180
 
 
 def copy_tree():
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     COPY.mkdir(parents=True, exist_ok=True)
     names = [name for name in files.decode().split("\0") if name and (ROOT / name).exists()]
-    # A file that moved must not be found in both places.
+    # A renamed file must not remain under its old name.
     for old in COPY.rglob("*"):
         if old.is_file() and str(old.relative_to(COPY)) not in names:
             old.unlink()
@@ -49,42 +49,42 @@ def cargo(*arguments, seconds=None):
             return process.returncode, output
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 15)
-            return 1, "it took too long: " + process.communicate()[0]
+            return 1, "timeout: " + process.communicate()[0]
 
 
 def pattern(code):
-    """Matches `code` however it is broken into lines: rustfmt adds a comma where it breaks a list."""
+    """Matches `code` with any line breaks. rustfmt adds a trailing comma when it breaks a list."""
     tokens = [re.escape(token) for token in re.findall(r"\w+|[^\w\s]", code)]
     closing = [re.escape(bracket) for bracket in ")]}"]
     return re.compile(r"\s*".join(r",?\s*" + token if token in closing else token for token in tokens))
 
 
 def spans(code, text):
-    """Where `code` is in `text`: as it is written, or else however it is broken into lines."""
+    """Returns the positions of `code` in `text`: of the exact text, or else with any line breaks."""
     if text.count(code) == 1:
         start = text.index(code)
         return [(start, start + len(code))]
     return [match.span() for match in pattern(code).finditer(text)]
 
 
-def judge(defence):
+def check(defence):
     file = COPY / defence["file"]
     text = file.read_text()
     found = spans(defence["take_out"], text)
     if len(found) != 1:
-        return f"its text is {len(found)} times in {defence['file']}"
+        return f"its text occurs {len(found)} times in {defence['file']}"
     [(start, end)] = found
     file.write_text(text[:start] + defence["put_in"] + text[end:])
     try:
         where = ["--lib"] if defence["test"].startswith("lib::") else ["--test", defence.get("binary", "it")]
         built, output = cargo(*where, "--no-run")
         if built != 0:
-            return "it does not compile without it:\n" + output[-2000:]
+            return "compilation fails without it:\n" + output[-2000:]
         test = defence["test"].removeprefix("lib::")
-        code, output = cargo(*where, test, "--", "--exact", seconds=PATIENCE)
+        code, output = cargo(*where, test, "--", "--exact", seconds=TIMEOUT_SECONDS)
         if "running 0 tests" in output and "running 1 test" not in output:
             return f"there is no test {test}"
-        return None if code != 0 else f"{test} stays green"
+        return None if code != 0 else f"{test} passes without it"
     finally:
         file.write_text(text)
 
@@ -97,12 +97,12 @@ def main():
     copy_tree()
     failures = 0
     for number, defence in enumerate(defences, 1):
-        begun = time.monotonic()
-        problem = judge(defence)
+        started_at = time.monotonic()
+        problem = check(defence)
         failures += problem is not None
-        said = "red without it" if problem is None else f"PROBLEM: {problem}"
-        print(f"{number}/{len(defences)} {defence['name']}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
-    print(f"{len(defences) - failures} of {len(defences)} defences are shown to be needed")
+        result = "its test fails without it" if problem is None else f"PROBLEM: {problem}"
+        print(f"{number}/{len(defences)} {defence['name']}: {result} ({time.monotonic() - started_at:.0f} s)", flush=True)
+    print(f"{len(defences) - failures} of {len(defences)} defences are covered by their tests")
     sys.exit(failures > 0)
 
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what a target needs and this machine lacks. usage: install.sh build|lint|test|fuzz|scan|bench
+# Installs the missing dependencies of a make target. usage: install.sh build|lint|test|fuzz|scan|bench
 set -eu
 
-# One line for each command that is not there: COMMAND:DEBIAN:FEDORA:HOMEBREW.
+# One line for each missing command: COMMAND:DEBIAN:FEDORA:HOMEBREW.
 missing=""
 need() {
   command -v "$1" >/dev/null 2>&1 || missing="$missing$1:$2:$3:$4
@@ -23,7 +23,7 @@ lint | fuzz)
 esac
 case "$1" in
 lint | test)
-  # What samael, a peer of the tests, links, and what reads the headers of it.
+  # Libraries that samael, a peer of the tests, links, and tools for its bindings.
   need pkg-config pkg-config pkgconf-pkg-config pkgconf
   need xmlsec1-config "libxmlsec1-dev libssl-dev" "xmlsec1-devel xmlsec1-openssl-devel openssl-devel" libxmlsec1
   ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang.so* /opt/homebrew/opt/llvm/lib/libclang.* >/dev/null 2>&1 ||

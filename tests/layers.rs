@@ -1,12 +1,13 @@
-//! The order of the rooms: a room uses only rooms that stand earlier in this list. Nothing but this
-//! keeps one package from knotting.
+//! Checks of the source tree: layers, metrics in the reference, features of `serde_json`.
+//!
+//! A module uses only modules below it. Within one crate the compiler does not enforce that.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bottom to top.
-const ROOMS: [&str; 18] = [
+/// The modules, bottom to top.
+const MODULES: [&str; 18] = [
     "base",
     "config",
     "jose",
@@ -26,7 +27,7 @@ const ROOMS: [&str; 18] = [
     "load",
     "fuzzing",
 ];
-/// On top of all of them.
+/// The module above all of them.
 const TOP: &str = "app";
 
 /// The modules of `gateway`, bottom to top.
@@ -53,14 +54,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The rooms that `text` names behind `crate::`, in paths and in braces.
-fn named(text: &str) -> BTreeSet<String> {
+/// Returns the modules that `text` names after `crate::`, in paths and in braces.
+fn used_modules(text: &str) -> BTreeSet<String> {
     let word =
         |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
-    let mut rooms = BTreeSet::new();
+    let mut modules = BTreeSet::new();
     for rest in text.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
-            None => drop(rooms.insert(word(rest))),
+            None => drop(modules.insert(word(rest))),
             Some(list) => {
                 let (mut depth, mut start) = (0, true);
                 for (at, c) in list.char_indices() {
@@ -70,7 +71,7 @@ fn named(text: &str) -> BTreeSet<String> {
                         '}' => depth -= 1,
                         ',' if depth == 0 => start = true,
                         c if start && !c.is_whitespace() => {
-                            rooms.insert(word(&list[at..]));
+                            modules.insert(word(&list[at..]));
                             start = false;
                         }
                         _ => {}
@@ -79,34 +80,34 @@ fn named(text: &str) -> BTreeSet<String> {
             }
         }
     }
-    rooms
+    modules
 }
 
-fn rank(room: &str) -> Option<usize> {
-    ROOMS.iter().chain([&TOP]).position(|known| *known == room)
+fn rank(module: &str) -> Option<usize> {
+    MODULES.iter().chain([&TOP]).position(|name| *name == module)
 }
 
 #[test]
-fn every_room_uses_only_rooms_below_it() {
+fn every_module_uses_only_modules_below_it() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
     for file in rust_files(&src) {
         let inside = file.strip_prefix(&src).unwrap();
-        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-        let Some(own) = rank(room) else { continue };
-        for other in named(&fs::read_to_string(&file).unwrap()) {
+        let module = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let Some(own) = rank(module) else { continue };
+        for other in used_modules(&fs::read_to_string(&file).unwrap()) {
             match rank(&other) {
                 Some(rank) if rank <= own => {}
-                Some(_) => wrong.push(format!("{} uses {other}, which stands above it", inside.display())),
-                None => wrong.push(format!("{} uses {other}, which is no room", inside.display())),
+                Some(_) => wrong.push(format!("{} uses {other}, which is above it", inside.display())),
+                None => wrong.push(format!("{} uses {other}, which is not in the order", inside.display())),
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The module inside `gateway` that a path names first, as in `crate::gateway::request::path`.
-fn named_in_gateway(text: &str) -> BTreeSet<String> {
+/// Returns the modules of `gateway` that `text` names first, as in `crate::gateway::request::path`.
+fn used_gateway_modules(text: &str) -> BTreeSet<String> {
     let word =
         |rest: &str| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>();
     text.split("crate::gateway::").skip(1).map(word).filter(|name| !name.is_empty()).collect()
@@ -115,7 +116,7 @@ fn named_in_gateway(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_module_of_the_gateway_uses_only_modules_below_it() {
     let gateway = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway");
-    let rank = |name: &str| GATEWAY.iter().position(|known| *known == name);
+    let rank = |name: &str| GATEWAY.iter().position(|module| *module == name);
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     for file in rust_files(&gateway) {
         let inside = file.strip_prefix(&gateway).unwrap();
@@ -124,19 +125,17 @@ fn every_module_of_the_gateway_uses_only_modules_below_it() {
             continue;
         }
         let Some(own_rank) = rank(own) else {
-            wrong.push(format!("{own} has no place in the order"));
+            wrong.push(format!("{own} is not in the order"));
             continue;
         };
         seen.insert(own.to_owned());
         let text = fs::read_to_string(&file).unwrap();
-        for other in named_in_gateway(&text) {
+        for other in used_gateway_modules(&text) {
             match rank(&other) {
                 Some(rank) if rank <= own_rank => {}
                 Some(_) => wrong.push(format!("{} uses {other}, which is above it", inside.display())),
-                None => wrong.push(format!(
-                    "{} uses {other} by the re-exports of the folder above it",
-                    inside.display()
-                )),
+                None => wrong
+                    .push(format!("{} uses {other} through the re-exports of `gateway`", inside.display())),
             }
         }
     }
@@ -144,7 +143,7 @@ fn every_module_of_the_gateway_uses_only_modules_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A path by `super::super::` would pass the tests above.
+/// Paths with `super::super::` would evade the tests above.
 #[test]
 fn no_path_leaves_its_folder_by_super() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -160,7 +159,7 @@ fn no_path_leaves_its_folder_by_super() {
 }
 
 #[test]
-fn every_folder_is_a_room_and_every_room_is_a_folder() {
+fn every_folder_is_a_module_of_the_order() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let folders: BTreeSet<String> = fs::read_dir(src)
         .unwrap()
@@ -168,14 +167,14 @@ fn every_folder_is_a_room_and_every_room_is_a_folder() {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
-    let rooms: BTreeSet<String> = ROOMS.iter().chain([&TOP]).map(ToString::to_string).collect();
-    assert_eq!(folders, rooms);
+    let modules: BTreeSet<String> = MODULES.iter().chain([&TOP]).map(ToString::to_string).collect();
+    assert_eq!(folders, modules);
 }
 
 #[test]
-fn a_knot_would_be_noticed() {
-    let rooms = named("use crate::{gateway::{a, b}, base};\nfn f() { crate::oauth::x() }");
-    assert_eq!(rooms.into_iter().collect::<Vec<_>>(), ["base", "gateway", "oauth"]);
+fn a_use_of_a_module_above_is_detected() {
+    let modules = used_modules("use crate::{gateway::{a, b}, base};\nfn f() { crate::oauth::x() }");
+    assert_eq!(modules.into_iter().collect::<Vec<_>>(), ["base", "gateway", "oauth"]);
 }
 
 #[test]
@@ -192,16 +191,17 @@ fn the_reference_names_every_metric() {
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
 
-/// A feature of `serde_json` that any dependency may turn on, for all of them, has it take an object of this name for
-/// JSON in a text, and read that anew, as deep as a whole message may be.
+/// With the feature `raw_value` of `serde_json`, which any dependency may enable, an object with this
+/// key would be replaced by the JSON in its text, parsed without the limit on depth of the whole.
 #[test]
-fn json_in_a_text_stays_a_text() {
-    let told = serde_json::json!({"$serde_json::private::RawValue": "{\"alg\":\"none\"}"});
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&told.to_string()).unwrap(), told);
+fn json_in_a_string_stays_a_string() {
+    let object = serde_json::json!({"$serde_json::private::RawValue": "{\"alg\":\"none\"}"});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&object.to_string()).unwrap(), object);
 }
 
-/// What is tested has the features of what is installed: some crates of tests have an object keep the order of its names.
+/// Tests run with the features of the installed program: some test dependencies would enable
+/// `preserve_order`.
 #[test]
-fn an_object_is_in_the_order_of_its_names() {
+fn object_keys_are_sorted() {
     assert_eq!(serde_json::json!({"b": 1, "a": 2}).to_string(), r#"{"a":2,"b":1}"#);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Scans the demo's TLS with testssl.sh and sslyze; whatever they find that is not listed here is a failure.
+"""Scans the demo's TLS with testssl.sh and sslyze. Fails on findings that are not listed here.
 
 usage: tests/scan.py NARTHEX PYTHON_WITH_SSLYZE"""
 import json
@@ -9,11 +9,10 @@ import sys
 import tempfile
 import time
 
-# What they say of a certificate that was made on this machine, and what is meant to be so; the threat model
-# explains each.
+# Findings about a certificate of the local authority, and intended settings; the threat model explains each.
 EXPLAINED = {
     "cert_chain_of_trust", "cert_revocation", "DNS_CAArecord", "HSTS", "cipher_order",
-    # What testssl.sh says of its own openssl.
+    # A message about testssl.sh's own openssl.
     "engine_problem",
 }
 PORT = "9443"
@@ -36,21 +35,21 @@ def main():
             running.wait()
     for problem in problems:
         print(problem)
-    print(f"{len(problems)} findings that are not explained")
+    print(f"{len(problems)} unexpected findings")
     sys.exit(bool(problems))
 
 
 def testssl(folder):
     command = next(name for name in ("testssl", "testssl.sh") if subprocess.run(["which", name], capture_output=True).returncode == 0)
-    out, begun = folder / "found.json", time.monotonic()
+    out, started_at = folder / "found.json", time.monotonic()
     subprocess.run(
         [command, "--quiet", "--color", "0", "--warnings", "off", "--openssl-timeout", "5", "--connect-timeout", "5",
          "--jsonfile", out, "--ip", "127.0.0.1", f"https://app.localhost:{PORT}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=900,
     )
     found = json.loads(out.read_text())
-    print(f"testssl.sh: {len(found)} findings in {time.monotonic() - begun:.0f} s")
-    assert len(found) > 100, "it did not get to its end"
+    print(f"testssl.sh: {len(found)} findings in {time.monotonic() - started_at:.0f} s")
+    assert len(found) > 100, "testssl.sh did not finish"
     return [
         f"testssl.sh: {one['severity']} {one['id']}: {one['finding']}"
         for one in found
@@ -59,11 +58,11 @@ def testssl(folder):
 
 
 def sslyze(python):
-    said = subprocess.run(
+    output = subprocess.run(
         [python, "-m", "sslyze", "--mozilla_config=intermediate", "--sni", "app.localhost", f"127.0.0.1:{PORT}"],
         capture_output=True, text=True, timeout=600,
     ).stdout
-    compliance = said.split("Checking results against Mozilla's")[1]
+    compliance = output.split("Checking results against Mozilla's")[1]
     print("sslyze: compared with Mozilla's intermediate configuration")
     return [f"sslyze: {line.strip(' *')}" for line in compliance.splitlines()
             if line.strip().startswith("*") and "certificate_path_validation" not in line]

@@ -1,4 +1,5 @@
-//! Apache with mod_auth_openidc, which knows people by its session cookie; and the provider by which they get one.
+//! Apache with mod_auth_openidc, which identifies users by its session cookie, and the provider for
+//! its sign-ins.
 
 use super::proxies::Proxy;
 use super::tokens::{self, AUDIENCE, ISSUER, Issuer};
@@ -10,7 +11,7 @@ use url::Url;
 const MODULES: [&str; 7] =
     ["mpm_event", "authn_core", "authz_core", "authz_user", "proxy", "proxy_http", "auth_openidc"];
 
-/// Apache, which finds each session in memory, authorizes by a claim, and sends the claims to the app in headers.
+/// Apache with sessions in memory, authorization by claim, and claims in request headers.
 pub fn apache(upstream: u16, issuer: Arc<Issuer>, people: usize) -> Proxy {
     let mut proxy = Proxy::new("Apache, mod_auth_openidc", Vec::new());
     let provider = provider(issuer);
@@ -31,19 +32,19 @@ pub fn apache(upstream: u16, issuer: Arc<Issuer>, people: usize) -> Proxy {
         modules = MODULES.map(module).concat(),
         folder = proxy.folder().display(),
         port = proxy.port,
-        // Besides sessions it holds what is under way of sign-ins.
+        // Sign-ins in progress use space besides sessions.
         most = 3 * people,
         areas = (0..9).map(area).collect::<String>(),
     );
     let file = proxy.file("apache.conf", &config);
     proxy.command = ["apache2", "-X", "-f", &file].map(str::to_owned).to_vec();
     let port = proxy.port;
-    // It forgets them with its process.
+    // Sessions end with the process.
     proxy.signs_in = Some(Box::new(move || (0..people).map(|person| sign_in(port, person)).collect()));
     proxy
 }
 
-/// The request of a person who has signed in just now.
+/// Signs a user in; returns a request with the session cookie.
 fn sign_in(port: u16, person: usize) -> Vec<u8> {
     let begun = get(port, "/photos/2026/1", "");
     let address = begun.header("location: ").next().unwrap_or_else(|| panic!("{}", begun.0)).to_owned();
@@ -59,7 +60,7 @@ fn sign_in(port: u16, person: usize) -> Vec<u8> {
     tokens::with_cookie(person, session.unwrap_or_else(|| panic!("{}", ended.0)))
 }
 
-/// The head of an answer.
+/// The head of a response.
 struct Head(String);
 
 impl Head {
@@ -86,13 +87,14 @@ fn get(port: u16, path: &str, cookies: &str) -> Head {
     Head(answer.split("\r\n\r\n").next().unwrap_or_default().to_owned())
 }
 
-/// A provider that everybody has signed in at: its codes say who it is, and with which nonce. Answers its port.
+/// Starts a provider with a session for every user: its codes contain the user and the nonce.
+/// Returns its port.
 fn provider(issuer: Arc<Issuer>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // One that goes away has what it wanted.
+            // A closed connection is expected.
             drop(stream.and_then(|stream| provide(stream, port, &issuer)));
         }
     });

@@ -1,4 +1,4 @@
-//! Bare pingora: a proxy that everything is measured against.
+//! Bare pingora: the baseline of all comparisons.
 
 use super::proxies::Proxy;
 use super::tokens::{self, Issuer};
@@ -10,11 +10,11 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-/// By this a process of ours learns that it is the bare proxy.
+/// The environment variable that makes a process of this program the bare proxy.
 pub const ROLE: &str = "NARTHEX_BENCH_ROLE";
 
-/// The proxy that everything is measured against: it connects, and does nothing else; or it verifies each request's token,
-/// or signs something, and does nothing with that.
+/// The baseline proxy: only connects; or also verifies each request's token, or signs something,
+/// and discards the result.
 struct Bare {
     upstream: u16,
     verifies: Option<JwkSet>,
@@ -42,9 +42,9 @@ impl ProxyHttp for Bare {
     }
 }
 
-/// What a process of ours does that is the bare proxy.
+/// Runs the bare proxy in this process.
 pub fn be_bare(ports: &str) {
-    // It does not choose between the two that are linked here.
+    // Two crypto providers are linked here, so rustls cannot choose.
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     let words: Vec<&str> = ports.split(' ').collect();
     let [listen, tls, upstream, cert, key, ref works @ ..] = words[..] else { unreachable!() };
@@ -63,7 +63,7 @@ pub fn be_bare(ports: &str) {
     server.run_forever();
 }
 
-/// Bare pingora, which looks at nothing.
+/// Returns bare pingora.
 pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("bare pingora", requests);
     proxy.command = vec![std::env::current_exe().unwrap().display().to_string()];
@@ -73,7 +73,7 @@ pub fn bare(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     proxy
 }
 
-/// Bare pingora, which signs something for each request: the least that a proxy can take that does.
+/// Returns bare pingora with one signature per request: the minimum for a proxy that signs.
 pub fn bare_that_signs(name: &'static str, algorithm: Algorithm, upstream: u16, request: Vec<u8>) -> Proxy {
     let mut proxy = bare(upstream, vec![request]);
     proxy.name = name;
@@ -81,7 +81,8 @@ pub fn bare_that_signs(name: &'static str, algorithm: Algorithm, upstream: u16, 
     proxy
 }
 
-/// Bare pingora, which verifies each request's token and signs something: the least that a proxy can take that does both.
+/// Returns bare pingora with verification and signature per request: the minimum for a proxy that
+/// does both.
 pub fn bare_with_both(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = bare(upstream, requests);
     proxy.name = "bare pingora, which verifies and signs";
@@ -90,7 +91,7 @@ pub fn bare_with_both(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) ->
     proxy
 }
 
-/// Additional work of a bare proxy.
+/// Sets the additional work of a bare proxy.
 fn is_told(proxy: &mut Proxy, works: &str) {
     let (_, told) = &mut proxy.environment[0];
     told.push(' ');

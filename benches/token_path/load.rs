@@ -1,8 +1,8 @@
-//! Requests in turn over some connections, each answer read and timed; and the app that they are for.
+//! Sends requests over several connections and measures each latency; also the upstream app.
 //!
-//! Both are one thread that never sleeps: a proxy would be charged for waking a thread that waits for it, the more the less
-//! there is for them to do, which is to say the slower it is. Nor does it hurry: where nothing has come, it looks again a
-//! little later, since each poll of a socket slows its user and the neighbouring core.
+//! Both run in one thread that never sleeps: waking a sleeping thread would be charged to the
+//! proxy, more often for a slow one. Idle connections are polled less often, because each poll
+//! costs CPU time of the socket's peer and of the neighbouring core.
 
 use super::proxies::Proxy;
 use super::tls::{self, Over};
@@ -11,19 +11,19 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What the app answers.
+/// The app's response.
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
-/// How often nothing may have come over a connection before it is looked at seldom.
+/// Empty polls after which a connection is polled less often.
 const MOST_IDLE: u32 = 20_000;
-/// Every how many times that is.
+/// Interval of these polls, in rounds.
 const SELDOM: u32 = 64;
-/// Number of spin hints between two polls: about a microsecond.
+/// Number of pause instructions between rounds: about one microsecond.
 const PAUSES: usize = 50;
-/// How long anybody is waited for.
+/// Timeout of each wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How requests come to a proxy.
+/// The protocol of requests.
 #[derive(Clone, Copy)]
 pub enum Way {
     /// By HTTP/1.1 without TLS.
@@ -32,28 +32,28 @@ pub enum Way {
     Tls(Over),
 }
 
-/// The load, and the app that answers it at once, as long as there is load.
+/// The load generator, and the app, which responds at once.
 pub struct Load {
     listener: TcpListener,
     accepted: RefCell<Vec<Pipe>>,
-    /// How often the app has looked for requests.
+    /// Number of polls by the app.
     looks: Cell<u32>,
 }
 
-/// A connection, and what has come over it since the last message ended.
+/// A connection, with the bytes received since the end of the last message.
 struct Pipe {
     stream: TcpStream,
     buffer: Vec<u8>,
     length: usize,
-    /// How often it was looked at since anything came.
+    /// Number of empty polls since the last bytes.
     idle: u32,
 }
 
-/// A connection to a proxy, with the request that is under way.
+/// A connection to a proxy, with its request in progress.
 struct Client {
     pipe: Pipe,
     begun: Instant,
-    /// How long the answer is, once its head is there.
+    /// The length of the response, once its head has arrived.
     wanted: Option<usize>,
 }
 
@@ -64,13 +64,13 @@ impl Load {
         Self { listener, accepted: RefCell::default(), looks: Cell::default() }
     }
 
-    /// Where the app listens.
+    /// Returns the port of the app.
     pub fn upstream(&self) -> u16 {
         self.listener.local_addr().unwrap().port()
     }
 
-    /// Sends `count` of a proxy's `requests` in turn, beginning with the one at `from`, `way`, over as many connections;
-    /// answers how long each took.
+    /// Sends `count` of a proxy's `requests` in turn, beginning with the one at `from`, over as
+    /// many connections as `way` says. Returns the latencies.
     pub fn run(
         &self,
         proxy: &Proxy,
@@ -79,8 +79,8 @@ impl Load {
         (from, count): (usize, usize),
         connections: usize,
     ) -> Vec<Duration> {
-        // The app would poll the previous proxy's connections for most of this turn: a proxy whose load is
-        // slower finds less to do at a time, and costs more a request.
+        // Otherwise the app would poll the previous proxy's connections for most of this turn: a
+        // slower proxy would find less work at a time and cost more per request.
         self.accepted.borrow_mut().iter_mut().for_each(|pipe| pipe.idle = MOST_IDLE);
         let over = match way {
             Way::Plain => return self.plain(proxy.port, requests, (from, count), connections),
@@ -89,7 +89,7 @@ impl Load {
         tls::run(self, over, proxy.tls_port, requests, (from, count), connections)
     }
 
-    /// Waits over so many connections as it waits for a proxy, for answers that do not come, until something else is `done`.
+    /// Polls connections without traffic, as when waiting for a proxy, until `done`.
     pub fn wait(&self, connections: usize, done: impl Fn() -> bool) {
         let connect = |_| Pipe::new(TcpStream::connect(("127.0.0.1", self.upstream())).unwrap());
         let mut clients: Vec<Pipe> = (0..connections).map(connect).collect();
@@ -129,12 +129,12 @@ impl Load {
         times
     }
 
-    /// How long the assertion is that the app gets with a proxy's first request.
+    /// Returns the length of the assertion in a proxy's first request.
     pub fn assertion(&self, proxy: &Proxy) -> usize {
         self.accepted.borrow_mut().clear();
         let running = proxy.start(self, &[]);
         drop(running);
-        // One of them is only asked whether the app is there.
+        // One of the connections only checks that the app is up.
         let accepted = self.accepted.borrow();
         let text = |pipe: &Pipe| String::from_utf8_lossy(&pipe.buffer).into_owned();
         let assertion =
@@ -142,13 +142,13 @@ impl Load {
         accepted.iter().map(text).find_map(assertion).expect("an assertion")
     }
 
-    /// Answers every request that has arrived at the app; returns whether any may have arrived.
+    /// Answers all requests at the app; returns whether there may have been any.
     pub fn answer(&self) -> bool {
         let mut accepted = self.accepted.borrow_mut();
         let look = self.looks.get().wrapping_add(1);
         self.looks.set(look);
         if !look.is_multiple_of(SELDOM) {
-            // Connections of proxies whose turn it is not are not looked at each time.
+            // Idle proxies' connections are not polled each time.
             return accepted.iter_mut().filter(|pipe| pipe.idle < MOST_IDLE).fold(false, |any, pipe| {
                 pipe.respond();
                 any || pipe.idle == 0
@@ -173,7 +173,7 @@ impl Pipe {
         Self { stream, buffer: vec![0; 16384], length: 0, idle: 0 }
     }
 
-    /// Answers the request that has arrived, if any; returns whether the connection is open.
+    /// Answers a complete request; returns whether the connection is open.
     fn respond(&mut self) -> bool {
         let before = self.length;
         let open = self.read();
@@ -185,12 +185,12 @@ impl Pipe {
         open
     }
 
-    /// The bytes of the message so far.
+    /// Returns the received part of the message.
     fn arrived(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
 
-    /// Reads what there is; answers whether the connection is open.
+    /// Reads available bytes; returns whether the connection is open.
     fn read(&mut self) -> bool {
         match self.stream.read(&mut self.buffer[self.length..]) {
             Ok(0) => false,
@@ -216,7 +216,7 @@ impl Client {
         self.pipe.stream.write_all(request).unwrap();
     }
 
-    /// How long the request took, once its answer is there.
+    /// Returns the latency once the response is complete.
     fn answered(&mut self) -> Option<Duration> {
         let before = self.pipe.length;
         assert!(self.pipe.read(), "the proxy closed the connection");

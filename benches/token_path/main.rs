@@ -1,11 +1,11 @@
-//! What it costs to let a request through whose session or token is known, judged by policy and asserted to the app:
-//! beside proxies that look at nothing (bare pingora, nginx) and proxies that verify tokens (HAProxy, Envoy), which
-//! assert nothing. The same requests, the same upstream, the same core, in one run; `make bench` writes down what came
-//! out.
+//! Cost of a request with a cached session or token, authorized by policy and asserted to the app.
+//! Compared with proxies without authentication (bare pingora, nginx) and proxies that verify
+//! tokens without assertions (HAProxy, Envoy), with the same requests, upstream and core in one
+//! run. `make bench` records the results.
 //!
-//! Instructions per request come from callgrind, as the difference of two runs of different length, and do not swing;
-//! CPU per request swings, so that it comes as median and range of several rounds in turn, and ratios are those of one
-//! round.
+//! Instructions per request come from callgrind, as the difference of two runs of different length,
+//! and are stable. CPU per request varies, so it is reported as median and range of several
+//! interleaved rounds; ratios are within one round.
 
 mod apache;
 mod bare;
@@ -21,7 +21,7 @@ use scene::{ROUNDS, Scene};
 use std::path::Path;
 use std::process::Command;
 
-/// A part of all that is measured: the word by which it is measured alone, and what it is called in the results.
+/// A part of the measurement: its name on the command line, its title, its function.
 type Part = (&'static str, &'static str, fn(&Scene, &mut String));
 
 const PARTS: [Part; 6] = [
@@ -33,9 +33,9 @@ const PARTS: [Part; 6] = [
     ("live", "Many live tokens and sessions", Scene::live),
 ];
 
-/// `cargo bench --bench token_path -- known` measures one part; with `once` beside it in one round, which is written
-/// down nowhere. `beside` is no part: it is what to look at first after each change, by one of its ways with `plain`,
-/// `http1` or `http2`.
+/// `cargo bench --bench token_path -- known` runs one part; `once` limits it to one round, which is
+/// not recorded. `beside` is not a part but a quick comparison after a change, optionally limited
+/// by `plain`, `http1` or `http2`.
 fn main() {
     if let Some(("bare", ports)) =
         std::env::var(bare::ROLE).ok().as_deref().and_then(|role| role.split_once(' '))
@@ -65,7 +65,7 @@ fn main() {
     }
 }
 
-/// In the place of what was found the last time, and in the order of the parts; what other programs found stays behind.
+/// Replaces the previous results, in the order of the parts; results of other programs follow.
 fn write_down(heading: &str, report: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
     let known = std::fs::read_to_string(&file).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a request costs a proxy.
+//! Measurement of a proxy's cost per request.
 
 use super::load::{Load, Way};
 use super::proxies::Proxy;
@@ -9,58 +9,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 8;
-/// In how many turns the requests of a round are sent.
+/// Number of turns in a round.
 pub const TURNS: usize = 8;
-/// The same where what is looked for is a small part of what is measured: a machine that is slow for a while must be slow
-/// for all of it. Each turn opens its connections anew, so that more of them cost something, too.
+/// Number of turns if the measured difference is small: interference must affect all proxies
+/// equally. Each turn opens new connections, so more turns cost more.
 pub const SHORT_TURNS: usize = 4 * TURNS;
 const SHORT: usize = 1_000;
 pub const LONG: usize = 4_000;
-/// How many of the requests are sent under callgrind, where each costs fifty times as much.
+/// Number of requests under callgrind, which is fifty times slower.
 pub const FEW: usize = 1_000;
 
-/// Within what a proxy rests that has nothing to do. A thread's processor time is reported as of the last tick, or
-/// of when it last rested: up to four milliseconds would be missing.
+/// Time in which an idle proxy comes to rest. The CPU time of a thread is updated at ticks or when
+/// it sleeps, so up to four milliseconds would be missing.
 const REST: Duration = Duration::from_millis(2);
 
-/// Within what it begins that the last use of each session is written down, which comes once a minute.
+/// Time in which a proxy begins the periodic update of last-seen times.
 const WRITTEN_DOWN: Duration = Duration::from_secs(6);
-/// Who has less than this of a processor in a second is at rest: all keep house.
+/// Maximum CPU time per second of a proxy at rest, which still runs periodic tasks.
 const KEEPS_HOUSE: Duration = Duration::from_millis(20);
-/// Within how many seconds all are at rest.
+/// Timeout until all are at rest, in seconds.
 const AT_REST: usize = 120;
 
-/// What a proxy was measured to cost in one round.
+/// The results of a proxy in one round.
 #[derive(Clone, Copy)]
 pub struct Round {
-    /// Microseconds of CPU a request.
+    /// CPU time per request, in microseconds.
     pub cpu: f64,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// How long half, all but one in a hundred and all but one in a thousand took, in microseconds.
+    /// Latency: median, 99th and 99.9th percentile, in microseconds.
     pub latency: [f64; 3],
 }
 
-/// What a proxy was measured to cost.
+/// The results of a proxy.
 pub struct Measured {
     pub rounds: Vec<Round>,
-    /// What it holds in memory at the end, in bytes.
+    /// Resident memory at the end, in bytes.
     pub memory: u64,
 }
 
 impl Measured {
-    /// The median of something over the rounds, with the least and the most.
+    /// Returns median, minimum and maximum over the rounds.
     pub fn of(&self, what: impl Fn(&Round) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(what))
     }
 
-    /// The same of its ratio to another's in the same round.
+    /// Returns the ratio to another proxy in the same round, as median, minimum and maximum.
     pub fn to(&self, other: &Self, what: impl Fn(&Round) -> f64) -> Spread {
         Spread::of(self.rounds.iter().zip(&other.rounds).map(|(one, other)| what(one) / what(other)))
     }
 }
 
-/// A median, and between what it lies.
+/// Median, minimum and maximum.
 pub struct Spread {
     pub low: f64,
     pub median: f64,
@@ -75,13 +75,13 @@ impl Spread {
     }
 }
 
-/// Where profiles are kept, which show the sources of instructions and cache misses.
+/// Returns the folder for callgrind profiles, if requested.
 pub fn profile() -> Option<String> {
     std::env::var("NARTHEX_BENCH_PROFILE").ok()
 }
 
-/// User-space instructions of one request: what a longer run took more than a shorter one. Of requests that are to be
-/// `new`, none is sent twice.
+/// Returns the user-space instructions per request: the difference of a longer and a shorter run.
+/// If requests must be `new`, none is repeated.
 pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
     let run = |count: usize| {
@@ -93,19 +93,19 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
         let file = format!("--callgrind-out-file={kept}");
         let mut words = vec!["valgrind", "--tool=callgrind", &file];
         if profile().is_some() {
-            // What misses a cache of this size comes from the memory, or from where others evict it.
+            // Misses of a cache of this size are memory accesses.
             words.extend(["--cache-sim=yes", "--LL=1048576,16,64"]);
         }
         let mut running = proxy.start(load, &words);
-        // All are met before the count, as the caches of a running gateway have met them: twice, since what came once may
-        // never come again.
+        // All tokens are seen twice before the measurement, as in a running gateway: caches may
+        // admit only repeated ones.
         load.run(proxy, way, few, (0, 2 * few.len()), 1);
         std::thread::sleep(WRITTEN_DOWN);
         match new {
             true => load.run(proxy, way, &proxy.requests, (few.len(), count), 1),
             false => load.run(proxy, way, few, (0, count), 1),
         };
-        // Bare pingora stops at once only when it is interrupted.
+        // Bare pingora exits at once only on SIGINT.
         signal(running.pid, "INT");
         let mut said = String::new();
         running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -118,19 +118,20 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
     (run(LONG) - run(SHORT)) / (LONG - SHORT) as u64
 }
 
-/// What each proxy costs: in turn on one core, the load and the upstream on the other. `requests` a round; where each
-/// is to be `new`, as many are sent beforehand, and none twice.
+/// Measures the proxies in turn on one core; load and upstream run on the other. `requests` per
+/// round; if they must be `new`, as many are sent before, and none is repeated.
 ///
-/// Each round is a process of its own: where code and data come to lie differs from one to the next by a tenth and
-/// more. Within a round they take turns, so that a machine that is slow for a while is slow for all.
+/// Each round is a new process: memory layout changes the results by a tenth and more. Turns are
+/// interleaved within a round, so interference affects all proxies.
 pub fn in_turn(load: &Load, proxies: &[&Proxy], way: Way, much: (usize, usize), new: bool) -> Vec<Measured> {
     in_turn_with(load, (proxies, &[]), way, (much.0, TURNS, much.1), new).0
 }
 
-/// What is done again and again on the proxies' core, in their turns, while the load's core is as busy as with them.
+/// Work that runs repeatedly on the proxies' core, in turn, while the load's core is as busy as
+/// with proxies.
 pub type Work<'a> = &'a (dyn Fn() + Sync);
 
-/// The same, and beside it the microseconds of CPU that each of some works takes once, in each round.
+/// Also returns the CPU time of each work, in microseconds, for each round.
 pub fn in_turn_with(
     load: &Load,
     (proxies, works): (&[&Proxy], &[Work<'_>]),
@@ -146,8 +147,8 @@ pub fn in_turn_with(
         for proxy in proxies {
             eprint!("\r\x1b[2K{} of {rounds}: {}", round + 1, proxy.name);
             let running = proxy.start(load, &["taskset", "-c", "0"]);
-            // Every token and session is met twice, since what came once may never come again, and is not expected; of
-            // new ones, as many as make a proxy warm.
+            // Every token and session is sent twice, because caches may admit only repeated ones;
+            // of new ones, enough to warm the proxy up.
             let count = running.requests(proxy).len();
             let (first, met) = if new { (1, requests) } else { (0, (2 * count).max(requests)) };
             load.run(proxy, way, running.requests(proxy), (first, met), CONNECTIONS);
@@ -160,7 +161,7 @@ pub fn in_turn_with(
         until_at_rest(&pids);
         eprint!("\r\x1b[2K{} of {rounds}: in turn", round + 1);
         let a_turn = requests / turns;
-        // A turn that does not count: what has rested is cold.
+        // An uncounted turn: idle processes have cold caches.
         for (proxy, running, first, _) in all.iter().filter(|_| !new) {
             load.run(proxy, way, running.requests(proxy), (first + requests, a_turn), CONNECTIONS);
         }
@@ -192,7 +193,7 @@ pub fn in_turn_with(
     (measured, worked)
 }
 
-/// Waits until none of them does anything: what one does in another's turn is felt there.
+/// Waits until all are idle: activity of one affects the turns of others.
 fn until_at_rest(pids: &[u32]) {
     let taken = || -> Vec<Duration> { pids.iter().map(|pid| cpu_time(*pid)).collect() };
     let mut before = taken();
@@ -208,8 +209,8 @@ fn until_at_rest(pids: &[u32]) {
     panic!("a proxy does not come to rest within {AT_REST} s");
 }
 
-/// What `count` times `work` take of a processor. The other one waits meanwhile as it does for a proxy: what it does is felt
-/// here, since two reported processors may be two halves of one.
+/// Returns the CPU time of `count` runs of `work`. The other core polls as for a proxy, because the
+/// two may be hyperthreads of one core.
 fn on_the_proxies_core(load: &Load, work: Work<'_>, count: usize) -> Duration {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -233,7 +234,7 @@ fn on_the_proxies_core(load: &Load, work: Work<'_>, count: usize) -> Duration {
     })
 }
 
-/// What came together in the turns of a round.
+/// The sums over the turns of a round.
 #[derive(Default)]
 struct Sum {
     cpu: Duration,
@@ -254,19 +255,19 @@ impl Sum {
     }
 }
 
-/// What all threads of a process have had of the processors so far.
+/// Returns the CPU time of all threads of a process.
 fn cpu_time(pid: u32) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let nanoseconds = tasks.filter_map(|task| schedstat(&task.ok()?.path().join("schedstat")));
     Duration::from_nanos(nanoseconds.sum())
 }
 
-/// What a thread has had of the processors so far, in nanoseconds.
+/// Returns the CPU time of a thread, in nanoseconds.
 fn schedstat(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.split(' ').next()?.parse().ok()
 }
 
-/// What a process holds in memory (RSS).
+/// Returns the resident memory of a process (RSS).
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

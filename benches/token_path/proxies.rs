@@ -1,4 +1,4 @@
-//! The proxies that are compared, each with its configuration.
+//! The compared proxies, with their configurations.
 
 use super::load::{Load, Way};
 use super::tls::IDENTITY;
@@ -10,43 +10,44 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How many routes the requests go to.
+/// Number of routes.
 pub const ROUTES: usize = 50;
 
 /// A proxy under test.
 pub struct Proxy {
     pub name: &'static str,
     pub port: u16,
-    /// Where it speaks TLS.
+    /// Its TLS port.
     pub tls_port: u16,
-    /// What is sent to it, in turn.
+    /// The requests, sent in turn.
     pub requests: Vec<Vec<u8>>,
     pub command: Vec<String>,
-    /// Where people must sign in at each process anew: makes the requests of those who have.
+    /// For proxies with sessions in memory: signs users in at each new process and returns their
+    /// requests.
     pub signs_in: Option<Box<dyn Fn() -> Vec<Vec<u8>>>>,
     pub environment: Vec<(&'static str, String)>,
-    /// Where its store is, and as it was at first.
+    /// The database file with its initial content.
     store: Option<(PathBuf, Vec<u8>)>,
     folder: tempfile::TempDir,
 }
 
-/// One that runs.
+/// A running proxy.
 pub struct Running {
     pub child: Child,
     pub pid: u32,
-    /// What is sent to this process alone.
+    /// Requests for this process only.
     own: Option<Vec<Vec<u8>>>,
 }
 
 impl Running {
-    /// What is sent to it, in turn.
+    /// Returns the requests, sent in turn.
     pub fn requests<'a>(&'a self, proxy: &'a Proxy) -> &'a [Vec<u8>] {
         self.own.as_ref().unwrap_or(&proxy.requests)
     }
 }
 
 impl Drop for Running {
-    /// None outlives a comparison that fails.
+    /// Processes end also after a failed comparison.
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -69,7 +70,7 @@ impl Proxy {
         }
     }
 
-    /// Its certificate and its key, each in a file.
+    /// Returns the paths of its certificate and key.
     pub fn identity(&self) -> [String; 2] {
         [
             self.file("tls.pem", &IDENTITY.cert.pem()),
@@ -77,24 +78,24 @@ impl Proxy {
         ]
     }
 
-    /// Where its files are.
+    /// Returns its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes a file of its own, and answers where.
+    /// Writes a file in its folder; returns the path.
     pub fn file(&self, name: &str, text: &str) -> String {
         let file = self.folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     }
 
-    /// How many bytes its store has at first.
+    /// Returns the initial size of its database.
     pub fn store_size(&self) -> usize {
         self.store.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
-    /// Starts it behind `wrapper`, with its store as it was at first, and waits until it answers.
+    /// Starts it under `wrapper`, with the initial database, and waits until it responds.
     pub fn start(&self, load: &Load, wrapper: &[&str]) -> Running {
         if let Some((file, bytes)) = &self.store {
             for more in ["-wal", "-shm"] {
@@ -123,7 +124,7 @@ impl Proxy {
     }
 }
 
-/// nginx, which looks at nothing.
+/// Returns nginx without authentication.
 pub fn nginx(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("nginx", requests);
     let folder = proxy.folder.path().display();
@@ -145,7 +146,8 @@ pub fn nginx(upstream: u16, requests: Vec<Vec<u8>>) -> Proxy {
     proxy
 }
 
-/// HAProxy, which verifies each token (`jwt_verify`), its issuer, audience and end, and routes by path.
+/// Returns HAProxy with token verification (`jwt_verify`: issuer, audience, expiry) and routing by
+/// path.
 pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy {
     let mut proxy = Proxy::new("HAProxy, jwt_verify", requests);
     let key = proxy.file("key.pem", &issuer.pem());
@@ -174,7 +176,7 @@ pub fn haproxy(upstream: u16, issuer: &Issuer, requests: Vec<Vec<u8>>) -> Proxy 
     proxy
 }
 
-/// Envoy, which verifies tokens (`jwt_authn`), remembering so many, and judges by `rbac`.
+/// Returns Envoy with token verification (`jwt_authn`) with a cache of this size, and `rbac`.
 pub fn envoy(
     name: &'static str,
     remembers: usize,
@@ -193,7 +195,7 @@ pub fn envoy(
     let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.filters.http.{name}");
     let address =
         |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-    // Ten permissions, as the policy has ten statements; the last is the one that allows.
+    // Ten permissions, as the policy has ten statements; the last one allows.
     let claim = serde_json::json!({"metadata": {
         "filter": "envoy.filters.http.jwt_authn", "path": [{"key": "claims"}, {"key": "email"}],
         "value": {"string_match": {"suffix": "@example.com"}}}});
@@ -237,18 +239,18 @@ pub fn envoy(
     proxy
 }
 
-/// Configuration of a Narthex besides its routes.
+/// Narthex's configuration besides its routes.
 pub struct Told {
     pub name: &'static str,
-    /// What each route says.
+    /// Keys of each route.
     pub route: &'static str,
     /// Other tables.
     pub tables: String,
-    /// Another build, where it is not the one of now.
+    /// Another build, if not the current one.
     pub program: Option<String>,
 }
 
-/// A Narthex with fifty routes, to which `requests` go, made for its file.
+/// Returns a Narthex with fifty routes; `requests` are created from its file.
 pub fn narthex(
     told: &Told,
     upstream: u16,
@@ -289,7 +291,7 @@ pub fn narthex(
     proxy
 }
 
-/// A user pool whose tokens are signed so, with a program that may get some.
+/// Returns the configuration of a user pool with this signature algorithm and a client.
 pub fn user_pool(algorithm: &str) -> String {
     format!(
         "[[user_pool]]\nsigning_algorithm = \"{algorithm}\"\n[[user_pool.resource_server]]\nidentifier = \"photos\"\n\
@@ -299,13 +301,13 @@ pub fn user_pool(algorithm: &str) -> String {
     )
 }
 
-/// The role of all who come, and where they get it.
+/// The role of all users, and its identity pool.
 pub const ROLES: &str = "[[role]]\nname = \"reader\"\npolicies = [\"policy.json\"]\n\
                          [[identity_pool]]\nname = \"main\"\nauthenticated_role = \"reader\"\n\
                          [identity_pool.principal_tags]\nmail = \"email\"\n";
 
-/// Ten statements for each route: one that denies, eight that allow something else, and the one that allows what is
-/// asked for.
+/// Returns ten statements for each route: one Deny, eight that do not match, and the one that
+/// allows.
 fn statements() -> String {
     let mut statements = Vec::new();
     for route in 0..ROUTES {
@@ -326,7 +328,7 @@ fn statements() -> String {
     serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string()
 }
 
-/// Requests of so many signed-in people.
+/// Returns requests of this many signed-in users.
 pub fn people(count: usize) -> impl FnOnce(&str, &Path) -> Vec<Vec<u8>> {
     move |text, folder| tokens::with_sessions(text, folder, count)
 }

@@ -1,10 +1,10 @@
-//! Output of the measurements.
+//! Formatting of results.
 
 use super::measure::{Measured, Spread};
 use super::proxies::Proxy;
 use std::fmt::Write as _;
 
-/// What each costs, a row each.
+/// Writes a table with a row for each proxy.
 pub fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[Measured]) {
     writeln!(report, "\n## {title}\n").unwrap();
     writeln!(
@@ -29,7 +29,7 @@ pub fn table(report: &mut String, title: &str, proxies: &[&Proxy], measured: &[M
     }
 }
 
-/// What each of `ours` takes of the CPU of each of `others`.
+/// Writes the ratios of CPU time of `ours` to `others`.
 pub fn ratios(
     report: &mut String,
     proxies: &[&Proxy],
@@ -46,12 +46,12 @@ pub fn ratios(
     }
 }
 
-/// A ratio: the median, and the range.
+/// Formats a ratio: median and range.
 pub fn ratio(of: &Spread) -> String {
     format!("{:.3} ({:.3} to {:.3})", of.median, of.low, of.high)
 }
 
-/// A time: the median, and the range.
+/// Formats a time: median and range.
 pub fn microseconds(of: &Spread) -> String {
     format!("{:.1} ({:.1} to {:.1})", of.median, of.low, of.high)
 }

@@ -1,4 +1,4 @@
-//! What is measured: the proxies, the requests, and the output.
+//! The measured parts: proxies, requests, and text of the results.
 
 use super::apache;
 use super::bare::{bare, bare_that_signs, bare_with_both};
@@ -15,25 +15,25 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many tokens there are, and sessions.
+/// Number of tokens and sessions.
 const TOKENS: usize = 10_000;
 const SESSIONS: usize = 2_000;
-/// The same, as many as a large deployment has at a time, and so few that the processor's caches hold them all.
+/// Numbers of tokens and sessions: in a large deployment, and as many as the processor's caches hold.
 const MANY: usize = 100_000;
 const FEW_LIVE: usize = 100;
-/// How many times each is measured.
+/// Number of rounds.
 pub const ROUNDS: usize = 7;
 const REQUESTS_A_ROUND: usize = 24_000;
-/// The same where no token is to come twice: each costs a signature beforehand.
+/// Requests per round if no token may be repeated: each costs a signature beforehand.
 const NEW_A_ROUND: usize = 4_000;
-/// The same where each is a handshake.
+/// Requests per round if each is a handshake.
 const HANDSHAKES_A_ROUND: usize = 4_000;
-/// The same where each costs a signature.
+/// Requests per round if each costs a signature.
 const ISSUED_A_ROUND: usize = 4_000;
 
 const UNDER_POLICY: &str = "access = \"policy\"\nbearer = true";
 
-/// An issuer, and what the requests come from and go to.
+/// The issuer, the load and the upstream.
 pub struct Scene {
     issuer: Arc<Issuer>,
     load: Load,
@@ -41,12 +41,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// One in which each is measured so many times.
+    /// Creates a scene with this many rounds.
     pub fn new(rounds: usize) -> Self {
         Self { issuer: Arc::new(Issuer::new()), load: Load::new(), rounds }
     }
 
-    /// What is done, in a sentence or two.
+    /// Describes the measurement.
     pub fn description(&self) -> String {
         format!(
             "One worker on one core, load and upstream on the other; {TOKENS} tokens (RS256) or {SESSIONS} sessions, in \
@@ -60,7 +60,7 @@ impl Scene {
         self.narthex_of(None, name, requests)
     }
 
-    /// The same of another build.
+    /// Returns a Narthex of another build.
     fn narthex_of(
         &self,
         program: Option<String>,
@@ -71,7 +71,7 @@ impl Scene {
         narthex(&told, self.load.upstream(), &self.issuer, requests)
     }
 
-    /// Requests with so many tokens of which `first` is the first.
+    /// Returns requests with this many tokens, beginning with `first`.
     fn tokens(&self, first: usize, count: usize) -> Vec<Vec<u8>> {
         let tokens: Vec<String> = (first..first + count).map(|person| self.issuer.token(person)).collect();
         tokens::with_tokens(&tokens)
@@ -92,7 +92,7 @@ impl Scene {
         let with_both = bare_with_both(self.load.upstream(), &self.issuer, new.clone());
         let unseen = self.narthex("narthex, a token never seen, under policy", |_, _| new);
         let (plain, http1, http2) = (Way::Plain, Way::Tls(Over::Http1), Way::Tls(Over::Http2));
-        // Each with the one of bare pingora that it is compared with.
+        // Each with the variant of bare pingora that it is compared with.
         let rows = [
             ("bare pingora, a session", 0, &beside_session, plain),
             ("narthex, a session", 0, &signed_in, plain),
@@ -117,7 +117,7 @@ impl Scene {
             let (count, beside) = (counted[counted.len() - 1], counted[beside]);
             writeln!(report, "| {name} | {count} | {:.3} |", count as f64 / beside as f64).unwrap();
         }
-        // The second row is the same without.
+        // The second row is the baseline.
         let cost = counted[counted.len() - 1] as f64 / counted[1] as f64 - 1.0;
         writeln!(
             report,
@@ -127,10 +127,9 @@ impl Scene {
         .unwrap();
     }
 
-    /// What is looked at first after each change: a known token and a session beside bare pingora, with TLS and without, or
-    /// as the `words` say.
-    /// With `NARTHEX_BENCH_OTHER` another build comes beside them, whose path it is. With `NARTHEX_BENCH_PROFILE` each goes
-    /// under callgrind, whose files `callgrind_annotate` reads.
+    /// A quick comparison after a change: a cached token and a session against bare pingora, with
+    /// and without TLS, or as `words` select. `NARTHEX_BENCH_OTHER` adds another build by its path.
+    /// With `NARTHEX_BENCH_PROFILE` each runs under callgrind, for `callgrind_annotate`.
     pub fn beside(&self, words: &[String], report: &mut String) {
         let with_tokens = self.tokens(0, TOKENS);
         let mut all = vec![
@@ -166,7 +165,7 @@ impl Scene {
         }
     }
 
-    /// Prints the instructions of each, and the port that names its profile.
+    /// Reports the instructions of each, and the port in the name of its profile.
     fn count(&self, proxies: &[&Proxy], way: Way) {
         for proxy in proxies {
             let counted = instructions(&self.load, proxy, way, false);
@@ -192,7 +191,7 @@ impl Scene {
     }
 
     pub fn unseen(&self, report: &mut String) {
-        // Each token comes once: signing them beforehand is the dearest part of all this.
+        // Each token is used once: signing them beforehand is the most expensive part.
         let new = self.tokens(TOKENS, 1 + 2 * NEW_A_ROUND);
         let unseen = self.narthex("narthex, a token never seen", |_, _| new.clone());
         let beside = bare(self.load.upstream(), new.clone());
@@ -228,7 +227,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// Handshakes, and known tokens and sessions over TLS.
+    /// Measures handshakes, and cached tokens and sessions over TLS.
     pub fn tls(&self, report: &mut String) {
         let (upstream, issuer, with_tokens) = (self.load.upstream(), &self.issuer, self.tokens(0, TOKENS));
         let session = self.narthex("narthex, a session, under policy", people(SESSIONS));
@@ -241,7 +240,7 @@ impl Scene {
             ("CPU a connection, full handshakes (TLS 1.3, ECDSA P-256, X25519)", Over::Handshake),
             ("CPU a connection, resumed by ticket", Over::Resumption),
         ] {
-            // Envoy sends tickets only with an answer.
+            // Envoy sends tickets only with a response.
             let all = [&bare, &nginx, &haproxy, &token];
             let measured =
                 in_turn(&self.load, &all, Way::Tls(over), (self.rounds, HANDSHAKES_A_ROUND), false);
@@ -264,7 +263,7 @@ impl Scene {
         }
     }
 
-    /// What it costs to issue a token of the user pool, by `client_credentials`.
+    /// Measures the issuing of a user pool token by `client_credentials`.
     pub fn issued(&self, report: &mut String) {
         let upstream = self.load.upstream();
         let with = |name, algorithm: Algorithm, request: Vec<u8>| {
@@ -279,11 +278,11 @@ impl Scene {
         let key_set = with("the key set, by the same way", Algorithm::Es256, for_the_keys());
         let issuing = rows.map(|(algorithm, name, _)| with(name, algorithm, for_a_token()));
         let bare = bare(upstream, vec![for_the_keys()]);
-        // What a signature takes within a request, where nothing else is done for it.
+        // The share of the signature in a request that does nothing else.
         let signing =
             rows.map(|(algorithm, _, name)| bare_that_signs(name, algorithm, upstream, for_the_keys()));
         if measure::profile().is_some() {
-            // All but RS256, whose signatures would take too long so.
+            // All except RS256, whose signatures would take too long.
             return self.count(&[&key_set, &issuing[1], &issuing[2]], Way::Plain);
         }
         let all: Vec<&Proxy> =
@@ -325,7 +324,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// What it costs that there are many tokens and sessions, in memory and in time.
+    /// Measures the effect of many tokens and sessions on memory and latency.
     pub fn live(&self, report: &mut String) {
         let tokens = self.tokens(0, MANY);
         let token_length = self.issuer.token(0).len() as f64;
@@ -354,7 +353,7 @@ impl Scene {
     }
 }
 
-/// One verification of a token.
+/// Returns one verification of a token.
 fn verification(issuer: &Issuer) -> impl Fn() + Sync + use<> {
     let keys = JwkSet::read(issuer.jwks().to_string().as_bytes()).unwrap();
     let token = issuer.token(0);
@@ -364,7 +363,7 @@ fn verification(issuer: &Issuer) -> impl Fn() + Sync + use<> {
     move || assert!(keys.verify(kid.as_deref(), algorithm, &message, &signature))
 }
 
-/// One signature of a token.
+/// Returns one signature of a token.
 fn signature(algorithm: Algorithm) -> impl Fn() + Sync {
     let key = tokens::signing_key(algorithm);
     move || drop(tokens::sign_something(&key))

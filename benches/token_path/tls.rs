@@ -1,7 +1,7 @@
-//! The same load over TLS, by HTTP/1.1 and HTTP/2; and handshakes without a request.
+//! The same load over TLS, by HTTP/1.1 and HTTP/2; and handshakes without requests.
 //!
-//! It is one thread that never sleeps, as the load without TLS is: what answers for the app comes in turn with the
-//! clients.
+//! It runs in one thread that never sleeps, like the load without TLS; the app is polled in turn
+//! with the clients.
 
 use super::load::Load;
 use bytes::Bytes;
@@ -23,30 +23,30 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The certificate of every proxy, of ECDSA with P-256, and its key.
+/// Certificate (ECDSA, P-256) and key of every proxy.
 pub static IDENTITY: LazyLock<CertifiedKey<KeyPair>> =
     LazyLock::new(|| generate_simple_self_signed(vec!["*.example.com".to_owned()]).unwrap());
 
-/// How many requests are under way on a connection of HTTP/2.
+/// Concurrent requests per HTTP/2 connection.
 const STREAMS: usize = 4;
 
-/// How long all of it may take.
+/// Timeout of a run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is sent over a connection.
+/// The traffic of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     Http1,
     Http2,
-    /// Nothing: it ends once the server has sent a ticket.
+    /// Nothing: the connection ends once the server has sent a ticket.
     Handshake,
-    /// Nothing either, and it begins with the ticket of another.
+    /// Nothing, with resumption by the ticket of another connection.
     Resumption,
 }
 
 type Exchange = Request<Empty<Bytes>>;
 
-/// What all clients share.
+/// Shared state of all clients.
 struct Shared {
     port: u16,
     over: Over,
@@ -56,8 +56,8 @@ struct Shared {
     end: usize,
 }
 
-/// Sends `count` of `requests` in turn, beginning with the one at `from`, over so many connections; or makes so many
-/// connections. Answers how long each took.
+/// Sends `count` of `requests` in turn, beginning with the one at `from`, over this many
+/// connections; or opens this many connections. Returns the latencies.
 pub fn run(
     load: &Load,
     over: Over,
@@ -89,7 +89,7 @@ pub fn run(
     })
 }
 
-/// A request as hyper sends it.
+/// Converts a request to hyper's type.
 fn exchange(request: &[u8], over: Over) -> Exchange {
     let text = std::str::from_utf8(request).unwrap();
     let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
@@ -106,7 +106,7 @@ fn exchange(request: &[u8], over: Over) -> Exchange {
     built.body(Empty::new()).unwrap()
 }
 
-/// One cipher suite and one group, so that all servers do the same.
+/// One cipher suite and one group, so that all servers do the same work.
 fn connector(over: Over) -> TlsConnector {
     let provider = CryptoProvider {
         cipher_suites: vec![provider::cipher_suite::TLS13_AES_128_GCM_SHA256],
@@ -167,7 +167,7 @@ async fn client(shared: Arc<Shared>, streams: usize) -> Vec<Duration> {
                 ticket(&mut stream).await;
                 times.push(begun.elapsed());
                 let kind = stream.get_ref().1.handshake_kind();
-                // The first ones have no ticket.
+                // The first connections have no ticket.
                 let resumed = shared.over == Over::Resumption && times.len() > 2;
                 assert!(!resumed || kind == Some(HandshakeKind::Resumed), "{kind:?}");
                 stream.shutdown().await.unwrap();
@@ -199,13 +199,13 @@ impl Shared {
     }
 }
 
-/// Reads an answer to its end.
+/// Reads a response to its end.
 async fn sound(answer: http::Response<hyper::body::Incoming>) {
     assert_eq!(answer.status(), StatusCode::OK);
     drop(answer.into_body().collect().await.unwrap());
 }
 
-/// Reads until there is a ticket: the server has done all its work then.
+/// Reads until there is a ticket: the server has then finished its work.
 async fn ticket(stream: &mut TlsStream<TcpStream>) {
     let mut buffer = [0; 256];
     std::future::poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! An issuer, its tokens, and signed-in users: the principals of the requests.
+//! An issuer, its tokens, and signed-in users.
 
 use super::proxies::ROUTES;
 use aws_lc_rs::rand::SystemRandom;
@@ -17,12 +17,12 @@ use narthex::store::Store;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// Who issues the tokens.
+/// The issuer of the tokens.
 pub const ISSUER: &str = "https://idp.example.com";
-/// Their audience.
+/// The audience of the tokens.
 pub const AUDIENCE: &str = "photos-api";
 
-/// An issuer that signs with RS256, as most do.
+/// An issuer that signs with RS256, the most common algorithm.
 pub struct Issuer(RsaKeyPair);
 
 impl Issuer {
@@ -30,7 +30,7 @@ impl Issuer {
         Self(RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
     }
 
-    /// Its JWK Set.
+    /// Returns its JWK Set.
     pub fn jwks(&self) -> serde_json::Value {
         let key = self.0.public_key();
         let (n, e) = (key.modulus(), key.exponent());
@@ -39,7 +39,7 @@ impl Issuer {
             {"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": base64url_encode(n), "e": base64url_encode(e)}]})
     }
 
-    /// Its public key: SubjectPublicKeyInfo, PEM.
+    /// Returns its public key: SubjectPublicKeyInfo, PEM.
     pub fn pem(&self) -> String {
         use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
         use base64::Engine as _;
@@ -50,7 +50,7 @@ impl Issuer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
-    /// The ID token of the person of this number.
+    /// Returns the ID token of a user.
     pub fn id_token(&self, person: usize, nonce: &str) -> String {
         let now = SystemClock.now().seconds();
         let claims = serde_json::json!({
@@ -60,7 +60,7 @@ impl Issuer {
         self.sign("JWT", &claims)
     }
 
-    /// The token of the person of this number.
+    /// Returns the access token of a user.
     pub fn token(&self, person: usize) -> String {
         let now = SystemClock.now().seconds();
         let claims = serde_json::json!({
@@ -81,7 +81,7 @@ impl Issuer {
     }
 }
 
-/// A request of a browser, or of a program, to the route of this number, with a header that says whose it is.
+/// Returns a request of a browser or of a client to a route, with the header `whose`.
 fn request(number: usize, route: usize, whose: &str) -> Vec<u8> {
     format!(
         "GET /photos/2026/{number}?size=large HTTP/1.1\r\nHost: app{route}.example.com\r\n\
@@ -92,21 +92,21 @@ fn request(number: usize, route: usize, whose: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A key of ours.
+/// Generates a signing key.
 pub fn signing_key(algorithm: Algorithm) -> SigningKey {
     SigningKey::read("one", algorithm, &SigningKey::generate(algorithm).unwrap()).unwrap()
 }
 
-/// A token that says next to nothing.
+/// Signs a minimal token.
 pub fn sign_something(key: &SigningKey) -> String {
     static CLAIMS: LazyLock<serde_json::Value> = LazyLock::new(|| serde_json::json!({"sub": "person"}));
     jose::sign(key, &[], &*CLAIMS).unwrap()
 }
 
-/// The secret of the program that gets tokens of the user pool.
+/// The secret of the client that obtains user pool tokens.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A request for a token of the user pool.
+/// Returns a token request to the user pool.
 pub fn for_a_token() -> Vec<u8> {
     use base64::Engine as _;
     let credentials = base64::engine::general_purpose::STANDARD.encode(format!("reporter:{SECRET}"));
@@ -120,13 +120,13 @@ pub fn for_a_token() -> Vec<u8> {
     .into_bytes()
 }
 
-/// A request for something that is there already, by the same way.
+/// Returns a request for the JWK Set, by the same path.
 pub fn for_the_keys() -> Vec<u8> {
     b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: auth.example.com\r\nX-Forwarded-Proto: https\r\n\r\n"
         .to_vec()
 }
 
-/// A request with each of these tokens, one route after the other.
+/// Returns a request with each of these tokens, to the routes in turn.
 pub fn with_tokens<'t>(tokens: impl IntoIterator<Item = &'t String>) -> Vec<Vec<u8>> {
     let one = |(number, token): (usize, &String)| {
         request(number, number % ROUTES, &format!("Authorization: Bearer {token}"))
@@ -134,12 +134,13 @@ pub fn with_tokens<'t>(tokens: impl IntoIterator<Item = &'t String>) -> Vec<Vec<
     tokens.into_iter().enumerate().map(one).collect()
 }
 
-/// A request of the person of this number, with the cookie of a session of another proxy.
+/// Returns a request with the session cookie of another proxy.
 pub fn with_cookie(person: usize, cookie: &str) -> Vec<u8> {
     request(person, person % ROUTES, &format!("Cookie: theme=dark; {cookie}"))
 }
 
-/// A request of each of so many signed-in people, whose sessions are put into the store of the file `text` beforehand.
+/// Returns a request of each of this many users, whose sessions are first added to the database of
+/// the file `text`.
 pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let master = MasterKey::random(&SystemEntropy);
@@ -154,7 +155,7 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await.unwrap();
         let pool = &catalogue.pool.id;
         let identity_pools: Vec<_> = catalogue.identity_pools.iter().map(|pool| pool.id.clone()).collect();
-        // Not used for some time, so that the first use of each is written down before anything is counted.
+        // Not used recently, so that the first use of each is stored before the measurement.
         let now = SystemClock.now().minus(Duration::from_secs(120));
         let mut requests = Vec::new();
         for person in 0..count {
@@ -196,7 +197,7 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
     })
 }
 
-/// An account at the provider, and how its person signed in.
+/// Returns a provider account, and its authentication.
 fn whose(person: usize, now: narthex::base::Timestamp) -> (FederatedAccount, Authentication) {
     let email = format!("person{person}@example.com");
     let account = FederatedAccount {

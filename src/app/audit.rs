@@ -1,11 +1,11 @@
-//! The events of the audit log, for the reference page. A test compares the table with the program's source.
+//! Audit log events for the reference page. A test compares the table with the source.
 
 use std::fmt::Write as _;
 
 /// An event of the audit log.
 struct Event {
     name: &'static str,
-    /// Its fields, in alphabetical order. Not every line has every field.
+    /// Its fields, in alphabetical order. A line may lack some.
     fields: &'static [&'static str],
     about: &'static str,
 }
@@ -123,7 +123,8 @@ const EVENTS: [Event; 21] = [
     },
 ];
 
-/// The reasons of `login_failed`. Any other reason is the name of a check of the provider's response that failed.
+/// The reasons of `login_failed`. Any other reason is the name of the failed check of the
+/// provider's response.
 const REASONS: [(&str, &str); 13] = [
     ("attempt_used", "The sign-in attempt was completed before."),
     ("idp_init_off", "A SAML provider sent a response without a request, and `idp_init` is not set."),
@@ -181,7 +182,7 @@ mod tests {
         files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
     }
 
-    /// The arguments of a macro call that begin at `text`, split at commas.
+    /// Splits the arguments of a macro call that begin at `text`.
     fn arguments(text: &str) -> Vec<String> {
         let (mut depth, mut quoted, mut escaped) = (0, false, false);
         let mut found = vec![String::new()];
@@ -208,7 +209,7 @@ mod tests {
             .collect()
     }
 
-    /// The events of the source, each with its fields.
+    /// Returns the events in the source with their fields.
     fn emitted() -> BTreeMap<String, BTreeSet<String>> {
         let mut events: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
@@ -222,7 +223,7 @@ mod tests {
                 let fields = arguments.iter().filter(|argument| !argument.starts_with('"')).map(name);
                 let fields: BTreeSet<String> = fields.filter(|field| field != "event").collect();
                 let event = arguments.iter().find_map(|argument| argument.strip_prefix("event ="));
-                // At a sign-in, the event is what changed: `LoginResult::change`.
+                // At a sign-in, the event is the kind of change: `LoginResult::change`.
                 let names = match event {
                     Some(event) => vec![event.trim().trim_matches('"').to_owned()],
                     None => vec!["user_created".to_owned(), "user_updated".to_owned()],

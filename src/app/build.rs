@@ -1,4 +1,4 @@
-//! Assembly: every room is given what it stands on.
+//! Construction of the application from its parts.
 
 use super::lint::lint;
 use super::master_key;
@@ -22,31 +22,31 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many sign-ins of one address may fail at once: an office behind one address makes mistakes, too.
+/// Burst of failed sign-ins per address: many users may share an office's address.
 const FAILURES: u32 = 30;
-/// And then one in every so often.
+/// Interval of further failed sign-ins.
 const FAILURE_EVERY: Duration = Duration::from_secs(3);
 
-/// The same for the secrets of one app client: a program that was forgotten when they changed tries again and again, and
-/// must not shut out those beside it. What keeps a secret from being guessed is its length.
+/// Burst of failed authentications per app client and address. A misconfigured client retries
+/// constantly and must not lock out others. Guessing is prevented by the secret's length.
 const CLIENT_FAILURES: u32 = 300;
 const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
-/// How many tokens one app client may revoke at once, and then one in every so often.
+/// Burst and interval of revocations per app client.
 const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
 
-/// How many SAML messages of one address are verified or wait for it at the same time.
+/// Maximum SAML messages per address in verification or waiting for it.
 const SAML_MESSAGES: u32 = 16;
 
 /// The remedy for a wrong master key.
 pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
 
-/// Why the program cannot go on: told on the terminal, with the mend.
+/// A fatal error, with its remedy.
 #[derive(Debug)]
 pub struct CommandError(String);
 
 impl CommandError {
-    /// An error with what was being done.
+    /// Creates an error with the failed operation.
     pub fn new(doing: &str, error: impl fmt::Display) -> Self {
         Self(format!("{doing}: {error}"))
     }
@@ -66,7 +66,7 @@ impl fmt::Display for CommandError {
 
 impl std::error::Error for CommandError {}
 
-/// Makes the folder of the state, for its owner alone, where there is none.
+/// Creates the state directory, accessible to its owner only.
 fn make_state_dir(folder: &Path) -> Result<(), CommandError> {
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
@@ -74,35 +74,35 @@ fn make_state_dir(folder: &Path) -> Result<(), CommandError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         let help = "help: name a folder that can be made or exists with `state_dir`";
         CommandError::new(
-            "cannot make the folder of the state",
+            "cannot create the state directory",
             format!("`{}`: {error}; {help}", folder.display()),
         )
     })
 }
 
-/// A deployment, assembled.
+/// A running deployment.
 pub struct App {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// The pool.
+    /// The user pool.
     pub pool: Arc<AppState>,
-    /// The deployment's keys.
+    /// The encryption keys.
     pub ring: Arc<KeyRing>,
-    /// Certificates.
+    /// The certificates.
     pub tls: Arc<TlsStore>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Whether the clock has jumped.
+    /// Detection of clock jumps.
     pub jumps: JumpDetector,
-    /// Chance.
+    /// The random number generator.
     pub entropy: Arc<dyn Entropy>,
 }
 
 impl App {
-    /// Assembles what `config` describes.
+    /// Builds the application of `config`.
     ///
     /// # Errors
-    /// Whatever keeps it from serving.
+    /// Returns an error if it cannot serve.
     pub async fn build(config: Config) -> Result<Self, CommandError> {
         let unusable = unusable_key_files(&config);
         if !unusable.is_empty() {

@@ -1,4 +1,4 @@
-//! `narthex cases`: decisions that a file expects, for a pipeline to check before a configuration is used.
+//! `narthex cases`: verifies expected decisions, for CI pipelines.
 
 use super::build::CommandError;
 use super::explain::{self, Arguments, Expectation, SubjectArg};
@@ -9,19 +9,19 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The largest file of cases that is read.
+/// Maximum size of a file of cases.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// A request, and the decision that is expected.
+/// A request with its expected decision.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     name: Option<String>,
-    /// The request is that of a user of the store,
+    /// A user of the store.
     user: Option<String>,
-    /// of the person of these claims,
+    /// Claims of a user.
     claims: Option<Map<String, Value>>,
-    /// or of nobody.
+    /// A guest.
     #[serde(default)]
     guest: bool,
     provider: Option<String>,
@@ -32,7 +32,7 @@ struct Case {
     expect: Expectation,
 }
 
-/// One value, or several.
+/// One value or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Values {
@@ -52,7 +52,7 @@ impl Values {
 /// Runs every case of `file` on the configuration `config`.
 ///
 /// # Errors
-/// Where a decision is another one than is expected, or a case cannot be read.
+/// Returns an error if a decision differs, or a case is invalid.
 pub async fn run(config: &Path, file: &Path) -> Result<(), CommandError> {
     let wrong = |why: String| CommandError::new("narthex cases", why);
     let cases = read(file).map_err(wrong)?;

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Where the configuration is looked for.
+/// The default configuration file.
 pub(super) const DEFAULT_FILE: &str = "narthex.toml";
 
 #[derive(Parser)]
@@ -26,24 +26,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves what the configuration says; without a configuration, a demo on this machine
+    /// Starts the server; without a configuration, a local demo
     Run {
-        /// The configuration [default: narthex.toml, where there is one]
+        /// The configuration file [default: narthex.toml, if it exists]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// The port of the demo
         #[arg(long, value_name = "PORT", default_value_t = 8443, conflicts_with = "config")]
         demo_port: u16,
-        /// Takes the place of the Narthex that runs with this configuration, which ends what it has begun
+        /// Replaces the running process with this configuration, which finishes its requests
         #[arg(long, conflicts_with = "demo_port")]
         upgrade: bool,
     },
-    /// Checks the configuration, store, listeners, certificates, providers and upstreams, and prints what to register where
+    /// Checks the configuration, store, listeners, certificates, providers and upstreams, and
+    /// prints what to register where
     Check {
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
-        /// Fails where there are warnings, too
+        /// Fails on warnings, too
         #[arg(long)]
         strict: bool,
     },
@@ -58,61 +59,62 @@ enum Command {
     },
     /// Checks the decisions that a file of cases expects
     Cases {
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
         /// The cases: a JSON array
         file: PathBuf,
     },
-    /// Tells what becomes of somebody's request, and why: route, role, and each statement
+    /// Explains the access decision for a request: route, role, and each statement
     Explain {
         #[command(flatten)]
         who: Who,
-        /// The provider that they come through, where that is not plain
+        /// The user's provider, if ambiguous
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
-        /// What else is known of the request, as in aws:SourceIp=192.0.2.7; several times, if need be
+        /// A condition key's value, as in aws:SourceIp=192.0.2.7; may be repeated
         #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
         context: Vec<(String, String)>,
-        /// Tells it as JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
-        /// Fails where the decision is another one
+        /// Fails if the decision differs
         #[arg(long, value_name = "DECISION")]
         expect: Option<Expectation>,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
         /// The method
         method: String,
-        /// The address, as it stands in the browser
+        /// The URL
         url: String,
     },
-    /// Loads a server at growing rates, and tells how much it bears
+    /// Measures the maximum request rate of a server
     #[command(after_help = load::HELP)]
     Load(Box<load::Arguments>),
-    /// What an administrator does with users
+    /// Manages users
     #[command(subcommand)]
     Users(Users),
-    /// Rotates the key and the certificate by which SAML providers know Narthex
+    /// Rotates the key and certificate for SAML providers
     #[command(subcommand)]
     Saml(saml::Command),
 }
 
-/// Whose request it is.
+/// The principal of the request.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Who {
     /// A user: by user name, `sub` or verified e-mail address
     #[arg(long, value_name = "WHO")]
     user: Option<String>,
-    /// Whoever a provider says this of: a JSON object with its claims
+    /// A user with these claims from a provider: a JSON object
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
-    /// Whoever a token speaks for: a provider's id token, or an assertion of Narthex's; - reads it from standard input
+    /// The subject of a token: a provider's ID token, or an assertion of Narthex; - reads standard
+    /// input
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
-    /// Whoever is not signed in
+    /// A guest
     #[arg(long)]
     guest: bool,
 }
@@ -143,31 +145,31 @@ enum ConfigCommand {
 
 #[derive(Subcommand)]
 enum Users {
-    /// Has the provider accounts of one user sign in as another, who is the same person
+    /// Links the provider accounts of one user to another user
     Link {
-        /// The user that stays: a user name, an e-mail address, or a `sub`
+        /// The remaining user: a user name, an e-mail address, or a `sub`
         destination: String,
-        /// The user whose accounts go over, and who is gone then
+        /// The user whose accounts are moved; it is deleted
         source: String,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
-    /// Takes a provider account from a user: it signs in as a user of its own again
+    /// Unlinks a provider account from a user; the account then signs in as a separate user
     Unlink {
         /// A user name, an e-mail address, or a `sub`
         who: String,
-        /// The provider's name in the file
+        /// The provider's name in the configuration
         provider: String,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
-    /// Ends every session of a person, on every node
+    /// Ends every session of a user, on every node
     SignOut {
         /// A user name, an e-mail address, or a `sub`
         who: String,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
@@ -175,7 +177,7 @@ enum Users {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // pingora would install another one, and the first to be installed stays.
+    // pingora would install another provider; the first one installed remains.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let cli = Cli::parse();
     let runtime =

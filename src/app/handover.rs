@@ -1,8 +1,8 @@
-//! Upgrade without a lost request: a new process takes the listening sockets over from the running one,
-//! which serves what it has begun, and ends.
+//! Upgrade without lost requests: a new process takes over the listening sockets of the running
+//! one, which finishes its requests and exits.
 //!
-//! The running process listens on `narthex.sock` in `state_dir`, for its own user alone. It
-//! goes on serving until the new one says that it does.
+//! The running process listens on `narthex.sock` in `state_dir`, for its own user only. It keeps
+//! serving until the new process confirms that it serves.
 
 use super::build::CommandError;
 use crate::base::Duration;
@@ -18,25 +18,25 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
-/// What the new process says first, and the version of what follows.
+/// The first message of the new process, with the protocol version.
 const HELLO_MESSAGE: &[u8] = b"narthex hand-over 1\n";
-/// What it says once it serves.
+/// The confirmation of the new process.
 const SERVING_MESSAGE: &[u8] = b"serving\n";
-/// How long each step may take.
+/// Timeout of each step.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The listeners are three at most.
+/// Maximum number of listeners plus one.
 const MAX_SOCKETS: usize = 4;
 
 fn socket_path(folder: &Path) -> PathBuf {
     folder.join("narthex.sock")
 }
 
-/// Whether a process serves with this state.
+/// Returns whether a process serves with this state directory.
 pub fn is_running(folder: &Path) -> bool {
     UnixStream::connect(socket_path(folder)).is_ok()
 }
 
-/// Sockets that the running process handed over.
+/// Sockets from the running process.
 #[derive(Default)]
 pub struct Inherited {
     sockets: Vec<(SocketAddr, TcpListener)>,
@@ -44,18 +44,18 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// The socket that is bound to `address`, if there is one.
+    /// Takes the socket bound to `address`, if there is one.
     pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.sockets.iter().position(|(bound, _)| *bound == address)?;
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Tells the process before that this one serves.
+    /// Confirms to the old process that this one serves.
     ///
     /// # Errors
-    /// Where it is gone, which does no harm.
+    /// Returns an error if the old process has exited, which is harmless.
     pub fn confirm(&mut self) -> std::io::Result<()> {
-        // What nobody took is closed, so that its visitors are turned away rather than left waiting.
+        // Close unused sockets, so that their clients are rejected instead of waiting.
         self.sockets.clear();
         match self.running.take() {
             Some(mut running) => running.write_all(SERVING_MESSAGE),
@@ -64,10 +64,10 @@ impl Inherited {
     }
 }
 
-/// Takes the sockets of the process over that serves the configuration in `folder`.
+/// Takes over the sockets of the process that serves from `folder`.
 ///
 /// # Errors
-/// Where none runs, or it does not hand them over.
+/// Returns an error if none runs, or it does not send its sockets.
 pub async fn take_over(folder: &Path) -> Result<Inherited, CommandError> {
     let place = socket_path(folder);
     let taken = tokio::task::spawn_blocking(move || receive(&place).map_err(|error| (place, error))).await;
@@ -109,8 +109,7 @@ fn receive(place: &Path) -> std::io::Result<Inherited> {
     Ok(Inherited { sockets, running: Some(running) })
 }
 
-/// Offers `sockets` to a process that comes to take them over. Answers once it serves; never, where the
-/// offer cannot be made.
+/// Offers `sockets` to a new process. Returns once that serves; never returns if the offer fails.
 pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
     let place = socket_path(folder);
     let listener = match listen(&place) {
@@ -127,20 +126,20 @@ pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
         let handed = tokio::task::spawn_blocking(move || hand_over(stream?, &sockets)).await;
         match handed {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
-            Err(error) => tracing::warn!(%error, "an upgrade did not come about: this process goes on"),
+            Ok(Err(error)) => tracing::warn!(%error, "upgrade failed; this process keeps serving"),
+            Err(error) => tracing::warn!(%error, "upgrade failed; this process keeps serving"),
         }
     }
 }
 
-/// Whoever may connect could take the sockets, so only the same user may.
+/// Binds the socket. Any client could take the listeners, so only the same user may connect.
 fn listen(place: &Path) -> std::io::Result<UnixListener> {
     match std::fs::remove_file(place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // For a moment whatever this process makes is its user's own, which is what the socket must be from
-    // its first moment on.
+    // The umask applies to the whole process for a moment; the socket must be private from its
+    // creation.
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(place);
     rustix::process::umask(before);
@@ -164,7 +163,7 @@ fn hand_over(mut stream: UnixStream, sockets: &[(SocketAddr, OwnedFd)]) -> std::
         return Err(std::io::Error::other("there are too many listeners"));
     }
     rustix::net::sendmsg(&stream, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::empty())?;
-    // It may have a store to open and providers to ask before it serves.
+    // The new process may open a database and contact providers before it serves.
     stream.set_read_timeout(Some(DEADLINE * 6))?;
     let mut serving = [0; SERVING_MESSAGE.len()];
     stream.read_exact(&mut serving)?;

@@ -1,5 +1,5 @@
-//! What goes on beside requests: hearing of other nodes, writing down, purging, turning keys,
-//! renewing what is known of providers, looking after upstreams.
+//! Background tasks: change feed, last-seen times, deletion, key rotation, provider metadata,
+//! upstream checks.
 
 use super::build::App;
 use super::nodes::NodeRegistry;
@@ -25,7 +25,7 @@ const RESOLVE_UPSTREAMS_INTERVAL: Duration = Duration::from_secs(15);
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const RENEW_CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// Keeps house until `shutdown` says so.
+/// Runs the background tasks until `shutdown`.
 pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     every(&mut tasks, CHECK_CLOCK_INTERVAL, &app, &shutdown, |app| async move { check_clock(&app) });
@@ -39,20 +39,20 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
                     app.pool.sessions.apply_changes(&news);
                     app.pool.sessions.mark_synced_at(now);
                     if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
-                        tracing::warn!(%error, "which tokens were revoked cannot be read");
+                        tracing::warn!(%error, "cannot read the revoked tokens");
                     }
                 }
-                Err(error) => tracing::warn!(%error, "other nodes cannot be heard"),
+                Err(error) => tracing::warn!(%error, "failed to read the change feed"),
             }
         }
     });
     every(&mut tasks, FLUSH_LAST_SEEN_INTERVAL, &app, &shutdown, |app| async move {
         if let Err(error) = app.pool.sessions.flush_last_seen().await {
-            tracing::warn!(%error, "the sessions' last use could not be written down");
+            tracing::warn!(%error, "failed to store the sessions' last-seen times");
         }
     });
     every(&mut tasks, EVICTION_INTERVAL, &app, &shutdown, |app| async move {
-        // One that fails has said so itself.
+        // A panic was already logged.
         drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
     every(&mut tasks, REVALIDATE_STREAMS_INTERVAL, &app, &shutdown, |app| async move {
@@ -61,8 +61,8 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     every(&mut tasks, PURGE_INTERVAL, &app, &shutdown, |app| async move {
         match purge(&app).await {
             Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "purged what is over"),
-            Err(error) => tracing::warn!(%error, "what is over could not be purged"),
+            Ok(rows) => tracing::debug!(rows, "deleted expired rows"),
+            Err(error) => tracing::warn!(%error, "failed to delete expired rows"),
         }
     });
     let presence = Arc::new(NodeRegistry::new(&app));
@@ -71,7 +71,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         let here = here.clone();
         async move {
             if let Err(error) = here.heartbeat(&app).await {
-                tracing::debug!(%error, "other nodes cannot be told of this one");
+                tracing::debug!(%error, "failed to publish this node's state");
             }
         }
     });
@@ -80,7 +80,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     });
     every(&mut tasks, REFRESH_SAML_KEYS, &app, &shutdown, |app| async move {
         if let Err(error) = app.pool.broker.refresh_saml_keys(app.jumps.is_steady()).await {
-            tracing::warn!(%error, "the SAML keys cannot be read; the known ones stay");
+            tracing::warn!(%error, "cannot read the SAML keys; keeping the previous ones");
         }
     });
     every(&mut tasks, WARN_OF_EXPIRY, &app, &shutdown, |app| async move {
@@ -108,19 +108,19 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     while tasks.join_next().await.is_some() {}
     presence.leave(&app).await;
     if let Err(error) = app.pool.sessions.flush_last_seen().await {
-        tracing::warn!(%error, "the sessions' last use could not be written down");
+        tracing::warn!(%error, "failed to store the sessions' last-seen times");
     }
 }
 
-/// Has everything judged again after a jump of the wall clock. What must not wait is done at once; what asks the store or
-/// providers goes on beside the next check.
+/// Revalidates caches and sessions after a jump of the wall clock. Urgent work is done at once;
+/// calls to the database and to providers run in the background.
 fn check_clock(app: &Arc<App>) {
     let Some(seconds) = app.jumps.check() else { return };
     tracing::warn!(
         target: "audit",
         event = "clock_jumped",
         seconds,
-        "the wall clock jumped by {seconds} s: caches are read anew; help: let NTP slew the clock"
+        "the wall clock jumped by {seconds} s: caches are reread; help: let NTP slew the clock"
     );
     app.gateway.distrust_caches();
     renew_certificates(app);
@@ -134,21 +134,21 @@ fn check_clock(app: &Arc<App>) {
 async fn rotate_keys(app: &App) {
     let removes = app.jumps.is_steady();
     if let Err(error) = app.pool.keys.rotate(removes).await {
-        tracing::error!(%error, "the signing keys could not be turned");
+        tracing::error!(%error, "failed to rotate the signing keys");
     }
     if let Err(error) = app.pool.access_tokens.rotate(removes).await {
-        tracing::error!(%error, "the keys of access tokens could not be turned");
+        tracing::error!(%error, "failed to rotate the access token keys");
     }
 }
 
 fn renew_certificates(app: &App) {
     if let Err(errors) = app.tls.reload(&app.pool.catalogue.load().config, app.clock.now()) {
-        tracing::error!(?errors, "the certificates could not be renewed");
+        tracing::error!(?errors, "failed to renew the certificates");
     }
 }
 
-/// Deletes expired rows, unless the clock has jumped lately. Of this node's clock and the database's, the one that is
-/// behind decides: what a wrong clock deletes is lost.
+/// Deletes expired rows, unless the clock has jumped recently. Uses the earlier of this node's
+/// clock and the database's: rows deleted by a wrong clock are lost.
 async fn purge(app: &App) -> Result<u64, StoreError> {
     let now = app.pool.store.time().await?.min(app.clock.now());
     match app.jumps.is_steady() {
@@ -157,7 +157,7 @@ async fn purge(app: &App) -> Result<u64, StoreError> {
     }
 }
 
-/// Runs `work` at once and then again and again, never two at a time.
+/// Runs `work` at once and then periodically, never concurrently.
 fn every<W, F>(
     tasks: &mut JoinSet<()>,
     period: Duration,

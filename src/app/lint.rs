@@ -1,4 +1,5 @@
-//! Finds what is probably a mistake in roles and policies: for `narthex check`, at the start and at each reload.
+//! Detects probable mistakes in roles and policies: in `narthex check`, at the start and at each
+//! reload.
 
 use crate::catalogue::{Catalogue, INVOKE_ACTION, IdentityPool, Role};
 use crate::config::{Config, MappingType, STANDARD_ATTRIBUTES};
@@ -7,12 +8,12 @@ use crate::policy::{self, Effect, Finding, Grants, Key, Known, Requests, Severit
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What was found, a line each.
+/// The findings, one line each.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// A Deny that can never apply, each with its remedy: the configuration is refused.
+    /// Deny statements that never apply, with remedies: the configuration is rejected.
     pub errors: Vec<String>,
-    /// Everything else.
+    /// All other findings.
     pub warnings: Vec<String>,
 }
 
@@ -20,7 +21,7 @@ impl Findings {
     /// Logs the warnings.
     ///
     /// # Errors
-    /// The errors, in one text.
+    /// Returns the errors as one text.
     pub fn log(self) -> Result<(), String> {
         for finding in &self.warnings {
             tracing::warn!(finding, "a role or a policy is probably not what was meant: {finding}");
@@ -29,23 +30,23 @@ impl Findings {
             return Ok(());
         }
         Err(format!(
-            "a Deny can never apply, so that what it is to shut is open: {}; help: correct the statement, or remove it",
+            "a Deny can never apply, so access that it should deny is open: {}; help: correct the statement, or remove it",
             self.errors.join("; ")
         ))
     }
 }
 
-/// Returns everything that is odd.
+/// Returns all findings.
 pub fn lint(catalogue: &Catalogue) -> Findings {
     let mut odd = Vec::new();
     let mut of_statements = OfStatements::default();
     let pools = &catalogue.identity_pools;
     let routes = catalogue.routes().filter_map(|route| route.rule.judged());
-    let resources: Vec<String> = routes.map(|judged| judged.resource_of("", &[] as &[&str])).collect();
+    let resources: Vec<String> = routes.map(|rule| rule.resource_of("", &[] as &[&str])).collect();
     for role in catalogue.roles.iter() {
         let givers: Vec<_> = pools.iter().filter(|pool| gives(catalogue, pool, role)).collect();
         if givers.is_empty() {
-            odd.push(format!("role {}: nobody gets it: no [[identity_pool]] gives it", role.id.name));
+            odd.push(format!("role {}: it is unused: no [[identity_pool]] assigns it", role.id.name));
         }
         let fills = |key: &Key| {
             givers.is_empty() || givers.iter().any(|pool| fills(&catalogue.config, pool, role, key))
@@ -70,16 +71,16 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
     }
     let mut seen = std::collections::HashSet::new();
     for route in catalogue.routes().filter(|route| seen.insert(&route.config.name)) {
-        let Some(judged) = route.rule.judged() else { continue };
+        let Some(rule) = route.rule.judged() else { continue };
         let allows =
             |grants: &Grants| grants.policies.iter().any(|statement| statement.effect == Effect::Allow);
-        let given = catalogue.roles.iter().filter(|role| gives(catalogue, &judged.identity_pool, role));
-        if !given.into_iter().filter_map(|role| judged.grants(&role.id)).any(allows) {
+        let given = catalogue.roles.iter().filter(|role| gives(catalogue, &rule.identity_pool, role));
+        if !given.into_iter().filter_map(|role| rule.grants(&role.id)).any(allows) {
             odd.push(format!(
-                "route {}: nobody may reach it: no role that the identity pool {} gives has a statement that allows {}*",
+                "route {}: it is unreachable: no role that the identity pool {} assigns has a statement that allows {}*",
                 route.config.name,
-                judged.identity_pool.config.name,
-                judged.resource_of("", &[] as &[&str]),
+                rule.identity_pool.config.name,
+                rule.resource_of("", &[] as &[&str]),
             ));
         }
     }
@@ -88,16 +89,16 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
     findings
 }
 
-/// What was found in statements, which several roles may have.
+/// Findings in statements, which several roles may share.
 #[derive(Default)]
 struct OfStatements {
     found: Vec<(StatementId, String, Severity)>,
-    /// The statements that have no error for some role: a Deny that is about members never meets guests who
-    /// have the same policy, and is no mistake.
+    /// Statements without an error for some role: a Deny about members never applies to guests with
+    /// the same policy, and is no mistake.
     sound: BTreeSet<StatementId>,
 }
 
-/// A statement's policy, and its number there. Several may stand on one line.
+/// A policy and the number of its statement. Several statements may be on one line.
 type StatementId = (Arc<str>, usize);
 
 impl OfStatements {
@@ -123,7 +124,7 @@ impl OfStatements {
     }
 }
 
-/// Whether `pool` may give `role` to somebody.
+/// Returns whether `pool` may assign `role`.
 fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
     let by_groups = pool.config.role_mappings.iter().any(|mapping| mapping.by == MappingType::Token);
     let borne = || {
@@ -133,7 +134,7 @@ fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
     pool.config.roles().any(|name| *name == role.id.name) || (by_groups && borne())
 }
 
-/// Whether a request with `role` from `pool` may have `key`.
+/// Returns whether a request with `role` from `pool` may have `key`.
 fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
     let guests = pool.config.guest_role.as_deref() == Some(role.id.name.as_str());
     let others = pool.config.authenticated_role.as_deref() == Some(role.id.name.as_str())
@@ -153,7 +154,8 @@ fn fills(config: &Config, pool: &IdentityPool, role: &Role, key: &Key) -> bool {
     }
 }
 
-/// Whether the claim may be present: any claim where bearer tokens are accepted, else those that providers send.
+/// Returns whether the claim may be present: any claim if bearer tokens are accepted, else those
+/// that providers send.
 pub(super) fn may_be_told(config: &Config, claim: &str) -> bool {
     !config.issuers.is_empty()
         || config.user_pool.issues_access_tokens()

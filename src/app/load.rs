@@ -1,4 +1,4 @@
-//! `narthex load`: what a server bears on its token path.
+//! `narthex load`: measures the maximum request rate of a server.
 
 use super::build::CommandError;
 use super::output::{complain, say};
@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use url::Url;
 
-/// From where the secret of `--client-id` is read: a command line is seen by all who are on the machine.
+/// The environment variable with the secret of `--client-id`: command lines are visible to all
+/// users of a machine.
 const SECRET: &str = "NARTHEX_LOAD_CLIENT_SECRET";
 
-/// What stands under the options.
+/// Help below the options.
 pub const HELP: &str = "\
 Requests are sent when they are due, whatever became of those before, and what they took is counted from then: a server \
 that stalls cannot hide it. The rate grows by half until less than 97 % is answered in its time or more than 1 % fails, \
@@ -27,73 +28,73 @@ secret in NARTHEX_LOAD_CLIENT_SECRET. Without either, requests carry none.
   narthex load --issuer load-issuer --cacert .narthex/ca.pem https://app.localhost:8443/
   narthex load --rate 500 --until 20000 --unseen 5 --bad 1 --report load.html --issuer load-issuer https://127.0.0.1/";
 
-/// What is loaded, and how.
+/// Arguments of `narthex load`.
 #[derive(Args)]
 pub struct Arguments {
-    /// The addresses, in turn; all of one server
+    /// The URLs, used in turn; all of one server
     #[arg(required = true, value_name = "URL", value_parser = address)]
     targets: Vec<Url>,
-    /// Where the server is, if not where its name says
+    /// Connects to this address instead of resolving the host name
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect_to: Option<SocketAddr>,
-    /// The authorities that its certificate is judged by, in PEM [default: those of this machine]
+    /// The trusted certificate authorities, in PEM [default: those of the system]
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// Speaks HTTP/2
+    /// Uses HTTP/2
     #[arg(long)]
     http2: bool,
-    /// A header of every request; several times, if need be
+    /// A header of every request; may be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// How many connections
+    /// Number of connections
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
-    /// How many requests each carries side by side, with --http2
+    /// Concurrent requests per connection, with --http2
     #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     streams: u32,
-    /// The first rate, in requests a second
+    /// The first rate, in requests per second
     #[arg(long, value_name = "RATE", default_value_t = 100.0, value_parser = rate)]
     rate: f64,
-    /// The highest
+    /// The maximum rate
     #[arg(long, value_name = "RATE", default_value_t = 100_000.0, value_parser = rate)]
     until: f64,
-    /// How long each rate is kept up, in seconds
+    /// Duration of each rate, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     step_time: f64,
-    /// How many people come again and again
+    /// Number of recurring users
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     users: u32,
-    /// How many in a hundred requests bring a token that was never seen
+    /// Percentage of requests with a new user's token
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     unseen: f64,
-    /// How many in a hundred bring one that must not open anything
+    /// Percentage of requests with an invalid token
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     bad: f64,
-    /// Signs the tokens with the key in this folder, made where there is none
+    /// Signs tokens with the key in this folder; generates it if missing
     #[arg(long, value_name = "FOLDER", conflicts_with = "client_id")]
     issuer: Option<PathBuf>,
-    /// What the tokens of --issuer say is their `iss`
+    /// The `iss` of tokens of --issuer
     #[arg(long, value_name = "URL", default_value = "https://load.invalid")]
     issuer_url: String,
-    /// What they say is their `aud`
+    /// Their `aud`
     #[arg(long, value_name = "NAME", default_value = "load")]
     audience: String,
-    /// The scopes of the tokens, with spaces between
+    /// The scopes of the tokens, separated by spaces
     #[arg(long, value_name = "SCOPES", default_value = "")]
     scope: String,
-    /// Gets the tokens by client_credentials, as this client
+    /// Obtains the tokens by client_credentials, as this client
     #[arg(long, value_name = "ID", requires = "token_endpoint")]
     client_id: Option<String>,
-    /// Where it gets them
+    /// The token endpoint
     #[arg(long, value_name = "URL", value_parser = address, requires = "client_id")]
     token_endpoint: Option<Url>,
-    /// Writes a page with plots
+    /// Writes an HTML report with plots
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Tells what came of it as JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
-    /// Loads what is not on this machine, too
+    /// Allows a server on another machine
     #[arg(long)]
     i_own_this_host: bool,
 }
@@ -132,17 +133,17 @@ fn percent(text: &str) -> Result<f64, String> {
     between(text, 0.0, 100.0)
 }
 
-/// Loads what `arguments` say, and tells what came of it.
+/// Runs the load test and prints its results.
 ///
 /// # Errors
-/// Where there was no load, or a token passed that must open nothing.
+/// Returns an error if the test failed, or an invalid token was accepted.
 pub async fn load(arguments: Arguments) -> Result<(), CommandError> {
     let (json, file) = (arguments.json, arguments.report.clone());
     let plan = plan(arguments).await?;
     let terminal = std::io::stderr().is_terminal();
     let live = |line: &str, lasts: bool| {
         let mut to = std::io::stderr().lock();
-        // Whoever does not listen any more misses nothing else.
+        // A closed terminal must not end the test.
         drop(match (terminal, lasts) {
             (true, false) => write!(to, "\r\x1b[2K{line}").and_then(|()| to.flush()),
             (true, true) => writeln!(to, "\r\x1b[2K{line}"),
@@ -163,8 +164,8 @@ pub async fn load(arguments: Arguments) -> Result<(), CommandError> {
     match report.wrongly_accepted() {
         0 => Ok(()),
         passed => Err(CommandError::new(
-            "this is no door",
-            format!("{passed} requests passed with tokens that must open nothing"),
+            "invalid tokens were accepted",
+            format!("{passed} requests with invalid tokens were accepted"),
         )),
     }
 }
@@ -187,12 +188,10 @@ async fn plan(arguments: Arguments) -> Result<Plan, CommandError> {
         _ => None,
     };
     if tokens.is_none() && arguments.unseen + arguments.bad > 0.0 {
-        return Err(fatal(
-            "--unseen and --bad are about tokens: say where they come from, by --issuer or --client-id",
-        ));
+        return Err(fatal("--unseen and --bad require tokens; help: add --issuer or --client-id"));
     }
     if arguments.unseen + arguments.bad > 100.0 {
-        return Err(fatal("--unseen and --bad are more than all requests together"));
+        return Err(fatal("--unseen and --bad exceed 100 % together"));
     }
     Ok(Plan {
         targets,
@@ -210,7 +209,7 @@ async fn plan(arguments: Arguments) -> Result<Plan, CommandError> {
     })
 }
 
-/// As whatever keeps a command from doing its work is told.
+/// Returns the command error for `why`.
 fn fatal(why: impl std::fmt::Display) -> CommandError {
     CommandError::new("no load test", why)
 }

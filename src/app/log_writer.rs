@@ -1,14 +1,14 @@
-//! Standard error, with what could disguise a log line escaped.
+//! Standard error, with deceptive characters in log lines escaped.
 
 use crate::base::is_deceptive;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Writes log lines to `W` and escapes deceptive characters beyond ASCII as JSON does. In ASCII, the formatter has
-/// escaped them.
+/// Writes log lines to `W` and escapes deceptive non-ASCII characters in JSON notation. The
+/// formatter has escaped those in ASCII.
 pub struct LogWriter<W>(W);
 
-/// The writer of one log line.
+/// Returns the writer of one log line.
 pub fn stderr() -> LogWriter<io::Stderr> {
     LogWriter(io::stderr())
 }
@@ -34,7 +34,7 @@ fn escaped(line: &str) -> String {
     let mut escaped = String::with_capacity(line.len() + 16);
     for c in line.chars() {
         match !c.is_ascii() && is_deceptive(c) {
-            // RFC 8259, section 7. All of them are in the Basic Multilingual Plane.
+            // RFC 8259, section 7. All of these characters are in the Basic Multilingual Plane.
             true => _ = write!(escaped, "\\u{:04x}", u32::from(c)),
             false => escaped.push(c),
         }

@@ -1,4 +1,4 @@
-//! Where the master key comes from: the configuration, or with SQLite a file beside the database.
+//! The master key: from the configuration, or for SQLite from a file beside the database.
 
 use crate::base::{Entropy, MAX_SMALL_FILE, MasterKey, read_text};
 use crate::config::{StoreSettings, StoreUrl};
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 /// Why there is no master key.
 #[derive(Debug)]
 pub enum MasterKeyError {
-    /// A shared store needs one that is set.
+    /// A shared database requires a configured key.
     NotSet,
-    /// The text is no key.
+    /// The text is not a key.
     Malformed(PathBuf),
-    /// Others may read the key file.
+    /// Other users may read the key file.
     Exposed(PathBuf),
-    /// The database is there, and its key file is not.
+    /// The database exists, and its key file does not.
     Missing { file: PathBuf, database: PathBuf },
-    /// The key file can be neither read nor made.
+    /// The key file cannot be read or created.
     File(PathBuf, std::io::Error),
 }
 
@@ -52,10 +52,10 @@ impl std::fmt::Display for MasterKeyError {
 
 impl std::error::Error for MasterKeyError {}
 
-/// The master key that `settings` speak of; with SQLite one is made for a new database.
+/// Returns the master key of `settings`; for a new SQLite database, creates one.
 ///
 /// # Errors
-/// Where there is none to be had.
+/// Returns an error if there is no usable key.
 pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey, MasterKeyError> {
     match look(settings)? {
         Found::Key(key) => Ok(key),
@@ -67,16 +67,16 @@ pub fn open(settings: &StoreSettings, entropy: &dyn Entropy) -> Result<MasterKey
     }
 }
 
-/// The master key, or the file that it would be made in.
+/// The master key, or the path where it would be created.
 pub enum Found {
     Key(MasterKey),
     NotMade(PathBuf),
 }
 
-/// The same without making one.
+/// Reads the master key without creating one.
 ///
 /// # Errors
-/// As [`open`] has them.
+/// Returns the errors of [`open`].
 pub fn look(settings: &StoreSettings) -> Result<Found, MasterKeyError> {
     if let Some(secret) = &settings.master_key {
         return MasterKey::parse(secret.expose()).map(Found::Key).ok_or(MasterKeyError::NotSet);
@@ -97,7 +97,7 @@ pub fn look(settings: &StoreSettings) -> Result<Found, MasterKeyError> {
             MasterKey::parse(text.trim_end()).map(Found::Key).ok_or(MasterKeyError::Malformed(file))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // An empty file is no database yet, such as one that was made for its permissions.
+            // An empty file is not yet a database: it may have been created to set its permissions.
             match std::fs::metadata(database) {
                 Ok(metadata) if metadata.len() > 0 => {
                     Err(MasterKeyError::Missing { file, database: database.clone() })
@@ -110,7 +110,7 @@ pub fn look(settings: &StoreSettings) -> Result<Found, MasterKeyError> {
 }
 
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    // create_new: two processes that start at once must not each have a key.
+    // create_new: two concurrent processes must not create two keys.
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()

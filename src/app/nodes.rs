@@ -1,4 +1,4 @@
-//! Nodes of one deployment tell each other by which file they judge, so that a forgotten one is noticed.
+//! Comparison of the nodes' configurations, to detect a node that was not updated.
 
 use super::build::App;
 use crate::base::{Duration, base64url_encode, metrics, uuid};
@@ -8,23 +8,23 @@ use prometheus::IntGauge;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// How long a node counts that says nothing more.
+/// Time after which a silent node is considered stopped.
 const NODE_TIMEOUT: Duration = Duration::from_secs(20);
 
 static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| metrics::NODES_DIFFERING.gauge());
 
-/// This node among the others.
+/// This node's entry in the registry.
 pub struct NodeRegistry {
     id: String,
     name: String,
-    /// The differences that were told already.
+    /// The differences already reported.
     told: Mutex<Vec<(String, String)>>,
-    /// By what it judges, of the catalogue of this generation.
+    /// The configuration digest of the catalogue with this generation.
     digest: Mutex<(u64, String)>,
 }
 
 impl NodeRegistry {
-    /// This node.
+    /// Creates the entry of this node.
     pub fn new(app: &App) -> Self {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let address = app.pool.catalogue.load().config.listen.serving();
@@ -38,19 +38,20 @@ impl NodeRegistry {
         }
     }
 
-    /// By what this node judges. It is worked out once for each catalogue: files of policies are long.
+    /// Returns the digest of this node's configuration, computed once per catalogue because policy
+    /// files may be long.
     fn digest(&self, app: &App) -> String {
         let catalogue = app.pool.catalogue.load();
-        let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != catalogue.generation {
-            *known = (catalogue.generation, digest(app, &catalogue.config));
+        let mut cached = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.0 != catalogue.generation {
+            *cached = (catalogue.generation, digest(app, &catalogue.config));
         }
-        known.1.clone()
+        cached.1.clone()
     }
 
-    /// Says what this node judges by, and warns of others that judge by something else.
+    /// Publishes this node's digest, and warns of nodes with another one.
     pub async fn heartbeat(&self, app: &App) -> Result<(), StoreError> {
-        // By the database's clock: nodes whose clocks differ know of each other, too.
+        // By the database's clock, because the nodes' clocks may differ.
         let now = app.pool.store.time().await?;
         let catalogue = self.digest(app);
         let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
@@ -62,29 +63,29 @@ impl NodeRegistry {
             .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
             .collect();
         DIFFERENCE_GRACE.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for (node, _) in differing.iter().filter(|difference| !told.contains(difference)) {
+        let mut reported = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, _) in differing.iter().filter(|difference| !reported.contains(difference)) {
             tracing::warn!(
                 target: "audit",
                 event = "nodes_differ",
                 node,
-                "another node judges by another file: give both the same, and reload"
+                "another node has a different configuration; help: deploy one configuration to both, and reload"
             );
         }
-        *told = differing;
+        *reported = differing;
         Ok(())
     }
 
-    /// Says that this node ends.
+    /// Removes this node's entry.
     pub async fn leave(&self, app: &App) {
         if let Err(error) = app.pool.store.remove_node(&self.id).await {
-            tracing::debug!(%error, "this node could not be taken out of the list");
+            tracing::debug!(%error, "failed to remove this node from the registry");
         }
     }
 }
 
-/// What tells one file from another, in what all nodes must agree on: listeners and files' places may
-/// differ. Under the deployment's key, since secrets go into it.
+/// Returns the digest of the configuration without node-specific parts such as listeners and file
+/// paths. Keyed, because it covers secrets.
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
     let Config { identity_pools, providers, issuers, routes, .. } = config;

@@ -1,4 +1,4 @@
-//! A deployment as it stands, whether it runs or not: looked at, and never changed.
+//! Read-only access to a deployment, running or not.
 
 use super::build::CommandError;
 use crate::base::{KeyRing, MasterKey, SystemEntropy};
@@ -7,14 +7,14 @@ use crate::config::Config;
 use crate::store::{OpenStoreError, Store, StoreError};
 use std::sync::Arc;
 
-/// The store, if there is one yet.
+/// Opens the database, if it exists.
 pub async fn open_store(config: &Config) -> Result<Option<Store>, OpenStoreError> {
-    // Nothing that is looked at so is sealed.
+    // A random key suffices: no encrypted column is read.
     let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
     Store::open_read_only(&config.store.url, ring).await
 }
 
-/// The ids that the store has fixed, as far as there is one.
+/// Reads the ids in the database, as far as it exists.
 pub async fn ids(config: &Config, store: Option<&Store>) -> Result<Ids, StoreError> {
     match store {
         Some(store) => Ids::read_existing(config, store).await,
@@ -22,7 +22,7 @@ pub async fn ids(config: &Config, store: Option<&Store>) -> Result<Ids, StoreErr
     }
 }
 
-/// The catalogue, with these ids.
+/// Builds the catalogue with these ids.
 pub fn catalogue(config: Config, ids: Ids) -> Result<Arc<Catalogue>, CommandError> {
     let catalogue = Catalogue::of(config, ids, 0);
     catalogue

@@ -1,5 +1,5 @@
-//! What commands print. A reader that is gone, as in `narthex check | head -1`, ends neither the command nor changes how it
-//! ends.
+//! Output of commands. A closed pipe, as in `narthex check | head -1`, changes neither the command
+//! nor its exit status.
 
 use std::fmt;
 use std::io::Write as _;
@@ -14,12 +14,12 @@ pub fn error(line: fmt::Arguments<'_>) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
-/// Prints a line on standard output, as `println!` does where somebody reads it.
+/// Prints a line on standard output, like `println!`, but ignores errors.
 macro_rules! say {
     ($($arguments:tt)*) => { $crate::app::output::line(format_args!($($arguments)*)) };
 }
 
-/// The same on standard error.
+/// Prints a line on standard error, and ignores errors.
 macro_rules! complain {
     ($($arguments:tt)*) => { $crate::app::output::error(format_args!($($arguments)*)) };
 }

@@ -1,4 +1,4 @@
-//! Reference pages of the documentation, which are generated from the program's own tables.
+//! Generated reference pages, from the program's own tables.
 
 use super::audit;
 use crate::base::metrics;

@@ -1,4 +1,5 @@
-//! A changed file, or SIGHUP, builds a new catalogue; a bad file is told, and the old one stays.
+//! Configuration reload, after a change of a file or SIGHUP. An invalid file is reported, and the
+//! previous configuration is kept.
 
 use super::build::App;
 use super::lint::lint;
@@ -16,15 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-/// How often the files are looked at. Looking, rather than being told, also notices files that are
-/// replaced by a renamed folder or link, as secret mounts do.
+/// Polling interval of the files. Unlike file events, polling detects files replaced by a renamed
+/// folder or link, as in secret mounts.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the configuration was not reloaded.
 enum ReloadError {
-    /// A file changed while it was read, and may be half-written: it is read again.
+    /// A file changed during the read and may be incomplete: it is read again.
     StillChanging,
-    /// Something is wrong.
+    /// The configuration is invalid.
     Wrong(String),
 }
 
@@ -34,18 +35,18 @@ impl From<String> for ReloadError {
     }
 }
 
-/// The states of `files` now.
+/// Returns the current states of `files`.
 fn look_at(files: &Files) -> Files {
     files.keys().map(|path| (path.clone(), FileState::of(path))).collect()
 }
 
-/// The files that are watched.
+/// The watched files.
 struct Watched {
-    /// As they were when they were last read.
+    /// Their states when last read.
     known: Files,
-    /// As they were at the last look.
+    /// Their states at the last poll.
     seen: Files,
-    /// Whether they are read again though nothing has changed.
+    /// Whether to read them again without a change.
     again: bool,
 }
 
@@ -54,35 +55,35 @@ impl Watched {
         Self { known: files.clone(), seen: files, again }
     }
 
-    /// Whether the files, which are as `now` says, are to be read. They are once they have stayed so between two looks: one
-    /// that is being written is not read half.
+    /// Returns whether to read the files, whose states are now `now`. Changed files must be
+    /// unchanged between two polls, so that no incomplete file is read.
     fn is_due(&mut self, now: Files) -> bool {
         let is_settled = self.seen == now;
         self.seen = now;
         is_settled && (self.again || self.seen != self.known)
     }
 
-    /// The names of the files that have changed, for the log.
+    /// Returns the names of the changed files, for the log.
     fn changed(&self) -> String {
         let differs = self.seen.iter().filter(|(path, state)| self.known.get(*path) != Some(*state));
         differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Watches `file` and whatever it names until `shutdown` says so. While something is wrong it is tried again and
-/// again, since what would mend it may be a file that is not known yet; it is told once.
+/// Watches `file` and all files that it names until `shutdown`. An invalid configuration is
+/// reported once and retried, because its remedy may be in a file that is not watched yet.
 ///
-/// Files are looked at and read by blocking threads: a mount that does not answer stops the reloading, and nothing else.
+/// Blocking threads read the files: an unresponsive mount stops only the reload.
 pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be heard: a restart is needed for changes");
+        tracing::error!("cannot receive SIGHUP; help: restart after changes");
         return;
     };
     let mut watched = Watched::new(app.pool.catalogue.load().config.files.clone(), false);
     let mut wrong: Option<String> = None;
     let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
-        let asked = tokio::select! {
+        let requested = tokio::select! {
             _ = ticks.tick() => false,
             _ = hangup.recv() => true,
             _ = shutdown.changed() => return,
@@ -94,12 +95,12 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
         };
         let Ok(now) = now else { continue };
         let is_due = watched.is_due(now);
-        if !asked && !is_due {
+        if !requested && !is_due {
             continue;
         }
         let files = watched.changed();
-        // Of a reload that it asked for by a signal, systemd waits for the end.
-        if asked {
+        // systemd waits for the end of a reload by signal.
+        if requested {
             notify::reloading();
         }
         let (runtime, with, path, changed) = (Handle::current(), app.clone(), file.clone(), files.clone());
@@ -107,7 +108,7 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             done = spawn_blocking(move || runtime.block_on(reload(&with, &path, &changed))) => done,
             _ = shutdown.changed() => return,
         };
-        if asked {
+        if requested {
             notify::ready();
         }
         match reloaded.unwrap_or_else(|error| Err(ReloadError::Wrong(error.to_string()))) {
@@ -117,8 +118,8 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
             }
             Err(ReloadError::StillChanging) => watched.again = true,
             Err(ReloadError::Wrong(why)) => {
-                if asked || wrong.as_ref() != Some(&why) {
-                    tracing::error!(target: "audit", event = "reload_failed", files, error = why, "the old configuration stays");
+                if requested || wrong.as_ref() != Some(&why) {
+                    tracing::error!(target: "audit", event = "reload_failed", files, error = why, "configuration reload failed; keeping the previous one");
                 }
                 watched = Watched::new(watched.seen, true);
                 wrong = Some(why);
@@ -127,8 +128,8 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
     }
 }
 
-/// Lets what `file` says now count, since `changed` are other files than before; answers the files that it names, as they
-/// were before they were read.
+/// Activates the configuration in `file`, in which `changed` have changed. Returns the states of
+/// its files before they were read.
 async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())
         .map_err(|error| format!("the configuration is wrong: {error}"))?;
@@ -169,7 +170,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
         .apply(&catalogue)
         .await
         .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
-    // Nothing fails from here on: either all of the new configuration is used, or nothing of it.
+    // Nothing fails from here on: the new configuration is used completely or not at all.
     app.tls.replace(certificates);
     let config = &catalogue.config;
     if config.listen.https != old.config.listen.https
@@ -186,7 +187,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     }
     app.gateway.install_access_log(access_log);
     app.pool.catalogue.replace(catalogue);
-    // Whom the file lets in may have changed: each session is looked at again.
+    // Access may have changed: every session is revalidated.
     app.pool.sessions.apply_changes(&[Change::Everything]);
     app.gateway.apply().await;
     tracing::info!(target: "audit", event = "reload", generation, files = changed);
@@ -214,7 +215,7 @@ mod tests {
         }
         assert!(watched.is_due(look()));
         assert_eq!(watched.changed(), secret.display().to_string());
-        // What was wrong is tried again, and not while it changes.
+        // A failed reload is retried, but not while the files change.
         let mut watched = Watched::new(look(), true);
         assert!(watched.is_due(look()));
         write("corrected");

@@ -16,14 +16,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Files that are open beside connections: the store's, logs, listeners.
+/// File descriptors besides connections: database, logs, listeners.
 const SPARE_FILES: u64 = 256;
 
-/// Serves what `file` says, until it is told to stop. For an upgrade it takes the listeners over from
+/// Serves the configuration in `file` until a signal. With `upgrade`, takes over the listeners of
 /// the process that serves the same file.
 ///
 /// # Errors
-/// Whatever keeps it from serving, with the mend.
+/// Returns an error with its remedy if it cannot serve.
 pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), CommandError> {
     telemetry::start();
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
@@ -35,7 +35,7 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), CommandError
     };
     let serving = start(&app, &mut inherited).await?;
     if let Err(error) = inherited.confirm() {
-        tracing::warn!(%error, "the process before this one is gone already");
+        tracing::warn!(%error, "the previous process has exited already");
     }
     let sockets = serving.sockets.iter().map(|(address, socket)| Ok((*address, socket.try_clone()?)));
     let sockets: Vec<_> =
@@ -54,10 +54,10 @@ pub async fn serve_file(file: PathBuf, upgrade: bool) -> Result<(), CommandError
     Ok(())
 }
 
-/// Serves the demo on `port`, until it is told to stop.
+/// Serves the demo on `port` until a signal.
 ///
 /// # Errors
-/// Whatever keeps it from serving, with the mend.
+/// Returns an error with its remedy if it cannot serve.
 pub async fn serve_demo(port: u16) -> Result<(), CommandError> {
     telemetry::start();
     let demo = demo::Demo::start(port).await?;
@@ -70,20 +70,20 @@ pub async fn serve_demo(port: u16) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A deployment that serves.
+/// A running server.
 struct Serving {
-    /// Tells the listeners to end.
+    /// Stops the listeners.
     ending: watch::Sender<Option<Shutdown>>,
-    /// Tells everything else to end, once the listeners have.
+    /// Stops everything else, after the listeners.
     quiet: watch::Sender<bool>,
     listeners: JoinSet<()>,
     others: JoinSet<()>,
-    /// The listening sockets, for a process that takes them over.
+    /// The listening sockets, for an upgrade.
     sockets: Vec<(SocketAddr, OwnedFd)>,
 }
 
 impl Serving {
-    /// Ends in order: what was begun, then what it stands on.
+    /// Shuts down in order: requests first, then the background tasks.
     async fn end(mut self, app: &App, ending: Shutdown) {
         tracing::info!(?ending, "ending");
         self.sockets.clear();
@@ -91,7 +91,7 @@ impl Serving {
         let listeners = async { while self.listeners.join_next().await.is_some() {} };
         tokio::select! {
             () = listeners => {}
-            // Whoever asks again does not want to wait for the last stream.
+            // A second signal ends open streams at once.
             () = shutdown_signal() => {}
         }
         app.gateway.close_access_log().await;
@@ -103,13 +103,13 @@ impl Serving {
     }
 }
 
-/// A proxied connection takes up to three files, and the usual soft limit of 1024 is soon used up: it is raised
-/// to the hard one.
+/// Raises the soft limit on open files to the hard limit: a proxied connection takes up to three,
+/// and the usual soft limit is 1024.
 fn raise_file_limit(connections: usize) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files could not be raised");
+        tracing::warn!(%error, "failed to raise the limit of open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = 3 * connections as u64 + SPARE_FILES;
@@ -122,7 +122,7 @@ fn raise_file_limit(connections: usize) {
     }
 }
 
-/// Binds every listener before serving any: either all serve, or none.
+/// Binds all listeners before serving any: either all serve, or none.
 async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, CommandError> {
     let catalogue = app.pool.catalogue.load();
     let listen = &catalogue.config.listen;
@@ -146,7 +146,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
             sockets.push((address, listener.copy().map_err(taken(address))?));
         }
     }
-    // The last one: it takes the place of that of a running process.
+    // Bound last: it replaces the socket of a running process.
     let unix = listen.socket.as_deref().map(|path| {
         let failed = |error| CommandError::new(&format!("{} cannot be listened on", path.display()), error);
         gateway::Listener::bind_unix(path).map_err(failed)
@@ -180,9 +180,9 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
     Ok(Serving { ending, quiet, listeners, others, sockets })
 }
 
-/// SIGTERM, or Control-C.
+/// Waits for SIGTERM or Control-C.
 async fn shutdown_signal() {
-    let told = async {
+    let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => drop(terminate.recv().await),
             Err(_) => std::future::pending().await,
@@ -190,6 +190,6 @@ async fn shutdown_signal() {
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        () = told => {}
+        () = terminated => {}
     }
 }

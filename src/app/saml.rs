@@ -1,4 +1,4 @@
-//! `narthex saml`: rotates the key by which SAML providers know this deployment.
+//! `narthex saml`: rotates the key for SAML providers.
 
 use super::build::CommandError;
 use super::output::say;
@@ -13,43 +13,43 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// What is done with the SAML keys.
+/// Subcommands of `narthex saml`.
 #[derive(Subcommand)]
 pub enum Command {
     /// Lists the keys with phase, times and certificate
     Keys {
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
         config: PathBuf,
     },
-    /// Publishes the certificate of a new key, which signs later and replaces the present one
+    /// Publishes the certificate of a new key, which later replaces the current one
     Rotate {
         /// How long the certificate is published before its key signs, as in 14d; 0 to sign at once
         #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = duration)]
         sign_after: Duration,
-        /// How long the old key decrypts after that; 0 to remove it at once
+        /// How long the old key then decrypts; 0 to remove it at once
         #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = duration)]
         keep: Duration,
-        /// An RSA private key in PEM to use in the place of a new one
+        /// An RSA private key in PEM, instead of a generated one
         #[arg(long, value_name = "FILE", requires = "certificate")]
         key: Option<PathBuf>,
         /// The key's certificate in PEM
         #[arg(long, value_name = "FILE", requires = "key")]
         certificate: Option<PathBuf>,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
         config: PathBuf,
     },
-    /// Changes the times of a rotation that has begun
+    /// Changes the times of a rotation in progress
     #[command(group = clap::ArgGroup::new("times").required(true).multiple(true))]
     Reschedule {
-        /// From now, when the next key signs, as in 7d; 0 for at once
+        /// When the next key signs, from now, as in 7d; 0 for at once
         #[arg(long, value_name = "DURATION", group = "times", value_parser = duration)]
         sign_after: Option<Duration>,
-        /// How long the old key decrypts after that; 0 to remove it at once
+        /// How long the old key then decrypts; 0 to remove it at once
         #[arg(long, value_name = "DURATION", group = "times", value_parser = duration)]
         keep: Option<Duration>,
-        /// The configuration
+        /// The configuration file
         #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
         config: PathBuf,
     },
@@ -65,7 +65,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Runs the command, and lists the keys afterwards. Running nodes follow within seconds.
 ///
 /// # Errors
-/// Where a file cannot be used, the rotation is not possible, or the store does not answer.
+/// Returns an error if a file is invalid, the rotation is not possible, or the database fails.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     let (Command::Keys { config } | Command::Rotate { config, .. } | Command::Reschedule { config, .. }) =
         &command;

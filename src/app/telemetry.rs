@@ -1,5 +1,5 @@
-//! Log lines: text on a terminal, JSON elsewhere. `NARTHEX_LOG` chooses what is told, in the form of
-//! `tracing-subscriber`'s filters; `NARTHEX_LOG=info,narthex::request=debug` tells of every request.
+//! Logging: text on a terminal, JSON otherwise. `NARTHEX_LOG` is a `tracing-subscriber` filter;
+//! `NARTHEX_LOG=info,narthex::request=debug` logs every request.
 
 use super::log_writer;
 use std::io::IsTerminal as _;
@@ -9,26 +9,26 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The gateway itself logs failed requests, with the request's id.
+/// The gateway itself logs failed requests, with the request id.
 const DEFAULT: &str = "info,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
-/// Begins to log.
+/// Initializes logging.
 pub fn start() {
     let chosen = EnvFilter::try_from_env("NARTHEX_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    // Libraries print whole requests, cookies among them, where they are let: no filter lets them.
+    // Some libraries can log whole requests with cookies: no filter may enable that.
     let discreet = filter_fn(|metadata| {
         let target = metadata.target();
         let ours = target.starts_with("narthex") || target == "audit";
-        // Their errors contain the bytes that could not be parsed; the gateway logs the kind of error.
+        // Their errors contain unparsed bytes; the gateway logs the kind of error.
         let raw = ["pingora_core", "pingora_pool", "pingora_proxy"]
             .iter()
             .any(|library| target.starts_with(library));
         ours || (!raw && *metadata.level() <= Level::INFO)
     });
-    // Where nobody reads the log, there is nobody to report that to.
+    // If standard error is closed, logging errors cannot be reported.
     let lines = tracing_subscriber::fmt::layer().with_writer(log_writer::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(chosen).with(discreet);
-    // A second start, in tests, finds the first one's subscriber and leaves it.
+    // A second initialization, in tests, keeps the first subscriber.
     drop(match std::io::stderr().is_terminal() {
         true => registry.with(lines).try_init(),
         false => {
@@ -36,7 +36,7 @@ pub fn start() {
             registry.with(lines).try_init()
         }
     });
-    // The same for libraries that write through `log`, which has no callsites to remember the answer:
-    // pingora writes dozens of lines a request that nobody reads.
+    // The same for libraries that use `log`, which does not cache filter decisions: pingora logs
+    // dozens of lines per request at lower levels.
     log::set_max_level(log::LevelFilter::Info);
 }

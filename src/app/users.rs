@@ -1,4 +1,4 @@
-//! `narthex users`: what an administrator does with users, from the machine's own command line.
+//! `narthex users`: user management on the command line.
 
 use super::build::CommandError;
 use super::master_key;
@@ -11,11 +11,11 @@ use crate::store::{Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Ends every session of whom `who` names: by user name, by `sub`, or by e-mail address. Running nodes
-/// hear of it within two seconds.
+/// Ends every session of the user `who`: a user name, a `sub`, or an e-mail address. Running nodes
+/// follow within two seconds.
 ///
 /// # Errors
-/// Where nobody has that name, or the store does not answer.
+/// Returns an error if there is no such user or the database fails.
 pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
@@ -48,11 +48,11 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Has the provider accounts of `source` sign in as `destination` from now on. The user that they made is gone,
-/// and its sessions have ended.
+/// Links the provider accounts of `source` to `destination`; deletes `source` and its sessions.
 ///
 /// # Errors
-/// Where either name is nobody's or more than one user's, the two cannot be one, or the store does not answer.
+/// Returns an error if a name is unknown or ambiguous, the users cannot be linked, or the database
+/// fails.
 pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users link";
     let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
@@ -74,16 +74,16 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Co
         .await
         .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
-    let (user, gone) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
+    let (user, removed) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
     told(&user);
-    say!("{gone}: is gone");
+    say!("deleted {removed}");
     Ok(())
 }
 
-/// Takes the account of `provider` from a user. Whoever signs in with it next is a user of its own.
+/// Unlinks the account of `provider` from a user. The next sign-in with it creates a separate user.
 ///
 /// # Errors
-/// Where `who` is nobody's name or more than one user's, has no such account, or the store does not answer.
+/// Returns an error if `who` is unknown or ambiguous, has no such account, or the database fails.
 pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), CommandError> {
     const COMMAND: &str = "narthex users unlink";
     let store = open(&Config::load(file, &|name| std::env::var(name).ok())?).await?;
@@ -108,7 +108,7 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Comman
     Ok(())
 }
 
-/// The one user of this name. An address that nobody has verified is anybody's to claim, and names nobody here.
+/// Returns the only user with this name. An unverified e-mail address identifies no one.
 pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
     match users.iter().position(|user| user.id == who || user.username == who) {
         Some(exact) => return Ok(users.swap_remove(exact)),
@@ -129,7 +129,7 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
 
 fn nobody(who: &str) -> String {
     format!(
-        "nobody is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
+        "no user is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
     )
 }
 
@@ -156,7 +156,7 @@ fn told(user: &User) {
     say!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
-/// Opens the store of a deployment, for a command that changes it.
+/// Opens the database of a deployment, for a command that changes it.
 pub(super) async fn open(config: &Config) -> Result<Store, CommandError> {
     let master = master_key::open(&config.store, &SystemEntropy)
         .map_err(|e| CommandError::new("the master key", e))?;

@@ -1,70 +1,70 @@
-//! Time as an argument. Everything that asks "is this over?" is handed a [`Clock`], so that tests
-//! decide what time it is and one decision never mixes two readings.
+//! Clocks, passed as arguments. Code that checks expiry takes a [`Clock`], so that tests control the
+//! time and one decision never mixes two readings.
 //!
-//! # Which clock decides what
+//! # Choice of the clock
 //!
-//! | Question | Clock |
+//! | Value | Clock |
 //! |---|---|
-//! | How old is a cached value, a fetched document, the last contact with the database? | monotonic |
-//! | How long must a client wait (rate limits), when does a deadline or an interval end? | monotonic |
-//! | How long has a session in memory been idle? | monotonic |
-//! | Is a time over that another party wrote: `exp`, `nbf`, a certificate, a row of the database? | wall |
-//! | What time do we write for others: `iat`, `expires_at`, `Date`? | wall |
-//! | Which entries of the change feed are new, which nodes are alive? | the database's own |
+//! | age of a cached value, a fetched document, the last contact with the database | monotonic |
+//! | rate limits, deadlines, intervals | monotonic |
+//! | idle time of a session in memory | monotonic |
+//! | expiry times from others: `exp`, `nbf`, certificates, rows of the database | wall |
+//! | times written for others: `iat`, `expires_at`, `Date` | wall |
+//! | new entries of the change feed, live nodes | the database's own |
 //!
-//! The wall clock is stepped by administrators, NTP and hypervisors. A duration between two of its readings therefore
-//! means nothing, and a wall-clock time is only ever compared with a wall-clock time that somebody else wrote.
-//! A cache whose entries depend on the wall clock is read anew after a jump, which [`super::JumpDetector`] reports.
+//! Administrators, NTP and hypervisors step the wall clock. The difference of two wall-clock readings is
+//! therefore meaningless: a wall-clock time is compared only with a wall-clock time from elsewhere.
+//! Caches that depend on the wall clock are reread after a jump, which [`super::JumpDetector`] reports.
 //!
-//! The monotonic clock is `CLOCK_BOOTTIME` on Linux, because `CLOCK_MONOTONIC` (`std::time::Instant`) stands still while
-//! the machine is suspended: a node that wakes up after a night would take its cache for a second old. Elsewhere it is
-//! `std::time::Instant`, and a suspension shows as a jump. Timers of the runtime use `CLOCK_MONOTONIC`; they decide when
-//! work is done and never whether something is valid.
+//! The monotonic clock is `CLOCK_BOOTTIME` on Linux, because `CLOCK_MONOTONIC` (`std::time::Instant`)
+//! stops during suspension: a node that wakes up after a night would consider its cache fresh. On other
+//! systems it is `std::time::Instant`, and a suspension appears as a jump. Timers of the runtime use
+//! `CLOCK_MONOTONIC`; they schedule work and never decide validity.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use std::time::Duration;
 
-/// A moment: milliseconds since the Unix epoch, the unit in which the store keeps times.
+/// A point in time: milliseconds since the Unix epoch, the store's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// A moment that does not come.
+    /// A time in the infinite future.
     pub const NEVER: Self = Self(i64::MAX);
 
-    /// The moment `millis` milliseconds after the Unix epoch.
+    /// Returns the time `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// The moment `seconds` seconds after the Unix epoch.
+    /// Returns the time `seconds` seconds after the Unix epoch.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, as JWTs count (RFC 7519, NumericDate).
+    /// Returns the whole seconds since the Unix epoch, JWT's NumericDate (RFC 7519).
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This moment moved into the future, saturating at the end of time.
+    /// Adds `duration`; saturates.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(clamp(duration)))
     }
 
-    /// This moment moved into the past, saturating at the beginning of time.
+    /// Subtracts `duration`; saturates.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(clamp(duration)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the duration since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -74,35 +74,36 @@ fn clamp(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A reading of the monotonic clock, in milliseconds since an origin that only this machine knows. It is never stored.
+/// A reading of the monotonic clock, in milliseconds since a machine-specific origin. It is never
+/// stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonotonicTime(i64);
 
 impl MonotonicTime {
-    /// Before every reading, and longer ago than any limit.
+    /// A time before every reading, longer ago than any limit.
     pub const LONG_AGO: Self = Self(i64::MIN / 2);
 
-    /// The reading `millis` milliseconds after the origin.
+    /// Returns the reading `millis` milliseconds after the origin.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the origin.
+    /// Returns the milliseconds since the origin.
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// This reading moved into the future, saturating at the end of time.
+    /// Adds `duration`; saturates.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(clamp(duration)))
     }
 
-    /// This reading moved into the past, saturating at the beginning of time.
+    /// Subtracts `duration`; saturates.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(clamp(duration)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the duration since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -111,7 +112,7 @@ impl MonotonicTime {
 /// Both clocks, read once for one decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Compared with wall-clock times that others wrote.
+    /// Compared with wall-clock times from others.
     pub wall: Timestamp,
     /// Compared with readings of this process.
     pub monotonic: MonotonicTime,
@@ -119,13 +120,13 @@ pub struct Moment {
 
 /// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// The current wall-clock time.
+    /// Returns the current wall-clock time.
     fn now(&self) -> Timestamp;
 
-    /// The current reading of the monotonic clock.
+    /// Returns the current reading of the monotonic clock.
     fn monotonic(&self) -> MonotonicTime;
 
-    /// Both.
+    /// Returns both.
     fn moment(&self) -> Moment {
         Moment { wall: self.now(), monotonic: self.monotonic() }
     }
@@ -146,7 +147,7 @@ impl<C: Clock> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods)] // the one place that reads the wall clock
+    #[allow(clippy::disallowed_methods)] // the only reading of the wall clock
     fn now(&self) -> Timestamp {
         let since_epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -167,7 +168,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests. Its wall clock can jump, as a real one does.
+/// A clock for tests that advances only explicitly. Its wall clock can jump, as a real
+/// one can.
 #[derive(Debug)]
 pub struct ManualClock {
     wall: AtomicI64,
@@ -175,13 +177,13 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `at`.
+    /// Creates a clock that reads `at`.
     pub fn new(at: Timestamp) -> Self {
-        // Of a machine that has just started: nothing may depend on how long ago that was.
+        // As on a machine that has just started: no code may depend on the origin.
         Self { wall: AtomicI64::new(at.millis()), monotonic: AtomicI64::new(0) }
     }
 
-    /// Lets time pass.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         self.wall.fetch_add(clamp(by), Ordering::SeqCst);
         self.monotonic.fetch_add(clamp(by), Ordering::SeqCst);

@@ -1,8 +1,8 @@
-//! Chance as an argument.
+//! Random number generator, passed as an argument.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
-/// A source of bytes nobody can guess.
+/// A source of cryptographically secure random bytes.
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `buffer` with random bytes.
     fn fill(&self, buffer: &mut [u8]);
@@ -14,7 +14,7 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) {
-        // A process without randomness must not go on: every session id would be guessable.
+        // A process without randomness must abort: every session id would be guessable.
         SystemRandom::new().fill(buffer).expect("invariant: the operating system's random source answers");
     }
 }

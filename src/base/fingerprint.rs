@@ -1,21 +1,22 @@
-//! Telling long texts apart by a few bytes, also where somebody looks for two that are alike.
+//! Short fingerprints of long texts, resistant to chosen collisions.
 
 use super::Entropy;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-/// Makes fingerprints, by a key that is made by chance: no two of these make the same ones.
+/// Creates fingerprints under a random key. Fingerprints of two instances are not comparable.
 pub struct Fingerprints(LessSafeKey);
 
-/// What a text is known by in memory: GHASH of it under a key that nobody knows (NIST SP 800-38D, section 6.4). Of two
-/// texts of 16 KB, however they were chosen, both have the same with a chance of at most one in 2^117.
+/// A key for in-memory maps: GHASH of a text under a secret key (NIST SP 800-38D, section 6.4). Two
+/// texts of 16 KB collide with a probability of at most 2^-117, however they were chosen.
 ///
-/// That holds as long as nobody sees one: it is not for files, not for logs, and not for answers.
+/// The bound holds only while fingerprints stay secret: never write them to files, logs or
+/// responses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 
 impl Fingerprints {
-    /// By a key of its own.
+    /// Creates an instance with a random key.
     pub fn new(entropy: &dyn Entropy) -> Self {
         let mut key = Zeroizing::new([0; 16]);
         entropy.fill(&mut key[..]);
@@ -23,10 +24,10 @@ impl Fingerprints {
         Self(LessSafeKey::new(key))
     }
 
-    /// The fingerprint of `text`; none where none can be made.
+    /// Returns the fingerprint of `text`; `None` if AES-GCM fails.
     pub fn of(&self, text: &str) -> Option<Fingerprint> {
-        // Section 8 wants a nonce once only: by two tags of one nonce the hash's key can be worked out, and by that other
-        // texts with the same tag. Nobody sees one.
+        // Section 8 requires unique nonces: two tags under one nonce reveal the hash key, and with
+        // it collisions. The tags are never disclosed.
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(text.as_bytes()), &mut []);
         Some(Fingerprint(u128::from_ne_bytes(tag.ok()?.as_ref().try_into().ok()?)))

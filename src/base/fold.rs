@@ -1,13 +1,13 @@
-//! One form for all spellings of a text that some server takes for the same text.
+//! Case and compatibility folding: one form for all texts that some server treats as equal.
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use icu_properties::props::{BinaryProperty as _, DefaultIgnorableCodePoint};
 use std::borrow::Cow;
 
-/// Returns `text` with its compatibility forms resolved (UAX #15, NFKC), in small letters, without accents and without
-/// characters that are not displayed.
+/// Returns `text` NFKC-normalized (UAX #15), in lower case, without accents and without
+/// default-ignorable characters.
 ///
-/// A text of ASCII small letters is returned as it is.
+/// Lower-case ASCII is returned unchanged.
 pub fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -18,14 +18,16 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     let nfkd = DecomposingNormalizerBorrowed::new_nfkd();
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let base = nfkd.normalize_iter(text.chars()).filter(|c| !is_removed(*c));
-    // Letter by letter: the mapping of a whole text depends on its context. In three steps, since some servers compare
-    // small letters and some capital ones: `ı` and `i` have one capital letter, `ẞ` and `ß` one small letter.
+    // Character by character, because the mapping of a whole text depends on context. In three
+    // steps, because servers compare either lower or upper case: `ı` and `i` share an upper-case
+    // form, `ẞ` and `ß` a lower-case one.
     let folded = base.flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     // Some letters have an accent only in the other case.
     Cow::Owned(nfkc.normalize_iter(nfkd.normalize_iter(folded).filter(|c| !is_removed(*c))).collect())
 }
 
-/// Whether a comparison that ignores accents (MySQL's by default) or undisplayed characters (HFS+'s) skips `c`.
+/// Returns whether a comparison that ignores accents (MySQL's default) or ignorable characters
+/// (HFS+'s) skips `c`.
 fn is_removed(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}') || DefaultIgnorableCodePoint::for_char(c)
 }

@@ -1,15 +1,15 @@
-//! Random ids in the forms that the protocols want.
+//! Random ids in the formats of the protocols.
 
 use super::Entropy;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// base64url without padding (RFC 4648, section 5).
+/// Encodes base64url without padding (RFC 4648, section 5).
 pub fn base64url_encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The same, put at the end of `text`.
+/// Appends the base64url encoding of `bytes` to `text`.
 pub fn base64url_encode_into(text: &mut String, bytes: impl AsRef<[u8]>) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
@@ -19,7 +19,7 @@ pub fn base64url_decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// SHA-256 (FIPS 180-4).
+/// Returns the SHA-256 digest (FIPS 180-4).
 pub fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes.as_ref());
     let mut out = [0; 32];
@@ -27,13 +27,13 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
     out
 }
 
-/// 256 random bits that someone will carry: a session id, an authorization code, a state.
-/// Whoever must recognise it later keeps only [`Token::hash`].
+/// 256 random bits for a session id, an authorization code or a state. Servers store only
+/// [`RandomToken::hash`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct RandomToken([u8; 32]);
 
 impl RandomToken {
-    /// A new random token.
+    /// Creates a random token.
     pub fn random(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 32];
         entropy.fill(&mut bytes);
@@ -48,22 +48,22 @@ impl RandomToken {
         base64url_decode(text)?.try_into().ok().map(Self)
     }
 
-    /// The token from its bytes.
+    /// Creates a token from its bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The token's bytes.
+    /// Returns the token's bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The text form: 43 base64url characters.
+    /// Returns the text form: 43 base64url characters.
     pub fn text(&self) -> String {
         base64url_encode(self.0)
     }
 
-    /// What a store may keep: whoever reads the store cannot present the token.
+    /// Returns the digest to store: it does not allow a reader of the store to present the token.
     pub fn hash(&self) -> [u8; 32] {
         sha256(self.0)
     }
@@ -75,14 +75,14 @@ impl std::fmt::Debug for RandomToken {
     }
 }
 
-/// A random UUID (RFC 9562, version 4) in its usual spelling.
+/// Returns a random UUID (RFC 9562, version 4) in its usual spelling.
 pub fn uuid(entropy: &dyn Entropy) -> String {
     let mut bytes = [0u8; 16];
     entropy.fill(&mut bytes);
     uuid_from_bytes(bytes, 4)
 }
 
-/// The UUID of this version that `bytes` make: 8, where they come from somewhere else than chance (RFC 9562,
+/// Returns the UUID of `version` made of `bytes`: 8 for bytes that are not random (RFC 9562,
 /// section 5.8).
 pub fn uuid_from_bytes(bytes: [u8; 16], version: u8) -> String {
     let mut b = bytes;
@@ -102,19 +102,20 @@ pub fn uuid_from_bytes(bytes: [u8; 16], version: u8) -> String {
 
 const DIGITS_AND_LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// A user pool's id in Cognito's form, `<region>_<9 alphanumerics>`: SDKs check the shape.
+/// Returns a random user pool id in Cognito's format, `<region>_<9 alphanumerics>`, which SDKs
+/// check.
 pub fn pool_id(region: &str, entropy: &dyn Entropy) -> String {
     format!("{region}_{}", random_text(DIGITS_AND_LETTERS, 9, entropy))
 }
 
-/// An app client's id in Cognito's form: 26 digits and small letters.
+/// Returns a random app client id in Cognito's format: 26 digits and lower-case letters.
 pub fn client_id(entropy: &dyn Entropy) -> String {
     random_text(&DIGITS_AND_LETTERS[..36], 26, entropy)
 }
 
-/// So many characters of `alphabet`, each as likely as any other.
+/// Returns `length` characters of `alphabet`, each with equal probability.
 fn random_text(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> String {
-    // Beyond the largest multiple in a byte the first letters would be likelier.
+    // Reject bytes beyond the largest multiple: they would favour the first characters.
     let fair = 256 / alphabet.len() * alphabet.len();
     let mut text = String::with_capacity(length);
     while text.len() < length {

@@ -1,12 +1,13 @@
-//! Jumps of the wall clock, found by comparing it with the monotonic clock.
+//! Detection of wall-clock jumps, by comparison with the monotonic clock.
 
 use super::clock::{Clock, Duration, Moment, MonotonicTime};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How far the wall clock may drift from the monotonic one before that is a jump. NTP slews by 0.5 ms a second at most, so
-/// that slewing alone is reported once in hours, which costs a re-read of the caches.
+/// Maximum drift between the clocks that is not a jump. NTP slews by at most 0.5 ms per second, so
+/// slewing alone is reported once in hours, at the cost of one re-read of the caches.
 const MAX_DRIFT: Duration = Duration::from_secs(5);
-/// How long rows of the database are not deleted by age after a jump: a clock that is wrong is mostly soon set right.
+/// How long deletion by age is suspended after a jump, because a wrong clock is usually corrected
+/// soon.
 const STEADY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Detects jumps of the wall clock, in either direction.
@@ -22,13 +23,14 @@ struct State {
 }
 
 impl JumpDetector {
-    /// Creates a detector that trusts the clock as it is now.
+    /// Creates a detector with the current offset as its reference.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let state = Mutex::new(State { offset: offset(clock.moment()), jumped_at: None });
         Self { clock, state }
     }
 
-    /// Returns how many seconds the wall clock has jumped since the last call, if it has: negative, where it was set back.
+    /// Returns the seconds by which the wall clock has jumped since the last call; negative if it
+    /// was set back.
     pub fn check(&self) -> Option<i64> {
         let now = self.clock.moment();
         let mut state = self.lock();
@@ -40,7 +42,8 @@ impl JumpDetector {
         Some(drift / 1000)
     }
 
-    /// Whether the wall clock has not jumped for an hour. What is deleted by a wrong clock cannot be restored.
+    /// Returns whether the wall clock has not jumped for an hour. Rows deleted by a wrong clock
+    /// cannot be restored.
     pub fn is_steady(&self) -> bool {
         let now = self.clock.moment();
         let state = self.lock();

@@ -1,4 +1,4 @@
-//! The declarations of all metrics: they are registered, and documented, from this table.
+//! Declarations of all metrics. Registration and the reference page use this table.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
@@ -43,7 +43,7 @@ pub const REQUEST_DURATION: Metric = Metric {
 /// Open connections.
 pub const CONNECTIONS: Metric =
     Metric { name: "narthex_connections", kind: Kind::Gauge, labels: &[], about: "Open client connections." };
-/// Connections closed at once.
+/// Connections closed on arrival.
 pub const CONNECTIONS_REFUSED: Metric = Metric {
     name: "narthex_connections_refused_total",
     kind: Kind::Counter,
@@ -85,14 +85,14 @@ pub const BEARER_VERIFICATIONS: Metric = Metric {
     labels: &["remembered"],
     about: "Verified bearer tokens, by whether the result is cached. Many with `false` mean programs with a new token for each request.",
 };
-/// Lost lines of the access log.
+/// Dropped access log lines.
 pub const ACCESS_LOG_DROPPED: Metric = Metric {
     name: "narthex_access_log_dropped_total",
     kind: Kind::Counter,
     labels: &[],
     about: "Lines of the access log that were dropped because its destination is too slow or fails.",
 };
-/// Nodes with another configuration.
+/// Nodes with a different configuration.
 pub const NODES_DIFFERING: Metric = Metric {
     name: "narthex_nodes_differing",
     kind: Kind::Gauge,
@@ -150,7 +150,8 @@ impl Metric {
         Opts::new(self.name, self.about)
     }
 
-    /// The caller keeps the result in a static, so each metric is registered once.
+    /// Registers `metric`. The caller keeps the result in a static, so each metric is registered
+    /// once.
     fn register<T: Collector + Clone + 'static>(&self, metric: prometheus::Result<T>) -> T {
         debug_assert!(METRICS.iter().any(|known| known.name == self.name), "{} is not listed", self.name);
         let metric = metric.expect("invariant: the name is valid");

@@ -1,5 +1,5 @@
-//! What everything else stands on: time and chance as arguments, random ids, secrets that cannot
-//! be printed, and the sealing of secrets at rest. No protocol, and no I/O but the reading of named files.
+//! Basic utilities: clock, random numbers, ids, secrets that cannot be printed, encryption at rest.
+//! No protocols, and no I/O except reading of named files.
 
 mod clock;
 mod entropy;

@@ -1,4 +1,4 @@
-//! Files that the configuration names: whatever stands at a path, reading it neither blocks nor goes on without end.
+//! Bounded reading of files named in the configuration: never blocks on special files.
 
 use rustix::fs::OFlags;
 use std::fs::OpenOptions;
@@ -6,16 +6,16 @@ use std::io::{Error, ErrorKind, Read as _, Result};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// The most bytes of a certificate chain, a key, a secret or a policy.
+/// Maximum size of a certificate chain, a key, a secret or a policy, in bytes.
 pub const MAX_SMALL_FILE: u64 = 1024 * 1024;
 
-/// Reads the regular file at `path`, which has at most `limit` bytes.
+/// Reads the regular file at `path`, of at most `limit` bytes.
 ///
 /// # Errors
-/// Where there is none, it is larger, or it is a pipe, a socket, a device or a folder: some of these wait for a writer,
-/// and some never end.
+/// Returns an error if the file is missing, too large, or not a regular file. Reading a pipe or a
+/// device may block or never end.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    // Opening a pipe waits for its writer, unless it is opened so.
+    // Without this flag, opening a pipe blocks until it has a writer.
     #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
     let without_waiting = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
@@ -30,10 +30,10 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Reads text as [`read_file`] reads bytes.
+/// Reads a text file of at most `limit` bytes.
 ///
 /// # Errors
-/// As there, and where it is not UTF-8.
+/// Returns the errors of [`read_file`], and an error for invalid UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read_file(path, limit)?)
         .map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(read_text(&link, 4).unwrap(), "text");
         std::fs::write(&file, b"\xff").unwrap();
         assert!(read_text(&file, 4).is_err());
-        // Nobody writes to this pipe: to open it in the usual way would wait without end.
+        // The pipe has no writer: a blocking open would never return.
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for other in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {

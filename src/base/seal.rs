@@ -1,8 +1,9 @@
-//! Sealing: AES-256-GCM under keys derived from one master key, and MACs for cookies.
+//! Authenticated encryption (AES-256-GCM) under keys derived from one master key, and MACs for
+//! cookies.
 //!
-//! Every message gets a key of its own, derived with HKDF (RFC 5869) from the master key and 192
-//! random bits, so that the bound on messages under one GCM key (NIST SP 800-38D, section 8.3) is
-//! never near, however many anonymous visitors begin to sign in.
+//! Every message has its own key, derived with HKDF (RFC 5869) from the master key and 192 random
+//! bits. The bound on messages per GCM key (NIST SP 800-38D, section 8.3) is therefore never
+//! approached, however many anonymous clients begin to sign in.
 
 use super::{Entropy, base64url_encode, sha256};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -14,7 +15,7 @@ const KEY_ID: usize = 8;
 const HEADER: usize = KEY_ID + SALT;
 const TAG: usize = 16;
 
-/// What a derived key is for. Keys of different purposes have nothing in common.
+/// The purpose of a derived key. Keys of different purposes are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Secrets in the store.
@@ -34,25 +35,25 @@ impl Purpose {
     }
 }
 
-/// The 256-bit key from which everything that must stay secret is derived.
+/// The 256-bit key from which all other secret keys are derived.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
-    /// A new random key.
+    /// Creates a random key.
     pub fn random(entropy: &dyn Entropy) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(&mut bytes[..]);
         Self(bytes)
     }
 
-    /// Reads a key from its text form, 43 base64url characters; `None` for anything else.
+    /// Parses the text form, 43 base64url characters; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(super::base64url_decode(text.trim())?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
-    /// The text form, for the key file.
+    /// Returns the text form, for the key file.
     pub fn text(&self) -> Zeroizing<String> {
         Zeroizing::new(base64url_encode(&self.0[..]))
     }
@@ -72,12 +73,12 @@ impl std::fmt::Debug for MasterKey {
     }
 }
 
-/// Why a sealed text did not open.
+/// Why decryption failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// It was sealed under another master key.
+    /// Encrypted under another master key.
     OtherKey,
-    /// It was altered, cut short, or sealed for another place.
+    /// Altered, truncated, or encrypted for another context.
     Damaged,
 }
 
@@ -85,14 +86,14 @@ impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::OtherKey => "sealed under another master key",
-            Self::Damaged => "damaged, or sealed for another place",
+            Self::Damaged => "damaged, or encrypted for another context",
         })
     }
 }
 
 impl std::error::Error for OpenError {}
 
-/// Seals and opens under one master key.
+/// Encrypts and decrypts under one master key.
 pub struct KeyRing {
     id: [u8; KEY_ID],
     at_rest: hkdf::Prk,
@@ -101,7 +102,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Derives the keys of every purpose from `master`.
+    /// Derives the keys of all purposes from `master`.
     pub fn new(master: &MasterKey) -> Self {
         let mac = derive(&prk(master, MAC_LABEL), b"");
         Self {
@@ -112,11 +113,11 @@ impl KeyRing {
         }
     }
 
-    /// Seals `plain`. `place` names where it will stand (table, row and column, or cookie) and must
-    /// be the same at opening, so that a sealed text cannot be moved elsewhere.
+    /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie) and is
+    /// authenticated, so that a ciphertext cannot be moved elsewhere.
     ///
-    /// The shape: key id (8 bytes), salt (24), ciphertext, tag (16).
-    pub fn seal(&self, purpose: Purpose, place: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    /// Layout: key id (8 bytes), salt (24), ciphertext, tag (16).
+    pub fn seal(&self, purpose: Purpose, context: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + plain.len() + TAG);
         out.extend_from_slice(&self.id);
         out.resize(HEADER, 0);
@@ -124,21 +125,21 @@ impl KeyRing {
         let key = self.message_key(purpose, &out[KEY_ID..HEADER]);
         let mut body = Zeroizing::new(plain.to_vec());
         let tag = key
-            .seal_in_place_separate_tag(only_nonce(), Aad::from(place.as_bytes()), &mut body)
+            .seal_in_place_separate_tag(only_nonce(), Aad::from(context.as_bytes()), &mut body)
             .expect("invariant: a message that fits in memory is within GCM's length limit");
         out.extend_from_slice(&body);
         out.extend_from_slice(tag.as_ref());
         out
     }
 
-    /// Opens what [`KeyRing::seal`] made for the same purpose and place.
+    /// Decrypts a result of [`KeyRing::seal`] for the same purpose and context.
     ///
     /// # Errors
-    /// [`OpenError::OtherKey`] where the master key differs, [`OpenError::Damaged`] otherwise.
+    /// Returns [`OpenError::OtherKey`] for another master key, [`OpenError::Damaged`] otherwise.
     pub fn open(
         &self,
         purpose: Purpose,
-        place: &str,
+        context: &str,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         if sealed.len() < HEADER + TAG {
@@ -152,14 +153,14 @@ impl KeyRing {
         let key = self.message_key(purpose, salt);
         let mut body = Zeroizing::new(body.to_vec());
         let length = key
-            .open_in_place(only_nonce(), Aad::from(place.as_bytes()), &mut body)
+            .open_in_place(only_nonce(), Aad::from(context.as_bytes()), &mut body)
             .map_err(|_| OpenError::Damaged)?
             .len();
         body.truncate(length);
         Ok(body)
     }
 
-    /// A 128-bit MAC over `message`, for session cookies.
+    /// Returns a 128-bit MAC of `message`, for session cookies.
     pub fn mac(&self, message: &[u8]) -> [u8; 16] {
         let tag = hmac::sign(&self.session_cookie, message);
         let mut out = [0; 16];
@@ -167,7 +168,7 @@ impl KeyRing {
         out
     }
 
-    /// Whether `mac` is [`KeyRing::mac`] of `message`, compared in constant time.
+    /// Verifies `mac` in constant time.
     pub fn mac_is(&self, message: &[u8], mac: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.mac(message), mac).is_ok()
     }
@@ -182,7 +183,7 @@ impl KeyRing {
     }
 }
 
-/// Every message has its own key, so that the nonce need not vary.
+/// Every message has its own key, so a fixed nonce is safe.
 fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }

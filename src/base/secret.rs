@@ -1,8 +1,8 @@
-//! A secret text that no log, error or debug print can show.
+//! A secret text that logs, errors and debug output redact.
 
 use zeroize::Zeroizing;
 
-/// A secret from the configuration or from a provider. Only [`Secret::expose`] gives the text.
+/// A secret from the configuration or from a provider. Only [`Secret::expose`] returns the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -12,7 +12,7 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself, for the one place that must send or use it.
+    /// Returns the secret itself, for the code that must send or use it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,5 @@
-//! Pools, clients, providers and routes as they stand now: the file's and the store's, joined into
-//! one immutable snapshot behind one atomic pointer. Whoever answers a request takes the snapshot
-//! once and judges by it alone.
+//! Immutable snapshots of the configuration and the stored ids, behind one atomic pointer. Each
+//! request loads one snapshot and uses only that.
 
 mod pool;
 mod roles;
@@ -19,35 +18,35 @@ use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What the store has fixed of a deployment.
+/// The generated ids of a deployment, fixed in the store.
 #[derive(Clone, Debug)]
 pub struct Ids {
     /// The user pool's id.
     pub pool: String,
-    /// The client id of the gateway.
+    /// The gateway's client id.
     pub gateway_client: String,
-    /// Those of the app clients, in the order of the file.
+    /// The app clients' ids, in the order of the file.
     pub clients: Vec<String>,
     /// The ids of the identity pools, in the order of the file.
     pub identity_pools: Vec<String>,
 }
 
-/// What the ids end with that are not known.
+/// Suffix of ids that are not generated yet.
 const UNKNOWN: &str = "unknown";
 
 impl Ids {
-    /// Whether this is the id of something that has none yet.
+    /// Returns whether `id` is a placeholder for an id that is not generated yet.
     pub fn is_unknown(id: &str) -> bool {
         id.ends_with(UNKNOWN)
     }
 
-    /// An id that two app clients have.
+    /// Returns the first id that two app clients share.
     fn duplicate_client_id(&self) -> Option<&str> {
         let mut seen = HashSet::from([self.gateway_client.as_str()]);
         self.clients.iter().map(String::as_str).find(|id| !seen.insert(id))
     }
 
-    /// The ids of a deployment whose store is not asked.
+    /// Returns placeholders for a deployment without access to its store.
     pub fn unknown(config: &Config) -> Self {
         let client = |client: &config::AppClient| {
             client.id.clone().unwrap_or_else(|| format!("{}_{UNKNOWN}", client.name))
@@ -60,10 +59,10 @@ impl Ids {
         }
     }
 
-    /// Those of the ids that `store` has fixed already: nothing is fixed by looking.
+    /// Reads the ids that exist in `store`, without creating any.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn read_existing(config: &Config, store: &Store) -> Result<Self, StoreError> {
         let mut ids = Self::unknown(config);
         let name = &config.user_pool.name;
@@ -89,17 +88,17 @@ impl Ids {
     }
 }
 
-/// Everything that a request is judged by, at one moment.
+/// One snapshot: everything on which decisions about requests depend.
 pub struct Catalogue {
-    /// Counts the snapshots of this process.
+    /// Number of this snapshot in this process.
     pub generation: u64,
-    /// What the file says.
+    /// The configuration file.
     pub config: Arc<Config>,
     /// The user pool.
     pub pool: Pool,
     /// Every role, with its policies.
     pub roles: Roles,
-    /// Who is given which.
+    /// The identity pools, which select roles.
     pub identity_pools: Vec<Arc<IdentityPool>>,
     routes: Vec<Arc<Route>>,
 }
@@ -108,14 +107,14 @@ fn client_setting(pool: &str, client: &str) -> String {
     format!("pool/{pool}/client/{client}")
 }
 
-/// Why there is no catalogue.
+/// Why no catalogue was built.
 #[derive(Debug)]
 pub enum BuildError {
-    /// Policies cannot be used.
+    /// Policy files are unusable.
     Policies(BadPolicies),
     /// Two app clients have this id.
     SameId(String),
-    /// The store did not answer.
+    /// The database failed.
     Store(StoreError),
 }
 
@@ -136,10 +135,10 @@ impl std::fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 impl Catalogue {
-    /// Joins `config` with what the store has fixed.
+    /// Combines `config` with the ids in the store.
     ///
     /// # Errors
-    /// Where a policy is wrong, or the store does not answer.
+    /// Returns an error if a policy is invalid or the database fails.
     pub async fn build(
         config: Config,
         store: &Store,
@@ -171,10 +170,10 @@ impl Catalogue {
         Self::of(config, ids, generation).map_err(BuildError::Policies)
     }
 
-    /// What `config` describes, with these ids.
+    /// Builds the catalogue of `config` with these ids.
     ///
     /// # Errors
-    /// Where a policy is wrong.
+    /// Returns an error if a policy is invalid.
     pub fn of(config: Config, ids: Ids, generation: u64) -> Result<Self, BadPolicies> {
         let roles = Roles::compile(&config)?;
         let user_pool = Pool::new(&config, ids.pool, ids.gateway_client, ids.clients);
@@ -194,19 +193,19 @@ impl Catalogue {
         Ok(Self { generation, config: Arc::new(config), pool: user_pool, roles, identity_pools, routes })
     }
 
-    /// Every route, once for each of its hosts.
+    /// Iterates over every route, once for each of its hosts.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
     }
 
-    /// A host's name: where routes are there, the one that they hold.
+    /// Returns the shared allocation of a host name if a route has that host.
     pub fn host(&self, name: &str) -> Arc<str> {
         let known = self.routes().find(|route| *route.host == *name);
         known.map_or_else(|| name.into(), |route| route.host.clone())
     }
 
-    /// The routes of `host`: those that name it, or else those whose wildcard means it. The host of the sign-in pages has
-    /// only routes that name it.
+    /// Iterates over the routes of `host`: those that name it, or else those whose wildcard
+    /// matches. The host of the sign-in pages has only routes that name it.
     pub fn routes_of(&self, host: &Host) -> impl Iterator<Item = &Arc<Route>> {
         let named = self.routes.iter().any(|route| route.pattern.is(host));
         let by_wildcard = !named && host != self.config.public_url.host();
@@ -216,38 +215,38 @@ impl Catalogue {
         })
     }
 
-    /// The host whose callback `uri` is, compared exactly (RFC 9700, section 2.1).
+    /// Returns the host whose callback address is `uri`, compared exactly (RFC 9700, section 2.1).
     pub fn host_of_callback(&self, uri: &str) -> Option<Host> {
         let host = Host::parse(url::Url::parse(uri).ok()?.host_str()?)?;
         (self.routes_of(&host).next().is_some() && self.callback_of(&host) == uri).then_some(host)
     }
 
-    /// The `SameSite` of the session's cookie on `host`.
+    /// Returns the `SameSite` attribute of the session cookie on `host`.
     pub fn same_site(&self, host: &Host) -> SameSite {
         self.routes_of(host).next().map_or(SameSite::Lax, |route| route.config.same_site)
     }
 
-    /// Where the pool sends codes for `host`.
+    /// Returns the redirect URI of `host`.
     pub fn callback_of(&self, host: &Host) -> String {
         format!("{}/.narthex/callback", self.config.public_url.origin_of(host))
     }
 }
 
-/// The snapshot that counts now.
+/// The current snapshot, replaced atomically.
 pub struct CatalogueCell(ArcSwap<Catalogue>);
 
 impl CatalogueCell {
-    /// Begins with `catalogue`.
+    /// Creates a cell with `catalogue`.
     pub fn new(catalogue: Catalogue) -> Self {
         Self(ArcSwap::from_pointee(catalogue))
     }
 
-    /// The snapshot that counts now.
+    /// Returns the current snapshot.
     pub fn load(&self) -> Arc<Catalogue> {
         self.0.load_full()
     }
 
-    /// Lets `catalogue` count from now on.
+    /// Replaces the current snapshot.
     pub fn replace(&self, catalogue: Catalogue) {
         self.0.store(Arc::new(catalogue));
     }

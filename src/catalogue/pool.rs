@@ -5,16 +5,16 @@ use crate::config::{self, Config, KeySource, OAuthFlow, TokenType, TrustedIssuer
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// A user pool: the directory, the broker of outside providers, and the issuer of codes and access tokens.
+/// A user pool: user directory, broker of outside providers, and issuer of codes and access tokens.
 #[derive(Clone, Debug)]
 pub struct Pool {
     /// `<region>_<9 alphanumerics>`.
     pub id: String,
     /// The client id of the gateway, which is an app client of its own pool.
     pub gateway_client: String,
-    /// The `iss` of its tokens.
+    /// The `iss` claim of its tokens.
     pub issuer: String,
-    /// The app clients of the file, by their ids.
+    /// The app clients of the file, by id.
     clients: HashMap<String, Arc<AppClient>>,
 }
 
@@ -23,13 +23,13 @@ pub struct Pool {
 pub struct AppClient {
     /// Its client id.
     pub id: String,
-    /// What the file calls it.
+    /// Its name in the file.
     pub name: String,
-    /// By which grants it may get tokens.
+    /// The grants that it may use.
     pub allowed_oauth_flows: Vec<OAuthFlow>,
-    /// What it may get tokens for.
+    /// The scopes that it may request.
     pub allowed_oauth_scopes: Vec<String>,
-    /// How long its access tokens count.
+    /// Lifetime of its access tokens.
     pub access_token_validity: Duration,
     /// SHA-256 of each of its secrets.
     secrets: Vec<[u8; 32]>,
@@ -42,22 +42,22 @@ impl Pool {
         Self { issuer: config.public_url.join(&format!("/{id}")), id, gateway_client, clients }
     }
 
-    /// The app client with this id.
+    /// Returns the app client with this id.
     pub fn client(&self, id: &str) -> Option<&Arc<AppClient>> {
         self.clients.get(id)
     }
 
-    /// Every app client of the file.
+    /// Iterates over the app clients of the file.
     pub fn clients(&self) -> impl Iterator<Item = &Arc<AppClient>> {
         self.clients.values()
     }
 
-    /// The pool as an issuer whose access tokens are believed: those that name one of its clients which may get some,
-    /// and that `keys` verify, a JWK Set.
+    /// Returns the pool as a trusted issuer of bearer tokens: its audiences are the clients that
+    /// may obtain access tokens, its keys the JWK Set `keys`.
     pub fn as_issuer(&self, config: &Config, keys: String, algorithms: Vec<String>) -> TrustedIssuer {
         let may = |client: &&Arc<AppClient>| !client.allowed_oauth_flows.is_empty();
         let mut audiences: Vec<_> = self.clients().filter(may).map(|client| client.id.clone()).collect();
-        // In one order, so that one that did not change is the same.
+        // Sorted, so that an unchanged issuer compares as equal.
         audiences.sort_unstable();
         TrustedIssuer {
             name: config.user_pool.name.clone(),
@@ -86,12 +86,12 @@ impl AppClient {
         }
     }
 
-    /// Whether it may get tokens by `flow`.
+    /// Returns whether the client may use `flow`.
     pub fn allows_flow(&self, flow: OAuthFlow) -> bool {
         self.allowed_oauth_flows.contains(&flow)
     }
 
-    /// Whether `secret` is one of its secrets. How long that takes says nothing of how much of it is right.
+    /// Returns whether `secret` is one of its secrets, in constant time.
     pub fn verify_secret(&self, secret: &str) -> bool {
         let digest = sha256(secret);
         let same =

@@ -1,18 +1,17 @@
-//! Roles with their policies, compiled, and the identity pools that give them.
+//! Roles with their compiled policies, and the identity pools that assign them.
 
 use crate::config::{self, Access, Allow, Config, TextFile};
 use crate::policy::{Document, Grants, Purpose, Statements};
 use std::fmt;
 use std::sync::Arc;
 
-/// The action by which a request through the gateway is judged, as API Gateway names it.
+/// The action of a request through the gateway, as API Gateway names it.
 pub const INVOKE_ACTION: &str = "execute-api:Invoke";
 
-/// What a role is known by. Whoever is remembered with a role holds this of it, and not its policies: those go when the
-/// file changes.
+/// The identification of a role. Caches keep this and not the policies, which a reload replaces.
 #[derive(Debug)]
 pub struct RoleId {
-    /// Its place among the roles.
+    /// Its index among the roles.
     index: usize,
     /// Its name.
     pub name: String,
@@ -23,11 +22,11 @@ pub struct RoleId {
 /// A role with its policies.
 #[derive(Debug)]
 pub struct Role {
-    /// What it is known by.
+    /// Its identification.
     pub id: Arc<RoleId>,
-    /// What those may do who are given it.
+    /// Its permissions policies.
     pub grants: Grants,
-    /// Who may be given it; anyone, where that is not said.
+    /// Its trust policy; `None` trusts every identity pool.
     pub trust: Option<Arc<Statements>>,
 }
 
@@ -36,25 +35,26 @@ pub struct Role {
 pub struct IdentityPool {
     /// `{region}:{uuid}`.
     pub id: Arc<str>,
-    /// What the file says.
+    /// The configuration.
     pub config: config::IdentityPool,
-    /// The principal tags that it gives.
+    /// The principal tags that it sets.
     pub tags: Vec<Arc<PrincipalTag>>,
 }
 
-/// A principal tag that an identity pool gives (Amazon Cognito Developer Guide, "Using attributes for access control").
+/// A principal tag set by an identity pool (Amazon Cognito Developer Guide, "Using attributes for
+/// access control").
 #[derive(Debug)]
 pub struct PrincipalTag {
-    /// Its name, as the file has it.
+    /// Its name as configured.
     pub name: String,
-    /// The same in small letters: policies do not tell case.
+    /// The name in lower case: policies compare tag keys without case.
     pub key: String,
-    /// The claim that fills it.
+    /// The claim with its value.
     pub claim: String,
 }
 
 impl IdentityPool {
-    /// The identity pool that the file describes, with this id.
+    /// Creates the identity pool of `config` with this id.
     pub fn new(id: String, config: config::IdentityPool) -> Self {
         let tag = |(name, claim): (&String, &String)| {
             Arc::new(PrincipalTag { name: name.clone(), key: name.to_lowercase(), claim: claim.clone() })
@@ -63,11 +63,11 @@ impl IdentityPool {
     }
 }
 
-/// Every role of a deployment.
+/// All roles of a deployment.
 #[derive(Clone, Debug, Default)]
 pub struct Roles(Vec<Arc<Role>>);
 
-/// Policy files that cannot be used.
+/// Unusable policy files.
 #[derive(Debug)]
 pub struct BadPolicies(Vec<String>);
 
@@ -83,14 +83,14 @@ impl Roles {
     /// Compiles the policies of `config`.
     ///
     /// # Errors
-    /// Each file that holds no policy document, with the place.
+    /// Returns one line for each invalid policy document, with its location.
     pub fn compile(config: &Config) -> Result<Self, BadPolicies> {
         let mut wrong: Vec<String> = Vec::new();
         let mut parse = |file: &TextFile, purpose| match Document::parse(&file.text, purpose) {
             Ok(document) => Some(document.named(&file.name)),
             Err(mistake) => {
                 let line = format!("{}:{mistake}", file.path.display());
-                // Several roles may have the file.
+                // Several roles may use the file.
                 if !wrong.contains(&line) {
                     wrong.push(line);
                 }
@@ -119,45 +119,45 @@ impl Roles {
         if wrong.is_empty() { Ok(Self(roles)) } else { Err(BadPolicies(wrong)) }
     }
 
-    /// The role of this name.
+    /// Returns the role with this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Role>> {
         self.0.iter().find(|role| role.id.name == name)
     }
 
-    /// Each of them.
+    /// Iterates over all roles.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Role>> {
         self.0.iter()
     }
 }
 
-/// Who may pass a route, and by what that is judged.
+/// Who may access a route.
 #[derive(Debug)]
 pub enum Rule {
-    /// Anyone.
+    /// Everyone.
     Public,
-    /// Whoever has a session.
+    /// Every principal with a session.
     SignedIn,
-    /// Everybody with a session that these lists name.
+    /// Principals that match these lists.
     Listed(Allow),
-    /// Whom the policies of their role allow it.
+    /// Principals whose role's policies allow the request.
     Policy(PolicyRule),
 }
 
-/// What judges the requests of a route under policy.
+/// The policies of a route.
 #[derive(Debug)]
 pub struct PolicyRule {
-    /// Whose roles decide.
+    /// The identity pool that selects roles.
     pub identity_pool: Arc<IdentityPool>,
-    /// What every request's resource begins with: all but method and path.
+    /// The prefix of every request's resource: all but method and path.
     resource: String,
-    /// What each role may do here, by the role's place.
+    /// Each role's statements for this route, by role index.
     grants: Vec<Grants>,
-    /// The trust policies that depend on the request, by the role's place.
+    /// Trust policies that depend on the request, by role index.
     trusts: Vec<Option<Arc<Statements>>>,
 }
 
 impl Rule {
-    /// The rule of `route`.
+    /// Returns the rule of `route`.
     pub(super) fn of(
         config: &Config,
         route: &config::Route,
@@ -176,10 +176,10 @@ impl Rule {
         }
     }
 
-    /// What judges, where policies do.
+    /// Returns the policy rule, if policies decide.
     pub fn judged(&self) -> Option<&PolicyRule> {
         match self {
-            Self::Policy(judged) => Some(judged),
+            Self::Policy(rule) => Some(rule),
             Self::Public | Self::SignedIn | Self::Listed(_) => None,
         }
     }
@@ -194,7 +194,7 @@ impl PolicyRule {
         Self { identity_pool, resource, grants, trusts: roles.iter().map(trust).collect() }
     }
 
-    /// What a request for a path asks for, as policies name it.
+    /// Returns the ARN of a request's resource.
     pub fn resource_of(&self, method: &str, segments: &[impl AsRef<str>]) -> String {
         let path: usize = segments.iter().map(|segment| segment.as_ref().len() + 1).sum();
         let mut resource = String::with_capacity(self.resource.len() + method.len() + path);
@@ -207,12 +207,12 @@ impl PolicyRule {
         resource
     }
 
-    /// The trust policy of `role`, where it must be judged with each request.
+    /// Returns the trust policy of `role` if it must be evaluated for each request.
     pub fn trust_by_request(&self, role: &RoleId) -> Option<&Statements> {
         self.trusts.get(role.index)?.as_deref()
     }
 
-    /// What `role` may do here: those of its statements that may concern this route.
+    /// Returns the statements of `role` that may apply to this route.
     pub fn grants(&self, role: &RoleId) -> Option<&Grants> {
         self.grants.get(role.index)
     }

@@ -1,4 +1,4 @@
-//! A route with what follows from it, worked out once.
+//! A route with values precomputed from the configuration.
 
 use super::Rule;
 use crate::base::sha256;
@@ -7,34 +7,34 @@ use http::HeaderValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A route with what follows from it.
+/// A route with values precomputed from the configuration.
 #[derive(Debug)]
 pub struct Route {
-    /// What the file says.
+    /// The configuration.
     pub config: Arc<config::Route>,
-    /// The one of its hosts that this is for.
+    /// The host pattern that this value was made for; a route has one value for each.
     pub pattern: HostPattern,
-    /// The host, once for all that is remembered with it.
+    /// The host, shared by all cached values with it.
     pub host: Arc<str>,
-    /// The origin that browsers see.
+    /// The origin in browsers.
     pub origin: String,
-    /// Its authority, as a `Host` header has it.
+    /// The origin's authority, for a `Host` header.
     pub authority: HeaderValue,
-    /// Its path, percent-encoded, without a slash at its end; empty for `/`.
+    /// The path prefix, percent-encoded, without a trailing slash; empty for `/`.
     pub path: String,
-    /// The same as a header's value, where it is taken off before a request goes to the upstream.
+    /// The path prefix as a header value, if it is removed before forwarding.
     pub stripped_prefix: Option<HeaderValue>,
-    /// Whom assertions for this route are for: origin and path.
+    /// The audience of assertions for this route: origin and path.
     pub audience: String,
-    /// Who signs them, in the form that verifiers of load balancers' assertions insist on. The last
-    /// part tells deployments apart.
+    /// The signer of assertions, in the ARN format that verifiers of load balancer assertions
+    /// require. The last part identifies the deployment.
     pub signer: String,
-    /// Who may pass.
+    /// Who may access the route.
     pub rule: Arc<Rule>,
 }
 
 impl Route {
-    /// What follows from `route` for one of its hosts, in the deployment that `config` describes.
+    /// Precomputes the values of `route` for one of its hosts.
     pub fn new(config: &Config, route: Arc<config::Route>, pattern: HostPattern, rule: Arc<Rule>) -> Self {
         let origin = config.public_url.origin_of_pattern(&pattern);
         let deployment: String =
@@ -62,7 +62,7 @@ impl Route {
         }
     }
 
-    /// Returns the path of its first page.
+    /// Returns the path of the route's first page.
     pub fn start_page(&self) -> Cow<'static, str> {
         match self.path.as_str() {
             "" => Cow::Borrowed("/"),
@@ -70,7 +70,8 @@ impl Route {
         }
     }
 
-    /// The same for one host among those that a wildcard means: its origin and its audience are the host's own.
+    /// Returns this route for one host that its wildcard matches, with that host's origin and
+    /// audience.
     #[must_use]
     pub fn at(&self, config: &Config, host: &Host) -> Self {
         let pattern = HostPattern { wildcard: false, host: host.clone() };
@@ -78,7 +79,8 @@ impl Route {
     }
 }
 
-/// A path of these segments, percent-encoded (RFC 3986, section 3.3); empty where there is none.
+/// Returns the path of these segments, percent-encoded (RFC 3986, section 3.3); empty without
+/// segments.
 fn encoded(segments: &[String]) -> String {
     let mut path = String::new();
     for segment in segments {

@@ -1,30 +1,30 @@
-//! Users who come through an outside provider.
+//! Users from outside providers.
 
 use crate::base::{Entropy, Timestamp, sha256, uuid};
 use crate::model::{Attributes, Identity, Profile, User};
 use crate::store::{Change, Result, Tx};
 use std::collections::BTreeMap;
 
-/// What a provider says of a person, mapped to the pool's attributes.
+/// A provider account, with its claims mapped to the pool's attributes.
 #[derive(Clone, Debug)]
 pub struct FederatedAccount {
-    /// The provider account, compared exactly.
+    /// The account's key, compared exactly.
     pub identity: Identity,
     /// The pool's attributes.
     pub attributes: Attributes,
     /// The provider's groups.
     pub groups: Vec<String>,
-    /// The attributes that the provider tells only the first time.
+    /// Attributes that the provider sends only with the first login.
     pub first_login_attributes: &'static [&'static str],
 }
 
-/// Creates or updates the user that `account` signs in as.
+/// Creates or updates the user of `account`.
 ///
-/// A person who comes through two providers is two users: nothing but (pool, issuer, subject)
-/// finds a user here, and never an e-mail address.
+/// Users are found only by (pool, issuer, subject), never by e-mail address: a person with two
+/// providers has two users.
 ///
 /// # Errors
-/// Where the store does not answer.
+/// Returns an error if the database fails.
 pub async fn upsert(
     tx: &mut Tx<'_>,
     pool_id: &str,
@@ -32,16 +32,16 @@ pub async fn upsert(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<User> {
-    let FederatedAccount { identity, attributes, groups, first_login_attributes: told_once } = account;
+    let FederatedAccount { identity, attributes, groups, first_login_attributes } = account;
     if let Some(mut user) = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await? {
         if user.rename_provider(identity) {
             tx.rename_provider(pool_id, identity).await?;
         }
-        let (mut attributes, known) =
+        let (mut attributes, previous) =
             (attributes.clone(), user.clone().for_provider(&identity.provider).attributes);
-        for name in *told_once {
-            if let (false, Some(known)) = (attributes.contains(name), known.get(name)) {
-                attributes.set(name, known);
+        for name in *first_login_attributes {
+            if let (false, Some(value)) = (attributes.contains(name), previous.get(name)) {
+                attributes.set(name, value);
             }
         }
         if user.apply_profile(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
@@ -55,7 +55,7 @@ pub async fn upsert(
     Ok(user)
 }
 
-/// The user that `account` makes, with this `sub`.
+/// Creates the user of `account` with this `sub`.
 pub fn new_user(id: String, pool_id: &str, account: FederatedAccount, now: Timestamp) -> User {
     let FederatedAccount { identity, attributes, groups, .. } = account;
     User {
@@ -73,9 +73,9 @@ pub fn new_user(id: String, pool_id: &str, account: FederatedAccount, now: Times
     }
 }
 
-/// The user name of a provider account. Different accounts have different names: a provider's name
-/// holds no `~`, the part behind it has a fixed length, and the subject is everything after that.
-/// The issuer is in it, so that a provider pointed elsewhere gives nobody another person's name.
+/// Returns the user name of a provider account. Names are unique: a provider's name contains no
+/// `~`, the hash has a fixed length, and the rest is the subject. The issuer is hashed into the
+/// name, so a provider that is repointed cannot reuse another person's name.
 pub(super) fn username(identity: &Identity) -> String {
     let [a, b, c, d, ..] = sha256(&identity.issuer);
     let issuer = u32::from_be_bytes([a, b, c, d]);

@@ -1,31 +1,31 @@
-//! One user for a person who comes through several providers: only an administrator can know that it is one.
+//! Linking of accounts: an administrator declares that several provider accounts are one user.
 
 use super::federated::username;
 use crate::base::{Entropy, Timestamp};
 use crate::model::{Identity, User};
 use crate::store::{Change, Result, Tx};
 
-/// Why accounts were not linked, or not taken apart.
+/// Why accounts were not linked or unlinked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
     /// Both are the same user.
     Same,
-    /// One of them is disabled: what is shut must not be opened by this.
+    /// One of them is disabled: linking must not enable its accounts.
     Disabled,
-    /// Both have an account of this provider: nobody could say which of them a session is of.
+    /// Both have an account of this provider: the user of a session would be ambiguous.
     SameProvider(String),
     /// The user has no account of this provider.
     NoAccount,
-    /// The user is named after the account, and would be in the way of whoever signs in with it next.
+    /// The user name is derived from this account: the next sign-in with it would conflict.
     NamedAfter,
 }
 
-/// From now on the provider accounts of `source` sign in as `destination`; the user that they made is gone, and
-/// so are its sessions. What each provider says goes on to speak for sessions through it, and for no others.
-/// Answers `destination` as it is then.
+/// Moves the provider accounts of `source` to `destination`, then deletes `source` and its
+/// sessions. Each provider's profile still applies only to sessions through that provider. Returns
+/// the updated `destination`.
 ///
 /// # Errors
-/// Where the store does not answer. What cannot be linked is answered in the value.
+/// Returns an error if the database fails. A [`LinkError`] is returned in the value.
 pub async fn link(
     tx: &mut Tx<'_>,
     destination: &User,
@@ -54,11 +54,11 @@ pub async fn link(
     save_changed(tx, linked, now, entropy).await.map(Ok)
 }
 
-/// Takes the account of `provider` from `user`: whoever signs in with it next is a user of its own. All sessions
-/// of the user end, since some may know the provider by another name.
+/// Removes the account of `provider` from `user`: the next sign-in with it creates a new user. Ends
+/// all sessions of the user, because some may know the provider by another name.
 ///
 /// # Errors
-/// Where the store does not answer. What cannot be taken apart is answered in the value.
+/// Returns an error if the database fails. A [`LinkError`] is returned in the value.
 pub async fn unlink(
     tx: &mut Tx<'_>,
     user: &User,

@@ -1,5 +1,5 @@
-//! What a user pool does with its users. The pages, OAuth and the wire API all call these functions;
-//! none of them holds a rule of its own.
+//! Operations on the users and sessions of a user pool, shared by pages, OAuth endpoints and
+//! commands.
 
 mod federated;
 mod linking;

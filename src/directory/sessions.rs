@@ -1,46 +1,46 @@
-//! Sessions begin, go on and end here.
+//! Creation of sessions.
 
 use crate::base::{Entropy, Timestamp, uuid};
 use crate::config::SessionLimits;
 use crate::model::{Session, User};
 use crate::store::{Change, Result, Tx};
 
-/// How a user was authenticated just now.
+/// The result of an authentication.
 #[derive(Clone, Debug)]
 pub struct Authentication {
-    /// By which provider.
+    /// The provider's name.
     pub provider: String,
-    /// The `sid` of the session there; empty where it told none.
+    /// The `sid` of the provider's session; empty if it sent none.
     pub provider_sid: String,
-    /// In which browser.
+    /// The browser.
     pub browser: Browser,
-    /// How (RFC 8176).
+    /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
-    /// When, as far as the provider says.
+    /// The time of authentication, if the provider sent it.
     pub auth_time: Option<Timestamp>,
-    /// When the provider's own session ends, and ours with it.
+    /// The end of the provider's own session, which also ends this one.
     pub ends_at: Option<Timestamp>,
-    /// When the browser was sent there.
+    /// When the login began.
     pub begun_at: Timestamp,
 }
 
-/// What a browser tells of itself.
+/// A browser's description of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Browser {
-    /// Its `User-Agent`.
+    /// The `User-Agent` header.
     pub user_agent: String,
-    /// Its address.
+    /// The client address.
     pub address: String,
 }
 
-/// The session of a browser in which `user` was just authenticated.
+/// Creates the session of a browser in which `user` was just authenticated.
 ///
-/// A browser has one session. A sign-in ends the earlier one, with every cookie of it (ASVS 5.0, 7.2.4: "generates a
-/// new session token on user authentication, including re-authentication, and terminates the current session
-/// token"); tabs in which one person signed in side by side share one.
+/// A browser has one session. A sign-in ends the earlier one, with all its cookies (ASVS 5.0,
+/// 7.2.4: "generates a new session token on user authentication, including re-authentication, and
+/// terminates the current session token"). Parallel sign-ins of one user in several tabs share one.
 ///
 /// # Errors
-/// Where the store does not answer.
+/// Returns an error if the database fails.
 pub async fn begin_session(
     tx: &mut Tx<'_>,
     user: &User,
@@ -101,8 +101,9 @@ pub async fn begin_session(
     Ok(session)
 }
 
-/// Whether a sign-in is another tab's of the one that began `earlier`: it was under way already, of the same user at
-/// the same provider by the same methods. A cookie from before it does not gain anything by it.
+/// Returns whether a sign-in ran in parallel to the one that created `earlier`: it had already
+/// begun, with the same user, provider and methods. A cookie from before that sign-in gains
+/// nothing.
 fn is_parallel(earlier: &Session, user: &User, authentication: &Authentication) -> bool {
     authentication.begun_at < earlier.created_at
         && earlier.user_id == user.id

@@ -4,10 +4,10 @@ use crate::catalogue::{Catalogue, Ids};
 use crate::config::Config;
 use std::path::Path;
 
-/// The value of each variable of the environment: 32 bytes in base64url, as a master key has.
+/// Value of all environment variables: 32 bytes in base64url, the length of a master key.
 const SECRET: &str = "YSBzZWNyZXQgb2YgdGhlIGVudmlyb25tZW50IDAxMjM";
 
-/// Reads the input as a configuration file in the folder of the sources, which has policies.
+/// Parses the input as a configuration file in the source folder, which contains policies.
 pub fn configuration(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let parse = || {

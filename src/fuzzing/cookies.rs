@@ -5,14 +5,15 @@ use crate::authn::{
 };
 use http::HeaderValue;
 
-/// What each cookie of ours begins with.
+/// Common prefix of Narthex's cookies.
 const PREFIX: &[u8] = b"__Host-narthex";
 
-/// Reads each line as a `Cookie` header of one request, and all of the input as a `Set-Cookie` header of a response.
+/// Parses each line as a `Cookie` header of one request, and the whole input as a `Set-Cookie`
+/// header of a response.
 pub fn cookies(data: &[u8]) -> bool {
     let mut headers = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
-        // What is no header value never reaches the parser.
+        // The HTTP parser rejects invalid header values earlier.
         match HeaderValue::from_bytes(line) {
             Ok(_) => headers.push(line),
             Err(_) => return false,
@@ -40,9 +41,10 @@ pub fn cookies(data: &[u8]) -> bool {
     true
 }
 
-/// RFC 6265bis, section 5.6: "If the name-value-pair string lacks a %x3D ("=") character, then the name string is empty,
-/// and the value string is the value of name-value-pair." Section 5.8.3: a browser sends the value of a cookie without a
-/// name as it is, so that one may look like a cookie with a name.
+/// RFC 6265bis, section 5.6: "If the name-value-pair string lacks a %x3D ("=") character, then the
+/// name string is empty, and the value string is the value of name-value-pair." Section 5.8.3: a
+/// browser sends the value of a cookie without a name as it is, so that one may look like a cookie
+/// with a name.
 fn response_cookie(header: &[u8]) {
     let pair = header.split(|byte| *byte == b';').next().unwrap_or_default();
     let (name, value) = match memchr::memchr(b'=', pair) {

@@ -1,8 +1,9 @@
-//! Fuzz targets: the parsers of outside bytes, as plain functions of those bytes.
+//! Fuzz targets: parsers of untrusted input, as functions of bytes.
 //!
-//! Each function returns whether it accepted the input, and panics where an accepted input breaks a property that the
-//! rest of the program relies on. `make fuzz` runs them under libFuzzer; the tests below run the seeds of `fuzz/seeds`.
-//! This module is built for tests and with the feature `fuzzing` only.
+//! Each function returns whether it accepted the input, and panics if an accepted input violates a
+//! property that the rest of the program relies on. `make fuzz` runs them under libFuzzer; the
+//! tests below run the seeds of `fuzz/seeds`. This module is built for tests and with the feature
+//! `fuzzing` only.
 
 mod configuration;
 mod cookies;
@@ -18,10 +19,10 @@ pub use cookies::cookies;
 pub use policies::policy;
 pub use tokens::token;
 
-/// A target: its name, and the function that it calls.
+/// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-/// All targets. A file of `fuzz/targets` and a folder of `fuzz/seeds` have the name of each.
+/// All targets. A file in `fuzz/targets` and a folder in `fuzz/seeds` have the same name.
 pub const TARGETS: &[Target] = &[
     ("configuration", configuration),
     ("cookies", cookies),
@@ -50,7 +51,7 @@ mod tests {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Seeds whose names begin with `refused` are inputs that once broke a property, or that must not be accepted.
+    /// Seeds with the prefix `refused` once violated a property, or must be rejected.
     #[test]
     fn every_seed_is_judged_as_its_name_says() {
         let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");

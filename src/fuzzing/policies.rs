@@ -8,14 +8,15 @@ use crate::policy::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The resources of a route begin like this.
+/// Prefix of the resources of a route.
 const PREFIX: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/";
 /// The principal of trust policies.
 const PRINCIPAL: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
-/// How many actions and resources of a document are asked for.
+/// Maximum number of tested actions and resources of a document.
 const MAX_QUESTIONS: usize = 4;
 
-/// Reads the input as a policy and as a trust policy, and judges requests by it in several ways that must agree.
+/// Parses the input as a permissions policy and as a trust policy, and evaluates requests in
+/// several ways that must agree.
 pub fn policy(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let mut accepted = false;
@@ -35,7 +36,8 @@ pub fn policy(data: &[u8]) -> bool {
 }
 
 fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
-    // A generic JSON reader takes the last of two members of one name: what is accepted has none, so that both agree.
+    // A generic JSON parser takes the last duplicate member: accepted documents have none, so both
+    // agree.
     let generic: serde_json::Value = serde_json::from_str(text).expect("an accepted policy is JSON");
     let generic =
         Document::parse(&generic.to_string(), purpose).expect("its generic reading is accepted too");
@@ -51,15 +53,15 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
                 [None, shorter].map(|without_ending| Some(Spellings { folded: &folded, without_ending }));
             for loose in spellings.into_iter().chain([None]) {
                 let principal = (purpose == Purpose::Trust).then_some(PRINCIPAL);
-                let asked = EvalRequest { action, resource, loose, principal, context: &Filled };
-                let verdict = word(&direct.judge(&asked));
-                assert_eq!(verdict, naive(&direct, &asked), "statement by statement: {action} {resource}");
-                assert_eq!(verdict, word(&generic.judge(&asked)), "read generically: {action} {resource}");
-                assert_eq!(verdict, explained(&direct, &asked), "explained: {action} {resource}");
+                let request = EvalRequest { action, resource, loose, principal, context: &Filled };
+                let verdict = word(&direct.judge(&request));
+                assert_eq!(verdict, naive(&direct, &request), "statement by statement: {action} {resource}");
+                assert_eq!(verdict, word(&generic.judge(&request)), "read generically: {action} {resource}");
+                assert_eq!(verdict, explained(&direct, &request), "explained: {action} {resource}");
                 if action == INVOKE_ACTION && resource.starts_with(PREFIX) {
-                    assert_eq!(verdict, word(&narrowed.judge(&asked)), "narrowed: {resource}");
+                    assert_eq!(verdict, word(&narrowed.judge(&request)), "narrowed: {resource}");
                 }
-                let exact = EvalRequest { loose: None, ..asked };
+                let exact = EvalRequest { loose: None, ..request };
                 if verdict == "allowed" {
                     assert_eq!(
                         word(&direct.judge(&exact)),
@@ -82,7 +84,7 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
     }
 }
 
-/// The actions and resources that the document itself names, its wildcards filled, and one of a route.
+/// Returns actions and resources of the document, with wildcards replaced, and one of a route.
 fn questions(document: &Document) -> (Vec<String>, Vec<String>) {
     let filled = |pattern: &Pattern| pattern.to_string().replace('*', "a/B").replace('?', "c");
     let (mut actions, mut resources) =
@@ -104,9 +106,9 @@ fn word(verdict: &Verdict<'_>) -> &'static str {
     }
 }
 
-/// IAM User Guide, "Policy evaluation logic", as it stands there.
-fn naive(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
-    let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(asked).is_ok());
+/// A direct implementation of IAM User Guide, "Policy evaluation logic".
+fn naive(grants: &Grants, request: &EvalRequest<'_>) -> &'static str {
+    let any = |effect| grants.policies.iter().any(|of| of.effect == effect && of.met(request).is_ok());
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",
         (false, true) => "allowed",
@@ -114,8 +116,8 @@ fn naive(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
     }
 }
 
-fn explained(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
-    let all = explain(grants, asked);
+fn explained(grants: &Grants, request: &EvalRequest<'_>) -> &'static str {
+    let all = explain(grants, request);
     let any = |effect| all.iter().any(|of| of.nearness == MatchLevel::Met && of.statement.effect == effect);
     match (any(Effect::Deny), any(Effect::Allow)) {
         (true, _) => "denied",
@@ -124,7 +126,7 @@ fn explained(grants: &Grants, asked: &EvalRequest<'_>) -> &'static str {
     }
 }
 
-/// A request of which every known key has a value, and most others none.
+/// A context in which every known key has a value and most others have none.
 struct Filled;
 
 impl Context for Filled {

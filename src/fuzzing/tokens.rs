@@ -14,7 +14,7 @@ const ISSUER: &str = "https://idp.example.com";
 const AUDIENCE: &str = "narthex";
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
-/// An issuer whose key the target knows: the fuzzer cannot sign.
+/// An issuer whose key the target knows, because the fuzzer cannot sign.
 struct Issuer {
     config: TrustedIssuer,
     pair: Ed25519KeyPair,
@@ -45,8 +45,8 @@ static TRUSTED: LazyLock<Issuer> = LazyLock::new(|| {
     Issuer { config, pair, keys, logout: LogoutTokens::new(ISSUER, AUDIENCE, set) }
 });
 
-/// Reads the input as a token, which must never be believed; and where it has a line end, as a header and claims which
-/// are signed first.
+/// Parses the input as an unsigned token, which must be rejected; if it has a line break, also as
+/// header and claims, which are signed first.
 pub fn token(data: &[u8]) -> bool {
     let issuer = &*TRUSTED;
     let Some(at) = memchr::memchr(b'\n', data) else {
@@ -81,7 +81,7 @@ fn access_token(text: &str) -> Result<AccessToken, TokenError> {
     verify(unverified, &issuer.config, &issuer.keys, NOW)
 }
 
-/// What every reader of such a token relies on, by a reading of the claims that shares nothing with ours.
+/// Checks properties of an accepted token with an independent parser.
 fn believed(text: &str, claims: &[u8], token: &AccessToken) {
     assert!(text.len() <= MAX_TOKEN_LENGTH);
     let claims: Value = serde_json::from_slice(claims).expect("believed claims are JSON");

@@ -1,4 +1,4 @@
-//! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the page on which a provider is chosen.
+//! `/oauth2/authorize` (RFC 6749, section 4.1.1) and the provider selection page.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, session_principal, unavailable};
 use crate::authn::{
@@ -21,20 +21,20 @@ use axum::extract::State;
 use http::Method;
 use url::Url;
 
-/// How many attempts a browser keeps: enough for a row of tabs, too few for a header of 8 KB.
+/// Maximum attempts per browser: enough for several tabs, within 8 KB of headers.
 const MAX_ATTEMPTS: usize = 6;
 
-/// The address of an authorization request, as an app host sends it.
+/// The parameters of an app host's authorization request.
 pub struct AuthorizationUrl<'a> {
-    /// Where the code goes.
+    /// The redirect URI.
     pub redirect_uri: &'a str,
-    /// Comes back with it.
+    /// The state.
     pub state: &'a str,
     /// The PKCE challenge, S256.
     pub code_challenge: &'a str,
 }
 
-/// The gateway's own authorization request to its pool.
+/// Returns the address of the gateway's authorization request to its own user pool.
 pub fn authorization_url(catalogue: &Catalogue, request: &AuthorizationUrl<'_>) -> String {
     query_url(
         catalogue,
@@ -72,10 +72,10 @@ fn query_url(
     catalogue.config.public_url.join(&format!("{path}?{}", query.finish()))
 }
 
-/// The value of `prompt` by which our pages ask for another account.
+/// The value of `prompt` with which Narthex's pages request another account.
 const OTHER_ACCOUNT: &str = "select_account";
 
-/// Where the person signs in by another account of `provider`, to go on where `request` says.
+/// Returns the address of a sign-in with another account of `provider` that continues `request`.
 pub(super) fn other_account_url(
     catalogue: &Catalogue,
     request: Option<&AuthorizationRequest>,
@@ -90,20 +90,20 @@ enum AuthorizeError {
     /// RFC 6749, section 4.1.2.1: with a wrong client or redirect URI the server "MUST NOT
     /// automatically redirect the user-agent to the invalid redirection URI".
     Page(&'static str),
-    /// Anything else goes back to the client as an error code.
+    /// Any other error is returned to the client as an error code.
     Client { redirect_uri: String, state: Option<String>, error: &'static str, description: &'static str },
 }
 
-/// An authorization request, and what else came with it.
+/// An authorization request with its login parameters.
 #[derive(Default)]
 struct AuthorizeParams {
-    /// The app's request; none where the person signs in for the pool's own pages.
+    /// The app's request; `None` for a sign-in to the user pool's own pages.
     request: Option<AuthorizationRequest>,
-    /// The provider that it names.
+    /// The requested provider.
     provider: Option<String>,
-    /// Who the person may be (OpenID Connect Core 1.0, section 3.1.2.1).
+    /// A hint on the user's identity (OpenID Connect Core 1.0, section 3.1.2.1).
     login_hint: Option<String>,
-    /// Whether the provider is to ask who it is.
+    /// Whether the provider must ask for an account.
     other_account: bool,
 }
 
@@ -156,7 +156,7 @@ fn read(
     Ok(AuthorizeParams { request: Some(request), provider, login_hint, other_account })
 }
 
-/// Tells the client why, or the person where the client cannot be told.
+/// Returns the error to the client, or shows it if the redirect URI is not trusted.
 fn error_response(catalogue: &Catalogue, info: &RequestData, refusal: AuthorizeError) -> Handled {
     match refusal {
         AuthorizeError::Page(why) => {
@@ -197,56 +197,57 @@ pub(super) async fn login(State(pool): Shared, info: RequestData) -> Reply {
     Reply(start(&pool, &info, false).await)
 }
 
-/// With a session: straight back with a code. Without: to the provider named, to that of the e-mail address
-/// typed, to the only one, or to the page where one is chosen.
+/// Starts a login. With a session it returns a code at once. Otherwise it uses the requested
+/// provider, that of the e-mail address, or the only one, or shows the selection page.
 async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Handled {
     let catalogue = pool.catalogue.load();
-    let asked = match read(&catalogue, info, session_counts) {
+    let params = match read(&catalogue, info, session_counts) {
         Ok(good) => good,
         Err(refusal) => return error_response(&catalogue, info, refusal),
     };
-    // Any page can lead a browser here; one of another site must not replace who is signed in by somebody else.
+    // Any site can navigate a browser here; a cross-site request must not replace the signed-in
+    // user.
     let is_foreign =
         info.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if (is_foreign || (session_counts && asked.provider.is_none()))
+    if (is_foreign || (session_counts && params.provider.is_none()))
         && let Some(principal) = session_principal(pool, info).await?
     {
-        return match &asked.request {
+        return match &params.request {
             Some(request) => grant(pool, &catalogue, info, request, principal.session()).await,
             None => see_other(&catalogue.config.public_url.join("/")),
         };
     }
     let providers = &catalogue.config.providers;
-    let by_address = asked
+    let by_address = params
         .login_hint
         .as_ref()
         .and_then(|hint| providers.iter().find(|provider| provider.answers_for(hint)));
-    let named = match (&asked.provider, by_address, providers.as_slice()) {
+    let named = match (&params.provider, by_address, providers.as_slice()) {
         (Some(name), ..) => name.clone(),
         (None, Some(found), _) => found.name.clone(),
         (None, None, [only]) => only.name.clone(),
-        (None, None, _) => return choose_provider_page(&catalogue, info, &asked, !session_counts),
+        (None, None, _) => return choose_provider_page(&catalogue, info, &params, !session_counts),
     };
-    // A form of ours, which names no provider, may not lead elsewhere by itself.
-    let by_form = !session_counts && asked.provider.is_none();
+    // A form of Narthex that names no provider must not redirect directly.
+    let by_form = !session_counts && params.provider.is_none();
     let method = if by_form { Method::POST } else { Method::GET };
-    to_provider(pool, &catalogue, info, &named, asked, &method).await
+    to_provider(pool, &catalogue, info, &named, params, &method).await
 }
 
-/// The page where a provider is chosen for the pool's own pages.
+/// Returns the provider selection page for the user pool's own pages.
 pub(super) fn sign_in_page(catalogue: &Catalogue, info: &RequestData) -> Handled {
     choose_provider_page(catalogue, info, &AuthorizeParams::default(), false)
 }
 
-/// The page where a provider is chosen; the one of the last time comes first.
+/// Returns the provider selection page; the last used provider comes first.
 fn choose_provider_page(
     catalogue: &Catalogue,
     info: &RequestData,
-    asked: &AuthorizeParams,
+    params: &AuthorizeParams,
     typed: bool,
 ) -> Handled {
     let last = cookie_value(info.cookies(), PROVIDER_COOKIE);
-    let request = asked.request.as_ref();
+    let request = params.request.as_ref();
     let path = if request.is_some() { "/oauth2/authorize" } else { "/login" };
     let href = |name: &str| query_url(catalogue, path, request, Some(name));
     let mut choices: Vec<ProviderChoice> = catalogue
@@ -275,8 +276,8 @@ fn choose_provider_page(
                 .query_pairs()
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
-            unknown: typed && asked.login_hint.is_some(),
-            typed: asked.login_hint.clone().unwrap_or_default(),
+            unknown: typed && params.login_hint.is_some(),
+            typed: params.login_hint.clone().unwrap_or_default(),
         }),
     }
     .answer()
@@ -287,13 +288,13 @@ async fn to_provider(
     catalogue: &Catalogue,
     info: &RequestData,
     name: &str,
-    asked: AuthorizeParams,
+    params: AuthorizeParams,
     method: &Method,
 ) -> Handled {
-    let again = query_url(catalogue, "/login", asked.request.as_ref(), None);
-    let wish = LoginHints { login_hint: asked.login_hint.as_deref(), other_account: asked.other_account };
-    let begun = pool.broker.begin(catalogue, name, asked.request, wish).await.map_err(|error| {
-        tracing::warn!(request_id = info.request_id, provider = name, %error, "a login could not begin");
+    let again = query_url(catalogue, "/login", params.request.as_ref(), None);
+    let wish = LoginHints { login_hint: params.login_hint.as_deref(), other_account: params.other_account };
+    let login_start = pool.broker.begin(catalogue, name, params.request, wish).await.map_err(|error| {
+        tracing::warn!(request_id = info.request_id, provider = name, %error, "failed to begin a login");
         match error {
             LoginError::Provider(ProviderError::Unavailable(_)) => {
                 ErrorResponse::provider_down().with_action("Try again", again)
@@ -304,27 +305,27 @@ async fn to_provider(
             _ => ErrorResponse::bad_request(),
         }
     })?;
-    let mut answer = browser_action(&begun.action, method)?;
-    // What comes back by a form of the provider's comes from another site.
-    let same_site = if begun.by_form { SameSite::None } else { SameSite::Lax };
-    let name = format!("{LOGIN_COOKIE}{}", begun.id);
+    let mut response = browser_action(&login_start.action, method)?;
+    // A provider's form post is a cross-site request.
+    let same_site = if login_start.by_form { SameSite::None } else { SameSite::Lax };
+    let name = format!("{LOGIN_COOKIE}{}", login_start.id);
     set_cookie(
-        &mut answer,
-        &set_cookie_value_same_site(&name, &begun.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site),
+        &mut response,
+        &set_cookie_value_same_site(&name, &login_start.sealed, Some(ATTEMPT_COOKIE_LIFETIME), same_site),
     )?;
-    drop_oldest_attempts(info, &mut answer)?;
-    Ok(answer)
+    drop_oldest_attempts(info, &mut response)?;
+    Ok(response)
 }
 
-/// Keeps a browser from collecting attempts until its headers are refused.
-fn drop_oldest_attempts(info: &RequestData, answer: &mut HttpResponse) -> Result<(), ErrorResponse> {
+/// Removes the oldest attempts, whose cookies would otherwise exceed header limits.
+fn drop_oldest_attempts(info: &RequestData, response: &mut HttpResponse) -> Result<(), ErrorResponse> {
     for name in surplus_attempts(info.cookies()) {
-        set_cookie(answer, &clear_cookie_value(&name))?;
+        set_cookie(response, &clear_cookie_value(&name))?;
     }
     Ok(())
 }
 
-/// The names of the attempts' cookies that are too many, the oldest first.
+/// Returns the names of the oldest attempt cookies beyond the maximum.
 pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<String> {
     let mut attempts: Vec<_> =
         login_cookies(cookies).into_iter().map(|(id, _)| (LoginAttempts::started_at(id), id)).collect();
@@ -333,7 +334,7 @@ pub fn surplus_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>) -> Vec<
     attempts.into_iter().take(surplus).map(|(_, id)| format!("{LOGIN_COOKIE}{id}")).collect()
 }
 
-/// The names of the attempts' cookies whose attempts have expired at `now`.
+/// Returns the names of cookies of attempts that have expired at `now`.
 pub fn expired_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Vec<String> {
     let expired =
         |id: &str| LoginAttempts::started_at(id).is_some_and(|at| now.since(at) >= ATTEMPT_LIFETIME);
@@ -341,7 +342,7 @@ pub fn expired_attempts<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Ti
     attempts.map(|(id, _)| format!("{LOGIN_COOKIE}{id}")).collect()
 }
 
-/// Sends the browser back to the client with a code for `session`.
+/// Redirects the browser to the client with a code for `session`.
 pub(super) async fn grant(
     pool: &AppState,
     catalogue: &Catalogue,

@@ -1,5 +1,5 @@
 //! `/oauth2/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0, section 2.5): a
-//! provider says that sessions are over.
+//! provider ends sessions.
 
 use super::error::OAuthError;
 use super::logout::ended_by_provider;
@@ -29,7 +29,8 @@ async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) ->
             reason,
             detail,
         );
-        // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP 400".
+        // "If the logout request was invalid or the logout failed, the RP MUST respond with HTTP
+        // 400".
         Ok(OAuthError::invalid_request(detail).to_response())
     };
     // "the HTTP POST request uses application/x-www-form-urlencoded encoding"
@@ -48,6 +49,7 @@ async fn end(pool: &AppState, info: &RequestData, provider: &str, text: &str) ->
         Err(error) => return refused(error.reason(), &error.to_string()),
     };
     ended_by_provider(pool, info, provider, &ended);
-    // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; nobody to sign out is success.
+    // "If the logout succeeded, the RP MUST respond with HTTP 200 OK"; no matching session is
+    // success.
     Ok(HttpResponse::default())
 }

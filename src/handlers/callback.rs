@@ -1,4 +1,4 @@
-//! `/oauth2/idpresponse/{provider}`: what a browser brings back from a provider.
+//! `/oauth2/idpresponse/{provider}`: the browser's return from a provider.
 
 use super::{
     AppState, Handled, Reply, RequestData, Shared, authorize, form, metrics, session_principal, unavailable,
@@ -17,7 +17,7 @@ use crate::store::Change;
 use axum::extract::{Path, State};
 use std::net::IpAddr;
 
-/// How long a browser remembers by which provider it signed in.
+/// Lifetime of the cookie with the last used provider.
 const LAST_PROVIDER_LIFETIME: Duration = Duration::from_secs(365 * 86400);
 
 pub(super) async fn idpresponse(
@@ -28,12 +28,12 @@ pub(super) async fn idpresponse(
     Reply(finish(&pool, &info, &provider, Step::Callback).await)
 }
 
-/// What a provider's form may bring of use; with more than this no address would be taken.
+/// The used parameters of a provider's form; all of them could exceed the maximum address length.
 const FORM_PARAMETERS: [&str; 5] = ["code", "state", "error", "error_description", "iss"];
 const MAX_REDIRECT_QUERY_BYTES: usize = 4096;
 
-/// OAuth 2.0 Form Post Response Mode: what came by a form comes again as an address. The form is another
-/// site's, from which browsers keep our cookies; a GET they let have them.
+/// OAuth 2.0 Form Post Response Mode: converts the form to a GET of the same address. Browsers omit
+/// `SameSite=Lax` cookies from a cross-site form, and send them with the GET.
 pub(super) async fn idpresponse_form(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -50,7 +50,7 @@ pub(super) async fn idpresponse_form(
     };
     let mut query = address(&[&FORM_PARAMETERS[..], &["user"]].concat());
     if query.len() > MAX_REDIRECT_QUERY_BYTES {
-        // A long name is not worth a login.
+        // A display name that makes the address too long is dropped.
         query = address(&FORM_PARAMETERS);
     }
     if query.len() > MAX_REDIRECT_QUERY_BYTES {
@@ -59,16 +59,16 @@ pub(super) async fn idpresponse_form(
     Reply(see_other(&catalogue.config.public_url.join(&format!("{}?{query}", known.callback_path()))))
 }
 
-/// Which of the steps of a login a browser takes.
+/// The step of a login.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
-    /// It comes from the provider, with what is to be judged.
+    /// Return from the provider, with a response to validate.
     Callback,
-    /// It comes from ourselves, after a form of the provider's was judged.
+    /// Continuation after validation of the provider's form.
     Resume,
 }
 
-/// Each callback may cost the provider a call: nobody is to wear it out through us.
+/// Rejects clients with too many failures: each callback may cause a call to the provider.
 pub(super) fn check_rate_limit(
     failures: &RateLimiter<IpAddr>,
     info: &RequestData,
@@ -81,8 +81,7 @@ pub(super) fn check_rate_limit(
     })
 }
 
-/// Writes to the audit log why a login was refused, and returns the page. It counts in `failures`, by
-/// the client's address.
+/// Audits a refused login and returns the page. Counts in `failures`, by client address.
 pub(super) fn audit_refusal(
     info: &RequestData,
     provider: &str,
@@ -90,7 +89,7 @@ pub(super) fn audit_refusal(
     failures: &RateLimiter<IpAddr>,
 ) -> ErrorResponse {
     record_failure(failures, info, &error);
-    // A name that is no provider's is the visitor's own word, of which there is no end.
+    // An unknown provider name is attacker-controlled and unbounded.
     if !matches!(error, LoginError::NoSuchProvider | LoginError::NoAttempt) {
         metrics::login(provider, error.reason());
     }
@@ -106,8 +105,8 @@ pub(super) fn audit_refusal(
     error_page(info, error)
 }
 
-/// Counts a failure against the client's address, unless it cost the provider and us nothing: any page could have a
-/// browser cause those, and lock out all users behind that address.
+/// Counts a failure against the client address, unless it was free of cost: any page can make a
+/// browser cause those, and lock out all users at that address.
 pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData, error: &LoginError) {
     let free = matches!(
         error,
@@ -130,7 +129,7 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
     check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
     let refused = |error| audit_refusal(info, provider, error, &pool.failed_sign_ins);
     let parameters = info.parameters().ok_or_else(ErrorResponse::bad_request)?;
-    // The state names the attempt; that this browser carries it is what binds the login to it.
+    // The state names the attempt; the attempt's cookie binds the login to this browser.
     let id = parameters.get("state").map(String::as_str).unwrap_or_default();
     let login = cookie_value(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
@@ -186,20 +185,21 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         sid = finished.session.id,
     );
 
-    let mut answer = match &finished.request {
+    let mut response = match &finished.request {
         Some(request) => authorize::grant(pool, &catalogue, info, request, &finished.session).await?,
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
     let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
     let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
-    set_cookie(&mut answer, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
-    set_cookie(&mut answer, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
-    set_cookie(&mut answer, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
-    Ok(answer)
+    set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
+    set_cookie(&mut response, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
+    set_cookie(&mut response, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
+    Ok(response)
 }
 
-/// Answers a callback of an attempt that has expired, was used or is unknown: after Back, a reload, or a night on the
-/// provider's page. A browser with a session goes on to the app; without one the page has the way back.
+/// Answers a callback of an attempt that has expired, was used or is unknown: after Back, a reload,
+/// or a long delay. With a session it redirects to the app; without one it shows a page with a link
+/// to it.
 async fn lost_attempt(
     pool: &AppState,
     info: &RequestData,
@@ -212,7 +212,7 @@ async fn lost_attempt(
     let expired = cookie_value(info.cookies(), &cookie)
         .and_then(|sealed| pool.broker.expired_attempt(&catalogue, id, sealed))
         .map(|login| login.restart_url(&catalogue));
-    // Without its cookie the state still names the app.
+    // The state names the app even if the attempt's cookie is missing.
     let app = || {
         let routes = catalogue.routes().filter(|route| LoginAttempts::is_for(id, &route.host));
         let shortest = routes.min_by_key(|route| route.path.len());
@@ -227,17 +227,17 @@ async fn lost_attempt(
         request_id = info.request_id,
         provider,
         reason = error.reason(),
-        "a callback came late or again; its browser has a session and goes on"
+        "late or repeated callback; the browser has a session and continues"
     );
-    let mut answer = see_other(&way_back)?;
-    // Anything else than an id would write a cookie of the sender's choice.
+    let mut response = see_other(&way_back)?;
+    // Anything other than an id would let the sender choose a cookie name.
     if LoginAttempts::started_at(id).is_some() {
-        set_cookie(&mut answer, &clear_cookie_value(&cookie))?;
+        set_cookie(&mut response, &clear_cookie_value(&cookie))?;
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// What a person reads whose account may not sign in: which one it is, and what to do.
+/// Returns the advice for an account that may not sign in: its name and the remedy.
 fn account_advice(catalogue: &Catalogue, provider: &str, error: &LoginError) -> String {
     let known = catalogue.config.providers.iter().find(|known| known.name == provider);
     let at = known.map_or(provider, |known| &known.display_name);
@@ -250,7 +250,7 @@ fn account_advice(catalogue: &Catalogue, provider: &str, error: &LoginError) -> 
     )
 }
 
-/// Records in the audit log that a sign-in ended the earlier session of its browser.
+/// Audits that a sign-in ended the browser's earlier session.
 pub fn audit_replaced_session(request_id: &str, sid: &str) {
     tracing::info!(
         target: "audit",
@@ -261,13 +261,13 @@ pub fn audit_replaced_session(request_id: &str, sid: &str) {
     );
 }
 
-/// The name for a metric: one that is no provider's is the visitor's own word, of which there is no end.
+/// Returns the provider's name for a metric; unknown names are attacker-controlled and unbounded.
 fn provider_label<'n>(catalogue: &Catalogue, name: &'n str) -> &'n str {
     let known = catalogue.config.providers.iter().any(|provider| provider.name == name);
     if known { name } else { "" }
 }
 
-/// What the person is told. The log has the check that failed; the page does not.
+/// Returns the error page. The failed check is logged and not shown.
 pub(super) fn error_page(info: &RequestData, error: LoginError) -> ErrorResponse {
     match error {
         LoginError::NoSuchProvider => ErrorResponse::not_found(),

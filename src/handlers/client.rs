@@ -1,4 +1,5 @@
-//! Which program a request is of (RFC 6749, section 2.3), at the endpoints that programs call.
+//! Client authentication (RFC 6749, section 2.3) at the token, revocation and introspection
+//! endpoints.
 
 use super::error::{EndpointError, OAuthError};
 use super::{AppState, Form, Handled, RequestData, form, metrics};
@@ -11,10 +12,10 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, PRAGMA};
 use std::sync::Arc;
 
-/// How much is told to the log of a client id that is nobody's.
+/// Maximum logged length of an unknown client id.
 const MAX_LOGGED_CLIENT_ID: usize = 128;
 
-/// A request of a program that has proven who it is.
+/// A request of an authenticated client.
 pub(super) struct AuthenticatedClient<'a> {
     pub catalogue: &'a Catalogue,
     pub client: Arc<AppClient>,
@@ -22,18 +23,18 @@ pub(super) struct AuthenticatedClient<'a> {
 }
 
 impl AuthenticatedClient<'_> {
-    /// A parameter.
+    /// Returns a parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form.get(name).map(String::as_str)
     }
 
-    /// A parameter that must be there.
+    /// Returns a required parameter.
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.parameter(name).ok_or_else(|| OAuthError::invalid_request(format!("`{name}` is missing")))
     }
 }
 
-/// Answers a request of a program: `handle` is asked once it has proven who it is.
+/// Authenticates the client, then calls `handle`.
 pub(super) async fn answer(
     pool: &AppState,
     info: &RequestData,
@@ -46,8 +47,8 @@ pub(super) async fn answer(
         Ok((client, form)) => handle(AuthenticatedClient { catalogue: &catalogue, client, form }).await,
         Err(error) => Err(error.into()),
     };
-    let (mut answer, result) = match answered {
-        Ok(answer) => (answer, "success"),
+    let (mut response, result) = match answered {
+        Ok(response) => (response, "success"),
         Err(EndpointError::Error(error)) => (error.to_response(), error.code),
         Err(EndpointError::Failure(failure)) => {
             metrics::oauth(endpoint, failure.code);
@@ -55,12 +56,12 @@ pub(super) async fn answer(
         }
     };
     metrics::oauth(endpoint, result);
-    // RFC 6749, section 5.1, beside `Cache-Control: no-store`, which all answers have.
-    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(answer)
+    // RFC 6749, section 5.1; `Cache-Control: no-store` is set on all responses.
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
-/// The app client that the request is of.
+/// Authenticates the app client of the request.
 fn authenticate_client(
     pool: &AppState,
     info: &RequestData,
@@ -75,7 +76,8 @@ fn authenticate_client(
     let form = std::str::from_utf8(body).ok().and_then(form);
     let mut form =
         form.ok_or_else(|| OAuthError::invalid_request("a parameter comes twice, or is no text"))?;
-    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were omitted from the request."
+    // RFC 6749, section 3.2: "Parameters sent without a value MUST be treated as if they were
+    // omitted from the request."
     form.retain(|_, value| !value.is_empty());
     let presented = client_credentials(info, &form)?;
     let refused = |id: &str, reason: &str| {
@@ -93,8 +95,8 @@ fn authenticate_client(
         refused(presented.first().map_or("", |(id, _)| id), "there is no such client");
         return Err(invalid_client());
     };
-    // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute force attacks". By
-    // address and client, so that nobody shuts out a neighbour.
+    // Section 2.3.1: "the authorization server MUST protect any endpoint utilizing it against brute
+    // force attacks". By address and client, so that one client cannot lock out another.
     let from = info.client.map(|address| (rate_limit_key(address), client.id.clone()));
     if let Err(wait) = pool.client_failures.check(from.as_ref()) {
         refused(&client.id, "too many failures");
@@ -114,7 +116,7 @@ fn invalid_client() -> OAuthError {
     OAuthError::new("invalid_client", "there is no such client, or that is not its secret")
 }
 
-/// The client id and secret that a request brings, in each way that they may be meant.
+/// Returns the request's client id and secret, in each possible decoding.
 fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, String)>, OAuthError> {
     let parameter = |name: &str| form.get(name).cloned();
     // Section 2.3: "The client MUST NOT use more than one authentication method in each request."
@@ -151,19 +153,19 @@ fn client_credentials(info: &RequestData, form: &Form) -> Result<Vec<(String, St
     let plain = STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let plain = plain.ok_or_else(malformed)?;
     let (id, secret) = plain.split_once(':').ok_or_else(malformed)?;
-    // Section 2.3.1 has both "encoded using the "application/x-www-form-urlencoded" encoding algorithm" first; many
-    // programs do not, and the secrets that chance makes hold a `+` or a `/`.
+    // Section 2.3.1 requires both "encoded using the "application/x-www-form-urlencoded" encoding
+    // algorithm" first; many clients omit that, and random secrets may contain `+` or `/`.
     let mut presented = vec![(id.to_owned(), secret.to_owned())];
     if plain.contains(['%', '+']) {
         presented.push((form_decoded(id), form_decoded(secret)));
     }
-    if parameter("client_id").is_some_and(|told| presented.iter().all(|(id, _)| *id != told)) {
+    if parameter("client_id").is_some_and(|client_id| presented.iter().all(|(id, _)| *id != client_id)) {
         return Err(OAuthError::invalid_request("`client_id` and the Authorization header name two clients"));
     }
     Ok(presented)
 }
 
-/// A whole text by the form encoding, whose `&` and `=` are letters of it like others.
+/// Decodes a whole text with the form encoding; `&` and `=` are ordinary characters.
 fn form_decoded(text: &str) -> String {
     let name = text.replace('&', "%26").replace('=', "%3D");
     let decoded = url::form_urlencoded::parse(name.as_bytes());

@@ -1,27 +1,27 @@
-//! What an OAuth endpoint that programs call answers instead (RFC 6749, section 5.2).
+//! Error responses of OAuth endpoints (RFC 6749, section 5.2).
 
 use crate::base::Duration;
 use crate::pages::{ErrorResponse, HttpResponse, with_body};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
-/// An error of the protocol.
+/// An OAuth error.
 #[derive(Debug)]
 pub struct OAuthError {
-    /// The code, as the registry has it.
+    /// The registered error code.
     pub code: &'static str,
-    /// What is wrong, for whoever writes the program.
+    /// The description for developers.
     pub description: String,
-    /// When it may try again, where it tried too often.
+    /// When the client may retry, if it was rate-limited.
     pub retry_after: Option<Duration>,
 }
 
-/// What a request of a program comes to beside its answer.
+/// An unsuccessful outcome.
 #[derive(Debug)]
 pub enum EndpointError {
-    /// An error of the protocol.
+    /// An OAuth error.
     Error(OAuthError),
-    /// A fault.
+    /// Another failure.
     Failure(ErrorResponse),
 }
 
@@ -38,17 +38,17 @@ impl From<OAuthError> for EndpointError {
 }
 
 impl OAuthError {
-    /// The error with this code.
+    /// Creates an error with this code.
     pub fn new(code: &'static str, description: impl Into<String>) -> Self {
         Self { code, description: description.into(), retry_after: None }
     }
 
-    /// `invalid_request`: the request is malformed.
+    /// Creates `invalid_request`: the request is malformed.
     pub fn invalid_request(description: impl Into<String>) -> Self {
         Self::new("invalid_request", description)
     }
 
-    /// Its answer.
+    /// Renders the error.
     pub fn to_response(&self) -> HttpResponse {
         let text = serde_json::json!({ "error": self.code, "error_description": self.description });
         let status = match (self.code, self.retry_after) {
@@ -56,15 +56,15 @@ impl OAuthError {
             ("invalid_client", None) => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
         };
-        let mut answer = with_body(status, "application/json", text.to_string());
-        let headers = answer.headers_mut();
+        let mut response = with_body(status, "application/json", text.to_string());
+        let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
-            // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code and include the
-            // "WWW-Authenticate" response header field"
+            // "the authorization server MUST respond with an HTTP 401 (Unauthorized) status code
+            // and include the "WWW-Authenticate" response header field"
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"narthex\""));
         }
         let seconds = self.retry_after.map(|wait| wait.as_secs().max(1));
         headers.extend(seconds.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
-        answer
+        response
     }
 }

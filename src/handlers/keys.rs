@@ -1,5 +1,5 @@
-//! The public keys of assertions, as a key set (RFC 7517, section 5) and as PEM; and what the user pool publishes of
-//! itself as an authorization server (RFC 8414).
+//! Public keys of assertions as a JWK Set (RFC 7517, section 5) and as PEM; authorization server
+//! metadata of the user pool (RFC 8414).
 
 use super::{AppState, Handled, Reply, Shared};
 use crate::config::OAuthFlow;
@@ -22,14 +22,13 @@ pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
 
 pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
-        // Caches must not keep that there are none: some may be made the next moment.
+        // Not cacheable: keys may be created at any moment.
         let keys = pool.access_tokens.keys().ok_or_else(ErrorResponse::not_found)?;
         Ok(keys.jwk_set.clone())
     }))
 }
 
-/// The metadata of the user pool. It tells only of what works: until people's tokens are issued to outside clients,
-/// there is no place to send them to.
+/// Returns the metadata of the user pool. It omits the endpoints that outside clients cannot use.
 pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
         let catalogue = pool.catalogue.load();
@@ -53,7 +52,8 @@ pub(super) async fn metadata(State(pool): Shared, Path(id): Path<String>) -> Rep
             "introspection_endpoint_auth_methods_supported": how,
             "response_types_supported": [],
         });
-        // RFC 8414, section 3.2: "Claims with zero elements MUST be omitted from the response." The one above is REQUIRED.
+        // RFC 8414, section 3.2: "Claims with zero elements MUST be omitted from the response." The
+        // one above is REQUIRED.
         for (name, all) in [("grant_types_supported", json!(grants)), ("scopes_supported", json!(scopes))] {
             if all.as_array().is_some_and(|all| !all.is_empty()) {
                 metadata[name] = all;
@@ -74,13 +74,13 @@ fn of_pool(
     }
 }
 
-/// What anybody may read, any site's scripts among them.
+/// Returns a public response, readable by scripts of any site.
 fn public(content_type: &'static str, text: String) -> HttpResponse {
-    let mut answer = with_body(StatusCode::OK, content_type, text);
-    let headers = answer.headers_mut();
+    let mut response = with_body(StatusCode::OK, content_type, text);
+    let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={}", KEY_SET_CACHE.as_secs())) {
         headers.insert(CACHE_CONTROL, value);
     }
-    answer
+    response
 }

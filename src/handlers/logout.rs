@@ -1,4 +1,4 @@
-//! `/logout`: ends the browser's session, here, at every app and, where it knows how, at the provider.
+//! `/logout`: ends the browser's session at every app and, if supported, at the provider.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, principal, sign_out_unavailable};
 use crate::authn::{POOL_COOKIE, SessionPrincipal, clear_cookie_value};
@@ -20,7 +20,7 @@ pub(super) async fn post(State(pool): Shared, info: RequestData) -> Reply {
     Reply(end(&pool, &info).await)
 }
 
-/// Asks first: anybody's page may send a browser here.
+/// Asks for confirmation: any site can navigate a browser here.
 async fn page(pool: &AppState, info: &RequestData) -> Handled {
     let catalogue = pool.catalogue.load();
     let principal = session_to_end(pool, info).await?;
@@ -32,8 +32,8 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
         }
         .answer();
     }
-    // Where to come back to is one of our own hosts, or nowhere: this is no way to send people
-    // elsewhere. A provider gives it back as the state.
+    // The target after sign-out is limited to Narthex's own hosts, to prevent open redirects. A
+    // provider returns it as the state.
     let to = info.parameters().and_then(|mut form| form.remove("app").or(form.remove("state")));
     let host = to.as_deref().and_then(Host::parse);
     let shortest = host.as_ref().and_then(|host| {
@@ -41,13 +41,13 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
         routes.map(|route| format!("{}{}", catalogue.config.public_url.origin_of(host), route.start_page()))
     });
     let again = shortest.unwrap_or_else(|| catalogue.config.public_url.join("/"));
-    let mut answer = match &catalogue.config.signed_out_url {
-        // By a page of ours: a form of ours began this, and may not lead elsewhere by redirects (CSP `form-action`).
+    let mut response = match &catalogue.config.signed_out_url {
+        // Through an intermediate page: CSP `form-action` prohibits redirects after a form.
         Some(url) => browser_action(&BrowserAction::Redirect(url.clone()), &Method::POST)?,
         None => SignedOutPage { sign_in_again: again }.answer()?,
     };
-    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
-    Ok(answer)
+    set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
+    Ok(response)
 }
 
 async fn end(pool: &AppState, info: &RequestData) -> Handled {
@@ -58,7 +58,7 @@ async fn end(pool: &AppState, info: &RequestData) -> Handled {
     }
 }
 
-/// The principal who wants to sign out.
+/// Returns the session to end.
 async fn session_to_end(
     pool: &AppState,
     info: &RequestData,
@@ -66,27 +66,27 @@ async fn session_to_end(
     principal(pool, info).await.map_err(|error| sign_out_unavailable(pool, info, &error))
 }
 
-/// The origin of the pool's pages.
+/// Returns the origin of the user pool's pages.
 pub(super) fn own_origin(pool: &AppState) -> String {
     let catalogue = pool.catalogue.load();
     catalogue.config.public_url.origin_of(catalogue.config.public_url.host())
 }
 
-/// Ends the session of this browser and sends it on.
+/// Ends the browser's session and redirects.
 pub(super) async fn sign_out(pool: &AppState, info: &RequestData, sid: &str, app: &str) -> Handled {
     let ended = end_session(pool, &info.request_id, &info.client(), sid)
         .await
         .map_err(|error| sign_out_unavailable(pool, info, &error))?;
-    let mut answer = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
-    set_cookie(&mut answer, &clear_cookie_value(POOL_COOKIE))?;
-    Ok(answer)
+    let mut response = browser_action(&after_sign_out(pool, ended.as_ref(), app).await?, &Method::POST)?;
+    set_cookie(&mut response, &clear_cookie_value(POOL_COOKIE))?;
+    Ok(response)
 }
 
-/// Where a browser goes whose session was ended: to its provider, if that session is to end too, and
-/// from there to the page that says so.
+/// Returns the browser's target after sign-out: the provider, if its session also ends, and then
+/// the confirmation page.
 ///
 /// # Errors
-/// Where our own page has no address, which it always has.
+/// Returns an error if Narthex's own page has no address, which is impossible.
 pub async fn after_sign_out(
     pool: &AppState,
     ended: Option<&EndedSession>,
@@ -102,10 +102,10 @@ pub async fn after_sign_out(
     Url::parse(&own).map(BrowserAction::Redirect).map_err(|_| ErrorResponse::internal())
 }
 
-/// Ends a session everywhere and says so in the audit; answers it, unless it was over already.
+/// Ends a session on all nodes and audits that; returns the session unless it had ended already.
 ///
 /// # Errors
-/// Where the store does not answer; the session goes on then.
+/// Returns an error if the database fails; the session then stays active.
 pub async fn end_session(
     pool: &AppState,
     request_id: &str,
@@ -122,7 +122,7 @@ pub async fn end_session(
     Ok(ended)
 }
 
-/// Evicts sessions that their provider ended, and records them in the audit log; warns where there is none.
+/// Evicts and audits sessions that their provider ended; warns if there are none.
 pub(super) fn ended_by_provider(pool: &AppState, info: &RequestData, provider: &str, ended: &[Session]) {
     let changes: Vec<Change> = ended.iter().map(|session| Change::Session(session.id.clone())).collect();
     pool.sessions.apply_changes(&changes);

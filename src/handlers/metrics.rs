@@ -1,4 +1,4 @@
-//! Counts of logins, and of what programs ask for.
+//! Metrics of logins and OAuth requests.
 
 use crate::base::metrics;
 use prometheus::IntCounterVec;
@@ -13,7 +13,7 @@ pub fn oauth(endpoint: &'static str, result: &'static str) {
     OAUTH.with_label_values(&[endpoint, result]).inc();
 }
 
-/// Counts a login: `result` is `success`, or the reason of the refusal as the audit has it.
+/// Counts a login: `result` is `success`, or the audited reason of the refusal.
 pub fn login(provider: &str, result: &str) {
     LOGINS.with_label_values(&[provider, result]).inc();
 }

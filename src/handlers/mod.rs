@@ -1,6 +1,5 @@
-//! The pool's protocol face: authorize, the providers' callbacks, logout, what programs call, key sets, and the home
-//! page. Handlers say what was asked of which room and answer in a word; failures become pages or
-//! JSON in one place, [`answer`].
+//! HTTP endpoints of the user pool: authorization, provider callbacks, logout, tokens, keys, home
+//! page. Handlers return failures as values; [`response`] renders them as pages or JSON.
 
 mod authorize;
 mod backchannel;
@@ -39,47 +38,47 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tower_service::Service as _;
 
-/// What the handlers work with.
+/// Shared state of the handlers.
 pub struct AppState {
-    /// The snapshot that counts.
+    /// The current snapshot.
     pub catalogue: Arc<CatalogueCell>,
     /// Logins at providers.
     pub broker: Arc<Broker>,
     /// Sessions and their cookies.
     pub sessions: Arc<SessionAuthenticator>,
-    /// State.
+    /// The database.
     pub store: Store,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
-    /// The access tokens that it issues.
+    /// Issued access tokens.
     pub access_tokens: Arc<AccessTokens>,
-    /// Sign-ins that failed, by address.
+    /// Failed sign-ins, by address.
     pub failed_sign_ins: RateLimiter<IpAddr>,
-    /// SAML responses that nobody asked for and that failed, by address. Any page can have a browser send them, so
-    /// they do not keep the address from signing in.
+    /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so
+    /// they do not block sign-ins from the address.
     pub unsolicited_failures: RateLimiter<IpAddr>,
-    /// SAML messages that are verified now, by address.
+    /// SAML messages in verification, by address.
     pub saml_messages: ConcurrencyLimiter<IpAddr>,
-    /// Attempts to pass for an app client that failed, by address and client.
+    /// Failed client authentications, by address and client.
     pub client_failures: RateLimiter<(IpAddr, String)>,
-    /// Tokens that were revoked, by client: each takes room on every node.
+    /// Revoked tokens, by client: each uses memory on every node.
     pub client_revocations: RateLimiter<String>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// The random number generator.
     pub entropy: Arc<dyn Entropy>,
 }
 
 type Shared = State<Arc<AppState>>;
 
-/// A failure on its way to [`answer`].
+/// A failure that [`response`] renders.
 #[derive(Clone)]
 struct FailedResponse(ErrorResponse);
 
-/// What a handler answers.
+/// A handler's result.
 type Handled = Result<HttpResponse, ErrorResponse>;
 
-/// The pool's routes, below the path of `public_url`.
+/// Returns the user pool's routes, below the path of `public_url`.
 pub fn router(pool: Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(home))
@@ -98,8 +97,8 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .route("/oauth2/revoke", post(token::revoke))
         .route("/oauth2/introspect", post(token::introspect))
         .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
-        // OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.1: where the issuer has a path, clients of the
-        // one look behind it, clients of the other before.
+        // OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.1: for an issuer with a
+        // path, the former appends the well-known path, the latter inserts it.
         .route("/{pool_id}/.well-known/openid-configuration", get(keys::metadata))
         .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
         .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })
@@ -107,14 +106,14 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .with_state(pool)
 }
 
-/// Answers a request through `router`, failures included.
+/// Answers a request with `router`, and renders failures.
 pub async fn answer(router: &Router, request: Request, visitor: &ResponseContext) -> HttpResponse {
     let Ok(response) = router.clone().call(request).await;
     let (parts, body) = response.into_parts();
     if let Some(FailedResponse(failure)) = parts.extensions.get() {
         return failure.into_response(visitor);
     }
-    // Handlers answer with whole bodies: collecting them neither waits nor copies.
+    // Handlers return complete bodies: collecting them neither waits nor copies.
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return ErrorResponse::internal().into_response(visitor),
@@ -122,13 +121,13 @@ pub async fn answer(router: &Router, request: Request, visitor: &ResponseContext
     pages::add_common_headers(HttpResponse::from_parts(parts, body), visitor)
 }
 
-/// Carries what a handler answered through axum.
+/// A handler's result as an axum response.
 struct Reply(Handled);
 
 impl axum::response::IntoResponse for Reply {
     fn into_response(self) -> axum::response::Response {
         match self.0 {
-            Ok(answer) => answer.map(Body::from),
+            Ok(response) => response.map(Body::from),
             Err(failure) => {
                 let mut response = axum::response::Response::new(Body::empty());
                 *response.status_mut() = failure.status;
@@ -139,7 +138,7 @@ impl axum::response::IntoResponse for Reply {
     }
 }
 
-/// The principal whose pool cookie the request carries.
+/// Returns the principal of the request's pool cookie.
 async fn session_principal(
     pool: &AppState,
     info: &RequestData,
@@ -152,7 +151,8 @@ async fn principal(pool: &AppState, info: &RequestData) -> Result<Option<Session
     pool.sessions.authenticate(cookie, CookieScope::Pool, pool.clock.moment()).await
 }
 
-/// The same where a session was to be ended: it goes on, and the person must know.
+/// Returns the error for a failed sign-out: the session stays active, and the user must be
+/// informed.
 fn sign_out_unavailable(pool: &AppState, info: &RequestData, error: &StoreError) -> ErrorResponse {
     tracing::error!(request_id = info.request_id, %error, "cannot end a session: database error");
     let again = pool.catalogue.load().config.public_url.join("/logout");
@@ -160,7 +160,7 @@ fn sign_out_unavailable(pool: &AppState, info: &RequestData, error: &StoreError)
 }
 
 fn unavailable(info: &RequestData, error: &StoreError) -> ErrorResponse {
-    tracing::error!(request_id = info.request_id, %error, "the store did not do its part");
+    tracing::error!(request_id = info.request_id, %error, "database error");
     ErrorResponse::unavailable()
 }
 
@@ -188,14 +188,14 @@ async fn home_page(pool: &AppState, info: &RequestData) -> Handled {
 fn apps(catalogue: &Catalogue) -> Vec<App> {
     let mut apps: Vec<App> = catalogue
         .routes()
-        // A wildcard is no address.
+        // A wildcard is not an address.
         .filter(|route| !route.pattern.wildcard)
         .map(|route| App {
             name: route.host.to_string(),
             href: format!("{}{}", route.origin, route.start_page()),
         })
         .collect();
-    // One link for each host: the shortest path.
+    // One link per host: that with the shortest path.
     apps.sort_by(|a, b| (&a.name, a.href.len()).cmp(&(&b.name, b.href.len())));
     apps.dedup_by(|a, b| a.name == b.name);
     apps

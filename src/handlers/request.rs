@@ -1,4 +1,4 @@
-//! What handlers need to know of a request.
+//! Request data for handlers.
 
 use crate::directory::Browser;
 use crate::pages::ErrorResponse;
@@ -8,53 +8,53 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 
-/// How much of a `User-Agent` is kept.
+/// Maximum stored length of a `User-Agent`.
 const MAX_USER_AGENT_LENGTH: usize = 256;
 
-/// What the gateway knows of a request, handed on in its extensions, and its headers.
+/// The gateway's information on a request, from its extensions, and the headers.
 #[derive(Clone, Debug)]
 pub struct RequestData {
-    /// The request's id.
+    /// The request id.
     pub request_id: String,
-    /// The client's address, as far as trusted proxies tell it.
+    /// The client address, as determined by trusted proxies.
     pub client: Option<IpAddr>,
     headers: http::HeaderMap,
     query: String,
 }
 
-/// What the gateway puts into a request's extensions.
+/// The extension that the gateway adds to a request.
 #[derive(Clone, Debug, Default)]
 pub struct RequestOrigin {
-    /// The request's id.
+    /// The request id.
     pub request_id: String,
-    /// The client's address.
+    /// The client address.
     pub client: Option<IpAddr>,
 }
 
-/// Parameters, each of which came exactly once.
+/// Unique parameters.
 pub type Form = HashMap<String, String>;
 
 impl RequestData {
-    /// The request's `Cookie` headers.
+    /// Iterates over the `Cookie` headers.
     pub fn cookies(&self) -> impl Iterator<Item = &[u8]> {
         self.headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes)
     }
 
-    /// The text of a header.
+    /// Returns a header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How often a header comes.
+    /// Returns the number of occurrences of a header.
     pub fn count(&self, name: &http::HeaderName) -> usize {
         self.headers.get_all(name).iter().count()
     }
 
-    /// A browser says where a form comes from; an old one at least from which origin. SameSite=Lax has
-    /// kept the cookie out already where that is another site.
+    /// Verifies by `Sec-Fetch-Site` or `Origin` that a form is same-origin. `SameSite=Lax` already
+    /// withholds the cookie from cross-site forms.
     ///
     /// # Errors
-    /// Where the form is of another origin than `own`.
+    /// Returns an error if the form is of another origin than `own`.
     pub fn same_origin(&self, own: &str) -> Result<(), ErrorResponse> {
         let same = match self.header("sec-fetch-site") {
             Some(site) => site == "same-origin",
@@ -63,12 +63,12 @@ impl RequestData {
         if same { Ok(()) } else { Err(ErrorResponse::bad_request()) }
     }
 
-    /// The client's address, for log lines.
+    /// Returns the client address for log lines.
     pub fn client(&self) -> String {
         self.client.map_or_else(String::new, |ip| ip.to_string())
     }
 
-    /// What the browser tells of itself, as far as it is kept.
+    /// Returns the browser's description, truncated.
     pub fn browser(&self) -> Browser {
         let user_agent = self.header("user-agent").unwrap_or_default();
         Browser {
@@ -77,13 +77,13 @@ impl RequestData {
         }
     }
 
-    /// The query's parameters; `None` where one comes twice.
+    /// Returns the query's parameters; `None` if one is repeated.
     pub fn parameters(&self) -> Option<Form> {
         form(&self.query)
     }
 }
 
-/// The parameters of a query or form; `None` where one comes twice.
+/// Parses the parameters of a query or form; `None` if one is repeated.
 ///
 /// RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
 pub fn form(text: &str) -> Option<Form> {
@@ -103,7 +103,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestData {
         let origin = parts.extensions.remove();
         let RequestOrigin { request_id, client } = origin.unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        // Nothing else asks for them: what a body is taken for is the handler's to say.
+        // No other extractor needs the headers: the handler decides on the interpretation of the
+        // body.
         Ok(Self { request_id, client, headers: std::mem::take(&mut parts.headers), query })
     }
 }

@@ -1,5 +1,4 @@
-//! `/saml2/…`: what providers are to know of us, what their forms bring, and logout by the browser in both
-//! directions.
+//! `/saml2/…`: service provider metadata, responses by POST, and single logout in both directions.
 
 use super::callback::{self, Step};
 use super::logout::ended_by_provider;
@@ -17,7 +16,7 @@ use axum::extract::{Path, RawQuery, State};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 
-/// Our metadata for a provider.
+/// Returns the service provider metadata for a provider.
 pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) -> Reply {
     let text = pool.broker.saml_metadata(&pool.catalogue.load(), &provider);
     Reply(match text {
@@ -26,7 +25,7 @@ pub(super) async fn metadata(State(pool): Shared, Path(provider): Path<String>) 
     })
 }
 
-/// SAML bindings, section 3.5: a provider's form brings a response.
+/// SAML bindings, section 3.5: receives a response by POST.
 pub(super) async fn post(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -36,7 +35,8 @@ pub(super) async fn post(
     Reply(validate_response(&pool, &info, &provider, &text).await)
 }
 
-/// The browser's next step, in which it shows its session again: `SameSite=Lax` has kept that from the form.
+/// The browser's next step, which includes the session cookie: `SameSite=Lax` withholds it from the
+/// POST.
 pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, info: RequestData) -> Reply {
     Reply(callback::finish(&pool, &info, &provider, Step::Resume).await)
 }
@@ -44,21 +44,21 @@ pub(super) async fn resume(State(pool): Shared, Path(provider): Path<String>, in
 async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, text: &str) -> Handled {
     let catalogue = pool.catalogue.load();
     let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
-    // The relay state names the attempt; that this browser carries it binds the login to it. It is never an
-    // address.
+    // The relay state names the attempt; the attempt's cookie binds the login to this browser. It
+    // is never used as an address.
     let id = parameters.get("RelayState").map(String::as_str).unwrap_or_default();
     let login = cookie_value(info.cookies(), &format!("{LOGIN_COOKIE}{id}"))
         .filter(|_| !id.is_empty())
         .and_then(|sealed| pool.broker.attempt(&catalogue, id, sealed));
     let again = login.as_ref().map(|login| login.restart_url(&catalogue));
-    // Any page can have a browser send a response that nobody asked for: those have a limit of their own.
+    // Any page can make a browser send an unsolicited response: those have a separate limit.
     let failures = if login.is_some() { &pool.failed_sign_ins } else { &pool.unsolicited_failures };
     callback::check_rate_limit(failures, info, &catalogue, provider)?;
     let _place = verification_permit(pool, info)?;
     let posted = SamlPost { parameters: &parameters, id, login };
-    let judged = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
-        Ok(judged) => judged,
-        // The form brought no session: the browser's next step does, and decides on the way on.
+    let validated = match pool.broker.validate_saml_response(&catalogue, provider, posted).await {
+        Ok(validated) => validated,
+        // The POST had no session cookie: the next step has it, and decides how to continue.
         Err(LoginError::NoAttempt) => {
             let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
             return see_other(&resume_at(&catalogue, provider, &id));
@@ -71,18 +71,18 @@ async fn validate_response(pool: &AppState, info: &RequestData, provider: &str, 
             });
         }
     };
-    let mut answer = see_other(&resume_at(&catalogue, provider, &judged.id))?;
-    if let Some(sealed) = judged.sealed {
-        let name = format!("{LOGIN_COOKIE}{}", judged.id);
+    let mut response = see_other(&resume_at(&catalogue, provider, &validated.id))?;
+    if let Some(sealed) = validated.sealed {
+        let name = format!("{LOGIN_COOKIE}{}", validated.id);
         set_cookie(
-            &mut answer,
+            &mut response,
             &set_cookie_value_same_site(&name, &sealed, Some(ATTEMPT_COOKIE_LIFETIME), SameSite::Lax),
         )?;
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// The place of a message among those that are verified: one address cannot fill the queue.
+/// Reserves a slot for verification: one address cannot fill the queue.
 fn verification_permit(
     pool: &AppState,
     info: &RequestData,
@@ -90,12 +90,12 @@ fn verification_permit(
     pool.saml_messages.try_acquire(info.client.map(rate_limit_key)).ok_or_else(ErrorResponse::unavailable)
 }
 
-/// The address of the browser's next step.
+/// Returns the address of the browser's next step.
 fn resume_at(catalogue: &Catalogue, provider: &str, id: &str) -> String {
     catalogue.config.public_url.join(&format!("/saml2/idpresponse/{provider}?state={id}"))
 }
 
-/// A logout message in an address.
+/// Receives a logout message in a query.
 pub(super) async fn logout_query(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -106,7 +106,7 @@ pub(super) async fn logout_query(
     Reply(logout(&pool, &info, &provider, LogoutBinding::Query(query.into()), &Method::GET).await)
 }
 
-/// A logout message in a form.
+/// Receives a logout message in a form.
 pub(super) async fn logout_form(
     State(pool): Shared,
     Path(provider): Path<String>,
@@ -127,14 +127,15 @@ async fn logout(
     callback::check_rate_limit(&pool.failed_sign_ins, info, &catalogue, provider)?;
     let _place = verification_permit(pool, info)?;
     let is_response = arrived.is_response();
-    let heard = match pool.broker.logout_message(&catalogue, provider, arrived).await {
-        Ok(heard) => heard,
+    let outcome = match pool.broker.logout_message(&catalogue, provider, arrived).await {
+        Ok(outcome) => outcome,
         Err(LoginError::NoSuchProvider) => return Err(ErrorResponse::not_found()),
-        // Our own session had ended before we asked, and some providers do not sign their answer.
+        // Narthex's session ended before the logout request, and some providers do not sign the
+        // response.
         Err(error @ LoginError::Provider(ProviderError::Invalid { check: "unsigned", .. }))
             if is_response =>
         {
-            tracing::info!(provider, request_id = info.request_id, %error, "an answer to a logout was not read");
+            tracing::info!(provider, request_id = info.request_id, %error, "rejected a logout response");
             return see_other(&catalogue.config.public_url.join("/logout"));
         }
         Err(error) => {
@@ -151,8 +152,8 @@ async fn logout(
             return Err(callback::error_page(info, error));
         }
     };
-    let (ended, answer) = match heard {
-        LogoutOutcome::Ended(ended, answer) => (ended, answer),
+    let (ended, response) = match outcome {
+        LogoutOutcome::Ended(ended, response) => (ended, response),
         LogoutOutcome::Answered { relay_state, success } => {
             if !success {
                 tracing::warn!(
@@ -161,14 +162,14 @@ async fn logout(
                     "the provider did not end all its sessions"
                 );
             }
-            // What comes back is one of our hosts, or nothing: the page itself sees to that.
+            // The value is one of Narthex's hosts, or is ignored by the page.
             let app: String = url::form_urlencoded::byte_serialize(relay_state.as_bytes()).collect();
             return see_other(&catalogue.config.public_url.join(&format!("/logout?app={app}")));
         }
     };
     ended_by_provider(pool, info, provider, &ended);
-    match answer {
-        Some(answer) => browser_action(&answer, method),
+    match response {
+        Some(response) => browser_action(&response, method),
         None => pages::SignedOutPage { sign_in_again: catalogue.config.public_url.join("/") }.answer(),
     }
 }

@@ -1,4 +1,4 @@
-//! `/sessions`: where a person sees every session of theirs, and ends one or all.
+//! `/sessions`: lists the user's sessions, and ends one or all.
 
 use super::{AppState, Handled, Reply, RequestData, Shared, form, logout, session_principal, unavailable};
 use crate::base::Timestamp;
@@ -39,20 +39,20 @@ async fn page(pool: &AppState, info: &RequestData) -> Handled {
     .answer()
 }
 
-/// What a form of this page asks for: one session by its id, or all.
+/// Ends one session by its id, or all.
 async fn end(pool: &AppState, info: &RequestData, text: &str) -> Handled {
     info.same_origin(&logout::own_origin(pool))?;
     let Some(principal) = session_principal(pool, info).await? else { return Err(not_signed_in()) };
-    let asked = form(text).ok_or_else(ErrorResponse::bad_request)?;
-    let all = asked.contains_key("all");
+    let parameters = form(text).ok_or_else(ErrorResponse::bad_request)?;
+    let all = parameters.contains_key("all");
     let own = principal.session().id.as_str();
     let store = |error: StoreError| unavailable(info, &error);
     let sessions = sessions_of(pool, &principal.user().id).await.map_err(store)?;
-    let meant = |session: &&Session| all || asked.get("session") == Some(&session.id);
+    let meant = |session: &&Session| all || parameters.get("session") == Some(&session.id);
     for session in sessions.iter().filter(meant).filter(|session| session.id != own) {
         logout::end_session(pool, &info.request_id, &info.client(), &session.id).await.map_err(store)?;
     }
-    match all || asked.get("session").is_some_and(|id| id == own) {
+    match all || parameters.get("session").is_some_and(|id| id == own) {
         true => logout::sign_out(pool, info, own, "").await,
         false => see_other(&pool.catalogue.load().config.public_url.join("/sessions")),
     }
@@ -76,7 +76,7 @@ fn date(at: Timestamp) -> String {
     date.format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-/// How long ago `then` was, in words.
+/// Formats the time since `then`.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
     let (count, unit) = match seconds {

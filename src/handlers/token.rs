@@ -1,4 +1,4 @@
-//! `/oauth2/token`, `/oauth2/revoke` (RFC 7009) and `/oauth2/introspect` (RFC 7662): what programs call.
+//! `/oauth2/token`, `/oauth2/revoke` (RFC 7009) and `/oauth2/introspect` (RFC 7662).
 
 use super::client::{self, AuthenticatedClient};
 use super::error::{EndpointError, OAuthError};
@@ -14,10 +14,10 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 
-/// How long a revoked token is remembered after its end: clocks differ.
+/// How long a revocation is kept after the token's expiry, because clocks differ.
 const REVOCATION_GRACE: Duration = Duration::from_secs(3600);
 
-/// What a client gets beside its token (RFC 6749, section 5.1).
+/// A token response (RFC 6749, section 5.1).
 #[derive(Serialize)]
 struct TokenResponse<'a> {
     token_type: &'static str,
@@ -40,7 +40,7 @@ pub(super) async fn introspect(State(pool): Shared, info: RequestData, body: Byt
     Reply(client::answer(&pool, &info, "introspect", &body, tell).await)
 }
 
-/// Issues an access token. It reads nothing but memory.
+/// Issues an access token without I/O.
 fn issue(
     pool: &AppState,
     info: &RequestData,
@@ -69,19 +69,20 @@ fn issue(
     };
     let beside = serde_json::to_string(&beside).map_err(|_| ErrorResponse::internal())?;
     let members = beside.trim_start_matches('{');
-    // Nothing in a token needs to be escaped: RFC 7515, section 7.1 has it of base64url and `.` alone. To look at each of its
-    // letters would be the dearest part of the answer.
-    let answer = format!(r#"{{"access_token":"{token}",{members}"#);
-    Ok(with_body(StatusCode::OK, "application/json", answer))
+    // A token needs no escaping: RFC 7515, section 7.1 allows base64url and `.` only. Scanning it
+    // would be the most expensive part of the response.
+    let response = format!(r#"{{"access_token":"{token}",{members}"#);
+    Ok(with_body(StatusCode::OK, "application/json", response))
 }
 
-/// What a client gets that asks for `asked`, or does not say: then all that it may have. RFC 6749, section 3.3: "the
-/// authorization server MUST either process the request using a pre-defined default value or fail the request".
-fn resolve_scopes<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
+/// Returns the granted scopes: the requested ones, or all allowed ones by default. RFC 6749,
+/// section 3.3: "the authorization server MUST either process the request using a pre-defined
+/// default value or fail the request".
+fn resolve_scopes<'c>(client: &'c AppClient, requested: Option<&str>) -> Result<Vec<&'c str>, OAuthError> {
     let allowed = &client.allowed_oauth_scopes;
-    let Some(asked) = asked else { return Ok(allowed.iter().map(String::as_str).collect()) };
+    let Some(requested) = requested else { return Ok(allowed.iter().map(String::as_str).collect()) };
     let mut granted = Vec::new();
-    for scope in asked.split(' ').filter(|scope| !scope.is_empty()) {
+    for scope in requested.split(' ').filter(|scope| !scope.is_empty()) {
         let Some(known) = allowed.iter().find(|known| *known == scope) else {
             return Err(OAuthError::new(
                 "invalid_scope",
@@ -98,8 +99,8 @@ fn resolve_scopes<'c>(client: &'c AppClient, asked: Option<&str>) -> Result<Vec<
     Ok(granted)
 }
 
-/// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token has been revoked
-/// successfully or if the client submitted an invalid token."
+/// RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the token
+/// has been revoked successfully or if the client submitted an invalid token."
 async fn revoke_token(
     pool: &AppState,
     info: &RequestData,
@@ -107,18 +108,20 @@ async fn revoke_token(
 ) -> Result<HttpResponse, EndpointError> {
     let token = match pool.access_tokens.revocable(request.catalogue, request.required("token")?) {
         Ok(token) => token,
-        // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still
-        // exists and may retry after a reasonable delay."
+        // Section 2.2.1: "If the server responds with HTTP status code 503, the client must assume
+        // the token still exists and may retry after a reasonable delay."
         Err(TokenError::NoKeys) => return Err(ErrorResponse::unavailable().into()),
         Err(_) => return Ok(HttpResponse::default()),
     };
-    // Section 2.1: it "verifies whether the token was issued to the client making the revocation request. If this
-    // validation fails, the request is refused and the client is informed of the error".
+    // Section 2.1: it "verifies whether the token was issued to the client making the revocation
+    // request. If this validation fails, the request is refused and the client is informed of the
+    // error".
     if token.client_id != request.client.id {
         let why = "the token was issued to another client, which must revoke it";
         return Err(OAuthError::new("unauthorized_client", why).into());
     }
-    // Also of a token that is over by our clock: once that is set back, it would be none any more.
+    // Also revokes a token that has expired by the local clock: it would be valid again once the
+    // clock is set back.
     let until = token.expires_at.max(pool.clock.now()).plus(REVOCATION_GRACE);
     let entropy = &*pool.entropy;
     if let Err(wait) = pool.client_revocations.check(Some(&request.client.id)) {
@@ -143,13 +146,14 @@ async fn revoke_token(
     Ok(HttpResponse::default())
 }
 
-/// RFC 7662, section 2.2: of a token that is not active it "SHOULD NOT include any additional information".
+/// RFC 7662, section 2.2: of a token that is not active it "SHOULD NOT include any additional
+/// information".
 async fn introspection_response(
     pool: &AppState,
     info: &RequestData,
     request: &AuthenticatedClient<'_>,
 ) -> Result<HttpResponse, EndpointError> {
-    let told = match own_active_token(pool, request)? {
+    let response = match own_active_token(pool, request)? {
         Some(token) => {
             let revoked = pool.store.is_revoked(token.text("jti").unwrap_or_default()).await;
             match revoked.map_err(|error| unavailable(info, &error))? {
@@ -159,7 +163,7 @@ async fn introspection_response(
         }
         None => inactive(),
     };
-    Ok(with_body(StatusCode::OK, "application/json", told.to_string()))
+    Ok(with_body(StatusCode::OK, "application/json", response.to_string()))
 }
 
 fn inactive() -> serde_json::Value {
@@ -167,17 +171,17 @@ fn inactive() -> serde_json::Value {
 }
 
 fn active(token: &AccessToken) -> serde_json::Value {
-    let mut told = serde_json::json!({ "active": true, "token_type": "Bearer" });
+    let mut response = serde_json::json!({ "active": true, "token_type": "Bearer" });
     for name in ["scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"] {
         if let Some(value) = token.claims.get(name) {
-            told[name] = value.clone();
+            response[name] = value.clone();
         }
     }
-    told
+    response
 }
 
-/// What the token of the request says, where it is one of ours and counts. `token_type_hint` tells nothing that the
-/// token does not say (RFC 7662, section 2.1: the server "MAY ignore this parameter").
+/// Returns the claims of the request's token if it is an active token of this pool.
+/// `token_type_hint` is ignored (RFC 7662, section 2.1: the server "MAY ignore this parameter").
 fn own_active_token(
     pool: &AppState,
     request: &AuthenticatedClient<'_>,

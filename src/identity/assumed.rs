@@ -1,4 +1,4 @@
-//! A role that was given: what it was given to, and what policies may ask of that.
+//! An assumed role: its identity, its tags, and the context values that policies read from it.
 
 use super::{NoRole, Person, RoleChoice};
 use crate::base::Timestamp;
@@ -9,42 +9,42 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The action by which a role is given to an identity (AWS STS).
+/// The action of assuming a role (AWS STS).
 pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
-/// Who gives it, as trust policies name identity pools.
+/// The principal of identity pools in trust policies.
 pub const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
 
-/// A principal's standing in an identity pool: its identity, its role, its tags.
+/// A principal's identity, role and tags in an identity pool.
 #[derive(Debug)]
 pub struct AssumedRole {
     /// The role.
     pub role: Arc<RoleId>,
-    /// The identity, the tags' values, the user's id and name, one after the other: of a hundred thousand principals, each
-    /// text of its own would come from far away in memory.
+    /// The identity, the tags' values, the user's id and name, concatenated: separate allocations
+    /// for a hundred thousand principals would each be a cache miss.
     texts: Box<str>,
-    /// Where the identity, `{region}:{uuid}`, ends.
+    /// End of the identity, `{region}:{uuid}`.
     identity_ends: usize,
-    /// Each tag, and where its value ends.
+    /// Each tag, and the end of its value.
     tags: SmallVec<[(Arc<PrincipalTag>, usize); 1]>,
-    /// Where the role's name and the user's `sub`, or the guest's identity, end. The rest is the username.
+    /// End of the role's name and the user's `sub`, or the guest's identity. The username follows.
     user_id_ends: usize,
-    /// Whether it is a user, and no guest.
+    /// Whether this is a user and not a guest.
     is_user: bool,
-    /// When the user was authenticated, or else when the session or the token began.
+    /// When the user was authenticated, or else when the session or the token was created.
     issued_at: Option<Timestamp>,
-    /// When the user was authenticated by more than one factor.
+    /// When the user was authenticated by several factors.
     multi_factor_at: Option<Timestamp>,
     /// The identity pool's id.
     identity_pool: Arc<str>,
-    /// `authenticated` or `unauthenticated`, and by what.
+    /// `authenticated` or `unauthenticated`, and the provider.
     amr: Box<[String]>,
 }
 
 impl AssumedRole {
-    /// What `person`, or a guest, stands for with the role that was chosen.
+    /// Creates the assumed role of `person`, or of a guest.
     ///
     /// # Errors
-    /// Where the role's own policy does not let them have it.
+    /// Returns an error if the role's trust policy denies it.
     pub fn new(
         catalogue: &Catalogue,
         identity_pool: &IdentityPool,
@@ -73,7 +73,8 @@ impl AssumedRole {
                     texts.push_str(value);
                     tags.push((tag.clone(), texts.len()));
                 }
-                // A tag has one value: to take the first, or none, would let the others escape a Deny.
+                // A tag has one value: choosing the first, or none, would let the others escape a
+                // Deny.
                 Ok(_) | Err(UnreadableClaim) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
             }
         }
@@ -92,33 +93,33 @@ impl AssumedRole {
             identity_pool: identity_pool.id.clone(),
             amr,
         };
-        // What depends on the request is judged with each.
+        // Trust policies that depend on the request are evaluated for each request.
         match &role.trust {
             Some(trust) if !trust.depend_on_request() => assumed.trusted(trust, &assumed).map(|()| assumed),
             _ => Ok(assumed),
         }
     }
 
-    /// Judges the role's trust policy by what `context` knows.
+    /// Evaluates the role's trust policy.
     ///
     /// # Errors
-    /// Where it does not let the identity pool give the role.
+    /// Returns an error if the identity pool may not assign the role.
     pub fn trusted(&self, trust: &Statements, context: &dyn Context) -> Result<(), NoRole> {
         let principal = Some(IDENTITY_POOLS);
-        let asked = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
-        let trusted = matches!(trust.judge(&asked), Verdict::Allowed(_));
+        let request = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
+        let trusted = matches!(trust.judge(&request), Verdict::Allowed(_));
         match trusted {
             true => Ok(()),
             false => Err(NoRole::Untrusted(self.role.name.clone())),
         }
     }
 
-    /// The identity, `{region}:{uuid}`.
+    /// Returns the identity, `{region}:{uuid}`.
     pub fn identity_id(&self) -> &str {
         &self.texts[..self.identity_ends]
     }
 
-    /// The principal's tags, each with its value.
+    /// Iterates over the principal's tags with their values.
     pub fn tags(&self) -> impl Iterator<Item = (&PrincipalTag, &str)> {
         let mut from = self.identity_ends;
         self.tags
@@ -126,20 +127,20 @@ impl AssumedRole {
             .map(move |(tag, end)| (&**tag, &self.texts[std::mem::replace(&mut from, *end)..*end]))
     }
 
-    /// The role's name and the user's `sub`, or the guest's identity.
+    /// Returns the role's name and the user's `sub`, or the guest's identity.
     fn user_id(&self) -> &str {
         let from = self.tags.last().map_or(self.identity_ends, |(_, end)| *end);
         &self.texts[from..self.user_id_ends]
     }
 
-    /// When the person was authenticated by more than one thing.
+    /// Returns the time of a multi-factor authentication.
     pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
         self.multi_factor_at
     }
 }
 
-/// `name` as one segment of a path. A provider's people choose some of these names, and `${aws:username}` must not reach
-/// into what is another's.
+/// Escapes `name` as one path segment. Users of a provider choose some names, and `${aws:username}`
+/// must not match another user's paths.
 fn one_segment(name: &str) -> Cow<'_, str> {
     match name.contains(['/', '%']) {
         true => name.replace('%', "%25").replace('/', "%2F").into(),
@@ -147,7 +148,7 @@ fn one_segment(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// What is known whatever the request.
+/// Values that do not depend on the request.
 impl Context for AssumedRole {
     fn values(&self, key: &Key) -> Values<'_> {
         match key {

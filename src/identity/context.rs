@@ -1,4 +1,4 @@
-//! What policies may ask of one request.
+//! The context of one request for policy conditions.
 
 use super::AssumedRole;
 use crate::base::Timestamp;
@@ -7,23 +7,24 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
-/// A request, with whom it speaks for.
+/// A request with its principal.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
-    /// Whom it speaks for.
+    /// The principal's role.
     pub assumed: &'a AssumedRole,
-    /// When it came.
+    /// The time of the request.
     pub now: Timestamp,
-    /// From where.
+    /// The client address.
     pub source_ip: Option<IpAddr>,
-    /// Whether by TLS.
+    /// Whether the client used TLS.
     pub secure: bool,
-    /// Its headers.
+    /// The headers.
     pub headers: &'a HeaderMap,
 }
 
 impl<'a> RequestContext<'a> {
-    /// The value of a header. Servers differ in which of two they take, and in how they read what is not ASCII.
+    /// Returns the value of a header. Unreadable if repeated or not ASCII, because servers
+    /// interpret those differently.
     fn header(&self, name: HeaderName) -> Values<'a> {
         let mut all = self.headers.get_all(name).iter();
         match (all.next().map(HeaderValue::to_str), all.next()) {

@@ -1,21 +1,21 @@
-//! From a provider's groups to the user pool's.
+//! Mapping of a provider's groups to the user pool's groups.
 
 use crate::config::{Config, Group};
 
-/// The groups of a person.
+/// The groups of a user.
 #[derive(Clone, Debug)]
 pub struct Groups<'a> {
-    /// Those of the user pool, which may bear roles.
+    /// Groups of the user pool, which may have roles.
     pub pool_groups: Vec<&'a Group>,
-    /// What apps and rules are told: the names of these, and the provider's own.
+    /// Groups visible to apps and rules: the names of these, and the provider's own.
     pub visible: Vec<&'a str>,
 }
 
 impl<'a> Groups<'a> {
-    /// The groups of whom `provider` says that they are in `groups`.
+    /// Maps the groups of a user of `provider`.
     ///
-    /// Only what the file maps makes a member of a group of the pool: a provider's group that merely has the same
-    /// name is not told either, since nobody could tell the two apart.
+    /// Only configured mappings create membership in a pool group. A provider's group with the name
+    /// of a pool group is hidden, because the two would be indistinguishable.
     pub fn of(config: &'a Config, provider: &str, groups: &'a [String]) -> Self {
         let pool = &config.user_pool;
         let mapped = config.providers.iter().find(|known| known.name == provider).map(|known| &known.groups);
@@ -29,8 +29,8 @@ impl<'a> Groups<'a> {
         Self { pool_groups, visible }
     }
 
-    /// The group whose role is preferred: the one of the lowest precedence that bears one; none, where several
-    /// with that precedence bear different roles.
+    /// Returns the group with a role and the lowest precedence; `None` if several such groups have
+    /// different roles.
     pub fn preferred(&self) -> Option<&'a Group> {
         let rank = |group: &Group| group.precedence.unwrap_or(u32::MAX);
         let bearing = || self.pool_groups.iter().copied().filter(|group| group.role.is_some());

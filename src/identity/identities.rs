@@ -1,11 +1,11 @@
-//! Identities: one for each user and identity pool, kept in the store; and those of guests, which are not.
+//! Identities: stored for each user and identity pool; derived for guests and tokens.
 
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid, uuid_from_bytes};
 use crate::catalogue::IdentityPool;
 use crate::store::{Result, Store, StoreError, Tx};
 use std::sync::Arc;
 
-/// How often a new id is drawn where the last one was taken.
+/// Maximum attempts to generate an unused id.
 const MAX_ID_ATTEMPTS: usize = 3;
 
 /// The identities of users.
@@ -17,15 +17,15 @@ pub struct IdentityDirectory {
 }
 
 impl IdentityDirectory {
-    /// Identities kept in `store`.
+    /// Creates a directory of the identities in `store`.
     pub fn new(store: Store, ring: Arc<KeyRing>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { store, ring, clock, entropy }
     }
 
-    /// The identity of a user in `pool`, made where there is none.
+    /// Returns the identity of a user in `pool`; creates it if missing.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn for_user(&self, pool: &IdentityPool, region: &str, user_id: &str) -> Result<String> {
         if let Some(id) = self.store.identity_of(&pool.id, user_id).await? {
             return Ok(id);
@@ -44,44 +44,45 @@ impl IdentityDirectory {
         Err(StoreError::Corrupt("identities: every id is taken".to_owned()))
     }
 
-    /// The identity in `pool` of whom a bearer token speaks for: it follows from the subject, so that nothing need be
-    /// stored or read for it.
+    /// Returns the identity in `pool` of a bearer token's subject. It is derived from the subject,
+    /// so nothing is stored.
     pub fn for_token(&self, pool: &IdentityPool, region: &str, subject: &str) -> String {
         let mac = self.ring.mac(&[b"identity of a token", pool.id.as_bytes(), subject.as_bytes()].concat());
         format!("{region}:{}", uuid_from_bytes(mac, 8))
     }
 
-    /// Whether a guest's identity still is a guest's: one that has signed in is not.
+    /// Returns whether a guest's identity has not been promoted to a user's.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn is_guest(&self, id: &str) -> Result<bool> {
         self.store.identity_exists(id).await.map(|known| !known)
     }
 }
 
-/// What became of a guest's identity when the guest signed in.
+/// The result of merging a guest's identity into a user at sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeOutcome {
-    /// It is the user's from now on.
+    /// The identity now belongs to the user.
     Promoted,
-    /// The user had this one already, and the guest's is over.
+    /// The user has this identity already; the guest's is disabled.
     Merged(String),
-    /// It was somebody's before.
+    /// The identity belonged to a user before.
     AlreadyOwned,
 }
 
-/// The identity in `pool` of the guest who carries `token`: it follows from the token, and tells nothing of it.
+/// Returns the identity in `pool` of the guest with `token`. It is derived from the token and does
+/// not reveal it.
 pub fn guest_id(ring: &KeyRing, pool: &IdentityPool, region: &str, token: &RandomToken) -> String {
     let mac = ring.mac(&[b"guest identity", pool.id.as_bytes(), token.bytes()].concat());
     format!("{region}:{}", uuid_from_bytes(mac, 8))
 }
 
-/// Gives the identity `guest` to the user as whom the guest has signed in, if the user has none yet, as Cognito
-/// does. Whoever shows the guest's cookie afterwards is another guest.
+/// Transfers the identity `guest` to the user of the sign-in if the user has none yet, as Cognito
+/// does. Later uses of the guest cookie create a new guest.
 ///
 /// # Errors
-/// Where the store does not answer.
+/// Returns an error if the database fails.
 pub async fn merge_guest(
     tx: &mut Tx<'_>,
     pool: &IdentityPool,

@@ -1,5 +1,6 @@
-//! Identity pools: which identity a principal has there, and which role, by whose policies its requests are judged
-//! (Amazon Cognito Developer Guide, "Using role-based access control", "Using attributes for access control").
+//! Identity pools: the identity and the role of a principal, whose policies decide on its requests
+//! (Amazon Cognito Developer Guide, "Using role-based access control", "Using attributes for access
+//! control").
 
 mod assumed;
 mod context;

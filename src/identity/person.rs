@@ -1,33 +1,33 @@
-//! Who is to be given a role.
+//! Input of role selection: a user with its claims.
 
 use super::Groups;
 use crate::base::Timestamp;
 use crate::config::{Allow, Config};
 use crate::model::{Session, TokenClaims, UnreadableClaim, User};
 
-/// A user, as the provider speaks of them through which they signed in.
+/// A user, with the attributes of the provider of this session.
 #[derive(Clone, Debug)]
 pub struct Person<'a> {
     /// The user.
     pub user: &'a User,
     /// The provider's name.
     pub provider: &'a str,
-    /// The claims of a bearer token that its user has no room for.
+    /// Claims of a bearer token that are not user attributes.
     pub claims: Option<&'a TokenClaims>,
     /// The user's groups.
     pub groups: Groups<'a>,
-    /// How the user was authenticated (RFC 8176).
+    /// The authentication methods (RFC 8176).
     pub methods: &'a [String],
-    /// When, as far as the provider or the token says.
+    /// The time of authentication, if the provider or the token states it.
     pub auth_time: Option<Timestamp>,
-    /// When the session or the token began.
+    /// When the session or the token was created.
     pub issued_at: Option<Timestamp>,
-    /// Whether it is a user of the user pool; whom another issuer's token speaks for is none.
+    /// Whether this is a user of the user pool, and not the subject of another issuer's token.
     pub of_user_pool: bool,
 }
 
 impl<'a> Person<'a> {
-    /// The person of a session.
+    /// Creates the person of a session.
     pub fn of(config: &'a Config, user: &'a User, session: &'a Session) -> Self {
         Self {
             user,
@@ -41,22 +41,22 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// When the person was authenticated by more than one factor (RFC 8176, section 2: "mfa: Multiple-factor
-    /// authentication"). One at an unknown time may be of any age, and is none.
+    /// Returns the time of a multi-factor authentication (RFC 8176, section 2: "mfa:
+    /// Multiple-factor authentication"). An unknown time may be arbitrarily old and yields `None`.
     pub fn multi_factor_at(&self) -> Option<Timestamp> {
         self.auth_time.filter(|_| self.methods.iter().any(|method| method == "mfa"))
     }
 
-    /// Returns whether `allow` names the person, by a verified e-mail address or by a group as apps get it.
+    /// Returns whether `allow` contains the user's verified e-mail address or one of the groups
+    /// visible to apps.
     pub fn is_named_by(&self, allow: &Allow) -> bool {
         allow.names(self.user.email().filter(|_| self.user.email_verified()), &self.groups.visible)
     }
 
-    /// The values of a claim: those by which rules choose, and which fill tags. An address that nobody has
-    /// verified is none.
+    /// Returns the values of a claim for rules and tags. An unverified e-mail address is absent.
     ///
     /// # Errors
-    /// Where it is there, and cannot be compared.
+    /// Returns an error if the claim is present and not comparable.
     pub fn claim(&self, name: &str) -> Result<Vec<&'a str>, UnreadableClaim> {
         let one = match name {
             "sub" => Some(self.user.id.as_str()),

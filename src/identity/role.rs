@@ -1,4 +1,4 @@
-//! Which role an identity pool gives.
+//! Role selection of an identity pool.
 
 use super::Person;
 use crate::catalogue::{IdentityPool, Role, Roles};
@@ -6,52 +6,52 @@ use crate::config::{AmbiguousRoleResolution, MappingRule, MappingType, MatchType
 use std::fmt;
 use std::sync::Arc;
 
-/// A role, and why it is this one.
+/// A role, with the reason of its selection.
 #[derive(Clone, Debug)]
 pub struct RoleChoice {
     /// The role.
     pub role: Arc<Role>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// Why a role was given.
+/// The reason of a role's selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Nobody is signed in.
+    /// No user is signed in.
     Guest,
-    /// It is the role of who is signed in, and no mapping is for them.
+    /// The role of signed-in users; no mapping applies.
     Authenticated,
-    /// It is that role, since the mapping for the provider chose none.
+    /// The role of signed-in users, because the provider's mapping selected none.
     Ambiguous(String),
-    /// This rule of the mapping for the provider matched; the first is 1.
+    /// This rule of the provider's mapping matched; the first is 1.
     Rule(String, usize, MappingRule),
-    /// It is the role of this group, the preferred one.
+    /// The role of this group, the preferred one.
     Group(String),
 }
 
-/// Why no role was given.
+/// Why no role was selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRole {
-    /// The identity pool turns guests away.
+    /// The identity pool rejects guests.
     NoGuests,
-    /// It has no role for who is signed in.
+    /// The identity pool has no role for signed-in users.
     NoAuthenticatedRole,
-    /// No rule of the mapping for this provider matched.
+    /// No rule of this provider's mapping matched.
     NoRule(String),
-    /// No group of the person's has a role that is preferred.
+    /// No group of the user has a preferred role.
     NoPreferredRole(String),
-    /// A claim that a rule or a tag names cannot be compared.
+    /// A claim of a rule or a tag is not comparable.
     UnreadableClaim(String),
-    /// The role's own policy does not let the identity pool give it.
+    /// The role's trust policy denies the identity pool.
     Untrusted(String),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Guest => f.write_str("nobody is signed in: guest_role"),
-            Self::Authenticated => f.write_str("somebody is signed in: authenticated_role"),
+            Self::Guest => f.write_str("no user is signed in: guest_role"),
+            Self::Authenticated => f.write_str("a user is signed in: authenticated_role"),
             Self::Ambiguous(provider) => {
                 write!(f, "the role mapping for {provider} chose none: authenticated_role")
             }
@@ -68,7 +68,7 @@ impl fmt::Display for Reason {
 impl fmt::Display for NoRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoGuests => f.write_str("nobody is signed in, and the identity pool has no guest_role"),
+            Self::NoGuests => f.write_str("no user is signed in, and the identity pool has no guest_role"),
             Self::NoAuthenticatedRole => f.write_str("the identity pool has no authenticated_role"),
             Self::NoRule(provider) => {
                 write!(
@@ -91,10 +91,10 @@ impl fmt::Display for NoRole {
     }
 }
 
-/// The role that `pool` gives `person`, or a guest.
+/// Selects the role of `person`, or of a guest.
 ///
 /// # Errors
-/// Why it gives none.
+/// Returns the reason if there is none.
 pub fn choose_role(
     roles: &Roles,
     pool: &IdentityPool,
@@ -121,7 +121,8 @@ pub fn choose_role(
             // "The first matching rule takes precedence."
             let mut rule = None;
             for (at, candidate) in rules.iter().enumerate() {
-                // Each is looked at: that one cannot be compared must not hang on those before it.
+                // Every rule is evaluated: detection of unreadable claims must not depend on the
+                // order of the rules.
                 let values = person.claim(&candidate.claim);
                 let values = values.map_err(|_| NoRole::UnreadableClaim(candidate.claim.clone()))?;
                 if rule.is_none() && matches(candidate, &values) {
@@ -149,7 +150,7 @@ fn matches(rule: &MappingRule, values: &[&str]) -> bool {
         MatchType::Equals => values.contains(&wanted),
         MatchType::Contains => values.iter().any(|value| value.contains(wanted)),
         MatchType::StartsWith => values.iter().any(|value| value.starts_with(wanted)),
-        // A claim that is absent is passed over.
+        // An absent claim does not match.
         MatchType::NotEqual => !values.is_empty() && !values.contains(&wanted),
     }
 }

@@ -6,12 +6,12 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
 };
 
-/// What kind of key an algorithm takes.
+/// The key type of an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// RSA, of 2048 bits at least.
+    /// RSA, at least 2048 bits.
     Rsa,
-    /// A point on this curve; each coordinate has so many bytes.
+    /// A point on this curve; each coordinate has this many bytes.
     Ec(&'static str, usize),
     /// Ed25519.
     Ed25519,
@@ -26,17 +26,17 @@ macro_rules! algorithms {
         }
 
         impl Algorithm {
-            /// Each of them.
+            /// All algorithms.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name in the registry of JOSE.
+            /// Returns the name in the JOSE registry.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                 }
             }
 
-            /// What kind of key it takes.
+            /// Returns the key type.
             pub const fn family(self) -> Family {
                 match self {
                     $(Self::$variant => $family,)*
@@ -76,8 +76,8 @@ algorithms! {
 }
 
 impl Algorithm {
-    /// The algorithm called `name`. `none` and the symmetric ones are no algorithms here: what is public must not
-    /// be taken for a secret (RFC 8725, section 3.1).
+    /// Returns the algorithm called `name`. `none` and symmetric algorithms are unsupported: a
+    /// public key must never serve as a secret (RFC 8725, section 3.1).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|algorithm| algorithm.name() == name).copied()
     }

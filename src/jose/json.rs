@@ -1,11 +1,11 @@
-//! JSON objects that anybody may have sent.
+//! Strict parsing of JSON objects from untrusted sources.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// An object that says nothing twice, nor does any within it. RFC 7519, section 4: "The Claim Names within a JWT Claims
-/// Set MUST be unique"; two readers could take different ones of two.
+/// An object without duplicate keys at any depth. RFC 7519, section 4: "The Claim Names within a
+/// JWT Claims Set MUST be unique"; two parsers could choose different values.
 pub(super) struct UniqueKeysObject(pub(super) Map<String, Value>);
 
 impl<'de> Deserialize<'de> for UniqueKeysObject {
@@ -17,7 +17,7 @@ impl<'de> Deserialize<'de> for UniqueKeysObject {
     }
 }
 
-/// Anything that stands within such an object.
+/// Any value within such an object.
 struct UniqueKeysValue(Value);
 
 impl<'de> Deserialize<'de> for UniqueKeysValue {

@@ -1,4 +1,4 @@
-//! Other people's keys: a JWK Set (RFC 7517, section 5), read into keys that verify.
+//! JWK Sets of other issuers (RFC 7517, section 5), parsed for verification.
 
 use super::algorithm::{Algorithm, Family};
 use crate::base::{base64url_decode, sha256};
@@ -7,21 +7,21 @@ use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::ParsedPublicKey;
 use serde::Deserialize;
 
-/// The most keys of a set that are read: a rollover needs a few.
+/// Maximum number of keys per set: a rollover needs a few.
 const MAX_KEYS: usize = 100;
 
-/// Keys that verify.
+/// Keys for verification.
 #[derive(Default)]
 pub struct JwkSet {
     keys: Vec<VerifyingKey>,
-    /// SHA-256 of the set as it was read: two of the same are the same.
+    /// SHA-256 of the set's JSON, for comparison.
     pub digest: [u8; 32],
 }
 
 /// A public key.
 struct VerifyingKey {
     kid: Option<String>,
-    /// The key as each algorithm that it may be used with takes it.
+    /// The key, parsed for each algorithm that it supports.
     by_algorithm: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
@@ -33,7 +33,7 @@ struct Set {
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
-    /// A text, or a number.
+    /// A string or a number.
     kid: Option<serde_json::Value>,
     #[serde(rename = "use")]
     usage: Option<String>,
@@ -47,13 +47,13 @@ struct Jwk {
 }
 
 impl JwkSet {
-    /// Reads a JWK Set. RFC 7517, section 5: implementations "SHOULD ignore JWKs within a JWK Set that use "kty" values
-    /// that are not understood", or that cannot be used.
+    /// Parses a JWK Set. RFC 7517, section 5: implementations "SHOULD ignore JWKs within a JWK Set
+    /// that use "kty" values that are not understood", or that cannot be used.
     ///
-    /// One without a key is a set, too: its issuer has withdrawn them all.
+    /// An empty set is valid: its issuer has withdrawn all keys.
     ///
     /// # Errors
-    /// Where it is none.
+    /// Returns an error if `json` is not a JWK Set.
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let set: Set = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
         let keys = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| serde_json::from_value(key).ok());
@@ -61,15 +61,16 @@ impl JwkSet {
         Ok(Self { keys, digest: sha256(json) })
     }
 
-    /// Whether a key has this very id. A signature by no key of the set may be one by a key that is newer than the set,
-    /// unless it names a key that the set has.
+    /// Returns whether a key has this id. A signature that no key verifies may be by a key newer
+    /// than the cached set, unless the set contains the named key.
     pub fn contains_kid(&self, kid: Option<&str>) -> bool {
         self.keys.iter().any(|key| kid.is_some() && key.kid.as_deref() == kid)
     }
 
-    /// Whether `signature` is one of `message` by the key called `kid`, or by any where none is named.
+    /// Verifies `signature` of `message` by the key called `kid`, or by any key if none is named.
     pub fn verify(&self, kid: Option<&str>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        // RFC 7517, section 4.5: "Use of this member is OPTIONAL". A key without an id is tried for any.
+        // RFC 7517, section 4.5: "Use of this member is OPTIONAL". A key without an id is tried for
+        // any.
         let named =
             self.keys.iter().filter(|key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid);
         let mut keys = named.flat_map(|key| &key.by_algorithm).filter(|(of, _)| *of == algorithm);
@@ -79,13 +80,14 @@ impl JwkSet {
 
 impl VerifyingKey {
     fn read(jwk: &Jwk) -> Option<Self> {
-        // Sections 4.2 and 4.3; `jwt-svid` is what a SPIFFE bundle calls it (SPIFFE Trust Domain and Bundle, section 4.2.2).
+        // Sections 4.2 and 4.3; SPIFFE bundles use `jwt-svid` (SPIFFE Trust Domain and Bundle,
+        // section 4.2.2).
         let verifies = jwk.usage.as_deref().is_none_or(|usage| matches!(usage, "sig" | "jwt-svid"))
             && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if !verifies {
             return None;
         }
-        // Section 4.4; RFC 8725, section 3.1: each key is used with one algorithm where it says so.
+        // Section 4.4; RFC 8725, section 3.1: a key is used only with the algorithm that it names.
         let named = match &jwk.alg {
             Some(name) => Some(Algorithm::from_name(name)?),
             None => None,
@@ -107,9 +109,9 @@ impl VerifyingKey {
 }
 
 impl Jwk {
-    /// The key as a verifier of this family takes it (RFC 7518, section 6; RFC 8037, section 2).
+    /// Returns the key in the verifier's format (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
-        // RFC 7518, section 6.3.1: without padding, which some write all the same.
+        // RFC 7518, section 6.3.1: without padding; some issuers add it.
         let part = |value: &Option<String>| {
             value.as_ref().and_then(|text| base64url_decode(text.trim_end_matches('=')))
         };

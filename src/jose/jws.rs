@@ -1,4 +1,4 @@
-//! A compact JWS (RFC 7515, section 7.1) of JWT claims (RFC 7519), taken apart before anything of it is believed.
+//! Parsing of compact JWS (RFC 7515, section 7.1) with JWT claims (RFC 7519), before verification.
 
 use super::algorithm::Algorithm;
 use super::json::UniqueKeysObject;
@@ -6,37 +6,38 @@ use crate::base::base64url_decode;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The longest token that is looked at: servers commonly take 8 KB of headers.
+/// Maximum length of a token in a header: servers commonly accept 8 KB of headers.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
-/// The maximum length of an ID token or a signed UserInfo response: these come in a body, with every group of the person.
+/// Maximum length of an ID token or a signed UserInfo response, which arrive in a body with all
+/// groups of the user.
 pub const MAX_BODY_TOKEN_LENGTH: usize = 256 * 1024;
 
-/// How many characters of an unknown algorithm's name are logged.
+/// Maximum logged characters of an unknown algorithm's name.
 const MAX_SHOWN_ALGORITHM_LENGTH: usize = 20;
 
-/// A compact JWS, taken apart; nothing in it is verified.
+/// A parsed compact JWS; nothing in it is verified.
 #[derive(Debug)]
 pub struct Jws<'t> {
-    /// What it says it is signed with.
+    /// The algorithm.
     pub algorithm: Algorithm,
-    /// What it says it is signed by.
+    /// The key id.
     pub kid: Option<String>,
-    /// What kind of token it says it is, in small letters.
+    /// The type, in lower case.
     pub typ: Option<String>,
-    /// What the signature is over.
+    /// The signing input.
     pub message: &'t [u8],
     /// The signature.
     pub signature: Vec<u8>,
-    /// What is signed, beside the header.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
-/// A token, taken apart; nothing in it is verified.
+/// A parsed token; nothing in it is verified.
 #[derive(Debug)]
 pub struct Unverified<'t> {
-    /// Its form.
+    /// The JWS.
     pub jws: Jws<'t>,
-    /// The claims, each once.
+    /// The claims, without duplicates.
     pub claims: Map<String, Value>,
 }
 
@@ -59,36 +60,37 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Why a token is none.
+/// Why a token is malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// It is too long.
+    /// Too long.
     TooLong,
-    /// It has not three parts of base64url, with `.` between.
+    /// Not three parts of base64url, separated by `.`.
     Form,
-    /// Its header is no JSON object, or says something twice.
+    /// The header is not a JSON object, or has duplicate keys.
     Header,
-    /// It has no signature, or one by this algorithm, which is none here.
+    /// Unsigned, or signed by this unsupported algorithm.
     Algorithm(Box<str>),
-    /// It wants something understood that is not (RFC 7515, section 4.1.11; RFC 7797).
+    /// The header has a critical extension that is not supported (RFC 7515, section 4.1.11; RFC
+    /// 7797).
     Critical,
-    /// Its claims are no JSON object, or say something twice.
+    /// The claims are not a JSON object, or have duplicate keys.
     Claims,
 }
 
 impl<'t> Unverified<'t> {
-    /// Takes `token` apart.
+    /// Parses `token`.
     ///
     /// # Errors
-    /// Why it is no token.
+    /// Returns an error if it is malformed.
     pub fn read(token: &'t str) -> Result<Self, Malformed> {
         Self::read_within(token, MAX_TOKEN_LENGTH)
     }
 
-    /// Takes apart `token`, which may have `max_length` bytes.
+    /// Parses `token`, of at most `max_length` bytes.
     ///
     /// # Errors
-    /// Why it is no token.
+    /// Returns an error if it is malformed.
     pub fn read_within(token: &'t str, max_length: usize) -> Result<Self, Malformed> {
         let jws = Jws::read_within(token, max_length)?;
         let UniqueKeysObject(claims) = serde_json::from_slice(&jws.payload).map_err(|_| Malformed::Claims)?;
@@ -97,11 +99,11 @@ impl<'t> Unverified<'t> {
 }
 
 impl<'t> Jws<'t> {
-    /// Takes `text` apart. What its header says of where keys may be had (`jku`, `jwk`, `x5u`, `x5c`) is never looked
-    /// at (RFC 8725, section 3.10).
+    /// Parses `text`. Key locations in the header (`jku`, `jwk`, `x5u`, `x5c`) are ignored (RFC
+    /// 8725, section 3.10).
     ///
     /// # Errors
-    /// Why it is no token.
+    /// Returns an error if it is malformed.
     pub fn read(text: &'t str) -> Result<Self, Malformed> {
         Self::read_within(text, MAX_TOKEN_LENGTH)
     }
@@ -120,7 +122,7 @@ impl<'t> Jws<'t> {
         }
         let mut text = |name: &str| match header.remove(name) {
             Some(Value::String(text)) => Ok(Some(text)),
-            // Some issuers number their keys.
+            // Some issuers use numbers as key ids.
             Some(Value::Number(number)) if name == "kid" => Ok(Some(number.to_string())),
             None | Some(Value::Null) => Ok(None),
             Some(_) => Err(Malformed::Header),

@@ -1,4 +1,4 @@
-//! A signing key and its public forms.
+//! Signing keys and their public forms.
 
 use super::Algorithm;
 use crate::base::base64url_encode;
@@ -15,7 +15,7 @@ use jsonwebtoken::jwk::{
 };
 use zeroize::Zeroizing;
 
-/// Why a key was not made, read or used.
+/// Why a key could not be created, parsed or used.
 #[derive(Debug)]
 pub struct KeyError(String);
 
@@ -37,7 +37,7 @@ impl std::error::Error for KeyError {}
 pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
-    /// Read once: that costs as much as a signature.
+    /// Parsed once: parsing costs as much as a signature.
     pair: Pair,
     jwk: Jwk,
     pem: String,
@@ -50,10 +50,10 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// Makes a new private key: PKCS #8, DER.
+    /// Generates a private key: PKCS #8, DER.
     ///
     /// # Errors
-    /// Where the generator fails.
+    /// Returns an error if the generator fails.
     pub fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let failed = |_| KeyError::new("no key could be generated");
         let bytes = |der: &[u8]| Zeroizing::new(der.to_vec());
@@ -75,10 +75,10 @@ impl SigningKey {
         }
     }
 
-    /// Reads a private key that [`SigningKey::generate`] made.
+    /// Parses a private key of [`SigningKey::generate`].
     ///
     /// # Errors
-    /// Where `pkcs8` is no key of `algorithm`.
+    /// Returns an error if `pkcs8` is not a key of `algorithm`.
     pub fn read(kid: &str, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = |_| KeyError(format!("key {kid} cannot be read"));
         let pair = match algorithm {
@@ -103,27 +103,27 @@ impl SigningKey {
         Ok(Self { kid: kid.to_owned(), algorithm, pair, jwk, pem })
     }
 
-    /// The key's id, as tokens and key sets carry it.
+    /// Returns the key id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// What it signs with.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The public half as a JWK (RFC 7517).
+    /// Returns the public key as a JWK (RFC 7517).
     pub fn jwk(&self) -> &Jwk {
         &self.jwk
     }
 
-    /// The public half as PEM (SubjectPublicKeyInfo, RFC 7468, section 13).
+    /// Returns the public key as PEM (SubjectPublicKeyInfo, RFC 7468, section 13).
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The same in the words of the library that writes headers.
+    /// Returns the algorithm in the type of `jsonwebtoken`, which writes headers.
     pub fn jose_algorithm(&self) -> jsonwebtoken::Algorithm {
         match self.pair {
             Pair::Rsa(_) => jsonwebtoken::Algorithm::RS256,
@@ -132,10 +132,10 @@ impl SigningKey {
         }
     }
 
-    /// The signature of `message`, as JWS has it (RFC 7518, section 3).
+    /// Signs `message` in the format of JWS (RFC 7518, section 3).
     ///
     /// # Errors
-    /// Where the key does not sign.
+    /// Returns an error if signing fails.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let failed = |_| KeyError(format!("key {} does not sign", self.kid));
         match &self.pair {

@@ -1,5 +1,5 @@
-//! Keys that sign, and what they sign: compact JWS (RFC 7515) of JWT claims (RFC 7519), and the
-//! public halves as a key set (RFC 7517) and as PEM.
+//! Signing keys, compact JWS (RFC 7515) with JWT claims (RFC 7519), public keys as JWK Sets (RFC
+//! 7517) and PEM.
 
 mod algorithm;
 mod json;
@@ -17,14 +17,14 @@ pub use numeric_date::{NumericDate, authenticated_at};
 use crate::base::base64url_encode_into;
 use serde::{Serialize, Serializer};
 
-/// How much room a token is given at first: most need less.
+/// Initial capacity for a token, in bytes: most need less.
 const INITIAL_CAPACITY: usize = 2048;
 
-/// What the header of a token says of one thing.
+/// A header value.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub enum HeaderParameter<'a> {
-    /// A text.
+    /// A string.
     Text(&'a str),
     /// A number.
     Number(i64),
@@ -43,29 +43,29 @@ impl Serialize for Header<'_> {
             .iter()
             .find(|(name, _)| *name == "typ")
             .map_or(HeaderParameter::Text("JWT"), |(_, typ)| *typ);
-        let known = [
+        let standard = [
             ("typ", typ),
             ("alg", HeaderParameter::Text(self.key.algorithm().name())),
             ("kid", HeaderParameter::Text(self.key.kid())),
         ];
-        // A key that the recipient finds by its certificate has no id.
-        let known = known.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
+        // Recipients that find the key by its certificate need no id.
+        let standard = standard.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
         let extra = self.extra.iter().copied().filter(|(name, _)| *name != "typ");
-        serializer.collect_map(known.chain(extra))
+        serializer.collect_map(standard.chain(extra))
     }
 }
 
-/// Signs `claims` under `key` as a compact JWS whose header carries `extra` besides `alg`, `kid` and
-/// `typ`, which is `JWT` unless `extra` says otherwise.
+/// Signs `claims` with `key` as a compact JWS. `extra` adds to the header fields `alg`, `kid` and
+/// `typ`, and may replace `typ`, which defaults to `JWT`.
 ///
 /// # Errors
-/// [`KeyError`] where the key does not sign; it is never answered with an empty text.
+/// Returns [`KeyError`] if signing fails.
 pub fn sign(
     key: &SigningKey,
     extra: &[(&str, HeaderParameter<'_>)],
     claims: &impl Serialize,
 ) -> Result<String, KeyError> {
-    // RFC 7515, section 7.1. The library that is asked for the rest of JOSE reads the key anew for each signature.
+    // RFC 7515, section 7.1. Not by the JOSE library, which would parse the key for each signature.
     let unwritten = |error: serde_json::Error| KeyError::new(error.to_string());
     let (mut token, mut json) =
         (String::with_capacity(INITIAL_CAPACITY), Vec::with_capacity(INITIAL_CAPACITY / 2));

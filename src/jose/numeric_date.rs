@@ -1,19 +1,19 @@
-//! NumericDate (RFC 7519, section 2), the one way in which times in tokens are read.
+//! NumericDate (RFC 7519, section 2): the only parser of times in tokens.
 
 use crate::base::{Duration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// Times from here on are no seconds: the year is 5138, and milliseconds since 1970 are larger.
+/// Upper bound: the year 5138. Larger numbers are milliseconds since 1970.
 const MAX_SECONDS: f64 = 1e11;
 
-/// A time in a token: "A JSON numeric value representing the number of seconds from 1970-01-01T00:00:00Z UTC", with a
-/// fraction, an exponent, or neither.
+/// A time in a token: "A JSON numeric value representing the number of seconds from
+/// 1970-01-01T00:00:00Z UTC", with a fraction, an exponent, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumericDate(pub Timestamp);
 
 impl NumericDate {
-    /// Reads `value`, which some issuers write as a text of digits; anything else is none.
+    /// Parses `value`, a number or a string of digits, which some issuers send.
     pub fn read(value: &Value) -> Option<Timestamp> {
         let seconds = match value {
             Value::String(text) if is_decimal(text) => text.parse().ok(),
@@ -24,7 +24,7 @@ impl NumericDate {
         Some(Timestamp::from_millis((seconds * 1000.0) as i64))
     }
 
-    /// Reads the claim `name`.
+    /// Parses the claim `name`.
     pub fn of(claims: &Map<String, Value>, name: &str) -> Option<Timestamp> {
         claims.get(name).and_then(Self::read)
     }
@@ -37,14 +37,14 @@ impl<'de> Deserialize<'de> for NumericDate {
     }
 }
 
-/// Whether `text` is digits with at most one point between them.
+/// Returns whether `text` is digits with at most one decimal point.
 fn is_decimal(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// When a token's person was authenticated (OpenID Connect Core 1.0, section 2: `auth_time`), where it says so. A time
-/// in the future, by clocks that differ by `skew` at most, says nothing: it would never grow old.
+/// Returns the time of authentication (OpenID Connect Core 1.0, section 2: `auth_time`), if the
+/// token states it. A time more than `skew` in the future is ignored: it would never become old.
 pub fn authenticated_at(claims: &Map<String, Value>, now: Timestamp, skew: Duration) -> Option<Timestamp> {
     let at = NumericDate::of(claims, "auth_time").filter(|at| at.millis() > 0 && *at <= now.plus(skew))?;
     Some(at.min(now))

@@ -1,4 +1,4 @@
-//! Connections to what is loaded: exactly so many, each its own.
+//! Client connections of a load test.
 
 use super::LoadError;
 use bytes::Bytes;
@@ -17,39 +17,39 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-/// How long a connection, and an answer, may take.
+/// Timeout of a connection attempt and of a response.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where requests go, and what is spoken there.
+/// The server under test, and its protocol.
 pub struct Server {
     address: SocketAddr,
-    /// By whom it proves to be, where TLS is spoken.
+    /// TLS, and the name that the certificate must have.
     tls: Option<(TlsConnector, ServerName<'static>)>,
     http2: bool,
 }
 
-/// How a server is found, and which may be.
+/// How to locate the server, and whether it may be remote.
 #[derive(Clone, Debug, Default)]
 pub struct TargetOptions {
-    /// Where it is, if not where its name says.
+    /// The server's address, instead of a DNS lookup.
     pub connect_to: Option<SocketAddr>,
-    /// The authorities that its certificate is judged by, if not those of this machine.
+    /// The trusted certificate authorities, instead of the system's.
     pub cacert: Option<PathBuf>,
-    /// Whether it may be on another machine.
+    /// Whether remote servers are allowed.
     pub elsewhere: bool,
 }
 
 impl TargetOptions {
-    /// The address of the server that `url` names.
+    /// Returns the address of the server in `url`.
     ///
     /// # Errors
-    /// Where it has none, or none that is to be loaded.
+    /// Returns an error if it cannot be resolved or must not be loaded.
     pub async fn find(&self, url: &Url) -> Result<SocketAddr, LoadError> {
         let (name, port) = (host(url)?, url.port_or_known_default().unwrap_or(443));
         let address = match self.connect_to {
             Some(address) => address,
-            // RFC 6761, section 6.3: "users are free to use localhost names as they would any other domain names", and not
-            // every machine finds them.
+            // RFC 6761, section 6.3: "users are free to use localhost names as they would any other
+            // domain names", and not every resolver supports them.
             None if name == "localhost" || name.ends_with(".localhost") => (Ipv4Addr::LOCALHOST, port).into(),
             None => {
                 let found =
@@ -62,7 +62,7 @@ impl TargetOptions {
         match self.elsewhere || address.ip().to_canonical().is_loopback() {
             true => Ok(address),
             false => Err(LoadError::new(format!(
-                "{address} is not this machine\n  help: load what is yours, and say so with --i-own-this-host"
+                "{address} is not this machine\n  help: load your own servers only, with --i-own-this-host"
             ))),
         }
     }
@@ -73,23 +73,23 @@ fn host(url: &Url) -> Result<&str, LoadError> {
     Ok(host.trim_matches(['[', ']']))
 }
 
-/// A connection on which requests are sent: one at a time by HTTP/1.1, many side by side by HTTP/2.
+/// An open connection: one request at a time by HTTP/1.1, concurrent ones by HTTP/2.
 pub enum Connection {
     Http1(http1::SendRequest<Empty<Bytes>>),
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
-/// The place of one connection: whoever sends on it takes it, and opens it where it is not open.
+/// A slot for one connection, opened on demand.
 #[derive(Default)]
 pub struct ConnectionSlot(Mutex<Option<Connection>>);
 
 impl ConnectionSlot {
-    /// The connection, for one request.
+    /// Takes the connection, or opens one.
     ///
     /// # Errors
-    /// Where it cannot be opened.
+    /// Returns an error if it cannot be opened.
     pub async fn take(&self, server: &Server) -> Result<Connection, LoadError> {
-        // Held while it is opened, so that those who send side by side open one and not one each.
+        // Locked while connecting, so that concurrent requests open one connection.
         let mut place = self.0.lock().await;
         let connection = match place.take().filter(|open| !open.is_over()) {
             Some(open) => open,
@@ -99,29 +99,30 @@ impl ConnectionSlot {
         Ok(connection)
     }
 
-    /// Has the next request open another: this one does not answer.
+    /// Discards the connection after a failure; the next request opens another.
     pub async fn give_up(&self) {
         *self.0.lock().await = None;
     }
 
-    /// Leaves the connection for the next request.
+    /// Returns the connection for the next request.
     pub async fn put_back(&self, connection: Connection) {
         self.0.lock().await.get_or_insert(connection);
     }
 }
 
 impl Server {
-    /// The server of `target`.
+    /// Resolves the server of `target`.
     ///
     /// # Errors
-    /// Where it cannot be found, is not to be loaded, or its authorities cannot be read.
+    /// Returns an error if it cannot be resolved, must not be loaded, or its certificate
+    /// authorities cannot be read.
     pub async fn find(target: &Url, reach: &TargetOptions, http2: bool) -> Result<Self, LoadError> {
         let address = reach.find(target).await?;
         let tls = match target.scheme() {
             "https" => {
                 let name = host(target)?;
                 let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_| LoadError::new(format!("{name} is no name of a server")))?;
+                    .map_err(|_| LoadError::new(format!("{name} is not a server name")))?;
                 Some((TlsConnector::from(Arc::new(tls(reach.cacert.as_deref(), http2)?)), name))
             }
             _ => None,
@@ -129,7 +130,7 @@ impl Server {
         Ok(Self { address, tls, http2 })
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -137,7 +138,7 @@ impl Server {
     /// Opens a connection.
     ///
     /// # Errors
-    /// Why it does not come to one.
+    /// Returns an error if that fails.
     pub async fn connect(&self) -> Result<Connection, LoadError> {
         let connected = tokio::time::timeout(RESPONSE_TIMEOUT, self.connect_at_leisure()).await;
         connected.map_err(|_| self.failed("no connection in time"))?
@@ -164,7 +165,7 @@ impl Server {
         Io: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
         let failed = |error: hyper::Error| self.failed(error);
-        // Why a connection ends, its requests tell.
+        // The requests report why a connection ended.
         match self.http2 {
             true => {
                 let (sender, connection) =
@@ -186,7 +187,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Another way to send on the same connection; none where it takes one request at a time.
+    /// Clones an HTTP/2 connection; `None` for HTTP/1.1, which takes one request at a time.
     pub fn beside(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
@@ -194,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// Whether the server has ended it, as servers do after so many requests or so long.
+    /// Returns whether the server has closed it, as after a maximum of requests or time.
     pub fn is_over(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
@@ -202,13 +203,13 @@ impl Connection {
         }
     }
 
-    /// Sends a request, and reads its answer to the end.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// Where there is none, or none in time; the connection is of no more use then.
+    /// Returns an error if there is no response in time; the connection is then unusable.
     pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<StatusCode, LoadError> {
         let answered = async {
-            let answer = match self {
+            let response = match self {
                 Self::Http1(sender) => {
                     sender.ready().await?;
                     sender.send_request(request).await?
@@ -218,7 +219,7 @@ impl Connection {
                     sender.send_request(request).await?
                 }
             };
-            let (head, mut body) = answer.into_parts();
+            let (head, mut body) = response.into_parts();
             while let Some(frame) = body.frame().await {
                 frame?;
             }
@@ -231,7 +232,8 @@ impl Connection {
     }
 }
 
-/// A request for `target` with these headers: in HTTP/1.1 the host is a header, in HTTP/2 it stands before the path.
+/// Returns a request for `target` with these headers. In HTTP/1.1 the host is a header, in HTTP/2 a
+/// part of the URI.
 pub fn request(target: &Url, http2: bool) -> Result<Request<Empty<Bytes>>, LoadError> {
     let authority = &target[url::Position::BeforeHost..url::Position::AfterPort];
     let path = &target[url::Position::BeforePath..url::Position::AfterQuery];
@@ -268,7 +270,7 @@ fn tls(cacert: Option<&Path>, http2: bool) -> Result<rustls::ClientConfig, LoadE
     Ok(config)
 }
 
-/// The last cause is what tells.
+/// The innermost cause is the most specific.
 pub(super) fn why(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

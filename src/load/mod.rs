@@ -1,6 +1,7 @@
-//! The load tester: what a gateway bears on its token path, and from which rate on it bears no more.
+//! Load generator: measures latency on the token path at increasing rates, and finds the highest
+//! sustainable one.
 //!
-//! It measures from outside, as a client does, and knows nothing of the gateway but its address.
+//! It measures from outside, as a client, and knows only the server's address.
 
 mod client;
 mod page;
@@ -25,22 +26,23 @@ use step::{Requests, Step, TargetRate};
 use tokens::TokenKind;
 use url::Url;
 
-/// How often the live line changes.
+/// Interval of progress lines.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// What between two steps lets the target come to rest.
+/// Pause between two steps, in which the server recovers.
 const REST_BETWEEN_STEPS: Duration = Duration::from_millis(300);
-/// By how much the rate grows until it is too high.
+/// Factor between increasing rates.
 const GROWTH: f64 = 1.5;
-/// How close to one another a rate that was borne and one that was not are brought.
+/// Maximum ratio between the lowest failing and the highest sustained rate at the end of the
+/// search.
 const SEARCH_PRECISION: f64 = 1.04;
-/// The share of a rate that must be answered in its time for it to be borne.
+/// Minimum share of requests answered on time at a sustained rate.
 const MIN_ON_TIME: f64 = 0.97;
-/// How many tokens are made for one step that were never seen.
+/// Maximum number of new tokens for one step.
 const MAX_NEW_TOKENS: f64 = 1e6;
-/// The share of requests that may fail.
+/// Maximum share of failed requests.
 const MAX_FAILURE_RATIO: f64 = 0.01;
 
-/// Why a load test did not come about.
+/// Why a load test failed.
 #[derive(Debug)]
 pub struct LoadError(String);
 
@@ -58,54 +60,54 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// What is loaded, and how.
+/// The configuration of a load test.
 pub struct Plan {
-    /// The addresses, in turn; all of one server.
+    /// The addresses, used in turn; all of one server.
     pub targets: Vec<Url>,
-    /// How it is found.
+    /// How to locate the server.
     pub target_options: TargetOptions,
-    /// Whether HTTP/2 is spoken.
+    /// Whether to use HTTP/2.
     pub http2: bool,
-    /// Headers of every request.
+    /// Headers of each request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How many connections there are.
+    /// Number of connections.
     pub connections: usize,
-    /// How many requests each carries side by side, by HTTP/2.
+    /// Concurrent requests per HTTP/2 connection.
     pub streams: usize,
-    /// The first rate, in requests a second.
+    /// The first rate, in requests per second.
     pub rate: f64,
-    /// The highest.
+    /// The maximum rate.
     pub until: f64,
-    /// How long each rate is kept up.
+    /// Duration of each rate.
     pub step_time: Duration,
-    /// Where tokens come from, where there are any.
+    /// The source of tokens, if any.
     pub tokens: Option<TokenSource>,
-    /// How many people come again and again.
+    /// Number of recurring users.
     pub users: usize,
-    /// How many requests bring which token.
+    /// The shares of the kinds of tokens.
     pub mix: Mix,
 }
 
-/// Whoever watches.
+/// A callback for progress lines.
 pub type Progress<'a> = dyn Fn(&str, bool) + Sync + 'a;
 
-/// Tokens as requests bring them.
+/// Tokens for requests.
 struct Tokens {
     known: ArcSwap<Vec<HeaderValue>>,
-    /// Until when all of them count.
+    /// The earliest expiry of all.
     end: Instant,
     bad: Vec<HeaderValue>,
 }
 
-/// Loads what `plan` says; `live` is told a line now and then, and whether it is the last one of its rate.
+/// Runs `plan`. `live` receives progress lines, and whether a line is the last of its rate.
 ///
 /// # Errors
-/// Where it is not to be loaded, cannot be reached, or turns the first tokens away.
+/// Returns an error if the server must not be loaded, is unreachable, or rejects the first tokens.
 pub async fn run(plan: &Plan, live: &Progress<'_>) -> Result<Report, LoadError> {
-    let first = plan.targets.first().ok_or_else(|| LoadError::new("there is nothing to load"))?;
+    let first = plan.targets.first().ok_or_else(|| LoadError::new("there is no target"))?;
     let origin = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
     if plan.targets.iter().any(|target| origin(target) != origin(first)) {
-        return Err(LoadError::new("the addresses are of several servers: load one after the other"));
+        return Err(LoadError::new("the addresses are of several servers; help: load one after the other"));
     }
     let unseen = plan.until * plan.step_time.as_secs_f64() * plan.mix.new_tokens / 100.0;
     if unseen > MAX_NEW_TOKENS {
@@ -128,7 +130,7 @@ pub async fn run(plan: &Plan, live: &Progress<'_>) -> Result<Report, LoadError> 
     }
 }
 
-/// Tries one rate after another, until it is known which is borne and which is not.
+/// Searches for the highest sustained rate.
 async fn search_rate(
     plan: &Plan,
     server: &Arc<Server>,
@@ -137,7 +139,7 @@ async fn search_rate(
 ) -> Result<Report, LoadError> {
     let lines: Vec<Arc<ConnectionSlot>> = (0..plan.connections).map(|_| Arc::default()).collect();
     let mut report = Report::new(plan, server.address());
-    let (mut rate, mut borne, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
+    let (mut rate, mut sustained, mut too_high) = (plan.rate, None::<f64>, None::<f64>);
     loop {
         let pace = TargetRate { rate, time: plan.step_time };
         let ready = async {
@@ -150,7 +152,7 @@ async fn search_rate(
         let requests = match ready.await {
             Ok(requests) => requests,
             Err(error) if report.rows.is_empty() => return Err(error),
-            // It may have broken down under the last rate: what was measured is told all the same.
+            // The server may have failed under the last rate: report the measurements so far.
             Err(error) => {
                 report.ended = Some(error.to_string());
                 break;
@@ -158,21 +160,21 @@ async fn search_rate(
         };
         let row = step(plan, server, &requests, &lines, pace, live).await?;
         match row.sustained {
-            true => borne = Some(rate),
+            true => sustained = Some(rate),
             false => too_high = Some(rate),
         }
         let is_open = row.wrongly_accepted > 0;
         report.rows.push(row);
         if is_open {
-            // How fast it is does not matter any more.
+            // Latency is irrelevant after a wrongly accepted token.
             break;
         }
-        rate = match (borne, too_high) {
-            (Some(borne), None) if borne >= plan.until => break,
-            (Some(borne), None) => (borne * GROWTH).min(plan.until),
-            (Some(borne), Some(high)) if high / borne <= SEARCH_PRECISION => break,
-            (Some(borne), Some(high)) => (borne * high).sqrt(),
-            // Even the first was too much: lower, until one is borne or nothing is left.
+        rate = match (sustained, too_high) {
+            (Some(sustained), None) if sustained >= plan.until => break,
+            (Some(sustained), None) => (sustained * GROWTH).min(plan.until),
+            (Some(sustained), Some(high)) if high / sustained <= SEARCH_PRECISION => break,
+            (Some(sustained), Some(high)) => (sustained * high).sqrt(),
+            // The first rate was too high: search lower rates.
             (None, Some(high)) if high <= 1.0 => break,
             (None, _) => rate / 4.0,
         };
@@ -189,12 +191,12 @@ impl Tokens {
     }
 }
 
-/// Gets the known tokens anew before they end, as any client does.
+/// Renews the known tokens before they expire.
 async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     let (Some(source), Some(tokens)) = (&plan.tokens, tokens) else { return std::future::pending().await };
     let mut end = tokens.end;
     loop {
-        // Should it never come to new ones, requests will tell.
+        // If renewal keeps failing, requests will report it.
         let wait = end.saturating_duration_since(Instant::now()) / 2;
         tokio::time::sleep(wait.max(REST_BETWEEN_STEPS)).await;
         if let Ok((known, until)) = source.tokens(plan.users.max(1)).await {
@@ -204,8 +206,8 @@ async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     }
 }
 
-/// Sends every known token twice, so that all are known: what comes once may never come again, and need not be remembered.
-/// Whoever is turned away now would be turned away throughout.
+/// Sends every known token twice, because caches may admit only repeated tokens. Fails on a
+/// rejected token, which would be rejected throughout.
 async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), LoadError> {
     let known = tokens.as_ref().map_or_else(Arc::default, |tokens| tokens.known.load_full());
     let line = ConnectionSlot::default();
@@ -223,7 +225,7 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
         if status.is_success() {
             continue;
         }
-        let mend = match &plan.tokens {
+        let help = match &plan.tokens {
             Some(TokenSource::Issuer(issuer)) => format!(
                 "\n  help: the file of the Narthex under test trusts these tokens once it says\n\n{}\n  \
                  and its route says bearer = true",
@@ -232,12 +234,12 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
             _ => String::new(),
         };
         let target = &plan.targets[number % plan.targets.len()];
-        return Err(LoadError::new(format!("{target} answered {status} before there was any load{mend}")));
+        return Err(LoadError::new(format!("{target} answered {status} before the load test{help}")));
     }
     Ok(())
 }
 
-/// What makes the requests of a step. Tokens that were never seen are made before it begins.
+/// Prepares the requests of a step. New tokens are created before it begins.
 async fn requests(
     plan: &Plan,
     tokens: &Arc<Option<Tokens>>,
@@ -249,7 +251,7 @@ async fn requests(
             let count = (0..count).filter(|number| mix.kind(*number) == TokenKind::New).count();
             let (all, end) = source.tokens(count).await?;
             let left = end.saturating_duration_since(Instant::now());
-            // Some are brought as long after the step as it takes itself.
+            // Some requests are sent as late as one step time after the step.
             if count > 0 && left < 2 * pace.time {
                 return Err(LoadError::new(format!(
                     "tokens count for {} s more, and those that were never seen are got before a step\n  help: a \
@@ -280,7 +282,7 @@ async fn requests(
             TokenKind::Known => &known[place % known.len()],
             TokenKind::Invalid => &tokens.bad[place % tokens.bad.len()],
             TokenKind::New => {
-                // As many as were counted above.
+                // Never more than prepared above.
                 &unseen[next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % unseen.len()]
             }
         };
@@ -289,7 +291,7 @@ async fn requests(
     }))
 }
 
-/// Keeps one rate up for its time, and tells how it goes.
+/// Runs one step and reports progress.
 async fn step(
     plan: &Plan,
     server: &Arc<Server>,
@@ -321,7 +323,7 @@ async fn step(
 }
 
 impl Row {
-    /// A rate is borne where nearly all of it is answered in its time, as it must be.
+    /// Returns whether the server answered nearly all requests correctly and on time.
     fn is_sustained(offered: f64, achieved: f64, failed: f64) -> bool {
         achieved >= MIN_ON_TIME * offered && failed <= MAX_FAILURE_RATIO
     }

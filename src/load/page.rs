@@ -1,21 +1,21 @@
-//! The page that shows what came of a load test.
+//! HTML report of a load test.
 
 use super::LoadError;
 use super::report::{Report, Row};
 use askama::Template;
 use std::fmt::Write as _;
 
-/// A plot's size, in the units of its drawing, and what its axes' numbers take of that.
+/// Size of a plot in SVG units, without the axes' numbers.
 const SIZE: (f64, f64) = (720.0, 300.0);
 const MARGIN: (f64, f64) = (64.0, 28.0);
-/// The height of a line's name.
+/// Height of a label.
 const NAME: f64 = 14.0;
 
 impl Report {
-    /// A page that shows it, on its own.
+    /// Renders a self-contained page.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Returns an error if rendering fails.
     pub fn html(&self) -> Result<String, LoadError> {
         let mut rows = self.rows.clone();
         rows.sort_by(|one, other| one.offered.total_cmp(&other.offered));
@@ -45,26 +45,26 @@ struct Page<'a> {
     plots: Vec<Plot>,
 }
 
-/// A drawing of some lines over one axis of rates.
+/// A plot of several lines over an axis of rates.
 struct Plot {
     title: &'static str,
     lines: Vec<Curve>,
-    /// Where a number stands, and what it says.
+    /// Labels of the horizontal axis with their positions.
     across: Vec<(f64, String)>,
     up: Vec<(f64, String)>,
-    /// Where the knee is.
+    /// Position of the highest sustained rate.
     knee: Option<f64>,
 }
 
 struct Curve {
     name: &'static str,
-    /// For a `polyline`.
+    /// The `points` attribute of a `polyline`.
     points: String,
-    /// Where its name stands.
+    /// Position of its label.
     end: (f64, f64),
 }
 
-/// An axis: what it goes up to, and whether each step is ten times the last.
+/// An axis: its maximum, and whether it is logarithmic.
 struct Axis {
     from: f64,
     to: f64,
@@ -72,7 +72,7 @@ struct Axis {
     length: f64,
 }
 
-/// The step of the numbers of an axis up to `most`: a round one.
+/// Returns a round step between the numbers of an axis up to `most`.
 fn round_step(most: f64) -> f64 {
     let tenth = 10_f64.powf((most / 5.0).log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -83,7 +83,7 @@ fn round_step(most: f64) -> f64 {
 }
 
 impl Axis {
-    /// One that begins at nothing, and ends at a round number.
+    /// Creates an axis from zero to a round number.
     fn up_to(most: f64, length: f64) -> Self {
         let step = round_step(most);
         Self { from: 0.0, to: (most / step).ceil() * step, decades: false, length }
@@ -135,14 +135,14 @@ impl Plot {
         let line = |(name, points): &(&'static str, Vec<(f64, f64)>)| {
             let mut text = String::new();
             for (rate, value) in points {
-                // Writing to a text does not fail.
+                // Writing to a string cannot fail.
                 _ = write!(text, "{:.1},{:.1} ", x(*rate), y(*value));
             }
             let end = points.last().map_or((0.0, 0.0), |(rate, value)| (x(*rate), y(*value)));
             Curve { name, points: text, end }
         };
         let mut drawn: Vec<Curve> = lines.iter().map(line).collect();
-        // Lines that end together have names below one another.
+        // Labels of lines with the same end are placed below one another.
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*one].end.1.total_cmp(&drawn[*other].end.1));
         let mut free = 0.0;
@@ -158,7 +158,7 @@ impl Plot {
     }
 }
 
-/// A number on an axis.
+/// Formats a number of an axis.
 fn short(number: f64) -> String {
     match number {
         number if number >= 10_000.0 => format!("{:.0}k", number / 1000.0),

@@ -1,4 +1,4 @@
-//! What came of a load test: a line while it goes on, a table, JSON.
+//! Results of a load test: progress lines, a table, JSON.
 
 use super::Plan;
 use super::step::{Measurements, TargetRate};
@@ -6,65 +6,65 @@ use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What one rate came to. Times are in microseconds, counted from when a request was due.
+/// The results of one rate. Latencies are in microseconds from the scheduled time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Requests a second that were to be sent.
+    /// Requests per second, as scheduled.
     pub offered: f64,
-    /// Requests a second that were answered.
+    /// Responses per second.
     pub achieved: f64,
-    /// How many were answered as they must be.
+    /// Number of correct responses.
     pub good: u64,
-    /// Tokens that are not to be believed, and were.
+    /// Number of invalid tokens that were accepted.
     pub wrongly_accepted: u64,
     /// The share of requests that failed.
     pub failed: f64,
-    /// What else came, and how often.
+    /// Failures with their counts.
     pub failures: Vec<(String, u64)>,
-    /// Half of them took no longer.
+    /// Median latency.
     pub p50: u64,
-    /// Nine of ten took no longer.
+    /// 90th percentile.
     pub p90: u64,
-    /// All but one in a hundred.
+    /// 99th percentile.
     pub p99: u64,
-    /// All but one in a thousand.
+    /// 99.9th percentile.
     pub p999: u64,
-    /// The longest.
+    /// Maximum.
     pub max: u64,
-    /// All but one in a hundred, counted from when they were sent: what whoever waits for an answer before they ask again
-    /// would see.
+    /// 99th percentile from the time of sending: the view of a client that waits for a response
+    /// before its next request.
     pub p99_sent: u64,
-    /// Whether the rate was borne.
+    /// Whether the rate was sustained.
     pub sustained: bool,
 }
 
-/// What came of a load test.
+/// The results of a load test.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The addresses that were loaded.
+    /// The addresses under load.
     pub targets: Vec<String>,
-    /// Where they were found.
+    /// The server's socket address.
     pub address: SocketAddr,
-    /// How it was loaded.
+    /// A description of the load.
     pub how: String,
-    /// What each rate came to, in the order in which they were tried.
+    /// The results of each rate, in order of execution.
     pub rows: Vec<Row>,
-    /// The highest rate that was borne, where any was.
+    /// The highest sustained rate, if any.
     pub knee: Option<f64>,
-    /// Whether a higher one was tried, and was not.
+    /// Whether a higher rate was tried and failed.
     pub found: bool,
-    /// Why it came to an end before all was known, if it did.
+    /// Why the test ended early, if it did.
     pub ended: Option<String>,
 }
 
 impl Row {
-    /// What `tally` says of the requests of `pace`.
+    /// Computes the results of `pace`.
     pub(super) fn of(pace: TargetRate, tally: &Measurements) -> Self {
         let (offered, count) = (pace.rate, pace.count());
         let lost = count - tally.ended();
         let most = tally.ended().min(pace.judged_count()) as f64;
         let achieved = if most > 0.0 { most / tally.last.as_secs_f64().max(most / offered) } else { 0.0 };
-        // Whoever was given up had waited for so long at least.
+        // Abandoned requests had waited at least this long.
         let (mut times, waited) =
             (tally.due.clone(), u64::try_from(pace.time.as_micros()).unwrap_or(u64::MAX));
         if lost > 0 {
@@ -94,7 +94,7 @@ impl Row {
         }
     }
 
-    /// The same in a line.
+    /// Formats the results in a line.
     pub(super) fn line(&self) -> String {
         format!(
             "{:>8.0}/s  answered {:>8.0}/s  p50 {:>8}  p99 {:>8}  p99.9 {:>8}  failed {:>5.2} %  {}",
@@ -104,12 +104,12 @@ impl Row {
             time(self.p99),
             time(self.p999),
             self.failed * 100.0,
-            if self.sustained { "borne" } else { "too much" }
+            if self.sustained { "sustained" } else { "too high" }
         )
     }
 }
 
-/// What is known of a rate while it goes on.
+/// Formats the intermediate results of a rate.
 pub(super) fn live_line(rate: f64, tally: &Measurements, now: f64) -> String {
     let due = |quantile| time(tally.due.value_at_quantile(quantile));
     format!(
@@ -127,7 +127,7 @@ impl Report {
         let streams = if plan.http2 { format!(" of {} streams each", plan.streams) } else { String::new() };
         let tokens = match &plan.tokens {
             Some(_) => format!(
-                "tokens of {} people, {} % never seen before, {} % not to be believed",
+                "tokens of {} users, {} % new, {} % invalid",
                 plan.users, plan.mix.new_tokens, plan.mix.bad
             ),
             None => "no tokens".to_owned(),
@@ -141,26 +141,26 @@ impl Report {
         Self { targets, address, how, rows: Vec::new(), knee: None, found: false, ended: None }
     }
 
-    /// Works out what all rates say together.
+    /// Computes the overall results.
     pub(super) fn finish(&mut self) {
-        let borne = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
-        self.knee = borne.reduce(f64::max);
+        let sustained = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
+        self.knee = sustained.reduce(f64::max);
         self.found = self.rows.iter().any(|row| !row.sustained);
     }
 
-    /// Whether any token was believed that must not be.
+    /// Returns the number of invalid tokens that were accepted.
     pub fn wrongly_accepted(&self) -> u64 {
         self.rows.iter().map(|row| row.wrongly_accepted).sum()
     }
 
-    /// The same in a sentence.
+    /// Summarizes the results in a sentence.
     pub fn verdict(&self) -> String {
         match (self.knee, self.found) {
-            (Some(knee), true) => format!("It bears {knee:.0} requests a second, and not many more."),
+            (Some(knee), true) => format!("Maximum sustained rate: {knee:.0} requests per second."),
             (Some(knee), false) => {
-                format!("It bore {knee:.0} requests a second, and more was not asked for.")
+                format!("Sustained {knee:.0} requests per second; no higher rate was tried.")
             }
-            (None, _) => "It bore none of these rates.".to_owned(),
+            (None, _) => "None of these rates was sustained.".to_owned(),
         }
     }
 }
@@ -187,14 +187,14 @@ impl fmt::Display for Report {
                 time(row.max),
                 time(row.p99_sent),
                 row.failed * 100.0,
-                if row.sustained { "" } else { "  too much" }
+                if row.sustained { "" } else { "  too high" }
             )?;
             for (what, count) in &row.failures {
                 writeln!(f, "{:>9} {count} x {what}", "")?;
             }
         }
         if self.wrongly_accepted() > 0 {
-            writeln!(f, "\n{} requests passed with tokens that must open nothing.", self.wrongly_accepted())?;
+            writeln!(f, "\n{} requests with invalid tokens were accepted.", self.wrongly_accepted())?;
         }
         if let Some(why) = &self.ended {
             writeln!(f, "\nNo further rate could be tried: {why}")?;
@@ -203,7 +203,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Microseconds in the unit in which they are short.
+/// Formats microseconds in a suitable unit.
 fn time(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),

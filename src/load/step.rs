@@ -1,7 +1,8 @@
-//! One rate, for a while: requests at fixed times, whatever became of those before.
+//! One step of a load test: requests at fixed times, regardless of earlier responses.
 //!
-//! What each took is counted from when it was to be sent, and not from when a connection was free for it: a server that
-//! stalls would otherwise be asked less just then, and its stall be counted once (coordinated omission).
+//! Latency is measured from the scheduled time, not from when a connection was free. Otherwise a
+//! stalled server would receive fewer requests and its stall would count once (coordinated
+//! omission).
 
 use super::LoadError;
 use super::client::{ConnectionSlot, Server};
@@ -17,53 +18,54 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The longest time that is told apart, in microseconds.
+/// Maximum recorded latency, in microseconds.
 const MAX_LATENCY_MICROS: u64 = 120_000_000;
-/// The share of requests by which a rate is judged.
+/// The share of requests that determines a step's duration.
 const JUDGED_SHARE: f64 = 0.99;
-/// How long a connection is not tried again that has failed.
+/// Delay before a failed connection is reopened.
 const RECONNECT_DELAY: Duration = Duration::from_millis(20);
 
-/// The rate of a step, and how long it is kept up.
+/// The rate of a step, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetRate {
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// For how long.
+    /// The duration.
     pub time: Duration,
 }
 
 impl TargetRate {
-    /// How many requests that makes.
+    /// Returns the number of requests.
     pub fn count(self) -> u64 {
         (self.rate * self.time.as_secs_f64()).round().max(1.0) as u64
     }
 
-    /// All but the few latest of them.
+    /// Returns the number of requests without the last few.
     pub fn judged_count(self) -> u64 {
         (self.count() as f64 * JUDGED_SHARE).ceil() as u64
     }
 
-    /// When the request of this number is to be sent, from the beginning.
+    /// Returns the scheduled time of a request, from the start.
     fn due_at(self, number: u64) -> Duration {
         Duration::from_secs_f64(number as f64 / self.rate)
     }
 }
 
-/// What was measured so far.
+/// The measurements so far.
 #[derive(Clone)]
 pub struct Measurements {
-    /// How long requests took from when they were due, in microseconds.
+    /// Latencies from the scheduled time, in microseconds.
     pub due: Histogram<u64>,
-    /// How long they took from when they were sent.
+    /// Latencies from the time of sending.
     pub sent: Histogram<u64>,
-    /// Requests that were answered as they must be.
+    /// Number of correct responses.
     pub good: u64,
-    /// Tokens that are not to be believed, and were: that is worse than any failure.
+    /// Number of invalid tokens that were accepted, which is worse than any failure.
     pub wrongly_accepted: u64,
-    /// What else came, and how often.
+    /// Failures with their counts.
     pub failures: BTreeMap<String, u64>,
-    /// When the last answer came of all but the few latest, from the beginning: a straggler says nothing of the rate.
+    /// Time of the last response except the last few, from the start: a straggler says nothing
+    /// about the rate.
     pub last: Duration,
 }
 
@@ -77,12 +79,12 @@ impl Measurements {
         Ok(Self { due, sent, good: 0, wrongly_accepted: 0, failures: BTreeMap::new(), last: Duration::ZERO })
     }
 
-    /// How many requests came to an end.
+    /// Returns the number of finished requests.
     pub fn ended(&self) -> u64 {
         self.good + self.failed()
     }
 
-    /// How many of them failed.
+    /// Returns the number of failed requests.
     pub fn failed(&self) -> u64 {
         self.wrongly_accepted + self.failures.values().sum::<u64>()
     }
@@ -90,14 +92,14 @@ impl Measurements {
     fn count(
         &mut self,
         kind: TokenKind,
-        answer: Result<StatusCode, LoadError>,
+        response: Result<StatusCode, LoadError>,
         due: Duration,
         sent: Duration,
     ) {
-        // Histograms take what is longer for the longest.
+        // Histograms clamp longer latencies.
         self.due.saturating_record(micros(due));
         self.sent.saturating_record(micros(sent));
-        let failure = match (kind, answer) {
+        let failure = match (kind, response) {
             (TokenKind::Invalid, Ok(StatusCode::UNAUTHORIZED)) => None,
             (TokenKind::Invalid, Ok(status)) if !status.is_client_error() && !status.is_server_error() => {
                 self.wrongly_accepted += 1;
@@ -118,41 +120,41 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A step that is under way.
+/// A running step.
 pub struct Step {
     pace: TargetRate,
     started_at: Instant,
-    /// As many as are due and nobody has taken.
+    /// One permit for each request that is due and not yet taken.
     due: Semaphore,
     next: AtomicU64,
     tally: Mutex<Measurements>,
 }
 
-/// Makes the request of a number.
+/// Creates the request with a number.
 pub type Requests = dyn Fn(u64) -> (TokenKind, Request<Empty<Bytes>>) + Send + Sync;
 
 impl Step {
-    /// A step of this pace.
+    /// Creates a step.
     ///
     /// # Errors
-    /// Where nothing can be measured.
+    /// Returns an error if the histograms cannot be created.
     pub fn new(pace: TargetRate) -> Result<Arc<Self>, LoadError> {
         let (due, next, tally) = (Semaphore::new(0), AtomicU64::new(0), Mutex::new(Measurements::new()?));
         Ok(Arc::new(Self { pace, started_at: Instant::now(), due, next, tally }))
     }
 
-    /// What was measured so far.
+    /// Returns the measurements so far.
     pub fn tally(&self) -> Measurements {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How long it has been going on.
+    /// Returns the time since the start.
     pub fn elapsed(&self) -> Duration {
         self.started_at.elapsed()
     }
 
-    /// Sends all requests over `lines`, so many side by side on each; those that are not answered as long again after the
-    /// last was due are given up.
+    /// Sends all requests over `lines`, with this many concurrent ones on each. Abandons requests
+    /// that are not answered within one step time after the last was due.
     pub async fn run(
         self: &Arc<Self>,
         server: &Arc<Server>,
@@ -167,7 +169,7 @@ impl Step {
             senders.spawn(async move { step.send(&server, &*requests, &line).await });
         }
         let clock = self.clone();
-        // A thread of its own: the runtime's timers are not exact enough, and the load must not hold it up.
+        // A separate thread: the runtime's timers are too coarse, and the load must not delay them.
         let ticking = std::thread::spawn(move || clock.tick());
         let all = async { while senders.join_next().await.is_some() {} };
         drop(tokio::time::timeout(2 * self.pace.time + RECONNECT_DELAY, all).await);
@@ -175,7 +177,7 @@ impl Step {
         drop(ticking.join());
     }
 
-    /// Lets requests go when they are due.
+    /// Releases requests when they are due.
     fn tick(&self) {
         let count = self.pace.count();
         let mut given = 0;
@@ -187,24 +189,30 @@ impl Step {
                 given = due;
             }
             let wait = self.pace.due_at(given).saturating_sub(self.started_at.elapsed());
-            // Not longer than it takes somebody to see that it is over.
+            // Limited, so that the end of the step is noticed soon.
             std::thread::sleep(wait.min(Duration::from_millis(50)));
         }
-        // Nothing more comes: whoever still waits for some sees that its number is too high.
+        // Wakes the remaining senders, which find no request with their number.
         self.due.add_permits(Semaphore::MAX_PERMITS >> 2);
     }
 
-    /// Notes what became of a request that took so long once it was sent, and was sent so late.
-    fn count(&self, kind: TokenKind, answer: Result<StatusCode, LoadError>, late: Duration, took: Duration) {
+    /// Records the outcome of a request, with its latency and the delay of its sending.
+    fn count(
+        &self,
+        kind: TokenKind,
+        response: Result<StatusCode, LoadError>,
+        late: Duration,
+        took: Duration,
+    ) {
         let end = self.started_at.elapsed();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.count(kind, answer, late + took, took);
+        tally.count(kind, response, late + took, took);
         if tally.ended() <= self.pace.judged_count() {
             tally.last = end;
         }
     }
 
-    /// Sends what is due, one after another, as long as there is something.
+    /// Sends due requests one after another.
     async fn send(&self, server: &Server, requests: &Requests, line: &ConnectionSlot) {
         while let Ok(permit) = self.due.acquire().await {
             permit.forget();
@@ -214,20 +222,20 @@ impl Step {
             }
             let (kind, request) = requests(number);
             let sent = Instant::now();
-            let answer = match line.take(server).await {
+            let response = match line.take(server).await {
                 Ok(mut connection) => {
-                    let answer = connection.send(request).await;
-                    match &answer {
+                    let response = connection.send(request).await;
+                    match &response {
                         Ok(_) => line.put_back(connection).await,
                         Err(_) => line.give_up().await,
                     }
-                    answer
+                    response
                 }
                 Err(error) => Err(error),
             };
-            let broken = answer.is_err();
+            let broken = response.is_err();
             let late = sent.saturating_duration_since(self.started_at + self.pace.due_at(number));
-            self.count(kind, answer, late, sent.elapsed());
+            self.count(kind, response, late, sent.elapsed());
             if broken {
                 tokio::time::sleep(RECONNECT_DELAY).await;
             }

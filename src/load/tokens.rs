@@ -1,5 +1,4 @@
-//! The tokens that requests bring: of people who come again, of people who were never seen, and some that must not open
-//! anything.
+//! Tokens of a load test: recurring users, new users, and invalid tokens.
 
 use super::{LoadError, TargetOptions, client};
 use crate::base::{Clock as _, Duration, Secret, SystemClock, base64url_encode};
@@ -14,26 +13,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use url::Url;
 
-/// How long a token counts that is made here, and any whose issuer says nothing of it.
+/// Lifetime of tokens that are created here, and of those whose issuer states none.
 const LIFETIME: Duration = Duration::from_secs(6 * 3600);
-/// How many tokens are asked for side by side.
+/// Concurrent token requests.
 const CONCURRENT_TOKEN_REQUESTS: usize = 16;
-/// How long the answer with a token may be, in bytes.
+/// Maximum length of a token response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 18;
-/// What the private key and the key set are called in their folder.
+/// File names of the private key and the JWK Set.
 const KEY: &str = "key.der";
 const JWKS: &str = "jwks.json";
 
-/// An issuer that exists for load tests: the file of the Narthex under test trusts it by name.
+/// An issuer for load tests, which the tested server's configuration must trust.
 pub struct Issuer {
     folder: PathBuf,
     key: SigningKey,
     claims: Claims,
-    /// How many people were made up so far.
+    /// Number of users created so far.
     people: AtomicU64,
 }
 
-/// What its tokens say.
+/// The claims of its tokens.
 pub struct Claims {
     /// `iss`.
     pub issuer: String,
@@ -43,35 +42,35 @@ pub struct Claims {
     pub scope: String,
 }
 
-/// A program that gets its tokens by `client_credentials` (RFC 6749, section 4.4).
+/// A client with the grant `client_credentials` (RFC 6749, section 4.4).
 pub struct ClientCredentials {
     endpoint: Url,
     id: String,
     secret: Secret,
-    /// Empty, where it asks for all that it may have.
+    /// Empty to request all allowed scopes.
     scope: String,
     http: reqwest::Client,
 }
 
-/// A token, and until when it counts.
+/// A token with its expiry.
 struct Issued {
     token: String,
     ends: Instant,
 }
 
-/// Where tokens come from.
+/// The source of tokens.
 pub enum TokenSource {
-    /// They are signed here.
+    /// Signed here.
     Issuer(Box<Issuer>),
-    /// The deployment under test issues them.
+    /// Issued by the server under test.
     ClientCredentials(ClientCredentials),
 }
 
 impl TokenSource {
-    /// So many tokens that nobody has seen, and until when all of them count.
+    /// Returns this many new tokens with their earliest expiry.
     ///
     /// # Errors
-    /// Where there are none to be had.
+    /// Returns an error if they cannot be created.
     pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Instant), LoadError> {
         let all: Vec<Issued> = match self {
             Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect::<Result<_, _>>()?,
@@ -85,10 +84,10 @@ impl TokenSource {
         Ok((all?, ends))
     }
 
-    /// Tokens that open nothing: each is wrong in its own way.
+    /// Returns invalid tokens, each with a different defect.
     ///
     /// # Errors
-    /// Where a good one is needed, and not to be had.
+    /// Returns an error if a valid token is needed and cannot be obtained.
     pub async fn bad(&self) -> Result<Vec<HeaderValue>, LoadError> {
         let all = match self {
             Self::Issuer(issuer) => issuer.bad()?,
@@ -99,10 +98,11 @@ impl TokenSource {
 }
 
 impl ClientCredentials {
-    /// A program that reaches its endpoint as the load reaches the server, wherever that is.
+    /// Creates a client whose token endpoint is located like the server under test.
     ///
     /// # Errors
-    /// Where it cannot be found, is not to be loaded, or its authorities cannot be read.
+    /// Returns an error if it cannot be resolved, must not be loaded, or its certificate
+    /// authorities cannot be read.
     pub async fn new(
         endpoint: Url,
         id: String,
@@ -111,12 +111,12 @@ impl ClientCredentials {
         reach: &TargetOptions,
     ) -> Result<Self, LoadError> {
         let mut http = reqwest::Client::builder().timeout(client::RESPONSE_TIMEOUT).no_proxy();
-        // It would lead elsewhere.
+        // A redirect could lead to another server.
         http = http.redirect(reqwest::redirect::Policy::none());
         let address = reach.find(&endpoint).await?;
         match endpoint.host() {
             Some(url::Host::Domain(name)) => http = http.resolve(name, address),
-            // An address is not looked up, wherever connections are to go: it is where they go.
+            // An IP address needs no lookup, and is the target regardless of `connect_to`.
             _ => drop(TargetOptions { connect_to: None, ..reach.clone() }.find(&endpoint).await?),
         }
         if let Some(file) = &reach.cacert {
@@ -133,7 +133,7 @@ impl ClientCredentials {
         #[derive(serde::Deserialize)]
         struct Answer {
             access_token: String,
-            // RFC 6749, section 5.1: "RECOMMENDED". Some write it as a text.
+            // RFC 6749, section 5.1: "RECOMMENDED". Some issuers write it as a string.
             expires_in: Option<serde_json::Value>,
         }
         let mut form = url::form_urlencoded::Serializer::new(String::new());
@@ -144,35 +144,35 @@ impl ClientCredentials {
         let failed = |why: String| LoadError::new(format!("{}: {why}", self.endpoint));
         let request = self.http.post(self.endpoint.clone()).basic_auth(&self.id, Some(self.secret.expose()));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
-        let mut answer = request.send().await.map_err(|error| failed(client::why(&error)))?;
-        let (status, mut body) = (answer.status(), Vec::new());
-        while let Some(piece) = answer.chunk().await.map_err(|error| failed(client::why(&error)))? {
+        let mut response = request.send().await.map_err(|error| failed(client::why(&error)))?;
+        let (status, mut body) = (response.status(), Vec::new());
+        while let Some(piece) = response.chunk().await.map_err(|error| failed(client::why(&error)))? {
             body.extend_from_slice(&piece);
             if body.len() > MAX_RESPONSE_BYTES {
-                return Err(failed("its answer is too long to be a token's".to_owned()));
+                return Err(failed("the token response is too long".to_owned()));
             }
         }
         if !status.is_success() {
-            let told = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-            return Err(failed(format!("it answered {status}: {told}")));
+            let excerpt = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            return Err(failed(format!("it answered {status}: {excerpt}")));
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        let seconds = answer.expires_in.and_then(|seconds| match seconds {
+        let response: Answer = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+        let seconds = response.expires_in.and_then(|seconds| match seconds {
             serde_json::Value::String(text) => text.parse().ok(),
             other => other.as_u64(),
         });
         let lifetime = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME);
-        let (token, got) = (answer.access_token, Instant::now());
-        // RFC 7515, section 7.1: three parts, none of them empty.
+        let (token, got) = (response.access_token, Instant::now());
+        // RFC 7515, section 7.1: three nonempty parts.
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {
             true => Ok(Issued { token, ends: got + lifetime }),
-            false => Err(failed("what it issued is no JWS".to_owned())),
+            false => Err(failed("the issued token is not a JWS".to_owned())),
         }
     }
 }
 
-/// What a good token becomes in the wrong hands: its signature cut off, of somebody else's letters, or none at all.
+/// Corrupts a valid token: signature removed, replaced, or altered.
 fn corrupted(good: &str) -> [String; 4] {
     let (rest, signature) = good.rsplit_once('.').unwrap_or((good, ""));
     let claims = rest.split_once('.').map_or("", |(_, claims)| claims);
@@ -184,28 +184,28 @@ fn corrupted(good: &str) -> [String; 4] {
     ]
 }
 
-/// What a token is for.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// Somebody's who comes again and again.
+    /// A recurring user's token.
     Known,
-    /// Somebody's who was never seen.
+    /// A new user's token.
     New,
-    /// One that is not to be believed.
+    /// An invalid token.
     Invalid,
 }
 
-/// How many in a hundred requests bring which token.
+/// Percentages of the kinds of tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
-    /// Tokens that were never seen.
+    /// Tokens of new users.
     pub new_tokens: f64,
-    /// Tokens that are not to be believed.
+    /// Invalid tokens.
     pub bad: f64,
 }
 
 impl Mix {
-    /// What the request of this number brings; each kind is spread evenly over all of them.
+    /// Returns the kind of a request's token; the kinds are evenly interleaved.
     pub fn kind(self, number: u64) -> TokenKind {
         // Multiples of the golden ratio fill the interval most evenly.
         let place = (number as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
@@ -218,10 +218,10 @@ impl Mix {
 }
 
 impl Issuer {
-    /// The issuer whose key is in `folder`, made where there is none.
+    /// Creates the issuer whose key is in `folder`; generates the key if missing.
     ///
     /// # Errors
-    /// Where the folder cannot be read or written.
+    /// Returns an error if the folder cannot be read or written.
     pub fn in_folder(folder: &Path, claims: Claims) -> Result<Self, LoadError> {
         let wrong =
             |file: &Path, why: &dyn std::fmt::Display| LoadError::new(format!("{}: {why}", file.display()));
@@ -242,14 +242,14 @@ impl Issuer {
         let key =
             SigningKey::read("load", Algorithm::Es256, &der).map_err(|error| wrong(&key_file, &error))?;
         let jwks = serde_json::json!({"keys": [key.jwk()]}).to_string();
-        // Written only where it says something else: the Narthex under test watches the file.
+        // Written only if changed: the tested server watches the file.
         if std::fs::read_to_string(&jwks_file).is_ok_and(|known| known != jwks) || !jwks_file.exists() {
             std::fs::write(&jwks_file, jwks).map_err(|error| wrong(&jwks_file, &error))?;
         }
         Ok(Self { folder: folder.to_owned(), key, claims, people: AtomicU64::new(0) })
     }
 
-    /// What the file of the Narthex under test must say for these tokens to count.
+    /// Returns the configuration with which the tested server accepts these tokens.
     pub fn configuration(&self) -> String {
         let jwks = self.folder.join(JWKS);
         let jwks = jwks.canonicalize().unwrap_or(jwks);
@@ -261,7 +261,7 @@ impl Issuer {
         )
     }
 
-    /// A token of somebody who was never seen.
+    /// Creates the token of a new user.
     fn token(&self) -> Result<Issued, LoadError> {
         let person = self.people.fetch_add(1, Ordering::Relaxed);
         let token = self.sign(&self.key, person, &self.claims.audience, LIFETIME)?;
@@ -289,7 +289,7 @@ impl Issuer {
         audience: &str,
         lifetime: Duration,
     ) -> Result<String, LoadError> {
-        // One that has ended, ended long enough ago for any clock.
+        // An expired token has expired long ago, for any clock.
         let now = SystemClock.now().seconds() - if lifetime.is_zero() { 3600 } else { 0 };
         let exp = now + i64::try_from(lifetime.as_secs()).unwrap_or(0);
         let claims = serde_json::json!({
@@ -304,13 +304,13 @@ impl Issuer {
     }
 }
 
-/// `Authorization` with a token (RFC 6750, section 2.1).
+/// Returns an `Authorization` header with a token (RFC 6750, section 2.1).
 ///
 /// # Errors
-/// Where it is no text for a header.
+/// Returns an error if the token is not valid in a header.
 fn authorization(token: &str) -> Result<HeaderValue, LoadError> {
     let value = HeaderValue::try_from(format!("Bearer {token}"));
-    let mut value = value.map_err(|_| LoadError::new("a token is no header value"))?;
+    let mut value = value.map_err(|_| LoadError::new("a token is not a valid header value"))?;
     value.set_sensitive(true);
     Ok(value)
 }

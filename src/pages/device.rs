@@ -1,7 +1,7 @@
-//! What a person would call the browser of a session.
+//! Display name of a session's browser.
 
-/// Mark in a `User-Agent`, and what it stands for. The first that is found counts: most browsers name
-/// those before them.
+/// Marker in a `User-Agent`, and the browser's name. The first match wins: most browsers also
+/// contain the markers of those below.
 const BROWSERS: [(&str, &str); 9] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -23,12 +23,12 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// A browser and the system that it runs on.
+/// A browser and its operating system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device(String);
 
 impl Device {
-    /// The device that sends this `User-Agent`.
+    /// Parses a `User-Agent`.
     pub fn of(user_agent: &str) -> Self {
         let find = |table: &[(&str, &'static str)]| {
             table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)

@@ -1,5 +1,5 @@
-//! What a refusal looks like: a page for people, JSON for programs. Neither tells anything of the
-//! inside; the request id leads to the log line that does.
+//! Error responses: HTML for browsers, JSON for programs. Both omit internal details; the request
+//! id leads to the log line with them.
 
 use super::site::DefaultLink;
 use super::templates::{FailurePage, page};
@@ -8,35 +8,35 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
 
-/// A link on the page of a failure.
+/// A link on an error page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// What the button says.
+    /// The label of the button.
     pub label: &'static str,
-    /// Where it leads: an address of ours.
+    /// The link, an address of Narthex.
     pub href: String,
 }
 
-/// A refusal or a fault, as the other side sees it.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
-    /// A stable word for programs.
+    /// A stable error code.
     pub code: &'static str,
-    /// What happened, in a few words.
+    /// A short description.
     pub title: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub advice: Cow<'static, str>,
-    /// The link that the handler names.
+    /// The link set by the handler.
     pub action: Option<Action>,
-    /// The link of the page where the handler names none.
+    /// The link of the page if the handler sets none.
     pub(super) default_link: DefaultLink,
-    /// What credentials would help (RFC 9110, section 11.6.1), where that is not a session.
+    /// The accepted credentials (RFC 9110, section 11.6.1), if not a session.
     pub challenge: Option<Box<str>>,
 }
 
-/// Status, code, title, advice, and the link of its page where the handler names none.
+/// Status, code, title, advice, default link.
 type Row = (StatusCode, &'static str, &'static str, &'static str, DefaultLink);
 
 const BAD_REQUEST: Row = (
@@ -242,55 +242,55 @@ failures! {
     bad_request = BAD_REQUEST;
     /// The path is ambiguous.
     bad_path = BAD_PATH;
-    /// Nobody is signed in, and the request cannot be sent to sign in and back.
+    /// A sign-in is required, and the request cannot be redirected to one.
     sign_in_required = SIGN_IN_REQUIRED;
     /// No provider is configured.
     no_provider = NO_PROVIDER;
     /// The account may not sign in.
     forbidden = FORBIDDEN;
-    /// Policies do not let the principal have it.
+    /// Policies deny the request.
     access_denied = ACCESS_DENIED;
-    /// The bearer token is not believed.
+    /// The bearer token is invalid.
     invalid_token = INVALID_TOKEN;
     /// The bearer token lacks a scope.
     insufficient_scope = INSUFFICIENT_SCOPE;
-    /// No route, no page.
+    /// Unknown route or page.
     not_found = NOT_FOUND;
-    /// The method has no meaning for any address.
+    /// The method is not supported by any address.
     method_not_allowed = METHOD_NOT_ALLOWED;
-    /// The client expects something unknown.
+    /// Unsupported `Expect` header.
     expectation_failed = EXPECTATION_FAILED;
-    /// The body is larger than a page of ours takes.
+    /// The body exceeds the limit of Narthex's own pages.
     too_large = TOO_LARGE;
-    /// The headers are larger than is taken.
+    /// The headers exceed the limit.
     headers_too_large = HEADERS_TOO_LARGE;
-    /// The path and query are longer than is taken.
+    /// The path and query exceed the limit.
     target_too_long = TARGET_TOO_LONG;
     /// Too many sign-ins from the same address have failed.
     too_many_failures = TOO_MANY_FAILURES;
     /// A check of the sign-in failed.
     sign_in_failed = SIGN_IN_FAILED;
-    /// Sign-ins follow on one another, since the browser does not bring the session's cookie back.
+    /// Repeated sign-ins, because the browser does not return the session cookie.
     cookie_lost = COOKIE_LOST;
-    /// Sign-ins follow on one another, since the session that the browser brings back is unknown.
+    /// Repeated sign-ins, because the returned session is unknown.
     session_unknown = SESSION_UNKNOWN;
-    /// The attempt is over, used, or another browser's.
+    /// The attempt has expired, was used, or belongs to another browser.
     attempt_lost = ATTEMPT_LOST;
-    /// The provider began a sign-in that nobody asked for, where the file does not let it.
+    /// IdP-initiated sign-in, which is not allowed for this provider.
     unsolicited = UNSOLICITED;
-    /// The provider refused the person.
+    /// The provider rejected the user.
     provider_refused = PROVIDER_REFUSED;
-    /// The provider is down, slow or broken.
+    /// The provider is unreachable, slow or failing.
     provider_down = PROVIDER_DOWN;
-    /// The provider answers what cannot be read.
+    /// The provider's response is malformed.
     provider_unreadable = PROVIDER_UNREADABLE;
-    /// The upstream is down, slow or broken.
+    /// The upstream is unreachable, slow or failing.
     upstream_down = UPSTREAM_DOWN;
-    /// The store does not answer.
+    /// The database is unavailable.
     unavailable = UNAVAILABLE;
-    /// The store does not answer, so that no session can be ended.
+    /// The database is unavailable, so sessions cannot be ended.
     sign_out_unavailable = SIGN_OUT_UNAVAILABLE;
-    /// A fault of ours.
+    /// An internal error.
     internal = INTERNAL;
 }
 
@@ -307,27 +307,27 @@ impl ErrorResponse {
         }
     }
 
-    /// Sets the link of the page.
+    /// Sets the page's link.
     pub fn with_action(mut self, label: &'static str, href: impl Into<String>) -> Self {
         self.action = Some(Action { label, href: href.into() });
         self
     }
 
-    /// The same with other words on what to do.
+    /// Replaces the advice.
     pub fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.advice = advice.into();
         self
     }
 
-    /// The same with a challenge of its own.
+    /// Sets the challenge.
     pub fn with_challenge(mut self, challenge: &str) -> Self {
         self.challenge = Some(challenge.into());
         self
     }
 
-    /// The failure as an answer for `visitor`.
+    /// Renders the response.
     pub fn into_response(&self, visitor: &ResponseContext) -> HttpResponse {
-        let mut answer = match visitor.client {
+        let mut response = match visitor.client {
             ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),
             ClientKind::Browser => {
                 let action = self.action.clone().or_else(|| self.default_link.action(visitor));
@@ -342,14 +342,14 @@ impl ErrorResponse {
             (None, StatusCode::UNAUTHORIZED) => Some(HeaderValue::from_static("Cookie realm=\"narthex\"")),
             (None, _) => None,
         };
-        answer.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
+        response.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY) {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
-        add_common_headers(answer, visitor)
+        add_common_headers(response, visitor)
     }
 
     fn json(&self, visitor: &ResponseContext) -> HttpResponse {

@@ -1,5 +1,5 @@
-//! What a gRPC client is told. It takes an answer for an outcome only by `grpc-status`; what comes in the
-//! place of it, together with the end of the stream, some clients read as an unknown fault.
+//! Error responses for gRPC. Clients read the outcome only from `grpc-status`; some report any
+//! other error response as an unknown error.
 
 use super::{ErrorResponse, HttpResponse};
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// gRPC's status codes for HTTP's, as its "HTTP to gRPC Status Code Mapping" has them; sizes are told as
-/// what they are.
+/// gRPC status codes by HTTP status, according to "HTTP to gRPC Status Code Mapping"; exceeded
+/// sizes have their own code.
 const STATUSES: [(StatusCode, u16); 10] = [
     (StatusCode::BAD_REQUEST, 13),
     (StatusCode::UNAUTHORIZED, 16),
@@ -25,17 +25,17 @@ const STATUSES: [(StatusCode, u16); 10] = [
 ];
 const UNKNOWN: u16 = 2;
 
-/// `failure` as "Trailers-Only": one block of headers, with the status 200 and the outcome in it.
+/// Renders `failure` as "Trailers-Only": one header block with status 200 and the gRPC status.
 pub fn refusal(failure: &ErrorResponse) -> HttpResponse {
     let status = STATUSES.iter().find(|(http, _)| *http == failure.status).map_or(UNKNOWN, |(_, grpc)| *grpc);
-    // Our own texts hold nothing that gRPC would have percent-encoded here.
+    // Narthex's texts contain no characters that gRPC percent-encodes here.
     let message = format!("{}. {}", failure.title, failure.advice);
-    let mut answer = HttpResponse::new(Bytes::new());
-    let headers = answer.headers_mut();
+    let mut response = HttpResponse::new(Bytes::new());
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(STATUS, HeaderValue::from(status));
     headers.insert(MESSAGE, HeaderValue::from_str(&message).unwrap_or(HeaderValue::from_static("refused")));
-    answer
+    response
 }
 
 #[cfg(test)]
@@ -50,12 +50,12 @@ mod tests {
             (ErrorResponse::upstream_down(), "14"),
             (ErrorResponse::cookie_lost(), "2"),
         ] {
-            let answer = refusal(&failure);
-            assert_eq!(answer.status(), StatusCode::OK);
-            assert_eq!(answer.headers()[STATUS], status);
-            let message = answer.headers()[MESSAGE].to_str().unwrap();
+            let response = refusal(&failure);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[STATUS], status);
+            let message = response.headers()[MESSAGE].to_str().unwrap();
             assert!(message.starts_with(failure.title) && !message.contains('%'), "{message}");
-            assert!(answer.body().is_empty());
+            assert!(response.body().is_empty());
         }
     }
 }

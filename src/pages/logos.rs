@@ -1,4 +1,4 @@
-//! The marks by which people find a provider that they know: SVG, which stands in the page itself.
+//! Logos of known providers: SVG, inlined in the page.
 
 macro_rules! marks {
     ($($name:literal),*) => {
@@ -6,7 +6,7 @@ macro_rules! marks {
     };
 }
 
-/// The marks, by the preset's name.
+/// Logos by preset name.
 const LOGOS: [(&str, &str); 10] = marks![
     "amazon",
     "apple",
@@ -20,7 +20,7 @@ const LOGOS: [(&str, &str); 10] = marks![
     "slack"
 ];
 
-/// The mark of a preset.
+/// Returns the logo of a preset.
 pub fn logo(preset: &str) -> Option<&'static str> {
     LOGOS.iter().find(|(name, _)| *name == preset).map(|(_, svg)| svg.trim_end())
 }

@@ -1,37 +1,37 @@
-//! The link of a failure page whose handler names none: one rule, from the kind of failure and the request's host.
+//! Default links of error pages, determined by the kind of error and the request's host.
 
 use super::{Action, ResponseContext};
 use std::borrow::Cow;
 
-/// The pages of the request's host to which a failure page can link.
+/// The pages of the request's host that an error page can link to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Site {
-    /// The host serves no page, or the request does not name it.
+    /// The host serves no page, or is unknown.
     #[default]
     Unknown,
-    /// The host of an app, with the path of its start page.
+    /// An app host, with the path of its start page.
     App(Cow<'static, str>),
-    /// The host of the sign-in pages, with the path of their start page.
+    /// The sign-in host, with the path of its start page.
     SignInPages(Cow<'static, str>),
 }
 
-/// The kind of link that a failure page offers by default.
+/// The default link of an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DefaultLink {
     /// The host's start page.
     StartPage,
-    /// The same address again, where the request was a GET; else the start page.
+    /// The same address, for a GET; otherwise the start page.
     SameAddress,
-    /// Sign-in, and from there the start page.
+    /// The sign-in page, which leads to the start page.
     SignIn,
-    /// The page that signs out, which offers to sign in again.
+    /// The sign-out page, which offers another sign-in.
     OtherAccount,
     /// No link: each page of the host would fail in the same way.
     None,
 }
 
 impl Site {
-    /// Returns the path of the start page; `/` where it is unknown.
+    /// Returns the path of the start page; `/` if unknown.
     pub fn start_page(&self) -> &str {
         match self {
             Self::Unknown => "/",
@@ -41,13 +41,13 @@ impl Site {
 }
 
 impl DefaultLink {
-    /// Returns the link for `visitor`, or nothing where it would lead to the same failure.
+    /// Returns the link for `visitor`, or `None` if it would lead to the same error.
     pub fn action(self, visitor: &ResponseContext) -> Option<Action> {
         let site = &visitor.site;
         let start = site.start_page();
         let (label, href) = match (self, site) {
-            // RFC 3986, section 4.4: an empty reference is the address of the page itself. So the page repeats no
-            // text of the request.
+            // RFC 3986, section 4.4: an empty reference is the address of the page itself. The page
+            // thus repeats no text of the request.
             (Self::SameAddress, _) if visitor.is_get => ("Try again", String::new()),
             (Self::None, _) | (_, Site::Unknown) => return None,
             (Self::SignIn, Site::App(_)) => ("Sign in", format!("/.narthex/sign-in?return_to={start}")),
@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn a_program_gets_no_link() {
-        let answer = page(&ErrorResponse::not_found(), Site::App("/".into()), true, ClientKind::Program);
-        let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&answer)
+        let response = page(&ErrorResponse::not_found(), Site::App("/".into()), true, ClientKind::Program);
+        let mut names: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&response)
             .unwrap()
             .into_iter()
             .map(|m| m.0)

@@ -1,4 +1,4 @@
-//! The pages, each a template and what it shows.
+//! The pages: each a template with its data.
 
 use super::texts::{ENGLISH, Texts};
 use super::{Action, Device, ErrorResponse, HttpResponse, STYLE_PATH, with_body};
@@ -6,29 +6,29 @@ use askama::Template;
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
-/// A provider to choose.
+/// A provider on the sign-in page.
 #[derive(Clone, Debug)]
 pub struct ProviderChoice {
-    /// What the button says.
+    /// The label of the button.
     pub name: String,
-    /// Its mark, as SVG; its initial stands for one that has none.
+    /// Its logo, as SVG; if absent, its initial is shown.
     pub logo: Option<&'static str>,
-    /// Where it leads.
+    /// The link.
     pub href: String,
-    /// Whether this browser chose it the last time.
+    /// Whether this browser used it last.
     pub last_used: bool,
 }
 
-/// Finds a provider by an e-mail address.
+/// Lookup of a provider by e-mail address.
 #[derive(Clone, Debug)]
 pub struct EmailLookup {
-    /// Where the form is sent.
+    /// The address of the form.
     pub action: String,
-    /// What goes along.
+    /// Hidden fields.
     pub fields: Vec<(String, String)>,
-    /// What was typed.
+    /// The entered address.
     pub typed: String,
-    /// Whether no provider is known for that.
+    /// Whether no provider matches the address.
     pub unknown: bool,
 }
 
@@ -38,61 +38,61 @@ impl ProviderChoice {
     }
 }
 
-/// Chooses a provider.
+/// Selection of a provider.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
-    /// The host that the person wants to reach; empty where it is the pool's own pages.
+    /// The host of the requested app; empty for the user pool's own pages.
     pub destination: String,
     /// The providers.
     pub choices: Vec<ProviderChoice>,
-    /// Where an address finds one of them.
+    /// The e-mail lookup, if enabled.
     pub email_lookup: Option<EmailLookup>,
 }
 
-/// Asks whether to sign out, where the request for it may come from elsewhere.
+/// Confirmation of a sign-out request, which may come from another site.
 #[derive(Template)]
 #[template(path = "sign_out.html")]
 pub struct SignOutPage {
-    /// Whom it is about.
+    /// The user's name.
     pub name: String,
-    /// Where the form is sent.
+    /// The address of the form.
     pub action: String,
-    /// Where staying leads.
+    /// The link back.
     pub stay: String,
 }
 
-/// Says that the person is signed out.
+/// Confirmation after sign-out.
 #[derive(Template)]
 #[template(path = "signed_out.html")]
 pub struct SignedOutPage {
-    /// The address at which to sign in again.
+    /// The sign-in address.
     pub sign_in_again: String,
 }
 
-/// Sends the person on after a form. A form may lead to our own pages only (CSP `form-action`), and
-/// browsers hold redirects to that; a page of ours may go anywhere.
+/// Redirection after a form. CSP `form-action` limits forms to Narthex's own pages, and browsers
+/// apply it to redirects; a page may link anywhere.
 #[derive(Template)]
 #[template(path = "onward.html")]
 pub(super) struct RedirectPage {
-    /// Where to.
+    /// The target.
     pub href: String,
 }
 
 impl RedirectPage {
-    /// The page as an answer, which browsers leave at once.
+    /// Renders the page; browsers leave it at once.
     ///
     /// # Errors
-    /// Where the template cannot be rendered.
+    /// Returns an error if the template cannot be rendered.
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
-        let mut answer = page(StatusCode::OK, self)?;
+        let mut response = page(StatusCode::OK, self)?;
         let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
-        answer.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
-        Ok(answer)
+        response.headers_mut().insert("refresh", refresh.map_err(|_| ErrorResponse::internal())?);
+        Ok(response)
     }
 }
 
-/// Sends the person on by a form, where that is what the other side takes.
+/// Redirection by a form, for recipients that require POST.
 #[derive(Template)]
 #[template(path = "post.html")]
 pub(super) struct PostPage<'a> {
@@ -106,14 +106,14 @@ impl PostPage<'_> {
     }
 
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
-        let mut answer = page(StatusCode::OK, self)?;
+        let mut response = page(StatusCode::OK, self)?;
         let policy = format!(
             "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; frame-ancestors 'none'; base-uri 'none'",
             self.action.origin().ascii_serialization()
         );
         let policy = HeaderValue::from_str(&policy).map_err(|_| ErrorResponse::internal())?;
-        answer.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
-        Ok(answer)
+        response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
+        Ok(response)
     }
 }
 
@@ -122,35 +122,35 @@ impl PostPage<'_> {
 pub struct SessionRow {
     /// Its id.
     pub id: String,
-    /// In which browser.
+    /// The browser.
     pub device: Device,
-    /// At which address; empty where none is known.
+    /// The client address; empty if unknown.
     pub address: String,
-    /// Through which provider.
+    /// The provider's name.
     pub provider: String,
-    /// When it began.
+    /// When it was created.
     pub began: String,
     /// When it was last used.
     pub last_seen: String,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     pub is_current: bool,
 }
 
-/// A person's sessions.
+/// The user's sessions.
 #[derive(Template)]
 #[template(path = "sessions.html")]
 pub struct SessionsPage {
-    /// Whose.
+    /// The user's name.
     pub name: String,
-    /// Where the forms are sent.
+    /// The address of the forms.
     pub action: String,
-    /// The address of the list of apps.
+    /// The address of the home page.
     pub home: String,
     /// The sessions.
     pub rows: Vec<SessionRow>,
 }
 
-/// An app that stands behind Narthex.
+/// An app on the home page.
 #[derive(Clone, Debug)]
 pub struct App {
     /// Its host.
@@ -159,21 +159,21 @@ pub struct App {
     pub href: String,
 }
 
-/// Where a signed-in person finds the apps.
+/// The home page: the user's apps.
 #[derive(Template)]
 #[template(path = "home.html")]
 pub struct HomePage {
-    /// Who is signed in.
+    /// The user's name.
     pub name: String,
-    /// What there is to reach.
+    /// The apps.
     pub apps: Vec<App>,
-    /// Where signing out leads.
+    /// The sign-out address.
     pub sign_out: String,
-    /// Where the person's sessions are.
+    /// The address of the session list.
     pub sessions: String,
 }
 
-/// A failure, for people.
+/// An error page.
 #[derive(Template)]
 #[template(path = "failure.html")]
 pub(super) struct FailurePage<'a> {
@@ -182,7 +182,7 @@ pub(super) struct FailurePage<'a> {
     pub request_id: &'a str,
 }
 
-/// What every page needs.
+/// Common parts of all pages.
 trait Page: Template {
     fn t(&self) -> &'static Texts {
         &ENGLISH
@@ -197,10 +197,10 @@ impl<T: Template> Page for T {}
 macro_rules! answers {
     ($($page:ty),*) => {$(
         impl $page {
-            /// The page as an answer.
+            /// Renders the page.
             ///
             /// # Errors
-            /// Where the template cannot be rendered.
+            /// Returns an error if the template cannot be rendered.
             pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
                 page(StatusCode::OK, self)
             }

@@ -1,6 +1,6 @@
-//! Every word of the pages, one table per language.
+//! All texts of the pages, one table per language.
 
-/// The words of the pages.
+/// The texts of the pages.
 pub struct Texts {
     pub language: &'static str,
     pub sign_in: &'static str,

@@ -1,4 +1,4 @@
-//! ARNs with wildcards, part by part.
+//! ARN patterns, matched part by part.
 
 use super::context::{Context, Nothing};
 use super::pattern::{Case, Matched, Pattern, Syntax};
@@ -8,10 +8,10 @@ use super::pattern::{Case, Matched, Pattern, Syntax};
 pub struct Arn([Pattern; 6]);
 
 impl Arn {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// Where it has not six parts, or a variable in it is wrong.
+    /// Returns an error unless it has six parts and valid variables.
     pub fn parse(text: &str, variables: bool) -> Result<Self, String> {
         let mut parts = parts(text, variables);
         if parts.len() == 1 && text == "*" {
@@ -28,10 +28,10 @@ impl Arn {
         Ok(Self([read(a)?, read(b)?, read(c)?, read(d)?, read(e)?, read(f)?]))
     }
 
-    /// Reads a resource, in which the parts behind a last `*` may be left out.
+    /// Parses a resource. Parts after a final `*` may be missing.
     ///
     /// # Errors
-    /// Where it is none.
+    /// Returns an error if it is invalid.
     pub fn of_resource(text: &str, variables: bool) -> Result<Self, String> {
         let missing = 6_usize.saturating_sub(parts(text, variables).len());
         match text.ends_with(":*") {
@@ -40,7 +40,7 @@ impl Arn {
         }
     }
 
-    /// Whether something that begins with `prefix`, which has all six parts, matches in each part.
+    /// Returns whether an ARN that begins with `prefix`, which has all six parts, may match.
     pub fn may_begin_with(&self, prefix: &str, case: Case) -> bool {
         let mut parts = prefix.splitn(6, ':');
         let [before @ .., last] = &self.0;
@@ -51,7 +51,7 @@ impl Arn {
         before.iter().all(&mut whole) && last.may_match_longer(parts.next().unwrap_or_default(), case)
     }
 
-    /// Whether `text` matches in each part.
+    /// Matches `text` part by part.
     pub fn matches(&self, text: &str, context: &dyn Context) -> Matched<'_> {
         let mut parts = text.splitn(6, ':');
         for pattern in &self.0 {
@@ -63,20 +63,20 @@ impl Arn {
         Matched::Yes
     }
 
-    /// Whether a wildcard stands before its last part.
+    /// Returns whether a part before the last has a wildcard.
     pub fn is_wide(&self) -> bool {
         self.0[..5].iter().any(|part| part.to_string().contains(['*', '?']))
     }
 
-    /// Its patterns.
+    /// Iterates over its patterns.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
         self.0.iter()
     }
 }
 
-/// The parts of an ARN, at most six.
+/// Splits an ARN into at most six parts.
 fn parts(text: &str, variables: bool) -> Vec<&str> {
-    // A variable may hold colons of its own: `${cognito-identity.amazonaws.com:sub}`.
+    // A variable may contain colons: `${cognito-identity.amazonaws.com:sub}`.
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
     for (at, c) in text.char_indices() {
         match c {
@@ -93,8 +93,8 @@ fn parts(text: &str, variables: bool) -> Vec<&str> {
     parts
 }
 
-/// Rejects a resource that AWS refuses. It is `*` or an ARN, `arn:partition:service:region:account:resource`; where the
-/// last part is `*`, those behind it may be left out.
+/// Rejects a resource that AWS rejects. Valid are `*` and ARNs,
+/// `arn:partition:service:region:account:resource`; after a final `*`, parts may be missing.
 pub fn check_resource(text: &str) -> Result<(), String> {
     const HELP: &str =
         "help: write `*`, or an ARN like `arn:aws:execute-api:us-east-1:123456789012:app/$default/GET/*`";

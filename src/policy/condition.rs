@@ -11,12 +11,12 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
-/// A condition: an operator, a key, and the values that it is compared with.
+/// A condition: an operator, a key, and operands.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// The operator as it was written.
+    /// The operator as written.
     pub operator: Box<str>,
-    /// Whose values are compared.
+    /// The key.
     pub key: Key,
     quantifier: Quantifier,
     if_exists: bool,
@@ -25,7 +25,7 @@ pub struct Condition {
     written: Vec<String>,
 }
 
-/// "Multivalued context keys": which of the request's values must pass.
+/// "Multivalued context keys": which of the request's values must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quantifier {
     None,
@@ -33,7 +33,7 @@ enum Quantifier {
     ForAnyValue,
 }
 
-/// What a value is compared with; any of several is enough.
+/// Operands; one match suffices.
 #[derive(Clone, Debug)]
 enum Test {
     Text(SmallVec<[Pattern; 1]>, Case),
@@ -84,7 +84,7 @@ const fn text(wildcards: bool, case: Case) -> Kind {
     Kind::Text { wildcards, case }
 }
 
-/// The operators: name, whether it asks for the opposite, and what it compares.
+/// The operators: name, negation, comparison.
 const OPERATORS: [(&str, bool, Kind); 27] = [
     ("StringEquals", false, text(false, Case::Sensitive)),
     ("StringNotEquals", true, text(false, Case::Sensitive)),
@@ -117,24 +117,24 @@ const OPERATORS: [(&str, bool, Kind); 27] = [
 
 const IF_EXISTS: &str = "IfExists";
 
-/// Why a condition does not hold.
+/// Why a condition is not met.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unmet<'p> {
-    /// The request's values do not pass.
+    /// The request's values do not match.
     Differs,
-    /// The key is not in the request's context.
+    /// The key is absent from the request's context.
     Absent,
-    /// The key has a value that cannot be read.
+    /// The key's value is unreadable.
     Unreadable,
     /// A variable has no value.
     Unfilled(&'p Key),
 }
 
 impl Condition {
-    /// Reads the values of `key` under `operator`.
+    /// Parses the operands of `key` for `operator`.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Returns an error if they are invalid.
     pub fn parse(operator: &str, key: &str, values: Vec<String>, variables: bool) -> Result<Self, String> {
         let (quantifier, rest) = match operator.split_once(':') {
             None => (Quantifier::None, operator),
@@ -173,12 +173,12 @@ impl Condition {
         })
     }
 
-    /// The values that it compares with, as they were written.
+    /// Returns the operands as written.
     pub fn written(&self) -> &[String] {
         &self.written
     }
 
-    /// Whether its operator reads values of the type that `example` has.
+    /// Returns whether the operator accepts values of the type of `example`.
     pub(super) fn operands(&self, example: Value<'_>) -> bool {
         match (&self.test, example) {
             (Test::Null(_) | Test::Text(..), _) | (_, Value::Text(_)) => true,
@@ -198,12 +198,12 @@ impl Condition {
         }
     }
 
-    /// Whether it is met by values that differ from those that it names.
+    /// Returns whether the operator is negated.
     pub(super) fn is_negated(&self) -> bool {
         self.negated
     }
 
-    /// Every variable in its values.
+    /// Iterates over all variables in the operands.
     pub fn variables(&self) -> impl Iterator<Item = &super::pattern::Variable> {
         let patterns: Vec<&Pattern> = match &self.test {
             Test::Text(patterns, _) => patterns.iter().collect(),
@@ -213,13 +213,13 @@ impl Condition {
         patterns.into_iter().flat_map(Pattern::variables)
     }
 
-    /// Whether the request meets it. Where a variable has no value, a statement that allows is not to be met by
-    /// that, and one that denies is not to be escaped: `denies` says which it stands in.
+    /// Evaluates the condition. If a variable has no value, an Allow statement does not apply and a
+    /// Deny statement does: `denies` is the statement's effect.
     ///
     /// # Errors
-    /// Why it does not.
-    pub fn met(&self, asked: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
-        let values = asked.context.values(&self.key);
+    /// Returns the reason if it is not met.
+    pub fn met(&self, request: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
+        let values = request.context.values(&self.key);
         if values == Values::Unreadable {
             return if denies { Ok(()) } else { Err(Unmet::Unreadable) };
         }
@@ -228,9 +228,9 @@ impl Condition {
         }
         let empty = values.each().next().is_none();
         if empty {
-            // "If the policy element key is not present, … evaluate the condition element as true" with IfExists;
-            // without, the key's absence matches a negated operator and no other. ForAllValues is true of no value,
-            // ForAnyValue is not.
+            // "If the policy element key is not present, … evaluate the condition element as true"
+            // with IfExists. Otherwise an absent key matches only negated operators. ForAllValues
+            // is true of no values, ForAnyValue is false.
             let holds = match self.quantifier {
                 Quantifier::ForAllValues => true,
                 Quantifier::ForAnyValue => self.if_exists,
@@ -239,12 +239,12 @@ impl Condition {
             return if holds { Ok(()) } else { Err(Unmet::Absent) };
         }
         let mut unfilled = None;
-        let mut one = |value: Value<'_>| match self.test.matches(value, asked) {
+        let mut one = |value: Value<'_>| match self.test.matches(value, request) {
             Matched::Yes => !self.negated,
             Matched::No => self.negated,
             Matched::Unfilled(key) => {
                 unfilled = Some(key);
-                denies && (self.negated || asked.context.values(key) == Values::Unreadable)
+                denies && (self.negated || request.context.values(key) == Values::Unreadable)
             }
         };
         let holds = match (self.quantifier, self.negated) {
@@ -305,17 +305,17 @@ impl Test {
         })
     }
 
-    /// Whether `value` equals one of those that it is compared with.
-    fn matches(&self, value: Value<'_>, asked: &EvalRequest<'_>) -> Matched<'_> {
+    /// Returns whether `value` equals one of the operands.
+    fn matches(&self, value: Value<'_>, request: &EvalRequest<'_>) -> Matched<'_> {
         let any = |found: bool| if found { Matched::Yes } else { Matched::No };
         match self {
             Self::Text(patterns, case) => {
                 let text = value.text();
-                first(patterns.iter().map(|pattern| pattern.matches(&text, *case, asked.context)))
+                first(patterns.iter().map(|pattern| pattern.matches(&text, *case, request.context)))
             }
             Self::Arn(arns) => {
                 let text = value.text();
-                first(arns.iter().map(|arn| arn.matches(&text, asked.context)))
+                first(arns.iter().map(|arn| arn.matches(&text, request.context)))
             }
             Self::Number(order, numbers) => {
                 let number = match value {
@@ -363,7 +363,7 @@ impl Test {
     }
 }
 
-/// What came of several, of which one is enough.
+/// Returns the first match of several alternatives.
 fn first<'p>(all: impl Iterator<Item = Matched<'p>>) -> Matched<'p> {
     let mut unfilled = Matched::No;
     for matched in all {

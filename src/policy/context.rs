@@ -1,35 +1,35 @@
-//! What is known of a request, by condition key.
+//! Request context: values by condition key.
 
 use crate::base::Timestamp;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A condition key, under which a request's context holds values. Names are compared without case.
+/// A condition key. Names are compared case-insensitively.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// One that stands for itself.
+    /// A key without a suffix.
     Known(Known),
     /// `aws:PrincipalTag/…`: the tag's name, in lower case.
     PrincipalTag(Box<str>),
-    /// `aws:RequestTag/…`: the same.
+    /// `aws:RequestTag/…`: the tag's name, in lower case.
     RequestTag(Box<str>),
-    /// One of which nothing is known, in lower case.
+    /// An unknown key, in lower case.
     Other(Box<str>),
 }
 
 macro_rules! known_keys {
     ($($variant:ident = $name:literal, $what:literal;)*) => {
-        /// The condition keys that stand for themselves.
+        /// The known condition keys without a suffix.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Known {
             $(#[doc = $what] $variant,)*
         }
 
-        /// Each of them with its name.
+        /// Each key with its name.
         pub const KNOWN_KEYS: &[(&str, Known)] = &[$(($name, Known::$variant),)*];
 
-        /// Each of them with a sentence for the reference page.
+        /// Each key with its description for the reference page.
         pub(super) const DESCRIPTIONS: &[(Known, &str)] = &[$((Known::$variant, $what),)*];
     };
 }
@@ -56,7 +56,7 @@ const PRINCIPAL_TAG: &str = "aws:principaltag/";
 const REQUEST_TAG: &str = "aws:requesttag/";
 
 impl Known {
-    /// Whether its value belongs to one request: a role is given for many.
+    /// Returns whether the value belongs to one request; roles are assumed for many.
     pub fn is_of_request(self) -> bool {
         matches!(
             self,
@@ -70,7 +70,7 @@ impl Known {
         )
     }
 
-    /// A value of the key's type, by which operators that never read it are found.
+    /// Returns an example value of the key's type, for detection of operators that never match it.
     pub(super) fn example(self) -> Value<'static> {
         match self {
             Self::SourceIp => Value::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -90,12 +90,12 @@ impl Known {
 }
 
 impl Key {
-    /// Whether its value belongs to one request.
+    /// Returns whether the value belongs to one request.
     pub fn is_of_request(&self) -> bool {
         matches!(self, Self::Known(known) if known.is_of_request())
     }
 
-    /// The key called `name`.
+    /// Returns the key called `name`.
     pub fn named(name: &str) -> Self {
         if let Some((_, known)) = KNOWN_KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             return Self::Known(*known);
@@ -126,20 +126,20 @@ impl fmt::Display for Key {
 /// A value of a condition key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// A text.
+    /// A string.
     Text(&'a str),
-    /// A truth value.
+    /// A Boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Number(i64),
-    /// A moment.
+    /// A time.
     Time(Timestamp),
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
 }
 
 impl<'a> Value<'a> {
-    /// The value as a text, as AWS would write it.
+    /// Returns the value as text in AWS's format.
     pub fn text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => text.into(),
@@ -157,17 +157,17 @@ impl<'a> Value<'a> {
 pub enum Values<'a> {
     /// The key is not in the context.
     Absent,
-    /// The key has a value that cannot be read, such as a header that came twice. No Allow that depends on it applies,
-    /// and each Deny does.
+    /// The key has an unreadable value, such as a repeated header. No Allow that depends on it
+    /// applies, and each Deny does.
     Unreadable,
-    /// A key that has one value.
+    /// A single-valued key.
     One(Value<'a>),
-    /// A key that may have many.
+    /// A multivalued key.
     Many(&'a [String]),
 }
 
 impl<'a> Values<'a> {
-    /// The one value of a key that has one. A key of many values fills no variable.
+    /// Returns the value of a single-valued key. A multivalued key has none and fills no variable.
     pub fn one(self) -> Option<Value<'a>> {
         match self {
             Self::One(value) => Some(value),
@@ -175,7 +175,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Each value.
+    /// Iterates over the values.
     pub fn each(self) -> impl Iterator<Item = Value<'a>> {
         let (one, many) = match self {
             Self::Absent | Self::Unreadable => (None, &[][..]),
@@ -186,9 +186,9 @@ impl<'a> Values<'a> {
     }
 }
 
-/// What is known of a request.
+/// The context of a request.
 pub trait Context {
-    /// The values of `key`.
+    /// Returns the values of `key`.
     fn values(&self, key: &Key) -> Values<'_>;
 }
 
@@ -197,28 +197,28 @@ pub trait Context {
 pub struct EvalRequest<'a> {
     /// The action, such as `execute-api:Invoke`.
     pub action: &'a str,
-    /// The ARN of what it is done to.
+    /// The ARN of the resource.
     pub resource: &'a str,
-    /// The same as less exact servers may read it: what is shut off by name must not be had by spelling it differently.
-    /// None where spelling counts.
+    /// Alternative readings of the resource by lenient servers: a Deny must match every spelling.
+    /// `None` if only the exact spelling matters.
     pub loose: Option<Spellings<'a>>,
-    /// Who asks, by kind and name, where a trust policy is judged.
+    /// The principal's kind and name, for trust policies.
     pub principal: Option<(&'a str, &'a str)>,
-    /// What is known beside.
+    /// The request context.
     pub context: &'a dyn Context,
 }
 
-/// A resource as less exact servers may read it.
+/// Alternative readings of a resource by lenient servers.
 #[derive(Clone, Copy)]
 pub struct Spellings<'a> {
-    /// Each reading that differs, folded ([`crate::base::fold`]); ASCII case is ignored where it is compared.
+    /// Each distinct reading, folded ([`crate::base::fold`]); compared without ASCII case.
     pub folded: &'a [String],
-    /// The resource without parameters and encoded query, where it has such: by an ending that a server drops, a resource
-    /// must not pass for one that is allowed.
+    /// The resource without parameters and encoded query, if it has any: a suffix that a server
+    /// drops must not make a resource match an Allow.
     pub without_ending: Option<&'a str>,
 }
 
-/// A context in which nothing is known.
+/// An empty context.
 pub(super) struct Nothing;
 
 impl Context for Nothing {

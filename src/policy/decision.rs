@@ -1,12 +1,12 @@
-//! The decision (IAM User Guide, "Policy evaluation logic"): "an explicit deny in any of these policies overrides
-//! the allow"; without an allow, the answer is no.
+//! The decision (IAM User Guide, "Policy evaluation logic"): "an explicit deny in any of these
+//! policies overrides the allow"; the default is to deny.
 
 use super::context::EvalRequest;
 use super::document::Document;
 use super::statement::{Effect, Statement};
 use std::sync::Arc;
 
-/// The statements of some policies, those that deny before those that allow.
+/// Statements of several policies, Deny before Allow.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
     narrowed: Option<Prefilter>,
@@ -14,19 +14,19 @@ pub struct Statements {
     allows: Vec<Arc<Statement>>,
 }
 
-/// By what some of the statements were chosen.
+/// The request pattern by which statements were preselected.
 #[derive(Clone, Debug)]
 struct Prefilter {
-    /// The action that all of them are about.
+    /// The action of all requests.
     action: Box<str>,
-    /// What the resources begin with of which they are asked.
+    /// The prefix of all resources.
     prefix: Box<str>,
-    /// How resources go on behind that which meet the statements that allow, one for each. Most are about something
-    /// else, and this tells without a look at them.
+    /// One prefix mask for each Allow statement. Most statements do not match, and the mask
+    /// excludes them without reading the statement.
     leads: Box<[PrefixMask]>,
 }
 
-/// Letters that a text begins with: sixteen of them, or those where the mask is set.
+/// The first 16 bytes of a text, under a mask.
 #[derive(Clone, Copy, Debug)]
 struct PrefixMask {
     mask: u128,
@@ -42,7 +42,7 @@ impl PrefixMask {
     }
 }
 
-/// The first sixteen bytes, with zeros behind where there are fewer.
+/// Returns the first 16 bytes, padded with zeros.
 fn first_letters(text: &[u8]) -> u128 {
     let mut letters = [0; 16];
     let known = text.len().min(16);
@@ -51,55 +51,58 @@ fn first_letters(text: &[u8]) -> u128 {
 }
 
 impl Prefilter {
-    /// The allowing statements that `asked` may meet; `None` where they were not chosen for such as it.
+    /// Returns the Allow statements that may match `request`; `None` if they were not preselected for
+    /// its pattern.
     fn likely<'s>(
         &self,
-        asked: &EvalRequest<'_>,
+        request: &EvalRequest<'_>,
         allows: &'s [Arc<Statement>],
     ) -> Option<impl Iterator<Item = &'s Statement>> {
-        let rest = asked.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *asked.action)?;
+        let rest =
+            request.resource.strip_prefix(&*self.prefix).filter(|_| *self.action == *request.action)?;
         let letters = first_letters(rest.as_bytes());
         let leads = self.leads.iter().map(move |lead| letters & lead.mask == lead.letters);
         Some(leads.zip(allows).filter_map(|(likely, statement)| likely.then_some(&**statement)))
     }
 }
 
-/// What becomes of a request.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Verdict<'p> {
-    /// It is allowed, by this statement at least.
+    /// Allowed by this statement, and possibly others.
     Allowed(&'p Statement),
-    /// It is denied by this statement.
+    /// Denied by this statement.
     Denied(&'p Statement),
-    /// Nothing allows it.
+    /// No statement allows it.
     NotAllowed,
 }
 
 impl Statements {
-    /// Those of `documents`.
+    /// Collects the statements of `documents`.
     pub fn of<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Self {
         let all = documents.into_iter().flat_map(|document| document.statements.iter().cloned());
         let (denies, allows) = all.partition(|statement| statement.effect == Effect::Deny);
         Self { narrowed: None, denies, allows }
     }
 
-    /// Those of them that a request for `action` to a resource that begins with `prefix` may meet.
+    /// Preselects the statements that may match requests for `action` on resources beginning with
+    /// `prefix`.
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
-        let kept = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
-        let (denies, allows) = (kept(&self.denies), kept(&self.allows));
+        let select = |list: &[Arc<Statement>]| -> Vec<_> { list.iter().filter(may).cloned().collect() };
+        let (denies, allows) = (select(&self.denies), select(&self.allows));
         let leads = allows.iter().map(|statement| PrefixMask::of(statement.lead(prefix))).collect();
         let narrowed = Some(Prefilter { action: action.into(), prefix: prefix.into(), leads });
         Self { narrowed, denies, allows }
     }
 
-    /// Every statement.
+    /// Iterates over the statements.
     pub fn iter(&self) -> impl Iterator<Item = &Statement> {
         self.denies.iter().chain(&self.allows).map(|statement| &**statement)
     }
 
-    /// Whether a condition or a variable of a statement depends on the single request.
+    /// Returns whether a condition or a variable depends on the single request.
     pub fn depend_on_request(&self) -> bool {
         self.iter().any(|statement| {
             statement.conditions().iter().any(|condition| condition.key.is_of_request())
@@ -107,16 +110,16 @@ impl Statements {
         })
     }
 
-    /// Judges `asked`.
-    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
-        let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(asked, &self.allows));
+    /// Evaluates `request`.
+    pub fn judge(&self, request: &EvalRequest<'_>) -> Verdict<'_> {
+        let likely = self.narrowed.as_ref().and_then(|narrowed| narrowed.likely(request, &self.allows));
         let (denied, allowed) = match likely {
             Some(mut likely) => {
-                let met = |statement: &&Statement| statement.met_by_action(asked).is_ok();
+                let met = |statement: &&Statement| statement.met_by_action(request).is_ok();
                 (self.denies.iter().map(|statement| &**statement).find(met), likely.find(met))
             }
             None => {
-                let met = |statement: &&Arc<Statement>| statement.met(asked).is_ok();
+                let met = |statement: &&Arc<Statement>| statement.met(request).is_ok();
                 (self.denies.iter().find(met).map(|of| &**of), self.allows.iter().find(met).map(|of| &**of))
             }
         };
@@ -128,30 +131,31 @@ impl Statements {
     }
 }
 
-/// What a principal may do: what its role's policies allow, within the bounds that are set to it.
+/// A principal's permissions: the role's policies, limited by boundaries.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     /// The role's policies.
     pub policies: Statements,
-    /// What else must allow a request: the permissions boundary of the role, the session's policies. Each of
-    /// them only takes away: "the resulting permissions are the intersection".
+    /// Policies that must also allow a request: the role's permissions boundary, session policies.
+    /// Each only restricts: "the resulting permissions are the intersection".
     pub bounds: Vec<Statements>,
 }
 
 impl Grants {
-    /// Those of its statements that a request for `action` to a resource that begins with `prefix` may meet.
+    /// Preselects the statements that may match requests for `action` on resources beginning with
+    /// `prefix`.
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let bounds = self.bounds.iter().map(|bound| bound.narrowed(action, prefix)).collect();
         Self { policies: self.policies.narrowed(action, prefix), bounds }
     }
 
-    /// Judges `asked`.
-    pub fn judge(&self, asked: &EvalRequest<'_>) -> Verdict<'_> {
-        let mut verdict = self.policies.judge(asked);
+    /// Evaluates `request`.
+    pub fn judge(&self, request: &EvalRequest<'_>) -> Verdict<'_> {
+        let mut verdict = self.policies.judge(request);
         for bound in &self.bounds {
-            verdict = match (verdict, bound.judge(asked)) {
-                // A denial counts wherever it stands; what nothing allows may still be denied by name.
+            verdict = match (verdict, bound.judge(request)) {
+                // A Deny in any policy wins, also without an Allow.
                 (Verdict::Denied(by), _) | (_, Verdict::Denied(by)) => return Verdict::Denied(by),
                 (Verdict::Allowed(by), Verdict::Allowed(_)) => Verdict::Allowed(by),
                 (_, Verdict::NotAllowed) | (Verdict::NotAllowed, _) => Verdict::NotAllowed,

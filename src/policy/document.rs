@@ -1,37 +1,38 @@
-//! Policy documents as AWS writes them (IAM User Guide, "IAM JSON policy elements reference").
+//! Policy documents in AWS's format (IAM User Guide, "IAM JSON policy elements reference").
 
 use super::json::{self, Raw, Version};
 use super::statement::{Elements, Statement};
 use std::fmt;
 use std::sync::Arc;
 
-/// "Managed policies: 6,144 characters"; trust policies and people's own files may be longer, but not without end.
+/// Maximum length in bytes. AWS limits "Managed policies: 6,144 characters"; trust policies and
+/// local files may be longer.
 const LONGEST: usize = 256 * 1024;
 
-/// What a document is for.
+/// The kind of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It says what whoever it is attached to may do: resources, and no principal.
+    /// A permissions policy: has resources and no principal.
     Identity,
-    /// It says who may take on a role: principals, and no resource.
+    /// A trust policy: has principals and no resource.
     Trust,
 }
 
 /// A policy document.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its statements, in their order.
+    /// The statements, in order.
     pub statements: Vec<Arc<Statement>>,
 }
 
-/// Where a document is wrong, and how.
+/// An error with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The line, from 1.
     pub line: usize,
-    /// The column, from 1; 0 where only the line is known.
+    /// The column, from 1; 0 if only the line is known.
     pub column: usize,
-    /// What is wrong.
+    /// The error.
     pub message: String,
 }
 
@@ -47,24 +48,24 @@ impl fmt::Display for Mistake {
 impl std::error::Error for Mistake {}
 
 impl Document {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// The first mistake, with its place.
+    /// Returns the first error with its location.
     pub fn parse(text: &str, purpose: Purpose) -> Result<Self, Mistake> {
         if text.len() > LONGEST {
             let message = format!("a policy has at most {LONGEST} bytes");
             return Err(Mistake { line: 1, column: 0, message });
         }
         let read = json::read(text).map_err(|error| {
-            let told = error.to_string();
-            // serde_json tells the place behind the message; ours stands before it.
-            let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
+            let text = error.to_string();
+            // serde_json appends the location to its message; the location is reported separately.
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
             Mistake { line: error.line(), column: error.column(), message: message.to_owned() }
         })?;
         let variables = read.version == Version::New;
         if read.statements.is_empty() {
-            let message = "a policy without a statement says nothing".to_owned();
+            let message = "the policy has no statement".to_owned();
             return Err(Mistake { line: read.line, column: 0, message });
         }
         let mut all: Vec<Arc<Statement>> = Vec::new();
@@ -83,7 +84,7 @@ impl Document {
 }
 
 impl Document {
-    /// The same, called `name`.
+    /// Sets the document's name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         let name: Arc<str> = name.into();
@@ -99,7 +100,7 @@ fn statement(
     purpose: Purpose,
     variables: bool,
 ) -> Result<Statement, String> {
-    // "Empty Sid value": AWS takes it for none.
+    // "Empty Sid value": AWS treats it as absent.
     let sid = raw.sid.filter(|sid| !sid.is_empty());
     if let Some(sid) = &sid
         && !sid.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -108,7 +109,8 @@ fn statement(
     }
     let action = one_of("Action", raw.action, "NotAction", raw.not_action)?;
     let action = action.ok_or("a statement has an Action or a NotAction")?;
-    // "You cannot use the NotPrincipal element in an IAM identity-based policy nor in an IAM role trust policy."
+    // "You cannot use the NotPrincipal element in an IAM identity-based policy nor in an IAM role
+    // trust policy."
     if raw.not_principal.is_some() {
         return Err(
             "NotPrincipal is not supported; help: name a Principal, and except others by a Condition".into(),
@@ -117,14 +119,12 @@ fn statement(
     let resource = one_of("Resource", raw.resource, "NotResource", raw.not_resource)?;
     match (purpose, &raw.principal, &resource) {
         (Purpose::Identity, Some(_), _) => {
-            return Err(
-                "a Principal stands in trust policies; whom this one is for is said where it is used".into(),
-            );
+            return Err("a Principal is valid in trust policies only; help: remove it".into());
         }
         (Purpose::Identity, None, None) => return Err("a statement has a Resource or a NotResource".into()),
         (Purpose::Trust, None, _) => return Err("a statement of a trust policy has a Principal".into()),
         (Purpose::Trust, _, Some(_)) => {
-            return Err("a trust policy speaks of its own role: remove the Resource".into());
+            return Err("a trust policy applies to its own role; help: remove the Resource".into());
         }
         _ => {}
     }
@@ -150,7 +150,7 @@ fn statement(
     })
 }
 
-/// The one of two elements that is there, and whether it is the second.
+/// Returns the present one of two exclusive elements, and whether it is the second.
 fn one_of<T>(name: &str, one: Option<T>, other: &str, not: Option<T>) -> Result<Option<(bool, T)>, String> {
     match (one, not) {
         (Some(_), Some(_)) => Err(format!("a statement has {name} or {other}, not both")),

@@ -1,52 +1,52 @@
-//! Why a request is judged as it is, for people: the judge's own steps, told statement by statement.
+//! Explains a decision statement by statement, with the evaluator's own steps.
 
 use super::condition::Unmet;
 use super::context::{EvalRequest, Values};
 use super::decision::{Grants, Statements};
 use super::statement::{Miss, Statement};
 
-/// How near a request came to a statement; the nearest first.
+/// How closely a request matches a statement; the closest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchLevel {
-    /// It meets it.
+    /// A full match.
     Met,
-    /// It meets everything but a condition.
+    /// Everything matches except a condition.
     Condition,
-    /// The statement is about the action, and about another resource or principal.
+    /// The action matches, the resource or the principal does not.
     Action,
-    /// The statement is about something else.
+    /// The action does not match.
     None,
 }
 
-/// How one statement stands to a request.
+/// The evaluation of one statement.
 #[derive(Clone, Debug)]
 pub struct StatementTrace<'p> {
     /// The statement.
     pub statement: &'p Statement,
-    /// Whether it stands in a policy that only sets bounds.
+    /// Whether it is part of a boundary.
     pub bound: bool,
-    /// How near the request came to it.
+    /// How closely the request matches.
     pub nearness: MatchLevel,
-    /// What it was that they differ in; empty where they do not.
+    /// The difference; empty for a match.
     pub why: String,
 }
 
-/// How each statement of `grants` stands to `asked`, the nearest first; among equals, those that deny, and then in
-/// the order of the policies.
-pub fn explain<'p>(grants: &'p Grants, asked: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
+/// Evaluates each statement of `grants`, the closest match first; among equals, Deny before Allow,
+/// then in the order of the policies.
+pub fn explain<'p>(grants: &'p Grants, request: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
     let tell = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
-            let (nearness, why) = match statement.met(asked) {
+            let (nearness, why) = match statement.met(request) {
                 Ok(()) => (MatchLevel::Met, String::new()),
-                Err(miss) => (nearness(&miss), words(statement, &miss, asked)),
+                Err(miss) => (nearness(&miss), words(statement, &miss, request)),
             };
             StatementTrace { statement, bound, nearness, why }
         })
     };
     let bounds = grants.bounds.iter().flat_map(|bound| tell(bound, true));
-    let mut told: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
-    told.sort_by_key(|told| told.nearness);
-    told
+    let mut traces: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
+    traces.sort_by_key(|trace| trace.nearness);
+    traces
 }
 
 fn nearness(miss: &Miss<'_>) -> MatchLevel {
@@ -57,7 +57,7 @@ fn nearness(miss: &Miss<'_>) -> MatchLevel {
     }
 }
 
-fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> String {
+fn words(statement: &Statement, miss: &Miss<'_>, request: &EvalRequest<'_>) -> String {
     match miss {
         Miss::Action => {
             let (not, actions) = statement.actions();
@@ -67,7 +67,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
             let (not, resources) = statement.resources();
             format!("it is about {}", listed(not, resources.map(ToString::to_string)))
         }
-        Miss::Principal => "it is about somebody else".to_owned(),
+        Miss::Principal => "it is about another principal".to_owned(),
         Miss::Unfilled(key) => format!("its resource has a variable, and the request has no `{key}`"),
         Miss::Condition(condition, Unmet::Absent) => {
             format!("{} asks for `{}`, which the request has not", condition.operator, condition.key)
@@ -79,7 +79,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
             format!("{} compares with a variable, and the request has no `{key}`", condition.operator)
         }
         Miss::Condition(condition, Unmet::Differs) => {
-            let held = match asked.context.values(&condition.key) {
+            let held = match request.context.values(&condition.key) {
                 Values::Absent | Values::Unreadable => "none".to_owned(),
                 values => listed(false, values.each().map(|value| value.text().into_owned())),
             };
@@ -92,7 +92,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, asked: &EvalRequest<'_>) -> Str
     }
 }
 
-/// Texts in a sentence.
+/// Joins texts for a sentence.
 fn listed(not: bool, all: impl Iterator<Item = String>) -> String {
     let quoted: Vec<String> = all.map(|text| format!("`{text}`")).collect();
     let texts = match quoted.is_empty() {

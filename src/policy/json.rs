@@ -1,4 +1,4 @@
-//! The JSON of policy documents: what may stand where, and on which line it stands.
+//! The JSON grammar of policy documents, with line numbers.
 
 use super::principal;
 use super::statement::Effect;
@@ -10,12 +10,12 @@ use serde::de::{
 use std::cell::Cell;
 use std::{fmt, io};
 
-/// A document as it is written.
+/// A parsed document.
 pub(super) struct Written {
     pub(super) version: Version,
-    /// The line on which the statements begin, from 1.
+    /// The first line of the statements, from 1.
     pub(super) line: usize,
-    /// The line on which each begins, and its elements.
+    /// Each statement with its first line.
     pub(super) statements: Vec<(usize, Raw)>,
 }
 
@@ -29,8 +29,8 @@ pub(super) enum Version {
     New,
 }
 
-/// A statement's elements. Each is read by [`present`], since serde takes `null` in an `Option` for an absent element:
-/// a statement would then apply without the condition that was written.
+/// A statement's elements. Each is read by [`present`], because serde reads `null` in an `Option`
+/// as an absent element: a statement would then apply without its condition.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 pub(super) struct Raw {
@@ -53,15 +53,15 @@ pub(super) struct Raw {
     pub(super) condition: Option<Entries<Entries<Scalars>>>,
 }
 
-/// Reads the value of an element that is there; `null` is of no element's type.
+/// Parses a present element; `null` is invalid for every element.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads `text`.
+/// Parses `text`.
 ///
 /// # Errors
-/// The first place at which it is no document.
+/// Returns the first syntax error.
 pub(super) fn read(text: &str) -> serde_json::Result<Written> {
     let line = Cell::new(1);
     let mut reader = serde_json::Deserializer::from_reader(Lines { rest: text.as_bytes(), line: &line });
@@ -70,7 +70,7 @@ pub(super) fn read(text: &str) -> serde_json::Result<Written> {
     Ok(document)
 }
 
-/// A text that is read byte by byte, so that the line is the one of the byte that is looked at.
+/// A reader that yields single bytes, so that the line number is that of the current byte.
 struct Lines<'t> {
     rest: &'t [u8],
     line: &'t Cell<usize>,
@@ -87,7 +87,7 @@ impl io::Read for Lines<'_> {
     }
 }
 
-/// A document's elements.
+/// The elements of a document.
 struct Elements<'t>(&'t Cell<usize>);
 
 #[derive(Deserialize)]
@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 }
 
-/// One statement, or a list of them; the line of the first.
+/// One statement, or a list of them; records the line of the first.
 struct Statements<'t>(&'t Cell<usize>);
 
 impl<'de> DeserializeSeed<'de> for Statements<'_> {
@@ -157,7 +157,7 @@ impl<'de> Visitor<'de> for Statements<'_> {
     }
 }
 
-/// One statement, and its line.
+/// One statement with its line.
 struct One<'t>(&'t Cell<usize>);
 
 impl<'de> DeserializeSeed<'de> for One<'_> {
@@ -176,25 +176,26 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        // Its brace was just read, and nothing behind it.
+        // At this point exactly the opening brace has been read.
         let line = self.0.get();
         Ok((line, Raw::deserialize(MapAccessDeserializer::new(map))?))
     }
 }
 
-/// Grammar of the IAM JSON policy language: `("*" | [<action_string>, …])`; the brackets are optional for one.
+/// Grammar of the IAM JSON policy language: `("*" | [<action_string>, …])`; the brackets are
+/// optional for one.
 pub(super) type Strings = OneOrMore<false>;
 
-/// The same of condition values: `("string" | "number" | "Boolean")`.
+/// The operands of conditions: `("string" | "number" | "Boolean")`.
 pub(super) type Scalars = OneOrMore<true>;
 
-/// One value or a flat list of them, as text; numbers and Booleans are read where `SCALARS` says so.
+/// One value or a flat list, as text; numbers and Booleans are accepted if `SCALARS` is true.
 pub(super) struct OneOrMore<const SCALARS: bool>(pub(super) Vec<String>);
 
-/// The same where a list is refused.
+/// One value; lists are rejected.
 struct Single<const SCALARS: bool>(String);
 
-/// Reads one value, and a list of them where `LISTS` says so.
+/// Reads one value, or also a list if `LISTS` is true.
 struct ReadValues<const SCALARS: bool, const LISTS: bool>;
 
 impl<const SCALARS: bool, const LISTS: bool> ReadValues<SCALARS, LISTS> {
@@ -231,7 +232,7 @@ impl<'de, const SCALARS: bool, const LISTS: bool> Visitor<'de> for ReadValues<SC
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
-        // A larger one has lost digits by which values differ.
+        // Larger numbers have lost digits.
         if number.abs() >= EXACT {
             return Err(E::custom(format!("the number {number} is too large; help: write it as a string")));
         }
@@ -250,7 +251,7 @@ impl<'de, const SCALARS: bool, const LISTS: bool> Visitor<'de> for ReadValues<SC
     }
 }
 
-/// 2 to the 53: every whole number below it is a float of its own.
+/// 2^53: every integer below it is exactly representable.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl<'de, const SCALARS: bool> Deserialize<'de> for OneOrMore<SCALARS> {
@@ -266,7 +267,8 @@ impl<'de, const SCALARS: bool> Deserialize<'de> for Single<SCALARS> {
     }
 }
 
-/// An object's entries, in their order, no name twice: condition keys are compared without case.
+/// The entries of an object, in order, without duplicate names. Condition keys are compared without
+/// case.
 pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
 
 impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
@@ -292,7 +294,7 @@ impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
     }
 }
 
-/// The principals of a statement, by kind; `*` alone is everybody.
+/// The principals of a statement, by kind; `*` alone is everyone.
 pub(super) struct Principals(pub(super) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Principals {
@@ -314,7 +316,7 @@ impl<'de> Deserialize<'de> for Principals {
                 let mut all = Vec::new();
                 for (kind, OneOrMore(names)) in kinds.0 {
                     if names.is_empty() {
-                        return Err(A::Error::custom(format!("the Principal names nobody under `{kind}`")));
+                        return Err(A::Error::custom(format!("the Principal has no name under `{kind}`")));
                     }
                     for name in names {
                         principal::check(&kind, &name).map_err(A::Error::custom)?;

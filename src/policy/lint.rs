@@ -1,41 +1,41 @@
-//! Finds what is probably a mistake in a statement that is well-formed.
+//! Detects probable mistakes in valid statements.
 
 use super::context::{Context, EvalRequest, Key, Nothing, Value, Values};
 use super::pattern::{Case, Matched};
 use super::statement::{Effect, Statement};
 
-/// What a finding means for the configuration.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The statement does something else than its author may think.
+    /// The statement may not have the intended effect.
     Warning,
-    /// The statement, or a part of it, is to deny something and can never apply: what it is to shut is open.
+    /// A Deny statement, or a part of it, never applies: access that it should deny is open.
     Error,
 }
 
-/// What is odd about a statement.
+/// A probable mistake in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it means.
+    /// Its severity.
     pub severity: Severity,
-    /// What is odd, and the remedy.
+    /// The mistake and its remedy.
     pub message: String,
 }
 
-/// The requests that a statement may meet.
+/// The possible requests.
 #[derive(Clone, Copy)]
 pub struct Requests<'a> {
-    /// The actions that are asked for.
+    /// The possible actions.
     pub actions: &'a [&'a str],
-    /// The principal, where a trust policy is judged.
+    /// The principal, for trust policies.
     pub principal: Option<(&'a str, &'a str)>,
-    /// What the resources begin with; none where a trust policy is judged.
+    /// The prefixes of resources; empty for trust policies.
     pub resources: &'a [String],
     /// Whether a request may have a condition key.
     pub fills: &'a dyn Fn(&Key) -> bool,
 }
 
-/// Returns what is odd about `statement`, given which requests there are.
+/// Returns the probable mistakes in `statement`, given the possible requests.
 pub fn lint(statement: &Statement, requests: &Requests<'_>) -> Vec<Finding> {
     let mut found = Found { denies: statement.effect == Effect::Deny, findings: Vec::new() };
     found.actions(statement, requests);
@@ -50,7 +50,7 @@ pub fn lint(statement: &Statement, requests: &Requests<'_>) -> Vec<Finding> {
     found.findings
 }
 
-/// What was found so far.
+/// The findings so far.
 struct Found {
     denies: bool,
     findings: Vec<Finding>,
@@ -61,7 +61,7 @@ impl Found {
         self.findings.push(Finding { severity: Severity::Warning, message });
     }
 
-    /// Something never applies: an error where it is to deny.
+    /// Records that something never applies: an error in a Deny statement.
     fn never(&mut self, message: String) {
         let severity = if self.denies { Severity::Error } else { Severity::Warning };
         self.findings.push(Finding { severity, message });
@@ -85,7 +85,7 @@ impl Found {
         }
         for pattern in others {
             let message = format!("nothing asks for the action `{pattern}`: write {wanted}");
-            // Beside one that is asked for, it leaves nothing open.
+            // Harmless if another action in the list matches.
             if matching.is_empty() { self.never(message) } else { self.warn(message) }
         }
     }
@@ -103,7 +103,7 @@ impl Found {
             }
             if resource.contains("/$default/*/") {
                 self.warn(format!(
-                    "`{resource}` allows more than its path: * stands for any text, slashes too; write the methods instead"
+                    "`{resource}` allows more than its path: * matches any text, including slashes; write the methods instead"
                 ));
             }
         }
@@ -134,9 +134,9 @@ impl Found {
             let unread = example.filter(|example| !condition.operands(*example));
             if !(requests.fills)(key) || unread.is_some() {
                 let context = Only(unread);
-                let asked =
+                let request =
                     EvalRequest { action: "", resource: "", loose: None, principal: None, context: &context };
-                let always = condition.met(&asked, self.denies).is_ok();
+                let always = condition.met(&request, self.denies).is_ok();
                 let often = if always { "always" } else { "never" };
                 let message = match unread {
                     Some(_) => {
@@ -154,7 +154,8 @@ impl Found {
         }
     }
 
-    /// A variable that nothing fills never matches; `negated` where the statement applies then.
+    /// Records a variable without a value, which never matches; `negated` if the statement then
+    /// applies.
     fn variable(&mut self, variable: &super::Variable, negated: bool, requests: &Requests<'_>) {
         if variable.default.is_some() || (requests.fills)(&variable.key) {
             return;

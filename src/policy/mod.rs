@@ -1,6 +1,6 @@
-//! Judges requests. Pure: no I/O and no clock of its own; what it needs to know stands in the
-//! [`Question`], or in the [`Context`] that a policy's conditions look into. Only this room makes a
-//! [`Permit`], and nothing is forwarded without one.
+//! Policy evaluation. Pure functions without I/O or clock: all inputs are in the [`Question`] and
+//! in the [`Context`] of its conditions. Only this module creates a [`Permit`], and nothing is
+//! forwarded without one.
 
 mod arn;
 mod condition;
@@ -26,28 +26,28 @@ pub use pattern::{Pattern, Variable};
 pub use reference::condition_keys_reference;
 pub use statement::{Effect, Miss, Statement};
 
-/// What is to be judged, and by what.
+/// A request for authorization under a route's rule.
 #[derive(Clone, Copy)]
 pub enum Question<'g, 'a> {
-    /// Anyone may pass.
+    /// Everyone may access.
     Public,
-    /// Whoever is signed in may pass: for whom the request speaks, the user's `sub`, or nobody.
+    /// Every signed-in principal may access: its `sub`, if there is one.
     SignedIn(Option<&'a str>),
-    /// Only people that a list names may pass: whether it names the person, where there is one.
+    /// Listed users may access: whether the list contains the user, if there is one.
     Listed(Option<bool>),
-    /// Whom their role's policies let may pass.
+    /// The role's policies decide.
     Policy(&'g Grants, &'a EvalRequest<'a>),
 }
 
-/// Proof that this room allowed a request.
+/// Proof that policy evaluation allowed a request.
 #[derive(Debug)]
 #[must_use = "a permit is what forwarding needs"]
 pub struct Permit(());
 
-/// Why a request was refused.
+/// Why a request was denied.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial<'a> {
-    /// It speaks for nobody, and the rule wants somebody: signing in may help.
+    /// There is no principal and the rule requires one: a sign-in may help.
     NotSignedIn,
     /// No statement allows it.
     NotAllowed,
@@ -55,16 +55,16 @@ pub enum Denial<'a> {
     Denied(&'a Statement),
 }
 
-/// Judges a request.
+/// Evaluates a request.
 ///
 /// # Errors
-/// The reason of the refusal.
+/// Returns the reason of a denial.
 pub fn evaluate<'g>(question: Question<'g, '_>) -> Result<Permit, Denial<'g>> {
     match question {
         Question::Public | Question::SignedIn(Some(_)) | Question::Listed(Some(true)) => Ok(Permit(())),
         Question::SignedIn(None) | Question::Listed(None) => Err(Denial::NotSignedIn),
         Question::Listed(Some(false)) => Err(Denial::NotAllowed),
-        Question::Policy(grants, asked) => match grants.judge(asked) {
+        Question::Policy(grants, request) => match grants.judge(request) {
             Verdict::Allowed(_) => Ok(Permit(())),
             Verdict::Denied(statement) => Err(Denial::Denied(statement)),
             Verdict::NotAllowed => Err(Denial::NotAllowed),

@@ -1,8 +1,8 @@
-//! Texts with wildcards and policy variables, compiled once and matched without allocating.
+//! Patterns with wildcards and policy variables, compiled once and matched without allocation.
 //!
-//! IAM User Guide, "Policy elements: Variables and tags": `${key}` stands for the value of a condition key,
-//! `${key, 'default'}` for the default where there is none, and `${*}`, `${?}`, `${$}` for the character itself.
-//! What fills a variable is a literal: no wildcard in it counts.
+//! IAM User Guide, "Policy elements: Variables and tags": `${key}` is replaced by the value of a
+//! condition key, `${key, 'default'}` by the default if there is no value, and `${*}`, `${?}`,
+//! `${$}` by the character itself. A variable's value is literal: wildcards in it have no effect.
 
 use super::context::{Context, Key};
 use crate::base::fold;
@@ -13,26 +13,26 @@ use std::fmt;
 
 /// A text with wildcards and variables.
 ///
-/// What is looked at for each request stands here and not elsewhere in memory, where patterns are as long as most: one place
-/// that leads to the next is waited for, and two side by side are not.
+/// The fields of the hot path are stored inline for patterns of usual length, to avoid dependent
+/// cache misses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     pieces: SmallVec<[Piece; 4]>,
-    /// The text of all pieces that are text, one behind the other, in UTF-8.
+    /// The concatenated text of all text pieces, in UTF-8.
     text: SmallVec<[u8; 80]>,
-    /// Whether there is a variable in it.
+    /// Whether the pattern contains a variable.
     varies: bool,
-    /// The pattern as it was written.
+    /// The pattern as written.
     written: Box<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    /// From where to where in the pattern's text.
+    /// A range of the pattern's text.
     Text(u32, u32),
     /// `?`: one character.
     Any,
-    /// `*`: as many as there are.
+    /// `*`: any number of characters.
     Many,
     Variable(Box<Variable>),
 }
@@ -40,48 +40,48 @@ enum Piece {
 /// A policy variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Whose value it stands for.
+    /// The condition key.
     pub key: Key,
-    /// What it stands for where there is none.
+    /// The default value.
     pub default: Option<Box<str>>,
 }
 
-/// What in a pattern has a meaning.
+/// The special syntax of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syntax {
     /// `*` and `?`.
     pub wildcards: bool,
-    /// `${…}`; a document of the version 2008-10-17 has none.
+    /// `${…}`; not in documents of the version 2008-10-17.
     pub variables: bool,
 }
 
-/// Whether case counts.
+/// Case sensitivity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    /// It does.
+    /// Case-sensitive.
     Sensitive,
-    /// It does not (ASCII letters).
+    /// Case-insensitive (ASCII letters).
     Ignored,
-    /// Pattern and text are folded ([`fold`]), and so is what fills a variable.
+    /// Pattern and text are folded ([`fold`]), and so are values of variables.
     Folded,
 }
 
-/// What came of matching.
+/// The result of matching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matched<'p> {
     /// It matches.
     Yes,
     /// It does not.
     No,
-    /// A variable has no value: nothing can be said.
+    /// A variable has no value: the result is undefined.
     Unfilled(&'p Key),
 }
 
 impl Pattern {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// What is wrong with a variable in it.
+    /// Returns an error if a variable is invalid.
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
         let (mut pieces, mut plain) = (SmallVec::new(), String::new());
         let mut rest = text;
@@ -111,7 +111,7 @@ impl Pattern {
                 }
                 '*' if syntax.wildcards => {
                     flush(&plain, &mut pieces)?;
-                    // Several in a row are one.
+                    // Merge consecutive wildcards.
                     if pieces.last() != Some(&Piece::Many) {
                         pieces.push(Piece::Many);
                     }
@@ -129,11 +129,11 @@ impl Pattern {
         Ok(Self { pieces, text: SmallVec::from_slice(plain.as_bytes()), varies, written: text.into() })
     }
 
-    /// Returns the pattern with its text folded; wildcards and variables stay.
+    /// Returns the pattern with its text folded; wildcards and variables are unchanged.
     #[must_use]
     pub fn folded(&self) -> Self {
         let mut text = SmallVec::<[u8; 80]>::new();
-        // A text has no more bytes than `u32` counts, and folding never makes it eighteen times as long.
+        // A text is shorter than `u32::MAX` bytes, and folding lengthens it by less than 18 times.
         let position = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX);
         let fold_piece = |piece: &Piece| match piece {
             Piece::Text(start, end) => {
@@ -148,7 +148,7 @@ impl Pattern {
         Self { pieces, text, varies: self.varies, written: self.written.clone() }
     }
 
-    /// Whether `text` matches, its variables filled from `context`.
+    /// Matches `text`, with variables from `context`.
     pub fn matches<'p>(&'p self, text: &str, case: Case, context: &dyn Context) -> Matched<'p> {
         if self.varies
             && let Some(unfilled) = self.variables().find(|variable| variable.fill(context, |_| ()).is_none())
@@ -162,7 +162,7 @@ impl Pattern {
         }
     }
 
-    /// Its variables.
+    /// Iterates over its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Variable(variable) => Some(&**variable),
@@ -170,19 +170,20 @@ impl Pattern {
         })
     }
 
-    /// The text of a piece of it.
+    /// Returns a piece's text.
     fn part(&self, start: u32, end: u32) -> &[u8] {
         &self.text[start as usize..end as usize]
     }
 
-    /// Whether `text` begins as all begin that match, case counting. What variables are filled with is not asked.
+    /// Returns whether `text` has the literal prefix of all matches, case-sensitively. Ignores
+    /// variables.
     pub fn may_match(&self, text: &str) -> bool {
         text.as_bytes().starts_with(self.first())
     }
 
-    /// What all texts begin with that match, case counting.
+    /// Returns the literal prefix of all matches, case-sensitively.
     pub fn lead(&self) -> &str {
-        // It was a text, and was not divided.
+        // Valid UTF-8: it was a string and was not split.
         std::str::from_utf8(self.first()).unwrap_or_default()
     }
 
@@ -193,8 +194,8 @@ impl Pattern {
         }
     }
 
-    /// Whether some text that begins with `prefix` matches, whatever its variables are filled with. For lint: it reads
-    /// the prefix once for each piece.
+    /// Returns whether some text that begins with `prefix` matches, for any values of variables.
+    /// For lint only: it scans the prefix once for each piece.
     pub(super) fn may_match_longer(&self, prefix: &str, case: Case) -> bool {
         enum Unit {
             One(Option<char>),
@@ -213,7 +214,7 @@ impl Pattern {
                 Piece::Many | Piece::Variable(_) => vec![Unit::Many],
             })
             .collect();
-        // How many units are used up, in each way in which the text so far can be read.
+        // The numbers of consumed units, for each possible match of the text so far.
         let skip = |at: usize| {
             let many = units[at..].iter().take_while(|unit| matches!(unit, Unit::Many)).count();
             at..=at + many
@@ -229,12 +230,12 @@ impl Pattern {
         !states.is_empty()
     }
 
-    /// Whether some text that begins with `prefix` may match.
+    /// Returns whether some text that begins with `prefix` may match.
     pub fn may_begin_with(&self, prefix: &str) -> bool {
         let (text, prefix) = (self.first(), prefix.as_bytes());
         match *self.pieces {
             [Piece::Text(..)] => text.starts_with(prefix),
-            // Only the text before the first thing that may be anything is known.
+            // Only the literal text before the first wildcard or variable is fixed.
             _ => {
                 let known = text.len().min(prefix.len());
                 text[..known] == prefix[..known]
@@ -249,14 +250,14 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What fills a place in a pattern.
+/// A replacement in a pattern.
 enum Filled<'t> {
-    /// A character that would have a meaning otherwise.
+    /// An escaped special character.
     Always(&'t str),
     By(Variable),
 }
 
-/// The variable that `text` begins with, and what stands behind it.
+/// Parses the variable at the start of `text`; returns it and the rest.
 fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
     let Some(end) = text.find('}') else {
         return Err(format!("`{text}` begins a variable that does not end"));
@@ -272,7 +273,7 @@ fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
         Some((name, default)) => {
             let quoted = default.trim().strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
             let Some(default) = quoted else {
-                return Err(format!("the default in `${{{inner}}}` must stand in single quotes"));
+                return Err(format!("the default in `${{{inner}}}` must be in single quotes"));
             };
             (name.trim_end(), Some(default.into()))
         }
@@ -284,7 +285,7 @@ fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
 }
 
 impl Variable {
-    /// What `with` makes of the variable's value, if it has one.
+    /// Applies `with` to the variable's value, if it has one.
     fn fill<T>(&self, context: &dyn Context, with: impl FnOnce(&str) -> T) -> Option<T> {
         match (context.values(&self.key).one(), &self.default) {
             (Some(value), _) => Some(with(&value.text())),
@@ -302,8 +303,9 @@ struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
-    /// Of what stands between the `*`s, the first part stands at the start, the last at the end, and each other one is
-    /// taken where it first fits: any later place would leave less for those behind it. So no place is tried twice.
+    /// Between the `*`s, the first part is anchored at the start, the last at the end, and each
+    /// other one takes its first match: any later match leaves less for the rest. Therefore no
+    /// backtracking is needed.
     fn whole(&self) -> bool {
         let mut parts = self.pattern.pieces.split(|piece| *piece == Piece::Many);
         let Some(mut at) = self.forward(parts.next().unwrap_or_default(), 0) else { return false };
@@ -318,7 +320,7 @@ impl Matcher<'_> {
         at <= end
     }
 
-    /// Where `part` ends if it stands at `at`.
+    /// Returns the end of `part` if it matches at `at`.
     fn forward(&self, part: &[Piece], mut at: usize) -> Option<usize> {
         for piece in part {
             let rest = &self.text[at..];
@@ -334,7 +336,7 @@ impl Matcher<'_> {
         Some(at)
     }
 
-    /// Where `part` begins if it ends at `at`.
+    /// Returns the start of `part` if it matches up to `at`.
     fn backward(&self, part: &[Piece], mut at: usize) -> Option<usize> {
         for piece in part.iter().rev() {
             let rest = &self.text[..at];
@@ -350,7 +352,7 @@ impl Matcher<'_> {
         Some(at)
     }
 
-    /// Where `part` ends if it stands at `at` or at the next place behind it where it fits.
+    /// Returns the end of the first match of `part` at or after `at`.
     fn find(&self, part: &[Piece], at: usize) -> Option<usize> {
         let rest = &self.text[at..];
         let first = match part.first() {
@@ -365,7 +367,8 @@ impl Matcher<'_> {
             return places.map(|place| at + place).find_map(|place| self.forward(part, place));
         }
         if let (Some(text), Case::Sensitive) = (first, self.case) {
-            // One search after another, and not an iterator: to make one costs more than most paths are long.
+            // Sequential searches instead of an iterator, whose construction costs more than
+            // scanning most paths.
             let (bytes, mut from) = (rest.as_bytes(), 0);
             while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text) {
                 if let Some(after) = self.forward(part, at + from + place) {
@@ -389,7 +392,7 @@ impl Matcher<'_> {
         self.same(tail, with).then_some(with.len())
     }
 
-    /// What fills a variable, as it is compared.
+    /// Returns a variable's value as it is compared.
     fn value<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.case {
             Case::Folded => fold(text),

@@ -1,9 +1,9 @@
 //! The principals of trust policies (IAM User Guide, "AWS JSON policy elements: Principal").
 
-/// The kind of a principal that is an AWS account, user or role.
+/// The kind of AWS accounts, users and roles.
 const AWS: &str = "AWS";
 
-/// Rejects a principal that AWS refuses: one of another kind, or of another form than its kind has.
+/// Rejects a principal that AWS rejects: an unknown kind, or a name invalid for its kind.
 pub(super) fn check(kind: &str, name: &str) -> Result<(), String> {
     let (valid, form) = match kind {
         AWS => (
@@ -26,7 +26,8 @@ pub(super) fn check(kind: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the principal is everybody: "`\"Principal\": \"*\"` and `\"Principal\": {\"AWS\": \"*\"}` are equivalent".
+/// Returns whether the principal is everyone: "`\"Principal\": \"*\"` and `\"Principal\": {\"AWS\":
+/// \"*\"}` are equivalent".
 pub(super) fn is_everybody(kind: &str, name: &str) -> bool {
     matches!(kind, "*" | AWS) && name == "*"
 }
@@ -35,7 +36,8 @@ fn is_account(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// An identifier that AWS writes in the place of an ARN whose user or role is gone.
+/// Returns whether `name` is an identifier that AWS writes in place of the ARN of a deleted user or
+/// role.
 fn is_unique_id(name: &str) -> bool {
     (16..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! A statement: compiled once, and judged without allocating.
+//! Statements: compiled once, evaluated without allocation.
 
 use super::arn::{self, Arn};
 use super::condition::{Condition, Unmet};
@@ -10,40 +10,40 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// What a statement does to a request that meets it.
+/// The effect of a matching statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Effect {
-    /// It allows it, unless another denies it.
+    /// Allows the request, unless another statement denies it.
     Allow,
-    /// It denies it, whatever others say.
+    /// Denies the request, regardless of others.
     Deny,
 }
 
 /// A statement of a policy.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Its name, if it has one.
+    /// Its Sid.
     pub sid: Option<String>,
     /// The name of its policy.
     pub policy: Arc<str>,
-    /// Which of its policy's it is, from 1.
+    /// Its number in its policy, from 1.
     pub number: usize,
-    /// On which line it begins, from 1.
+    /// Its first line, from 1.
     pub line: usize,
-    /// What it does.
+    /// Its effect.
     pub effect: Effect,
     principal: Option<Vec<(String, String)>>,
-    /// Elsewhere, since a route's statements are all about one action.
+    /// Boxed, because all statements of a route match the same action.
     action: Box<Element>,
     resource: Option<Element>,
     conditions: Vec<Condition>,
 }
 
-/// Patterns of which one must match; or none, for an element whose name begins with `Not`.
+/// Patterns of which one must match; for `Not…` elements, none.
 #[derive(Clone, Debug)]
 struct Element {
     not: bool,
-    /// Most have one, which stands where it is looked for.
+    /// Most have one, which is stored inline.
     alternatives: SmallVec<[Alternative; 1]>,
     /// The patterns, folded.
     loose: SmallVec<[Pattern; 1]>,
@@ -53,13 +53,13 @@ struct Element {
 #[derive(Clone, Debug)]
 struct Alternative {
     pattern: Pattern,
-    /// Where it is judged part by part.
+    /// Present if matched part by part.
     arn: Option<Box<Arn>>,
-    /// Whether it names parameters: they are part of what it allows.
+    /// Whether it contains parameters, which are then part of the match.
     names_parameters: bool,
 }
 
-/// What a statement is made of.
+/// The parts of a statement.
 pub(super) struct Elements {
     pub sid: Option<String>,
     pub number: usize,
@@ -70,22 +70,22 @@ pub(super) struct Elements {
     pub resource: Option<(bool, Vec<String>)>,
     /// Operator, key and values.
     pub conditions: Vec<(String, String, Vec<String>)>,
-    /// Whether the document's version knows variables.
+    /// Whether the document's version supports variables.
     pub variables: bool,
 }
 
-/// Why a request does not meet a statement.
+/// Why a request does not match a statement.
 #[derive(Clone, Copy, Debug)]
 pub enum Miss<'p> {
-    /// The statement is about other actions.
+    /// The action does not match.
     Action,
-    /// It is about other resources.
+    /// The resource does not match.
     Resource,
-    /// It is about other principals.
+    /// The principal does not match.
     Principal,
     /// A variable in its resource has no value.
     Unfilled(&'p Key),
-    /// This condition of it is not met.
+    /// This condition is not met.
     Condition(&'p Condition, Unmet<'p>),
 }
 
@@ -101,7 +101,8 @@ impl Statement {
         }
         let texts = resource.iter().flat_map(|(_, resources)| resources);
         let mut texts = texts.chain(conditions.iter().flat_map(|(_, _, values)| values));
-        // "Variable unsupported in version": there it would be literal text, and a Deny by it would never apply.
+        // "Variable unsupported in version": it would be literal text, and its Deny would never
+        // apply.
         if let Some(text) = texts.find(|text| !variables && text.contains("${")) {
             return Err(format!(
                 "`{text}` has a policy variable, which version 2008-10-17 does not know; help: write \"Version\": \"2012-10-17\""
@@ -112,7 +113,7 @@ impl Statement {
             .map(|(operator, key, values)| Condition::parse(&operator, &key, values, variables))
             .collect::<Result<_, _>>()?;
         if principal.as_ref().is_some_and(Vec::is_empty) {
-            return Err("a Principal names somebody".into());
+            return Err("the Principal is empty".into());
         }
         let resource = resource.map(|resource| Element::new("Resource", resource, variables)).transpose()?;
         Ok(Self {
@@ -131,41 +132,41 @@ impl Statement {
         })
     }
 
-    /// Whether `asked` meets it.
+    /// Matches `request`.
     ///
     /// # Errors
-    /// Why it does not.
-    pub fn met(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
+    /// Returns the reason if it does not match.
+    pub fn met(&self, request: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
-        match self.action.matches(asked.action, None, Case::Ignored, asked, denies) {
+        match self.action.matches(request.action, None, Case::Ignored, request, denies) {
             Matched::Yes => {}
             Matched::No | Matched::Unfilled(_) => return Err(Miss::Action),
         }
-        self.met_by_action(asked)
+        self.met_by_action(request)
     }
 
-    /// The same, where it is known to be about the action.
+    /// Matches all elements except the action, which is known to match.
     ///
     /// # Errors
-    /// Why it does not.
-    pub(super) fn met_by_action(&self, asked: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
+    /// Returns the reason if it does not match.
+    pub(super) fn met_by_action(&self, request: &EvalRequest<'_>) -> Result<(), Miss<'_>> {
         let denies = self.effect == Effect::Deny;
-        match self.resource.as_ref().map(|of| of.concerns(asked, denies)) {
+        match self.resource.as_ref().map(|of| of.concerns(request, denies)) {
             None | Some(Matched::Yes) => {}
             Some(Matched::No) => return Err(Miss::Resource),
-            Some(Matched::Unfilled(key)) if denies && asked.context.values(key) == Values::Unreadable => {}
+            Some(Matched::Unfilled(key)) if denies && request.context.values(key) == Values::Unreadable => {}
             Some(Matched::Unfilled(key)) => return Err(Miss::Unfilled(key)),
         }
-        if !self.names_principal(asked.principal) {
+        if !self.names_principal(request.principal) {
             return Err(Miss::Principal);
         }
         for condition in &self.conditions {
-            condition.met(asked, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
+            condition.met(request, denies).map_err(|unmet| Miss::Condition(condition, unmet))?;
         }
         Ok(())
     }
 
-    /// Whether the statement is about `principal`; one without a Principal is about everybody.
+    /// Returns whether `principal` matches; a statement without a Principal matches everyone.
     pub(super) fn names_principal(&self, principal: Option<(&str, &str)>) -> bool {
         let named = |(kind, name): &(String, String)| {
             principal::is_everybody(kind, name) || principal == Some((kind.as_str(), name.as_str()))
@@ -173,12 +174,12 @@ impl Statement {
         self.principal.as_ref().is_none_or(|principals| principals.iter().any(named))
     }
 
-    /// Whether a request for `action` to a resource that begins with `prefix` may meet it.
+    /// Returns whether a request for `action` on a resource that begins with `prefix` may match.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
-        let asked = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
-        // Actions hold no variables, so that nothing more need be known.
-        let acts = self.action.matches(action, None, Case::Ignored, &asked, false) == Matched::Yes;
-        // What denies is meant in every spelling.
+        let request = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
+        // Actions contain no variables, so no context is needed.
+        let acts = self.action.matches(action, None, Case::Ignored, &request, false) == Matched::Yes;
+        // A Deny applies to every spelling.
         let loose = (self.effect == Effect::Deny).then(|| fold(prefix));
         let concerns = |element: &Element| {
             element.not
@@ -190,8 +191,8 @@ impl Statement {
         acts && self.resource.as_ref().is_none_or(concerns)
     }
 
-    /// How all resources go on that begin with `prefix` and meet it, if that can be told. It can where it allows: what
-    /// denies is meant in every spelling.
+    /// Returns the literal continuation after `prefix` that all matching resources share; empty if
+    /// unknown, as for Deny, which applies to every spelling.
     pub(super) fn lead(&self, prefix: &str) -> &str {
         let Some(element) = self.resource.as_ref().filter(|of| self.effect == Effect::Allow && !of.not)
         else {
@@ -202,8 +203,8 @@ impl Statement {
         likely.map(lead).reduce(common).unwrap_or_default()
     }
 
-    /// The patterns of its Resource that match nothing that begins with one of `prefixes`. Each part of an ARN is looked at
-    /// by itself: a `*` that spans several parts does not make a name match.
+    /// Returns the patterns of its Resource that match nothing that begins with one of `prefixes`.
+    /// ARNs are compared part by part: a `*` that spans several parts does not match.
     pub(super) fn resources_beyond(&self, prefixes: &[String]) -> Vec<String> {
         let Some(element) = self.resource.as_ref().filter(|element| !element.not) else { return Vec::new() };
         let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Sensitive };
@@ -214,10 +215,10 @@ impl Statement {
         element.patterns().map(ToString::to_string).filter(beyond).collect()
     }
 
-    /// Whether its NotResource leaves out everything that begins with one of `prefixes`.
+    /// Returns whether its NotResource excludes everything that begins with one of `prefixes`.
     pub(super) fn spares_all(&self, prefixes: &[String]) -> bool {
         let spares = |element: &Element, prefix: &String| {
-            // What matches the prefix and ends with a wildcard matches whatever follows.
+            // A pattern that matches the prefix and ends with a wildcard matches any continuation.
             element.patterns().any(|pattern| {
                 pattern.to_string().ends_with('*')
                     && pattern.matches(prefix, Case::Sensitive, &Nothing) == Matched::Yes
@@ -227,36 +228,36 @@ impl Statement {
         element.is_some_and(|element| prefixes.iter().all(|prefix| spares(element, prefix)))
     }
 
-    /// How people find it: the file, the line, and its Sid where it has one.
+    /// Returns its location for messages: file, line, and Sid.
     pub fn place(&self) -> String {
         let sid = self.sid.as_ref().map_or_else(String::new, |sid| format!(" ({sid})"));
         format!("{}:{}{sid}", self.policy, self.line)
     }
 
-    /// Its conditions.
+    /// Returns its conditions.
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
 
-    /// Its actions as they were written, and whether it is about all others.
+    /// Returns its actions as written, and whether they are excluded.
     pub fn actions(&self) -> (bool, impl Iterator<Item = &Pattern>) {
         (self.action.not, self.action.patterns())
     }
 
-    /// Its resources, the same way.
+    /// Returns its resources as written, and whether they are excluded.
     pub fn resources(&self) -> (bool, impl Iterator<Item = &Pattern>) {
         let element = self.resource.as_ref();
         (element.is_some_and(|element| element.not), element.into_iter().flat_map(Element::patterns))
     }
 
-    /// Every variable in it.
+    /// Iterates over its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         let (_, resources) = self.resources();
         resources.flat_map(Pattern::variables).chain(self.conditions.iter().flat_map(Condition::variables))
     }
 }
 
-/// Whether it is `*`, or a service and an action's name, both with wildcards or without.
+/// Returns whether `action` is `*`, or a service and an action name, with or without wildcards.
 fn is_action(action: &str) -> bool {
     let plain = |text: &str| {
         !text.is_empty()
@@ -267,7 +268,7 @@ fn is_action(action: &str) -> bool {
     action == "*" || action.split_once(':').is_some_and(|(service, name)| plain(service) && plain(name))
 }
 
-/// What two texts both begin with.
+/// Returns the common prefix.
 fn common<'a>(one: &'a str, other: &str) -> &'a str {
     let same = one.char_indices().zip(other.chars()).take_while(|((_, a), b)| a == b);
     &one[..same.map(|((at, letter), _)| at + letter.len_utf8()).last().unwrap_or(0)]
@@ -294,9 +295,8 @@ impl Element {
         self.alternatives.iter().map(|one| &one.pattern)
     }
 
-    /// The same, of resources that are allowed. Wildcards for the region or the account must match no more than
-    /// that: where a resource's name holds colons, `…:*:*:photos/…` would match another resource whose path has
-    /// the rest in it.
+    /// Matches allowed resources part by part. A wildcard for region or account must not span
+    /// parts: `…:*:*:photos/…` would match another resource with the rest in its path.
     fn part_by_part(mut self, variables: bool) -> Self {
         if !self.not {
             for Alternative { pattern, arn, .. } in &mut self.alternatives {
@@ -307,16 +307,16 @@ impl Element {
         self
     }
 
-    /// Whether what is asked for is what the element, of resources, is about. What a policy names to shut it off, a
-    /// Deny by `Resource` or an Allow by `NotResource`, is meant in every spelling that a server may take for it. What it
-    /// names to open it must be meant with and without an ending that some servers drop.
-    fn concerns<'p>(&'p self, asked: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
+    /// Returns whether the element, of resources, matches the request. A restriction (Deny with
+    /// `Resource`, Allow with `NotResource`) applies to every spelling that a server may accept. A
+    /// permission must match both with and without a suffix that some servers drop.
+    fn concerns<'p>(&'p self, request: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
         let shuts = denies != self.not;
-        let ending = asked.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
-        let exactly = self.matches(asked.resource, ending, Case::Sensitive, asked, denies);
-        let Some(loose) = asked.loose.filter(|_| shuts) else { return exactly };
+        let ending = request.loose.and_then(|loose| loose.without_ending).filter(|_| !shuts);
+        let exactly = self.matches(request.resource, ending, Case::Sensitive, request, denies);
+        let Some(loose) = request.loose.filter(|_| shuts) else { return exactly };
         let meant = |pattern: &Pattern, text: &String| {
-            pattern.matches(text, Case::Folded, asked.context) == Matched::Yes
+            pattern.matches(text, Case::Folded, request.context) == Matched::Yes
         };
         let named = |pattern: &Pattern| loose.folded.iter().any(|text| meant(pattern, text));
         match exactly {
@@ -332,25 +332,25 @@ impl Element {
         }
     }
 
-    /// Whether `text` is what the element is about, and `shorter` as well, where there is one. Where that hangs on a
-    /// variable without a value, what allows does not match, and what denies does.
+    /// Returns whether the element matches `text`, and also `shorter`, if present. If a variable
+    /// has no value, an Allow does not match and a Deny does.
     fn matches<'p>(
         &'p self,
         text: &str,
         shorter: Option<&str>,
         case: Case,
-        asked: &EvalRequest<'_>,
+        request: &EvalRequest<'_>,
         denies: bool,
     ) -> Matched<'p> {
         let mut unfilled = None;
         for Alternative { pattern, arn, names_parameters } in &self.alternatives {
-            // Most statements of a policy are about something else, and their first letters tell.
+            // Most statements do not match, and their first bytes decide that.
             if !self.not && case == Case::Sensitive && !pattern.may_match(text) {
                 continue;
             }
             let matches = |text| match arn {
-                Some(arn) => arn.matches(text, asked.context),
-                None => pattern.matches(text, case, asked.context),
+                Some(arn) => arn.matches(text, request.context),
+                None => pattern.matches(text, case, request.context),
             };
             let matched = match (matches(text), shorter) {
                 (Matched::Yes, Some(shorter)) if !names_parameters => matches(shorter),

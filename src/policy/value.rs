@@ -1,20 +1,20 @@
-//! Values as policies write them: numbers, moments, networks, truth values.
+//! Operand values: numbers, times, networks, Booleans.
 
 use crate::base::Timestamp;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 
-/// A moment in ISO 8601, as `aws:CurrentTime` has it.
+/// Formats a time in ISO 8601, as `aws:CurrentTime` does.
 pub fn written(at: Timestamp) -> String {
     DateTime::from_timestamp_millis(at.millis())
         .map_or_else(String::new, |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Seconds since 1970 are read from here on, in 1973: a smaller number is a year or a mistake.
+/// Minimum seconds since 1970, a time in 1973: a smaller number is a year or a mistake.
 const MIN_EPOCH_SECONDS: f64 = 1e8;
 
-/// A moment: a date, a date with a time, both in ISO 8601, or seconds since 1970.
+/// Parses a time: a date, or a date with a time, both in ISO 8601, or seconds since 1970.
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(Timestamp::from_millis(at.timestamp_millis()));
@@ -28,14 +28,14 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis((seconds * 1000.0) as i64))
 }
 
-/// A number, whole or not.
+/// Parses a number, integer or decimal.
 pub fn number(text: &str) -> Option<f64> {
     let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
     text.parse().ok().filter(|number: &f64| number.is_finite() && text.bytes().all(plain))
 }
 
-/// An address, or a network in CIDR notation. One of IPv4-mapped addresses (RFC 4291, section 2.5.5.2) is the network
-/// of the IPv4 addresses in them, by which clients are known.
+/// Parses an address or a network in CIDR notation. IPv4-mapped addresses (RFC 4291, section
+/// 2.5.5.2) become IPv4 networks, because client addresses do.
 pub fn network(text: &str) -> Option<IpNet> {
     let prefix = text.split_once('/').map(|(_, prefix)| prefix);
     if prefix
@@ -54,7 +54,7 @@ pub fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A truth value.
+/// Parses a Boolean.
 pub fn truth(text: &str) -> Option<bool> {
     match () {
         () if text.eq_ignore_ascii_case("true") => Some(true),

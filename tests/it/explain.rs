@@ -150,7 +150,7 @@ async fn what_is_explained_is_what_the_gateway_does() {
     assert_eq!(decisions.len(), 2, "{decisions:?}");
     let (good, told) =
         narthex(scene.narthex.folder(), &["explain", "--user", "nobody", "GET", &scene.url("/")]);
-    assert!(!good && told.contains("nobody is called \"nobody\""), "{told}");
+    assert!(!good && told.contains("no user is called \"nobody\""), "{told}");
 }
 
 #[test]
@@ -234,8 +234,8 @@ fn check_tells_what_is_odd_about_policies() {
         "nothing fills `aws:colour` for those who have the role: StringNotEquals of it is always met",
         "nothing fills `${aws:RequestTag/x}` for those who have the role",
         "role guest: nothing fills `${aws:username}` for those who have the role",
-        "role idle: nobody gets it",
-        "route other: nobody may reach it",
+        "role idle: it is unused",
+        "route other: it is unreachable",
     ] {
         assert!(told.contains(line), "{line}\n{told}");
     }

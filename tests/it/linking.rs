@@ -52,7 +52,7 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     let (corp_name, club_name) = (name(&by_corp), name(&by_club));
 
     for (arguments, said) in [
-        (["link", "nobody@corp.example", &club_name], "nobody is called \"nobody@corp.example\""),
+        (["link", "nobody@corp.example", &club_name], "no user is called \"nobody@corp.example\""),
         (["link", &corp_name, "alice@corp.example"], "both are the same user already"),
         (["unlink", &corp_name, "club"], "the user has no account of this provider"),
         (["unlink", &corp_name, "corp"], "the user is named after this account"),
@@ -62,7 +62,7 @@ async fn a_person_through_two_providers_is_two_users_until_an_administrator_link
     }
 
     let (good, told) = users(&narthex, &["link", &corp_name, "alice@club.example"]);
-    let gone = format!("{club_name}: is gone");
+    let gone = format!("deleted {club_name}");
     assert!(good && told.contains("signs in by corp, club") && told.contains(&gone), "{told}");
     // Who is gone is signed out; who stays is not.
     let app = format!("{}/", narthex.origin("app"));
@@ -143,7 +143,7 @@ async fn an_address_that_nobody_has_verified_names_nobody() {
     let (impostor, bob) = (land("corp", "alice!").await, land("club", "bob").await);
     for arguments in [["link", "alice@corp.example", &bob], ["link", &bob, "alice@corp.example"]] {
         let (good, told) = users(&narthex, &arguments);
-        assert!(!good && told.contains("nobody is called"), "{told}");
+        assert!(!good && told.contains("no user is called"), "{told}");
     }
     // By his own name he can be meant.
     let (good, told) = users(&narthex, &["link", &impostor, &bob]);

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 const PAGE: &str = "docs/src/guides/load-testing.md";
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 
-/// An app that answers each request after the one before, and takes so long for each; the first one takes as long as given.
+/// An app that answers each request after the one before, and takes so long for each; once, as long as it is told.
 struct Paced {
     port: u16,
     free_at: Arc<Mutex<Instant>>,
@@ -126,20 +126,20 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let knee = report["knee"].as_f64().unwrap();
     assert!(
         (90.0..=110.0).contains(&knee),
-        "an upstream that sustains 100 a second was measured at {knee}: {report}"
+        "an upstream that bears 100 a second was found to bear {knee}: {report}"
     );
     assert_eq!(report["found"], true, "{report}");
     let rows = report["rows"].as_array().unwrap();
-    assert!(rows.iter().all(|row| row["let_in"] == 0), "{report}");
-    let borne = rows.iter().filter(|row| row["borne"] == true);
-    borne.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
+    assert!(rows.iter().all(|row| row["wrongly_accepted"] == 0), "{report}");
+    let sustained = rows.iter().filter(|row| row["sustained"] == true);
+    sustained.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
     assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
 
     for line in pages::block(PAGE, "sh load").lines() {
         assert_eq!(
             by_hand(&narthex, line).await,
-            "It bore 50 requests a second, and more was not asked for."
+            "Sustained 50 requests per second; no higher rate was tried."
         );
     }
 }
@@ -191,17 +191,17 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
         let report = report(&load(&narthex, &[&client[..], &pace, &mix, more, &[&url]].concat()).await);
         let row = &report["rows"][0];
         assert_eq!(
-            (&row["good"], &row["let_in"], &row["borne"]),
+            (&row["good"], &row["wrongly_accepted"], &row["sustained"]),
             (&100.into(), &0.into(), &true.into()),
             "{report}"
         );
     }
     let line = pages::block(PAGE, "sh program");
-    assert_eq!(by_hand(&narthex, &line).await, "It bore 50 requests a second, and more was not asked for.");
-    // A target that accepts every token is reported.
+    assert_eq!(by_hand(&narthex, &line).await, "Sustained 50 requests per second; no higher rate was tried.");
+    // A door that opens to whoever comes is told as what it is.
     let url = format!("{}/", narthex.origin("open"));
     let told = told(&load(&narthex, &[&client[..], &pace, &mix, &[&url]].concat()).await);
-    assert!(told.contains(" requests passed with tokens that must open nothing"), "{told}");
+    assert!(told.contains(" requests with invalid tokens were accepted"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +221,7 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
         let told = told(&load(&narthex, arguments).await);
         assert!(told.contains("is not this machine") && told.contains("--i-own-this-host"), "{told}");
     }
-    // Wrong arguments get a remedy too.
+    // Of what is wrong with its words, too, it says how to mend it.
     for (arguments, mend) in [
         (&["--bad", "1", &own][..], "say where they come from"),
         (&["--rate", "0", &own], "it lies between 1 and 1000000"),

@@ -218,7 +218,7 @@ async fn an_administrator_signs_a_person_out_by_name_or_address() {
     };
     let nobody = run("carol@corp.example");
     assert!(!nobody.status.success());
-    assert!(String::from_utf8(nobody.stderr).unwrap().contains("nobody is called \"carol@corp.example\""));
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("no user is called \"carol@corp.example\""));
 
     let done = run("Alice@corp.example");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

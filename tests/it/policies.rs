@@ -217,7 +217,7 @@ fn a_document_that_is_wrong_is_told_where_and_what() {
     for (text, line, said) in [
         ("{".to_owned(), 1, "EOF while parsing an object"),
         ("{}".to_owned(), 1, "missing field `Statement`"),
-        ("{\"Statement\": []}".to_owned(), 1, "a policy without a statement says nothing"),
+        ("{\"Statement\": []}".to_owned(), 1, "the policy has no statement"),
         ("{\"Version\": \"2020-01-01\", \"Statement\": []}".to_owned(), 1, "unknown variant `2020-01-01`"),
         ("{\n\"Statment\": []}".to_owned(), 2, "unknown field `Statment`"),
         (
@@ -275,7 +275,7 @@ fn a_document_that_is_wrong_is_told_where_and_what() {
         (within(", \"NotResource\": \"*\""), 4, "a statement has Resource or NotResource, not both"),
         (within(", \"NotAction\": \"*\""), 4, "a statement has Action or NotAction, not both"),
         (within(", \"Resource\": \"*\""), 5, "duplicate field `Resource`"),
-        (within(",\n\"Principal\": \"*\""), 4, "a Principal stands in trust policies"),
+        (within(",\n\"Principal\": \"*\""), 4, "a Principal is valid in trust policies only"),
         (within(", \"Sid\": \"a b\""), 4, "the Sid `a b` holds more than letters and digits"),
         (within(",\n\"Condtion\": {}"), 6, "unknown field `Condtion`"),
         (
@@ -327,7 +327,7 @@ fn a_document_that_is_wrong_is_told_where_and_what() {
             "begins a variable that does not end",
         ),
         (condition("{\"StringLike\": {\"a:b\": \"${}\"}}"), 4, "`${}` names no key"),
-        (condition("{\"StringLike\": {\"a:b\": \"${a:b, c}\"}}"), 4, "must stand in single quotes"),
+        (condition("{\"StringLike\": {\"a:b\": \"${a:b, c}\"}}"), 4, "must be in single quotes"),
         (condition("{\"StringLike\": {\"a:b\": \"${a b}\"}}"), 4, "`a b` is no condition key"),
     ] {
         let wrong = Document::parse(&text, Purpose::Identity).expect_err(&text);
@@ -351,10 +351,10 @@ fn a_document_that_is_wrong_is_told_where_and_what() {
     };
     for (more, said) in [
         ("", "a statement of a trust policy has a Principal"),
-        (", \"Principal\": \"*\", \"Resource\": \"*\"", "a trust policy speaks of its own role"),
+        (", \"Principal\": \"*\", \"Resource\": \"*\"", "a trust policy applies to its own role"),
         (", \"Principal\": \"ann\"", "`ann` is no principal"),
         (", \"Principal\": {\"User\": \"ann\"}", "`User` is no kind of principal"),
-        (", \"Principal\": {}", "a Principal names somebody"),
+        (", \"Principal\": {}", "the Principal is empty"),
     ] {
         let wrong = trust(more).expect_err(more);
         assert!(wrong.message.contains(said), "{said}, but it said {wrong}");

@@ -1,5 +1,6 @@
-//! What judging one request costs, by the statements there are, beside iam-rs on the same documents and cedar on
-//! the same meaning, in the same run; and how often each allocates for it. `make bench` prints it.
+//! Cost of one policy decision by number of statements, compared with iam-rs on the same documents
+//! and cedar on equivalent policies, in the same run; and allocations per decision. `make bench`
+//! prints it.
 
 use cedar_policy::{Authorizer, Context as CedarContext, Entities, PolicySet, Request, RestrictedExpression};
 use iam_rs::{Arn, IAMPolicy, IAMRequest, PolicyEvaluator, Principal, PrincipalId};
@@ -17,7 +18,7 @@ const ROUND: Duration = Duration::from_millis(60);
 const ACTION: &str = "execute-api:Invoke";
 const ROUTE: &str = "arn:aws:execute-api:us-east-1:123456789012:r0/";
 
-/// A person of the team red, as the gateway would know her.
+/// A member of the team red, as the gateway represents her.
 struct Ann;
 
 impl Context for Ann {
@@ -30,8 +31,8 @@ impl Context for Ann {
     }
 }
 
-/// The route that statement `i` of `all` is about, and the area there: the last `concern` of them are about the
-/// first route.
+/// Returns the route and the area of statement `i` of `all`; the last `concern` statements apply to
+/// the first route.
 fn place(i: usize, all: usize, concern: usize) -> (usize, usize) {
     let others = all - concern;
     if i < others { (i + 1, 0) } else { (0, i - others) }
@@ -61,12 +62,13 @@ fn cedars(all: usize, concern: usize) -> PolicySet {
     (0..all).map(policy).collect::<String>().parse().unwrap()
 }
 
-/// The request: the last area that the first route has.
+/// Returns the resource of the request: the last area of the first route.
 fn resource(concern: usize) -> String {
     format!("{ROUTE}$default/GET/area{}/ann/file", concern - 1)
 }
 
-/// Nanoseconds that `judge` takes: the least of a round, as little else comes between then.
+/// Returns the duration of `judge` in nanoseconds: the minimum of a round, which has the least
+/// interference.
 fn nanoseconds(judge: &mut dyn FnMut() -> bool) -> f64 {
     let mut count = 1_u32;
     loop {

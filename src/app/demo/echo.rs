@@ -1,5 +1,4 @@
-//! The demo's app. It trusts nothing but the assertion, which it checks as an app should: against
-//! the published key set, its issuer and its audience.
+//! The demo's app. It verifies the assertion as an app should: key set, issuer and audience.
 
 use crate::catalogue::Route;
 use crate::handlers::AppState;
@@ -28,7 +27,7 @@ struct EchoPage {
     headers: Vec<(String, String)>,
 }
 
-/// The app.
+/// Returns the app's routes.
 pub fn router(pool: Shown) -> Router {
     Router::new()
         .route("/style.css", get(|| async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
@@ -87,7 +86,7 @@ fn page(
     }
 }
 
-/// The claims of an assertion that is meant for this app.
+/// Verifies an assertion for this app and returns its claims.
 fn verify(pool: &AppState, token: &str) -> Option<Map<String, Value>> {
     let catalogue = pool.catalogue.load();
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;

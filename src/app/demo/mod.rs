@@ -1,6 +1,6 @@
-//! The demo: one command, no file. An echo app that shows the identity it was handed, and a stand-in
-//! provider that signs in whoever you say you are. Both exist only here and listen on loopback; no
-//! file can name them.
+//! The demo: a configuration without a file, an echo app that shows the received identity, and a
+//! mock provider that accepts any name. Both servers exist only in the demo and listen on loopback;
+//! no configuration file can name them.
 
 mod echo;
 mod provider;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
-/// The demo's own servers.
+/// The demo's servers.
 pub struct Demo {
     port: u16,
     app: SocketAddr,
@@ -25,10 +25,10 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts the echo app and the stand-in provider.
+    /// Starts the echo app and the mock provider.
     ///
     /// # Errors
-    /// Where loopback cannot be listened on, or no folder for the demo's state can be made.
+    /// Returns an error if loopback ports or a state directory are unavailable.
     pub async fn start(port: u16) -> Result<Self, CommandError> {
         let bind = async || {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -61,10 +61,10 @@ impl Demo {
         Ok(Self { port, app, provider, secret, state, pool })
     }
 
-    /// The configuration, as a file would have it.
+    /// Returns the configuration.
     ///
     /// # Errors
-    /// Never, unless the demo itself is wrong.
+    /// Returns an error if the built-in configuration is invalid, which is a bug.
     pub fn config(&self) -> Result<Config, CommandError> {
         let Self { port, app, provider, secret, state, .. } = self;
         let admin = if *port == 8443 { 9090 } else { 0 };
@@ -107,21 +107,21 @@ upstream = "http://{app}"
             .map_err(|error| CommandError::new("the demo", error))
     }
 
-    /// Lets the echo app check what it is handed against the key set of `pool`.
+    /// Gives the echo app the key set of `pool`.
     pub fn show_to(&self, pool: &Arc<AppState>) {
-        // The demo is shown to one pool, once.
+        // Called once, for one pool.
         drop(self.pool.set(pool.clone()));
     }
 
-    /// What the terminal says.
+    /// Returns the text for the terminal.
     pub fn banner(&self) -> String {
         format!(
             "\n  Narthex is running a demo on this machine.\n\n\
              \x20   1. Open   {app}\n\
-             \x20   2. Sign in as whoever you like: a stand-in provider believes you.\n\
-             \x20   3. See the identity that the app was handed.\n\n\
+             \x20   2. Sign in with any name: the demo's mock provider accepts it.\n\
+             \x20   3. See the identity that the app received.\n\n\
              \x20 The pages are at {auth}. Your browser will warn you once about\n\
-             \x20 the certificate: its authority, certs/local-authority.pem, was made here just now.\n\n\
+             \x20 the certificate: its authority, certs/local-authority.pem, was just created.\n\n\
              \x20 For your own apps: write a narthex.toml and start again. Stop with Ctrl-C.\n",
             app = origin("app", self.port),
             auth = origin("auth", self.port),
@@ -131,7 +131,7 @@ upstream = "http://{app}"
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Nothing of a demo needs to outlive it.
+        // The demo's state is temporary.
         drop(std::fs::remove_dir_all(&self.state));
     }
 }

@@ -1,5 +1,4 @@
-//! The stand-in provider: as much of an OpenID provider as a relying party can see, and a form that
-//! believes whatever it is told.
+//! The mock provider: a minimal OpenID provider whose form accepts any user.
 
 use crate::base::{Clock as _, Duration, RandomToken, SystemClock, SystemEntropy, Timestamp, uuid};
 use crate::handlers::{Form, form};
@@ -19,14 +18,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
-/// How many codes are open at once: nobody has more browsers than this on one machine.
+/// Maximum number of open codes.
 const MAX_CODES: usize = 1000;
-/// What the form carries along.
+/// Parameters passed through the form.
 const CARRIED: [&str; 4] = ["redirect_uri", "state", "nonce", "code_challenge"];
 
-/// The one client of the stand-in.
+/// The mock provider's only client.
 pub struct Registration {
-    /// The stand-in's own address.
+    /// The mock provider's issuer.
     pub issuer: String,
     /// The client's id.
     pub client_id: String,
@@ -34,7 +33,7 @@ pub struct Registration {
     pub client_secret: String,
     /// The client's redirect URI.
     pub redirect_uri: String,
-    /// Where a browser goes from the form, by redirects.
+    /// The origins to which the form's redirects may lead.
     pub origins: [String; 2],
 }
 
@@ -61,10 +60,10 @@ struct FormPage<'a> {
     problem: Option<&'static str>,
 }
 
-/// The stand-in's routes.
+/// Returns the mock provider's routes.
 ///
 /// # Errors
-/// Where no key can be made.
+/// Returns an error if no key can be generated.
 pub fn router(registration: Registration) -> Result<Router, KeyError> {
     let key =
         SigningKey::read(&uuid(&SystemEntropy), Algorithm::Es256, &SigningKey::generate(Algorithm::Es256)?)?;
@@ -114,7 +113,7 @@ fn show(
     }
     let hidden = CARRIED.into_iter().filter_map(|key| Some((key, parameters.get(key)?.as_str()))).collect();
     match (FormPage { hidden, email, name, problem }).render() {
-        // Chromium holds the redirects that follow a form against form-action, so it names them.
+        // Chromium applies form-action to redirects after a form, so it lists them.
         Ok(html) => {
             let policy = format!(
                 "default-src 'none'; style-src 'self'; form-action 'self' {}; frame-ancestors 'none'",
