@@ -6,7 +6,7 @@ use std::fmt;
 
 /// An object that says nothing twice, nor does any within it. RFC 7519, section 4: "The Claim Names within a JWT Claims
 /// Set MUST be unique"; two readers could take different ones of two.
-pub(super) struct UniqueKeysObject(pub(super) Map<String, Value>);
+pub struct UniqueKeysObject(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for UniqueKeysObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
