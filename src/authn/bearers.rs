@@ -4,6 +4,7 @@ use super::claims::{methods, user_from_claims};
 use super::doorkeeper::Doorkeeper;
 use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::metrics;
+use super::opaque::may_be_introspected;
 use super::principal_cache::PrincipalCache;
 use crate::base::{
     Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Moment, MonotonicTime, Timestamp,
@@ -11,7 +12,7 @@ use crate::base::{
 };
 use crate::catalogue::CatalogueCell;
 use crate::config::{KeySource, TrustedIssuer};
-use crate::jose::{MAX_TOKEN_LENGTH, NumericDate, Unverified, authenticated_at};
+use crate::jose::{NumericDate, Unverified, authenticated_at};
 use crate::model::{TokenClaims, User};
 use crate::provider::{IntrospectionError, IssuerKeys, ProviderHttpClient};
 use crate::token::{
@@ -120,13 +121,6 @@ enum Form<'t> {
     Signed(Box<Unverified<'t>>, Arc<IssuerKeys>),
     /// A token that its issuer is asked about.
     Opaque(Arc<IssuerKeys>),
-}
-
-/// RFC 6750, section 2.1: letters, digits and `-._~+/`, and `=` at the end.
-fn is_bearer_token(text: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
-    let text = text.trim_end_matches('=');
-    (1..=MAX_TOKEN_LENGTH).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
 /// The bearer tokens of this deployment, seen from this node.
@@ -340,8 +334,8 @@ impl BearerAuthenticator {
             Err(why) => {
                 let issuers = self.issuers.load();
                 let asked = issuers.iter().find(|issuer| issuer.introspector().is_some());
-                let asked = asked.filter(|_| is_bearer_token(token)).cloned();
-                asked.map(Form::Opaque).ok_or(TokenError::Malformed(why))
+                let asked = asked.filter(|of| may_be_introspected(token, &of.issuer().url));
+                asked.cloned().map(Form::Opaque).ok_or(TokenError::Malformed(why))
             }
         }
     }

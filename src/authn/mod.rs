@@ -12,6 +12,7 @@ mod front_cache;
 mod guests;
 mod index;
 mod metrics;
+mod opaque;
 mod principal;
 mod principal_cache;
 mod rate_limit;

@@ -21,6 +21,14 @@ impl<'a> External<'a> {
     }
 }
 
+impl std::fmt::Display for External<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Env(name) | Self::File(name)) = self;
+        let key = if matches!(self, Self::Env(_)) { "env" } else { "file" };
+        write!(f, "{{ {key} = \"{}\" }}", name.get_ref().as_str().unwrap_or_default())
+    }
+}
+
 /// Returns the name in the first `${NAME}` of `text`. Shells replace such names; Narthex would send them as they are.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     text.split("${").skip(1).find_map(|rest| {

@@ -60,7 +60,8 @@ pub(super) fn header_templates(item: &Item<'_>) -> Vec<HeaderTemplate> {
 }
 
 fn header_text(item: &Item<'_>) -> Option<HeaderText> {
-    let pieces = if item.is_string() { item.parse_template(template)? } else { Vec::new() };
+    // A secret may contain `${…}` by chance.
+    let pieces = if item.is_literal() { item.parse_template(template)? } else { Vec::new() };
     match pieces.iter().any(|piece| matches!(piece, Piece::Claim(_))) {
         true => Some(HeaderText::Claims(pieces)),
         false => fixed_value(item).map(HeaderText::Fixed),

@@ -111,7 +111,7 @@ impl<'a> Item<'a> {
         let text = self.fetch(external, "value")?;
         let value = text.trim().parse().ok();
         if value.is_none() {
-            self.report(format!("`{}` cannot be \"{}\"", self.key, text.trim()), format!("give {wanted}"));
+            self.report(format!("`{}` cannot be {external}", self.key), format!("give {wanted}"));
         }
         value
     }
@@ -141,7 +141,10 @@ impl<'a> Item<'a> {
             }
         };
         match found {
-            Ok((text, _)) if !text.is_empty() => Some(text),
+            Ok((text, _)) if !text.is_empty() => {
+                self.source.external.add(&text, external.to_string());
+                Some(text)
+            }
             Ok((_, origin)) => {
                 let message = format!("`{}` is empty: {origin} has no content", self.key);
                 self.report_missing(origin, self.value.span(), message, format!("put the {what} there"))
@@ -185,8 +188,10 @@ impl<'a> Item<'a> {
         self.parsed(self.string()?, parse)
     }
 
-    /// Reads a string that `parse` accepts, and in which `${…}` has a meaning.
+    /// Reads a string that `parse` accepts, and in which `${…}` has a meaning. A value outside of the file is never such
+    /// a template, and has its own reader.
     pub fn parse_template<T>(&self, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
+        debug_assert!(self.is_literal(), "`{}` is not in the file", self.key);
         self.parsed(self.template()?, parse)
     }
 
@@ -194,9 +199,22 @@ impl<'a> Item<'a> {
         match parse(text) {
             Ok(value) => Some(value),
             Err((message, help)) => {
+                let message = match External::of(self.value.get_ref()) {
+                    Some(external) => self.external_message(external, text, &message),
+                    None => message,
+                };
                 self.report(message, help);
                 None
             }
+        }
+    }
+
+    /// Returns `message` about an external value without that value, or a general message if `message` may repeat a part
+    /// of it.
+    fn external_message(&self, external: External<'_>, text: &str, message: &str) -> String {
+        match message.strip_prefix(&format!("\"{text}\" ")) {
+            Some(rest) => format!("{external} {rest}"),
+            None => format!("`{}` cannot be {external}", self.key),
         }
     }
 

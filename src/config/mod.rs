@@ -35,6 +35,7 @@ mod provider;
 mod provider_keys;
 mod public_url;
 mod reader;
+mod redaction;
 mod reference;
 mod reserved_name;
 mod resource_server;

@@ -4,6 +4,7 @@ use super::diagnostic::Diagnostic;
 use super::files::{FileState, Files};
 use super::item::Item;
 use super::key::{Declared as _, Entry, Key, Nested, NodeRegistry, Section};
+use super::redaction::{ExternalValues, without_user_info};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -28,6 +29,8 @@ pub(super) struct Source<'a> {
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// The values of variables and files.
     pub texts: Arena<u8>,
+    /// The same, for messages.
+    pub external: ExternalValues,
     /// The variables and files without a value, each of which is reported once.
     pub missing: RefCell<BTreeSet<String>>,
     /// Whether a value is missing. Errors that may follow from its absence are not reported then.
@@ -43,13 +46,17 @@ impl<'a> Source<'a> {
             files: RefCell::default(),
             diagnostics: RefCell::default(),
             texts: Arena::new(),
+            external: ExternalValues::default(),
             missing: RefCell::default(),
             incomplete: Cell::new(false),
         }
     }
 
+    /// Reports an error at `span`. Values of variables and files are replaced by their places.
     pub fn report(&self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
-        let diagnostic = Diagnostic::at(self.text, span, message.into(), help.into());
+        let message = without_user_info(&self.external.redact(&message.into()));
+        let help = self.external.redact(&help.into());
+        let diagnostic = Diagnostic::at(self.text, span, message, help);
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 

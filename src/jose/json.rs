@@ -6,7 +6,7 @@ use std::fmt;
 
 /// An object without duplicate keys at any depth. RFC 7519, section 4: "The Claim Names within a
 /// JWT Claims Set MUST be unique"; two parsers could choose different values.
-pub(super) struct UniqueKeysObject(pub(super) Map<String, Value>);
+pub struct UniqueKeysObject(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for UniqueKeysObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,7 +1,9 @@
 //! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
 
+use super::kind;
+use super::spiffe::is_in_trust_domain;
 use crate::base::{Duration, Timestamp, is_deceptive};
-use crate::config::{TokenType, TrustedIssuer};
+use crate::config::TrustedIssuer;
 use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -129,10 +131,7 @@ pub fn verify(
 ) -> Result<AccessToken, TokenError> {
     authentic(&token, issuer, keys)?;
     let Unverified { jws, claims } = token;
-    let may_be_access = issuer.token_type == TokenType::Any || is_access_token(jws.typ.as_deref(), &claims);
-    if !may_be_access || is_event(jws.typ.as_deref(), &claims) {
-        return Err(TokenError::Type);
-    }
+    kind::check_jwt(jws.typ.as_deref(), &claims, issuer.token_type)?;
     // RFC 7519, section 4.1.4.
     let expires_at = NumericDate::of(&claims, "exp").ok_or(TokenError::Expired)?;
     check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
@@ -152,23 +151,8 @@ pub fn verify_introspected(
     if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(issuer.url.as_str())) {
         return Err(TokenError::Issuer);
     }
-    // A refresh token is active as well. Hydra and Keycloak say which is which, each by a member of its own.
-    let is_other = |name: &str, access: &[&str]| match claims.get(name) {
-        Some(Value::String(text)) => !access.iter().any(|known| known.eq_ignore_ascii_case(text)),
-        Some(_) => true,
-        None => false,
-    };
-    if is_other("token_use", &["access", "access_token"])
-        || is_other("typ", &["bearer", "at+jwt", "jwt"])
-        || claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.contains("refresh"))
-    {
-        return Err(TokenError::Type);
-    }
-    // RFC 7662, section 2.2: the type "as defined in Section 5.1 of OAuth 2.0"; RFC 9449, section 5: one bound by DPoP.
-    if claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
-    {
-        return Err(TokenError::Bound);
-    }
+    // A refresh token is active as well.
+    kind::check_introspected(&claims)?;
     let expires_at = match claims.get("exp") {
         Some(exp) => NumericDate::read(exp).ok_or(TokenError::Expired)?,
         None => until,
@@ -242,16 +226,16 @@ fn check_claims(
     Ok(AccessToken { subject, expires_at, scopes, claims })
 }
 
-/// Whether claims say that they are of `issuer`. A JWT-SVID may lack `iss`: the trust domain is in its `sub` (SPIFFE
-/// JWT-SVID, section 3.1).
+/// Whether claims name `issuer`. A JWT-SVID names its trust domain in `sub`, and may lack `iss` (JWT-SVID, sections 3.1
+/// and 7): the keys of a trust domain sign for subjects in that domain only.
 pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let in_trust_domain =
-        || text("sub").and_then(|id| id.strip_prefix(&issuer.url)).is_some_and(|path| path.starts_with('/'));
-    match claims.get("iss") {
+    let is_trust_domain = issuer.is_trust_domain();
+    let names_issuer = match claims.get("iss") {
         Some(iss) => iss.as_str() == Some(issuer.url.as_str()),
-        None => issuer.is_trust_domain() && in_trust_domain(),
-    }
+        None => is_trust_domain,
+    };
+    names_issuer && (!is_trust_domain || text("sub").is_some_and(|id| is_in_trust_domain(id, &issuer.url)))
 }
 
 /// Whether `issuer` has signed `token`, whatever it says.
@@ -273,33 +257,6 @@ pub(super) fn authentic(
         false if keys.contains_kid(kid) => Err(TokenError::Signature),
         false => Err(TokenError::UnknownKey),
     }
-}
-
-/// Whether this is a token for an API. An id token is for the client that asked for it, a logout token for its session,
-/// and neither opens anything; but few issuers say which is which as RFC 9068, section 2.1 has it.
-fn is_access_token(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
-    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-    match (typ, text("token_use"), text("typ")) {
-        // Cognito's word, and Keycloak's.
-        (_, Some(usage), _) => usage == "access",
-        (_, _, Some(kind)) => kind.eq_ignore_ascii_case("bearer"),
-        (Some("at+jwt"), ..) => true,
-        // What only the others say (OpenID Connect Core 1.0, sections 2 and 3.3.2.11; Back-Channel Logout 1.0, section
-        // 2.4), and what only these do.
-        (None | Some("jwt"), ..) => {
-            !has(&["nonce", "at_hash", "c_hash", "s_hash", "events"])
-                && has(&["scope", "scp", "client_id", "appid", "roles"])
-        }
-        _ => false,
-    }
-}
-
-/// Whether this is a security event (RFC 8417), such as a logout token: it reports something, and lets nobody in.
-fn is_event(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
-    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-    claims.contains_key("events") || matches!(typ, Some("logout+jwt" | "secevent+jwt"))
 }
 
 fn has(value: Option<&Value>, wanted: &str) -> bool {

@@ -5,7 +5,9 @@ mod access_tokens;
 mod bearer;
 mod codes;
 mod keys;
+mod kind;
 mod revocations;
+mod spiffe;
 
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
 pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, verify, verify_introspected};

@@ -928,6 +928,10 @@ async fn tokens_of_workloads_are_taken_where_the_file_says_so() {
         ("past its end", json!({}), json!({"exp": now() - 70}), "has ended"),
         ("a logout token", json!({"typ": "logout+jwt"}), json!({}), "no access token"),
         ("a logout token by what it says", json!({}), json!({"events": {}}), "no access token"),
+        ("a client assertion", json!({"typ": "client-authentication+jwt"}), json!({}), "no access token"),
+        ("a DPoP proof", json!({"typ": "dpop+jwt"}), json!({}), "no access token"),
+        ("a refresh token of Keycloak", json!({}), json!({"typ": "Refresh"}), "no access token"),
+        ("a refresh token of Cognito", json!({}), json!({"token_use": "refresh"}), "no access token"),
     ] {
         let token = issuer.key.token(&header, &issuer.claims(&with(claims)).to_string());
         assert_eq!(bring(&open, &token).await.status(), 401, "{name}");
@@ -964,6 +968,15 @@ async fn a_jwt_svid_is_of_the_trust_domain_that_its_subject_names() {
         ("another audience", &issuer.key, json!({"aud": ["mail-api"]}), 401),
         ("another key", &other, json!({}), 401),
         ("no end", &issuer.key, json!({"exp": null}), 401),
+        (
+            "another trust domain's workload",
+            &issuer.key,
+            json!({"iss": "spiffe://example.org", "sub": "spiffe://example.com/admin"}),
+            401,
+        ),
+        ("no SPIFFE ID", &issuer.key, json!({"iss": "spiffe://example.org", "sub": "root"}), 401),
+        ("a dot segment", &issuer.key, json!({"sub": "spiffe://example.org/../example.com/app"}), 401),
+        ("an empty segment", &issuer.key, json!({"sub": "spiffe://example.org//app"}), 401),
     ] {
         let svid = json!({"iss": null, "sub": "spiffe://example.org/app", "client_id": null});
         let mut all = svid.as_object().unwrap().clone();

@@ -510,10 +510,7 @@ X-Of-The-Team = { env = "TEMPLATE" }
     assert_eq!((config.session.idle.as_secs(), config.session.persistent), (1800, false));
     let client = config.providers[0].client().unwrap();
     assert_eq!(client.id, "from ${somewhere}", "a value of the environment is taken as it is");
-    assert_eq!(
-        config.routes[0].headers[0].value.pieces(),
-        [narthex::config::Piece::Claim("email".to_owned())]
-    );
+    assert_eq!(config.routes[0].headers[0].value.pieces(), [], "a value of the environment is no template");
     let issuer = folder.path().join("issuer");
     assert!(config.files.contains_key(&issuer), "it is read again when it changes");
 
@@ -835,4 +832,61 @@ fn a_reader_that_is_gone_is_no_fault() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn no_message_shows_a_value_of_the_environment_or_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("lines", "TOPSECRET-LINE1\nTOPSECRET-LINE2\n");
+    file("control", "TOPSECRET\u{1}");
+    file("open", "TOPSECRET ${");
+    let environment = |name: &str| match name {
+        "SECRET" => Some("TOPSECRET".to_owned()),
+        "OPEN" => Some("${TOPSECRET".to_owned()),
+        "LINES" => Some("TOPSECRET\nTOPSECRET".to_owned()),
+        _ => None,
+    };
+    let errors = |head: &str, route: &str| {
+        let text = format!(
+            "{head}\n[[route]]\nhost = \"app.example.com\"\naccess = \"public\"\n{}{route}\n",
+            if route.contains("upstream =") { "" } else { "upstream = \"http://127.0.0.1:3000\"\n" }
+        );
+        match narthex::config::Config::parse(&text, "narthex.toml", folder.path(), &environment) {
+            Ok(_) => String::new(),
+            Err(errors) => errors.to_string(),
+        }
+    };
+    const URL: &str = "public_url = \"https://auth.example.com\"\n";
+    let secret = "{ env = \"SECRET\" }";
+    for (head, route) in [
+        (format!("public_url = {secret}"), String::new()),
+        (format!("{URL}region = {secret}"), String::new()),
+        (format!("{URL}account_id = {secret}"), String::new()),
+        (format!("{URL}[listen]\nhttps = {secret}"), String::new()),
+        (format!("{URL}[listen]\ntrusted_proxies = [{secret}]"), String::new()),
+        (format!("{URL}[listen]\nconnections = {secret}"), String::new()),
+        (format!("{URL}[session]\nidle = {secret}"), String::new()),
+        (format!("{URL}[session]\nsigned_out_url = {secret}"), String::new()),
+        (format!("{URL}[log]\naccess = {secret}"), String::new()),
+        (URL.to_owned(), format!("path = {secret}")),
+        (URL.to_owned(), format!("upstream = {secret}")),
+        (URL.to_owned(), format!("upstream = [{secret}, \"http://h\"]")),
+        (URL.to_owned(), format!("upstream_timeout = {secret}")),
+        (URL.to_owned(), format!("cors_origins = [{secret}]")),
+        (URL.to_owned(), "[route.headers]\nX-Api-Key = { file = \"lines\" }".to_owned()),
+        (URL.to_owned(), "[route.headers]\nX-Api-Key = { file = \"control\" }".to_owned()),
+        (URL.to_owned(), "[route.headers]\nX-Api-Key = { env = \"LINES\" }".to_owned()),
+        (URL.to_owned(), "upstream = \"http://u:TOPSECRET@h/\"".to_owned()),
+        (URL.to_owned(), "upstream = \"http://u:TOP/SECRET@h/\"".to_owned()),
+    ] {
+        let errors = errors(&head, &route);
+        let shown = errors.contains("TOPSECRET") || errors.contains("SECRET@");
+        assert!(!errors.is_empty() && !shown, "{head}{route}:\n{errors}");
+    }
+    for header in ["{ file = \"open\" }", "{ env = \"OPEN\" }"] {
+        assert_eq!(errors(URL, &format!("[route.headers]\nX-Api-Key = {header}")), "");
+    }
+    let named = errors(&format!("{URL}[log]\naccess = {secret}"), "");
+    assert!(named.contains("`access` cannot be { env = \"SECRET\" }"), "{named}");
 }

@@ -83,6 +83,12 @@ async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
         ("subjectless", active(json!({"sub": null})), 401, "speaks for nobody"),
         ("refresh", active(json!({"token_use": "refresh_token"})), 401, "no access token"),
         ("refresh2", active(json!({"typ": "Refresh"})), 401, "no access token"),
+        ("refresh3", active(json!({"token_type": "REFRESH_TOKEN"})), 401, "no access token"),
+        ("id", active(json!({"token_type": "id_token"})), 401, "no access token"),
+        ("mac", active(json!({"token_type": "mac"})), 401, "no access token"),
+        ("list", active(json!({"token_type": ["Bearer"]})), 401, "no access token"),
+        ("event", active(json!({"events": {}})), 401, "no access token"),
+        ("hydra", active(json!({"token_use": "access_token"})), 200, ""),
         ("bound", active(json!({"cnf": {"x5t#S256": "x"}})), 401, "bound to a key"),
         ("dpop", active(json!({"token_type": "DPoP"})), 401, "bound to a key"),
         ("narrow", active(json!({"scope": "mail"})), 403, "lacks the scope"),
@@ -107,7 +113,9 @@ async fn an_opaque_token_is_believed_as_far_as_its_issuer_says() {
     // What is no token, and what another issuer has issued, is not sent there.
     let foreign =
         scene.provider.sign(&[], &json!({"iss": "https://other.example", "sub": "ann", "exp": now + 300}));
-    for token in ["a b", "caf\u{e9}", "x\"y", &"x".repeat(9000), &foreign] {
+    let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", foreign.split('.').nth(1).unwrap());
+    let changed = format!("{foreign}~");
+    for token in ["a b", "caf\u{e9}", "x\"y", &"x".repeat(9000), &foreign, &unsigned, &changed] {
         let answer = scene.bring(&format!("Bearer {token}")).await;
         assert!(matches!(answer.status().as_u16(), 400 | 401 | 431), "{token}");
     }
@@ -158,6 +166,13 @@ async fn a_token_comes_as_a_password_where_the_route_says_so() {
         is(&answer, if password == "one" { 200 } else { 401 });
     }
     is(&open.bring("Bearer one").await, 200);
+    // A browser adds a password that it remembers to the requests of other pages.
+    for (site, status) in [("same-origin", 200), ("none", 200), ("same-site", 400), ("cross-site", 400)] {
+        let client = Visitor::new(&open.narthex).client;
+        let request = client.post(format!("{}/x", open.narthex.origin("app")));
+        let request = request.header(AUTHORIZATION, basic("git", "one")).header("sec-fetch-site", site);
+        is(&request.send().await.unwrap(), status);
+    }
     // The app gets the token where it is to, and no password.
     for seen in open.upstream.seen() {
         assert_eq!((seen.all("authorization").len(), seen.one("x-amzn-oidc-accesstoken")), (0, "one"));

@@ -313,15 +313,28 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 /// credentials (RFC 7617), whose user name says nothing.
 ///
 /// # Errors
-/// Where Authorization comes twice, or cannot be read.
-pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
+/// The reason, where Authorization comes twice or cannot be read, or has a password in a request of another origin's page.
+pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, &'static str> {
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => token_from_header(value, by_password),
+        (Some(value), None) => match token_from_header(value, by_password) {
+            // Only the password of Basic credentials is owned.
+            Ok(Some(Cow::Owned(_))) if is_from_other_site(session) => {
+                Err("a browser sent Basic credentials for a page of another origin")
+            }
+            token => token.map_err(|()| "Authorization is not to be read, or comes twice"),
+        },
         // Another server could take the other one.
-        (Some(_), Some(_)) => Err(()),
+        (Some(_), Some(_)) => Err("Authorization is not to be read, or comes twice"),
     }
+}
+
+/// Whether a browser sends the request for a page of another origin (Fetch Metadata, section 2.4). It adds a Basic password
+/// that it remembers to such a request by itself, and the person may not have meant it.
+fn is_from_other_site(session: &Session) -> bool {
+    let mut sites = session.req_header().headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// The token of an Authorization header.

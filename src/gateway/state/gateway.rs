@@ -238,9 +238,8 @@ impl Gateway {
             LocalResponse::from(failure.into_response(&incoming.response_context(session)))
         };
         let token = match route.config.bearer {
-            true => request::bearer(session, route.config.basic_password).map_err(|()| {
-                refuse(ErrorResponse::bad_request(), "Authorization is not to be read, or comes twice")
-            })?,
+            true => request::bearer(session, route.config.basic_password)
+                .map_err(|why| refuse(ErrorResponse::bad_request(), why))?,
             false => None,
         };
         let Some(token) = token else {
