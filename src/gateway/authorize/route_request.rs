@@ -91,7 +91,9 @@ pub async fn authorize(
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
     // Fetch, section 4.8: a preflight has no credentials, so that asking for them would refuse each one.
     if let Some(preflight) = route.config.preflight
-        && request::is_preflight(session)
+        // A proxy takes each 2xx for permission, so that a response to a preflight would let it pass to the app.
+        && !(incoming.is_forward_auth && preflight == Preflight::Answer)
+        && request::is_preflight(session, &incoming.method)
         && requested.method_override().is_none()
     {
         // The file says that the app answers it, whoever sends it.

@@ -59,6 +59,8 @@ pub struct RequestInfo {
     pub from_trusted_proxy: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// Whether it is judged for another proxy, which forwards it itself (forward authentication).
+    pub is_forward_auth: bool,
     /// What becomes of it where nobody is signed in, if that is not the route's to say.
     pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
@@ -165,6 +167,7 @@ impl RequestInfo {
             from_trusted_proxy: behind,
             client: forwarded.or(peer),
             client_ip_trusted: forwarded.is_some() || !behind,
+            is_forward_auth: false,
             on_unauthenticated: None,
             strict_transport,
         })
@@ -205,6 +208,7 @@ impl RequestInfo {
             from_trusted_proxy: true,
             client: self.client,
             client_ip_trusted: self.client_ip_trusted,
+            is_forward_auth: true,
             on_unauthenticated,
             strict_transport: self.strict_transport,
         }
@@ -365,11 +369,11 @@ pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
     }
 }
 
-/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it is to send, and without
-/// credentials, a body, or another protocol.
-pub fn is_preflight(session: &Session) -> bool {
+/// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without credentials, a body, or
+/// another protocol. The method is the judged request's: a subrequest of forward authentication has another.
+pub fn is_preflight(session: &Session, method: &Method) -> bool {
     let header = session.req_header();
-    if header.method != Method::OPTIONS {
+    if *method != Method::OPTIONS {
         return false;
     }
     let has = |name| header.headers.contains_key(name);
