@@ -11,7 +11,8 @@ use crate::base::Duration;
 use crate::base::metrics;
 use crate::config::AccessLogSettings;
 use prometheus::IntCounter;
-use std::fs::File;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::fs::{File, OpenOptions};
 use std::io::{Error, Result, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,14 @@ impl AccessLog {
         Ok(Some(Self { settings: settings.clone(), sender, writer }))
     }
 
+    /// Opens the existing file at `path` and closes it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn check_file(path: &Path) -> Result<()> {
+        open_file(path, OpenOptions::new().append(true)).map(drop)
+    }
+
     /// Hands a record to the writer; drops it where too many are waiting.
     pub fn add(&self, record: Box<AccessRecord>) {
         if self.sender.try_send(Some(record)).is_err() {
@@ -110,12 +119,27 @@ struct LogFile {
     checked: Instant,
 }
 
+/// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in the usual way would
+/// wait for one; writing to it waits.
+fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
+    let without_waiting = OFlags::NONBLOCK.bits() as i32;
+    let opened = options.custom_flags(without_waiting).open(path).and_then(|file| {
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(file)
+    });
+    opened.map_err(|error| {
+        let help = match error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
+            true => "; help: start the program that reads this pipe first, or name a regular file",
+            false => "",
+        };
+        Error::new(error.kind(), format!("cannot write the access log `{}`: {error}{help}", path.display()))
+    })
+}
+
 impl LogFile {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::options().append(true).create(true).mode(0o640).open(path);
-        let file = file.map_err(|error| {
-            Error::new(error.kind(), format!("cannot write the access log `{}`: {error}", path.display()))
-        })?;
+        let file = open_file(path, OpenOptions::new().append(true).create(true).mode(0o640))?;
         Ok(Self { path: path.to_owned(), file, checked: Instant::now() })
     }
 
@@ -221,5 +245,36 @@ mod tests {
             error.to_string().contains("cannot write the access log `/nonexistent/access.log`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_an_error_and_one_with_a_reader_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (done, opened) = std::sync::mpsc::channel();
+        let path = pipe.clone();
+        std::thread::spawn(move || {
+            let error = |opened: Result<()>| opened.unwrap_err().to_string();
+            done.send([error(LogFile::open(&path).map(drop)), error(AccessLog::check_file(&path))])
+        });
+        for error in opened.recv_timeout(Duration::from_secs(30)).expect("opening waits") {
+            assert!(error.contains("help: start the program that reads this pipe first"), "{error}");
+        }
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        let mut log = loop {
+            match LogFile::open(&pipe) {
+                Ok(log) => break log,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        // More than a pipe holds: writing waits for the reader.
+        let lines = "line\n".repeat(100_000);
+        log.write(lines.as_bytes()).unwrap();
+        drop(log);
+        assert_eq!(reader.join().unwrap().len(), lines.len());
     }
 }
