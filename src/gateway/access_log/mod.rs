@@ -13,8 +13,8 @@ use crate::config::AccessLogSettings;
 use prometheus::IntCounter;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Result, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{Error, ErrorKind, Result, Write};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -117,6 +117,8 @@ struct LogFile {
     path: PathBuf,
     file: File,
     checked: Instant,
+    /// Whether the file ends within a line: a write failed halfway.
+    ends_within_line: bool,
 }
 
 /// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in the usual way would
@@ -140,7 +142,8 @@ fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File> {
 impl LogFile {
     fn open(path: &Path) -> Result<Self> {
         let file = open_file(path, OpenOptions::new().append(true).create(true).mode(0o640))?;
-        Ok(Self { path: path.to_owned(), file, checked: Instant::now() })
+        let ends_within_line = ends_within_line(path);
+        Ok(Self { path: path.to_owned(), file, checked: Instant::now(), ends_within_line })
     }
 
     fn write(&mut self, lines: &[u8]) -> Result<()> {
@@ -151,8 +154,38 @@ impl LogFile {
                 *self = Self::open(&self.path)?;
             }
         }
-        self.file.write_all(lines)
+        if self.ends_within_line {
+            // The next record must not be read as the rest of that line.
+            self.append(b"\n")?;
+        }
+        self.append(lines)
     }
+
+    fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.ends_within_line = bytes[count - 1] != b'\n';
+                    bytes = &bytes[count..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the regular file at `path` ends within a line, as one does after a crash. False where it cannot be read.
+fn ends_within_line(path: &Path) -> bool {
+    let Ok(metadata) = std::fs::metadata(path) else { return false };
+    if !metadata.is_file() || metadata.len() == 0 {
+        return false;
+    }
+    let mut last = [0];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, metadata.len() - 1));
+    read.is_ok() && last != *b"\n"
 }
 
 /// Writes records until there are no more of them.
@@ -276,5 +309,31 @@ mod tests {
         log.write(lines.as_bytes()).unwrap();
         drop(log);
         assert_eq!(reader.join().unwrap().len(), lines.len());
+    }
+
+    #[test]
+    fn a_record_never_continues_a_line_that_was_not_finished() {
+        use std::io::Read as _;
+        let folder = tempfile::tempdir().unwrap();
+        // A crash left half a line.
+        let file = folder.path().join("access.log");
+        std::fs::write(&file, "one\nha").unwrap();
+        LogFile::open(&file).unwrap().write(b"two\n").unwrap();
+        LogFile::open(&file).unwrap().write(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one\nha\ntwo\nthree\n");
+        // A socket whose queue is full takes a part of what is written, as a full disk does.
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let mut log = LogFile::open(&file).unwrap();
+        log.file = File::from(std::os::fd::OwnedFd::from(writer));
+        log.write(&[b'x'; 10_000_000]).unwrap_err();
+        reader.set_nonblocking(true).unwrap();
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).unwrap_err();
+        log.write(b"two\n").unwrap();
+        log.write(b"three\n").unwrap();
+        drop(log);
+        reader.read_to_end(&mut text).unwrap();
+        assert!(text.starts_with(b"xx") && text.ends_with(b"x\ntwo\nthree\n"));
     }
 }
