@@ -110,6 +110,15 @@ pub async fn authorize(
     if let Some(principal) = &presented {
         request_state::with_record(|record| record.set_principal(principal));
     }
+    let by_cookie = match &presented {
+        Some(principal) => !matches!(principal, Principal::Bearer(_)),
+        // A guest's cookie is read below.
+        None => matches!(&*route.rule, Rule::Policy(_)),
+    };
+    if by_cookie && cors::is_foreign_websocket(session, incoming, &route.config) {
+        incoming.audit_refusal("a page of another origin opens a WebSocket; help: add it to `cors_origins`");
+        return Err(ErrorResponse::access_denied().into_response(&incoming.response_context(session)).into());
+    }
     let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
 
     let (permit, principal, assumed, guest_cookie) = match (&*route.rule, presented) {
