@@ -128,7 +128,11 @@ impl RequestInfo {
         if header.raw_path().len() > MAX_TARGET_LENGTH {
             return Err(refuse(ErrorResponse::target_too_long(), "the target is too long"));
         }
-        let Some(host) = authority(session).and_then(Host::from_authority) else {
+        // Load balancers ask by HTTP/1.0 without a host.
+        let names_none = header.version == Version::HTTP_10 && !header.headers.contains_key(HOST);
+        let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
+        let host = authority(session).and_then(Host::from_authority);
+        let Some(host) = host.or_else(|| any().cloned()) else {
             return Err(refuse(ErrorResponse::bad_request(), "the host is missing, malformed or told twice"));
         };
 
@@ -245,6 +249,15 @@ fn reader(session: &Session) -> ClientKind {
         () if html && !script && navigates => ClientKind::Browser,
         () => ClientKind::Program,
     }
+}
+
+/// Where load balancers ask whether this node serves, by any host, with TLS or without.
+const HEALTH_PATH: &str = "/.narthex/healthz";
+
+/// Whether a load balancer asks whether this node serves.
+pub fn is_health_check(session: &Session) -> bool {
+    let head = session.req_header();
+    head.raw_path() == HEALTH_PATH.as_bytes() && is_get(&head.method)
 }
 
 fn is_get(method: &Method) -> bool {
