@@ -82,8 +82,9 @@ impl Upstream {
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
             return Err(wrong("has more than scheme, host, port and path"));
         }
-        // The parser resolves dot segments, which are not accepted.
-        if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+        // The parser resolves dot segments, which are not accepted, in each of these spellings.
+        let spelled_out = text.to_ascii_lowercase().replace("%2e", ".");
+        if spelled_out.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
             return Err(wrong("has a path with dot segments"));
         }
         path(if url.path().is_empty() { "/" } else { url.path() })?;

@@ -24,7 +24,7 @@ use crate::gateway::upstream::cluster::RequestKind;
 use crate::pages::{self, ErrorResponse};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -58,7 +58,7 @@ impl GatewayProxy {
             gateway.request_id(),
             gateway.pool.clock.moment(),
         )?;
-        if is_health_check(session) {
+        if request::is_health_check(session) {
             return Err(health(session, &incoming));
         }
         request_state::set_started_at(incoming.received.monotonic);
@@ -69,7 +69,7 @@ impl GatewayProxy {
             return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
         }
         if !incoming.secure {
-            return Err(to_https(session, &table, &incoming));
+            return Err(to_https(session, &table, &incoming, self.listener));
         }
         let target = request::plain_target(session, &incoming)?;
         let RouteMatch { target: place, path } = authorize::match_route(&table, session, &incoming, target)?;
@@ -387,14 +387,6 @@ fn without_empty_piece(body: &mut Option<Bytes>) {
     }
 }
 
-/// Where load balancers ask whether this node serves, by any host, with TLS or without.
-const HEALTH_PATH: &str = "/.narthex/healthz";
-
-fn is_health_check(session: &Session) -> bool {
-    let head = session.req_header();
-    head.raw_path() == HEALTH_PATH.as_bytes() && matches!(head.method, Method::GET | Method::HEAD)
-}
-
 /// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
 fn health(session: &Session, incoming: &RequestInfo) -> LocalResponse {
     let answer = pages::HttpResponse::new("alive\n".into());
@@ -402,8 +394,14 @@ fn health(session: &Session, incoming: &RequestInfo) -> LocalResponse {
 }
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
-fn to_https(session: &Session, table: &RouteTable, incoming: &RequestInfo) -> LocalResponse {
-    let ends_tls = table.catalogue.config.listen.https.is_none() && incoming.from_trusted_proxy;
+fn to_https(
+    session: &Session,
+    table: &RouteTable,
+    incoming: &RequestInfo,
+    listener: ListenerKind,
+) -> LocalResponse {
+    let is_only_way = table.catalogue.config.listen.https.is_none() || listener == ListenerKind::UnixSocket;
+    let ends_tls = is_only_way && incoming.from_trusted_proxy;
     if ends_tls && !session.req_header().headers.contains_key(names::FORWARDED_PROTO) {
         // A redirect would come back by the same proxy, without end.
         incoming.audit_refusal(

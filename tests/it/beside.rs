@@ -334,3 +334,35 @@ async fn only_a_trusted_proxy_may_ask() {
         assert_eq!(ask("127.0.0.1", &|text| text.replace(from, to)).await, status, "{to}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_is_judged_by_the_method_that_the_proxy_names() {
+    let app = Upstream::polite().await;
+    let cors = "forward_auth = true\ncors_origins = [\"https://spa.test\"]";
+    let builder = NarthexBuilder::new().listen("trusted_proxies = [\"127.0.0.1\"]");
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("answers", app.port, cors)
+        .route("passes", app.port, &format!("{cors}\npreflight = \"pass\""))
+        .start();
+    let ask = async |host: &str, subrequest: &str, method: &str| {
+        let text = format!(
+            "{subrequest} /.narthex/forward-auth HTTP/1.1\r\nHost: narthex\r\nX-Forwarded-Method: {method}\r\n\
+             X-Forwarded-Proto: https\r\nX-Forwarded-Host: {host}.localhost\r\nX-Forwarded-Uri: /a\r\n\
+             Origin: https://spa.test\r\nAccess-Control-Request-Method: PUT\r\n\r\n"
+        );
+        let mut stream = from("127.0.0.1", narthex.http).await;
+        say(&mut stream, &text).await;
+        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+    };
+    for subrequest in ["GET", "OPTIONS", "HEAD"] {
+        for method in ["DELETE", "GET"] {
+            assert_eq!(ask("answers", subrequest, method).await, "401", "{subrequest} for {method}");
+            assert_eq!(ask("passes", subrequest, method).await, "401", "{subrequest} for {method}");
+        }
+        assert_eq!(ask("passes", subrequest, "OPTIONS").await, "200", "{subrequest}");
+        // The proxy would take a 204 for permission, and the app would get the preflight.
+        assert_eq!(ask("answers", subrequest, "OPTIONS").await, "401", "{subrequest}");
+    }
+}

@@ -474,3 +474,18 @@ async fn a_verdict_on_one_route_is_none_on_another() {
     }
     assert!(shut.seen().iter().all(|seen| seen.all("x-amzn-oidc-data").len() == 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_may_ask_for_health_by_http_1_0_without_a_host() {
+    use crate::support::tunnel::{behind_terminator, head, say};
+    let narthex = NarthexBuilder::new().start();
+    let ask = async |request: &str| {
+        let mut stream = behind_terminator(&narthex).await;
+        say(&mut stream, request).await;
+        head(&mut stream).await.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask("GET /.narthex/healthz HTTP/1.0\r\n\r\n").await, "200");
+    assert_eq!(ask("GET / HTTP/1.0\r\n\r\n").await, "400");
+    assert_eq!(ask("GET /.narthex/healthz HTTP/1.0\r\nHost: a b\r\n\r\n").await, "400");
+    assert_eq!(ask("GET /.narthex/healthz HTTP/1.1\r\n\r\n").await, "400");
+}

@@ -326,3 +326,23 @@ async fn a_sign_out_that_the_store_cannot_note_says_so_and_works_later() {
     assert!(answer.status().is_success() || answer.status().is_redirection(), "{}", answer.status());
     is(&alice.program(Method::GET, &format!("{app}/")).await, 401);
 }
+
+#[test]
+fn check_reports_an_access_log_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let text = |file: &str| {
+        format!(
+            "public_url = \"https://auth.localhost\"\n[log]\naccess = \"json\"\naccess_file = \"{}/{file}\"\n",
+            folder.path().display()
+        )
+    };
+    let (good, output) = command(folder.path(), "check", &text("pipe"));
+    assert!(!good && output.contains("help: start the program that reads this pipe first"), "{output}");
+    let (good, output) = command(folder.path(), "check", &text("narthex.toml/access.log"));
+    assert!(!good && output.contains("correct `access_file` in [log]"), "{output}");
+    let (_, output) = command(folder.path(), "check", &text("access.log"));
+    assert!(output.contains("/access.log` can be written"), "{output}");
+    assert!(!folder.path().join("access.log").exists(), "check changes nothing");
+}

@@ -5,6 +5,7 @@ use crate::support::certificates;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
 use crate::support::process::wait_until;
+use crate::support::raw::{RawUpstream, Scripted};
 use crate::support::tunnel::{head, say, speaks, tls, upstream};
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::visitor::{Visitor, is};
@@ -37,6 +38,9 @@ fn mistakes_in_what_a_route_says_are_told() {
             ("allowed_emails = [\"ann@", "allowed_domains = [\"ann@", "is not an e-mail domain"),
             ("/base", "/base?a=b", "has more than scheme, host, port and path"),
             ("/base", "/base/../x", "has a path with dot segments"),
+            ("/base", "/base/%2e%2E/x", "has a path with dot segments"),
+            ("/base", "/base/.%2e/x", "has a path with dot segments"),
+            ("/base", "/base/%2E", "has a path with dot segments"),
             ("/base", "/a%2Fb", "is not a plain path"),
             ("http://10.0.0.1:3000/base", "unix://run/app.sock", "is not the absolute path of a socket"),
             ("http://10.0.0.1:3000/base", "unix:///run/", "is not the absolute path of a socket"),
@@ -606,7 +610,10 @@ async fn a_proxy_on_this_machine_may_come_by_a_unix_socket() {
             narthex.start();
         }
         assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
-        let redirected = ask("").await;
+        // A redirect would come back by the same proxy, without end.
+        let refused = ask("").await;
+        assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+        let redirected = ask("X-Forwarded-Proto: http\r\n").await;
         assert!(redirected.starts_with("HTTP/1.1 308"), "{redirected}");
         let answer = ask("X-Forwarded-Proto: https\r\nX-Forwarded-For: 198.51.100.7\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("198.51.100.7"), "{answer}");
@@ -630,4 +637,66 @@ async fn a_proxy_on_this_machine_may_come_by_a_unix_socket() {
         String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
     assert!(!refused.status.success() && said.contains("something is there that is no socket"), "{said}");
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_opens_no_websocket_with_the_session() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", upstream.port, "cors_origins = [\"https://spa.test\"]\nsame_site = \"none\"")
+        .route(
+            "app",
+            upstream.port,
+            "path = \"/reads\"\ncors_origins = [\"https://spa.test\"]\ncors_credentials = false\nsame_site = \"none\"",
+        )
+        .route("open", upstream.port, "access = \"public\"")
+        .start();
+    let visitor = Visitor::with(&narthex, |builder| builder.http1_only());
+    is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+    let own = narthex.origin("app");
+    let evil = "https://evil.localhost";
+    let open = async |path: &str, field: (&'static str, &'static str), origin: &str| {
+        let request = visitor.client.get(format!("{}{path}", narthex.origin("app"))).header(field.0, field.1);
+        let request = if origin.is_empty() { request } else { request.header("origin", origin) };
+        request.send().await.unwrap().status().as_u16()
+    };
+    for field in [("sec-websocket-key", "abc"), ("upgrade", "websocket")] {
+        for origin in [&own, "https://spa.test", ""] {
+            assert_eq!(open("/socket", field, origin).await, 200, "{field:?} of {origin}");
+        }
+        for origin in
+            [evil, "null", "http://app.localhost", "https://app.localhost.evil.test", "https://spa.test:444"]
+        {
+            assert_eq!(open("/socket", field, origin).await, 403, "{field:?} of {origin}");
+        }
+        assert_eq!(open("/reads", field, "https://spa.test").await, 403, "without credentials");
+    }
+    // Other requests have answers of their own for this, and without a session there is nothing to abuse.
+    assert_eq!(open("/socket", ("x-any", "abc"), evil).await, 200);
+    let request = visitor.client.get(narthex.origin("open")).header("sec-websocket-key", "abc");
+    is(&request.header("origin", evil).send().await.unwrap(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_without_credentials_get_no_leave_for_them_from_the_app() {
+    let upstream = RawUpstream::start().await;
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAccess-Control-Allow-Credentials: true\r\n\r\n";
+    let scripted =
+        Scripted { response: response.into(), late: Vec::new(), closes: false, leaves_body: false };
+    upstream.script("/", scripted);
+    let narthex = NarthexBuilder::new()
+        .route(
+            "app",
+            upstream.port,
+            "access = \"public\"\ncors_origins = [\"https://spa.test\"]\ncors_credentials = false",
+        )
+        .start();
+    let request = Visitor::new(&narthex).client.get(format!("{}/", narthex.origin("app")));
+    let answer = request.header("origin", "https://spa.test").send().await.unwrap();
+    is(&answer, 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://spa.test");
+    assert!(!answer.headers().contains_key("access-control-allow-credentials"), "{answer:?}");
 }

@@ -5,6 +5,7 @@ use crate::app::build::WRONG_KEY;
 use crate::app::{handover, master_key};
 use crate::base::{Duration, KeyRing, MasterKey, SystemEntropy};
 use crate::config::{Config, Endpoint, StoreUrl};
+use crate::gateway::AccessLog;
 use crate::store::Store;
 use rustix::fs::{Access, access};
 use std::collections::{BTreeSet, HashSet};
@@ -75,6 +76,23 @@ pub fn check_writable(folder: &Path) -> Result<(), String> {
     }
     access(existing, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| format!("`{}` cannot be written: {error}", existing.display()))
+}
+
+/// Opens the file of the access log, or checks that it can be created.
+pub fn access_log(file: &Path, report: &mut Report) {
+    let checked = match file.try_exists() {
+        Ok(true) => AccessLog::check_file(file).map_err(|error| error.to_string()),
+        _ => check_writable(file.parent().unwrap_or(Path::new("."))).map_err(|why| {
+            format!(
+                "the access log `{}` cannot be created: {why}; help: correct `access_file` in [log]",
+                file.display()
+            )
+        }),
+    };
+    match checked {
+        Ok(()) => report.good(format!("`{}` can be written", file.display())),
+        Err(why) => report.problem(why),
+    }
 }
 
 /// Binds each listener's address, without listening.

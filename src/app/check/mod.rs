@@ -35,6 +35,10 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     let catalogue = offline::catalogue(config.clone(), ids.unwrap_or_else(|_| Ids::unknown(&config)))?;
     say!("listeners");
     connections::listeners(&config, &mut report);
+    if let (Some(_), Some(file)) = (config.log.format, &config.log.file) {
+        say!("access log");
+        connections::access_log(file, &mut report);
+    }
     say!("certificates");
     certificates::check(&config, SystemClock.now(), &mut report);
     saml::check(&config, store.as_ref(), SystemClock.now(), &mut report).await;

@@ -11,9 +11,10 @@ use crate::base::Duration;
 use crate::base::metrics;
 use crate::config::AccessLogSettings;
 use prometheus::IntCounter;
-use std::fs::File;
-use std::io::{Error, Result, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Result, Write};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -62,6 +63,14 @@ impl AccessLog {
         Ok(Some(Self { settings: settings.clone(), sender, writer }))
     }
 
+    /// Opens the existing file at `path` and closes it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn check_file(path: &Path) -> Result<()> {
+        open_file(path, OpenOptions::new().append(true)).map(drop)
+    }
+
     /// Hands a record to the writer; drops it where too many are waiting.
     pub fn add(&self, record: Box<AccessRecord>) {
         if self.sender.try_send(Some(record)).is_err() {
@@ -108,15 +117,33 @@ struct LogFile {
     path: PathBuf,
     file: File,
     checked: Instant,
+    /// Whether the file ends within a line: a write failed halfway.
+    ends_within_line: bool,
+}
+
+/// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in the usual way would
+/// wait for one; writing to it waits.
+fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
+    let without_waiting = OFlags::NONBLOCK.bits() as i32;
+    let opened = options.custom_flags(without_waiting).open(path).and_then(|file| {
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(file)
+    });
+    opened.map_err(|error| {
+        let help = match error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
+            true => "; help: start the program that reads this pipe first, or name a regular file",
+            false => "",
+        };
+        Error::new(error.kind(), format!("cannot write the access log `{}`: {error}{help}", path.display()))
+    })
 }
 
 impl LogFile {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::options().append(true).create(true).mode(0o640).open(path);
-        let file = file.map_err(|error| {
-            Error::new(error.kind(), format!("cannot write the access log `{}`: {error}", path.display()))
-        })?;
-        Ok(Self { path: path.to_owned(), file, checked: Instant::now() })
+        let file = open_file(path, OpenOptions::new().append(true).create(true).mode(0o640))?;
+        let ends_within_line = ends_within_line(path);
+        Ok(Self { path: path.to_owned(), file, checked: Instant::now(), ends_within_line })
     }
 
     fn write(&mut self, lines: &[u8]) -> Result<()> {
@@ -127,8 +154,38 @@ impl LogFile {
                 *self = Self::open(&self.path)?;
             }
         }
-        self.file.write_all(lines)
+        if self.ends_within_line {
+            // The next record must not be read as the rest of that line.
+            self.append(b"\n")?;
+        }
+        self.append(lines)
     }
+
+    fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.ends_within_line = bytes[count - 1] != b'\n';
+                    bytes = &bytes[count..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the regular file at `path` ends within a line, as one does after a crash. False where it cannot be read.
+fn ends_within_line(path: &Path) -> bool {
+    let Ok(metadata) = std::fs::metadata(path) else { return false };
+    if !metadata.is_file() || metadata.len() == 0 {
+        return false;
+    }
+    let mut last = [0];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, metadata.len() - 1));
+    read.is_ok() && last != *b"\n"
 }
 
 /// Writes records until there are no more of them.
@@ -221,5 +278,62 @@ mod tests {
             error.to_string().contains("cannot write the access log `/nonexistent/access.log`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_an_error_and_one_with_a_reader_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (done, opened) = std::sync::mpsc::channel();
+        let path = pipe.clone();
+        std::thread::spawn(move || {
+            let error = |opened: Result<()>| opened.unwrap_err().to_string();
+            done.send([error(LogFile::open(&path).map(drop)), error(AccessLog::check_file(&path))])
+        });
+        for error in opened.recv_timeout(Duration::from_secs(30)).expect("opening waits") {
+            assert!(error.contains("help: start the program that reads this pipe first"), "{error}");
+        }
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        let mut log = loop {
+            match LogFile::open(&pipe) {
+                Ok(log) => break log,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        // More than a pipe holds: writing waits for the reader.
+        let lines = "line\n".repeat(100_000);
+        log.write(lines.as_bytes()).unwrap();
+        drop(log);
+        assert_eq!(reader.join().unwrap().len(), lines.len());
+    }
+
+    #[test]
+    fn a_record_never_continues_a_line_that_was_not_finished() {
+        use std::io::Read as _;
+        let folder = tempfile::tempdir().unwrap();
+        // A crash left half a line.
+        let file = folder.path().join("access.log");
+        std::fs::write(&file, "one\nha").unwrap();
+        LogFile::open(&file).unwrap().write(b"two\n").unwrap();
+        LogFile::open(&file).unwrap().write(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one\nha\ntwo\nthree\n");
+        // A socket whose queue is full takes a part of what is written, as a full disk does.
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let mut log = LogFile::open(&file).unwrap();
+        log.file = File::from(std::os::fd::OwnedFd::from(writer));
+        log.write(&[b'x'; 10_000_000]).unwrap_err();
+        reader.set_nonblocking(true).unwrap();
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).unwrap_err();
+        log.write(b"two\n").unwrap();
+        log.write(b"three\n").unwrap();
+        drop(log);
+        reader.read_to_end(&mut text).unwrap();
+        assert!(text.starts_with(b"xx") && text.ends_with(b"x\ntwo\nthree\n"));
     }
 }

@@ -51,14 +51,14 @@ impl AccessRecord {
         Self {
             method: bounded_value(head.method.as_str().as_bytes()),
             host: authority.or_else(|| text(HOST)).unwrap_or_default(),
-            target: bounded_value(head.raw_path()),
+            target: address(head.raw_path()),
             protocol: match head.version {
                 http::Version::HTTP_10 => "HTTP/1.0",
                 http::Version::HTTP_2 => "HTTP/2.0",
                 _ => "HTTP/1.1",
             },
             user_agent: text(USER_AGENT).unwrap_or_default(),
-            referer: text(REFERER).unwrap_or_default(),
+            referer: head.headers.get(REFERER).map(|value| address(value.as_bytes())).unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -78,9 +78,18 @@ impl AccessRecord {
     /// A record of a request that the HTTP parser never saw: of its first line, as far as it reads like one.
     pub fn of_bytes(head: &[u8]) -> Self {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
-        let mut words = line.split(|byte| *byte == b' ');
-        let mut word = || words.next().map(bounded_value).unwrap_or_default();
-        Self { method: word(), target: word(), protocol: "HTTP/1.1", ..Self::default() }
+        // Whatever separates them: a query must not be taken for a part of the method.
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let method = line.iter().position(|byte| !is_letter(byte)).unwrap_or(line.len());
+        let (method, rest) = line.split_at(method);
+        let target = rest.trim_ascii_start();
+        let target = target.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        Self {
+            method: bounded_value(method),
+            target: address(target),
+            protocol: "HTTP/1.1",
+            ..Self::default()
+        }
     }
 
     /// Notes the principal of the request.
@@ -89,7 +98,7 @@ impl AccessRecord {
         self.user = principal.user().map(|user| user.username.clone()).unwrap_or_default();
     }
 
-    /// The path, with the query where `query` says so.
+    /// The path, with the query where `query` is set.
     pub fn path(&self, query: bool) -> &str {
         if query { &self.target } else { path_part(&self.target) }
     }
@@ -148,9 +157,7 @@ impl AccessRecord {
         };
         or_dash(&self.client_text(), line);
         line.push_str(" - ");
-        // The field ends with the next space.
-        let user = if self.user.is_empty() { &self.sub } else { &self.user };
-        or_dash(&user.replace(' ', "_"), line);
+        push_user(if self.user.is_empty() { &self.sub } else { &self.user }, line);
         let time = self.time.unwrap_or(Timestamp::from_millis(0));
         _ = write!(line, " [{} +0000] \"", form.second(time));
         or_dash(&self.method, line);
@@ -199,6 +206,24 @@ impl LineFormatter {
     }
 }
 
+/// Returns an address of a client without its userinfo and fragment, which may be secrets (RFC 9110, section 10.1.3).
+fn address(value: &[u8]) -> String {
+    let value = &value[..memchr::memchr(b'#', value).unwrap_or(value.len())];
+    let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let scheme = value.iter().position(|byte| !is_of_scheme(byte)).unwrap_or(value.len());
+    if scheme == 0 || value.get(scheme) != Some(&b':') {
+        return bounded_value(value);
+    }
+    // Browsers take a backslash for a slash here, and any number of them.
+    let slashes = value[scheme + 1..].iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    let (front, rest) = value.split_at(scheme + 1 + slashes);
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'\\' | b'?')).unwrap_or(rest.len());
+    match memchr::memrchr(b'@', &rest[..end]) {
+        Some(at) => bounded_value(&[front, &rest[at + 1..]].concat()),
+        None => bounded_value(value),
+    }
+}
+
 /// A client's value as it is kept.
 fn bounded_value(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE)]).into_owned()
@@ -241,6 +266,23 @@ fn push_escaped(text: &str, line: &mut String) {
             b'"' | b'\\' => _ = write!(line, "\\x{byte:02X}"),
             b' '..=b'~' => line.push(char::from(byte)),
             byte => _ = write!(line, "\\x{byte:02X}"),
+        }
+    }
+}
+
+/// Appends a user's name as a field of the combined format, which ends with the next space and is `-` for nobody: no two
+/// names have one text.
+fn push_user(user: &str, line: &mut String) {
+    match user {
+        "" => line.push('-'),
+        "-" => line.push_str("\\x2D"),
+        user => {
+            for (number, part) in user.split(' ').enumerate() {
+                if number > 0 {
+                    line.push_str("\\x20");
+                }
+                push_escaped(part, line);
+            }
         }
     }
 }
@@ -301,7 +343,7 @@ mod tests {
     fn a_combined_line_has_its_nine_fields() {
         assert_eq!(
             line(AccessLogFormat::Combined, false),
-            "192.0.2.7 - Ann_Lee [28/Nov/2025:03:20:00 +0000] \"GET /a HTTP/1.1\" 200 12 \"https://x.example/y\" \
+            "192.0.2.7 - Ann\\x20Lee [28/Nov/2025:03:20:00 +0000] \"GET /a HTTP/1.1\" 200 12 \"https://x.example/y\" \
              \"a\\x22b\\x5C\\xE2\\x80\\xAE\\x1B[2J\\x0A\"\n"
         );
     }
@@ -314,5 +356,48 @@ mod tests {
         AccessRecord::of_bytes(b"")
             .write(&mut LineFormatter::new(AccessLogFormat::Combined, false), &mut line);
         assert_eq!(line, "- - - [01/Jan/1970:00:00:00 +0000] \"- - HTTP/1.1\" 0 - \"-\" \"-\"\n");
+    }
+
+    #[test]
+    fn no_two_users_have_one_text() {
+        let text = |user: &str| {
+            let mut line = String::new();
+            push_user(user, &mut line);
+            line
+        };
+        for (user, written) in
+            [("", "-"), ("-", "\\x2D"), ("s x", "s\\x20x"), ("s_x", "s_x"), ("s\\x20x", "s\\x5Cx20x")]
+        {
+            assert_eq!(text(user), written, "{user}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_no_userinfo_and_no_fragment() {
+        for (value, written) in [
+            ("https://ann:SECRET@x.example/y?z", "https://x.example/y?z"),
+            ("https://ann:SEC@RET@x.example", "https://x.example"),
+            ("https:\\\\ann:SECRET@x.example\\y", "https:\\\\x.example\\y"),
+            ("https:ann:SECRET@x.example/", "https:x.example/"),
+            ("https://x.example/y#SECRET", "https://x.example/y"),
+            ("https://x.example/@y", "https://x.example/@y"),
+            ("/a@b?c:d@e", "/a@b?c:d@e"),
+            ("/a#SECRET?b", "/a"),
+        ] {
+            assert_eq!(address(value.as_bytes()), written, "{value}");
+        }
+        // What is cut off must not leave the beginning of a secret.
+        let long = format!("https://ann:{}@x.example/", "SECRET".repeat(MAX_VALUE));
+        assert_eq!(address(long.as_bytes()), "https://x.example/");
+    }
+
+    #[test]
+    fn a_query_is_never_taken_for_the_method() {
+        for head in
+            ["GET\t/x?SECRET HTTP/1.1", "GET\x0c/x?SECRET", "GET/x?SECRET", "GET  /x?SECRET", "GET /x#SECRET"]
+        {
+            let record = AccessRecord::of_bytes(head.as_bytes());
+            assert_eq!((&*record.method, record.path(false)), ("GET", "/x"), "{head}");
+        }
     }
 }

@@ -91,7 +91,9 @@ pub async fn authorize(
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
     // Fetch, section 4.8: a preflight has no credentials, so that asking for them would refuse each one.
     if let Some(preflight) = route.config.preflight
-        && request::is_preflight(session)
+        // A proxy takes each 2xx for permission, so that a response to a preflight would let it pass to the app.
+        && !(incoming.is_forward_auth && preflight == Preflight::Answer)
+        && request::is_preflight(session, &incoming.method)
         && requested.method_override().is_none()
     {
         // The file says that the app answers it, whoever sends it.
@@ -107,6 +109,15 @@ pub async fn authorize(
     let presented = gateway.authenticate(session, incoming, route).await?;
     if let Some(principal) = &presented {
         request_state::with_record(|record| record.set_principal(principal));
+    }
+    let by_cookie = match &presented {
+        Some(principal) => !matches!(principal, Principal::Bearer(_)),
+        // A guest's cookie is read below.
+        None => matches!(&*route.rule, Rule::Policy(_)),
+    };
+    if by_cookie && cors::is_foreign_websocket(session, incoming, &route.config) {
+        incoming.audit_refusal("a page of another origin opens a WebSocket; help: add it to `cors_origins`");
+        return Err(ErrorResponse::access_denied().into_response(&incoming.response_context(session)).into());
     }
     let sign_in = || app_host::sign_in(gateway, catalogue, session, incoming, wanted.target, &route.config);
 

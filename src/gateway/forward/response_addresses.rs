@@ -49,7 +49,7 @@ impl<'a> AddressMap<'a> {
         self.rewrite(headers, &SET_COOKIE, |text| self.cookie(text));
     }
 
-    /// Changes each value of `name`, in their order. What is no text stays as it is.
+    /// Changes each value of `name`, in their order.
     fn rewrite(
         &self,
         headers: &mut HeaderMap,
@@ -58,8 +58,11 @@ impl<'a> AddressMap<'a> {
     ) {
         let http::header::Entry::Occupied(mut values) = headers.entry(name) else { return };
         for value in values.iter_mut() {
-            let changed = std::str::from_utf8(value.as_bytes()).ok().and_then(&change);
-            if let Some(changed) = changed.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok()) {
+            let changed = match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => change(text).map(String::into_bytes),
+                Err(_) => change(&from_latin1(value.as_bytes())).map(|text| to_latin1(&text)),
+            };
+            if let Some(changed) = changed.and_then(|bytes| HeaderValue::from_bytes(&bytes).ok()) {
                 *value = changed;
             }
         }
@@ -68,7 +71,7 @@ impl<'a> AddressMap<'a> {
     /// The address for the client; `None` where it stays as it is. It always has the route's own origin, so that no path
     /// is taken for another host.
     fn address(&self, text: &str) -> Option<String> {
-        let rest = match text.find("//") {
+        let (rest, is_absolute) = match text.find("//") {
             Some(at) if matches!(&text[..at], "" | "http:" | "https:") || is_web_scheme(&text[..at]) => {
                 let rest = &text[at + 2..];
                 let (authority, rest) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
@@ -76,15 +79,19 @@ impl<'a> AddressMap<'a> {
                 if !own {
                     return None;
                 }
-                rest
+                (rest, true)
             }
-            _ if text.starts_with('/') => text,
+            _ if text.starts_with('/') => (text, false),
             // Relative to the address of the request, which differs from the upstream's in front only.
             _ => return None,
         };
         let slash = if rest.starts_with('/') { "" } else { "/" };
-        let path = self.path(&format!("{slash}{rest}"))?;
-        Some(format!("{}{path}", self.origin))
+        let own = format!("{slash}{rest}");
+        match self.path(&own) {
+            Some(path) => Some(format!("{}{path}", self.origin)),
+            // Outside of the upstream's own path nothing is the route's, but the upstream's address stays inside.
+            None => is_absolute.then(|| format!("{}{own}", self.origin)),
+        }
     }
 
     /// A path of the upstream, with what follows it, as the client must ask for it.
@@ -109,7 +116,7 @@ impl<'a> AddressMap<'a> {
         let quote = text[begin..].chars().next().filter(|first| matches!(first, '"' | '\''));
         let begin = begin + quote.map_or(0, char::len_utf8);
         let end = quote.and_then(|quote| text[begin..].find(quote)).map_or(text.len(), |at| begin + at);
-        let address = self.address(text[begin..end].trim())?;
+        let address = self.address(text[begin..end].trim_ascii())?;
         Some(format!("{}{address}{}", &text[..begin], &text[end..]))
     }
 
@@ -121,8 +128,9 @@ impl<'a> AddressMap<'a> {
         let mut changed = false;
         let mut parts = Vec::new();
         for (number, part) in text.split(';').enumerate() {
-            let (name, value) = part.split_once('=').map_or((part, ""), |(name, value)| (name, value.trim()));
-            let name = name.trim();
+            let (name, value) =
+                part.split_once('=').map_or((part, ""), |(name, value)| (name, value.trim_ascii()));
+            let name = name.trim_ascii();
             if number > 0 && name.eq_ignore_ascii_case("path") && !is_host_cookie {
                 let trimmed = if value.len() > 1 { value.trim_end_matches('/') } else { value };
                 if let Some(path) = self.path(trimmed).filter(|_| value.starts_with('/')) {
@@ -144,6 +152,18 @@ impl<'a> AddressMap<'a> {
         }
         changed.then(|| parts.join(";"))
     }
+}
+
+/// Returns bytes as text with one character for each, so that what is not UTF-8 stays the same on its way through.
+fn from_latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// Returns the bytes of such a text, with what was put into it in UTF-8.
+fn to_latin1(text: &str) -> Vec<u8> {
+    text.chars()
+        .flat_map(|c| u8::try_from(c).map_or_else(|_| c.to_string().into_bytes(), |b| vec![b]))
+        .collect()
 }
 
 fn is_web_scheme(scheme: &str) -> bool {
@@ -204,6 +224,9 @@ mod tests {
             ("/base//evil.example", Some("https://app.test:8443/sub//evil.example")),
             ("/bases", None),
             ("/login", None),
+            ("http://10.0.0.1:3000/login", Some("https://app.test:8443/login")),
+            ("http://10.0.0.1:3000//evil.example", Some("https://app.test:8443//evil.example")),
+            ("http://10.0.0.1:3000/base/login", Some("https://app.test:8443/sub/login")),
         ] {
             assert_eq!(both.address(from).as_deref(), to, "{from}");
         }
@@ -233,5 +256,17 @@ mod tests {
         assert_eq!(map.refresh("0;url='/base/x'").unwrap(), format!("0;url='{origin}/sub/x'"));
         assert_eq!(map.refresh("5"), None);
         assert_eq!(map.refresh("5; url=https://elsewhere.example/"), None);
+    }
+
+    #[test]
+    fn values_that_are_not_utf_8_follow_too() {
+        let map = map("/sub", "/base");
+        let mut headers = HeaderMap::new();
+        let cookie = HeaderValue::from_bytes(b"a=\xff\xa0; Path=/base/\xe9\xa0; Secure").unwrap();
+        headers.insert(SET_COOKIE, cookie);
+        headers.insert(LOCATION, HeaderValue::from_bytes(b"http://10.0.0.1:3000/base/\xe9").unwrap());
+        map.apply(&mut headers);
+        assert_eq!(headers[SET_COOKIE].as_bytes(), b"a=\xff\xa0; Path=/sub/\xe9\xa0; Secure");
+        assert_eq!(headers[LOCATION].as_bytes(), b"https://app.test:8443/sub/\xe9");
     }
 }

@@ -101,7 +101,7 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
     incoming.response_context(&session);
     let _ = request::bearer(&session, false);
     let _ = request::bearer(&session, true);
-    request::is_preflight(&session);
+    request::is_preflight(&session, &session.req_header().method);
     let mut headers = session.req_header().headers.clone();
     if strip_request(&mut headers, &TABLE.reserved).is_ok() {
         let names = ["forwarded", "x-forwarded-for", "x-amzn-oidc-data", "x-remote-user", "x-narthex-a"];

@@ -1,13 +1,13 @@
 //! Cross-origin requests of scripts (Fetch, section 3.2).
 
-use crate::config::Route;
+use crate::config::{Host, Route};
 use crate::gateway::request::RequestInfo;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::pages::{self, HttpResponse};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
@@ -30,6 +30,24 @@ pub fn preflight(session: &Session, incoming: &RequestInfo, route: &Route) -> Lo
     pages::add_common_headers(answer, &incoming.response_context(session)).into()
 }
 
+/// Whether a page of another origin opens a WebSocket, without leave to act with the user's session. Browsers ask no
+/// server before that, and let the page read what comes (RFC 6455, section 10.2). Proxies that ask for decisions about
+/// requests may leave out `Upgrade`.
+pub fn is_foreign_websocket(session: &Session, incoming: &RequestInfo, route: &Route) -> bool {
+    let headers = &session.req_header().headers;
+    if !headers.contains_key(UPGRADE) && !headers.contains_key(SEC_WEBSOCKET_KEY) {
+        return false;
+    }
+    let is_own = |origin: &HeaderValue| {
+        let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://"));
+        authority.and_then(Host::from_authority).is_some_and(|host| host == incoming.host)
+    };
+    let is_listed = |origin: &HeaderValue| {
+        route.cors_credentials && route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin) && !is_listed(origin))
+}
+
 /// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.
 pub fn add_headers_if_absent(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -50,8 +68,10 @@ fn add_headers(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> boo
         |origin: &&HeaderValue| route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
     let Some(origin) = asked.get(ORIGIN).filter(named) else { return false };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    if route.cors_credentials {
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    match route.cors_credentials {
+        true => drop(headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"))),
+        // The app's own, which it did not mean for this origin.
+        false => drop(headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS)),
     }
     true
 }

@@ -59,6 +59,8 @@ pub struct RequestInfo {
     pub from_trusted_proxy: bool,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// Whether it is judged for another proxy, which forwards it itself (forward authentication).
+    pub is_forward_auth: bool,
     /// What becomes of it where nobody is signed in, if that is not the route's to say.
     pub on_unauthenticated: Option<OnUnauthenticatedRequest>,
     /// Whether the host's certificate is one that browsers trust.
@@ -126,7 +128,11 @@ impl RequestInfo {
         if header.raw_path().len() > MAX_TARGET_LENGTH {
             return Err(refuse(ErrorResponse::target_too_long(), "the target is too long"));
         }
-        let Some(host) = authority(session).and_then(Host::from_authority) else {
+        // Load balancers ask by HTTP/1.0 without a host.
+        let names_none = header.version == Version::HTTP_10 && !header.headers.contains_key(HOST);
+        let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
+        let host = authority(session).and_then(Host::from_authority);
+        let Some(host) = host.or_else(|| any().cloned()) else {
             return Err(refuse(ErrorResponse::bad_request(), "the host is missing, malformed or told twice"));
         };
 
@@ -165,6 +171,7 @@ impl RequestInfo {
             from_trusted_proxy: behind,
             client: forwarded.or(peer),
             client_ip_trusted: forwarded.is_some() || !behind,
+            is_forward_auth: false,
             on_unauthenticated: None,
             strict_transport,
         })
@@ -205,6 +212,7 @@ impl RequestInfo {
             from_trusted_proxy: true,
             client: self.client,
             client_ip_trusted: self.client_ip_trusted,
+            is_forward_auth: true,
             on_unauthenticated,
             strict_transport: self.strict_transport,
         }
@@ -241,6 +249,15 @@ fn reader(session: &Session) -> ClientKind {
         () if html && !script && navigates => ClientKind::Browser,
         () => ClientKind::Program,
     }
+}
+
+/// Where load balancers ask whether this node serves, by any host, with TLS or without.
+const HEALTH_PATH: &str = "/.narthex/healthz";
+
+/// Whether a load balancer asks whether this node serves.
+pub fn is_health_check(session: &Session) -> bool {
+    let head = session.req_header();
+    head.raw_path() == HEALTH_PATH.as_bytes() && is_get(&head.method)
 }
 
 fn is_get(method: &Method) -> bool {
@@ -378,11 +395,11 @@ pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
     }
 }
 
-/// Whether it is a CORS preflight (Fetch, section 4.8): a browser asks so before what it is to send, and without
-/// credentials, a body, or another protocol.
-pub fn is_preflight(session: &Session) -> bool {
+/// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without credentials, a body, or
+/// another protocol. The method is the judged request's: a subrequest of forward authentication has another.
+pub fn is_preflight(session: &Session, method: &Method) -> bool {
     let header = session.req_header();
-    if header.method != Method::OPTIONS {
+    if *method != Method::OPTIONS {
         return false;
     }
     let has = |name| header.headers.contains_key(name);

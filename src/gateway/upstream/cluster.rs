@@ -105,14 +105,16 @@ impl ServiceDiscovery for DnsDiscovery {
     async fn discover(&self) -> pingora_error::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut failure = None;
-        for upstream in &self.0 {
+        // pingora takes backends for one that have the same address and weight, but upstreams may differ in their names and
+        // paths only. The weight is not used for the turns.
+        for (weight, upstream) in (1..).zip(&self.0) {
             let (name, port) = match &upstream.endpoint {
                 Endpoint::Tcp(host, port) => (host.trim_matches(['[', ']']), *port),
                 Endpoint::Unix(path) => {
                     let address = std::os::unix::net::SocketAddr::from_pathname(path)
                         .or_err(ErrorType::SocketError, "the path of a socket")?;
                     let mut backend =
-                        Backend { addr: SocketAddr::Unix(address), weight: 1, ext: Extensions::new() };
+                        Backend { addr: SocketAddr::Unix(address), weight, ext: Extensions::new() };
                     backend.ext.insert(Arc::new(upstream.clone()));
                     backends.insert(backend);
                     continue;
@@ -123,7 +125,7 @@ impl ServiceDiscovery for DnsDiscovery {
             match looked_up {
                 Ok(Ok(addresses)) => {
                     for address in addresses {
-                        let mut backend = Backend::new(&address.to_string())?;
+                        let mut backend = Backend::new_with_weight(&address.to_string(), weight)?;
                         backend.ext.insert(Arc::new(upstream.clone()));
                         backends.insert(backend);
                     }
@@ -237,5 +239,22 @@ impl UpstreamCluster {
     /// How many addresses there are, which bounds how often connecting is tried.
     pub fn count(&self) -> usize {
         self.endpoints.load().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn upstreams_at_one_address_stay_apart() {
+        let upstream = |path: &str| Upstream {
+            scheme: Scheme::Http,
+            endpoint: Endpoint::Tcp("127.0.0.1".to_owned(), 1),
+            path: path.to_owned(),
+        };
+        let (backends, _) = DnsDiscovery(vec![upstream("/a"), upstream("/b")]).discover().await.unwrap();
+        let path = |backend: &Backend| backend.ext.get::<Arc<Upstream>>().unwrap().path.clone();
+        assert_eq!(backends.iter().map(path).collect::<Vec<_>>(), ["/a", "/b"]);
     }
 }
