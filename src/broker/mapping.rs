@@ -87,14 +87,11 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     Ok(each.filter_map(|group| claim_texts(group, MAX_GROUP_NAME_LENGTH).ok()).flatten().collect())
 }
 
-/// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies judge.
+/// Whether something is decided by `attribute`: who may sign in or use a route, which role a person gets, or what
+/// policies judge.
 fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
-    let by_allow = match (&config.allow, attribute) {
-        (Allow::Only { domains, emails, .. }, "email") => !domains.is_empty() || !emails.is_empty(),
-        (Allow::Only { groups, .. }, "groups") => !groups.is_empty(),
-        _ => false,
-    };
+    let by_allow = config.allow.judged().any(|name| name == attribute);
     let by_groups = attribute == "groups"
         && (!config.groups.is_empty()
             || config.judged_attributes.iter().any(|name| name == "cognito:groups"));

@@ -253,6 +253,35 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_opens_a_route_is_read_whole_or_not_at_all() {
+    let (provider, upstream) = (OddProvider::start().await, Upstream::start().await);
+    let route = |name, list| (name, upstream.port, list);
+    let narthex =
+        [route("app", "allowed_groups = [\"staff\"]"), route("mail", "allowed_emails = [\"a@b.example\"]")]
+            .into_iter()
+            .fold(
+                NarthexBuilder::new().tables(&provider_toml("corp", provider.port(), "\"anyone\"")),
+                |builder, (name, port, list)| builder.route(name, port, list),
+            )
+            .start();
+    let scene = Scene { provider, narthex, upstream };
+    let unmappable = Some((400, "unmappable"));
+    let withheld: Box<dyn FnOnce(&mut Oddity)> = Box::new(|oddity| {
+        oddity.claims = json!({"groups": ["staff"], "email": null});
+        oddity.answers.insert("/userinfo", (403, "application/json", "{}".into()));
+    });
+    scene
+        .expect(vec![
+            claims("all groups", json!({"groups": ["staff"]}), None),
+            claims("a list in a list", json!({"groups": [["staff"]]}), unmappable),
+            claims("a control character", json!({"groups": ["sta\0ff", "staff"]}), unmappable),
+            claims("null beside a name", json!({"groups": [null, "staff"]}), unmappable),
+            ("an address that UserInfo refuses", withheld, unmappable),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_response_may_lack_what_is_not_used() {
     scene("", "")
         .await
