@@ -261,11 +261,16 @@ fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, O
     let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok());
     let target = target.ok_or(OutboundError::Status(answer.status()))?;
-    // Plain http would expose what logins are judged by, and an outside server must not choose an address of this machine.
-    match target.scheme() == "https" || (from.scheme() == "http" && is_safe(&target)) {
+    match may_lead_to(from, &target) {
         true => Ok(target),
         false => Err(OutboundError::Redirect(target.to_string(), "that is not an https address")),
     }
+}
+
+/// Whether what the server at `from` answers may name `target` for a further request. Plain http would expose what logins
+/// are judged by, and an outside server must not choose an address of this machine.
+pub fn may_lead_to(from: &url::Url, target: &url::Url) -> bool {
+    target.scheme() == "https" || (from.scheme() == "http" && is_safe(target))
 }
 
 /// The members of a form as a JSON object: servers from before RFC 6749 answer so.
