@@ -277,7 +277,17 @@ mod tests {
     fn an_address_that_is_none_is_left_out_and_refused_where_addresses_decide() {
         let (open, by_domain) =
             (provider(Allow::Anyone, &[], false), provider(domains("corp.example"), &[], false));
-        for bad in ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"] {
+        let visible = ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"];
+        let invisible = [
+            "a@c\u{a0}",
+            "\u{a0}a@c",
+            "a\u{200b}@c",
+            "a@\u{2028}c",
+            "a\u{202e}@c",
+            "a@c\u{feff}",
+            "a\u{ad}@c",
+        ];
+        for bad in visible.into_iter().chain(invisible) {
             let external = external(json!({"email": bad, "email_verified": true, "name": "Ann"}));
             let account = map_account(&open, &external).unwrap();
             assert_eq!(
