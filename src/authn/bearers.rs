@@ -6,6 +6,7 @@ use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::metrics;
 use super::opaque::may_be_introspected;
 use super::principal_cache::PrincipalCache;
+use super::rate_limit::rate_limit_key;
 use crate::base::{
     Clock, Duration, Entropy, Fingerprint, Fingerprints, KeyRing, Moment, MonotonicTime, Timestamp,
     uuid_from_bytes,
@@ -21,6 +22,7 @@ use crate::token::{
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -228,7 +230,7 @@ impl BearerAuthenticator {
                         self.insert(seen, &bearer, now.monotonic);
                         bearer
                     }
-                    Form::Opaque(of) => self.introspected(&of, token, seen).await.ok()?,
+                    Form::Opaque(of) => self.introspected(&of, token, None, seen).await.ok()?,
                 }
             }
         };
@@ -284,11 +286,16 @@ impl BearerAuthenticator {
     ///
     /// # Errors
     /// Why it is not believed.
-    pub async fn authenticate(&self, token: &str, now: Moment) -> Result<BearerPrincipal, TokenError> {
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        client: Option<IpAddr>,
+        now: Moment,
+    ) -> Result<BearerPrincipal, TokenError> {
         let seen = self.fingerprints.of(token);
         let bearer = match self.cached(seen, now) {
             Some(bearer) => bearer,
-            None => Box::pin(self.verify_new(token, seen, now)).await?,
+            None => Box::pin(self.verify_new(token, client, seen, now)).await?,
         };
         self.not_revoked(bearer, now.monotonic)
     }
@@ -297,13 +304,14 @@ impl BearerAuthenticator {
     async fn verify_new(
         &self,
         token: &str,
+        client: Option<IpAddr>,
         seen: Option<Fingerprint>,
         now: Moment,
     ) -> Result<BearerPrincipal, TokenError> {
         let generation = self.generation.load(Ordering::Acquire);
         let (unverified, of) = match self.form_of(token)? {
             Form::Signed(unverified, of) => (*unverified, of),
-            Form::Opaque(of) => return self.introspected(&of, token, seen).await,
+            Form::Opaque(of) => return self.introspected(&of, token, client, seen).await,
         };
         let (of, read) = (&of, || Unverified::read(token).map_err(TokenError::Malformed));
         let keys = of.get_or_fetch().await.map_err(|_| TokenError::NoKeys)?;
@@ -345,12 +353,17 @@ impl BearerAuthenticator {
         &self,
         of: &Arc<IssuerKeys>,
         token: &str,
+        client: Option<IpAddr>,
         seen: Option<Fingerprint>,
     ) -> Result<BearerPrincipal, TokenError> {
         let generation = self.generation.load(Ordering::Acquire);
         let introspector = of.introspector().ok_or(TokenError::NoKeys)?;
-        let (claims, lifetime) = introspector.claims(token).await.map_err(|error| match error {
+        let network = client.map(rate_limit_key);
+        let (claims, lifetime) = introspector.claims(token, network).await.map_err(|error| match error {
             IntrospectionError::Inactive => TokenError::Inactive,
+            IntrospectionError::Overloaded => {
+                TokenError::IntrospectionUnavailable("too many tokens wait for an answer".to_owned())
+            }
             IntrospectionError::Unavailable(why) => TokenError::IntrospectionUnavailable(why),
         })?;
         let keys = of.get_or_fetch().await.map_err(|_| TokenError::NoKeys)?;

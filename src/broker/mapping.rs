@@ -87,14 +87,11 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     Ok(each.filter_map(|group| claim_texts(group, MAX_GROUP_NAME_LENGTH).ok()).flatten().collect())
 }
 
-/// Whether something is decided by `attribute`: who may sign in, which role a person is given, or what policies judge.
+/// Whether something is decided by `attribute`: who may sign in or use a route, which role a person gets, or what
+/// policies judge.
 fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
-    let by_allow = match (&config.allow, attribute) {
-        (Allow::Only { domains, emails, .. }, "email") => !domains.is_empty() || !emails.is_empty(),
-        (Allow::Only { groups, .. }, "groups") => !groups.is_empty(),
-        _ => false,
-    };
+    let by_allow = config.allow.judged().any(|name| name == attribute);
     let by_groups = attribute == "groups"
         && (!config.groups.is_empty()
             || config.judged_attributes.iter().any(|name| name == "cognito:groups"));
@@ -280,7 +277,17 @@ mod tests {
     fn an_address_that_is_none_is_left_out_and_refused_where_addresses_decide() {
         let (open, by_domain) =
             (provider(Allow::Anyone, &[], false), provider(domains("corp.example"), &[], false));
-        for bad in ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"] {
+        let visible = ["a@b@c", "a,b@c", "a\n@c", "@c", "a@", "plain", "a b@c"];
+        let invisible = [
+            "a@c\u{a0}",
+            "\u{a0}a@c",
+            "a\u{200b}@c",
+            "a@\u{2028}c",
+            "a\u{202e}@c",
+            "a@c\u{feff}",
+            "a\u{ad}@c",
+        ];
+        for bad in visible.into_iter().chain(invisible) {
             let external = external(json!({"email": bad, "email_verified": true, "name": "Ann"}));
             let account = map_account(&open, &external).unwrap();
             assert_eq!(

@@ -207,7 +207,7 @@ impl Broker {
                         return Ok(());
                     }
                     if let Some(tokens) = tokens {
-                        tx.save_provider_tokens(sid, tokens, now.plus(RETRY_AFTER), entropy).await?;
+                        tx.replace_provider_tokens(sid, tokens, entropy).await?;
                     }
                     tx.postpone_provider_tokens(sid, now, now.plus(RETRY_AFTER)).await?;
                     tx.publish(&Change::Session(sid.to_owned()), entropy).await

@@ -63,6 +63,17 @@ pub enum Allow {
 }
 
 impl Allow {
+    /// Returns the attributes by which the lists decide.
+    pub fn judged(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let (by_email, by_groups) = match self {
+            Self::Anyone => (false, false),
+            Self::Only { domains, emails, groups } => {
+                (!domains.is_empty() || !emails.is_empty(), !groups.is_empty())
+            }
+        };
+        by_email.then_some("email").into_iter().chain(by_groups.then_some("groups"))
+    }
+
     /// Whether an account with this verified e-mail address and these groups is in one of the lists.
     pub fn names(&self, verified_email: Option<&str>, groups: &[impl AsRef<str>]) -> bool {
         let Self::Only { domains, emails, groups: named } = self else { return true };

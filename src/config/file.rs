@@ -1,5 +1,6 @@
 //! The file's own keys, and the checks that concern several sections.
 
+use super::allow::Allow;
 use super::host_pattern::HostPattern;
 use super::key::{Key, Nested, Section, Shape, Type};
 use super::reader::{Invalid, Table};
@@ -90,11 +91,12 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let identity_pools = table.distinct(&IDENTITY_POOLS, identity_pool, |pool| {
         (pool.name.clone(), format!("two identity pools are named \"{}\"", pool.name))
     });
-    for provider in &mut providers {
-        let judged = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
-        provider.judged_attributes = judged.collect();
-    }
     let routes = routes(table, &identity_pools);
+    for provider in &mut providers {
+        let by_pools = identity_pools.iter().flat_map(|pool| pool.judged_claims(&provider.name)).cloned();
+        let by_routes = routes.iter().filter_map(|route| route.allowed.as_ref()).flat_map(Allow::judged);
+        provider.judged_attributes = by_pools.chain(by_routes.map(str::to_owned)).collect();
+    }
     report_route_conflicts(table, &routes, public_url.as_ref());
     report_closed_routes(table, &routes, &identity_pools, &user_pool);
     table.finish();

@@ -105,8 +105,8 @@ pub(super) fn audit_refusal(
     error_page(info, error)
 }
 
-/// Counts a failure against the client address, unless it was free of cost: any page can make a
-/// browser cause those, and lock out all users at that address.
+/// Counts a failure against the client address, unless it was free of cost or the provider vouched for the account:
+/// any page can make a browser cause those, and lock out all users at that address.
 pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData, error: &LoginError) {
     let free = matches!(
         error,
@@ -115,6 +115,10 @@ pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData,
             | LoginError::Unsolicited
             | LoginError::OtherProvider
             | LoginError::Store(_)
+            // The provider vouched for these: a refused account guesses nothing.
+            | LoginError::Unmappable(_)
+            | LoginError::NotAllowed(_)
+            | LoginError::Disabled(_)
             | LoginError::Provider(
                 ProviderError::Unavailable(_) | ProviderError::Unreadable(_) | ProviderError::Overloaded
             )
@@ -214,7 +218,9 @@ async fn lost_attempt(
         .map(|login| login.restart_url(&catalogue));
     // The state names the app even if the attempt's cookie is missing.
     let app = || {
-        let routes = catalogue.routes().filter(|route| LoginAttempts::is_for(id, &route.host));
+        // A wildcard is no host that a browser can go to, and attempts are made for hosts.
+        let hosts = catalogue.routes().filter(|route| !route.pattern.wildcard);
+        let routes = hosts.filter(|route| LoginAttempts::is_for(id, &route.host));
         let shortest = routes.min_by_key(|route| route.path.len());
         shortest.map(|route| format!("{}{}", route.origin, route.start_page()))
     };

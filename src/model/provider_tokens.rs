@@ -54,7 +54,10 @@ pub struct RenewalTimes {
     pub due_at: Timestamp,
     /// When the access token ends.
     pub expires_at: Timestamp,
-    /// Since when the provider has not answered; never, where it did the last time.
+    /// Until when the provider's last complete answer about the person is good: the end of the access token that came
+    /// with it. New tokens without such an answer do not move it.
+    pub confirmed_until: Timestamp,
+    /// Since when the provider has not confirmed the person; never, where it did the last time.
     pub failing_since: Timestamp,
 }
 
@@ -80,10 +83,20 @@ impl RenewalTimes {
             Timestamp::NEVER => Timestamp::NEVER,
             at => at.min(now),
         };
+        let latest_due = now.plus(longest).plus(MAX_SKEW);
+        let confirmed_until = match self.confirmed_until {
+            at if at <= latest_due.plus(RENEW_BEFORE) => at,
+            _ => failing_since.min(now),
+        };
         match self.due_at {
             Timestamp::NEVER => self,
-            due_at if due_at <= now.plus(longest).plus(MAX_SKEW) => Self { failing_since, ..self },
-            _ => Self { due_at: now, expires_at: now, failing_since },
+            due_at if due_at <= latest_due => Self { confirmed_until, failing_since, ..self },
+            _ => Self {
+                due_at: now,
+                expires_at: now,
+                confirmed_until: confirmed_until.min(now),
+                failing_since,
+            },
         }
     }
 
@@ -91,14 +104,14 @@ impl RenewalTimes {
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         match () {
             () if self.due_at == Timestamp::NEVER => Freshness::Fresh,
-            () if now >= self.expires_at.max(self.failing_since).plus(OUTAGE_GRACE)
+            () if now >= self.confirmed_until.max(self.failing_since).plus(OUTAGE_GRACE)
                 && self.failing_since != Timestamp::NEVER =>
             {
                 Freshness::Lost
             }
             // A renewal that failed is tried again later: `due_at` has moved on.
             () if now < self.due_at => Freshness::Fresh,
-            () if now < self.expires_at => Freshness::Due,
+            () if now < self.confirmed_until => Freshness::Due,
             () => Freshness::Expired,
         }
     }
@@ -122,7 +135,12 @@ mod tests {
         assert_eq!(tokens(true, 8).due_at(at(0)), at(6));
         assert_eq!(tokens(false, 8).due_at(at(0)), Timestamp::NEVER);
 
-        let times = RenewalTimes { due_at: at(60), expires_at: at(100), failing_since: Timestamp::NEVER };
+        let times = RenewalTimes {
+            due_at: at(60),
+            expires_at: at(100),
+            confirmed_until: at(100),
+            failing_since: Timestamp::NEVER,
+        };
         let stage = |now| times.freshness(at(now));
         // Whoever comes back after a long pause is asked about, however late it is.
         assert_eq!(
@@ -133,6 +151,10 @@ mod tests {
         assert_eq!(postponed.freshness(at(9120)), Freshness::Fresh);
         assert_eq!(postponed.freshness(at(9130)), Freshness::Expired);
         assert_eq!(postponed.freshness(at(12_700)), Freshness::Lost);
+        // New access tokens without an answer about the person extend nothing.
+        let granted = RenewalTimes { due_at: at(12_730), expires_at: at(16_300), ..postponed };
+        assert_eq!(granted.freshness(at(12_699)), Freshness::Fresh);
+        assert_eq!(granted.freshness(at(12_700)), Freshness::Lost);
         let never = RenewalTimes { due_at: Timestamp::NEVER, ..times };
         assert_eq!(never.freshness(at(9999)), Freshness::Fresh);
     }
@@ -140,14 +162,21 @@ mod tests {
     #[test]
     fn times_that_only_a_wrong_clock_can_have_written_are_due() {
         let at = Timestamp::from_seconds;
-        let times = |due, failing_since| RenewalTimes { due_at: due, expires_at: at(20_000), failing_since };
+        let times = |due, failing_since| RenewalTimes {
+            due_at: due,
+            expires_at: at(20_000),
+            confirmed_until: at(20_000),
+            failing_since,
+        };
         let hour = Duration::from_secs(3600);
-        let good = times(at(13_600), Timestamp::NEVER);
+        let good = RenewalTimes { confirmed_until: at(13_900), ..times(at(13_600), Timestamp::NEVER) };
         assert_eq!(good.corrected(at(10_000), hour), good);
         let never = times(Timestamp::NEVER, Timestamp::NEVER);
         assert_eq!(never.corrected(at(10_000), hour), never);
         let ahead = times(at(17_200), at(17_100)).corrected(at(10_000), hour);
         assert_eq!(ahead.freshness(at(10_000)), Freshness::Expired);
         assert_eq!(ahead.freshness(at(13_600)), Freshness::Lost, "an outage lasts no longer for it");
+        let postponed = times(at(10_030), at(10_000)).corrected(at(10_000), hour);
+        assert_eq!(postponed.freshness(at(13_600)), Freshness::Lost, "nor after a retry");
     }
 }

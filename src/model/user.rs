@@ -18,6 +18,14 @@ pub fn is_address(email: &str) -> bool {
         && !email.starts_with('@')
         && !email.ends_with('@')
         && !email.contains([',', ' ', ';', '<', '>', '"'])
+        && !email.chars().any(is_invisible)
+}
+
+/// White space, control characters, and format characters that change how text looks and not what it says.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A user of a pool.

@@ -3,6 +3,7 @@
 use super::ProviderError;
 use crate::base::Duration;
 use crate::config::is_safe;
+use crate::jose::unique_keys_object;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
@@ -26,7 +27,7 @@ pub enum OutboundError {
     /// query may hold what is no log's to keep.
     Failed(String, reqwest::Error),
     /// The answer is larger than anything it could rightly be.
-    TooLarge,
+    TooLarge(usize),
     /// The answer is no HTTP message.
     Malformed,
     /// The answer is not what was asked for.
@@ -69,7 +70,7 @@ impl fmt::Display for OutboundError {
                 }
                 Ok(())
             }
-            Self::TooLarge => write!(f, "the answer is larger than {MAX_RESPONSE_BYTES} bytes"),
+            Self::TooLarge(max_bytes) => write!(f, "the answer is larger than {max_bytes} bytes"),
             Self::Malformed => f.write_str("the answer is no HTTP message"),
             Self::Status(status) => write!(f, "it answered {status}"),
             Self::NotJson(status, media_type) => {
@@ -171,6 +172,8 @@ impl ProviderHttpClient {
         // RFC 9110, section 10.2.3; GitHub says it with a 403.
         let limited = header("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
         let json: Option<Value> = serde_json::from_slice(answer.body()).ok();
+        // Two readers could take different ones of two members with one name.
+        let json = json.filter(|json| !json.is_object() || unique_keys_object(answer.body()).is_some());
         // Whatever media type it claims: a JWT is no JSON, and is verified.
         let text = || std::str::from_utf8(answer.body()).ok().map(str::trim);
         let jwt = text().filter(|text| json.is_none() && text.matches('.').count() == 2).map(str::to_owned);
@@ -183,28 +186,37 @@ impl ProviderHttpClient {
         })
     }
 
-    /// What a protected endpoint answers to a form: the status, and the body where it is JSON.
+    /// Posts a form to a protected endpoint and returns the status and the body.
     ///
     /// # Errors
-    /// Where nothing is answered.
+    /// Where nothing is answered, or more than `max_bytes`.
     pub async fn post(
         &self,
         url: &url::Url,
         form: String,
         authorization: Option<&str>,
-    ) -> Result<(StatusCode, Value), OutboundError> {
+        max_bytes: usize,
+    ) -> Result<(StatusCode, Vec<u8>), OutboundError> {
         let mut request = http::Request::post(url.as_str())
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let answer =
-            self.send(request.body(form.into_bytes()).map_err(|_| OutboundError::Malformed)?).await?;
-        Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
+        let request = request.body(form.into_bytes()).map_err(|_| OutboundError::Malformed)?;
+        let response = self.send_limited(request, max_bytes).await?;
+        Ok((response.status(), response.into_body()))
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OutboundError> {
+        self.send_limited(request, MAX_RESPONSE_BYTES).await
+    }
+
+    async fn send_limited(
+        &self,
+        request: HttpRequest,
+        max_bytes: usize,
+    ) -> Result<HttpResponse, OutboundError> {
         let place = format!("{}{}", request.uri().host().unwrap_or_default(), request.uri().path());
         let failed = |error: reqwest::Error| OutboundError::Failed(place.clone(), error.without_url());
         let request = request.try_into().map_err(failed)?;
@@ -215,8 +227,8 @@ impl ProviderHttpClient {
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                return Err(OutboundError::TooLarge);
+            if body.len() + chunk.len() > max_bytes {
+                return Err(OutboundError::TooLarge(max_bytes));
             }
             body.extend_from_slice(&chunk);
         }
@@ -249,11 +261,16 @@ fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, O
     let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok());
     let target = target.ok_or(OutboundError::Status(answer.status()))?;
-    // Plain http would expose what logins are judged by, and an outside server must not choose an address of this machine.
-    match target.scheme() == "https" || (from.scheme() == "http" && is_safe(&target)) {
+    match may_lead_to(from, &target) {
         true => Ok(target),
         false => Err(OutboundError::Redirect(target.to_string(), "that is not an https address")),
     }
+}
+
+/// Whether what the server at `from` answers may name `target` for a further request. Plain http would expose what logins
+/// are judged by, and an outside server must not choose an address of this machine.
+pub fn may_lead_to(from: &url::Url, target: &url::Url) -> bool {
+    target.scheme() == "https" || (from.scheme() == "http" && is_safe(target))
 }
 
 /// The members of a form as a JSON object: servers from before RFC 6749 answer so.

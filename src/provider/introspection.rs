@@ -1,26 +1,39 @@
 //! Asks an issuer about opaque tokens (RFC 7662), and caches what it answers for a short time.
 
 use super::ProviderHttpClient;
+use super::call_shares::CallShares;
 use crate::base::{Clock, Duration, MonotonicTime, sha256};
 use crate::config::{ClientAuth, Introspection, TrustedIssuer};
+use crate::jose::unique_keys_object;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use moka::future::Cache;
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
 use url::form_urlencoded;
 
-/// How many answers are cached.
-const CAPACITY: u64 = 100_000;
+/// The memory for cached answers, in bytes.
+const CAPACITY_BYTES: u64 = 64 << 20;
+/// The largest accepted answer: claims of an access token are some kilobytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The memory of a cached answer without its claims, in bytes.
+const FIXED_OVERHEAD: usize = 512;
+/// The memory of claims, as a multiple of the length of their JSON text.
+const CLAIMS_OVERHEAD: usize = 4;
+/// How long a cached answer is kept that no request uses.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How many tokens are known to have been active.
+const MAX_ACTIVE_TOKENS: u64 = 100_000;
 /// How long it is remembered that a token is not active.
 const NEGATIVE_CACHE: Duration = Duration::from_secs(10);
 /// How long the endpoint is not asked about a token after it did not answer.
 const FAILURE_CACHE: Duration = Duration::from_secs(2);
-/// How long an answer is waited for, with the wait for a turn.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// How many requests to the endpoint are under way at most: anybody can make up tokens.
-const MAX_CONCURRENT: usize = 32;
+/// How long an answer is waited for.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// How long a token waits for its call before that.
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why nothing is known of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +42,8 @@ pub enum IntrospectionError {
     Inactive,
     /// The issuer did not answer, or not in a way that can be read.
     Unavailable(String),
+    /// Too many tokens wait for an answer. This is known of the moment, and not of the token.
+    Overloaded,
 }
 
 /// The introspection endpoint of an issuer.
@@ -39,13 +54,17 @@ pub struct Introspector {
     clock: Arc<dyn Clock>,
     /// By the SHA-256 of the token.
     answers: Cache<[u8; 32], Answer>,
-    permits: Semaphore,
+    /// Tokens that were active at their last answer, by their SHA-256. Made-up tokens must not delay them.
+    active: Cache<[u8; 32], ()>,
+    shares: CallShares,
 }
 
 #[derive(Clone)]
 struct Answer {
     until: MonotonicTime,
     claims: Result<Arc<Map<String, Value>>, IntrospectionError>,
+    /// The memory that it takes, about, in bytes.
+    weight: u32,
 }
 
 impl Introspector {
@@ -56,62 +75,85 @@ impl Introspector {
             settings: issuer.introspection.clone()?,
             outbound,
             clock,
-            answers: Cache::new(CAPACITY),
-            permits: Semaphore::new(MAX_CONCURRENT),
+            answers: Cache::builder()
+                .max_capacity(CAPACITY_BYTES)
+                .weigher(|_, answer: &Answer| answer.weight)
+                .time_to_idle(IDLE_TIMEOUT)
+                .build(),
+            active: Cache::builder().max_capacity(MAX_ACTIVE_TOKENS).time_to_idle(IDLE_TIMEOUT).build(),
+            shares: CallShares::new(),
         })
     }
 
-    /// What the issuer says of `token`, and for how long that may be used. Requests that need the same answer at once wait for one call.
+    /// What the issuer says of `token`, which came from `network`, and for how long that may be used. Requests that need
+    /// the same answer at once wait for one call.
     ///
     /// # Errors
-    /// Where the token is not active, or the issuer does not answer.
+    /// Where the token is not active, the issuer does not answer, or too many tokens wait.
     pub async fn claims(
         &self,
         token: &str,
+        network: Option<IpAddr>,
     ) -> Result<(Arc<Map<String, Value>>, Duration), IntrospectionError> {
-        let now = self.clock.monotonic();
-        let entry = self.answers.entry(sha256(token));
-        let answer = entry.or_insert_with_if(self.ask(token), |known| now >= known.until).await.into_value();
+        let (now, digest) = (self.clock.monotonic(), sha256(token));
+        let entry = self.answers.entry(digest);
+        let ask = self.ask(token, digest, network);
+        let answer = entry.or_insert_with_if(ask, |known| now >= known.until).await.into_value();
         answer.claims.map(|claims| (claims, answer.until.since(self.clock.monotonic())))
     }
 
-    async fn ask(&self, token: &str) -> Answer {
-        let asked = tokio::time::timeout(DEADLINE, async {
-            let _permit = self.permits.acquire().await.map_err(|error| error.to_string())?;
-            self.request(token).await
-        });
-        let late = |_| Err(format!("it did not answer within {} s", DEADLINE.as_secs()));
-        let claims = match asked.await.unwrap_or_else(late) {
+    async fn ask(&self, token: &str, digest: [u8; 32], network: Option<IpAddr>) -> Answer {
+        let was_active = self.active.get(&digest).await.is_some();
+        let response = tokio::time::timeout(WAIT_LIMIT, self.shares.acquire(network, was_active)).await;
+        let response = match response {
+            Ok(Some(_permit)) => Some(tokio::time::timeout(DEADLINE, self.request(token)).await),
+            Ok(None) | Err(_) => None,
+        };
+        let (claims, length) = match response.map(|response| response.unwrap_or_else(late)) {
             // RFC 7662, section 2.2: "active" is a "Boolean indicator".
-            Ok(claims) if claims.get("active") == Some(&Value::Bool(true)) => Ok(Arc::new(claims)),
-            Ok(_) => Err(IntrospectionError::Inactive),
-            Err(why) => {
-                tracing::warn!(issuer = self.issuer, why, "the introspection endpoint cannot be used");
-                Err(IntrospectionError::Unavailable(why))
+            Some(Ok((claims, length))) if claims.get("active") == Some(&Value::Bool(true)) => {
+                self.active.insert(digest, ()).await;
+                (Ok(Arc::new(claims)), length)
             }
+            Some(Ok(_)) => {
+                self.active.invalidate(&digest).await;
+                (Err(IntrospectionError::Inactive), 0)
+            }
+            Some(Err(why)) => {
+                tracing::warn!(issuer = self.issuer, why, "the introspection endpoint cannot be used");
+                let length = why.len();
+                (Err(IntrospectionError::Unavailable(why)), length)
+            }
+            None => (Err(IntrospectionError::Overloaded), 0),
         };
         let lifetime = match &claims {
             Ok(_) => self.settings.cache,
             Err(IntrospectionError::Inactive) => NEGATIVE_CACHE.min(self.settings.cache),
             Err(IntrospectionError::Unavailable(_)) => FAILURE_CACHE,
+            Err(IntrospectionError::Overloaded) => Duration::ZERO,
         };
-        Answer { until: self.clock.monotonic().plus(lifetime), claims }
+        let weight = u32::try_from(FIXED_OVERHEAD + CLAIMS_OVERHEAD * length).unwrap_or(u32::MAX);
+        Answer { until: self.clock.monotonic().plus(lifetime), claims, weight }
     }
 
     /// Section 2.1: a POST request with the token, by a client that authenticates.
-    async fn request(&self, token: &str) -> Result<Map<String, Value>, String> {
+    /// Returns the claims, and the length of their text.
+    async fn request(&self, token: &str) -> Result<(Map<String, Value>, usize), String> {
         let (form, authorization) = self.form(token);
-        let answer = self.outbound.post(&self.settings.endpoint, form, authorization.as_deref()).await;
-        let (status, json) = answer.map_err(|error| error.to_string())?;
-        match json {
-            Value::Object(claims) if status == http::StatusCode::OK => Ok(claims),
+        let endpoint = &self.settings.endpoint;
+        let response = self.outbound.post(endpoint, form, authorization.as_deref(), MAX_ANSWER_BYTES).await;
+        let (status, body) = response.map_err(|error| error.to_string())?;
+        match unique_keys_object(&body) {
+            Some(claims) if status == http::StatusCode::OK => Ok((claims, body.len())),
             _ if status == http::StatusCode::UNAUTHORIZED || status == http::StatusCode::FORBIDDEN => {
                 Err(format!(
                     "it answered {status}; help: check `client_id`, `client_secret` and `token_endpoint_auth_method` of the \
                  [[issuer]]"
                 ))
             }
-            _ => Err(format!("it answered {status}, and not with a JSON object and 200")),
+            _ => Err(format!(
+                "it answered {status}, and not with 200 and a JSON object whose names are unique"
+            )),
         }
     }
 
@@ -140,4 +182,8 @@ impl Introspector {
         }
         (form.finish(), authorization)
     }
+}
+
+fn late<T>(_: Elapsed) -> Result<T, String> {
+    Err(format!("it did not answer within {} s", DEADLINE.as_secs()))
 }

@@ -1,10 +1,11 @@
 //! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
 
 use super::cached_document::{CachedDocument, MAX_STALE, MIN_INTERVAL};
+use super::http_client::may_lead_to;
 use super::introspection::Introspector;
 use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration, MonotonicTime};
-use crate::config::{Config, KeySource, TrustedIssuer, is_safe};
+use crate::config::{Config, KeySource, TrustedIssuer};
 use crate::jose::JwkSet;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -170,7 +171,7 @@ impl IssuerKeys {
                     "its metadata says the issuer is `{told}`, not `{expected}`"
                 )));
             }
-            if !is_safe(&metadata.jwks_uri) {
+            if !may_lead_to(&address, &metadata.jwks_uri) {
                 return Err(unavailable(format!(
                     "its key set is not at an https address: {}",
                     metadata.jwks_uri

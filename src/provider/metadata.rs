@@ -1,9 +1,10 @@
 //! A provider's discovery document and keys, kept and renewed.
 
 use super::cached_document::{CachedDocument, MIN_INTERVAL};
+use super::http_client::may_lead_to;
 use super::{ProviderError, ProviderHttpClient};
 use crate::base::{Clock, Duration};
-use crate::config::{Issuer, Oidc, Tenants, is_safe};
+use crate::config::{Issuer, Oidc, Tenants};
 use crate::jose::JwkSet;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -68,11 +69,12 @@ impl ProviderMetadata {
         })
     }
 
-    /// The first address that is neither https nor on this machine.
+    /// The first address that is not https, for a document from `address`. A document of this machine may name others of
+    /// this machine.
     ///
     /// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme"; plain http would expose
     /// codes, tokens, our secret or the keys on the network.
-    fn unsafe_endpoint(&self) -> Option<(&'static str, &Url)> {
+    fn unsafe_endpoint(&self, address: &Url) -> Option<(&'static str, &Url)> {
         [
             ("authorization_endpoint", Some(&self.authorization_endpoint)),
             ("token_endpoint", Some(&self.token_endpoint)),
@@ -82,7 +84,7 @@ impl ProviderMetadata {
         ]
         .into_iter()
         .filter_map(|(name, url)| Some((name, url?)))
-        .find(|(_, url)| !is_safe(url))
+        .find(|(_, url)| !may_lead_to(address, url))
     }
 }
 
@@ -160,7 +162,8 @@ impl MetadataCache {
 
     async fn fetch(&self) -> Result<PublishedMetadata, ProviderError> {
         let unreadable = |why: String| ProviderError::Unreadable(why);
-        let text = self.outbound.get(&self.address()?).await;
+        let address = self.address()?;
+        let text = self.outbound.get(&address).await;
         let text = text.map_err(|error| error.of("its discovery document"))?;
         let mut document = ProviderMetadata::read(&text)
             .map_err(|why| unreadable(format!("its discovery document cannot be read: {why}")))?;
@@ -177,7 +180,7 @@ impl MetadataCache {
             )));
         }
         document.issuer = expected;
-        if let Some((name, url)) = document.unsafe_endpoint() {
+        if let Some((name, url)) = document.unsafe_endpoint(&address) {
             return Err(unreadable(format!(
                 "its discovery document has `{name}` = `{url}`, which is not an https address; help: have the provider \
                  publish https addresses"
@@ -214,6 +217,8 @@ mod tests {
 
     #[test]
     fn every_address_of_a_discovery_document_is_https_or_of_this_machine() {
+        let (remote, local): (Url, Url) =
+            ("https://idp.example/".parse().unwrap(), "http://127.0.0.1:8080/".parse().unwrap());
         for name in NAMES {
             for good in [
                 "https://elsewhere.example/x",
@@ -221,7 +226,10 @@ mod tests {
                 "http://[::1]/x",
                 "http://localhost/x",
             ] {
-                assert_eq!(with(name, good.into()).unwrap().unsafe_endpoint(), None, "{good}");
+                let document = with(name, good.into()).unwrap();
+                assert_eq!(document.unsafe_endpoint(&local), None, "{good}");
+                let is_https = good.starts_with("https:");
+                assert_eq!(document.unsafe_endpoint(&remote).is_none(), is_https, "{good}");
             }
             for bad in [
                 "http://idp.example/x",
@@ -232,7 +240,7 @@ mod tests {
                 "file:///etc/passwd",
             ] {
                 let document = with(name, bad.into()).unwrap();
-                assert_eq!(document.unsafe_endpoint().map(|(name, _)| name), Some(name), "{bad}");
+                assert_eq!(document.unsafe_endpoint(&local).map(|(name, _)| name), Some(name), "{bad}");
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod backchannel;
 mod cached_document;
+mod call_shares;
 mod claims;
 mod client;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "identities", include_str!("migrations/0005_identities.sql")),
     (6, "revoked tokens", include_str!("migrations/0006_revoked_tokens.sql")),
     (7, "saml certificates", include_str!("migrations/0007_saml_certificates.sql")),
+    (8, "confirmed until", include_str!("migrations/0008_confirmed_until.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -40,6 +40,9 @@ struct Plain<'a> {
     name_id: Option<std::borrow::Cow<'a, str>>,
 }
 
+/// What `confirmed_until` holds in a row of the version before: the end of the access token decides.
+const UNKNOWN_CONFIRMATION: Timestamp = Timestamp::from_millis(0);
+
 /// Whether a lease until `until` is good at `now`. One that lasts longer than two of them was taken by a clock that was
 /// ahead, and would keep everybody from renewing until that time comes.
 fn is_leased(until: Timestamp, now: Timestamp, longest: Duration) -> bool {
@@ -55,7 +58,8 @@ pub(super) async fn load(
     ring: &KeyRing,
     session_id: &str,
 ) -> Result<Option<StoredTokens>> {
-    const BY_SESSION: &str = "SELECT sealed, due_at, expires_at, leased_until, failing_since FROM provider_tokens WHERE session_id = $1";
+    const BY_SESSION: &str = "SELECT sealed, due_at, expires_at, leased_until, failing_since, confirmed_until \
+                              FROM provider_tokens WHERE session_id = $1";
     let Some(row) = sqlx::query(BY_SESSION).bind(session_id).fetch_optional(connection).await? else {
         return Ok(None);
     };
@@ -75,7 +79,15 @@ pub(super) async fn load(
             name_id: plain.name_id.map(Secret::new),
             expires_at,
         },
-        times: RenewalTimes { due_at: time("due_at")?, expires_at, failing_since: time("failing_since")? },
+        times: RenewalTimes {
+            due_at: time("due_at")?,
+            expires_at,
+            confirmed_until: match time("confirmed_until")? {
+                UNKNOWN_CONFIRMATION => expires_at,
+                at => at,
+            },
+            failing_since: time("failing_since")?,
+        },
         leased_until: time("leased_until")?,
     }))
 }
@@ -112,8 +124,8 @@ impl Tx<'_> {
         load(&mut self.inner, &self.ring, session_id).await
     }
 
-    /// Keeps a session's tokens, in the place of others, to be renewed at `due_at`; nobody is renewing
-    /// them then.
+    /// Saves a session's tokens after the provider confirmed the person, replaces the tokens before, and
+    /// ends the lease. The renewal is due at `due_at`.
     ///
     /// # Errors
     /// Where the store does not answer, or the session is gone.
@@ -124,6 +136,56 @@ impl Tx<'_> {
         due_at: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
+        let sealed = self.seal_tokens(session_id, tokens, entropy)?;
+        sqlx::query("DELETE FROM provider_tokens WHERE session_id = $1")
+            .bind(session_id)
+            .execute(&mut *self.inner)
+            .await?;
+        sqlx::query(
+            "INSERT INTO provider_tokens (session_id, sealed, due_at, expires_at, leased_until, failing_since, \
+             confirmed_until) VALUES ($1, $2, $3, $4, 0, $5, $6)",
+        )
+        .bind(session_id)
+        .bind(sealed)
+        .bind(due_at.millis())
+        .bind(tokens.expires_at.millis())
+        .bind(Timestamp::NEVER.millis())
+        .bind(tokens.expires_at.millis())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Replaces a session's tokens after a renewal that did not confirm the person: the time of the last
+    /// confirmation, the first failure and the lease stay.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn replace_provider_tokens(
+        &mut self,
+        session_id: &str,
+        tokens: &ProviderTokens,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        const REPLACE: &str = "UPDATE provider_tokens SET sealed = $2, expires_at = $3, confirmed_until = \
+                               CASE WHEN confirmed_until = 0 THEN expires_at ELSE confirmed_until END \
+                               WHERE session_id = $1";
+        let sealed = self.seal_tokens(session_id, tokens, entropy)?;
+        sqlx::query(REPLACE)
+            .bind(session_id)
+            .bind(sealed)
+            .bind(tokens.expires_at.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    fn seal_tokens(
+        &self,
+        session_id: &str,
+        tokens: &ProviderTokens,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>> {
         let plain = Plain {
             access_token: tokens.access_token.expose().into(),
             refresh_token: tokens.refresh_token.as_ref().map(|token| token.expose().into()),
@@ -133,23 +195,7 @@ impl Tx<'_> {
         let plain = zeroize::Zeroizing::new(
             serde_json::to_vec(&plain).map_err(|error| StoreError::Corrupt(error.to_string()))?,
         );
-        let sealed = self.ring.seal(Purpose::AtRest, &seal_context(session_id), &plain, entropy);
-        sqlx::query("DELETE FROM provider_tokens WHERE session_id = $1")
-            .bind(session_id)
-            .execute(&mut *self.inner)
-            .await?;
-        sqlx::query(
-            "INSERT INTO provider_tokens (session_id, sealed, due_at, expires_at, leased_until, failing_since) \
-             VALUES ($1, $2, $3, $4, 0, $5)",
-        )
-        .bind(session_id)
-        .bind(sealed)
-        .bind(due_at.millis())
-        .bind(tokens.expires_at.millis())
-        .bind(Timestamp::NEVER.millis())
-        .execute(&mut *self.inner)
-        .await?;
-        Ok(())
+        Ok(self.ring.seal(Purpose::AtRest, &seal_context(session_id), &plain, entropy))
     }
 
     /// Asks for the renewal of a session's tokens, which happens every `interval` at least. The lease ends at `until`.

@@ -96,6 +96,23 @@ async fn each_host_of_a_wildcard_is_a_host_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_callback_leads_to_no_wildcard() {
+    let upstream = Upstream::start().await;
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let narthex = builder.tables(&provider.toml("\"anyone\"")).route("*.tenant", upstream.port, "").start();
+    // The tag in the state is not authenticated: anyone can write one that names the pattern.
+    let origin = narthex.origin("*.tenant");
+    let host = origin.rsplit_once(':').unwrap().0.split_once("//").unwrap().1;
+    let state = narthex::base::base64url_encode([&[0; 24][..], &narthex::base::sha256(host)[..3]].concat());
+    let callback = format!("{}/oauth2/idpresponse/corp?state={state}&code=x", narthex.origin("auth"));
+    let page = Visitor::new(&narthex).get(&callback).await;
+    is(&page, 400);
+    let text = page.text().await.unwrap();
+    assert!(!text.contains("//*."), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wildcard_does_not_reach_the_sign_in_pages() {
     let app = Upstream::start().await;
     let narthex = NarthexBuilder::new()

@@ -155,6 +155,26 @@ async fn an_answer_is_used_for_a_while_and_asked_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_small_and_names_no_member_twice() {
+    let scene = scene("", "").await;
+    let good = active(json!({})).to_string();
+    let more = |members: &str| good.replacen('{', &format!("{{{members},"), 1);
+    for (token, body, status) in [
+        ("plain", good.clone(), 200),
+        ("beside", more("\"x\":{\"a\":1,\"b\":1}"), 200),
+        ("twice", more("\"sub\":\"bob\""), 503),
+        ("twice-within", more("\"x\":{\"a\":1,\"a\":1}"), 503),
+        ("large", more(&format!("\"x\":\"{}\"", "x".repeat(60 << 10))), 200),
+        ("too-large", more(&format!("\"x\":\"{}\"", "x".repeat(65 << 10))), 503),
+    ] {
+        scene
+            .provider
+            .bend(|oddity| drop(oddity.answers.insert("/introspect", (200, "application/json", body))));
+        assert_eq!(scene.bring(&format!("Bearer {token}")).await.status(), status, "{token}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_comes_as_a_password_where_the_route_says_so() {
     let basic =
         |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));

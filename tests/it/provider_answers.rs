@@ -200,6 +200,7 @@ async fn user_info_may_refuse_be_left_alone_or_be_signed() {
             refuses(404, None),
             refuses(405, None),
             answers(200, "<html>", (502, "provider_answer_unreadable")),
+            answers(200, "{\"sub\":\"ann-1\",\"sub\":\"ann-1\"}", (502, "provider_answer_unreadable")),
             signed("signed", json!({"iss": at, "aud": "narthex"}), None),
             signed("signed for several", json!({"iss": at, "aud": ["x", "narthex"]}), None),
             signed("signed without issuer", json!({}), None),
@@ -211,6 +212,9 @@ async fn user_info_may_refuse_be_left_alone_or_be_signed() {
             ),
             signed("signed for another person", json!({"sub": "bob"}), wrong),
             signed("signed long ago", json!({"exp": now - 300}), wrong),
+            signed("signed for later", json!({"nbf": now + 3600}), wrong),
+            signed("signed in the future", json!({"iat": now + 3600}), wrong),
+            signed("a signed event", json!({"events": {}}), wrong),
             (
                 "signed by another key",
                 Box::new(move |oddity| {
@@ -248,6 +252,51 @@ async fn a_refusing_user_info_endpoint_hides_no_claim_that_decides() {
         .expect(vec![
             ("the ID token has it", refuses(json!({"locale": "en"})), None),
             ("no document has it", refuses(json!({})), Some((400, "unmappable"))),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_accounts_lock_out_no_address() {
+    let (provider, upstream) = (OddProvider::start().await, Upstream::start().await);
+    let narthex = NarthexBuilder::new()
+        .tables(&provider_toml("corp", provider.port(), "{ domains = [\"corp.example\"] }"))
+        .route("app", upstream.port, "")
+        .start();
+    let scene = Scene { provider, narthex, upstream };
+    scene.provider.bend(|oddity| oddity.claims = json!({"email": "ann@other.example"}));
+    for _ in 0..35 {
+        is(&scene.sign_in().await, 403);
+    }
+    scene.provider.bend(|oddity| oddity.claims = json!({}));
+    is(&scene.sign_in().await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_opens_a_route_is_read_whole_or_not_at_all() {
+    let (provider, upstream) = (OddProvider::start().await, Upstream::start().await);
+    let route = |name, list| (name, upstream.port, list);
+    let narthex =
+        [route("app", "allowed_groups = [\"staff\"]"), route("mail", "allowed_emails = [\"a@b.example\"]")]
+            .into_iter()
+            .fold(
+                NarthexBuilder::new().tables(&provider_toml("corp", provider.port(), "\"anyone\"")),
+                |builder, (name, port, list)| builder.route(name, port, list),
+            )
+            .start();
+    let scene = Scene { provider, narthex, upstream };
+    let unmappable = Some((400, "unmappable"));
+    let withheld: Box<dyn FnOnce(&mut Oddity)> = Box::new(|oddity| {
+        oddity.claims = json!({"groups": ["staff"], "email": null});
+        oddity.answers.insert("/userinfo", (403, "application/json", "{}".into()));
+    });
+    scene
+        .expect(vec![
+            claims("all groups", json!({"groups": ["staff"]}), None),
+            claims("a list in a list", json!({"groups": [["staff"]]}), unmappable),
+            claims("a control character", json!({"groups": ["sta\0ff", "staff"]}), unmappable),
+            claims("null beside a name", json!({"groups": [null, "staff"]}), unmappable),
+            ("an address that UserInfo refuses", withheld, unmappable),
         ])
         .await;
 }

@@ -66,6 +66,16 @@ async fn a_request_asks_for_what_the_file_demands_and_the_assertion_must_show_it
         "{}",
         why(&strict)
     );
+    let parted = |text: String| text.replace(&format!(">{MULTIPLE}<"), &format!(">{MULTIPLE}<saml:x/>no<"));
+    assert_eq!(sign_in_with(&strict, &provider, |text| parted(multiple(text))).await, 400);
+    assert!(why(&strict).starts_with("\"authn_context\""), "{}", why(&strict));
+    let both = |text: String| {
+        let from = text.find("<saml:AuthnStatement ").unwrap();
+        let to = text.find("</saml:AuthnStatement>").unwrap() + "</saml:AuthnStatement>".len();
+        format!("{}{}{}", &text[..from], multiple(text[from..to].to_owned()), &text[from..])
+    };
+    assert_eq!(sign_in_with(&strict, &provider, both).await, 400);
+    assert!(why(&strict).starts_with("\"authn_context\""), "{}", why(&strict));
     assert_eq!(sign_in_with(&strict, &provider, |text| old(multiple(text))).await, 400);
     assert!(
         why(&strict).starts_with("\"authn_instant\"") && why(&strict).contains("help:"),
@@ -88,7 +98,7 @@ async fn of_an_aggregate_the_file_names_the_provider() {
     let aggregate = format!(
         "<md:EntitiesDescriptor xmlns:md=\"urn:oasis:names:tc:SAML:2.0:metadata\">{both}</md:EntitiesDescriptor>"
     );
-    std::fs::write(provider.metadata_file(), aggregate).unwrap();
+    std::fs::write(provider.metadata_file(), &aggregate).unwrap();
     let named = narthex(&provider, upstream.port, &format!("{OURS}\nissuer = \"{}\"", provider.entity_id));
     assert_eq!(sign_in_with(&named, &provider, |text| text).await, 200, "{}", why(&named));
     // The keys of the others sign nothing for it.
@@ -96,6 +106,15 @@ async fn of_an_aggregate_the_file_names_the_provider() {
     let acs = provider.acs(&named);
     let forged = SamlProvider { entity_id: provider.entity_id.clone(), ..SamlProvider::new("corp") };
     let forged = SamlProvider { key: other.key.clone(), ..forged };
+    // Nor does an entity that another member puts within its own.
+    let nested = forged.metadata(&[&other.key]).replace("ID=\"_md\"", "ID=\"_nested\"");
+    let begin = aggregate.find("ID=\"_other\"").unwrap();
+    let (before, after) = aggregate.split_at(begin + aggregate[begin..].find('>').unwrap() + 1);
+    let within = format!("{before}<md:Extensions>{nested}</md:Extensions>{after}");
+    std::fs::write(provider.metadata_file(), within).unwrap();
+    let nested = narthex(&provider, upstream.port, &format!("{OURS}\nissuer = \"{}\"", provider.entity_id));
+    assert_eq!(sign_in_with(&nested, &provider, |text| text).await, 200, "{}", why(&nested));
+    std::fs::write(provider.metadata_file(), &aggregate).unwrap();
     let response = forged.honest(&acs, AUDIENCE, &asked, Signed::Assertion, |text| text, |text| text);
     assert_eq!(post(&visitor, &acs, &response, &asked.relay_state).await.status(), 400);
     for (more, said) in [

@@ -82,6 +82,7 @@ on_both_engines! {
     a_failed_transaction_leaves_nothing
     a_connection_that_was_left_in_a_transaction_is_used_by_nobody
     a_renewal_that_a_wrong_clock_put_off_is_due
+    new_tokens_without_an_answer_about_the_person_confirm_nothing
     two_first_sign_ins_of_one_person_make_one_user
     a_second_node_opens_the_same_store
     a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once
@@ -528,6 +529,36 @@ async fn a_renewal_that_a_wrong_clock_put_off_is_due(engine: Engine) {
     assert!(matches!(take(ahead).await, LeaseResult::Taken(_)));
     assert!(!store.renewal_under_way(id, now(), lease).await.unwrap());
     assert!(matches!(take(now()).await, LeaseResult::Taken(_)));
+}
+
+async fn new_tokens_without_an_answer_about_the_person_confirm_nothing(engine: Engine) {
+    let store = engine.open().await;
+    let alice = user(&store, &account("https://a", "alice", "a@b.example")).await;
+    let id = &session(&store, &alice, None).await.id;
+    let at = |seconds| now().plus(Duration::from_secs(seconds));
+    let tokens = |expires_at| ProviderTokens {
+        access_token: Secret::new("a"),
+        refresh_token: Some(Secret::new("r")),
+        id_token: None,
+        name_id: None,
+        expires_at,
+    };
+    let (first, second) = (&tokens(at(60)), &tokens(at(120)));
+    let save = store.transaction(|tx| {
+        Box::pin(async move { tx.save_provider_tokens(id, first, at(45), &SystemEntropy).await })
+    });
+    save.await.unwrap();
+    let failures = store.transaction(|tx| {
+        Box::pin(async move {
+            tx.postpone_provider_tokens(id, at(45), at(75)).await?;
+            tx.replace_provider_tokens(id, second, &SystemEntropy).await?;
+            tx.postpone_provider_tokens(id, at(75), at(105)).await?;
+            tx.provider_tokens(id).await
+        })
+    });
+    let times = failures.await.unwrap().unwrap().times;
+    assert_eq!((times.expires_at, times.confirmed_until), (at(120), at(60)));
+    assert_eq!((times.failing_since, times.due_at), (at(45), at(105)));
 }
 
 async fn a_second_node_opens_the_same_store(engine: Engine) {

@@ -254,22 +254,27 @@ impl Gateway {
         let challenge = |scopes: &[String]| {
             format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
         };
-        let bearer = self.bearers.authenticate(&token, incoming.received).await.map_err(|refused| {
-            let failure = match &refused {
-                // RFC 6750, section 3.1: it "requires higher privileges than provided".
-                TokenError::Scope(scope) => ErrorResponse::insufficient_scope()
-                    .with_challenge(&challenge(std::slice::from_ref(scope))),
-                TokenError::NoKeys
-                | TokenError::IntrospectionUnavailable(_)
-                | TokenError::RevocationUnknown => ErrorResponse::unavailable(),
-                _ => {
-                    let challenge =
-                        request::challenge(session, route.config.basic_password, INVALID_TOKEN_PARAMETERS);
-                    ErrorResponse::invalid_token().with_challenge(&challenge)
-                }
-            };
-            refuse(failure, &format!("the bearer token: {refused}"))
-        })?;
+        let bearer = self.bearers.authenticate(&token, incoming.client, incoming.received).await.map_err(
+            |refused| {
+                let failure = match &refused {
+                    // RFC 6750, section 3.1: it "requires higher privileges than provided".
+                    TokenError::Scope(scope) => ErrorResponse::insufficient_scope()
+                        .with_challenge(&challenge(std::slice::from_ref(scope))),
+                    TokenError::NoKeys
+                    | TokenError::IntrospectionUnavailable(_)
+                    | TokenError::RevocationUnknown => ErrorResponse::unavailable(),
+                    _ => {
+                        let challenge = request::challenge(
+                            session,
+                            route.config.basic_password,
+                            INVALID_TOKEN_PARAMETERS,
+                        );
+                        ErrorResponse::invalid_token().with_challenge(&challenge)
+                    }
+                };
+                refuse(failure, &format!("the bearer token: {refused}"))
+            },
+        )?;
         if let Some(scope) = missing_scope(&bearer, route) {
             let failure =
                 ErrorResponse::insufficient_scope().with_challenge(&challenge(&route.config.scopes));

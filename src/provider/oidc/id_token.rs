@@ -80,6 +80,14 @@ impl OidcProvider {
         if claims.get("exp").is_some_and(has_expired) {
             return Err(ProviderError::invalid("userinfo", "its signed response has expired"));
         }
+        let is_early = |value: &Value| NumericDate::read(value).is_none_or(|at| at > now.plus(SKEW));
+        if ["nbf", "iat"].iter().any(|name| claims.get(*name).is_some_and(is_early)) {
+            return Err(ProviderError::invalid("userinfo", "its signed response is of the future"));
+        }
+        // OpenID Connect Back-Channel Logout 1.0, section 2.4: a token with `events` is another statement.
+        if claims.contains_key("events") {
+            return Err(ProviderError::invalid("userinfo", "its signed response is a logout or event token"));
+        }
         Ok(claims)
     }
 

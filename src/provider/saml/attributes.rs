@@ -150,7 +150,8 @@ fn is_uri(name: &str) -> bool {
 pub fn class<'a>(statement: Node<'a, '_>) -> &'a str {
     let context = xml::children(statement, SAML, "AuthnContext").next();
     let class = context.and_then(|context| xml::children(context, SAML, "AuthnContextClassRef").next());
-    xml::trim(class.and_then(|class| class.text()).unwrap_or_default())
+    // A class with elements in it could be read as two.
+    xml::trim(class.and_then(|class| xml::text(class).ok()).unwrap_or_default())
 }
 
 /// How the person was authenticated: by the class of an `AuthnStatement`, and by the methods that Entra ID lists as an

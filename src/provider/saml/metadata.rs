@@ -92,7 +92,7 @@ fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
 fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provider, ProviderError> {
     let mut descriptors: Vec<Node<'_, '_>> = root
         .descendants()
-        .filter(|node| xml::is(*node, MD, "IDPSSODescriptor"))
+        .filter(|node| xml::is(*node, MD, "IDPSSODescriptor") && is_of_member(*node))
         .filter(|node| node.attribute("protocolSupportEnumeration").unwrap_or_default().contains(SAMLP))
         .collect();
     let count = descriptors.len();
@@ -141,6 +141,14 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
         wants_signed_requests: matches!(descriptor.attribute("WantAuthnRequestsSigned"), Some("true" | "1")),
         valid_until,
     })
+}
+
+/// Whether a descriptor is one of an entity of the aggregate (SAML metadata, section 2.3.1), and not content that a member
+/// put somewhere within its own entity.
+fn is_of_member(descriptor: Node<'_, '_>) -> bool {
+    let mut around = descriptor.ancestors().skip(1).filter(Node::is_element);
+    around.next().is_some_and(|entity| xml::is(entity, MD, "EntityDescriptor"))
+        && around.all(|node| xml::is(node, MD, "EntitiesDescriptor"))
 }
 
 /// The first end of those that the descriptor and what is around it tell.

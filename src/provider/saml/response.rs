@@ -267,30 +267,13 @@ fn validate_assertion(
     let subject = xml::one(assertion, SAML, "Subject").map_err(|e| invalid("subject", e))?;
     let usable_until = check_confirmations(subject, expected)?;
     check_conditions(assertion, expected)?;
-    let statement = xml::children(assertion, SAML, "AuthnStatement")
-        .next()
-        .ok_or_else(|| invalid("authn_statement", "there is none"))?;
+    let mut statements = xml::children(assertion, SAML, "AuthnStatement");
+    let statement = statements.next().ok_or_else(|| invalid("authn_statement", "there is none"))?;
     let session_ends_at = check_statements(assertion, expected)?;
-    let auth_time = instant(statement.attribute("AuthnInstant"))
-        .ok_or_else(|| invalid("authn_statement", "AuthnInstant is missing or no time"))?;
-    if auth_time > expected.now.plus(SKEW) {
-        return Err(invalid("authn_statement", "AuthnInstant lies in the future"));
-    }
-    // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter directly rather than rely on
-    // a previous security context".
-    if expected.authenticated_after.is_some_and(|begun_at| auth_time.plus(SKEW) < begun_at) {
-        let detail = "the person was authenticated before the request, and `force_authn` demands a new authentication; help: \
-                      have the provider respect ForceAuthn";
-        return Err(invalid("authn_instant", detail));
-    }
-    let class = attributes::class(statement);
-    if !expected.authn_context.is_empty() && !expected.authn_context.iter().any(|known| known == class) {
-        let detail = format!(
-            "the person was authenticated by `{class}`, and `authn_context` demands one of `{}`; help: enable it at the \
-             provider, or correct `authn_context`",
-            expected.authn_context.join("`, `")
-        );
-        return Err(invalid("authn_context", detail));
+    let mut auth_time = check_authentication(statement, expected)?;
+    // SAML core, section 2.7.2, allows several: each is one act of authentication, and all must do.
+    for statement in statements {
+        auth_time = auth_time.min(check_authentication(statement, expected)?);
     }
     let session_index = statement.attribute("SessionIndex").map(str::to_owned);
     let name_id =
@@ -383,6 +366,35 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
         0 => Err(invalid("audience", "it names none")),
         _ => Ok(()),
     }
+}
+
+/// Checks one act of authentication, and returns its time.
+fn check_authentication(
+    statement: Node<'_, '_>,
+    expected: &Expected<'_>,
+) -> Result<Timestamp, ProviderError> {
+    let auth_time = instant(statement.attribute("AuthnInstant"))
+        .ok_or_else(|| invalid("authn_statement", "AuthnInstant is missing or no time"))?;
+    if auth_time > expected.now.plus(SKEW) {
+        return Err(invalid("authn_statement", "AuthnInstant lies in the future"));
+    }
+    // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter directly rather than rely on
+    // a previous security context".
+    if expected.authenticated_after.is_some_and(|begun_at| auth_time.plus(SKEW) < begun_at) {
+        let detail = "the person was authenticated before the request, and `force_authn` demands a new authentication; help: \
+                      have the provider respect ForceAuthn";
+        return Err(invalid("authn_instant", detail));
+    }
+    let class = attributes::class(statement);
+    if !expected.authn_context.is_empty() && !expected.authn_context.iter().any(|known| known == class) {
+        let detail = format!(
+            "the person was authenticated by `{class}`, and `authn_context` demands one of `{}`; help: enable it at the \
+             provider, or correct `authn_context`",
+            expected.authn_context.join("`, `")
+        );
+        return Err(invalid("authn_context", detail));
+    }
+    Ok(auth_time)
 }
 
 /// When the provider's session ends, the first end where several are told.
