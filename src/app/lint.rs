@@ -127,11 +127,11 @@ impl OfStatements {
 /// Returns whether `pool` may assign `role`.
 fn gives(catalogue: &Catalogue, pool: &IdentityPool, role: &Arc<Role>) -> bool {
     let by_groups = pool.config.role_mappings.iter().any(|mapping| mapping.by == MappingType::Token);
-    let borne = || {
+    let group_has_role = || {
         let groups = &catalogue.config.user_pool.groups;
         groups.iter().any(|group| group.role.as_deref() == Some(role.id.name.as_str()))
     };
-    pool.config.roles().any(|name| *name == role.id.name) || (by_groups && borne())
+    pool.config.roles().any(|name| *name == role.id.name) || (by_groups && group_has_role())
 }
 
 /// Returns whether a request with `role` from `pool` may have `key`.

@@ -36,8 +36,9 @@ pub(super) async fn revoke(State(pool): Shared, info: RequestData, body: Bytes) 
 }
 
 pub(super) async fn introspect(State(pool): Shared, info: RequestData, body: Bytes) -> Reply {
-    let tell = async |request: AuthenticatedClient<'_>| introspection_response(&pool, &info, &request).await;
-    Reply(client::answer(&pool, &info, "introspect", &body, tell).await)
+    let respond =
+        async |request: AuthenticatedClient<'_>| introspection_response(&pool, &info, &request).await;
+    Reply(client::answer(&pool, &info, "introspect", &body, respond).await)
 }
 
 /// Issues an access token without I/O.

@@ -34,7 +34,7 @@ pub struct StatementTrace<'p> {
 /// Evaluates each statement of `grants`, the closest match first; among equals, Deny before Allow,
 /// then in the order of the policies.
 pub fn explain<'p>(grants: &'p Grants, request: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
-    let tell = |statements: &'p Statements, bound| {
+    let trace = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
             let (nearness, why) = match statement.met(request) {
                 Ok(()) => (MatchLevel::Met, String::new()),
@@ -43,9 +43,9 @@ pub fn explain<'p>(grants: &'p Grants, request: &EvalRequest<'_>) -> Vec<Stateme
             StatementTrace { statement, bound, nearness, why }
         })
     };
-    let bounds = grants.bounds.iter().flat_map(|bound| tell(bound, true));
-    let mut traces: Vec<StatementTrace<'p>> = tell(&grants.policies, false).chain(bounds).collect();
-    traces.sort_by_key(|trace| trace.nearness);
+    let bounds = grants.bounds.iter().flat_map(|bound| trace(bound, true));
+    let mut traces: Vec<StatementTrace<'p>> = trace(&grants.policies, false).chain(bounds).collect();
+    traces.sort_by_key(|entry| entry.nearness);
     traces
 }
 

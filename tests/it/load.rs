@@ -304,7 +304,7 @@ async fn tokens_are_got_anew_before_they_end_and_what_is_too_long_is_none() {
     let long = format!("{root}/long");
     for (more, mend) in [
         (&["--unseen", "10", "--token-endpoint", &endpoint, &app][..], "a --step-time of half as long"),
-        (&["--token-endpoint", &long, &app], "too long to be a token's"),
+        (&["--token-endpoint", &long, &app], "token response is too long"),
     ] {
         let told = told(&load(&narthex, &[&client[..], more].concat()).await);
         assert!(told.contains(mend), "{told}");
