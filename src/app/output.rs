@@ -1,12 +1,24 @@
 //! What commands print. A reader that is gone, as in `narthex check | head -1`, ends neither the command nor changes how it
 //! ends.
 
+use crate::base::escape_deceptive;
 use std::fmt;
 use std::io::Write as _;
 
 /// Prints a line on standard output.
 pub fn line(line: fmt::Arguments<'_>) {
     drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// Escapes what could disguise a line or end it: claims, addresses and names are printed as they come.
+pub fn on_one_line(text: &str) -> String {
+    escape_deceptive(text, |_| false)
+}
+
+/// Does the same for a message with a remedy, which has a line of its own.
+pub fn message(text: &str) -> String {
+    const HELP: &str = "\n  help: ";
+    text.split(HELP).map(on_one_line).collect::<Vec<_>>().join(HELP)
 }
 
 /// Prints a line on standard error.
