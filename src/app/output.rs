@@ -15,10 +15,10 @@ pub fn on_one_line(text: &str) -> String {
     escape_deceptive(text, |_| false)
 }
 
-/// Does the same for a message with a remedy, which has a line of its own.
+/// Does the same for a message that may have further lines, such as a remedy, which are indented by two spaces.
 pub fn message(text: &str) -> String {
-    const HELP: &str = "\n  help: ";
-    text.split(HELP).map(on_one_line).collect::<Vec<_>>().join(HELP)
+    const BREAK: &str = "\n  ";
+    text.split(BREAK).map(on_one_line).collect::<Vec<_>>().join(BREAK)
 }
 
 /// Prints a line on standard error.
