@@ -2,10 +2,11 @@
 
 use super::build::CommandError;
 use super::explain::{self, Arguments, Expectation, SubjectArg};
-use super::output::say;
+use super::output::{on_one_line, say};
+use crate::base::read_text;
 use crate::config::Config;
+use crate::jose::UniqueKeysObject;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,7 +21,7 @@ struct Case {
     /// A user of the store.
     user: Option<String>,
     /// Claims of a user.
-    claims: Option<Map<String, Value>>,
+    claims: Option<UniqueKeysObject>,
     /// A guest.
     #[serde(default)]
     guest: bool,
@@ -62,6 +63,7 @@ pub async fn run(config: &Path, file: &Path) -> Result<(), CommandError> {
     for (at, case) in cases.into_iter().enumerate() {
         let expect = case.expect;
         let name = case.name.clone().unwrap_or_else(|| format!("{} {}", case.method, case.url));
+        let name = on_one_line(&name);
         let arguments =
             arguments(case).map_err(|why| wrong(format!("case {}, \"{name}\": {why}", at + 1)))?;
         let explained = explain::decide(config.clone(), arguments).await;
@@ -81,13 +83,10 @@ pub async fn run(config: &Path, file: &Path) -> Result<(), CommandError> {
 }
 
 fn read(file: &Path) -> Result<Vec<Case>, String> {
-    use std::io::Read as _;
     let name = file.display();
-    let mut text = String::new();
-    std::fs::File::open(file)
-        .and_then(|opened| opened.take(MAX_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| format!("cannot read `{name}`: {error}"))?;
+    let text = read_text(file, MAX_FILE_BYTES).map_err(|error| format!("cannot read `{name}`: {error}"))?;
     let cases: Vec<Case> = serde_json::from_str(&text).map_err(|error| {
+        let error = on_one_line(&error.to_string());
         format!("cannot read the cases of `{name}`: {error}\n  help: write a JSON array of objects, as the guide to policies shows")
     })?;
     match cases.is_empty() {
@@ -100,7 +99,7 @@ fn arguments(case: Case) -> Result<Arguments, String> {
     let Case { user, claims, guest, provider, context, method, url, .. } = case;
     let who = match (user, claims, guest) {
         (Some(user), None, false) => SubjectArg::User(user),
-        (None, Some(claims), false) => SubjectArg::Described(claims),
+        (None, Some(UniqueKeysObject(claims)), false) => SubjectArg::Described(claims),
         (None, None, true) => SubjectArg::Guest,
         _ => return Err("give one of `user`, `claims` and `guest`".to_owned()),
     };

@@ -1,7 +1,6 @@
 //! Standard error, with deceptive characters in log lines escaped.
 
-use crate::base::is_deceptive;
-use std::fmt::Write as _;
+use crate::base::escape_deceptive;
 use std::io::{self, Write};
 
 /// Writes log lines to `W` and escapes deceptive non-ASCII characters in JSON notation. The
@@ -20,7 +19,9 @@ impl<W: Write> Write for LogWriter<W> {
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         match std::str::from_utf8(line) {
-            Ok(text) if !text.is_ascii() => self.0.write_all(escaped(text).as_bytes()),
+            Ok(text) if !text.is_ascii() => {
+                self.0.write_all(escape_deceptive(text, |c| c.is_ascii()).as_bytes())
+            }
             _ => self.0.write_all(line),
         }
     }
@@ -30,21 +31,10 @@ impl<W: Write> Write for LogWriter<W> {
     }
 }
 
-fn escaped(line: &str) -> String {
-    let mut escaped = String::with_capacity(line.len() + 16);
-    for c in line.chars() {
-        match !c.is_ascii() && is_deceptive(c) {
-            // RFC 8259, section 7. All of these characters are in the Basic Multilingual Plane.
-            true => _ = write!(escaped, "\\u{:04x}", u32::from(c)),
-            false => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::is_deceptive;
 
     #[test]
     fn characters_that_disguise_a_line_are_escaped_and_others_are_not() {

@@ -25,4 +25,4 @@ pub use jump::JumpDetector;
 pub use named_file::{MAX_SMALL_FILE, read_file, read_text};
 pub use seal::{KeyRing, MasterKey, OpenError, Purpose};
 pub use secret::Secret;
-pub use text::{is_control, is_deceptive};
+pub use text::{escape_deceptive, is_control, is_deceptive};

@@ -82,7 +82,7 @@ mod tests {
         for value in ["a", "\"", "``", "\u{e9}\u{e9}\u{e9}\u{e9}"] {
             values.add(value, String::new());
         }
-        assert_eq!(values.redact("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} \"\"\""), "\u{e9} \"\"\"".to_owned());
+        assert_eq!(values.redact("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} \"\"\""), "\u{e9} ");
     }
 
     #[test]

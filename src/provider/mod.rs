@@ -19,7 +19,7 @@ pub mod saml;
 mod token_response;
 
 pub use backchannel::LogoutToken;
-pub use claims::{claim, normalize_email_verified};
+pub use claims::{claim, normalize_email_verified, subject_of};
 pub use http_client::{OutboundError, ProviderHttpClient};
 pub use introspection::{IntrospectionError, Introspector};
 pub use issuer_keys::{IssuerKeys, unusable_key_files};

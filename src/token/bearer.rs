@@ -211,11 +211,7 @@ fn check_claims(
             return Err(TokenError::NotYet(name, at.since(now)));
         }
     }
-    // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
-    // Some apps read a name without the white space around it: as another person's.
-    let is_bare = |subject: &str| subject.trim().len() == subject.len() && !subject.chars().any(is_deceptive);
-    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && is_bare(subject);
-    let subject = text("sub").filter(plain).ok_or(TokenError::Subject)?.to_owned();
+    let subject = subject(&claims)?.to_owned();
     if let Some((name, _)) = issuer.claims.iter().find(|(name, value)| !has(claims.get(*name), value)) {
         return Err(TokenError::Claim(name.clone()));
     }
@@ -224,6 +220,18 @@ fn check_claims(
         return Err(TokenError::Scope(lacking.clone()));
     }
     Ok(AccessToken { subject, expires_at, scopes, claims })
+}
+
+/// Returns the subject of a token.
+///
+/// # Errors
+/// If there is none, or it could be taken for another one.
+pub fn subject(claims: &Map<String, Value>) -> Result<&str, TokenError> {
+    // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
+    // Some apps read a name without the white space around it: as another person's.
+    let is_bare = |subject: &str| subject.trim().len() == subject.len() && !subject.chars().any(is_deceptive);
+    let plain = |subject: &&str| (1..=255).contains(&subject.len()) && is_bare(subject);
+    claims.get("sub").and_then(Value::as_str).filter(plain).ok_or(TokenError::Subject)
 }
 
 /// Whether claims name `issuer`. A JWT-SVID names its trust domain in `sub`, and may lack `iss` (JWT-SVID, sections 3.1

@@ -10,7 +10,7 @@ mod revocations;
 mod spiffe;
 
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
-pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, verify, verify_introspected};
+pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, subject, verify, verify_introspected};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
 pub use revocations::{RevocationError, Revocations};

@@ -872,7 +872,7 @@ fn no_message_shows_a_value_of_the_environment_or_of_a_file() {
         (URL.to_owned(), format!("path = {secret}")),
         (URL.to_owned(), format!("upstream = {secret}")),
         (URL.to_owned(), format!("upstream = [{secret}, \"http://h\"]")),
-        (URL.to_owned(), format!("upstream_timeout = {secret}")),
+        (URL.to_owned(), format!("timeout = {secret}")),
         (URL.to_owned(), format!("cors_origins = [{secret}]")),
         (URL.to_owned(), "[route.headers]\nX-Api-Key = { file = \"lines\" }".to_owned()),
         (URL.to_owned(), "[route.headers]\nX-Api-Key = { file = \"control\" }".to_owned()),

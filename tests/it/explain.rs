@@ -164,12 +164,18 @@ fn what_cannot_be_explained_is_told_with_the_mend() {
     put("policies/ops.json", &block(PAGE, "json ops"));
     put("claims.json", r#"{"sub": "ann", "groups": ["ops"]}"#);
     put("list.json", "[]");
+    put("twice.json", r#"{"sub": "ann", "groups": ["ops"], "groups": []}"#);
+    put("control.json", r#"{"sub": "ann\u0000", "groups": ["ops"]}"#);
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
     put("token", "a.b");
     let url = "https://photos.example.com/";
     for (arguments, said) in [
         (&["--claims", "claims.json", "GET", url][..], "help: name it: --provider corp or club"),
         (&["--claims", "absent.json", "GET", url], "cannot read absent.json"),
         (&["--claims", "list.json", "GET", url], "the claims are not a JSON object"),
+        (&["--claims", "twice.json", "GET", url], "the claims are not a JSON object with unique names"),
+        (&["--claims", "control.json", "--provider", "corp", "GET", url], "the sign-in is refused: "),
+        (&["--claims", "pipe", "GET", url], "cannot read pipe: it is no regular file"),
         (&["--token", "token", "GET", url], "the token is not a signed JWT"),
         (&["--user", "nobody", "GET", url], "there is no store yet"),
         (&["--guest", "GET", "http://photos.example.com/"], "is no https address"),
@@ -556,4 +562,47 @@ fn decisions_are_expected_by_a_command_and_by_a_file() {
         let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
         assert!(!good && said.contains(words), "{text}:\n{said}");
     }
+}
+
+#[test]
+fn what_a_claim_or_an_address_holds_cannot_disguise_the_explanation() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("narthex.toml", &block(PAGE, "toml"));
+    put("policies/reader.json", &block(PAGE, "json reader"));
+    put("policies/ops.json", &block(PAGE, "json ops"));
+    let odd = "\u{1b}[2K\u{7f}\u{9b}\nFAKE\u{202e}";
+    let claims = json!({"sub": "ann", "groups": [odd], "email": "ann@example.com", "email_verified": true});
+    put("claims.json", &claims.to_string());
+    let plain = |said: &str| {
+        let deceptive = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!said.contains(deceptive) && !said.contains("\nFAKE"), "{said:?}");
+    };
+    let url = format!("https://photos.example.com/{odd}");
+    for arguments in [
+        &["--claims", "claims.json", "GET", &url][..],
+        &["--claims", "claims.json", "--json", "GET", &url],
+        &["--claims", "claims.json", "--expect", "allow", "GET", &url],
+        &["--guest", "GET", &format!("http://{odd}")],
+        &["--guest", "--context", &format!("{odd}=red"), "GET", &url],
+    ] {
+        plain(&narthex(folder.path(), &[&["explain"], arguments].concat()).1);
+    }
+    let case = |name: &str, expect: &str| json!({"name": name, "guest": true, "method": "GET", "url": url, "expect": expect});
+    put("cases.json", &json!([case(odd, "deny"), case(odd, "allow")]).to_string());
+    let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
+    assert!(!good && said.contains("\\u001b") && said.contains("1 of 2 case(s) failed"), "{said}");
+    plain(&said);
+    put("cases.json", &json!([{(odd): 1}]).to_string());
+    plain(&narthex(folder.path(), &["cases", "cases.json"]).1);
+    put(
+        "cases.json",
+        r#"[{"claims": {"sub": "ann", "sub": "bob"}, "method": "GET", "url": "https://photos.example.com/", "expect": "allow"}]"#,
+    );
+    let (good, said) = narthex(folder.path(), &["cases", "cases.json"]);
+    assert!(!good && said.contains("cannot read the cases"), "{said}");
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    let (good, said) = narthex(folder.path(), &["cases", "pipe"]);
+    assert!(!good && said.contains("it is no regular file"), "{said}");
 }

@@ -1,7 +1,8 @@
 //! The explanation of an access decision, printed as a table or as JSON.
 
 use super::{Expectation, Subject};
-use crate::app::output::say;
+use crate::app::output::{on_one_line, say};
+use crate::base::escape_deceptive;
 use crate::policy::{Effect, MatchLevel, StatementTrace};
 use http::Method;
 use serde::Serialize;
@@ -130,16 +131,18 @@ impl Explanation {
     /// Returns the decision and its reason in one line.
     pub fn summary(&self) -> String {
         let why = self.sign_in_error.as_ref().unwrap_or(&self.why);
-        format!("{}: {why}", self.decision())
+        format!("{}: {}", self.decision(), on_one_line(why))
     }
 
     pub fn print_json(&self) {
-        say!("{:#}", serde_json::json!(self));
+        // In ASCII, the serializer escapes what is between quotes, except DEL.
+        let json = format!("{:#}", serde_json::json!(self));
+        say!("{}", escape_deceptive(&json, |c| c == '\n'));
     }
 
     pub fn print(&self) {
-        say!("{} {}", self.method, self.url);
-        let line = |name: &str, value: &str| say!("  {name:<10} {value}");
+        say!("{} {}", self.method, on_one_line(&self.url));
+        let line = |name: &str, value: &str| say!("  {name:<10} {}", on_one_line(value));
         let optional = |name: &str, value: &Option<String>| value.iter().for_each(|value| line(name, value));
         if let Some(route) = &self.route {
             let pool = self
@@ -168,7 +171,7 @@ impl Explanation {
             self.statements.iter().filter(|line| line.near != MatchLevel::None).collect();
         for result in &near {
             let bound = if result.bound { " (boundary)" } else { "" };
-            say!("  {:<10} {}{bound}: {}", result.effect, result.statement, result.result);
+            line(result.effect, &format!("{}{bound}: {}", result.statement, result.result));
             if !result.why.is_empty() {
                 line("", &result.why);
             }
@@ -180,6 +183,6 @@ impl Explanation {
             Some(why) => format!("but they cannot sign in: {why}"),
             None => self.outcome.to_owned(),
         };
-        say!("{}: {} ({outcome})", self.decision, self.why);
+        say!("{}: {} ({})", self.decision, on_one_line(&self.why), on_one_line(&outcome));
     }
 }

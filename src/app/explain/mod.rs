@@ -6,6 +6,7 @@ mod subject;
 pub use subject::SubjectArg;
 
 use super::build::CommandError;
+use super::output::message;
 use crate::base::{Clock as _, SystemClock, Timestamp};
 use crate::catalogue::{PolicyRule, Route, Rule};
 use crate::config::{Config, Host, MappingType};
@@ -84,7 +85,7 @@ pub async fn explain(
 /// # Errors
 /// If the subject or the request is not valid.
 pub async fn decide(config: Config, arguments: Arguments) -> Result<Explanation, CommandError> {
-    let error = |why: String| CommandError::new("narthex explain", why);
+    let error = |why: String| CommandError::new("narthex explain", message(&why));
     let Arguments { who, provider, context, method, url } = arguments;
     let method: Method = method.parse().map_err(|_| error(format!("\"{method}\" is no method")))?;
     let overrides = ContextOverrides::of(&context).map_err(error)?;

@@ -2,19 +2,22 @@
 
 use crate::app::build::CommandError;
 use crate::app::offline;
+use crate::app::output::message;
 use crate::app::users;
 use crate::authn::{methods, user_from_claims};
-use crate::base::{Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, base64url_decode, uuid};
+use crate::base::{
+    Clock as _, Secret, SystemClock, SystemEntropy, Timestamp, base64url_decode, read_text, uuid,
+};
 use crate::broker;
 use crate::catalogue::{Catalogue, IdentityPool};
 use crate::config::{Config, Issuer, KeySource, Kind, Provider, TrustedIssuer};
 use crate::directory;
 use crate::identity::{Groups, Person};
-use crate::jose::{NumericDate, authenticated_at};
+use crate::jose::{NumericDate, UniqueKeysObject, authenticated_at};
 use crate::model::{ProviderTokens, Session, TokenClaims, User};
-use crate::provider::{ExternalIdentity, normalize_email_verified};
+use crate::provider::{ExternalIdentity, normalize_email_verified, subject_of};
 use crate::store::{OpenStoreError, Store, StoreError};
-use crate::token::{SKEW, scopes};
+use crate::token::{self, SKEW, scopes};
 
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -85,7 +88,7 @@ impl ExplainContext {
         named: SubjectArg,
         provider: Option<&str>,
     ) -> Result<Self, CommandError> {
-        let error = |why: String| CommandError::new("narthex explain", why);
+        let error = |why: String| CommandError::new("narthex explain", message(&why));
         let (claims, own) = match &named {
             SubjectArg::User(who) => {
                 let store = offline::open_store(&config).await.map_err(store_open_error)?;
@@ -124,7 +127,7 @@ impl ExplainContext {
         key: LookupKey,
         provider: Option<&str>,
     ) -> Result<Self, CommandError> {
-        let error = |why: String| CommandError::new("narthex explain", why);
+        let error = |why: String| CommandError::new("narthex explain", message(&why));
         let ids = offline::ids(&config, store.as_ref()).await.map_err(store_error)?;
         let catalogue = offline::catalogue(config, ids)?;
         let Some(store) = store else {
@@ -270,13 +273,17 @@ fn subject_from_claims(
         Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
+    let subject = match claims.contains_key("sub") {
+        true => subject_of(&claims, &["sub"]).map_err(|error| format!("the sign-in is refused: {error}"))?,
+        false => "unknown".to_owned(),
+    };
     let now = SystemClock.now();
     let auth_time = authenticated_at(&claims, now, SKEW);
     let issued_at = Some(now);
     let methods: Vec<String> = list("amr");
     let external = ExternalIdentity {
         issuer: text("iss").or_else(|| issuer_of(provider)).unwrap_or_default(),
-        subject: text("sub").unwrap_or_else(|| "unknown".to_owned()),
+        subject,
         amr: methods.clone(),
         auth_time,
         sid: None,
@@ -311,7 +318,7 @@ fn subject_from_claims(
 /// Returns the subject of a bearer token of `issuer` with these claims.
 fn subject_from_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> Result<Subject, String> {
     let subject =
-        claims.get("sub").and_then(Value::as_str).ok_or("the token speaks for nobody: it has no `sub`")?;
+        token::subject(claims).map_err(|error| format!("the token is refused with 401: {error}"))?;
     let now = SystemClock.now();
     let id = match issuer.keys {
         KeySource::Own(_) => subject.to_owned(),
@@ -375,18 +382,19 @@ fn provider_of<'c>(
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let (mut text, cannot) = (String::new(), |error| format!("cannot read {}: {error}", file.display()));
-    let read = match file == Path::new("-") {
-        true => std::io::stdin().take(MAX_CLAIMS_BYTES).read_to_string(&mut text),
-        false => {
-            std::fs::File::open(file).and_then(|file| file.take(MAX_CLAIMS_BYTES).read_to_string(&mut text))
-        }
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin().take(MAX_CLAIMS_BYTES)),
+        false => read_text(file, MAX_CLAIMS_BYTES),
     };
-    read.map(|_| text).map_err(cannot)
+    text.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
+/// Parses claims as a sign-in does: no name may occur twice.
 fn parse_claims(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("the claims are not a JSON object: {error}"))
+    let parsed = serde_json::from_str(text);
+    parsed
+        .map(|UniqueKeysObject(claims)| claims)
+        .map_err(|error| format!("the claims are not a JSON object with unique names: {error}"))
 }
 
 /// Returns the claims of a JWT (RFC 7519) without verification: the command gives no access.

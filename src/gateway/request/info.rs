@@ -332,6 +332,7 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
 /// # Errors
 /// The reason, where Authorization comes twice or cannot be read, or has a password in a request of another origin's page.
 pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, &'static str> {
+    const UNREADABLE: &str = "Authorization is not to be read, or comes twice";
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
@@ -340,10 +341,10 @@ pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str
             Ok(Some(Cow::Owned(_))) if is_from_other_site(session) => {
                 Err("a browser sent Basic credentials for a page of another origin")
             }
-            token => token.map_err(|()| "Authorization is not to be read, or comes twice"),
+            token => token.map_err(|()| UNREADABLE),
         },
         // Another server could take the other one.
-        (Some(_), Some(_)) => Err("Authorization is not to be read, or comes twice"),
+        (Some(_), Some(_)) => Err(UNREADABLE),
     }
 }
 
