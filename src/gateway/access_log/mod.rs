@@ -1,5 +1,5 @@
 //! The access log: a line for each request, written by a thread of its own. A request never waits for it: where the
-//! destination is slower than the requests, lines are dropped and counted.
+//! destination is slower than the requests, lines are dropped, and a metric counts them.
 
 mod record;
 
@@ -21,22 +21,22 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// How many records may wait to be written.
+/// The maximum number of records that wait to be written.
 const MAX_WAITING: usize = 8192;
-/// How many bytes are written at once.
+/// The number of bytes after which a batch is written.
 const BATCH_BYTES: usize = 64 * 1024;
-/// How often a file is looked for that was moved away, as log rotation does.
+/// The interval of checks whether log rotation has moved the file.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a failure to write is logged.
+/// The minimum interval between log lines about failed writes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// How long the end of the process waits for what is still to be written.
+/// The maximum time that the end of the process waits for records to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| metrics::ACCESS_LOG_DROPPED.counter());
 
 /// An access log that is open.
 pub struct AccessLog {
-    /// What it was opened by.
+    /// The settings with which it was opened.
     pub settings: AccessLogSettings,
     /// Takes records; `None` ends the writer.
     sender: SyncSender<Option<Box<AccessRecord>>>,
@@ -44,7 +44,7 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the access log that `settings` describe, if they describe one.
+    /// Opens the access log of `settings`. Returns `None` if they have none.
     ///
     /// # Errors
     /// Where its file cannot be written.
@@ -71,14 +71,14 @@ impl AccessLog {
         open_file(path, OpenOptions::new().append(true)).map(drop)
     }
 
-    /// Hands a record to the writer; drops it where too many are waiting.
+    /// Passes a record to the writer; drops it if too many are waiting.
     pub fn add(&self, record: Box<AccessRecord>) {
         if self.sender.try_send(Some(record)).is_err() {
             DROPPED.inc();
         }
     }
 
-    /// Waits until everything is written, for a while.
+    /// Waits until all records are written, at most [`CLOSE_TIMEOUT`].
     pub async fn close(&self) {
         let written = async {
             let mut is_ending = false;
@@ -93,7 +93,7 @@ impl AccessLog {
     }
 }
 
-/// Where lines go.
+/// The destination of lines.
 enum Destination {
     Stdout,
     File(LogFile),
@@ -112,7 +112,7 @@ impl Destination {
     }
 }
 
-/// A file that lines are appended to, under its name: one that was moved away is left.
+/// A file to which lines are appended. After it was moved, lines go to a new file of the same name.
 struct LogFile {
     path: PathBuf,
     file: File,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_dropped_where_nobody_takes_them() {
+    fn records_are_dropped_where_the_writer_takes_none() {
         let (sender, records) = sync_channel(1);
         let writer = std::thread::spawn(|| {});
         let log = AccessLog { settings: AccessLogSettings::default(), sender, writer };

@@ -1,4 +1,4 @@
-//! A line of the access log: what is known of a request, and its two forms.
+//! The record of a request for the access log, and its two formats.
 
 use crate::authn::Principal;
 use crate::base::{MonotonicTime, Timestamp};
@@ -12,21 +12,21 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// How many bytes of a value a client chooses are kept: lines wait in memory.
+/// The maximum number of bytes of a client's value, since records wait in memory.
 const MAX_VALUE: usize = 2048;
 
-/// What is known of a request. What is not known is empty, or none.
+/// The record of a request. Unknown values are empty or `None`.
 #[derive(Debug, Default)]
 pub struct AccessRecord {
-    /// When it came.
+    /// The time at which its head was read.
     pub time: Option<Timestamp>,
-    /// The same, for its duration.
+    /// The same time, from which the duration is measured.
     pub started_at: Option<MonotonicTime>,
     pub request_id: String,
     pub client: Option<IpAddr>,
     pub method: String,
     pub host: String,
-    /// Path and query, as they came.
+    /// The path and query, unchanged.
     pub target: String,
     pub protocol: &'static str,
     pub user_agent: String,
@@ -36,15 +36,15 @@ pub struct AccessRecord {
     pub sub: String,
     pub route: String,
     pub upstream: Option<SocketAddr>,
-    /// The response's status; 0 where there was none.
+    /// The response's status; 0 without a response.
     pub status: u16,
-    /// The bytes of the response's body.
+    /// The number of bytes of the response's body.
     pub bytes: Option<usize>,
     pub duration: Duration,
 }
 
 impl AccessRecord {
-    /// A record of a request's head alone, such as of one that is refused for it.
+    /// Returns a record of a head alone, as for a request that is refused for its head.
     pub fn of_head(head: &RequestHeader) -> Self {
         let text = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes).map(bounded_value);
         let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
@@ -63,7 +63,7 @@ impl AccessRecord {
         }
     }
 
-    /// A record of a request whose head was read.
+    /// Returns a record of a request whose head was read.
     pub fn of(head: &RequestHeader, incoming: &RequestInfo) -> Self {
         Self {
             time: Some(incoming.received.wall),
@@ -75,10 +75,10 @@ impl AccessRecord {
         }
     }
 
-    /// A record of a request that the HTTP parser never saw: of its first line, as far as it reads like one.
+    /// Returns a record of bytes that the HTTP parser never saw, from their first line.
     pub fn of_bytes(head: &[u8]) -> Self {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
-        // Whatever separates them: a query must not be taken for a part of the method.
+        // Whatever the separator is: a query must not become a part of the method.
         let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let method = line.iter().position(|byte| !is_letter(byte)).unwrap_or(line.len());
         let (method, rest) = line.split_at(method);
@@ -92,13 +92,13 @@ impl AccessRecord {
         }
     }
 
-    /// Notes the principal of the request.
+    /// Sets the principal of the request.
     pub fn set_principal(&mut self, principal: &Principal) {
         self.sub = principal.subject().to_owned();
         self.user = principal.user().map(|user| user.username.clone()).unwrap_or_default();
     }
 
-    /// The path, with the query where `query` is set.
+    /// Returns the path, with the query if `query` is set.
     pub fn path(&self, query: bool) -> &str {
         if query { &self.target } else { path_part(&self.target) }
     }
@@ -134,7 +134,7 @@ impl AccessRecord {
             ("user_agent", &self.user_agent),
         ];
         for (name, value) in texts {
-            // A value that is not known has no member.
+            // Unknown values are left out.
             if !value.is_empty() {
                 line.push('"');
                 line.push_str(name);
@@ -176,7 +176,7 @@ impl AccessRecord {
     }
 }
 
-/// The form of lines, and the text of the last second in it: most lines have the one before's.
+/// The format of lines, with the text of the last second, which most lines share with the one before.
 pub struct LineFormatter {
     format: AccessLogFormat,
     query: bool,
@@ -185,12 +185,12 @@ pub struct LineFormatter {
 }
 
 impl LineFormatter {
-    /// Lines of this format, with queries where `query` says so.
+    /// Returns a formatter, which writes queries if `query` is set.
     pub fn new(format: AccessLogFormat, query: bool) -> Self {
         Self { format, query, second: None, text: String::new() }
     }
 
-    /// The text of a time's second, in UTC.
+    /// Returns the text of a time's second, in UTC.
     fn second(&mut self, time: Timestamp) -> &str {
         let second = time.millis().div_euclid(1000);
         if self.second != Some(second) {
@@ -224,17 +224,17 @@ fn address(value: &[u8]) -> String {
     }
 }
 
-/// A client's value as it is kept.
+/// Returns a client's value, cut to [`MAX_VALUE`].
 fn bounded_value(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE)]).into_owned()
 }
 
-/// Whether `text` needs no escape in either format.
+/// Returns whether `text` needs no escape in either format.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
-/// Appends `text` as a string of JSON in ASCII: whatever reads the file, no character of a client's does anything there.
+/// Appends `text` as a JSON string in ASCII, so that no control sequence of a client reaches a terminal.
 fn push_json(text: &str, line: &mut String) {
     line.push('"');
     if is_plain(text) {
@@ -256,7 +256,7 @@ fn push_json(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// Appends `text` as the combined format has it: what is not printable ASCII, a quote or a backslash is `\xHH`.
+/// Appends `text` for the combined format: a quote, a backslash and all but printable ASCII become `\xHH`.
 fn push_escaped(text: &str, line: &mut String) {
     if is_plain(text) {
         return line.push_str(text);
@@ -270,8 +270,8 @@ fn push_escaped(text: &str, line: &mut String) {
     }
 }
 
-/// Appends a user's name as a field of the combined format, which ends with the next space and is `-` for nobody: no two
-/// names have one text.
+/// Appends a user's name as a field of the combined format, which ends with a space and is `-` without a
+/// user. Different names have different texts.
 fn push_user(user: &str, line: &mut String) {
     match user {
         "" => line.push('-'),
@@ -287,7 +287,7 @@ fn push_user(user: &str, line: &mut String) {
     }
 }
 
-/// A client's value as it may stand in a line of the log.
+/// Returns a client's value with the escapes of the combined format.
 pub fn printable(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     push_escaped(text, &mut escaped);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_has_a_line_too() {
+    fn bytes_that_are_no_request_have_a_line_too() {
         let record = AccessRecord::of_bytes(b"GET /x y HTTP/1.1\r\nHost: a\r\n");
         assert_eq!((record.method.as_str(), record.target.as_str()), ("GET", "/x"));
         let mut line = String::new();

@@ -1,5 +1,5 @@
-//! The two middle steps of a request's way: what it is for, and whether it may pass. They work on the
-//! request's own words, or on those of a proxy that asks for somebody else's request.
+//! Matches a request to a route and authorizes it: the request itself, or the one that a subrequest of
+//! forward authentication describes.
 
 use crate::authn::{Assertion, Principal};
 use crate::catalogue::Rule;
@@ -19,28 +19,28 @@ use crate::policy::{self, Denial, Permit, Question};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
-/// What lets a request pass, and who it speaks for.
+/// A permit, with the identity of the request.
 pub struct Authorized {
-    /// The proof.
+    /// The proof that a rule permits the request.
     pub permit: Permit,
-    /// The principal, and what the upstream is told of it.
+    /// The principal, and its assertion for the upstream.
     pub identity: Option<(Principal, Assertion)>,
-    /// The cookie by which a guest who is new is known again.
+    /// The cookie of a new guest.
     pub guest_cookie: Option<String>,
 }
 
-/// What a request is for, and its path as it is judged.
+/// The target of a request, and its path.
 pub struct RouteMatch<'t> {
-    /// What it is for.
+    /// The target.
     pub target: Target,
-    /// Its path.
+    /// The path, decoded.
     pub path: Path<'t>,
 }
 
-/// What a request for `target` is for.
+/// Returns the target of a request for `target`.
 ///
 /// # Errors
-/// A 400 where servers could disagree on what it names, a 404 where it names nothing.
+/// A 400 if servers could read the path differently, a 404 if there is no such target.
 pub fn match_route<'t>(
     table: &'t RouteTable,
     session: &Session,
@@ -72,14 +72,15 @@ pub struct RouteRequest<'a> {
     pub entry: &'a Arc<RouteEntry>,
     /// The path, decoded.
     pub path: &'a Path<'a>,
-    /// Path and query, as they came.
+    /// The path and query, unchanged.
     pub target: &'a str,
 }
 
-/// Who the request speaks for, whether it may pass, and the assertion that goes along.
+/// Authenticates and authorizes the request, and mints the assertion of its principal.
 ///
 /// # Errors
-/// The way to sign in, or a refusal; never a pass without a permit, or a principal without an assertion.
+/// A redirect to the sign-in page, or a refusal. There is no success without a permit, and no principal
+/// without an assertion.
 pub async fn authorize(
     gateway: &Gateway,
     session: &Session,
@@ -89,14 +90,13 @@ pub async fn authorize(
 ) -> Result<Authorized, LocalResponse> {
     let (catalogue, route) = (&*table.catalogue, &wanted.entry.route);
     let requested = Requested { incoming, path: wanted.path, headers: &session.req_header().headers };
-    // Fetch, section 4.8: a preflight has no credentials, so that asking for them would refuse each one.
+    // Fetch, section 4.8: a preflight has no credentials, and would always be refused for that.
     if let Some(preflight) = route.config.preflight
-        // A proxy takes each 2xx for permission, so that a response to a preflight would let it pass to the app.
+        // A proxy takes each 2xx for permission: the response to a preflight would permit it.
         && !(incoming.is_forward_auth && preflight == Preflight::Answer)
         && request::is_preflight(session, &incoming.method)
         && requested.method_override().is_none()
     {
-        // The file says that the app answers it, whoever sends it.
         if preflight == Preflight::Answer {
             return Err(cors::preflight(session, incoming, &route.config));
         }
@@ -124,7 +124,7 @@ pub async fn authorize(
     let (permit, principal, assumed, guest_cookie) = match (&*route.rule, presented) {
         (Rule::Policy(judged), presented) => {
             if let Some(name) = requested.method_override() {
-                incoming.audit_refusal(&format!("`{name}` says another method than the request"));
+                incoming.audit_refusal(&format!("`{name}` names another method than the request"));
                 return Err(ErrorResponse::bad_request()
                     .into_response(&incoming.response_context(session))
                     .into());

@@ -12,27 +12,27 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 
-/// How long browsers keep the answer to a preflight: some take no more than ten minutes.
+/// The time for which browsers cache the response to a preflight; some accept at most ten minutes.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// The answer to a preflight, which has no credentials: what the file says of its origin, whoever it is.
+/// Returns the response to a preflight, which has no credentials: it depends on the origin alone.
 pub fn preflight(session: &Session, incoming: &RequestInfo, route: &Route) -> LocalResponse {
-    let asked = &session.req_header().headers;
-    let mut answer = HttpResponse::default();
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    let headers = answer.headers_mut();
-    if add_headers(headers, asked, route) {
-        let same = |from: HeaderName, to: HeaderName| asked.get(from).map(|value| (to, value.clone()));
+    let requested = &session.req_header().headers;
+    let mut response = HttpResponse::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    if add_headers(headers, requested, route) {
+        let same = |from: HeaderName, to: HeaderName| requested.get(from).map(|value| (to, value.clone()));
         headers.extend(same(ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS));
         headers.extend(same(ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS));
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
-    pages::add_common_headers(answer, &incoming.response_context(session)).into()
+    pages::add_common_headers(response, &incoming.response_context(session)).into()
 }
 
-/// Whether a page of another origin opens a WebSocket, without leave to act with the user's session. Browsers ask no
-/// server before that, and let the page read what comes (RFC 6455, section 10.2). Proxies that ask for decisions about
-/// requests may leave out `Upgrade`.
+/// Returns whether a page of another origin, which may not act with the user's session, opens a WebSocket.
+/// Browsers send no preflight for one, and the page can read the messages (RFC 6455, section 10.2). In
+/// forward authentication `Upgrade` may be missing.
 pub fn is_foreign_websocket(session: &Session, incoming: &RequestInfo, route: &Route) -> bool {
     let headers = &session.req_header().headers;
     if !headers.contains_key(UPGRADE) && !headers.contains_key(SEC_WEBSOCKET_KEY) {
@@ -42,31 +42,27 @@ pub fn is_foreign_websocket(session: &Session, incoming: &RequestInfo, route: &R
         let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://"));
         authority.and_then(Host::from_authority).is_some_and(|host| host == incoming.host)
     };
-    let is_listed = |origin: &HeaderValue| {
-        route.cors_credentials && route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
-    };
-    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin) && !is_listed(origin))
+    let is_permitted = |origin: &HeaderValue| route.cors_credentials && is_listed(origin, route);
+    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin) && !is_permitted(origin))
 }
 
-/// Lets the scripts of an origin that the file names read an answer, where nobody has said who may.
-pub fn add_headers_if_absent(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) {
+/// Permits the scripts of a listed origin to read a response, unless the app has set the permitted origin.
+pub fn add_headers_if_absent(headers: &mut HeaderMap, requested: &HeaderMap, route: &Route) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        add_headers(headers, asked, route);
+        add_headers(headers, requested, route);
     }
 }
 
-/// The same whatever was said; answers whether it is such an origin.
-fn add_headers(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> bool {
+/// Sets the headers whatever the app has set. Returns whether the origin is listed.
+fn add_headers(headers: &mut HeaderMap, requested: &HeaderMap, route: &Route) -> bool {
     if route.cors_origins.is_empty() {
         return false;
     }
-    // Fetch, section 3.2.5: what depends on the origin is no other origin's to be served from a cache.
-    if !headers.get_all(VARY).iter().any(|told| told == "Origin") {
+    // Fetch, section 3.2.5: a cache must not serve a response for one origin to another.
+    if !headers.get_all(VARY).iter().any(|varies_by| varies_by == "Origin") {
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
-    let named =
-        |origin: &&HeaderValue| route.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
-    let Some(origin) = asked.get(ORIGIN).filter(named) else { return false };
+    let Some(origin) = requested.get(ORIGIN).filter(|origin| is_listed(origin, route)) else { return false };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     match route.cors_credentials {
         true => drop(headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"))),
@@ -74,4 +70,9 @@ fn add_headers(headers: &mut HeaderMap, asked: &HeaderMap, route: &Route) -> boo
         false => drop(headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS)),
     }
     true
+}
+
+/// Returns whether the route lists this origin, in the same spelling.
+fn is_listed(origin: &HeaderValue, route: &Route) -> bool {
+    route.cors_origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
 }

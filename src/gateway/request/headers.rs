@@ -13,8 +13,11 @@ use crate::gateway::request::names::{
 };
 use crate::gateway::request::{self, RequestInfo};
 use crate::identity::Person;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue, SET_COOKIE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::borrow::Cow;
@@ -282,6 +285,41 @@ fn render<'p>(
     Some(text)
 }
 
+/// Removes the fields that are for the upstream's connection alone (RFC 9110, section 7.6.1), except those of a change of
+/// protocol, and the framing of a body that the status does not allow (RFC 9110, section 8.6; RFC 9112, section 6.1).
+fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if headers.contains_key(CONNECTION) {
+        for name in nominated_fields(headers) {
+            headers.remove(name);
+        }
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+    // RFC 9110, section 15.5.22: a 426 names there what the client must change to.
+    if status != StatusCode::UPGRADE_REQUIRED {
+        headers.remove(UPGRADE);
+    }
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.remove(TRANSFER_ENCODING);
+    }
+}
+
+/// Returns the fields that `Connection` names, without those by which the message is framed.
+fn nominated_fields(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let is_framing =
+        |name: &HeaderName| [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE].contains(name);
+    names.filter(|name| !is_framing(name)).collect()
+}
+
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
 /// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors` adds.
 pub fn rewrite_response(
@@ -295,6 +333,7 @@ pub fn rewrite_response(
     let reason = response.get_reason_phrase().filter(|reason| Some(*reason) != canonical).map(str::to_owned);
     let nothing = http::Response::new(()).into_parts().0;
     let mut parts = http::response::Parts::from(std::mem::replace(response, nothing.into()));
+    strip_connection_fields(parts.status, &mut parts.headers);
     let headers = &mut parts.headers;
     let ours = |value: &HeaderValue| sets_own_cookie(value.as_bytes());
     if headers.get_all(SET_COOKIE).iter().any(ours) {
@@ -374,5 +413,35 @@ mod tests {
         for name in ["x-remote", "x-requested-with", "cookie", "x-forwardedness", "accept"] {
             assert!(!reserved.contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn fields_of_the_upstreams_connection_end_with_it() {
+        let all = [
+            ("connection", "close, X-Mine"),
+            ("connection", "content-length"),
+            ("x-mine", "a"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("upgrade", "h2c"),
+            ("content-length", "0"),
+            ("transfer-encoding", "chunked"),
+            ("x-other", "b"),
+        ];
+        let left = |status: u16| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in all {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            strip_connection_fields(StatusCode::from_u16(status).unwrap(), &mut headers);
+            let names = headers.keys().filter(|name| *name != CONNECTION);
+            names.map(|name| name.as_str().to_owned()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(left(200), set(&["content-length", "transfer-encoding", "x-other"]));
+        assert_eq!(left(426), set(&["content-length", "transfer-encoding", "upgrade", "x-other"]));
+        assert_eq!(left(304), set(&["content-length", "x-other"]));
+        assert_eq!(left(204), set(&["x-other"]));
+        assert_eq!(left(101).len(), 7);
     }
 }
