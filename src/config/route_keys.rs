@@ -73,7 +73,7 @@ pub const UPSTREAM: Key<Vec<Upstream>> = Key::new(
 pub const TIMEOUT: Key<Duration> = Key::new(
     "timeout",
     DURATION,
-    "Maximum time without a byte from the upstream. It does not apply to WebSockets, event streams and gRPC.",
+    "Maximum time without a byte from the upstream. It does not apply once the upstream has begun a WebSocket, an event stream or a gRPC response.",
 )
 .default("\"60s\"");
 pub const ACCESS: Key<Access> = Key::new(

@@ -98,10 +98,6 @@ impl GatewayProxy {
         })?;
         let mut forward = ProxiedRequest::new(passed, table.clone(), entry, incoming);
         let exchange = forward.request_kind();
-        if exchange != RequestKind::Plain {
-            // A stream may be silent.
-            session.set_read_timeout(None);
-        }
         let long_body = !session.is_body_empty() && request::may_take_long(&session.req_header().headers);
         if long_body || exchange != RequestKind::Plain {
             forward.watch(gateway, session);
@@ -247,6 +243,7 @@ impl ProxyHttp for GatewayProxy {
         if response.version == Version::HTTP_2 {
             let is_plain = framing::length(&response.headers).is_ok()
                 && !framing::has_outer_white_space(&response.headers);
+            proxied_request(ctx)?.on_http2_response();
             let error =
                 || Error::explain(ErrorType::InvalidHTTPHeader, "a field of the response is malformed");
             return if is_plain { Ok(()) } else { Err(error().into_up()) };

@@ -132,3 +132,56 @@ async fn values_with_white_space_around_them_are_refused_by_http2() {
         }
     }
 }
+
+/// An app that speaks HTTP/2 without TLS: below `/never` it does not answer, elsewhere with a body of the type that the path
+/// names, whose second piece comes late.
+async fn late_app() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: http::Request<Incoming>| async move {
+                let kind = request.uri().path().trim_start_matches('/').to_owned();
+                if kind == "never" {
+                    std::future::pending::<()>().await;
+                }
+                let late = futures_util::stream::once(async {
+                    tokio::time::sleep(Duration::from_secs(66)).await;
+                    Ok::<_, Infallible>(Frame::data(Bytes::from("late")))
+                });
+                let soon = futures_util::stream::iter([Ok(Frame::data(Bytes::from("soon")))]);
+                let body = StreamBody::new(futures_util::StreamExt::chain(soon, late));
+                Response::builder().header("content-type", kind).body(UnsyncBoxBody::new(body))
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_call_has_no_deadline_once_it_is_answered_and_the_one_of_its_route_before() {
+    let port = late_app().await;
+    let upstream = format!("host = \"app.localhost\"\nupstream = \"h2c://127.0.0.1:{port}\"");
+    let narthex = NarthexBuilder::new()
+        .tables(&format!("[[route]]\n{upstream}\naccess = \"public\"\ntimeout = \"2s\"\n"))
+        .start();
+    let visitor = Visitor::new(&narthex);
+    let call = async |path: &str| {
+        let url = format!("{}/{path}", narthex.origin("app"));
+        let call = visitor.client.post(url).header("content-type", "application/grpc").body("x");
+        call.send().await?.text().await
+    };
+    let unanswered = tokio::time::timeout(Duration::from_secs(20), call("never"));
+    let (unanswered, grpc, encoded, plain) = tokio::join!(
+        unanswered,
+        call("application/grpc"),
+        call("application/grpc+proto"),
+        call("application/json")
+    );
+    assert!(unanswered.expect("the deadline of the route").is_err());
+    assert_eq!([grpc.unwrap(), encoded.unwrap()], ["soonlate", "soonlate"]);
+    assert!(plain.is_err(), "a response of another type is no stream");
+}

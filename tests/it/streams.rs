@@ -232,6 +232,88 @@ async fn a_stream_that_does_not_begin_is_given_up_in_the_routes_time() {
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_asks_for_a_stream_and_gets_none_has_the_deadline_of_its_route() {
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        if head(&mut stream).await.contains(" /begun ") {
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc").await;
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await;
+    })
+    .await;
+    let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"\ntimeout = \"1s\"").start();
+    let begun = Instant::now();
+    let socket = async {
+        let mut stream = tls(&narthex, "app", false).await;
+        let fields = "Host: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket";
+        say(&mut stream, &format!("GET /begun HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+        assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
+        until_ended(async || stream.read_u8().await.is_err()).await;
+    };
+    // The call has ended its own part, or goes on with it.
+    let visitor = Visitor::new(&narthex);
+    let call = async |body: reqwest::Body| {
+        let url = format!("{}/silent", narthex.origin("app"));
+        let call = visitor.client.post(url).header("content-type", "application/grpc").body(body);
+        // A client of gRPC gets the failure as a status of that.
+        let refused = call.send().await.map(|response| response.headers().contains_key("grpc-status"));
+        assert!(refused.unwrap_or(true));
+    };
+    let endless = futures_util::stream::pending::<Result<&str, std::io::Error>>();
+    tokio::join!(socket, call("".into()), call("abc".into()), call(reqwest::Body::wrap_stream(endless)));
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_with_a_length_comes_as_it_is_written_and_ends_with_its_session() {
+    let port = upstream(|mut stream| async move {
+        if !speaks(&stream).await {
+            return;
+        }
+        let target = head(&mut stream).await;
+        if target.starts_with("GET / ") {
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").await;
+            return;
+        }
+        let kind = if target.contains(" /text ") { "text/plain" } else { "text/event-stream" };
+        let fields = format!("Content-Type: {kind}\r\nContent-Length: 100000\r\n");
+        say(&mut stream, &format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).await;
+        say(&mut stream, "data: tick\n\n").await;
+        // Longer than this test lasts.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    })
+    .await;
+    let (narthex, _provider) = deployment(port, "").await;
+    for (method, path, http2) in [
+        ("GET", "/events", false),
+        ("POST", "/events", false),
+        ("GET", "/events", true),
+        ("GET", "/text", false),
+        ("POST", "/text", false),
+    ] {
+        let visitor = Visitor::with(&narthex, |builder| if http2 { builder } else { builder.http1_only() });
+        is(&visitor.land(&format!("{}/", narthex.origin("app")), "alice").await, 200);
+        let url = format!("{}{path}", narthex.origin("app"));
+        let body = if method == "POST" { "{}" } else { "" };
+        let request = visitor.client.request(method.parse().unwrap(), url).body(body);
+        let first = async {
+            let mut events = request.send().await.unwrap();
+            assert_eq!(events.chunk().await.unwrap().unwrap(), "data: tick\n\n");
+            events
+        };
+        let first = tokio::time::timeout(Duration::from_secs(5), first).await;
+        let mut events = first.unwrap_or_else(|_| panic!("{method} {path}: the first event is held back"));
+        if path == "/events" {
+            sign_out(&narthex, &visitor).await;
+            let took = until_ended(async || !matches!(events.chunk().await, Ok(Some(_)))).await;
+            assert!(took < BOUND, "{method} {http2} {took:?}");
+        }
+    }
+}
+
 /// A client that reads slowly is no upstream that is silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_pauses_gets_all_of_a_large_response() {

@@ -1,5 +1,8 @@
-//! A connection that gathers what is written until it is flushed. pingora counts on this: it writes an
-//! answer's head and body apart and flushes once; but only its own listeners' connections gather.
+//! A connection that gathers what is written until it is flushed, or read from. pingora relies on this: it writes the head
+//! and the body of a response apart and flushes once; but only the connections of its own listeners gather.
+//!
+//! pingora flushes a response with a Content-Length at its end only. While it waits for the upstream it also reads from the
+//! client, and what was written before goes out then: events and bodies that come in drops are not held back.
 //!
 //! By HTTP/2, each answer wakes its connection, which tokio runs next: each would be flushed by itself, though others
 //! are as good as ready. So a connection of many streams lets all run that can run before it flushes.
@@ -59,6 +62,11 @@ impl AsyncRead for BufferedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let this = &mut *self;
+        let multiplexed = this.multiplexed.load(Ordering::Relaxed);
+        if !multiplexed && !this.stream.get_ref().buffer().is_empty() {
+            // Nothing more is ready to be written. A failure shows when it is.
+            drop(Pin::new(this.stream.get_mut()).poll_flush(cx));
+        }
         ready!(this.credit.poll(cx, &mut this.pause));
         this.stream.set_limit(this.credit.remaining());
         let before = buffer.filled().len();

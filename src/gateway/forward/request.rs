@@ -18,8 +18,8 @@ use crate::gateway::state::routes::{RouteEntry, RouteTable};
 use crate::gateway::upstream::cluster::{RequestKind, UpstreamEndpoint};
 use crate::gateway::upstream::connection::ConnectionMark;
 use bytes::Bytes;
-use http::header::{EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::{CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::Peer as _;
 use pingora_error::{Error, ErrorType, Result};
@@ -68,6 +68,8 @@ struct UpstreamState {
     response_ended: bool,
     /// Whether its connection must not carry another request.
     abandoned: bool,
+    /// Whether it answered by HTTP/2.
+    http2: bool,
 }
 
 impl ProxiedRequest {
@@ -97,9 +99,12 @@ impl ProxiedRequest {
         self.authorized.identity.as_ref().map(|(principal, _)| principal)
     }
 
-    /// How the request goes on.
+    /// How the request goes on. gRPC exists over HTTP/2 only, so no request to other servers is a call.
     pub fn request_kind(&self) -> RequestKind {
-        self.info.kind
+        match self.info.kind {
+            RequestKind::Grpc if self.is_http1_only() => RequestKind::Plain,
+            kind => kind,
+        }
     }
 
     /// Whether every server that it may go to speaks HTTP/1.1, and no other.
@@ -134,13 +139,11 @@ impl ProxiedRequest {
             }
             _ => {}
         }
-        if self.request_kind() != RequestKind::Grpc {
-            // Others' requests share a connection of HTTP/2.
-            let shared =
-                self.endpoint.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
-            let connection = self.upstream.mark.clone().filter(|_| !shared);
-            request_state::limit_silence(self.entry.route.config.timeout, connection);
-        }
+        // Other requests share a connection of HTTP/2.
+        let shared = self.request_kind() == RequestKind::Grpc
+            || self.endpoint.as_deref().is_some_and(|server| server.upstream().scheme == Scheme::H2c);
+        let connection = self.upstream.mark.clone().filter(|_| !shared);
+        request_state::limit_silence(self.entry.route.config.timeout, connection);
         Ok(())
     }
 
@@ -151,13 +154,30 @@ impl ProxiedRequest {
 
     /// Returns whether the upstream may be silent for any time after this head of a response.
     pub fn may_be_silent_after(&self, response: &ResponseHeader) -> bool {
+        // After the end nothing more comes, and its connection may soon be another request's.
+        let ended = !response.status.is_informational() && self.upstream.response_ended;
+        ended || self.begins_stream(response)
+    }
+
+    /// Returns whether the head of a response begins a stream, which has no deadline. A client's request alone never does:
+    /// the upstream must have changed the protocol, send events, or answer a gRPC call by HTTP/2.
+    fn begins_stream(&self, response: &ResponseHeader) -> bool {
         match response.status {
             StatusCode::SWITCHING_PROTOCOLS => true,
             status if status.is_informational() => false,
-            // Nothing more comes, and its connection may soon be another request's.
-            _ if self.upstream.response_ended => true,
-            _ => self.request_kind() != RequestKind::Plain || request::is_event_stream(&response.headers),
+            _ => request::is_event_stream(&response.headers) || self.answers_grpc(&response.headers),
         }
+    }
+
+    fn answers_grpc(&self, headers: &HeaderMap) -> bool {
+        self.upstream.http2
+            && self.request_kind() == RequestKind::Grpc
+            && headers.get(CONTENT_TYPE).is_some_and(is_grpc_type)
+    }
+
+    /// Notes that the upstream answered by HTTP/2.
+    pub fn on_http2_response(&mut self) {
+        self.upstream.http2 = true;
     }
 
     /// Checks the framing of an HTTP/1.x upstream's response.
@@ -251,6 +271,11 @@ impl ProxiedRequest {
         response: &mut ResponseHeader,
     ) -> Result<()> {
         request_state::with_record(|record| record.status = response.status.as_u16());
+        if self.begins_stream(response) {
+            // The client may be silent, too, but not beyond the end of its session.
+            session.set_read_timeout(None);
+            self.watch(gateway, session);
+        }
         match self.may_be_silent_after(response) {
             true => request_state::allow_silence(),
             false if response.status.is_informational() => request_state::record_upstream_activity(),
@@ -329,6 +354,12 @@ impl ProxiedRequest {
             self.watch(gateway, session);
         }
     }
+}
+
+/// Whether a response of this type answers a gRPC call: `application/grpc`, or that with `+` and an encoding.
+fn is_grpc_type(value: &HeaderValue) -> bool {
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    essence == b"application/grpc" || essence.starts_with(b"application/grpc+")
 }
 
 /// What lets this request go on. Without it, nothing is forwarded.

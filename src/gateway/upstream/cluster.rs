@@ -31,12 +31,12 @@ const GRPC_KEY: u64 = 0x6772_7063;
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
-/// How a request and its answer go on.
+/// What a request asks for. That alone lifts no deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
     /// A request, then its response. Only an event stream may be silent for long, once its head is there.
     Plain,
-    /// Either side may be silent for long, and the answer may wait for the end of what it answers.
+    /// Either side may be silent for long, once the upstream has answered by HTTP/2 that it is gRPC.
     Grpc,
     /// Either side may be silent for long, once the connection has changed its protocol.
     WebSocket,
