@@ -112,7 +112,7 @@ fn raise_file_limit(connections: usize) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = 3 * connections as u64 + SPARE_FILES;
+    let needed = 3 * connections as u64 + gateway::MAX_IDLE_FILES + SPARE_FILES;
     if files < needed {
         tracing::warn!(
             files,

@@ -50,6 +50,13 @@ pub const CONNECTIONS_REFUSED: Metric = Metric {
     labels: &["reason"],
     about: "Connections that were closed at once, by reason: `too_many`, `too_many_from_address` or `proxy_header`.",
 };
+/// Requests refused since too many are in progress.
+pub const REQUESTS_REFUSED: Metric = Metric {
+    name: "narthex_requests_refused_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    about: "Requests that were refused with 503 since too many are in progress, by reason: `too_many` or `too_many_from_address`.",
+};
 /// Long-lived requests.
 pub const STREAMS: Metric = Metric {
     name: "narthex_streams",
@@ -108,12 +115,13 @@ pub const SAML_CERTIFICATE_EXPIRY: Metric = Metric {
 };
 
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 13] = [
+const METRICS: [&Metric; 14] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
     &CONNECTIONS,
     &CONNECTIONS_REFUSED,
+    &REQUESTS_REFUSED,
     &STREAMS,
     &ACCESS_DENIED,
     &LOGINS,

@@ -60,11 +60,14 @@ const PROXY_PROTOCOL: Key<bool> = Key::new(
 )
 .default("false");
 const CONNECTIONS: Key<usize> =
-    Key::new("connections", COUNT, "Maximum number of connections; each uses up to three open files.")
+    Key::new("connections", COUNT, "Maximum number of connections, and of requests in progress at apps; a connection with a request uses up to three open files.")
         .default("8000");
-const CONNECTIONS_PER_ADDRESS: Key<usize> =
-    Key::new("connections_per_address", COUNT, "Maximum number of connections of one client address.")
-        .default("1000");
+const CONNECTIONS_PER_ADDRESS: Key<usize> = Key::new(
+    "connections_per_address",
+    COUNT,
+    "Maximum number of connections of one client address, and of its requests in progress at apps.",
+)
+.default("1000");
 
 /// Where to listen, and which proxies to trust.
 #[derive(Clone, Debug, PartialEq, Eq)]

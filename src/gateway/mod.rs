@@ -38,7 +38,7 @@ pub use authorize::policy_rule::Resources;
 pub use connection::tls::{
     CertificateError, Certificates, LoadedCertificate, LocalAuthority, TlsStore, hosts_without_certificate,
 };
-pub use listener::accept::{Listener, Shutdown, serve};
+pub use listener::accept::{Listener, MAX_IDLE_FILES, Shutdown, serve};
 pub use request::ListenerKind;
 pub use request::path::{BadPath, Path};
 pub use state::gateway::{Gateway, GatewayDeps};

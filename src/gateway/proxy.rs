@@ -84,31 +84,47 @@ impl GatewayProxy {
                 return Err(Box::pin(answer).await);
             }
         };
+        let wanted = RouteRequest { entry: &entry, path: &path, target };
+        let mut forward = self.authorize_forward(session, &table, incoming, wanted).await?;
+        let long_body = !session.is_body_empty() && request::may_take_long(&session.req_header().headers);
+        if long_body || forward.request_kind() != RequestKind::Plain {
+            forward.watch(gateway, session);
+        }
+        if request::send_continue(session).await.is_err() {
+            let context = forward.info.response_context(session);
+            let refusal = LocalResponse::from(ErrorResponse::bad_request().into_response(&context));
+            return Err(refusal.close_connection());
+        }
+        Ok(forward)
+    }
+
+    /// Authorizes a request for a route, and takes its share of the requests in progress.
+    async fn authorize_forward(
+        &self,
+        session: &Session,
+        table: &Arc<RouteTable>,
+        incoming: RequestInfo,
+        wanted: RouteRequest<'_>,
+    ) -> Result<ProxiedRequest, LocalResponse> {
+        let entry = wanted.entry.clone();
+        let gateway = &*self.gateway;
         request_state::set_route(&entry);
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
             return Err(ErrorResponse::not_found().into_response(&incoming.response_context(session)).into());
         }
-        let wanted = RouteRequest { entry: &entry, path: &path, target };
-        let passed = authorize::authorize(gateway, session, &table, &incoming, wanted).await;
+        let passed = authorize::authorize(gateway, session, table, &incoming, wanted).await;
         let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
             stop.map_headers(|told| cors::add_headers_if_absent(told, asked, &entry.route.config))
         })?;
-        let mut forward = ProxiedRequest::new(passed, table.clone(), entry, incoming);
-        let exchange = forward.request_kind();
-        let long_body = !session.is_body_empty() && request::may_take_long(&session.req_header().headers);
-        if long_body || exchange != RequestKind::Plain {
-            forward.watch(gateway, session);
-        }
-        if request::send_continue(session).await.is_err() {
-            return Err(LocalResponse::from(
-                ErrorResponse::bad_request().into_response(&forward.info.response_context(session)),
-            )
-            .close_connection());
-        }
-        Ok(forward)
+        let listen = &table.catalogue.config.listen;
+        let permit = gateway.request_limiter.try_acquire(incoming.source_ip(), listen).map_err(|reason| {
+            incoming.audit_refusal(reason);
+            ErrorResponse::overloaded().into_response(&incoming.response_context(session))
+        })?;
+        Ok(ProxiedRequest::new(passed, table.clone(), entry, incoming, permit))
     }
 }
 

@@ -214,6 +214,13 @@ const UNAVAILABLE: Row = (
     "Wait a moment, then try again.",
     DefaultLink::SameAddress,
 );
+const OVERLOADED: Row = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "overloaded",
+    "Too many requests are in progress",
+    "Wait a moment, then try again.",
+    DefaultLink::SameAddress,
+);
 const SIGN_OUT_UNAVAILABLE: Row = (
     StatusCode::SERVICE_UNAVAILABLE,
     "sign_out_unavailable",
@@ -288,6 +295,8 @@ failures! {
     upstream_down = UPSTREAM_DOWN;
     /// The database is unavailable.
     unavailable = UNAVAILABLE;
+    /// Too many requests are in progress.
+    overloaded = OVERLOADED;
     /// The database is unavailable, so sessions cannot be ended.
     sign_out_unavailable = SIGN_OUT_UNAVAILABLE;
     /// An internal error.

@@ -5,6 +5,7 @@ use crate::base::Duration;
 use crate::config::Scheme;
 use crate::gateway::authorize::Authorized;
 use crate::gateway::connection;
+use crate::gateway::connection::request_limits::RequestPermit;
 use crate::gateway::forward::response_addresses::AddressMap;
 use crate::gateway::framing;
 use crate::gateway::request::cors;
@@ -52,6 +53,8 @@ pub struct ProxiedRequest {
     chunks: usize,
     /// That it is watched over, where it may go on for long.
     stream_guard: Option<StreamGuard>,
+    /// Its share of the requests in progress.
+    _permit: RequestPermit,
     upstream: UpstreamState,
 }
 
@@ -79,6 +82,7 @@ impl ProxiedRequest {
         route_table: Arc<RouteTable>,
         entry: Arc<RouteEntry>,
         info: RequestInfo,
+        permit: RequestPermit,
     ) -> Self {
         let upstream = UpstreamState::default();
         Self {
@@ -90,6 +94,7 @@ impl ProxiedRequest {
             endpoint: None,
             chunks: 0,
             stream_guard: None,
+            _permit: permit,
             upstream,
         }
     }

@@ -39,6 +39,9 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 const HANDOVER_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How many connections to upstreams are kept for the next request.
 const MAX_POOLED_CONNECTIONS: usize = 512;
+/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps connections with one file
+/// for requests without a body, and with two files for the others.
+pub const MAX_IDLE_FILES: u64 = 2 * 3 * MAX_POOLED_CONNECTIONS as u64;
 /// How many connections may wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
 

@@ -23,6 +23,7 @@ static STREAMS: LazyLock<IntGauge> = LazyLock::new(|| metrics::STREAMS.gauge());
 
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::CONNECTIONS_REFUSED.counters());
 
+static REQUESTS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::REQUESTS_REFUSED.counters());
 static DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::ACCESS_DENIED.counters());
 
 /// Counts a request that policies did not let pass.
@@ -33,6 +34,11 @@ pub fn denied(decision: &str) {
 /// Counts a connection that was closed unheard.
 pub fn refused_connection(reason: &str) {
     REFUSED.with_label_values(&[reason]).inc();
+}
+
+/// Counts a request that was refused since too many are in progress.
+pub fn refused_request(reason: &str) {
+    REQUESTS_REFUSED.with_label_values(&[reason]).inc();
 }
 
 /// Counts an answer; `status` 0 is none.

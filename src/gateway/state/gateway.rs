@@ -10,6 +10,7 @@ use crate::catalogue::{Catalogue, IdentityPool, Route};
 use crate::config::AccessLogSettings;
 use crate::gateway::access_log::{AccessLog, AccessRecord, printable};
 use crate::gateway::connection::limits::ConnectionLimiter;
+use crate::gateway::connection::request_limits::RequestLimiter;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::long_lived::LongLivedRequests;
@@ -63,6 +64,8 @@ pub struct Gateway {
     pub(in crate::gateway) bearers: BearerAuthenticator,
     /// The connections that are open.
     pub(in crate::gateway) admission: Arc<ConnectionLimiter>,
+    /// The requests that are in progress at upstreams.
+    pub(in crate::gateway) request_limiter: Arc<RequestLimiter>,
     /// Requests that go on for long.
     pub(in crate::gateway) streams: Arc<LongLivedRequests>,
     /// The access log, where there is one.
@@ -88,6 +91,7 @@ impl Gateway {
             guests,
             bearers,
             admission: Arc::default(),
+            request_limiter: Arc::new(RequestLimiter::new()),
             streams: Arc::default(),
             access_log: ArcSwapOption::empty(),
             route_table,

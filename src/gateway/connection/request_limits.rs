@@ -1,0 +1,101 @@
+//! Limits the requests in progress at upstreams: by HTTP/2, one connection carries many, and each takes up to two open
+//! files.
+
+use crate::authn::rate_limit_key;
+use crate::config::Listen;
+use crate::gateway::metrics;
+use foldhash::quality::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Number of counters by address. Addresses that share one share its limit: the hash has a random key, so nobody can
+/// choose them.
+const SLOTS: usize = 1 << 16;
+
+/// The requests in progress, without a lock: every request takes a permit.
+pub struct RequestLimiter {
+    all: AtomicUsize,
+    by_address: Box<[AtomicUsize]>,
+    hasher: RandomState,
+}
+
+/// The permit of one request; dropping it ends the request's share.
+pub struct RequestPermit {
+    limiter: Arc<RequestLimiter>,
+    slot: Option<usize>,
+}
+
+impl RequestLimiter {
+    /// Returns a limiter without requests.
+    pub fn new() -> Self {
+        let by_address = std::iter::repeat_with(AtomicUsize::default).take(SLOTS).collect();
+        Self { all: AtomicUsize::new(0), by_address, hasher: RandomState::default() }
+    }
+
+    /// Admits a request of `address`, if it is known, within the limits of connections: as many requests as connections
+    /// may be in progress, altogether and of one address.
+    ///
+    /// # Errors
+    /// The exceeded limit, for logs and metrics.
+    pub fn try_acquire(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        listen: &Listen,
+    ) -> Result<RequestPermit, &'static str> {
+        let slot = address.map(|address| {
+            usize::try_from(self.hasher.hash_one(rate_limit_key(address))).unwrap_or_default() % SLOTS
+        });
+        let permit = RequestPermit { limiter: self.clone(), slot };
+        let all = self.all.fetch_add(1, Ordering::Relaxed);
+        let of_address = permit.counter().map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
+        let reason = match (all >= listen.connections, of_address >= listen.connections_per_address) {
+            (true, _) => "too_many",
+            (_, true) => "too_many_from_address",
+            _ => return Ok(permit),
+        };
+        metrics::refused_request(reason);
+        Err(reason)
+    }
+}
+
+impl RequestPermit {
+    fn counter(&self) -> Option<&AtomicUsize> {
+        self.limiter.by_address.get(self.slot?)
+    }
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        self.limiter.all.fetch_sub(1, Ordering::Relaxed);
+        if let Some(counter) = self.counter() {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_limited_by_address_and_altogether_and_given_back() {
+        let text = "public_url = \"https://auth.example.com\"";
+        let config = crate::config::Config::parse(text, "narthex.toml", std::path::Path::new("."), &|_| None);
+        let mut listen = config.unwrap().listen;
+        (listen.connections, listen.connections_per_address) = (3, 2);
+        let limiter = Arc::new(RequestLimiter::new());
+        let acquire = |address: &str| limiter.try_acquire(Some(address.parse().unwrap()), &listen);
+        let one = acquire("2001:db8::1").ok().unwrap();
+        let two = acquire("2001:db8::2").ok().unwrap();
+        assert_eq!(acquire("2001:db8::3").err(), Some("too_many_from_address"), "the same /64");
+        let unknown = limiter.try_acquire(None, &listen).ok().unwrap();
+        assert_eq!(limiter.try_acquire(None, &listen).err(), Some("too_many"));
+        drop(one);
+        assert!(acquire("2001:db8::3").is_ok());
+        drop((two, unknown));
+        assert_eq!(limiter.all.load(Ordering::Relaxed), 0);
+        assert!(limiter.by_address.iter().all(|counter| counter.load(Ordering::Relaxed) == 0));
+    }
+}
