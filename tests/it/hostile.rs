@@ -3,7 +3,8 @@
 use crate::sign_in::deployment;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
-use crate::support::tunnel::{head, say, tls};
+use crate::support::process::wait_until;
+use crate::support::tunnel::{head, say, tls, upstream};
 use crate::support::upstream::Upstream;
 use crate::support::visitor::{Visitor, is, location, next};
 use std::io::{Read as _, Write as _};
@@ -555,5 +556,46 @@ async fn an_address_has_only_so_many_connections_and_gets_them_back() {
     let begun = std::time::Instant::now();
     while !answered(&mut connect("127.0.0.66").await).await {
         assert!(begun.elapsed().as_secs() < 10, "places are not given back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_only_so_many_requests_in_progress_however_few_its_connections() {
+    let silent = upstream(|stream| async move {
+        // Held open without an answer.
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let app = Upstream::start().await;
+    let narthex = NarthexBuilder::new()
+        .listen("connections_per_address = 10")
+        .route("silent", silent, "access = \"public\"")
+        .route("app", app.port, "access = \"public\"")
+        .start();
+    let stream = hyper_util::rt::TokioIo::new(tls(&narthex, "silent", true).await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(connection);
+    let get = |host: &str| {
+        let uri = format!("https://{host}.localhost:{}/", narthex.https);
+        let request = http::Request::get(uri)
+            .header("x-forwarded-for", "192.0.2.7")
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let mut sender = sender.clone();
+        async move { sender.send_request(request).await.unwrap().status() }
+    };
+    let held: Vec<_> = (0..20).map(|_| tokio::spawn(get("silent"))).collect();
+    wait_until("ten requests of twenty to be refused", || {
+        narthex
+            .admin("/metrics")
+            .contains("narthex_requests_refused_total{reason=\"too_many_from_address\"} 10")
+    });
+    assert_eq!(get("app").await, http::StatusCode::SERVICE_UNAVAILABLE);
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    let begun = std::time::Instant::now();
+    while get("app").await != http::StatusCode::OK {
+        assert!(begun.elapsed().as_secs() < 10, "the shares are not given back");
     }
 }

@@ -171,7 +171,12 @@ async fn a_grpc_call_has_no_deadline_once_it_is_answered_and_the_one_of_its_rout
     let visitor = Visitor::new(&narthex);
     let call = async |path: &str| {
         let url = format!("{}/{path}", narthex.origin("app"));
-        let call = visitor.client.post(url).header("content-type", "application/grpc").body("x");
+        let call = visitor
+            .client
+            .post(url)
+            .header("content-type", "application/grpc")
+            .timeout(Duration::from_secs(90))
+            .body("x");
         call.send().await?.text().await
     };
     let unanswered = tokio::time::timeout(Duration::from_secs(20), call("never"));
