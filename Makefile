@@ -28,6 +28,7 @@ lint: build-tools $(DENY)/bin/cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	python3 tests/words.py
 	tests/deny.sh $(DENY)/bin/cargo-deny
 
 ## Builds the documentation as a book in target/book; a warning is an error.

@@ -13,7 +13,7 @@ pub fn ready() {
     send(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
-/// Notifies that the configuration is being read again. [`ready`] follows, whatever comes of it.
+/// Notifies that the configuration is being read again. [`ready`] follows in any case.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),

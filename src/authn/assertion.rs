@@ -1,4 +1,4 @@
-//! The assertion: a short-lived JWT that tells the upstream who a request speaks for.
+//! The assertion: a short-lived JWT that carries the principal of a request to the upstream.
 
 use super::Principal;
 use crate::base::{Duration, Entropy, Moment, Timestamp, uuid};
@@ -68,7 +68,7 @@ struct Claims<'a> {
     assumed: Option<AssumedClaims<'a>>,
 }
 
-/// What is told of who is signed in.
+/// The claims of a signed-in user.
 #[derive(Serialize)]
 struct PersonClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,7 +201,7 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
     }
 }
 
-/// As many of the user's groups as fit a header, among those that the route tells.
+/// As many of the user's groups as fit a header, among those that the route passes on.
 fn groups_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
     groups.retain(|group| route.config.passes_group(group));

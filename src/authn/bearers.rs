@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750): from the text of one to whom it speaks for. One that came twice is judged from memory.
+//! Bearer tokens (RFC 6750): from the text to the principal. A token seen before is authenticated from memory.
 
 use super::claims::{methods, user_from_claims};
 use super::doorkeeper::Doorkeeper;
@@ -35,7 +35,7 @@ const PER_STRING_OVERHEAD: usize = 64;
 /// How long one is remembered that nobody brings.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Whom a bearer token speaks for.
+/// The principal of a bearer token.
 #[derive(Clone)]
 pub struct BearerPrincipal(Arc<CachedToken>);
 
@@ -49,7 +49,7 @@ struct CachedToken {
     /// The digest of the keys that verified it.
     keys: [u8; 32],
     expires_at: Timestamp,
-    /// The value of [`Bearers::generation`] at which it was verified.
+    /// The value of [`BearerAuthenticator::generation`] at which it was verified.
     generation: u32,
     principal_cache: PrincipalCache,
     /// The `jti`, where the token is the user pool's own: by it one is revoked.
@@ -87,7 +87,7 @@ impl BearerPrincipal {
         self.0.issuer_keys.issuer()
     }
 
-    /// Whom it speaks for, in the form of a user: nobody in the directory.
+    /// The subject in the form of a user, who is not in the directory.
     pub fn user(&self) -> &User {
         &self.0.user
     }
@@ -145,7 +145,7 @@ pub struct BearerAuthenticator {
 }
 
 impl BearerAuthenticator {
-    /// Tokens of the issuers that [`Bearers::apply`] will tell, and of the user pool, which issues `own`.
+    /// Returns an authenticator for the user pool's tokens, which `own` issues; [`Self::apply`] adds the issuers.
     pub fn new(
         ring: Arc<KeyRing>,
         outbound: ProviderHttpClient,
@@ -194,7 +194,7 @@ impl BearerAuthenticator {
     /// Fetches keys that are old, each beside the others.
     pub async fn refresh(&self) {
         let issuers = self.issuers.load_full();
-        // What failed was told where it failed.
+        // The failure was logged where it occurred.
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
@@ -251,7 +251,7 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Whom a token speaks for that was seen before, where it counts.
+    /// The principal of a token that was seen before, if it is still valid.
     fn cached(&self, seen: Option<Fingerprint>, now: Moment) -> Option<BearerPrincipal> {
         let seen = seen?;
         // A stream may hold one that counts no more: the cache knows the one that was verified since.
@@ -282,7 +282,7 @@ impl BearerAuthenticator {
         self.issuers.load().iter().find(|known| names(&token.claims, known.issuer())).cloned()
     }
 
-    /// Whom `token` speaks for `now`.
+    /// Returns the principal of `token` at `now`.
     ///
     /// # Errors
     /// Why it is not believed.

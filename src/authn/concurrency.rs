@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Limits the work in progress per party, commonly a [`network`](super::network).
+/// Limits the work in progress per party, commonly a [`rate_limit_key`](super::rate_limit_key).
 pub struct ConcurrencyLimiter<Who> {
     limit: u32,
     counts: Arc<Mutex<HashMap<Who, u32>>>,

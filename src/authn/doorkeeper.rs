@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// How many bits there are: a mebibyte of them.
 const BITS: usize = 1 << 23;
 /// How many may be set: of what comes for the first time, one in eight is taken for known at the end, and one in sixteen
-/// over the while. Whoever is costs some memory, and nothing else.
+/// over the while. A false positive costs some memory, and nothing else.
 const MAX_SET_BITS: usize = BITS / 8;
 
-/// Tells what came before from what comes for the first time.
+/// Distinguishes keys seen before from new ones.
 pub(super) struct Doorkeeper {
     words: Box<[AtomicU64]>,
     set: AtomicUsize,

@@ -49,7 +49,7 @@ impl LastTouch {
 /// What was asked for lately.
 pub(super) struct FrontCache<T> {
     slots: Box<[ArcSwapWeak<T>]>,
-    /// By chance, so that nobody can tell who shares a place.
+    /// Randomly keyed, so that nobody can predict which keys share a slot.
     hasher: RandomState,
     /// The part that is next.
     next_shard: AtomicUsize,

@@ -1,5 +1,5 @@
 //! Guests: who is not signed in, and has an identity of their own all the same. It lives in their cookie alone:
-//! nothing is written for whoever comes by.
+//! nothing is stored for a visit.
 
 use super::cookie::{GUEST_COOKIE, set_cookie_value_same_site};
 use super::principal_cache::PrincipalCache;
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// How many guests are remembered.
 const CACHE_CAPACITY: u64 = 20_000;
 /// How many of them the store is asked about at a time: anybody can come with any number of guests' cookies, and
-/// whoever signs in must not have to wait for that.
+/// sign-ins must not wait for that.
 const MAX_CONCURRENT_LOOKUPS: usize = 2;
 /// For how long: a guest who signed in with another node's help is no guest any more after this.
 const CACHE_TTL: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ impl GuestAuthenticator {
         Self { ring, identities, clock, entropy, cache, lookups: Semaphore::new(MAX_CONCURRENT_LOOKUPS) }
     }
 
-    /// The guest in `pool` whom a cookie's text stands for on `host`, if any.
+    /// Returns the guest in `pool` that a cookie's text identifies on `host`, if any.
     ///
     /// # Errors
     /// Where the store is needed and does not answer.
@@ -130,7 +130,7 @@ impl GuestAuthenticator {
         (guest, set_cookie_value_same_site(GUEST_COOKIE, &text, Some(COOKIE_LIFETIME), same_site))
     }
 
-    /// The identity in `pool` of the guest whom a cookie's text stands for on `host`, whatever became of it.
+    /// Returns the identity in `pool` of the guest that a cookie's text identifies on `host`, active or not.
     pub fn identity_of_cookie(
         &self,
         text: &str,

@@ -29,7 +29,7 @@ impl<T> Index<T> {
         self.shard(&name).entry(name).or_default().push(Arc::downgrade(one));
     }
 
-    /// Takes out what is found by `name`, and does `change` to each. Whoever comes here after another and finds nothing
+    /// Takes out what is found by `name`, and does `change` to each. A second caller that finds nothing
     /// any more, finds it done.
     pub(super) fn take(&self, name: &str, change: impl Fn(&T)) {
         let mut part = self.shard(name);

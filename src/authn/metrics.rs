@@ -1,4 +1,4 @@
-//! Counts of what it takes to know whom requests speak for.
+//! Counters of authentication.
 
 use crate::base::metrics;
 use prometheus::{IntCounter, IntCounterVec};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub enum Principal {
     /// Who has a session.
     SignedIn(SessionPrincipal),
-    /// Whom a bearer token speaks for.
+    /// The subject of a bearer token.
     Bearer(BearerPrincipal),
     /// Who has neither, and an identity all the same.
     Guest(Guest),
@@ -40,7 +40,7 @@ impl Principal {
         }
     }
 
-    /// The user; for a bearer token, whom it speaks for in the form of one.
+    /// The user; for a bearer token, its subject in the form of one.
     pub fn user(&self) -> Option<&User> {
         match self {
             Self::SignedIn(signed_in) => Some(signed_in.user()),

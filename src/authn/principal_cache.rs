@@ -8,10 +8,10 @@ use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 use std::sync::{Arc, Weak};
 
-/// How many assertions are kept with a principal: whoever goes to more apps at a time costs signatures, and no memory.
+/// How many assertions are kept with a principal: a principal with more apps at a time costs signatures, and no memory.
 const MAX_ASSERTIONS: usize = 16;
 
-/// What is worked out once for a principal: all of it in one piece of memory, since whoever asks for one asks for the other.
+/// What is worked out once for a principal: in one allocation, since both are needed together.
 #[derive(Default)]
 pub(super) struct PrincipalCache(ArcSwapOption<Cached>);
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How many are remembered. One that comes while so many others do is let off.
 const MAX_ENTRIES: usize = 100_000;
 
-/// What is counted against whom, commonly a [`network`] (the generic cell rate algorithm of ITU-T I.371).
+/// A rate limiter by key, commonly a [`rate_limit_key`] (the generic cell rate algorithm of ITU-T I.371).
 pub struct RateLimiter<Who> {
     clock: Arc<dyn Clock>,
     interval: Duration,

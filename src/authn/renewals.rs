@@ -11,7 +11,7 @@ use tokio::sync::RwLock;
 
 /// How many renewals are remembered.
 const CACHE_CAPACITY: u64 = 20_000;
-/// How long: whoever comes later finds what came of it in the session itself.
+/// How long a result is cached: later requests find it in the session itself.
 const RESULT_TTL: Duration = Duration::from_secs(60);
 /// How long requests wait for one.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(12);
@@ -20,7 +20,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 pub struct Renewals {
     broker: Arc<Broker>,
     catalogue: Arc<CatalogueCell>,
-    /// By the session and the moment at which its tokens were due: whoever comes late with the same
+    /// By the session and the moment at which its tokens were due: a late request with the same
     /// finds the answer, and asks no more.
     done: Cache<(String, i64), Arc<Vec<Change>>>,
     /// Held by every renewal that is under way, so that the end can wait for them.

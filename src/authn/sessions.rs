@@ -1,4 +1,4 @@
-//! From a session cookie to whom it stands for. A cookie that was seen before is judged from memory; one
+//! From a session cookie to its principal. A cookie that was seen before is looked up in memory; one
 //! that was not costs one read of the store; one that is not ours costs neither.
 
 use crate::base::{
@@ -98,7 +98,7 @@ impl Keyed for CachedSession {
     }
 }
 
-/// What is known of a cookie. That one stands for nothing never changes: a cookie is set after it
+/// The result of a lookup. An unknown cookie stays unknown: a cookie is set after it
 /// was stored, and an ended session does not come back.
 type Lookup = Option<Arc<CachedSession>>;
 
@@ -108,7 +108,7 @@ pub struct SessionAuthenticator {
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     catalogue: Arc<CatalogueCell>,
-    /// By the cookie's token: whoever finds an entry by chance has guessed 256 bits.
+    /// By the cookie's token, which has 256 random bits.
     known: Cache<[u8; 32], Lookup, RandomState>,
     front_cache: FrontCache<CachedSession>,
     /// By the words in which the store's changes speak of a session and of its user.
@@ -151,7 +151,7 @@ impl SessionAuthenticator {
         cookie_text(&self.ring, token, scope)
     }
 
-    /// The principal that a cookie's text stands for `now`, if any. Asking counts as use of the session.
+    /// Returns the principal of a cookie's text at `now`, if any. The call is a use of the session.
     ///
     /// # Errors
     /// Where the store is needed and does not answer, or has been silent too long.
@@ -177,7 +177,7 @@ impl SessionAuthenticator {
     /// the provider says now. A provider that refuses ends the session, and that ends the request.
     ///
     /// # Errors
-    /// As [`Sessions::principal`] has them.
+    /// As [`SessionAuthenticator::authenticate`] has them.
     pub async fn authenticate_without_touch(
         self: &Arc<Self>,
         text: &str,
@@ -301,7 +301,7 @@ impl SessionAuthenticator {
             Some(live) => {
                 // After a jump of the wall clock `now` is not to be relied on, and this would stay.
                 if self.is_expired(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
-                    // The store keeps it for a while: whoever shows its cookie must not be a read each time.
+                    // The store keeps the row for a while: its cookie must not cause a read each time.
                     self.known.insert(*token.bytes(), None).await;
                 }
                 Ok(None)
@@ -384,7 +384,7 @@ impl SessionAuthenticator {
         else {
             return Ok(None);
         };
-        // Whoever lost the provider, or a place in its `allow`, has lost the session too.
+        // A session ends with its provider, and with the user's place in `allow`.
         if !user.enabled
             || !user.has_unambiguous_account(&session.provider)
             || !self.is_still_allowed(&session, &user)
@@ -413,7 +413,7 @@ impl SessionAuthenticator {
         for name in [of_session(&live.session.id), of_user(&live.user.id)] {
             self.index.add(name, &live);
         }
-        // A change that was heard while we read may speak of what we read. Whoever hears one counts it first and looks
+        // A change that arrives during the read may concern the row read. Its receiver counts it first and looks
         // into the index then: one of the two is seen.
         if self.changes.load(Ordering::Acquire) != changes {
             live.stale.store(true, Ordering::Release);
@@ -425,7 +425,7 @@ impl SessionAuthenticator {
         let catalogue = self.catalogue.load();
         provider_of(&catalogue, session).is_some_and(|provider| {
             // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
-            // tells who it is.
+            // identifies the user.
             let own = |identity: &Identity| {
                 identity.provider == provider.name && (identity.saml || provider.issues(&identity.issuer))
             };

@@ -38,7 +38,7 @@ impl LoginAttempts {
         Self { ring, clock, entropy }
     }
 
-    /// A new id: 48 bits of time, so that a browser's oldest attempt can be told, 144 random bits, since it serves as the
+    /// A new id: 48 bits of time, so that a browser's oldest attempt can be found, 144 random bits, since it serves as the
     /// `state` too, and a tag of the host that the person wants to reach. 36 base64url characters.
     pub fn new_id(&self, host: &str) -> String {
         let mut id = [0; 24 + HOST_TAG_BYTES];

@@ -1,4 +1,4 @@
-//! Logout in both directions: ours told to the provider by the browser, and the provider's told to us
+//! Logout in both directions: ours sent to the provider by the browser, and the provider's sent to us
 //! behind its back.
 
 use super::{Broker, LoginError};

@@ -145,7 +145,7 @@ fn attribute_text(
 }
 
 /// Whether everything that the file requires of everybody is known of the person, who may have been `known`
-/// before: some providers tell a name only once.
+/// before: some providers send a name only once.
 ///
 /// # Errors
 /// What is not known.
@@ -160,7 +160,7 @@ pub fn check_required(
         !account.attributes.contains(name) && !before
     };
     match config.required_attributes.iter().find(lacks) {
-        Some(name) => Err(format!("`{name}` is required of everybody, and the provider does not tell it")),
+        Some(name) => Err(format!("`{name}` is required of everybody, and the provider does not send it")),
         None => Ok(()),
     }
 }
@@ -186,7 +186,7 @@ pub fn check_allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), St
     Err(match (email, verified) {
         (Some(email), true) => email.to_owned(),
         (Some(email), false) => format!("{email}, whose address the provider has not verified"),
-        (None, _) => format!("subject {}, of whom no e-mail address is known", account.identity.subject),
+        (None, _) => format!("subject {}, without an e-mail address", account.identity.subject),
     })
 }
 

@@ -1,6 +1,6 @@
 //! One login across provider, mapping and directory: [`Broker::begin`] sends a browser to a
 //! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to a
-//! provider, and whoever only begins leaves nothing in the store.
+//! provider, and an unfinished login leaves nothing in the store.
 
 mod attempt;
 mod logout;
@@ -87,7 +87,7 @@ pub struct CallbackInput<'a> {
     pub id: &'a str,
     /// The attempt.
     pub login: Login,
-    /// What it tells of itself.
+    /// The browser's user agent and address.
     pub browser: Browser,
     /// The session that it has at the pool already.
     pub earlier: Option<String>,
@@ -104,11 +104,11 @@ pub struct CompletedLogin {
     pub token: RandomToken,
     /// What the login was for; nothing, where the provider began by itself.
     pub request: Option<AuthorizationRequest>,
-    /// The event by which the audit tells what it changed of the user.
+    /// The audit event of the change of the user, if any.
     pub change: Option<&'static str>,
 }
 
-/// Why a login did not come about.
+/// Why a login failed.
 #[derive(Debug)]
 pub enum LoginError {
     /// No provider has this name.
@@ -381,7 +381,7 @@ impl Broker {
         self.establish_session(catalogue, &entry, returned, external).await
     }
 
-    /// Makes a session for whom a provider vouches.
+    /// Makes a session for the user that a provider authenticated.
     async fn establish_session(
         &self,
         catalogue: &Catalogue,

@@ -28,13 +28,13 @@ enum LeaseOutcome {
     Impossible(&'static str),
 }
 
-/// What whoever holds the lease works with.
+/// The data of a renewal whose lease this node holds.
 struct RenewalLease {
     session: Session,
     entry: Arc<ProviderEntry>,
     account: Identity,
     tokens: ProviderTokens,
-    /// The lease's end, which tells it from others.
+    /// The lease's end, which identifies it.
     until: Timestamp,
 }
 
@@ -90,7 +90,7 @@ impl Broker {
                     };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
-                    // The account is told apart by its issuer: names in the file may change. Where two
+                    // The account is identified by its issuer: names in the file may change. Where two
                     // providers have the same, the name decides.
                     let (named, others): (Vec<_>, Vec<_>) = identities
                         .into_iter()
@@ -139,7 +139,7 @@ impl Broker {
         }
     }
 
-    /// Keeps the new tokens and what changed of the person; ends the session of whom `allow` does not
+    /// Keeps the new tokens and what changed of the person; ends the session if `allow` does not
     /// name any more.
     async fn store_renewal(
         &self,

@@ -34,7 +34,7 @@ pub struct ValidatedLogin {
     pub sealed: Option<String>,
 }
 
-/// What a provider told by a logout message.
+/// The result of a provider's logout message.
 #[derive(Debug)]
 pub enum LogoutOutcome {
     /// These sessions have ended, and this is the answer.
@@ -179,7 +179,7 @@ impl Broker {
         }
     }
 
-    /// Makes a session of a login that [`Broker::judge`] kept.
+    /// Makes a session of a login that [`Broker::validate_saml_response`] kept.
     ///
     /// # Errors
     /// As [`Broker::finish`] has them.

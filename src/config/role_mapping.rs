@@ -90,7 +90,7 @@ pub enum MappingType {
     Rules(Vec<MappingRule>),
 }
 
-/// The result for users to whom a mapping gives no role.
+/// The result for users without a role by the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmbiguousRoleResolution {
     /// The pool's role for signed-in users.

@@ -221,7 +221,7 @@ impl ProxyHttp for GatewayProxy {
         Ok(())
     }
 
-    /// Whoever reads a body says now and then how much more may come.
+    /// The reader of a body announces now and then how much more may be sent.
     fn response_body_filter(
         &self,
         session: &mut Session,
@@ -447,7 +447,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// before its connection is closed.
 const LATE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// pingora waits for a client for ever unless it is told otherwise.
+/// Sets deadlines for the client: pingora has none by default.
 fn set_deadlines(session: &mut Session) {
     // How long it may be idle is seen to from outside, where a head that does not come to its end is, too.
     if session.get_keepalive().is_some() {

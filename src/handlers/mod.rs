@@ -1,5 +1,5 @@
 //! HTTP endpoints of the user pool: authorization, provider callbacks, logout, tokens, keys, home
-//! page. Handlers return failures as values; [`response`] renders them as pages or JSON.
+//! page. Handlers return failures as values; [`answer`] renders them as pages or JSON.
 
 mod authorize;
 mod backchannel;
@@ -71,7 +71,7 @@ pub struct AppState {
 
 type Shared = State<Arc<AppState>>;
 
-/// A failure that [`response`] renders.
+/// A failure that [`answer`] renders.
 #[derive(Clone)]
 struct FailedResponse(ErrorResponse);
 

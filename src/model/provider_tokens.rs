@@ -5,7 +5,7 @@ use crate::base::{Duration, Secret, Timestamp};
 /// How long before their end tokens are renewed, so that requests need not wait for it.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// How long a session goes on after its tokens' end while the provider does not answer, counted from when
-/// it was first asked in vain: whoever was away for long has not been asked about.
+/// its first failed call: for an idle session there was no call.
 const OUTAGE_GRACE: Duration = Duration::from_secs(3600);
 
 /// How far the clock of the node that wrote a time may be ahead.
@@ -142,7 +142,7 @@ mod tests {
             failing_since: Timestamp::NEVER,
         };
         let stage = |now| times.freshness(at(now));
-        // Whoever comes back after a long pause is asked about, however late it is.
+        // After a long pause the provider is asked, however late it is.
         assert_eq!(
             [stage(59), stage(60), stage(100), stage(9000)],
             [Freshness::Fresh, Freshness::Due, Freshness::Expired, Freshness::Expired]

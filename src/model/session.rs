@@ -1,9 +1,9 @@
-//! A sign-in that goes on, and the cookies that stand for it.
+//! A session, and its cookies.
 
 use crate::base::{Duration, Timestamp};
 
 /// One sign-in of one browser. The pool's own cookie and the cookies of every app host that this
-/// browser visited stand for the same session, so that ending it ends them all.
+/// browser visited belong to the same session, so that ending it ends them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Session {
@@ -17,7 +17,7 @@ pub struct Session {
     pub user_id: String,
     /// The provider that the user came through.
     pub provider: String,
-    /// The `sid` of the person's session there; empty where it told none.
+    /// The `sid` of the person's session there; empty if it sent none.
     pub provider_sid: String,
     /// The browser's `User-Agent` at the last sign-in.
     pub user_agent: String,
@@ -80,12 +80,12 @@ impl<Name: AsRef<str>> CookieScope<Name> {
     }
 }
 
-/// A cookie that stands for a session.
+/// A cookie of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCookie {
     /// SHA-256 of the cookie's random id.
     pub hash: [u8; 32],
-    /// The session that it stands for.
+    /// The session of the cookie.
     pub session_id: String,
     /// Where it counts.
     pub scope: CookieScope,

@@ -41,7 +41,7 @@ pub struct User {
     pub enabled: bool,
     /// What is known of the user.
     pub attributes: Attributes,
-    /// The groups that the provider told of, in its own words.
+    /// The provider's groups, with its own names.
     pub groups: Vec<String>,
     /// The provider accounts that sign in as this user.
     pub identities: Vec<Identity>,
@@ -74,8 +74,8 @@ pub struct Identity {
     pub subject: String,
     /// The provider's name in this deployment.
     pub provider: String,
-    /// Whether the provider told of it by SAML, where it says in its own metadata who it is: the account is then
-    /// nobody else's, whoever has that issuer.
+    /// Whether it is a SAML account: the provider's own metadata declares the issuer, and the account is then
+    /// of no other provider with that issuer.
     pub saml: bool,
 }
 

@@ -89,7 +89,7 @@ pub fn verify_logout_token(
     // "Verify that the Logout Token contains an events Claim whose value is JSON object containing the
     // member name http://schemas.openid.net/event/backchannel-logout": an ID token has none.
     if !claims.events.get(EVENT).is_some_and(Value::is_object) {
-        return refuse("events", "it does not tell of a logout");
+        return refuse("events", "it has no logout event");
     }
     // "Verify that the Logout Token does not contain a nonce Claim": an ID token does.
     if claims.rest.contains_key("nonce") {

@@ -18,7 +18,7 @@ pub struct CachedDocument<D> {
     provider: String,
     clock: Arc<dyn Clock>,
     state: ArcSwap<DocumentState<D>>,
-    /// Held during a fetch, so that many who wait for it cause one. Whoever is content with what is there
+    /// Held during a fetch, so that many waiting callers cause one. A caller that accepts the cached document
     /// does not wait.
     fetching: Mutex<()>,
     /// Counts how often a document had to be fetched again whatever its age.
@@ -28,7 +28,7 @@ pub struct CachedDocument<D> {
 struct DocumentState<D> {
     document: Option<(Arc<D>, MonotonicTime)>,
     failed: Option<(ProviderError, MonotonicTime)>,
-    /// The value of [`Kept::generation`] when the fetch of the document began.
+    /// The value of [`CachedDocument::generation`] when the fetch of the document began.
     generation: u32,
 }
 
@@ -80,7 +80,7 @@ impl<D> CachedDocument<D> {
         }
         let generation = self.generation.load(Ordering::Acquire);
         let fetched = fetch.await;
-        // What was asked for long ago was answered just now: whoever waited meanwhile need not ask again.
+        // The fetch ended just now: callers that waited meanwhile need no other one.
         let now = self.clock.monotonic();
         match fetched {
             Ok(document) => {

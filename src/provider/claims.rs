@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 
 /// How far clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
-/// What is told of it, in seconds: less is common.
+/// The skew that is logged, in seconds: less is common.
 const WARN_SKEW_SECONDS: u64 = 5;
 
 /// A token that ends sooner is renewed no more often than this.
 const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
 
-/// A clock that differs is borne for a minute, and told long before logins begin to fail.
+/// Logs a clock that differs long before logins fail, which tolerate a minute.
 pub fn warn_of_skew(issuer: &str, claims: &Map<String, Value>, now: Timestamp) {
     let time = |name: &str| NumericDate::of(claims, name);
     let ahead = time("iat").map_or(Duration::ZERO, |issued| issued.since(now));

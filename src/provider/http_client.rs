@@ -23,7 +23,7 @@ const MAX_REDIRECTS: usize = 5;
 /// Why a call did not come to an answer.
 #[derive(Debug)]
 pub enum OutboundError {
-    /// The other side, of which host and path are told, could not be reached, or did not answer in time. A
+    /// The server, of which host and path are shown, could not be reached, or did not answer in time. A
     /// query may hold what is no log's to keep.
     Failed(String, reqwest::Error),
     /// The answer is larger than anything it could rightly be.
@@ -158,7 +158,7 @@ impl ProviderHttpClient {
         Err(OutboundError::Redirect(url.to_string(), "these are too many redirects"))
     }
 
-    /// What an API answers to whoever holds `token` (RFC 6750, section 2.1).
+    /// Returns an API's response to a request with `token` (RFC 6750, section 2.1).
     ///
     /// # Errors
     /// Where nothing is answered. An answer that is no JSON is null.
@@ -283,7 +283,7 @@ fn form_as_json(answer: &HttpResponse) -> Option<Vec<u8>> {
 }
 
 /// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub and Slack
-/// tell it with a 200, Facebook as an object of its own. An object is taken for JSON whatever media type it claims.
+/// send errors with a 200, Facebook as an object of its own. An object is taken for JSON whatever media type it claims.
 ///
 /// # Errors
 /// The status of an answer that is not a JSON object.

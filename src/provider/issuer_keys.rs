@@ -13,7 +13,7 @@ use url::Url;
 
 /// When to fetch the keys again, however good they look.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// How long all that it takes to fetch them may take: less than whoever waits for them is made to wait for.
+/// Total timeout for one key fetch, shorter than callers' timeout.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An issuer's keys.
@@ -101,7 +101,7 @@ impl IssuerKeys {
         self.cached.get_or_fetch(MAX_STALE, self.fetch()).await
     }
 
-    /// The keys after a token came whose key is not among them: the issuer may have changed keys. Whoever makes tokens
+    /// The keys after a token came whose key is not among them: the issuer may have changed keys. An attacker who makes tokens
     /// up can have them fetched so often, and no more.
     ///
     /// # Errors

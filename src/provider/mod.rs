@@ -111,22 +111,22 @@ pub struct ExternalIdentity {
     pub amr: Vec<String>,
     /// When, as far as the provider says.
     pub auth_time: Option<Timestamp>,
-    /// The `sid` of the person's session there, where the provider tells one.
+    /// The `sid` of the person's session there, if the provider sends one.
     pub sid: Option<String>,
     /// What the provider granted us beside.
     pub tokens: ProviderTokens,
     /// The id of a message that works once, and until when it would be taken. What works once at the
     /// provider has none.
     pub once: Option<(String, Timestamp)>,
-    /// When the person's session there ends, where the provider tells.
+    /// The end of the person's session there, if the provider sends it.
     pub session_ends_at: Option<Timestamp>,
-    /// The attributes that the provider tells only the first time: what is known of them stays.
+    /// The attributes that the provider sends only the first time: stored values stay.
     pub first_login_attributes: &'static [&'static str],
     /// Whether the provider refused a part of what it knows, so that an absent claim may be one that it keeps back.
     pub is_incomplete: bool,
 }
 
-/// Tokens that were renewed, and what came of asking about the person with them. The tokens before them
+/// Renewed tokens, and the user's identity by them. The tokens before them
 /// may have been used up: these must be kept, whatever came.
 #[derive(Debug)]
 pub struct Renewed {
@@ -136,7 +136,7 @@ pub struct Renewed {
     pub identity: Result<ExternalIdentity, ProviderError>,
 }
 
-/// Why a login at a provider did not come about.
+/// Why a login at a provider failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderError {
     /// The provider does not answer: not the person's fault.
@@ -162,7 +162,7 @@ pub enum ProviderError {
     },
 }
 
-/// How much is told of what was wrong.
+/// Maximum length of a logged detail.
 const MAX_DETAIL_LENGTH: usize = 400;
 
 impl ProviderError {
@@ -295,7 +295,7 @@ pub fn connect(
             Arc::new(plain_oauth2::OAuth2::new((**settings).clone(), outbound, clock, entropy))
         }
         config::Kind::Saml(settings) => {
-            let own = own.expect("invariant: whoever connects to a SAML provider is somebody there");
+            let own = own.expect("invariant: a SAML provider has a service provider");
             Arc::new(saml::SamlProvider::new((**settings).clone(), own, outbound, clock, entropy))
         }
     }

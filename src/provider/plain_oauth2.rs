@@ -1,4 +1,4 @@
-//! OAuth 2.0, authorization code grant with PKCE, for providers whose API tells who a token speaks for.
+//! OAuth 2.0, authorization code grant with PKCE, for providers whose API returns the user of a token.
 
 use super::backchannel::LogoutToken;
 use super::claims::{granted_tokens, normalize_email_verified, subject_of};
@@ -25,11 +25,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use url::Url;
 
-/// How many pages of a list are read, and entries kept: whoever is in more groups than this is refused later.
+/// How many pages of a list are read, and entries kept: users in more groups than this are refused later.
 const MAX_PAGES: usize = 11;
 const MAX_ENTRIES: usize = 1001;
 
-/// The library's client, whose token responses are read by [`TokenAnswer`].
+/// The library's client, whose token responses are read by [`GrantedTokens`].
 type ClientWith<AuthorizationEndpoint, TokenEndpoint> = ::oauth2::Client<
     BasicErrorResponse,
     GrantedTokens,
@@ -97,7 +97,7 @@ impl OAuth2 {
         now: Timestamp,
     ) -> ProviderTokens {
         let mut tokens = granted_tokens(answer, before, self.settings.quirks.lifetime, now);
-        // A token that has no end is asked with again: whoever took it back, or is in other groups since, is
+        // A token without an expiry is used again: users who revoked it, or changed groups since, are
         // heard of by that.
         if tokens.refresh_token.is_none() && answer.expires_in().is_none() {
             tokens.refresh_token = Some(tokens.access_token.clone());
@@ -105,7 +105,7 @@ impl OAuth2 {
         tokens
     }
 
-    /// What the API tells whoever holds `token`.
+    /// Returns the API's response to a request with `token`.
     async fn ask(&self, url: &Url, token: &Secret) -> Result<ApiOutcome, ProviderError> {
         let mut url = url.clone();
         if self.settings.quirks.appsecret_proof
@@ -155,7 +155,7 @@ impl OAuth2 {
         Ok(all)
     }
 
-    /// The person whom `tokens` speak for.
+    /// The user of `tokens`.
     async fn identity(&self, tokens: ProviderTokens) -> Result<ExternalIdentity, ProviderError> {
         let config::OAuth2 { issuer, quirks, .. } = &self.settings;
         let token = &tokens.access_token;
@@ -210,7 +210,7 @@ fn is_refusal(status: StatusCode, json: &Value) -> bool {
     status == StatusCode::UNAUTHORIZED || (status == StatusCode::BAD_REQUEST && said)
 }
 
-/// Facebook's proof that whoever brings a token knows the client's secret too.
+/// Facebook's proof that the sender of a token knows the client's secret.
 fn app_secret_proof(token: &Secret, secret: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, token.expose().as_bytes());

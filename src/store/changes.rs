@@ -16,7 +16,7 @@ pub enum Change {
     User(String),
     /// The access token with this `jti` was revoked, which need not be remembered from this moment.
     Token(String, Timestamp),
-    /// More may have changed than can be told: nothing that is remembered counts.
+    /// More may have changed than is known: every cached entry is stale.
     Everything,
 }
 
@@ -116,7 +116,7 @@ fn may_have_missed(last: (Timestamp, MonotonicTime), now: (Timestamp, MonotonicT
 }
 
 impl Tx<'_> {
-    /// Tells every node of `change`, once this transaction commits.
+    /// Publishes `change` to every node, once this transaction commits.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -60,7 +60,7 @@ impl Tx<'_> {
         Ok(id.fetch_optional(&mut *self.inner).await?)
     }
 
-    /// Ends an identity that nobody has: whoever had it is known as `into` from now on. Answers whether nobody had it.
+    /// Ends an identity that nobody has: its holder has `into` from now on. Returns whether it had no holder.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -37,7 +37,7 @@ pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
     loop {
         match migrator.run(pool).await {
             Ok(()) => return Ok(()),
-            // SQLite has no lock that spans a migration: whoever comes second at the first start finds
+            // SQLite has no lock that spans a migration: the second node at the first start finds
             // the tables half-made, and a moment later made.
             Err(_) if tries < MAX_ATTEMPTS => {
                 tries += 1;

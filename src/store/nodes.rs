@@ -14,7 +14,7 @@ pub struct Node {
     pub name: String,
     /// The version of the program.
     pub version: String,
-    /// What tells one file from another.
+    /// A digest of the configuration.
     pub catalogue: String,
 }
 

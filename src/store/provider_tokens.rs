@@ -232,7 +232,7 @@ impl Tx<'_> {
         Ok(self.provider_tokens(session_id).await?.is_some_and(|stored| stored.leased_until == until))
     }
 
-    /// Gives a renewal up at `now` that did not come about; it is tried again from `due_at` on.
+    /// Gives up a failed renewal at `now`; it is tried again from `due_at` on.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -1,4 +1,4 @@
-//! Things that work once: whoever comes second, on whichever node, is told so.
+//! Values that work once: the second use, on any node, is detected.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;

@@ -36,7 +36,7 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Revokes the token with this `jti`, which is remembered until `expires_at`, and tells every node.
+    /// Revokes the token with this `jti`, which is stored until `expires_at`, and informs every node.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -53,7 +53,7 @@ impl Tx<'_> {
         .bind(expires_at.millis())
         .execute(&mut *self.inner)
         .await?;
-        // Told each time: a node may have missed the last one.
+        // Published each time: a node may have missed the last one.
         self.publish(&Change::Token(jti.to_owned(), expires_at), entropy).await
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions and the cookies that stand for them.
+//! Sessions and their cookies.
 
 use super::{Change, Result, Store, Tx, provider_tokens, users, within_deadline};
 use crate::base::{Entropy, Secret, Timestamp};
@@ -40,7 +40,7 @@ const BY_PROVIDER_SID: &str =
     concat!("SELECT ", columns!(), " FROM sessions s WHERE s.provider = $1 AND s.provider_sid = $2");
 
 impl Store {
-    /// The session that the cookie with this hash stands for.
+    /// The session of the cookie with this hash.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -176,7 +176,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Saves what [`User::refresh`] changed.
+    /// Saves what [`User::apply_profile`] changed.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -1,4 +1,4 @@
-//! The access tokens of the user pool: issued, verified by whoever has its key set, and revoked.
+//! The access tokens of the user pool: issued, verified by its key set, and revoked.
 
 use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
@@ -34,7 +34,7 @@ struct Keys {
 /// A token of the user pool, as far as it can be revoked.
 #[derive(Clone, Debug)]
 pub struct Revocable {
-    /// Whom it was issued to.
+    /// The client that it was issued to.
     pub client_id: String,
     /// By what it is named.
     pub jti: String,
@@ -108,7 +108,7 @@ impl AccessTokens {
         Ok(())
     }
 
-    /// Lets the keys' lives go on, as [`KeyChain::turn`] does.
+    /// Lets the keys' lives go on, as [`KeyChain::rotate`] does.
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.

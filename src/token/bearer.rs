@@ -14,7 +14,7 @@ pub const SKEW: Duration = Duration::from_secs(60);
 /// A token that is believed, whatever route it is brought to.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    /// Whom it speaks for, as its issuer knows them.
+    /// The subject, as its issuer names it.
     pub subject: String,
     /// When it ends.
     pub expires_at: Timestamp,
@@ -36,7 +36,7 @@ impl AccessToken {
 pub enum TokenError {
     /// It is none.
     Malformed(Malformed),
-    /// Nobody whom the file trusts has issued it.
+    /// No trusted issuer has issued it.
     Issuer,
     /// It is signed with an algorithm that the file does not allow.
     Algorithm(Algorithm),
@@ -58,7 +58,7 @@ pub enum TokenError {
     NotYet(&'static str, Duration),
     /// This claim of its is not a time.
     NoTime(&'static str),
-    /// It does not say whom it speaks for.
+    /// It has no subject.
     Subject,
     /// It lacks a claim, or the claim has another value.
     Claim(String),

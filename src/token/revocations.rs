@@ -25,7 +25,7 @@ pub struct Revocations {
     synced_at: AtomicI64,
     /// The same. Held while changes are taken over, so that none comes between reading all and replacing them.
     read_at: Mutex<MonotonicTime>,
-    /// Whether something was missed that only reading all of them again can tell.
+    /// Whether a change was missed, so that all of them must be read again.
     missed: AtomicBool,
 }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 const PAGE: &str = "docs/src/guides/load-testing.md";
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 
-/// An app that answers each request after the one before, and takes so long for each; once, as long as it is told.
+/// An app that answers each request after the one before, and takes so long for each; the first one takes as long as given.
 struct Paced {
     port: u16,
     free_at: Arc<Mutex<Instant>>,
@@ -126,7 +126,7 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let knee = report["knee"].as_f64().unwrap();
     assert!(
         (90.0..=110.0).contains(&knee),
-        "an upstream that bears 100 a second was found to bear {knee}: {report}"
+        "an upstream that sustains 100 a second was measured at {knee}: {report}"
     );
     assert_eq!(report["found"], true, "{report}");
     let rows = report["rows"].as_array().unwrap();
@@ -198,7 +198,7 @@ async fn tokens_come_from_the_deployment_itself_and_requests_go_by_http2() {
     }
     let line = pages::block(PAGE, "sh program");
     assert_eq!(by_hand(&narthex, &line).await, "Sustained 50 requests per second; no higher rate was tried.");
-    // A door that opens to whoever comes is told as what it is.
+    // A target that accepts every token is reported.
     let url = format!("{}/", narthex.origin("open"));
     let told = told(&load(&narthex, &[&client[..], &pace, &mix, &[&url]].concat()).await);
     assert!(told.contains(" requests with invalid tokens were accepted"), "{told}");
@@ -221,7 +221,7 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
         let told = told(&load(&narthex, arguments).await);
         assert!(told.contains("is not this machine") && told.contains("--i-own-this-host"), "{told}");
     }
-    // Of what is wrong with its words, too, it says how to mend it.
+    // Wrong arguments get a remedy too.
     for (arguments, mend) in [
         (&["--bad", "1", &own][..], "say where they come from"),
         (&["--rate", "0", &own], "it lies between 1 and 1000000"),

@@ -285,7 +285,7 @@ async fn what_is_required_of_everybody_may_be_known_already_but_not_be_missing()
     is(&scene.deliver(&visitor, &nameless).await, 400);
     assert_eq!(
         scene.why(),
-        ("unmappable".into(), "`name` is required of everybody, and the provider does not tell it".into())
+        ("unmappable".into(), "`name` is required of everybody, and the provider does not send it".into())
     );
     assert!(scene.narthex.audit("user_created").is_empty());
 

@@ -78,7 +78,7 @@ impl AccessLog {
         }
     }
 
-    /// Waits until all records are written, at most [`CLOSE_TIMEOUT`].
+    /// Waits until all records are written, at most `CLOSE_TIMEOUT`.
     pub async fn close(&self) {
         let written = async {
             let mut is_ending = false;

@@ -21,7 +21,7 @@ use pingora_proxy::Session;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// By these, some servers are told that a request is of another method than it says.
+/// Headers that change a request's method for some servers.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 /// How much of a header's value goes into the audit.
 const MAX_LOGGED_VALUE_BYTES: usize = 256;
@@ -29,7 +29,7 @@ const REFERER_KEY: Key = Key::Known(Known::Referer);
 
 /// Why a request does not pass.
 pub enum PolicyDenial<'a> {
-    /// No role is given to whom it speaks for.
+    /// The principal has no role.
     NoRole(NoRole),
     /// The role's policies do not let it pass.
     Denied(&'a AssumedRole, Denial<'a>),
@@ -151,7 +151,7 @@ impl Requested<'_> {
     }
 }
 
-/// Tells the audit of a refusal: role, statement and context.
+/// Writes a denial to the audit log: role, statement and context.
 pub fn audit_denial(
     judged: &PolicyRule,
     requested: &Requested<'_>,

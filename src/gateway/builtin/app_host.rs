@@ -42,8 +42,8 @@ fn seal_context(incoming: &RequestInfo) -> String {
     format!("app {}", incoming.host)
 }
 
-/// Nobody is signed in where somebody must be: a browser is sent to sign in and back, a program is
-/// told.
+/// Answers a request that needs a session and has none: a browser is redirected to sign in and back,
+/// a program gets an error.
 pub fn sign_in(
     gateway: &Gateway,
     catalogue: &Catalogue,
@@ -61,7 +61,7 @@ pub fn sign_in(
     if !redirects {
         incoming.audit_refusal("nobody is signed in");
         let failure = ErrorResponse::sign_in_required();
-        // RFC 6750, section 3.1: a request without a token is told of no error.
+        // RFC 6750, section 3.1: the challenge for a request without a token has no error.
         let failure = match route.bearer {
             true => failure.with_challenge(&request::challenge(session, route.basic_password, "")),
             false => failure,
@@ -326,7 +326,7 @@ async fn callback(
     Ok(answer)
 }
 
-/// The identities that a guest's cookie stands for on this host, each with its identity pool.
+/// The identities of a guest's cookie on this host, each with its identity pool.
 fn guest_identities<'c>(
     gateway: &Gateway,
     catalogue: &'c Catalogue,
@@ -345,7 +345,7 @@ fn guest_identities<'c>(
 }
 
 /// Uses the code up, and adds this host's cookie to the session in the same transaction: either both
-/// count, or neither. So it is with what becomes of whom the browser was a guest as.
+/// count, or neither. The same applies to the guest identity of the browser.
 ///
 /// Returns the cookie's token with the session's end; none where the browser has a cookie of this session already. The session `earlier`, of which it has one
 /// otherwise, ends.

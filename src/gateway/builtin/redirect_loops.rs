@@ -16,7 +16,7 @@ const MAX_SIGN_INS: u32 = 5;
 pub struct RedirectLoopCounter(u32);
 
 impl RedirectLoopCounter {
-    /// What the request's cookies tell of. Whoever forges it sees a page, or none.
+    /// Reads the counter from the request's cookies. A forged one only shows or hides a page.
     pub fn from_cookies<'h>(cookies: impl IntoIterator<Item = &'h [u8]>, now: Timestamp) -> Self {
         let read = |text: &str| {
             let (count, at) = text.split_once('.')?;

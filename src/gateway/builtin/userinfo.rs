@@ -53,7 +53,7 @@ fn describe(
 ) -> Value {
     let (user, session) = (who.user(), who.session());
     let idle_end = who.last_seen(gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
-    // What no route of this host tells its app, a script of the app is not told either.
+    // Scripts get no claim that no route of this host passes to its app.
     let routes = || catalogue.routes_of(&incoming.host);
     let groups = Person::of(&catalogue.config, user, session).groups.visible;
     let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.passes_group(group)));

@@ -88,7 +88,7 @@ fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     read_file(file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(file, error))
 }
 
-/// An authority of our own, for hosts without a certificate. Its files lie in `certs/`; whoever wants
+/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who wants
 /// browsers to trust it imports `local-authority.pem`.
 pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,

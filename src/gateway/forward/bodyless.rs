@@ -1,6 +1,6 @@
 //! A request without a body and its answer, one step after the other.
 //!
-//! pingora's proxy lets both directions of a request run at once, in two halves that tell each other what they have read.
+//! pingora's proxy lets both directions of a request run at once, in two halves that send each other what they have read.
 //! Where no body is to be sent, half of that is for nothing; and most requests have none. So these are sent on here, over
 //! pingora's connections, and everything else is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and
 //! whatever names fields that concern a connection.
@@ -96,7 +96,7 @@ impl BodylessForwarder {
     where
         P: ProxyHttp<CTX = Option<Box<ProxiedRequest>>> + Sync,
     {
-        // That it has no body is told like the end of one.
+        // A request without a body is handled like the end of a body.
         let forward = proxied_request(ctx)?;
         forward.on_body_chunk(gateway, session, None);
         let mut tries = 0;

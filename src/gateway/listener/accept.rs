@@ -230,7 +230,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     stop.send_replace(true);
     let told = *ending.borrow();
     if told == Some(Shutdown::HandOver) {
-        // Closing an idle connection may cross a request on it. Whoever uses theirs is told in time.
+        // Closing an idle connection may cross a request on it. Busy connections are notified in time.
         wait_until_drained(&mut connections, timeouts::KEEPALIVE_TIMEOUT, &mut ending).await;
     }
     proxy.http_cleanup().await;

@@ -30,7 +30,7 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// The headers that clients may not send: those of [`meaning_of`], and those that a route sets. What one route's upstream
 /// trusts may be the upstream of another route too, so none of them is let through anywhere.
 pub struct ReservedHeaders {
-    /// The routes' own, in the spelling that [`plain`] gives.
+    /// The routes' own, in the spelling that [`normalize_name`] gives.
     of_routes: HashSet<String>,
     filter: NameFilter,
 }
@@ -58,7 +58,7 @@ impl ReservedHeaders {
 
 impl ReservedHeaders {
     /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
-    /// others: whoever replaces headers by their exact name leaves it in.
+    /// others: a server that replaces headers by their exact name leaves it in.
     pub fn is_lookalike(&self, name: &str) -> bool {
         matches!(normalize_name(name), Cow::Owned(_)) && self.contains(name)
     }
@@ -170,7 +170,7 @@ pub fn set_identity(
     };
     headers.insert(OIDC_DATA, assertion.data.clone());
     headers.insert(OIDC_IDENTITY, assertion.identity.clone());
-    // It was brought to us: whoever it was meant for behind us is told by the assertion.
+    // The token was for Narthex; the app gets the assertion.
     if matches!(principal, Principal::Bearer(_))
         && let Some(authorization) = headers.remove(AUTHORIZATION)
         && route.config.access_token
@@ -272,7 +272,7 @@ fn render<'p>(
                     let groups = groups.into_iter().filter(|group| route.config.passes_group(group));
                     text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
                 }
-                // Whoever reads a plain header cannot see whether an address was verified: one that was not is none.
+                // A plain header does not show whether an address is verified: only verified ones are sent.
                 name => match person()?.claim(name).ok()?.as_slice() {
                     [value] if DISPLAY_CLAIMS.contains(&name) => text.push_str(value.trim()),
                     // Servers read a header's value without the white space around it: as another person's.
@@ -347,8 +347,8 @@ pub fn rewrite_response(
         let cookie = HeaderValue::from_str(cookie)
             .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
         headers.append(SET_COOKIE, cookie);
-        // RFC 9111, section 7.3: caches keep answers with cookies, too, unless they are told not to:
-        // whoever else got it would be the same guest.
+        // RFC 9111, section 7.3: caches store responses with cookies, too, unless a directive forbids it:
+        // another client would become the same guest.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         // RFC 9213: these would count for more.
         for name in ["cdn-cache-control", "surrogate-control", "expires"] {

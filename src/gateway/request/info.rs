@@ -133,7 +133,10 @@ impl RequestInfo {
         let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
         let host = authority(session).and_then(Host::from_authority);
         let Some(host) = host.or_else(|| any().cloned()) else {
-            return Err(refuse(ErrorResponse::bad_request(), "the host is missing, malformed or told twice"));
+            return Err(refuse(
+                ErrorResponse::bad_request(),
+                "the host is missing, malformed or given twice",
+            ));
         };
 
         let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
@@ -141,7 +144,7 @@ impl RequestInfo {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
         let told = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
-        // What a connection's header told is the client itself, whatever its address is.
+        // The address in a PROXY header is the client's, whatever it is.
         let behind = told.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
         let secure = match (face, told) {
             (ListenerKind::Tls, _) => true,
@@ -187,7 +190,7 @@ impl RequestInfo {
         self.client.filter(|_| self.client_ip_trusted)
     }
 
-    /// Tells the audit that the request was refused, and why.
+    /// Writes the refusal of the request to the audit log.
     pub fn audit_refusal(&self, reason: &str) {
         let client = self.client.map_or_else(String::new, |ip| ip.to_string());
         tracing::info!(target: "audit", event = "request_refused", request_id = self.request_id, client, reason);
@@ -283,7 +286,7 @@ fn client_address(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Opti
     let mut client = None;
     for line in lines.into_iter().rev() {
         for text in line.to_str().ok()?.rsplit(',') {
-            // Some proxies tell the port, too.
+            // Some proxies add the port.
             let text = text.trim();
             let ip: IpAddr =
                 text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;

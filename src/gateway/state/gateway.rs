@@ -191,7 +191,7 @@ impl Gateway {
         }
     }
 
-    /// Every route's upstreams, for whoever looks after them.
+    /// The routes with their upstreams.
     pub fn route_table(&self) -> Arc<RouteTable> {
         self.route_table.load_full()
     }
@@ -226,7 +226,7 @@ impl Gateway {
         self.pool.sessions.evict_dropped();
     }
 
-    /// Whom the request speaks for by what it brings: a bearer token, where the route takes one, or a session's cookie.
+    /// Authenticates the request by a bearer token, if the route accepts them, or by a session's cookie.
     ///
     /// # Errors
     /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once. RFC 6750, section 2:
@@ -304,7 +304,7 @@ impl Gateway {
             .map_err(|error| unavailable(&incoming.response_context(session), &error))
     }
 
-    /// The guest whom the request speaks for, and the cookie of one who is new.
+    /// The guest of the request, and the cookie of a new guest.
     pub(in crate::gateway) async fn guest(
         &self,
         session: &Session,

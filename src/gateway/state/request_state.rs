@@ -23,7 +23,7 @@ pub enum Phase {
     NoDeadline,
 }
 
-/// What the inside of a request tells the outside.
+/// The state of a request that its filters set and its deadlines read.
 #[derive(Default)]
 pub struct RequestState {
     /// The deadline that applies now.
@@ -51,7 +51,7 @@ pub fn on_request_head() {
     _ = CURRENT.try_with(|current| current.phase.set(Phase::NoDeadline));
 }
 
-/// Limits how long the upstream of the current request may be silent. Only the head of its response tells whether it may be
+/// Limits how long the upstream of the current request may be silent. Only the head of its response shows whether it may be
 /// silent for longer, and pingora's own read timeout cannot be changed by then.
 ///
 /// `connection` is the upstream's connection where it carries no other request: it is ended, and pingora answers 502.
@@ -139,7 +139,7 @@ impl RequestState {
         }
     }
 
-    /// Ready where the request was ended by [`end_when`].
+    /// Ready where the request was ended by [`cancel_on`].
     pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut end = self.end.borrow_mut();
         let Some(receiver) = &mut *end else { return Poll::Pending };

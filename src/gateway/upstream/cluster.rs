@@ -142,7 +142,7 @@ impl ServiceDiscovery for DnsDiscovery {
 }
 
 impl UpstreamCluster {
-    /// The upstreams of `route`. They have no address until [`Group::look_up`] found one.
+    /// The upstreams of `route`. They have no address until [`UpstreamCluster::resolve`] found one.
     pub fn new(route: &Route) -> Self {
         let mut backends = Backends::new(Box::new(DnsDiscovery(route.upstreams.clone())));
         let mut check = TcpHealthCheck::new();

@@ -70,7 +70,7 @@ impl ConnectionMark {
         _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Both);
     }
 
-    /// Returns whether the connection was ended by [`Mark::end_silent`].
+    /// Returns whether the connection was ended by [`ConnectionMark::end_silent`].
     pub fn was_silent(&self) -> bool {
         self.0.silent.load(Ordering::Relaxed)
     }

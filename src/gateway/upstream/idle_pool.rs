@@ -24,7 +24,7 @@ const MIN_PER_SHARD: usize = 64;
 
 /// Connections without TLS that wait, each for the next request to its server.
 pub struct IdlePool {
-    /// One for each worker, which takes its own first: whoever gives a connection back mostly wants the next, too.
+    /// One for each worker, which takes its own first: the worker that returns a connection mostly needs the next one.
     shards: Box<[Mutex<Shard>]>,
     /// How many a shard keeps at most.
     max_per_shard: usize,

@@ -1,6 +1,6 @@
 //! Connections to upstreams that answer a WebSocket's request before pingora is ready for it.
 //!
-//! pingora tells the half of it that speaks with the upstream that the request has no body by a message
+//! pingora informs the half that talks to the upstream that the request has no body by a message
 //! from the other half. An answer that is there sooner than this message lets it take the message for the
 //! end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream answers is
 //! looked at some turns later.

@@ -142,7 +142,7 @@ fn check_issuer(settings: &Oidc, document: &ProviderMetadata, claims: &Claims) -
 /// "MUST be rejected if […] it contains additional audiences not trusted by the Client".
 ///
 /// Without `trusted_audiences`, any additional audience is trusted: the token came from the token endpoint itself, bound to
-/// our code and nonce, and `azp` tells that no other client asked for it.
+/// our code and nonce, and `azp` shows that no other client requested it.
 fn check_audience(settings: &Oidc, claims: &Claims) -> Result<(), ProviderError> {
     let (client_id, trusted) = (&settings.client.id, settings.trusted_audiences.as_ref());
     let audiences: Vec<String> = match claims.get("aud") {

@@ -132,7 +132,7 @@ impl OidcProvider {
     }
 }
 
-/// What some tell of a person only the first time.
+/// Claims that some providers send only the first time.
 const FIRST_LOGIN_CLAIMS: [&str; 3] = ["name", "given_name", "family_name"];
 
 /// Apple's `user`, which the browser brings beside the code the first time: the names that the person chose.
@@ -275,7 +275,7 @@ impl Provider for OidcProvider {
 
     async fn refresh(&self) -> Result<Vec<String>, ProviderError> {
         let published = self.metadata.get().await?;
-        // A key of ours that cannot sign is to be told before somebody wants in.
+        // A key that cannot sign is reported before the first login.
         self.client(&published.document, None).map(|_| Vec::new())
     }
 

@@ -15,7 +15,7 @@ use openidconnect::{
     PkceCodeVerifier, RefreshToken, StandardErrorResponse, TokenUrl,
 };
 
-/// The library's client, whose token responses are read by [`TokenAnswer`].
+/// The library's client, whose token responses are read by [`GrantedTokens`].
 type ClientWith<AuthorizationEndpoint, TokenEndpoint> = openidconnect::Client<
     EmptyAdditionalClaims,
     CoreAuthDisplay,

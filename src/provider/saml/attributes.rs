@@ -92,7 +92,7 @@ const CLASSES: [(&str, &str); 7] = [
 /// Reads the attributes of an assertion as claims: one value as text, several as a list. Some providers repeat an
 /// attribute for each of its values. Values that hold elements are skipped.
 ///
-/// A claim has the attribute of that `Name`; else the first of [`KNOWN`]; else the one attribute of that
+/// A claim has the attribute of that `Name`; else the first of [`ATTRIBUTE_NAMES`]; else the one attribute of that
 /// `FriendlyName`, where its `Name` is a URI. SAML core, section 2.7.3.1: a friendly name is "a more human-readable form
 /// of the attribute's name", and "MUST NOT be used as a basis for formally identifying SAML attributes".
 ///

@@ -53,7 +53,7 @@ fn invalid(detail: impl std::fmt::Display) -> ProviderError {
 /// The text of the assertion in `encrypted`, an `EncryptedAssertion`.
 ///
 /// # Errors
-/// The failed check `encryption`. What was wrong is for the log alone: whoever sends ciphertexts learns
+/// The failed check `encryption`. The detail is only logged: a sender of ciphertexts learns
 /// nothing of how far they came.
 pub fn decrypt_assertion(
     encrypted: Node<'_, '_>,
@@ -141,7 +141,7 @@ fn cipher_value(node: Node<'_, '_>, most: usize) -> Result<Vec<u8>, ProviderErro
         .ok_or_else(|| invalid("a CipherValue is no base64"))
 }
 
-/// XML Encryption 1.1, section 5.2.2: the initialization vector comes first; the last byte tells how much
+/// XML Encryption 1.1, section 5.2.2: the initialization vector comes first; the last byte gives how much
 /// padding there is, whose other bytes are arbitrary.
 fn cbc(
     algorithm: &'static aws_lc_rs::cipher::Algorithm,

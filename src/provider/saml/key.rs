@@ -49,7 +49,7 @@ impl ServiceProviderKey {
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
 
-    /// Makes the self-signed certificate of a key that [`OwnKey::generate`] made at `created_at`. It is the same each
+    /// Makes the self-signed certificate of a key that [`ServiceProviderKey::generate`] made at `created_at`. It is the same each
     /// time, so that nodes agree on it.
     ///
     /// # Errors

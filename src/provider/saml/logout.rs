@@ -14,7 +14,7 @@ use roxmltree::Node;
 use std::io::Read as _;
 use std::sync::Arc;
 
-/// How old a request may be that tells no end of its own.
+/// Maximum age of a request without an end of its own.
 const MAX_REQUEST_AGE: Duration = Duration::from_secs(300);
 /// What a message may swell to: the address that it came in was far shorter.
 const MAX_INFLATED_BYTES: u64 = 64 * 1024;
@@ -37,7 +37,7 @@ impl LogoutBinding {
     }
 }
 
-/// What a provider told.
+/// A provider's logout message.
 #[derive(Debug)]
 pub enum LogoutMessage {
     /// Sessions are to end, and an answer is expected.

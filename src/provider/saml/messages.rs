@@ -75,7 +75,7 @@ impl MessageContext<'_> {
         }
     }
 
-    /// SAML core, section 3.4.1: asks to authenticate whoever brings it.
+    /// SAML core, section 3.4.1: asks to authenticate the user of the browser.
     pub fn authn_request(
         &self,
         to: &Endpoint,

@@ -151,7 +151,7 @@ fn is_of_member(descriptor: Node<'_, '_>) -> bool {
         && around.all(|node| xml::is(node, MD, "EntitiesDescriptor"))
 }
 
-/// The first end of those that the descriptor and what is around it tell.
+/// The earliest `validUntil` of the descriptor and its ancestors.
 fn valid_until(descriptor: Node<'_, '_>) -> Result<Option<Timestamp>, ProviderError> {
     let told = descriptor.ancestors().filter_map(|node| node.attribute("validUntil"));
     let times = told.map(|told| instant(Some(told)).ok_or_else(|| invalid("its validUntil is no time")));

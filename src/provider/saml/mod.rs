@@ -52,7 +52,7 @@ use verification::VerificationKey;
 const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// How large metadata may be.
 const MAX_METADATA_BYTES: u64 = 1024 * 1024;
-/// How long before an end an administrator is told of it.
+/// How long before an expiry administrators are warned.
 const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86400);
 
 /// Ours, in the eyes of one provider.

@@ -1,5 +1,5 @@
 //! The judge of responses (SAML profiles, section 4.1.4.3): from what a browser brought to what the
-//! provider vouches for. Only signed text is read for whom it speaks of; any doubt is a refusal, named by
+//! provider vouches for. The subject is read from signed text only; any doubt is a refusal, named by
 //! its check.
 
 use super::key::ServiceProviderKey;
@@ -52,7 +52,7 @@ pub struct ValidatedAssertion {
     pub id: String,
     /// Until when it would be taken.
     pub usable_until: Timestamp,
-    /// Whom it speaks of.
+    /// Its subject.
     pub name_id: NameId,
     /// The attributes, by name.
     pub claims: Map<String, Value>,
@@ -397,7 +397,7 @@ fn check_authentication(
     Ok(auth_time)
 }
 
-/// When the provider's session ends, the first end where several are told.
+/// The end of the provider's session, the earliest of several.
 fn check_statements(
     assertion: Node<'_, '_>,
     expected: &Expected<'_>,

@@ -1,4 +1,4 @@
-//! Whom an assertion speaks of, and a logout message after it (SAML core, section 2.2.3).
+//! The subject of an assertion, and of a logout message after it (SAML core, section 2.2.3).
 
 use super::xml::{self, SAML};
 use crate::base::is_deceptive;
@@ -11,16 +11,16 @@ const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
 /// The format of e-mail addresses (SAML core, section 8.3.2).
 pub const EMAIL: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
 
-/// A `NameID`, with the provider's session that it was told for.
+/// A `NameID`, with the provider's session of its assertion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameId {
     /// The identifier, exactly.
     pub value: String,
     /// Its format's URI.
     pub format: Option<String>,
-    /// Whose identifier it is, where that is told.
+    /// The domain that qualifies the identifier, if given.
     pub name_qualifier: Option<String>,
-    /// For whom it was made, where that is told.
+    /// The service provider that it was made for, if given.
     pub sp_name_qualifier: Option<String>,
     /// The person's session at the provider.
     pub session_index: Option<String>,
