@@ -286,6 +286,18 @@ fn troubleshooting_names_every_reason_of_a_failed_sign_in() {
 }
 
 #[test]
+fn troubleshooting_names_pages_by_their_titles() {
+    let pages = std::fs::read_to_string(root().join("src/pages/failure.rs")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/src/guides/troubleshooting.md")).unwrap();
+    let table = page.split("## What users see").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Page"));
+    let titles: Vec<_> = rows.filter_map(|line| line.split(" | ").next()?.strip_prefix("| ")).collect();
+    assert!(titles.len() > 8, "{titles:?}");
+    let unknown: Vec<_> = titles.iter().filter(|title| !pages.contains(&format!("\"{title}\""))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
 fn the_readme_is_short_and_its_example_is_that_of_the_book() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());

@@ -134,7 +134,7 @@ async fn the_knee_of_a_slow_upstream_is_found_where_it_is() {
     let sustained = rows.iter().filter(|row| row["sustained"] == true);
     sustained.for_each(|row| assert_eq!(row["failed"], 0.0, "{report}"));
     let page = std::fs::read_to_string(narthex.folder().join("load.html")).unwrap();
-    assert!(page.contains("<polyline") && page.contains("requests a second, and not many more"), "{page}");
+    assert!(page.contains("<polyline") && page.contains("Maximum sustained rate: "), "{page}");
 
     for line in pages::block(PAGE, "sh load").lines() {
         assert_eq!(
@@ -223,7 +223,7 @@ async fn only_this_machine_is_loaded_unless_it_is_said() {
     }
     // Wrong arguments get a remedy too.
     for (arguments, mend) in [
-        (&["--bad", "1", &own][..], "say where they come from"),
+        (&["--bad", "1", &own][..], "add --issuer or --client-id"),
         (&["--rate", "0", &own], "it lies between 1 and 1000000"),
         (
             &["--issuer", "load", "--unseen", "100", "--rate", "1000000", "--step-time", "3600", &own],
