@@ -18,7 +18,7 @@ pub struct NodeRegistry {
     id: String,
     name: String,
     /// The differences already reported.
-    told: Mutex<Vec<(String, String)>>,
+    reported: Mutex<Vec<(String, String)>>,
     /// The configuration digest of the catalogue with this generation.
     digest: Mutex<(u64, String)>,
 }
@@ -33,7 +33,7 @@ impl NodeRegistry {
         Self {
             id: uuid(&*app.entropy),
             name: name.trim().to_owned(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
             digest: Mutex::default(),
         }
     }
@@ -63,7 +63,7 @@ impl NodeRegistry {
             .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
             .collect();
         DIFFERENCE_GRACE.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
-        let mut reported = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         for (node, _) in differing.iter().filter(|difference| !reported.contains(difference)) {
             tracing::warn!(
                 target: "audit",

@@ -40,7 +40,7 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
         .map_err(failed)?;
     store.close().await;
     if ended.is_empty() {
-        return Err(CommandError::new("narthex users sign-out", nobody(who)));
+        return Err(CommandError::new("narthex users sign-out", no_such_user(who)));
     }
     for (user, sessions) in ended {
         say!("{}: {sessions} session(s) ended", user.username);
@@ -75,7 +75,7 @@ pub async fn link(file: &Path, destination: &str, source: &str) -> Result<(), Co
         .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
     let (user, removed) = linked.map_err(|why| CommandError::new(COMMAND, why))?;
-    told(&user);
+    print_user(&user);
     say!("deleted {removed}");
     Ok(())
 }
@@ -104,7 +104,7 @@ pub async fn unlink(file: &Path, who: &str, provider: &str) -> Result<(), Comman
         .await
         .map_err(|error| CommandError::new("the store", error))?;
     store.close().await;
-    told(&left.map_err(|why| CommandError::new(COMMAND, why))?);
+    print_user(&left.map_err(|why| CommandError::new(COMMAND, why))?);
     Ok(())
 }
 
@@ -115,7 +115,7 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
         None => users.retain(User::email_verified),
     }
     match users.len() {
-        0 => Err(nobody(who)),
+        0 => Err(no_such_user(who)),
         1 => Ok(users.remove(0)),
         _ => {
             let names: Vec<_> = users.iter().map(|user| format!("  {}", user.username)).collect();
@@ -127,7 +127,7 @@ pub(super) fn only(who: &str, mut users: Vec<User>) -> Result<User, String> {
     }
 }
 
-fn nobody(who: &str) -> String {
+fn no_such_user(who: &str) -> String {
     format!(
         "no user is called \"{who}\"\n  help: give a user name, a `sub` or a verified e-mail address, as the audit log has them"
     )
@@ -151,7 +151,7 @@ fn words(error: &LinkError) -> String {
     }
 }
 
-fn told(user: &User) {
+fn print_user(user: &User) {
     let accounts: Vec<_> = user.identities.iter().map(|identity| identity.provider.as_str()).collect();
     say!("{}: signs in by {}", user.username, accounts.join(", "));
 }

@@ -205,17 +205,17 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
 fn groups_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
     groups.retain(|group| route.config.passes_group(group));
-    let told = groups.len();
+    let total = groups.len();
     let fits = |group: &&&str| {
         bytes += group.len() + 3;
         bytes <= MAX_GROUPS_BYTES
     };
     let kept = groups.iter().take_while(fits).count();
-    if kept < told {
+    if kept < total {
         tracing::warn!(
             sub = user.id,
             route = route.config.name,
-            groups = told,
+            groups = total,
             kept,
             "the groups do not fit an assertion: the rest is left out; `assertion_groups` of the route can choose"
         );

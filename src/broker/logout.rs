@@ -58,8 +58,8 @@ impl Broker {
         token: &str,
     ) -> Result<Vec<Session>, LoginError> {
         let entry = self.entry(name)?;
-        let told = entry.provider.logout_token(token).await.map_err(LoginError::Provider)?;
-        self.end_named_sessions(catalogue, name, &told).await
+        let logout_token = entry.provider.logout_token(token).await.map_err(LoginError::Provider)?;
+        self.end_named_sessions(catalogue, name, &logout_token).await
     }
 
     /// Ends the sessions that a provider's message names, which works once.
@@ -67,37 +67,37 @@ impl Broker {
         &self,
         catalogue: &Catalogue,
         name: &str,
-        told: &LogoutToken,
+        logout_token: &LogoutToken,
     ) -> Result<Vec<Session>, LoginError> {
         // Anybody's issuer may use anybody's jti.
-        let id = base64url_encode(sha256(format!("{}\n{}", told.issuer, told.jti)));
+        let id = base64url_encode(sha256(format!("{}\n{}", logout_token.issuer, logout_token.jti)));
         let (entropy, pool_id) = (&*self.entropy, &catalogue.pool.id);
         self.store
             .transaction(|tx| {
                 let id = &id;
                 Box::pin(async move {
-                    let until = told.expires_at.plus(super::ATTEMPT_LIFETIME);
+                    let until = logout_token.expires_at.plus(super::ATTEMPT_LIFETIME);
                     if !tx.use_once(ReplayKey::LogoutToken, id, until).await? {
                         return Ok(Err(LoginError::Used));
                     }
-                    let user = match &told.subject {
-                        Some(subject) => tx.user_by_identity(pool_id, &told.issuer, subject).await?,
+                    let user = match &logout_token.subject {
+                        Some(subject) => tx.user_by_identity(pool_id, &logout_token.issuer, subject).await?,
                         None => None,
                     };
                     let mut sessions = match &user {
                         Some(user) => tx.sessions_of(&user.id).await?,
                         None => Vec::new(),
                     };
-                    if !told.sids.is_empty() {
+                    if !logout_token.sids.is_empty() {
                         // A session of whose place there we know nothing may be the one that is meant.
                         sessions.retain(|session| session.provider_sid.is_empty());
                     }
-                    for sid in &told.sids {
+                    for sid in &logout_token.sids {
                         sessions.extend(tx.sessions_by_provider_sid(name, &sid_key(sid)).await?);
                     }
                     let meant = |session: &Session| {
                         let of_user = user.as_ref().is_some_and(|user| user.id == session.user_id);
-                        session.provider == name && (of_user || told.subject.is_none())
+                        session.provider == name && (of_user || logout_token.subject.is_none())
                     };
                     let mut ended = Vec::new();
                     for session in sessions.into_iter().filter(meant) {

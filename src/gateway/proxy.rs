@@ -117,7 +117,9 @@ impl GatewayProxy {
         let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
-            stop.map_headers(|told| cors::add_headers_if_absent(told, asked, &entry.route.config))
+            stop.map_headers(|response_headers| {
+                cors::add_headers_if_absent(response_headers, asked, &entry.route.config)
+            })
         })?;
         let listen = &table.catalogue.config.listen;
         let permit = gateway.request_limiter.try_acquire(incoming.source_ip(), listen).map_err(|reason| {

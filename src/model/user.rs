@@ -129,14 +129,14 @@ impl User {
     ///
     /// Attributes that the provider no longer sends are gone: a stale e-mail or department must not
     /// go on deciding.
-    pub fn apply_profile(&mut self, provider: &str, told: Profile, now: Timestamp) -> bool {
+    pub fn apply_profile(&mut self, provider: &str, new_profile: Profile, now: Timestamp) -> bool {
         let known = self.clone().for_provider(provider);
-        if known.attributes == told.attributes && known.groups == told.groups {
+        if known.attributes == new_profile.attributes && known.groups == new_profile.groups {
             return false;
         }
         match self.profiles.get_mut(provider) {
-            Some(profile) => *profile = told,
-            None => (self.attributes, self.groups) = (told.attributes, told.groups),
+            Some(profile) => *profile = new_profile,
+            None => (self.attributes, self.groups) = (new_profile.attributes, new_profile.groups),
         }
         self.version += 1;
         self.updated_at = now;

@@ -83,7 +83,7 @@ pub fn normalize_email_verified(claims: &mut Map<String, Value>, verified: Verif
         Some(Value::Number(number)) => number.as_f64() == Some(1.0),
         _ => false,
     };
-    let told = match verified {
+    let email_verified = match verified {
         Verified::Claim(name) => says(name),
         Verified::WhereGoogleIsAuthoritative => {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -93,7 +93,7 @@ pub fn normalize_email_verified(claims: &mut Map<String, Value>, verified: Verif
         Verified::Never => false,
     };
     if claims.contains_key("email") {
-        claims.insert("email_verified".to_owned(), told.into());
+        claims.insert("email_verified".to_owned(), email_verified.into());
     }
 }
 
@@ -180,19 +180,22 @@ mod tests {
 
     #[test]
     fn google_is_believed_about_the_mailboxes_that_it_hosts() {
-        let told = |claims: Value| {
+        let email_verified = |claims: Value| {
             let mut claims = object(claims);
             normalize_email_verified(&mut claims, Verified::WhereGoogleIsAuthoritative);
             claims["email_verified"].clone()
         };
-        assert_eq!(told(json!({"email": "a@gmail.com", "email_verified": true})), true);
-        assert_eq!(told(json!({"email": "a@gmail.com", "email_verified": false})), false);
+        assert_eq!(email_verified(json!({"email": "a@gmail.com", "email_verified": true})), true);
+        assert_eq!(email_verified(json!({"email": "a@gmail.com", "email_verified": false})), false);
         assert_eq!(
-            told(json!({"email": "a@corp.example", "email_verified": true, "hd": "corp.example"})),
+            email_verified(json!({"email": "a@corp.example", "email_verified": true, "hd": "corp.example"})),
             true
         );
-        assert_eq!(told(json!({"email": "a@corp.example", "email_verified": true, "hd": ""})), false);
-        assert_eq!(told(json!({"email": "a@notgmail.com", "email_verified": true})), false);
+        assert_eq!(
+            email_verified(json!({"email": "a@corp.example", "email_verified": true, "hd": ""})),
+            false
+        );
+        assert_eq!(email_verified(json!({"email": "a@notgmail.com", "email_verified": true})), false);
     }
 
     #[test]

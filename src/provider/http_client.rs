@@ -299,8 +299,8 @@ fn normalize_error(mut answer: HttpResponse) -> Result<HttpResponse, OutboundErr
     let is_error = match object.get("error") {
         Some(Value::String(_)) => true,
         Some(Value::Object(error)) => {
-            let told = json!({ "error": error.get("type"), "error_description": error.get("message") });
-            *answer.body_mut() = told.to_string().into_bytes();
+            let body = json!({ "error": error.get("type"), "error_description": error.get("message") });
+            *answer.body_mut() = body.to_string().into_bytes();
             true
         }
         _ => false,

@@ -166,9 +166,9 @@ impl IssuerKeys {
             };
             // RFC 8414, section 3.3: it "MUST be identical to the authorization server's issuer identifier value".
             if metadata.issuer != self.issuer.url {
-                let (told, expected) = (metadata.issuer, &self.issuer.url);
+                let (named, expected) = (metadata.issuer, &self.issuer.url);
                 return Err(unavailable(format!(
-                    "its metadata says the issuer is `{told}`, not `{expected}`"
+                    "its metadata says the issuer is `{named}`, not `{expected}`"
                 )));
             }
             if !may_lead_to(&address, &metadata.jwks_uri) {

@@ -113,18 +113,19 @@ impl OAuth2 {
         {
             url.query_pairs_mut().append_pair("appsecret_proof", &app_secret_proof(token, secret));
         }
-        let told = self.outbound.get_api(&url, token.expose()).await.map_err(|error| error.of(url.path()))?;
-        match told.status {
+        let response =
+            self.outbound.get_api(&url, token.expose()).await.map_err(|error| error.of(url.path()))?;
+        match response.status {
             status if status.is_success() => {
-                Ok(ApiOutcome::Body(told.json, told.next.filter(|next| same_origin(next, &url))))
+                Ok(ApiOutcome::Body(response.json, response.next.filter(|next| same_origin(next, &url))))
             }
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !told.limited => Ok(ApiOutcome::Forbidden),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !response.limited => Ok(ApiOutcome::Forbidden),
             // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
-            status if is_refusal(status, &told.json) => Err(ProviderError::Refused {
+            status if is_refusal(status, &response.json) => Err(ProviderError::Refused {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
             }),
-            status if told.limited || http_client::is_outage(status) => {
+            status if response.limited || http_client::is_outage(status) => {
                 Err(ProviderError::Unavailable(format!("{} answered {status}", url.path())))
             }
             status => Err(ProviderError::Unreadable(format!("{} answered {status}", url.path()))),

@@ -281,8 +281,8 @@ fn has(value: Option<&Value>, wanted: &str) -> bool {
 
 /// RFC 9068, section 2.2.3: `scope`, separated by spaces; some say it in `scp`, some as a list.
 pub fn scopes(claims: &Map<String, Value>) -> Vec<String> {
-    let told = claims.get("scope").or_else(|| claims.get("scp"));
-    match told {
+    let scope_claim = claims.get("scope").or_else(|| claims.get("scp"));
+    match scope_claim {
         Some(Value::String(text)) => {
             text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
         }

@@ -184,10 +184,10 @@ async fn sign_in_link(
     if let Some(id) = query.strip_prefix("attempt=") {
         return resume_return_path(gateway, session, catalogue, incoming, id).await;
     }
-    let told = query.strip_prefix("return_to=").unwrap_or(incoming.site.start_page());
-    let return_to = match told.starts_with('/') {
-        true => told.to_owned(),
-        false => handlers::form(&format!("return_to={told}"))
+    let requested = query.strip_prefix("return_to=").unwrap_or(incoming.site.start_page());
+    let return_to = match requested.starts_with('/') {
+        true => requested.to_owned(),
+        false => handlers::form(&format!("return_to={requested}"))
             .and_then(|mut form| form.remove("return_to"))
             .unwrap_or_default(),
     };

@@ -36,17 +36,17 @@ pub struct ProxyHeader {
 /// # Errors
 /// Where there is no sound header in time.
 pub async fn read(stream: &mut Stream) -> Result<ProxyHeader, String> {
-    let told = match tokio::time::timeout(HEADER_TIMEOUT, read_header(stream)).await {
+    let parsed = match tokio::time::timeout(HEADER_TIMEOUT, read_header(stream)).await {
         Ok(header) => parse(&header.map_err(|error| error.to_string())?)?,
         Err(_) => return Err("the PROXY header did not come in time".to_owned()),
     };
-    if let Some(client) = told.client {
+    if let Some(client) = parsed.client {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // A new cell is empty.
         drop(digest.peer_addr.set(Some(SocketAddr::Inet(client))));
         stream.set_socket_digest(digest);
     }
-    Ok(told)
+    Ok(parsed)
 }
 
 /// Reads the bytes of the header that `stream` begins with, and none behind it.
@@ -117,24 +117,25 @@ mod tests {
 
     #[test]
     fn both_versions_name_the_client_and_version_2_says_whether_it_spoke_tls() {
-        let told = |header: &[u8]| parse(header).map(|told| (told.client.map(|c| c.to_string()), told.tls));
+        let parsed =
+            |header: &[u8]| parse(header).map(|parsed| (parsed.client.map(|c| c.to_string()), parsed.tls));
         let client = |text: &str| Some(text.to_owned());
         assert_eq!(
-            told(b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 443\r\n"),
+            parsed(b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 443\r\n"),
             Ok((client("192.0.2.7:4000"), false))
         );
         assert_eq!(
-            told(b"PROXY TCP6 2001:db8::7 ::1 4000 443\r\n"),
+            parsed(b"PROXY TCP6 2001:db8::7 ::1 4000 443\r\n"),
             Ok((client("[2001:db8::7]:4000"), false))
         );
-        assert_eq!(told(b"PROXY UNKNOWN\r\n"), Ok((None, false)));
+        assert_eq!(parsed(b"PROXY UNKNOWN\r\n"), Ok((None, false)));
         let addresses = [192, 0, 2, 7, 10, 0, 0, 1, 0x0f, 0xa0, 1, 0xbb];
-        assert_eq!(told(&v2(1, 0x11, &addresses, &[])), Ok((client("192.0.2.7:4000"), false)));
+        assert_eq!(parsed(&v2(1, 0x11, &addresses, &[])), Ok((client("192.0.2.7:4000"), false)));
         let ssl = [0x20, 0, 5, 1, 0, 0, 0, 0];
-        assert_eq!(told(&v2(1, 0x11, &addresses, &ssl)), Ok((client("192.0.2.7:4000"), true)));
+        assert_eq!(parsed(&v2(1, 0x11, &addresses, &ssl)), Ok((client("192.0.2.7:4000"), true)));
         let no_ssl = [0x20, 0, 5, 0, 0, 0, 0, 0];
-        assert_eq!(told(&v2(1, 0x11, &addresses, &no_ssl)), Ok((client("192.0.2.7:4000"), false)));
-        assert_eq!(told(&v2(0, 0, &[], &[])), Ok((None, false)));
+        assert_eq!(parsed(&v2(1, 0x11, &addresses, &no_ssl)), Ok((client("192.0.2.7:4000"), false)));
+        assert_eq!(parsed(&v2(0, 0, &[], &[])), Ok((None, false)));
         for bad in [&b"PROXY TCP4 192.0.2.7\r\n"[..], b"PROXY TCP4 a b 1 2\r\n", &v2(1, 0x31, &[0; 216], &[])]
         {
             assert!(parse(bad).is_err(), "{bad:?}");

@@ -242,8 +242,8 @@ fn delimit(method: &Method, head: &mut ResponseHeader, ended: bool) -> Result<()
     let none = *method == Method::HEAD
         || head.status.is_informational()
         || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let told = |name| head.headers.contains_key(name);
-    if none || ended || told(TRANSFER_ENCODING) || told(CONTENT_LENGTH) {
+    let has_field = |name| head.headers.contains_key(name);
+    if none || ended || has_field(TRANSFER_ENCODING) || has_field(CONTENT_LENGTH) {
         return Ok(());
     }
     head.set_version(http::Version::HTTP_11);

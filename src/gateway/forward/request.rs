@@ -324,8 +324,8 @@ impl ProxiedRequest {
             &self.info,
             self.authorized.guest_cookie.as_deref(),
             own,
-            |told| {
-                cors::add_headers_if_absent(told, asked, &route.config);
+            |response_headers| {
+                cors::add_headers_if_absent(response_headers, asked, &route.config);
             },
         )
     }

@@ -80,16 +80,16 @@ pub fn proxy_header(data: &[u8]) -> bool {
     let header = proxy_protocol::read_header(&mut rest).now_or_never().expect("memory is always ready");
     let Ok(header) = header else { return false };
     assert_eq!([&header[..], rest].concat(), data, "bytes behind the header are read, or lost");
-    let Ok(told) = proxy_protocol::parse(&header) else { return false };
+    let Ok(parsed) = proxy_protocol::parse(&header) else { return false };
     if header[0] == b'P' {
-        let again = told.client.map(|client| {
+        let again = parsed.client.map(|client| {
             let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
             let own = if client.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" };
             format!("PROXY {family} {} {own} {} 443\r\n", client.ip(), client.port())
         });
         let again = again.unwrap_or_else(|| "PROXY UNKNOWN\r\n".to_owned());
-        assert_eq!(proxy_protocol::parse(again.as_bytes()), Ok(told), "{again}");
-        assert!(!told.tls);
+        assert_eq!(proxy_protocol::parse(again.as_bytes()), Ok(parsed), "{again}");
+        assert!(!parsed.tls);
         return true;
     }
     // Version 2, section 2.2: where the addresses stand.
@@ -103,6 +103,6 @@ pub fn proxy_header(data: &[u8]) -> bool {
         }
         _ => Some(SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address(16))), port(48))),
     };
-    assert_eq!(told.client, expected);
+    assert_eq!(parsed.client, expected);
     true
 }

@@ -183,12 +183,12 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
                     drop(stream.set_nodelay());
                     drop(stream.set_keepalive(&TCP_KEEPALIVE));
                     let arrived = identify_peer(&mut stream, face, place, &catalogue.config.listen).await;
-                    let Some((_place, told)) = arrived else { return };
+                    let Some((_place, proxy_header)) = arrived else { return };
                     let credit = ReadBudget::new();
                     let signals = Arc::<Signals>::default();
                     let idle = SharedTimer::default();
                     let connection = ConnectionInfo {
-                        proxy_header: told,
+                        proxy_header,
                         budget: credit.clone(),
                         idle,
                         signals: signals.clone(),
@@ -228,13 +228,13 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     drop((listener.socket, listener.copy));
     // From now on every answer says that its connection ends.
     stop.send_replace(true);
-    let told = *ending.borrow();
-    if told == Some(Shutdown::HandOver) {
+    let shutdown_kind = *ending.borrow();
+    if shutdown_kind == Some(Shutdown::HandOver) {
         // Closing an idle connection may cross a request on it. Busy connections are notified in time.
         wait_until_drained(&mut connections, timeouts::KEEPALIVE_TIMEOUT, &mut ending).await;
     }
     proxy.http_cleanup().await;
-    let grace = if told == Some(Shutdown::HandOver) { HANDOVER_GRACE } else { STOP_GRACE };
+    let grace = if shutdown_kind == Some(Shutdown::HandOver) { HANDOVER_GRACE } else { STOP_GRACE };
     wait_until_drained(&mut connections, grace, &mut ending).await;
     if !connections.is_empty() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
@@ -276,9 +276,9 @@ async fn identify_peer(
         return Some((place, None));
     }
     match proxy_protocol::read(stream).await {
-        Ok(told) => match told.client.filter(|client| !trusted(client.ip().to_canonical())) {
-            Some(client) => Some((place.bind_to_address(client.ip(), listen)?, Some(told))),
-            None => Some((place, Some(told))),
+        Ok(proxy_header) => match proxy_header.client.filter(|client| !trusted(client.ip().to_canonical())) {
+            Some(client) => Some((place.bind_to_address(client.ip(), listen)?, Some(proxy_header))),
+            None => Some((place, Some(proxy_header))),
         },
         Err(error) => {
             tracing::debug!(error, "a connection of a trusted proxy has no sound PROXY header");
@@ -291,10 +291,10 @@ async fn identify_peer(
 /// The client's address, as far as the connection alone shows it.
 fn peer_address(stream: &L4Stream) -> Option<IpAddr> {
     let digest = stream.get_proxy_digest();
-    let told =
+    let proxy_header =
         digest.as_deref().and_then(ConnectionInfo::in_digest).and_then(|connection| connection.proxy_header);
     let peer = || Some(stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip());
-    told.and_then(|told| told.client).map(|client| client.ip()).or_else(peer)
+    proxy_header.and_then(|proxy_header| proxy_header.client).map(|client| client.ip()).or_else(peer)
 }
 
 async fn handshake(

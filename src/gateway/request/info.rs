@@ -143,12 +143,13 @@ impl RequestInfo {
         let trusted = |ip: IpAddr| {
             catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
         };
-        let told = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
+        let proxy_header = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
         // The address in a PROXY header is the client's, whatever it is.
-        let behind = told.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
-        let secure = match (face, told) {
+        let behind =
+            proxy_header.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
+        let secure = match (face, proxy_header) {
             (ListenerKind::Tls, _) => true,
-            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(told)) => told.tls,
+            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(proxy_header)) => proxy_header.tls,
             (ListenerKind::Plain | ListenerKind::UnixSocket, None) => {
                 let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
                 let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");

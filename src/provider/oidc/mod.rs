@@ -212,7 +212,7 @@ impl Provider for OidcProvider {
         let (issuer, mut claims) = self.verified(&published, id_token, nonce, now).await?;
         check_demands(&self.settings.client.demands, &claims, callback.started_at.unwrap_or(now))?;
         // Who does not promise to say the nonce again may say it all the same.
-        if !quirks.nonce && claims.get("nonce").is_some_and(|told| told.as_str() != Some(&pending.nonce)) {
+        if !quirks.nonce && claims.get("nonce").is_some_and(|nonce| nonce.as_str() != Some(&pending.nonce)) {
             return Err(ProviderError::invalid("nonce", "it is another login's"));
         }
         let subject = subject_of(&claims, quirks.subject)?;

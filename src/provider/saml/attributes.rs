@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn methods_are_told_by_the_class_and_by_entras_attribute() {
-        let told = |class: &str, claims: Value| {
+        let methods_of = |class: &str, claims: Value| {
             let text = format!(
                 "<s xmlns='{SAML}'><AuthnContext><AuthnContextClassRef>{class}</AuthnContextClassRef></AuthnContext></s>"
             );
@@ -263,9 +263,9 @@ mod tests {
             "http://schemas.microsoft.com/ws/2008/06/identity/authenticationmethod/password",
             "http://schemas.microsoft.com/claims/multipleauthn",
         );
-        assert_eq!(told("urn:oasis:names:tc:SAML:2.0:ac:classes:Password", json!({})), "pwd");
-        assert_eq!(told("unknown", json!({METHODS: [password, multiple]})), "mfa,pwd");
-        assert_eq!(told("unknown", json!({METHODS: password})), "pwd");
-        assert_eq!(told("unknown", json!({METHODS: "mfa", "other": multiple})), "");
+        assert_eq!(methods_of("urn:oasis:names:tc:SAML:2.0:ac:classes:Password", json!({})), "pwd");
+        assert_eq!(methods_of("unknown", json!({METHODS: [password, multiple]})), "mfa,pwd");
+        assert_eq!(methods_of("unknown", json!({METHODS: password})), "pwd");
+        assert_eq!(methods_of("unknown", json!({METHODS: "mfa", "other": multiple})), "");
     }
 }

@@ -166,11 +166,11 @@ pub fn logout(data: &[u8]) -> bool {
 }
 
 fn judge_logout(arrived: &LogoutBinding) -> Option<LogoutMessage> {
-    let told = logout::validate(arrived, &PARTIES.provider, LOGOUT, NOW).ok()?;
-    if let LogoutMessage::Request { token, id, .. } = &told {
+    let message = logout::validate(arrived, &PARTIES.provider, LOGOUT, NOW).ok()?;
+    if let LogoutMessage::Request { token, id, .. } = &message {
         assert!(!id.is_empty() && token.issuer == PROVIDER && token.expires_at > NOW, "{token:?}");
     }
-    Some(told)
+    Some(message)
 }
 
 /// `query` with a method and the provider's signature behind it (SAML bindings, section 3.4.4.1).

@@ -110,8 +110,8 @@ fn validate_message(
     }
     // SAML bindings, sections 3.4.5.2 and 3.5.5.2: a signed message names where it goes.
     if root.attribute("Destination") != Some(here) {
-        let told = root.attribute("Destination").unwrap_or_default();
-        return Err(invalid("destination", format!("it is sent to `{told}`")));
+        let destination = root.attribute("Destination").unwrap_or_default();
+        return Err(invalid("destination", format!("it is sent to `{destination}`")));
     }
     let issued =
         instant(root.attribute("IssueInstant")).ok_or_else(|| invalid("issue_instant", "it is no time"))?;
@@ -130,7 +130,7 @@ fn validate_message(
     // discard the message."
     let end = match root.attribute("NotOnOrAfter") {
         None => issued.plus(MAX_REQUEST_AGE),
-        told => instant(told)
+        value => instant(value)
             .ok_or_else(|| invalid("not_on_or_after", "it is no time"))?
             .min(issued.plus(24 * MAX_REQUEST_AGE)),
     };

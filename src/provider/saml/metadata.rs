@@ -153,8 +153,8 @@ fn is_of_member(descriptor: Node<'_, '_>) -> bool {
 
 /// The earliest `validUntil` of the descriptor and its ancestors.
 fn valid_until(descriptor: Node<'_, '_>) -> Result<Option<Timestamp>, ProviderError> {
-    let told = descriptor.ancestors().filter_map(|node| node.attribute("validUntil"));
-    let times = told.map(|told| instant(Some(told)).ok_or_else(|| invalid("its validUntil is no time")));
+    let values = descriptor.ancestors().filter_map(|node| node.attribute("validUntil"));
+    let times = values.map(|value| instant(Some(value)).ok_or_else(|| invalid("its validUntil is no time")));
     Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().min())
 }
 
@@ -215,7 +215,7 @@ fn endpoint(descriptor: Node<'_, '_>, service: &'static str) -> Result<Option<En
         let location = address(node.attribute("Location").unwrap_or_default())?;
         // SAML metadata, section 2.2.2: where it is absent, responses go where requests go.
         let response_location = match node.attribute("ResponseLocation") {
-            Some(told) => address(told)?,
+            Some(location) => address(location)?,
             None => location.clone(),
         };
         return Ok(Some(Endpoint { binding, location, response_location }));

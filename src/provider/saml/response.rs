@@ -224,10 +224,12 @@ fn check_issuer(issuer: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), Pro
 /// SAML core, section 3.2.2: "a reference to the identifier of the request to which the response
 /// corresponds"; without a request it "MUST NOT be present".
 fn check_in_response_to(node: Node<'_, '_>, expected: &Expected<'_>) -> Result<(), ProviderError> {
-    let told = node.attribute("InResponseTo");
-    match told == expected.request_id {
+    let in_response_to = node.attribute("InResponseTo");
+    match in_response_to == expected.request_id {
         true => Ok(()),
-        false => Err(invalid("in_response_to", format!("it answers `{}`", told.unwrap_or_default()))),
+        false => {
+            Err(invalid("in_response_to", format!("it answers `{}`", in_response_to.unwrap_or_default())))
+        }
     }
 }
 
@@ -315,8 +317,8 @@ fn check_bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<T
     // "Verify that the Recipient attribute in the bearer <SubjectConfirmationData> matches the assertion
     // consumer service URL to which the <Response> or artifact was delivered".
     if data.attribute("Recipient") != Some(expected.acs) {
-        let told = data.attribute("Recipient").unwrap_or_default();
-        return Err(invalid("recipient", format!("it is for `{told}`")));
+        let recipient = data.attribute("Recipient").unwrap_or_default();
+        return Err(invalid("recipient", format!("it is for `{recipient}`")));
     }
     // "and NotOnOrAfter attribute that limits the window"; "It MUST NOT contain a NotBefore attribute".
     if data.attribute("NotBefore").is_some() {
@@ -336,7 +338,7 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
     let conditions = xml::one(assertion, SAML, "Conditions").map_err(|error| invalid("conditions", error))?;
     let time = |name: &'static str, check: &'static str| match conditions.attribute(name) {
         None => Ok(None),
-        told => instant(told).map(Some).ok_or_else(|| invalid(check, format!("{name} is no time"))),
+        value => instant(value).map(Some).ok_or_else(|| invalid(check, format!("{name} is no time"))),
     };
     if time("NotBefore", "not_before")?.is_some_and(|begin| expected.now.plus(SKEW) < begin) {
         return Err(invalid("not_before", "it does not hold yet: is the provider's clock ahead?"));
@@ -404,8 +406,8 @@ fn check_statements(
 ) -> Result<Option<Timestamp>, ProviderError> {
     let mut ends = None;
     for statement in xml::children(assertion, SAML, "AuthnStatement") {
-        let Some(told) = statement.attribute("SessionNotOnOrAfter") else { continue };
-        let end = instant(Some(told))
+        let Some(not_on_or_after) = statement.attribute("SessionNotOnOrAfter") else { continue };
+        let end = instant(Some(not_on_or_after))
             .ok_or_else(|| invalid("session_not_on_or_after", "SessionNotOnOrAfter is no time"))?;
         // Ours ends with it: one that is over would only begin another login.
         if expected.now >= end {

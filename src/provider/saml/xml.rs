@@ -138,12 +138,12 @@ fn check_declaration(text: &str) -> Result<(), ProviderError> {
     let text = text.trim_start_matches('\u{feff}');
     let Some(rest) = text.strip_prefix("<?xml") else { return Ok(()) };
     let declaration = rest.split("?>").next().unwrap_or_default().to_ascii_lowercase().replace('\'', "\"");
-    let told = |name: &str| {
+    let pseudo_attribute = |name: &str| {
         declaration.split(name).nth(1).and_then(|rest| rest.split('"').nth(1)).map(str::to_owned)
     };
     let one = |name: &str| declaration.matches(name).count() <= 1;
-    let version = told("version").is_some_and(|version| version == "1.0");
-    let encoding = told("encoding").is_none_or(|encoding| encoding == "utf-8");
+    let version = pseudo_attribute("version").is_some_and(|version| version == "1.0");
+    let encoding = pseudo_attribute("encoding").is_none_or(|encoding| encoding == "utf-8");
     match version && encoding && one("version") && one("encoding") {
         true => Ok(()),
         false => Err(invalid("it is not XML 1.0 in UTF-8")),
