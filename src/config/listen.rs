@@ -65,7 +65,7 @@ const CONNECTIONS: Key<usize> =
 const CONNECTIONS_PER_ADDRESS: Key<usize> = Key::new(
     "connections_per_address",
     COUNT,
-    "Maximum number of connections of one client address, and of its requests in progress at apps.",
+    "Maximum number of connections of one client address, and of its requests in progress at apps; never more than nine tenths of `connections`.",
 )
 .default("1000");
 
@@ -86,7 +86,7 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// The maximum number of connections.
     pub connections: usize,
-    /// The maximum number of connections of one address.
+    /// The maximum number of connections of one address, as the file has it; see [`Listen::max_per_address`].
     pub connections_per_address: usize,
 }
 
@@ -132,6 +132,13 @@ impl Listen {
         if self.https.is_none() && self.http.is_none() && self.socket.is_none() {
             table.report("`https` and `http` are both off: nothing is served", "give one of them an address");
         }
+    }
+
+    /// Returns the share of one address: `connections_per_address`, and at most nine tenths of `connections`, so that
+    /// no single address can use up what all share.
+    pub fn max_per_address(&self) -> usize {
+        let reserved = (self.connections / 10).max(1);
+        self.connections_per_address.min(self.connections.saturating_sub(reserved)).max(1)
     }
 
     /// Returns the address of the listener that serves: that of TLS, or the plain one behind a proxy that terminates TLS.

@@ -44,7 +44,7 @@ impl ConnectionPermit {
         let address = rate_limit_key(address);
         let mut open = self.limiter.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
-        if *count >= listen.connections_per_address {
+        if *count >= listen.max_per_address() {
             metrics::refused_connection("too_many_from_address");
             return None;
         }

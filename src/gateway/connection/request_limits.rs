@@ -50,7 +50,7 @@ impl RequestLimiter {
         let permit = RequestPermit { limiter: self.clone(), slot };
         let all = self.all.fetch_add(1, Ordering::Relaxed);
         let of_address = permit.counter().map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
-        let reason = match (all >= listen.connections, of_address >= listen.connections_per_address) {
+        let reason = match (all >= listen.connections, of_address >= listen.max_per_address()) {
             (true, _) => "too_many",
             (_, true) => "too_many_from_address",
             _ => return Ok(permit),
@@ -97,5 +97,18 @@ mod tests {
         drop((two, unknown));
         assert_eq!(limiter.all.load(Ordering::Relaxed), 0);
         assert!(limiter.by_address.iter().all(|counter| counter.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn one_address_never_takes_every_share_whatever_its_own_limit() {
+        let text = "public_url = \"https://auth.example.com\"";
+        let config = crate::config::Config::parse(text, "narthex.toml", std::path::Path::new("."), &|_| None);
+        let mut listen = config.unwrap().listen;
+        (listen.connections, listen.connections_per_address) = (20, 1000);
+        let limiter = Arc::new(RequestLimiter::new());
+        let acquire = |address: &str| limiter.try_acquire(Some(address.parse().unwrap()), &listen);
+        let held: Vec<_> = std::iter::from_fn(|| acquire("192.0.2.1").ok()).take(100).collect();
+        assert_eq!(held.len(), 18);
+        assert!(acquire("192.0.2.2").is_ok());
     }
 }
