@@ -8,6 +8,7 @@ mod key_schedule;
 mod provider_tokens;
 mod session;
 mod user;
+mod user_status;
 
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
@@ -18,3 +19,4 @@ pub use session::{CookieScope, Session, SessionCookie};
 pub use user::{
     Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, Profile, User, is_address,
 };
+pub use user_status::UserStatus;

@@ -1,0 +1,202 @@
+//! The state of a sign-in between two steps, encrypted into a string that the client returns.
+
+use super::Challenge;
+use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Size of the encrypted state in bytes, in steps: the length of a string must not depend on the user.
+const PADDING_BYTES: usize = 1024;
+/// The longest `Session` of Cognito's API, in characters.
+const MAX_SESSION_LENGTH: usize = 4096;
+
+/// A sign-in that waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Identifies the challenge, so that it is answered successfully once.
+    pub id: String,
+    /// The name that the client sent.
+    pub name: String,
+    /// The number of the user; 0 if no user has the name.
+    pub user_no: i64,
+    /// The challenge.
+    pub challenge: Challenge,
+    /// When the sign-in began, in milliseconds.
+    pub begun_at: i64,
+    /// When the challenge expires, in milliseconds.
+    pub expires_at: i64,
+}
+
+impl Attempt {
+    /// Returns the first challenge of a sign-in that begins now.
+    pub fn begin(
+        name: &str,
+        user_no: i64,
+        challenge: Challenge,
+        (now, validity): (Timestamp, Duration),
+        entropy: &dyn Entropy,
+    ) -> Self {
+        Self {
+            id: uuid(entropy),
+            name: name.to_owned(),
+            user_no,
+            challenge,
+            begun_at: now.millis(),
+            expires_at: now.plus(validity).millis(),
+        }
+    }
+
+    /// Returns the next challenge of the same sign-in.
+    #[must_use]
+    pub fn next(
+        &self,
+        challenge: Challenge,
+        (now, validity): (Timestamp, Duration),
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let expires_at = now.plus(validity).millis();
+        Self { id: uuid(entropy), challenge, expires_at, ..self.clone() }
+    }
+}
+
+/// Why a `Session` string is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionError {
+    /// It was not issued by this pool to this client, or it was altered.
+    Invalid,
+    /// It has expired.
+    Expired,
+}
+
+impl std::fmt::Display for SessionError {
+    /// Writes AWS's words, of `NotAuthorizedException`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "Invalid session for the user.",
+            Self::Expired => "Invalid session for the user, session is expired.",
+        })
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+/// Encrypts and decrypts attempts.
+#[derive(Clone)]
+pub struct SessionSealer {
+    ring: Arc<KeyRing>,
+}
+
+impl SessionSealer {
+    /// Returns the sealer of the deployment with these keys.
+    pub fn new(ring: Arc<KeyRing>) -> Self {
+        Self { ring }
+    }
+
+    /// Encrypts `attempt` for a client of a pool: at most 4096 characters of base64url.
+    pub fn seal(&self, pool: &str, client: &str, attempt: &Attempt, entropy: &dyn Entropy) -> String {
+        let mut plain = serde_json::to_vec(attempt).expect("invariant: an attempt is texts and numbers");
+        // White space after the value, which the parser skips.
+        plain.resize(plain.len().next_multiple_of(PADDING_BYTES), b' ');
+        let context = context(pool, client);
+        base64url_encode(self.ring.seal(Purpose::LoginAttempt, &context, &plain, entropy))
+    }
+
+    /// Decrypts what [`SessionSealer::seal`] returned for the same pool and client.
+    ///
+    /// # Errors
+    /// Returns an error for any other text, and for an attempt that has expired.
+    pub fn open(
+        &self,
+        pool: &str,
+        client: &str,
+        session: &str,
+        now: Timestamp,
+    ) -> Result<Attempt, SessionError> {
+        let sealed = Some(session).filter(|session| session.len() <= MAX_SESSION_LENGTH);
+        let sealed = sealed.and_then(base64url_decode).ok_or(SessionError::Invalid)?;
+        let plain = self.ring.open(Purpose::LoginAttempt, &context(pool, client), &sealed);
+        let plain = plain.map_err(|_| SessionError::Invalid)?;
+        let attempt: Attempt = serde_json::from_slice(&plain).map_err(|_| SessionError::Invalid)?;
+        match now.millis() < attempt.expires_at {
+            true => Ok(attempt),
+            false => Err(SessionError::Expired),
+        }
+    }
+}
+
+/// Neither id has a space: no two pairs share a context.
+fn context(pool: &str, client: &str) -> String {
+    format!("sign-in session {pool} {client}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{MasterKey, SystemEntropy};
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const VALIDITY: Duration = Duration::from_secs(180);
+
+    fn sealer() -> SessionSealer {
+        SessionSealer::new(Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy))))
+    }
+
+    fn attempt(name: &str, user_no: i64, challenge: Challenge) -> Attempt {
+        Attempt::begin(name, user_no, challenge, (NOW, VALIDITY), &SystemEntropy)
+    }
+
+    #[test]
+    fn a_session_is_read_back_by_its_pool_and_client_until_it_expires() {
+        let sealer = sealer();
+        let first = attempt("alice", 7, Challenge::SelectChallenge);
+        let session = sealer.seal("pool", "client", &first, &SystemEntropy);
+        assert_eq!(sealer.open("pool", "client", &session, NOW), Ok(first.clone()));
+        for (pool, client) in [("other", "client"), ("pool", "other")] {
+            assert_eq!(sealer.open(pool, client, &session, NOW), Err(SessionError::Invalid));
+        }
+        let end = NOW.plus(VALIDITY);
+        assert!(sealer.open("pool", "client", &session, end.minus(Duration::from_millis(1))).is_ok());
+        assert_eq!(sealer.open("pool", "client", &session, end), Err(SessionError::Expired));
+        let later = NOW.plus(Duration::from_secs(100));
+        let next = first.next(
+            Challenge::NewPasswordRequired { password_set_at: 1 },
+            (later, VALIDITY),
+            &SystemEntropy,
+        );
+        assert_ne!(next.id, first.id);
+        assert_eq!((next.begun_at, next.user_no), (first.begun_at, 7));
+        assert_eq!(next.expires_at, later.plus(VALIDITY).millis());
+    }
+
+    #[test]
+    fn an_altered_session_is_refused_and_so_is_a_long_one() {
+        let sealer = sealer();
+        let session =
+            sealer.seal("pool", "client", &attempt("alice", 7, Challenge::SelectChallenge), &SystemEntropy);
+        for at in [0, session.len() / 2, session.len() - 2] {
+            let mut altered = session.clone().into_bytes();
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(altered).unwrap();
+            assert_eq!(sealer.open("pool", "client", &altered, NOW), Err(SessionError::Invalid));
+        }
+        let long = "A".repeat(MAX_SESSION_LENGTH + 1);
+        for text in ["", "!", &session[1..], &long] {
+            assert_eq!(sealer.open("pool", "client", text, NOW), Err(SessionError::Invalid));
+        }
+    }
+
+    #[test]
+    fn the_length_reveals_neither_the_user_nor_the_name() {
+        let sealer = sealer();
+        let length = |name: &str, user_no, challenge| {
+            sealer.seal("pool", "client", &attempt(name, user_no, challenge), &SystemEntropy).len()
+        };
+        let exchange =
+            |password_set_at| Challenge::PasswordVerifier { exchange: vec![255; 64], password_set_at };
+        let known = length("alice", 1 << 62, exchange(1_800_000_000_000));
+        assert_eq!(known, length("alice", 0, exchange(0)));
+        assert_eq!(known, length(&"\u{1}".repeat(64), 0, Challenge::SelectChallenge));
+        let longest = length(&"\u{1}".repeat(128), 1 << 62, exchange(i64::MAX));
+        assert!((20..=MAX_SESSION_LENGTH).contains(&longest), "{longest}");
+    }
+}

@@ -1,0 +1,197 @@
+//! States, answers and facts of a sign-in.
+
+use crate::base::Secret;
+use crate::model::UserStatus;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The kind of a sign-in, chosen by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// User name and password in the first message.
+    UserPassword,
+    /// The same, sent by an application's server with an administrator's key.
+    AdminUserPassword,
+    /// Secure Remote Password: the password never leaves the client.
+    UserSrp,
+    /// The user chooses among the challenges that the pool and the user have.
+    UserAuth,
+    /// The pool's own sign-in page.
+    Page,
+}
+
+/// Each flow with its name in `AuthFlow`, and the entry of `ExplicitAuthFlows` that allows it. A page belongs
+/// to the pool, and needs none.
+const FLOWS: [(Flow, &str, &str); 5] = [
+    (Flow::UserPassword, "USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"),
+    (Flow::AdminUserPassword, "ADMIN_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"),
+    (Flow::UserSrp, "USER_SRP_AUTH", "ALLOW_USER_SRP_AUTH"),
+    (Flow::UserAuth, "USER_AUTH", "ALLOW_USER_AUTH"),
+    (Flow::Page, "", ""),
+];
+
+impl Flow {
+    /// Returns every flow.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FLOWS.iter().map(|(flow, ..)| *flow)
+    }
+
+    /// Returns the flow of this name in `AuthFlow`; `None` for a name without a flow.
+    pub fn parse(name: &str) -> Option<Self> {
+        FLOWS.iter().find(|(_, known, _)| !known.is_empty() && *known == name).map(|(flow, ..)| *flow)
+    }
+
+    /// Returns the name in `AuthFlow`; empty for the page.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Returns the entry of a client's `ExplicitAuthFlows` that allows the flow; empty for the page.
+    pub fn setting(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
+        FLOWS.iter().find(|(flow, ..)| *flow == self).expect("invariant: the table has every flow")
+    }
+}
+
+/// The challenge that a sign-in waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Challenge {
+    /// `SELECT_CHALLENGE`: which challenge to begin with.
+    SelectChallenge,
+    /// `PASSWORD_VERIFIER`: the proof of a Secure Remote Password exchange.
+    PasswordVerifier {
+        /// The server's state of the exchange.
+        exchange: Vec<u8>,
+        /// When the password was set that the exchange is about, in milliseconds; 0 without one.
+        password_set_at: i64,
+    },
+    /// `NEW_PASSWORD_REQUIRED`: a password in place of the temporary one, and the required attributes.
+    NewPasswordRequired {
+        /// When the temporary password was set that was right, in milliseconds.
+        password_set_at: i64,
+    },
+    /// The code of an unconfirmed user's sign-up; on the page alone.
+    ConfirmSignUp {
+        /// When the password was set that was right, in milliseconds: the code then completes the sign-in.
+        /// `None` after a wrong password.
+        password_set_at: Option<i64>,
+    },
+}
+
+impl Challenge {
+    /// Returns the name in `ChallengeName`; empty for a challenge of the page alone.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SelectChallenge => "SELECT_CHALLENGE",
+            Self::PasswordVerifier { .. } => "PASSWORD_VERIFIER",
+            Self::NewPasswordRequired { .. } => "NEW_PASSWORD_REQUIRED",
+            Self::ConfirmSignUp { .. } => "",
+        }
+    }
+}
+
+/// Where a sign-in is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The first message of a flow.
+    Begin(Flow),
+    /// A challenge was sent.
+    Challenged(Challenge),
+}
+
+/// A client's message: the first one, or the answer to a challenge.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// No credential yet: the start of [`Flow::UserAuth`] without a preferred challenge.
+    Nothing,
+    /// A password.
+    Password(Secret),
+    /// The client's public value of Secure Remote Password, in hexadecimal digits.
+    SrpA(String),
+    /// The client's proof of Secure Remote Password.
+    SrpProof {
+        /// `TIMESTAMP`.
+        timestamp: String,
+        /// `PASSWORD_CLAIM_SIGNATURE`, in base64.
+        signature: String,
+    },
+    /// A new password.
+    NewPassword {
+        /// The password.
+        password: Secret,
+        /// `userAttributes.*`.
+        attributes: BTreeMap<String, String>,
+    },
+    /// A code that was sent in a message.
+    Code(String),
+}
+
+/// The settings of the pool and the app client that decide about a sign-in.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The flows that the client may use.
+    pub flows: Vec<Flow>,
+    /// Whether an unknown user gets the answers of a wrong password (`PreventUserExistenceErrors`).
+    pub hide_unknown_users: bool,
+}
+
+/// What is known of the user, read for this step.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The user; `None` if no user has the name.
+    pub user: Option<UserFacts>,
+    /// Whether the name is locked after wrong passwords.
+    pub locked: bool,
+    /// The result of the [`Work`](super::Work) that the last call asked for.
+    pub result: Option<WorkResult>,
+}
+
+/// A user, as far as a sign-in depends on it.
+#[derive(Clone, Debug)]
+pub struct UserFacts {
+    /// The status.
+    pub status: UserStatus,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+    /// When the password was set, in milliseconds; 0 without one. A challenge is void once it differs.
+    pub password_set_at: i64,
+    /// Whether the password is a temporary one that has expired.
+    pub temporary_password_expired: bool,
+    /// The required attributes without a value.
+    pub missing_attributes: Vec<String>,
+    /// The required attributes with a value.
+    pub present_attributes: Vec<String>,
+}
+
+/// The result of work outside of the state machine.
+#[derive(Clone, Debug)]
+pub enum WorkResult {
+    /// Of [`Work::CheckPassword`](super::Work::CheckPassword).
+    Password(PasswordCheck),
+    /// Of [`Work::BeginSrp`](super::Work::BeginSrp): the server's state of the exchange; `None` for a
+    /// public value that the protocol refuses.
+    SrpBegun(Option<Vec<u8>>),
+    /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof): whether it is right.
+    SrpProof(bool),
+    /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword): why the pool's policy refuses it, in AWS's
+    /// words, if it does.
+    NewPassword(Result<(), String>),
+    /// Of [`Work::CheckCode`](super::Work::CheckCode).
+    Code(Result<(), Box<super::Refusal>>),
+}
+
+/// The result of a comparison of passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordCheck {
+    /// Another password, or the user has none.
+    Wrong,
+    /// The right one.
+    Right {
+        /// Whether the stored hash has other parameters than new ones have, or no verifier for Secure Remote
+        /// Password although a client needs it.
+        outdated: bool,
+    },
+}

@@ -1,0 +1,280 @@
+//! The transitions of a sign-in.
+
+use super::Refusal;
+use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
+use crate::model::UserStatus;
+use std::collections::BTreeMap;
+
+/// What follows from a state, an answer and the facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Do this work, and call [`advance`] again with its result among the facts.
+    Work(Work),
+    /// The step is complete. The effects are applied in one transaction, also after a refusal.
+    Done(Outcome, Vec<Effect>),
+}
+
+/// Work outside of the state machine. It takes the same time without a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Compare the answer's password with the user's.
+    CheckPassword,
+    /// Begin a Secure Remote Password exchange.
+    BeginSrp,
+    /// Check the proof of the exchange.
+    CheckSrpProof,
+    /// Check the new password against the pool's policy and the user's earlier passwords, and hash it.
+    PrepareNewPassword,
+    /// Compare the answer's code with the one of the user's sign-up.
+    CheckCode,
+}
+
+/// The result of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The client has to answer this.
+    Challenge(Challenge),
+    /// The user is authenticated.
+    SignedIn,
+    /// The sign-up is confirmed, and the user has to sign in.
+    Confirmed,
+    /// The step failed. The state stays as it was.
+    Refused(Refusal),
+}
+
+/// A change of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Count a wrong password.
+    RecordFailure,
+    /// Reset the count of wrong passwords.
+    ResetFailures,
+    /// Hash the password again with today's parameters, and derive what a client needs of it.
+    UpdateCredentials,
+    /// Replace the temporary password with the one that was prepared.
+    SetPassword,
+    /// Set these attributes.
+    SetAttributes(BTreeMap<String, String>),
+    /// Set the user's status.
+    SetStatus(UserStatus),
+    /// Record that the challenge was answered, so that it is not answered again.
+    SpendChallenge,
+}
+
+/// Returns what follows from `answer` to `state`.
+///
+/// The function is pure. It is called until it returns [`Step::Done`]; every call gets the same state,
+/// answer and user, and the result of the work that the last one asked for.
+pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> Step {
+    let step = match (state, answer) {
+        (State::Begin(flow), _) if !rules.allow(*flow) => refuse(Refusal::FlowNotEnabled(*flow)),
+        (
+            State::Begin(Flow::UserPassword | Flow::AdminUserPassword | Flow::UserAuth),
+            Answer::Password(_),
+        )
+        | (State::Challenged(Challenge::SelectChallenge), Answer::Password(_)) => password(facts, rules),
+        (State::Begin(Flow::Page), Answer::Password(_)) => password_on_page(facts, rules),
+        (State::Begin(Flow::UserSrp | Flow::UserAuth), Answer::SrpA(_))
+        | (State::Challenged(Challenge::SelectChallenge), Answer::SrpA(_)) => srp_a(facts, rules),
+        (State::Begin(Flow::UserAuth), Answer::Nothing) => choice(facts, rules),
+        (State::Challenged(Challenge::PasswordVerifier { password_set_at, .. }), Answer::SrpProof { .. }) => {
+            srp_proof(*password_set_at, facts, rules)
+        }
+        (
+            State::Challenged(Challenge::NewPasswordRequired { password_set_at }),
+            Answer::NewPassword { attributes, .. },
+        ) => new_password(*password_set_at, attributes, facts),
+        (State::Challenged(Challenge::ConfirmSignUp { password_set_at }), Answer::Code(_)) => {
+            code(*password_set_at, facts)
+        }
+        _ => refuse(Refusal::UnexpectedAnswer),
+    };
+    spend(state, step)
+}
+
+impl Rules {
+    fn allow(&self, flow: Flow) -> bool {
+        flow == Flow::Page || self.flows.contains(&flow)
+    }
+}
+
+/// Adds [`Effect::SpendChallenge`] where an answer to a challenge succeeded. A wrong answer leaves the
+/// challenge as it is: the client may try again until the limits of attempts.
+fn spend(state: &State, step: Step) -> Step {
+    match (state, step) {
+        (State::Challenged(_), Step::Done(outcome, mut effects))
+            if !matches!(outcome, Outcome::Refused(_)) =>
+        {
+            effects.push(Effect::SpendChallenge);
+            Step::Done(outcome, effects)
+        }
+        (_, step) => step,
+    }
+}
+
+/// `SELECT_CHALLENGE`, unless the name alone is refused.
+fn choice(facts: &Facts, rules: &Rules) -> Step {
+    match refused_by_name(facts, rules) {
+        Some(refusal) => refuse(refusal),
+        None => Step::Done(Outcome::Challenge(Challenge::SelectChallenge), Vec::new()),
+    }
+}
+
+fn password(facts: &Facts, rules: &Rules) -> Step {
+    if let Some(refusal) = refused_by_name(facts, rules) {
+        return refuse(refusal);
+    }
+    match (&facts.user, &facts.result) {
+        (_, None) => Step::Work(Work::CheckPassword),
+        (Some(user), Some(WorkResult::Password(PasswordCheck::Right { outdated }))) => {
+            authenticated(user, *outdated)
+        }
+        _ => failed(),
+    }
+}
+
+/// As [`password`], and an unconfirmed user continues with the code, whether the password was right or not:
+/// the page must not reveal that.
+fn password_on_page(facts: &Facts, rules: &Rules) -> Step {
+    let Some(user) = facts.user.as_ref().filter(|user| user.status == UserStatus::Unconfirmed) else {
+        return password(facts, rules);
+    };
+    if facts.locked {
+        return refuse(Refusal::AttemptsExceeded);
+    }
+    let (password_set_at, effect) = match &facts.result {
+        None => return Step::Work(Work::CheckPassword),
+        Some(WorkResult::Password(PasswordCheck::Right { .. })) => {
+            (Some(user.password_set_at), Effect::ResetFailures)
+        }
+        _ => (None, Effect::RecordFailure),
+    };
+    Step::Done(Outcome::Challenge(Challenge::ConfirmSignUp { password_set_at }), vec![effect])
+}
+
+fn srp_a(facts: &Facts, rules: &Rules) -> Step {
+    if let Some(refusal) = refused_by_name(facts, rules) {
+        return refuse(refusal);
+    }
+    let password_set_at = facts.user.as_ref().map_or(0, |user| user.password_set_at);
+    match &facts.result {
+        None => Step::Work(Work::BeginSrp),
+        Some(WorkResult::SrpBegun(Some(exchange))) => {
+            let challenge = Challenge::PasswordVerifier { exchange: exchange.clone(), password_set_at };
+            Step::Done(Outcome::Challenge(challenge), Vec::new())
+        }
+        _ => refuse(Refusal::InvalidSrpA),
+    }
+}
+
+fn srp_proof(password_set_at: i64, facts: &Facts, rules: &Rules) -> Step {
+    if let Some(refusal) = refused_by_name(facts, rules) {
+        return refuse(refusal);
+    }
+    match (&facts.user, &facts.result) {
+        (_, None) => Step::Work(Work::CheckSrpProof),
+        (Some(user), Some(WorkResult::SrpProof(true))) if user.password_set_at == password_set_at => {
+            authenticated(user, false)
+        }
+        _ => failed(),
+    }
+}
+
+fn new_password(password_set_at: i64, attributes: &BTreeMap<String, String>, facts: &Facts) -> Step {
+    let valid = |user: &&UserFacts| {
+        user.enabled
+            && user.status == UserStatus::ForceChangePassword
+            && user.password_set_at == password_set_at
+            && !user.temporary_password_expired
+    };
+    let Some(user) = facts.user.as_ref().filter(valid) else { return refuse(Refusal::InvalidSession) };
+    let given = |name: &&String| attributes.get(*name).is_some_and(|value| !value.is_empty());
+    if let Some(name) = user.missing_attributes.iter().find(|name| !given(name)) {
+        return refuse(Refusal::AttributeMissing(name.clone()));
+    }
+    if let Some(name) = user.present_attributes.iter().find(|name| attributes.contains_key(*name)) {
+        return refuse(Refusal::AttributePresent(name.clone()));
+    }
+    match &facts.result {
+        None => Step::Work(Work::PrepareNewPassword),
+        Some(WorkResult::NewPassword(Ok(()))) => {
+            let mut effects = vec![Effect::SetPassword, Effect::SetStatus(UserStatus::Confirmed)];
+            if !attributes.is_empty() {
+                effects.push(Effect::SetAttributes(attributes.clone()));
+            }
+            Step::Done(Outcome::SignedIn, effects)
+        }
+        Some(WorkResult::NewPassword(Err(reason))) => refuse(Refusal::InvalidPassword(reason.clone())),
+        _ => refuse(Refusal::InvalidSession),
+    }
+}
+
+fn code(password_set_at: Option<i64>, facts: &Facts) -> Step {
+    let unconfirmed = |user: &&UserFacts| user.status == UserStatus::Unconfirmed;
+    let Some(user) = facts.user.as_ref().filter(unconfirmed) else { return refuse(Refusal::CodeExpired) };
+    match &facts.result {
+        None => Step::Work(Work::CheckCode),
+        Some(WorkResult::Code(Ok(()))) => {
+            let same_password = password_set_at == Some(user.password_set_at);
+            let outcome = match user.enabled && same_password {
+                true => Outcome::SignedIn,
+                false => Outcome::Confirmed,
+            };
+            Step::Done(outcome, vec![Effect::SetStatus(UserStatus::Confirmed)])
+        }
+        Some(WorkResult::Code(Err(refusal))) => refuse((**refusal).clone()),
+        _ => refuse(Refusal::CodeMismatch),
+    }
+}
+
+/// Returns the refusal that does not depend on a credential.
+///
+/// Cognito refuses an unconfirmed user before it compares the password.
+fn refused_by_name(facts: &Facts, rules: &Rules) -> Option<Refusal> {
+    if facts.locked {
+        return Some(Refusal::AttemptsExceeded);
+    }
+    match facts.user.as_ref().map(|user| user.status) {
+        None if !rules.hide_unknown_users => Some(Refusal::UserNotFound),
+        Some(UserStatus::Unconfirmed) => Some(Refusal::UserNotConfirmed),
+        // An imported user has no password yet. Where users are hidden, the answer waits for the right one.
+        Some(UserStatus::ResetRequired) if !rules.hide_unknown_users => Some(Refusal::PasswordResetRequired),
+        _ => None,
+    }
+}
+
+/// The step after the right password: the place of further factors.
+fn authenticated(user: &UserFacts, outdated: bool) -> Step {
+    if !user.enabled {
+        return refuse(Refusal::UserDisabled);
+    }
+    let outcome = match user.status {
+        UserStatus::Confirmed => Outcome::SignedIn,
+        UserStatus::ForceChangePassword if user.temporary_password_expired => {
+            Outcome::Refused(Refusal::TemporaryPasswordExpired)
+        }
+        UserStatus::ForceChangePassword => {
+            Outcome::Challenge(Challenge::NewPasswordRequired { password_set_at: user.password_set_at })
+        }
+        UserStatus::ResetRequired => Outcome::Refused(Refusal::PasswordResetRequired),
+        UserStatus::Unconfirmed
+        | UserStatus::ExternalProvider
+        | UserStatus::Archived
+        | UserStatus::Compromised
+        | UserStatus::Unknown => return failed(),
+    };
+    let mut effects = vec![Effect::ResetFailures];
+    if outdated {
+        effects.push(Effect::UpdateCredentials);
+    }
+    Step::Done(outcome, effects)
+}
+
+/// A wrong password or proof, and whatever must look like one.
+fn failed() -> Step {
+    Step::Done(Outcome::Refused(Refusal::IncorrectPassword), vec![Effect::RecordFailure])
+}
+
+fn refuse(refusal: Refusal) -> Step {
+    Step::Done(Outcome::Refused(refusal), Vec::new())
+}
