@@ -55,7 +55,7 @@
 //!
 //! # Path of a login
 //!
-//! 1. A request to an app host has no session: `app_host::sign_in` stores the requested address in an
+//! 1. A request to an app host has no session: `sign_in::sign_in` stores the requested address in an
 //!    encrypted cookie and redirects to the authorization endpoint, as any app client would.
 //! 2. `handlers::authorize` finds no session of the user pool. It shows the providers, or selects the
 //!    only one. [`broker::Broker::begin`] stores the login attempt in an encrypted cookie and asks

@@ -84,100 +84,27 @@ impl RequestInfo {
         request_id: String,
         received: Moment,
     ) -> Result<Self, LocalResponse> {
-        let header = session.req_header();
-        let refuse = |failure: ErrorResponse, why: &str| {
-            tracing::info!(target: "audit", event = "request_refused", request_id, reason = why);
-            let host = authority(session).and_then(Host::from_authority);
-            let site = host.map_or(Site::Unknown, |host| site(&host));
-            LocalResponse::from(failure.into_response(&ResponseContext {
-                request_id: request_id.clone(),
-                client: reader(session),
-                strict_transport: false,
-                site,
-                is_get: is_get(&header.method),
-            }))
+        let host = match check_head(session).and_then(|()| requested_host(session, catalogue)) {
+            Ok(host) => host,
+            Err(refusal) => return Err(refusal.into_response(session, site, request_id)),
         };
-        // By HTTP/1.1, its framing was checked before it was parsed.
-        if session.is_http2() {
-            let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
-            if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
-                return Err(refuse(ErrorResponse::headers_too_large(), "the head is too large"));
-            }
-            if framing::has_outer_white_space(&header.headers) {
-                return Err(refuse(
-                    ErrorResponse::bad_request(),
-                    "a header's value begins or ends with white space",
-                ));
-            }
-            if let Err(ambiguity) = framing::length(&header.headers) {
-                let reason = format!("the framing is ambiguous: {ambiguity:?}");
-                return Err(refuse(ErrorResponse::bad_request(), &reason));
-            }
-        }
-        // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
-        if header.method == Method::CONNECT {
-            return Err(
-                refuse(ErrorResponse::method_not_allowed(), "the method is CONNECT").close_connection()
-            );
-        }
-        if expectation(header) == Expectation::Unknown {
-            return Err(
-                refuse(ErrorResponse::expectation_failed(), "the expectation is unknown").close_connection()
-            );
-        }
-        if header.raw_path().len() > MAX_TARGET_LENGTH {
-            return Err(refuse(ErrorResponse::target_too_long(), "the target is too long"));
-        }
-        // Load balancers ask by HTTP/1.0 without a host.
-        let names_none = header.version == Version::HTTP_10 && !header.headers.contains_key(HOST);
-        let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
-        let host = authority(session).and_then(Host::from_authority);
-        let Some(host) = host.or_else(|| any().cloned()) else {
-            return Err(refuse(
-                ErrorResponse::bad_request(),
-                "the host is missing, malformed or given twice",
-            ));
-        };
-
-        let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(std::net::SocketAddr::ip);
-        let trusted = |ip: IpAddr| {
-            catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
-        };
-        let proxy_header = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
-        // The address in a PROXY header is the client's, whatever it is.
-        let behind =
-            proxy_header.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
-        let secure = match (face, proxy_header) {
-            (ListenerKind::Tls, _) => true,
-            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(proxy_header)) => proxy_header.tls,
-            (ListenerKind::Plain | ListenerKind::UnixSocket, None) => {
-                let mut lines = header.headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
-                let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
-                behind && lines.next().is_some_and(is_https) && lines.all(is_https)
-            }
-        };
-        let forwarded = if behind { client_address(&header.headers, trusted) } else { None };
-        let strict_transport = catalogue
-            .config
-            .tls
-            .iter()
-            .flat_map(|tls| &tls.hosts)
-            .any(|pattern| pattern.matches(host.as_str()));
+        let sender = Sender::of(session, face, catalogue);
+        let mut certified = catalogue.config.tls.iter().flat_map(|tls| &tls.hosts);
         Ok(Self {
             received,
             request_id,
             // Without TLS no page is served.
-            site: if secure { site(&host) } else { Site::Unknown },
+            site: if sender.secure { site(&host) } else { Site::Unknown },
+            strict_transport: certified.any(|pattern| pattern.matches(host.as_str())),
             host,
-            secure,
-            method: header.method.clone(),
+            secure: sender.secure,
+            method: session.req_header().method.clone(),
             kind: request_kind(session),
-            from_trusted_proxy: behind,
-            client: forwarded.or(peer),
-            client_ip_trusted: forwarded.is_some() || !behind,
+            from_trusted_proxy: sender.is_trusted_proxy,
+            client: sender.client,
+            client_ip_trusted: sender.client_ip_trusted,
             is_forward_auth: false,
             on_unauthenticated: None,
-            strict_transport,
         })
     }
 
@@ -235,6 +162,127 @@ impl RequestInfo {
             strict_transport: self.strict_transport,
             site: self.site.clone(),
             is_get: is_get(&self.method),
+        }
+    }
+}
+
+/// Why a request is refused for its head.
+struct HeadRefusal {
+    failure: fn() -> ErrorResponse,
+    reason: Cow<'static, str>,
+    /// Whether the connection is closed after the response.
+    close: bool,
+}
+
+impl HeadRefusal {
+    fn new(failure: fn() -> ErrorResponse, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { failure, reason: reason.into(), close: false }
+    }
+
+    /// Writes the refusal to the audit log, and returns the response to it.
+    fn into_response(
+        self,
+        session: &Session,
+        site: impl Fn(&Host) -> Site,
+        request_id: String,
+    ) -> LocalResponse {
+        let reason = &*self.reason;
+        tracing::info!(target: "audit", event = "request_refused", request_id, reason);
+        let host = authority(session).and_then(Host::from_authority);
+        let response = LocalResponse::from((self.failure)().into_response(&ResponseContext {
+            request_id,
+            client: reader(session),
+            strict_transport: false,
+            site: host.map_or(Site::Unknown, |host| site(&host)),
+            is_get: is_get(&session.req_header().method),
+        }));
+        if self.close { response.close_connection() } else { response }
+    }
+}
+
+/// Checks the parts of a head that do not depend on the configuration.
+fn check_head(session: &Session) -> Result<(), HeadRefusal> {
+    let header = session.req_header();
+    // By HTTP/1.1, its framing was checked before it was parsed.
+    if session.is_http2() {
+        check_http2_head(header)?;
+    }
+    // RFC 9110, section 9.3.6: CONNECT asks for a tunnel, and there is none here.
+    if header.method == Method::CONNECT {
+        let refusal = HeadRefusal::new(ErrorResponse::method_not_allowed, "the method is CONNECT");
+        return Err(HeadRefusal { close: true, ..refusal });
+    }
+    if expectation(header) == Expectation::Unknown {
+        let refusal = HeadRefusal::new(ErrorResponse::expectation_failed, "the expectation is unknown");
+        return Err(HeadRefusal { close: true, ..refusal });
+    }
+    if header.raw_path().len() > MAX_TARGET_LENGTH {
+        return Err(HeadRefusal::new(ErrorResponse::target_too_long, "the target is too long"));
+    }
+    Ok(())
+}
+
+fn check_http2_head(header: &RequestHeader) -> Result<(), HeadRefusal> {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+    if header.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
+        return Err(HeadRefusal::new(ErrorResponse::headers_too_large, "the head is too large"));
+    }
+    if framing::has_outer_white_space(&header.headers) {
+        let reason = "a header's value begins or ends with white space";
+        return Err(HeadRefusal::new(ErrorResponse::bad_request, reason));
+    }
+    framing::length(&header.headers).map(|_| ()).map_err(|ambiguity| {
+        let reason = format!("the framing is ambiguous: {ambiguity:?}");
+        HeadRefusal::new(ErrorResponse::bad_request, reason)
+    })
+}
+
+/// Returns the host that the request names.
+fn requested_host(session: &Session, catalogue: &Catalogue) -> Result<Host, HeadRefusal> {
+    let header = session.req_header();
+    // Load balancers ask by HTTP/1.0 without a host.
+    let names_none = header.version == Version::HTTP_10 && !header.headers.contains_key(HOST);
+    let any = || (names_none && is_health_check(session)).then(|| catalogue.config.public_url.host());
+    let host = authority(session).and_then(Host::from_authority).or_else(|| any().cloned());
+    host.ok_or_else(|| {
+        HeadRefusal::new(ErrorResponse::bad_request, "the host is missing, malformed or given twice")
+    })
+}
+
+/// The sender of a request, by its connection and by the headers of a trusted proxy.
+struct Sender {
+    is_trusted_proxy: bool,
+    secure: bool,
+    client: Option<IpAddr>,
+    client_ip_trusted: bool,
+}
+
+impl Sender {
+    fn of(session: &Session, face: ListenerKind, catalogue: &Catalogue) -> Self {
+        let headers = &session.req_header().headers;
+        let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(SocketAddr::ip);
+        let trusted = |ip: IpAddr| {
+            catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+        };
+        let proxy_header = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
+        // The address in a PROXY header is the client's, whatever it is.
+        let behind =
+            proxy_header.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
+        let secure = match (face, proxy_header) {
+            (ListenerKind::Tls, _) => true,
+            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(proxy_header)) => proxy_header.tls,
+            (ListenerKind::Plain | ListenerKind::UnixSocket, None) => {
+                let mut lines = headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
+                let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
+                behind && lines.next().is_some_and(is_https) && lines.all(is_https)
+            }
+        };
+        let forwarded = if behind { client_address(headers, trusted) } else { None };
+        Self {
+            is_trusted_proxy: behind,
+            secure,
+            client: forwarded.or(peer),
+            client_ip_trusted: forwarded.is_some() || !behind,
         }
     }
 }

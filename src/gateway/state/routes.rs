@@ -31,12 +31,54 @@ pub struct RouteEntry {
 /// How many hosts of a wildcard are remembered: what they need is worked out anew for others.
 const MAX_WILDCARD_HOSTS: u64 = 1024;
 
+/// An address of an app host that Narthex answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// The style sheet of the pages.
+    Style,
+    /// The icon of the pages.
+    Icon,
+    /// The redirect URI, at which a code is redeemed.
+    Callback,
+    /// Starts a sign-in.
+    SignIn,
+    /// Ends the session.
+    SignOut,
+    /// Redirects to the page of the user's sessions.
+    Sessions,
+    /// Describes the session to scripts.
+    UserInfo,
+}
+
+/// The name of each address below `/.narthex/`.
+const BUILTINS: [(&str, Builtin); 7] = [
+    ("style.css", Builtin::Style),
+    ("favicon.svg", Builtin::Icon),
+    ("callback", Builtin::Callback),
+    ("sign-in", Builtin::SignIn),
+    ("sign-out", Builtin::SignOut),
+    ("sessions", Builtin::Sessions),
+    ("userinfo", Builtin::UserInfo),
+];
+
+impl Builtin {
+    fn named(segment: &str) -> Option<Self> {
+        BUILTINS.iter().find(|(name, _)| *name == segment).map(|(_, builtin)| *builtin)
+    }
+
+    /// Returns whether hosts without a route have the address: each page links to it, and an unknown host
+    /// has an error page.
+    fn is_on_every_host(self) -> bool {
+        matches!(self, Self::Style | Self::Icon)
+    }
+}
+
 /// What a request is for.
 pub enum Target {
     /// A page or endpoint of the pool.
     UserPool,
-    /// An address below `/.narthex/` on an app host; its name.
-    Builtin(&'static str),
+    /// An address below `/.narthex/` on an app host.
+    Builtin(Builtin),
     /// A route.
     Route(Arc<RouteEntry>),
 }
@@ -154,16 +196,10 @@ impl RouteTable {
         let entries = self.entries(host);
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         if reserved && path.segments.len() == 2 {
-            match &*path.segments[1] {
-                // Each page links to them, and an unknown host has the page that says so.
-                "style.css" => return Some(Target::Builtin("style.css")),
-                "favicon.svg" => return Some(Target::Builtin("favicon.svg")),
-                "callback" if !entries.is_empty() => return Some(Target::Builtin("callback")),
-                "sign-out" if !entries.is_empty() => return Some(Target::Builtin("sign-out")),
-                "sign-in" if !entries.is_empty() => return Some(Target::Builtin("sign-in")),
-                "sessions" if !entries.is_empty() => return Some(Target::Builtin("sessions")),
-                "userinfo" if !entries.is_empty() => return Some(Target::Builtin("userinfo")),
-                _ => {}
+            let builtin = Builtin::named(&path.segments[1]);
+            if let Some(builtin) = builtin.filter(|builtin| builtin.is_on_every_host() || !entries.is_empty())
+            {
+                return Some(Target::Builtin(builtin));
             }
         }
         if host == self.catalogue.config.public_url.host() && path.starts_with(&self.pool_path) {
