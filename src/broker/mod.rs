@@ -24,7 +24,9 @@ use crate::base::{Clock, Duration, Entropy, KeyRing, RandomToken, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
-use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
+use crate::model::{
+    AuthorizationRequest, CookieScope, Identity, ProviderTokens, Session, SessionCookie, User,
+};
 use crate::provider::{
     self, BrowserAction, Callback, ExternalIdentity, LoginHints, LoginState, Provider, ProviderError,
     ProviderHttpClient,
@@ -406,51 +408,19 @@ impl Broker {
             ends_at: external.session_ends_at,
             begun_at: LoginAttempts::started_at(id).unwrap_or(Timestamp::NEVER),
         };
-        let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
-        let entropy = &*self.entropy;
-        let made = self
-            .store
-            .transaction(|tx| {
-                let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
-                let tokens = &tokens;
-                Box::pin(async move {
-                    if !tx.use_once(ReplayKey::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
-                        return Ok(Err(LoginError::Used));
-                    }
-                    let identity = &account.identity;
-                    let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
-                    if let Some(other) = owner_conflict(tx, &entry.config, account, known.as_ref()).await? {
-                        return Ok(Err(other));
-                    }
-                    if let Err(why) = mapping::check_required(&entry.config, account, known) {
-                        return Ok(Err(LoginError::Unmappable(why)));
-                    }
-                    let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
-                    if !user.enabled {
-                        return Ok(Err(LoginError::Disabled(user.username)));
-                    }
-                    let session = directory::begin_session(
-                        tx,
-                        &user,
-                        authentication,
-                        earlier.as_deref(),
-                        limits,
-                        now,
-                        entropy,
-                    )
-                    .await?;
-                    let cookie = SessionCookie {
-                        hash: token.hash(),
-                        session_id: session.id.clone(),
-                        scope: CookieScope::Pool,
-                        created_at: now,
-                    };
-                    tx.add_session_cookie(&cookie).await?;
-                    tx.save_provider_tokens(&session.id, tokens, tokens.due_at(now), entropy).await?;
-                    Ok(Ok((user, session)))
-                })
-            })
-            .await?;
+        let new = NewLogin {
+            catalogue,
+            config: &entry.config,
+            attempt: id,
+            account: &account,
+            authentication: &authentication,
+            earlier: earlier.as_deref(),
+            cookie: &token,
+            tokens: &tokens,
+            now,
+            entropy: &*self.entropy,
+        };
+        let made = self.store.transaction(|tx| Box::pin(async move { new.store(tx).await })).await?;
         let (user, session) = made?;
         let change = match () {
             () if user.created_at == now => Some("user_created"),
@@ -462,6 +432,59 @@ impl Broker {
 
     fn entry(&self, name: &str) -> Result<Arc<ProviderEntry>, LoginError> {
         self.providers.load().get(name).cloned().ok_or(LoginError::NoSuchProvider)
+    }
+}
+
+/// A login that a provider has vouched for, to be stored in one transaction.
+#[derive(Clone, Copy)]
+struct NewLogin<'a> {
+    catalogue: &'a Catalogue,
+    config: &'a config::Provider,
+    /// The attempt's id.
+    attempt: &'a str,
+    account: &'a FederatedAccount,
+    authentication: &'a Authentication,
+    /// The browser's session so far.
+    earlier: Option<&'a str>,
+    /// The token of the session's cookie.
+    cookie: &'a RandomToken,
+    tokens: &'a ProviderTokens,
+    now: Timestamp,
+    entropy: &'a dyn Entropy,
+}
+
+impl NewLogin<'_> {
+    /// Marks the attempt as used, and stores the user and the session.
+    async fn store(self, tx: &mut Tx<'_>) -> Result<Result<(User, Session), LoginError>, StoreError> {
+        let Self { account, now, entropy, .. } = self;
+        let (id, pool_id) = (self.attempt, &self.catalogue.pool.id);
+        if !tx.use_once(ReplayKey::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
+            return Ok(Err(LoginError::Used));
+        }
+        let identity = &account.identity;
+        let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
+        if let Some(other) = owner_conflict(tx, self.config, account, known.as_ref()).await? {
+            return Ok(Err(other));
+        }
+        if let Err(why) = mapping::check_required(self.config, account, known) {
+            return Ok(Err(LoginError::Unmappable(why)));
+        }
+        let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
+        if !user.enabled {
+            return Ok(Err(LoginError::Disabled(user.username)));
+        }
+        let (authentication, limits) = (self.authentication, self.catalogue.config.session);
+        let session =
+            directory::begin_session(tx, &user, authentication, self.earlier, limits, now, entropy).await?;
+        let cookie = SessionCookie {
+            hash: self.cookie.hash(),
+            session_id: session.id.clone(),
+            scope: CookieScope::Pool,
+            created_at: now,
+        };
+        tx.add_session_cookie(&cookie).await?;
+        tx.save_provider_tokens(&session.id, self.tokens, self.tokens.due_at(now), entropy).await?;
+        Ok(Ok((user, session)))
     }
 }
 

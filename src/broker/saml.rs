@@ -143,13 +143,7 @@ impl Broker {
         let used = base64url_encode(sha256(format!("{}\n{once}", external.issuer)));
         let (id, sealed) = match login {
             Some(_) => (id.to_owned(), None),
-            None => {
-                let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
-                let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
-                let login = super::Login { provider: name.to_owned(), pending, request: None };
-                let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
-                (id, Some(sealed))
-            }
+            None => self.unsolicited_attempt(catalogue, name),
         };
         let plain = serde_json::to_vec(&StoredLogin::of(external))
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
@@ -177,6 +171,15 @@ impl Broker {
                 detail: "the assertion was used before".into(),
             })),
         }
+    }
+
+    /// Returns the id and the cookie of an attempt for a login that the provider `name` began by itself.
+    fn unsolicited_attempt(&self, catalogue: &Catalogue, name: &str) -> (String, Option<String>) {
+        let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
+        let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
+        let login = super::Login { provider: name.to_owned(), pending, request: None };
+        let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
+        (id, Some(sealed))
     }
 
     /// Makes a session of a login that [`Broker::validate_saml_response`] kept.
