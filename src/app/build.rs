@@ -21,6 +21,7 @@ use std::fmt;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Burst of failed sign-ins per address: many users may share an office's address.
 const FAILURES: u32 = 30;
@@ -42,7 +43,8 @@ const SAML_MESSAGES: u32 = 16;
 pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
 
 /// A fatal error, with its remedy.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct CommandError(String);
 
 impl CommandError {
@@ -57,14 +59,6 @@ impl From<LoadError> for CommandError {
         Self(format!("the configuration cannot be used\n\n{error}\n"))
     }
 }
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for CommandError {}
 
 /// Creates the state directory, accessible to its owner only.
 fn make_state_dir(folder: &Path) -> Result<(), CommandError> {

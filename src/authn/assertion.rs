@@ -13,6 +13,7 @@ use http::HeaderValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long an assertion counts.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
@@ -29,24 +30,15 @@ pub struct Assertion {
 }
 
 /// Why no assertion was made. Nothing is forwarded then.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum MintError {
     /// The key did not sign.
+    #[error(transparent)]
     Key(KeyError),
     /// The subject is no header value.
+    #[error("the assertion is no header value")]
     Header,
 }
-
-impl std::fmt::Display for MintError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Key(error) => error.fmt(f),
-            Self::Header => f.write_str("the assertion is no header value"),
-        }
-    }
-}
-
-impl std::error::Error for MintError {}
 
 /// Makes assertions.
 pub struct Minter {

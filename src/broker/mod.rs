@@ -37,6 +37,7 @@ use saml_keys::SamlKeys;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long all of a login's calls to its provider may take.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(25);
@@ -111,29 +112,42 @@ pub struct CompletedLogin {
 }
 
 /// Why a login failed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LoginError {
     /// No provider has this name.
+    #[error("no provider has this name")]
     NoSuchProvider,
     /// The browser carries no attempt of this id: it was begun elsewhere, took too long, or the
     /// cookie was lost.
+    #[error("the browser carries no attempt of this id")]
     NoAttempt,
     /// The provider sent a response that nobody asked for, and `idp_init` is off.
+    #[error(
+        "the provider sent a response that nobody asked for; help: let people start at the app, or set idp_init = true \
+         on the provider"
+    )]
     Unsolicited,
     /// The attempt was begun at another provider.
+    #[error("the attempt was begun at another provider")]
     OtherProvider,
     /// The attempt was used before.
+    #[error("the attempt was used before")]
     Used,
     /// The provider did not vouch for anybody.
+    #[error(transparent)]
     Provider(ProviderError),
     /// What the provider says of the person cannot be taken over.
+    #[error("{0}")]
     Unmappable(String),
     /// `allow` does not name the person.
+    #[error("`allow` does not name {0}")]
     NotAllowed(String),
     /// The user is disabled.
+    #[error("{0} is disabled")]
     Disabled(String),
     /// The store did not do its part.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl LoginError {
@@ -155,34 +169,6 @@ impl LoginError {
             Self::Disabled(_) => "user_disabled",
             Self::Store(_) => "store_unavailable",
         }
-    }
-}
-
-impl std::fmt::Display for LoginError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchProvider => f.write_str("no provider has this name"),
-            Self::NoAttempt => f.write_str("the browser carries no attempt of this id"),
-            Self::Unsolicited => f.write_str(
-                "the provider sent a response that nobody asked for; help: let people start at the app, or set \
-                 idp_init = true on the provider",
-            ),
-            Self::OtherProvider => f.write_str("the attempt was begun at another provider"),
-            Self::Used => f.write_str("the attempt was used before"),
-            Self::Provider(error) => error.fmt(f),
-            Self::Unmappable(why) => f.write_str(why),
-            Self::NotAllowed(who) => write!(f, "`allow` does not name {who}"),
-            Self::Disabled(who) => write!(f, "{who} is disabled"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoginError {}
-
-impl From<StoreError> for LoginError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::store::{Store, StoreError, StoredCertificate, StoredKey};
 use prometheus::IntGauge;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
 /// The purpose of SAML keys in the store.
@@ -17,35 +18,14 @@ pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(60 * 86400);
 static EXPIRES_IN: LazyLock<IntGauge> = LazyLock::new(|| metrics::SAML_CERTIFICATE_EXPIRY.gauge());
 
 /// Why there is no key for SAML.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SamlKeyError {
     /// The store did not answer.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A key could not be made or read.
-    Key(KeyError),
-}
-
-impl std::fmt::Display for SamlKeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SamlKeyError {}
-
-impl From<StoreError> for SamlKeyError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<KeyError> for SamlKeyError {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
-    }
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// Returns the warning of a signing certificate that expires soon or has expired.

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 use url::Url;
 
 /// What a login must remember between [`Provider::begin`] and [`Provider::finish`]. It travels
@@ -137,14 +138,17 @@ pub struct Renewed {
 }
 
 /// Why a login at a provider failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProviderError {
     /// The provider does not answer: not the person's fault.
+    #[error("the provider is not available: {0}")]
     Unavailable(String),
     /// The provider answers what cannot be read or used: not the person's fault, nor one that passes by itself.
+    #[error("the provider's answer cannot be read: {0}")]
     Unreadable(String),
     /// The provider refused the person, or the person gave up: its error code (RFC 6749, section
     /// 4.1.2.1) and description.
+    #[error("the provider refused: {code} {description}")]
     Refused {
         /// The registered error code.
         code: String,
@@ -152,8 +156,10 @@ pub enum ProviderError {
         description: String,
     },
     /// Too many messages wait to be verified: not the provider's fault, nor the person's.
+    #[error("too many messages wait to be verified; try again later")]
     Overloaded,
     /// What came back fails a check; the name of the check, and what was wrong.
+    #[error("the check `{check}` failed: {detail}")]
     Invalid {
         /// Which check.
         check: &'static str,
@@ -171,20 +177,6 @@ impl ProviderError {
         Self::Invalid { check, detail: detail.to_string().chars().take(MAX_DETAIL_LENGTH).collect() }
     }
 }
-
-impl fmt::Display for ProviderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(why) => write!(f, "the provider is not available: {why}"),
-            Self::Unreadable(why) => write!(f, "the provider's answer cannot be read: {why}"),
-            Self::Overloaded => f.write_str("too many messages wait to be verified; try again later"),
-            Self::Refused { code, description } => write!(f, "the provider refused: {code} {description}"),
-            Self::Invalid { check, detail } => write!(f, "the check `{check}` failed: {detail}"),
-        }
-    }
-}
-
-impl std::error::Error for ProviderError {}
 
 /// What is known of the person that a provider is to authenticate.
 #[derive(Clone, Copy, Debug, Default)]

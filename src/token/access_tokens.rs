@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Issues the access tokens of the user pool.
 pub struct AccessTokens {
@@ -43,21 +44,14 @@ pub struct Revocable {
 }
 
 /// Why no token was issued.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum IssueError {
     /// There is no key: nobody may get tokens.
+    #[error("the user pool has no key to sign with")]
     NoKey,
     /// The key did not sign.
+    #[error(transparent)]
     Key(KeyError),
-}
-
-impl std::fmt::Display for IssueError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoKey => f.write_str("the user pool has no key to sign with"),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
 }
 
 /// The claims of a token that speaks for a program, as Cognito has them.

@@ -7,6 +7,7 @@ use crate::jose::{Algorithm, JwkSet, KeyError, SigningKey};
 use crate::store::{Store, StoreError, StoredKey};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long verifiers may keep our key set.
 pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
@@ -19,32 +20,17 @@ const ROTATION_PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
 const RETIRED_PERIOD: Duration = Duration::from_secs(26 * 3600);
 
 /// Why there is no key.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum KeyChainError {
     /// The store did not do its part.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A key could not be made or read.
+    #[error(transparent)]
     Key(KeyError),
     /// The store was asked for a key that it had just been given.
+    #[error("the store lost a signing key")]
     Absent,
-}
-
-impl std::fmt::Display for KeyChainError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-            Self::Absent => f.write_str("the store lost a signing key"),
-        }
-    }
-}
-
-impl std::error::Error for KeyChainError {}
-
-impl From<StoreError> for KeyChainError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 /// The keys of one purpose as they stand now.

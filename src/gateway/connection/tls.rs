@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use thiserror::Error;
 use time::OffsetDateTime;
 
 /// How long the local authority lives.
@@ -26,7 +27,8 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86400);
 const LEAF_LIFETIME: Duration = Duration::from_secs(90 * 86400);
 
 /// Why a certificate cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}: {message}", .file.display())]
 pub struct CertificateError {
     /// Which file.
     pub file: PathBuf,
@@ -39,14 +41,6 @@ impl CertificateError {
         Self { file: file.to_owned(), message: message.to_string() }
     }
 }
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.message)
-    }
-}
-
-impl std::error::Error for CertificateError {}
 
 /// A certificate with its key, and the hosts that it serves.
 pub struct LoadedCertificate {
