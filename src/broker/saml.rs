@@ -76,18 +76,13 @@ impl StoredLogin {
     }
 
     fn external(self, now: Timestamp) -> ExternalIdentity {
+        let tokens = ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now);
         ExternalIdentity {
-            issuer: self.issuer,
-            subject: self.subject,
-            claims: self.claims,
             amr: self.amr,
             auth_time: self.auth_time.map(Timestamp::from_millis),
             sid: self.sid,
-            tokens: ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now),
-            once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
-            first_login_attributes: &[],
-            is_incomplete: false,
+            ..ExternalIdentity::new(self.issuer, self.subject, self.claims, tokens)
         }
     }
 }

@@ -127,6 +127,30 @@ pub struct ExternalIdentity {
     pub is_incomplete: bool,
 }
 
+impl ExternalIdentity {
+    /// Returns an identity of which nothing else is known.
+    pub fn new(
+        issuer: String,
+        subject: String,
+        claims: serde_json::Map<String, serde_json::Value>,
+        tokens: ProviderTokens,
+    ) -> Self {
+        Self {
+            issuer,
+            subject,
+            claims,
+            amr: Vec::new(),
+            auth_time: None,
+            sid: None,
+            tokens,
+            once: None,
+            session_ends_at: None,
+            first_login_attributes: &[],
+            is_incomplete: false,
+        }
+    }
+}
+
 /// Renewed tokens, and the user's identity by them. The tokens before them
 /// may have been used up: these must be kept, whatever came.
 #[derive(Debug)]

@@ -181,19 +181,7 @@ impl OAuth2 {
         if !self.settings.group_lists.is_empty() {
             claims.insert("groups".to_owned(), groups.into());
         }
-        Ok(ExternalIdentity {
-            issuer: issuer.clone(),
-            subject,
-            claims,
-            amr: Vec::new(),
-            auth_time: None,
-            sid: None,
-            tokens,
-            once: None,
-            session_ends_at: None,
-            first_login_attributes: &[],
-            is_incomplete: false,
-        })
+        Ok(ExternalIdentity::new(issuer.clone(), subject, claims, tokens))
     }
 }
 

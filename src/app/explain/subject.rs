@@ -305,18 +305,12 @@ fn subject_from_claims(
     let now = SystemClock.now();
     let auth_time = authenticated_at(&claims, now, SKEW);
     let methods: Vec<String> = list("amr");
+    let issuer = text("iss").or_else(|| issuer_of(provider)).unwrap_or_default();
+    let tokens = ProviderTokens::of_assertion(Secret::new(""), now);
     let external = ExternalIdentity {
-        issuer: text("iss").or_else(|| issuer_of(provider)).unwrap_or_default(),
-        subject,
         amr: methods.clone(),
         auth_time,
-        sid: None,
-        tokens: ProviderTokens::of_assertion(Secret::new(""), now),
-        once: None,
-        session_ends_at: None,
-        first_login_attributes: &[],
-        is_incomplete: false,
-        claims,
+        ..ExternalIdentity::new(issuer, subject, claims, tokens)
     };
     let account = broker::map_account(provider, &external)?;
     let sign_in_error = broker::check_allowed(&provider.allow, &account).err();

@@ -117,17 +117,11 @@ impl OidcProvider {
         auth_time: Option<Timestamp>,
     ) -> ExternalIdentity {
         ExternalIdentity {
-            issuer,
-            subject,
             amr: methods(&claims),
             auth_time,
             sid: sid_of(&claims),
-            claims,
-            tokens,
-            once: None,
-            session_ends_at: None,
             first_login_attributes: if self.settings.quirks.name_once { &FIRST_LOGIN_CLAIMS } else { &[] },
-            is_incomplete: false,
+            ..ExternalIdentity::new(issuer, subject, claims, tokens)
         }
     }
 }

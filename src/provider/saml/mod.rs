@@ -289,18 +289,14 @@ impl Provider for SamlProvider {
         let judged = judged?;
         let name_id = serde_json::to_string(&judged.name_id)
             .map_err(|error| ProviderError::invalid("name_id", error))?;
+        let tokens = ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now());
         Ok(ExternalIdentity {
-            issuer,
-            subject: judged.name_id.value,
-            claims: judged.claims,
             amr: judged.amr,
             auth_time: Some(judged.auth_time),
             sid: judged.name_id.session_index,
-            tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
-            first_login_attributes: &[],
-            is_incomplete: false,
+            ..ExternalIdentity::new(issuer, judged.name_id.value, judged.claims, tokens)
         })
     }
 
