@@ -173,7 +173,8 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     Ok(named)
 }
 
-/// Checks the certificate and key files that nothing else reads before the new configuration is used.
+/// Checks the certificate and key files that nothing else reads before the new configuration is
+/// used.
 fn check_files(config: &Config) -> Result<(), String> {
     let unusable = gateway::unusable_upstream_files(config);
     if !unusable.is_empty() {

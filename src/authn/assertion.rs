@@ -154,7 +154,8 @@ impl Minter {
                 tags: assumed.tags().map(|(tag, value)| (&*tag.name, value)).collect(),
             }),
         };
-        // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
+        // The header repeats what verifiers of an Application Load Balancer's assertions look for
+        // there.
         let header = [
             ("iss", HeaderParameter::Text(&iss)),
             ("signer", HeaderParameter::Text(&route.signer)),
@@ -163,7 +164,8 @@ impl Minter {
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
-        // Both in one piece of memory, and no more of it than they need: they are kept, and sent together ever again.
+        // Both in one piece of memory, and no more of it than they need: they are kept, and sent
+        // together ever again.
         let end = token.len();
         let both = Bytes::from([&*token, principal.subject()].concat().into_bytes().into_boxed_slice());
         let header = |range| HeaderValue::from_maybe_shared(range).map_err(|_| MintError::Header);

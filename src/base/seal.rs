@@ -105,8 +105,8 @@ impl KeyRing {
         }
     }
 
-    /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie) and is
-    /// authenticated, so that a ciphertext cannot be moved elsewhere.
+    /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie)
+    /// and is authenticated, so that a ciphertext cannot be moved elsewhere.
     ///
     /// Layout: key id (8 bytes), salt (24), ciphertext, tag (16).
     pub fn seal(&self, purpose: Purpose, context: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! One login across provider, mapping and directory: [`Broker::begin`] sends a browser to a
-//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to a
-//! provider, and an unfinished login leaves nothing in the store.
+//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to
+//! a provider, and an unfinished login leaves nothing in the store.
 
 mod attempt;
 mod logout;
@@ -49,7 +49,8 @@ pub struct Login {
     provider: String,
     /// What the provider wants remembered.
     pending: LoginState,
-    /// What the login is for; nothing, where the provider began by itself or the person at the pool's own page.
+    /// What the login is for; nothing, where the provider began by itself or the person at the
+    /// pool's own page.
     pub request: Option<AuthorizationRequest>,
 }
 
@@ -228,11 +229,12 @@ impl Broker {
         }
     }
 
-    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did not
-    /// change.
+    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did
+    /// not change.
     ///
     /// # Errors
-    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over then.
+    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over
+    /// then.
     pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), SamlKeyError> {
         let old = self.providers.load_full();
         let mut providers = HashMap::new();
@@ -295,7 +297,8 @@ impl Broker {
     /// Sends a browser to the provider called `name`, with what was typed of who the person is.
     ///
     /// # Errors
-    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be had.
+    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be
+    /// had.
     pub async fn begin(
         &self,
         catalogue: &Catalogue,
@@ -323,7 +326,8 @@ impl Broker {
         self.attempts.open(&seal_context(catalogue), id, sealed)
     }
 
-    /// The attempt that the browser carries under this id, however old: for the way back, and for nothing else.
+    /// The attempt that the browser carries under this id, however old: for the way back, and for
+    /// nothing else.
     pub fn expired_attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
         self.attempts.open_expired(&seal_context(catalogue), id, sealed)
     }
@@ -339,8 +343,8 @@ impl Broker {
         returned: CallbackInput<'_>,
     ) -> Result<CompletedLogin, LoginError> {
         let entry = self.entry(name)?;
-        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
-        // cannot pass for another's.
+        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of
+        // one cannot pass for another's.
         if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
         }
@@ -348,9 +352,10 @@ impl Broker {
         if matches!(entry.config.kind, config::Kind::Saml(_)) {
             return Err(LoginError::NoSuchProvider);
         }
-        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when possible) all tokens
-        // previously issued based on that authorization code". A response that a browser delivers twice must not
-        // reach the provider twice, or the session would end with its tokens.
+        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when
+        // possible) all tokens previously issued based on that authorization code". A response that
+        // a browser delivers twice must not reach the provider twice, or the session would end with
+        // its tokens.
         let _delivery = self.deliveries.try_begin(returned.id).ok_or(LoginError::Used)?;
         if self.store.login_attempt_is_used(returned.id).await? {
             return Err(LoginError::Used);
@@ -474,8 +479,9 @@ impl NewLogin<'_> {
     }
 }
 
-/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
-/// able to say that it is another one, whose people it would sign in as, nor to make users for one to come.
+/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it
+/// must not be able to say that it is another one, whose people it would sign in as, nor to make
+/// users for one to come.
 async fn owner_conflict(
     tx: &mut Tx<'_>,
     config: &config::Provider,

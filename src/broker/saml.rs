@@ -1,5 +1,5 @@
-//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our cookies but the
-//! attempt's.
+//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our
+//! cookies but the attempt's.
 
 use super::saml_keys::SamlKeyError;
 use super::{ATTEMPT_LIFETIME, Broker, CallbackInput, LoginAttempts, LoginError, seal_context};
@@ -168,7 +168,8 @@ impl Broker {
         }
     }
 
-    /// Returns the id and the cookie of an attempt for a login that the provider `name` began by itself.
+    /// Returns the id and the cookie of an attempt for a login that the provider `name` began by
+    /// itself.
     fn unsolicited_attempt(&self, catalogue: &Catalogue, name: &str) -> (String, Option<String>) {
         let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
         let pending = LoginState { nonce: String::new(), code_verifier: String::new() };

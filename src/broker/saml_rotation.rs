@@ -1,5 +1,5 @@
-//! Rotation of our SAML key: the next certificate is published, then its key signs, then the old key is removed.
-//! Commands write the times to the store; every node follows them.
+//! Rotation of our SAML key: the next certificate is published, then its key signs, then the old
+//! key is removed. Commands write the times to the store; every node follows them.
 
 use super::saml_keys::{PURPOSE, SamlKeyError, ensure_first};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
@@ -113,7 +113,8 @@ async fn replace(
     Ok(())
 }
 
-/// Changes the times of a rotation that has begun: when the next key signs, or how long old keys decrypt.
+/// Changes the times of a rotation that has begun: when the next key signs, or how long old keys
+/// decrypt.
 ///
 /// # Errors
 /// Where none has begun, or the store does not answer.

@@ -134,7 +134,8 @@ impl Listen {
         }
     }
 
-    /// Returns the address of the listener that serves: that of TLS, or the plain one behind a proxy that terminates TLS.
+    /// Returns the address of the listener that serves: that of TLS, or the plain one behind a
+    /// proxy that terminates TLS.
     pub fn serving(&self) -> Option<SocketAddr> {
         self.https.or(self.http)
     }

@@ -1,8 +1,9 @@
-//! The TOML file, read into validated plain data. Later modules need not validate it again. It has no runtime types and
-//! opens no sockets.
+//! The TOML file, read into validated plain data. Later modules need not validate it again. It has
+//! no runtime types and opens no sockets.
 //!
-//! Each key is declared once, as a `Key` in its section's file. The reader, the JSON Schema and the reference page
-//! use the declarations: a key without one cannot be read, and `Table::finish` finds a declared key that no reader reads.
+//! Each key is declared once, as a `Key` in its section's file. The reader, the JSON Schema and the
+//! reference page use the declarations: a key without one cannot be read, and `Table::finish` finds
+//! a declared key that no reader reads.
 
 use thiserror::Error;
 

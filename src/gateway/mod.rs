@@ -1,6 +1,8 @@
-//! HTTP listeners, TLS, routing and proxying. A request's whole way is one function, `conduct` in `proxy.rs`.
+//! HTTP listeners, TLS, routing and proxying. A request's whole way is one function, `conduct` in
+//! `proxy.rs`.
 //!
-//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs` checks:
+//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs`
+//! checks:
 //!
 //! | Module | Holds |
 //! |---|---|

@@ -149,7 +149,8 @@ impl ProxyHttp for GatewayProxy {
         None
     }
 
-    /// None: compression is the upstream's or the client's, and a module of it would be asked about every piece.
+    /// None: compression is the upstream's or the client's, and a module of it would be asked about
+    /// every piece.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
@@ -254,7 +255,8 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of it.
+        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of
+        // it.
         if response.version == Version::HTTP_2 {
             let is_plain = framing::length(&response.headers).is_ok()
                 && !framing::has_outer_white_space(&response.headers);
@@ -391,15 +393,16 @@ impl ProxyHttp for GatewayProxy {
     }
 }
 
-/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last chunk after it, which
-/// the other side reads as the beginning of the next message.
+/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last
+/// chunk after it, which the other side reads as the beginning of the next message.
 fn without_empty_piece(body: &mut Option<Bytes>) {
     if body.as_ref().is_some_and(Bytes::is_empty) {
         *body = None;
     }
 }
 
-/// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
+/// The answer needs nothing but this process: all nodes share the store, and none would be left
+/// without it.
 fn health(ctx: &RequestContext<'_>) -> LocalResponse {
     let answer = pages::HttpResponse::new("alive\n".into());
     pages::add_common_headers(answer, &ctx.response_context()).into()
@@ -437,13 +440,14 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what is left of a body is waited for that an upstream answered early, so that the client gets the response
-/// before its connection is closed.
+/// How long what is left of a body is waited for that an upstream answered early, so that the
+/// client gets the response before its connection is closed.
 const LATE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sets deadlines for the client: pingora has none by default.
 fn set_deadlines(session: &mut Session) {
-    // How long it may be idle is seen to from outside, where a head that does not come to its end is, too.
+    // How long it may be idle is seen to from outside, where a head that does not come to its end
+    // is, too.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(0));
     }

@@ -105,8 +105,9 @@ pub(super) fn audit_refusal(
     error_page(info, error)
 }
 
-/// Counts a failure against the client address, unless it was free of cost or the provider vouched for the account:
-/// any page can make a browser cause those, and lock out all users at that address.
+/// Counts a failure against the client address, unless it was free of cost or the provider vouched
+/// for the account: any page can make a browser cause those, and lock out all users at that
+/// address.
 pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData, error: &LoginError) {
     let free = matches!(
         error,
@@ -203,7 +204,8 @@ fn audit_login(info: &RequestData, provider: &str, finished: &CompletedLogin) {
     );
 }
 
-/// Returns the response to a login, which leads to the app and sets the cookies of the session and of the provider.
+/// Returns the response to a login, which leads to the app and sets the cookies of the session and
+/// of the provider.
 async fn login_response(
     pool: &AppState,
     catalogue: &Catalogue,

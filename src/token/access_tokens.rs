@@ -125,8 +125,8 @@ impl AccessTokens {
         Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
     }
 
-    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is the store's to say,
-    /// which knows before any node has heard.
+    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is
+    /// the store's to say, which knows before any node has heard.
     ///
     /// # Errors
     /// Why it does not count.
@@ -141,8 +141,9 @@ impl AccessTokens {
         verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
-    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count just now: a clock that
-    /// is behind, or a file that is about to change, may let it count the next moment.
+    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count
+    /// just now: a clock that is behind, or a file that is about to change, may let it count the
+    /// next moment.
     ///
     /// # Errors
     /// Why it is none.

@@ -1,4 +1,5 @@
-//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what to register where.
+//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what
+//! to register where.
 
 mod certificates;
 mod connections;

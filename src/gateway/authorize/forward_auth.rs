@@ -1,6 +1,7 @@
-//! Forward authentication: another proxy requests a decision about each request of the apps behind it
-//! (nginx `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response is the one
-//! that the request would get here: 2xx with the headers of the identity, or a redirect or an error.
+//! Forward authentication: another proxy requests a decision about each request of the apps behind
+//! it (nginx `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response
+//! is the one that the request would get here: 2xx with the headers of the identity, or a redirect
+//! or an error.
 
 use crate::catalogue::Route;
 use crate::config::{Host, OnUnauthenticatedRequest};
@@ -24,8 +25,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// Headers in which some proxies repeat the target, with scheme and host or without. The app may get a
-/// client's value there, and some frameworks serve that instead.
+/// Headers in which some proxies repeat the target, with scheme and host or without. The app may
+/// get a client's value there, and some frameworks serve that instead.
 const TARGET_HEADERS: [&str; 6] = [
     "x-original-url",
     "x-original-uri",
@@ -35,7 +36,8 @@ const TARGET_HEADERS: [&str; 6] = [
     "x-waws-unencoded-url",
 ];
 
-/// Returns whether this is a subrequest of a trusted proxy. Only these may name another request's client.
+/// Returns whether this is a subrequest of a trusted proxy. Only these may name another request's
+/// client.
 pub fn is_forward_auth_request(session: &Session, incoming: &RequestInfo) -> bool {
     incoming.from_trusted_proxy && session.req_header().uri.path() == ENDPOINT
 }
@@ -64,7 +66,8 @@ async fn authorize_subrequest(ctx: &RequestContext<'_>) -> Result<LocalResponse,
 fn forwarded_request<'a>(ctx: &RequestContext<'a>) -> Result<(&'a str, RequestInfo), LocalResponse> {
     let (session, incoming) = (ctx.session, ctx.incoming);
     let refuse = |why: &str| ctx.refusal(ErrorResponse::bad_request(), why);
-    // Every such proxy overwrites these headers. Clients could set others, and choose what is judged.
+    // Every such proxy overwrites these headers. Clients could set others, and choose what is
+    // judged.
     let forwarded = |name: &HeaderName| {
         let mut values = session.req_header().headers.get_all(name).iter();
         match (values.next().map(|value| value.to_str()), values.next()) {
@@ -83,7 +86,8 @@ fn forwarded_request<'a>(ctx: &RequestContext<'a>) -> Result<(&'a str, RequestIn
         // nginx passes on no other refusal than 401 and 403.
         return Err(ctx.refusal(ErrorResponse::access_denied(), "a header repeats the target, and differs"));
     }
-    // Session cookies are never sent without TLS, so that a redirect to the sign-in page would loop.
+    // Session cookies are never sent without TLS, so that a redirect to the sign-in page would
+    // loop.
     if !forwarded(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
         return Err(refuse("the visitor does not speak https with the proxy"));
     }

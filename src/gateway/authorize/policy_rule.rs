@@ -1,4 +1,5 @@
-//! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
+//! A request to a route under policy: the role that it comes with, what it asks for, and what
+//! becomes of it.
 
 use crate::authn::Principal;
 use crate::base::Timestamp;
@@ -126,7 +127,8 @@ pub struct Requested<'a> {
 }
 
 impl Requested<'_> {
-    /// The header by which it says that it is of another method; policies judge what the request line says.
+    /// The header by which it says that it is of another method; policies judge what the request
+    /// line says.
     pub fn method_override(&self) -> Option<&'static str> {
         let own = self.incoming.method.as_str().as_bytes();
         // Few headers have names that begin and end so, and most need not be looked at further.

@@ -1,5 +1,5 @@
-//! Matches a request to a route and authorizes it: the request itself, or the one that a subrequest of
-//! forward authentication describes.
+//! Matches a request to a route and authorizes it: the request itself, or the one that a subrequest
+//! of forward authentication describes.
 
 use crate::authn::{Assertion, Principal};
 use crate::catalogue::{PolicyRule, Route, Rule};
@@ -69,8 +69,8 @@ pub struct RouteRequest<'a> {
 /// Authenticates and authorizes the request, and mints the assertion of its principal.
 ///
 /// # Errors
-/// A redirect to the sign-in page, or a refusal. There is no success without a permit, and no principal
-/// without an assertion.
+/// A redirect to the sign-in page, or a refusal. There is no success without a permit, and no
+/// principal without an assertion.
 pub async fn authorize(
     ctx: &RequestContext<'_>,
     wanted: RouteRequest<'_>,

@@ -1,4 +1,5 @@
-//! The callback of an app host, which redeems the code of a sign-in in process and sets the session's cookie.
+//! The callback of an app host, which redeems the code of a sign-in in process and sets the
+//! session's cookie.
 
 use crate::authn::{
     APP_COOKIE, GUEST_COOKIE, LOGIN_COOKIE, clear_cookie_value, cookie_value, rate_limit_key,
@@ -58,9 +59,9 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
             set_cookie(&mut answer, &cookie_of_session).map_err(stop)?;
         }
         Ok(None) => {}
-        // The browser that asked for the code delivers the response twice, or signed in anew meanwhile: it gets
-        // nothing by this one, and goes on to where its present session, if it has one, is found. It counts all the
-        // same: each costs the store a transaction.
+        // The browser that asked for the code delivers the response twice, or signed in anew
+        // meanwhile: it gets nothing by this one, and goes on to where its present session, if it
+        // has one, is found. It counts all the same: each costs the store a transaction.
         Err(why @ (CodeError::Duplicate | CodeError::SessionEnded)) => {
             failures.record(incoming.client.map(rate_limit_key));
             tracing::info!(request_id = incoming.request_id, ?why, "a callback brought no session");
@@ -108,7 +109,8 @@ fn session_cookie(ctx: &RequestContext<'_>, token: &RandomToken, expires_at: Tim
     set_cookie_value_same_site(APP_COOKIE, &value, age, catalogue.same_site(&ctx.incoming.host))
 }
 
-/// Counts the sign-in against loops, and removes the cookie of the attempt, `cookie`, and of expired ones.
+/// Counts the sign-in against loops, and removes the cookie of the attempt, `cookie`, and of
+/// expired ones.
 fn set_attempt_cookies(
     ctx: &RequestContext<'_>,
     answer: &mut HttpResponse,
@@ -139,11 +141,11 @@ fn guest_identities<'c>(ctx: &RequestContext<'c>, cookie: &str) -> Vec<(&'c Iden
     catalogue.identity_pools.iter().filter(here).filter_map(identity).collect()
 }
 
-/// Redeems the code and adds this host's cookie to the session in one transaction, which also assigns the guest
-/// identities of the browser to the user.
+/// Redeems the code and adds this host's cookie to the session in one transaction, which also
+/// assigns the guest identities of the browser to the user.
 ///
-/// Returns the cookie's token with the session's end; none where the browser has a cookie of this session already. An
-/// earlier session, of which it has one otherwise, ends.
+/// Returns the cookie's token with the session's end; none where the browser has a cookie of this
+/// session already. An earlier session, of which it has one otherwise, ends.
 async fn redeem(
     ctx: &RequestContext<'_>,
     code: &RandomToken,
@@ -204,7 +206,8 @@ async fn redeem(
     Ok(Ok((earlier != Some(&session.id)).then_some((token, session.expires_at))))
 }
 
-/// Evicts guests whose identities were assigned to the session's user from memory, and writes that to the audit log.
+/// Evicts guests whose identities were assigned to the session's user from memory, and writes that
+/// to the audit log.
 async fn evict_merged_guests(
     ctx: &RequestContext<'_>,
     session: &Session,

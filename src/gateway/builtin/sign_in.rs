@@ -1,5 +1,5 @@
-//! Sign-in of an app host: the redirect to the authorization endpoint, and the links that lead to it. The
-//! gateway is an app client of its pool like any other.
+//! Sign-in of an app host: the redirect to the authorization endpoint, and the links that lead to
+//! it. The gateway is an app client of its pool like any other.
 
 use crate::authn::{APP_COOKIE, LOGIN_COOKIE, clear_cookie_value, cookie_value, set_cookie_value};
 use crate::base::RandomToken;
@@ -31,8 +31,8 @@ pub fn seal_context(incoming: &RequestInfo) -> String {
     format!("app {}", incoming.host)
 }
 
-/// Answers a request that needs a session and has none: a browser is redirected to sign in and back,
-/// a program gets an error.
+/// Answers a request that needs a session and has none: a browser is redirected to sign in and
+/// back, a program gets an error.
 pub fn sign_in(ctx: &RequestContext<'_>, target: &str, route: &Route) -> LocalResponse {
     let visitor = &ctx.response_context();
     let redirects = match ctx.incoming.on_unauthenticated.unwrap_or(route.on_unauthenticated_request) {
@@ -105,15 +105,16 @@ fn sign_in_loop(ctx: &RequestContext<'_>) -> Result<HttpResponse, ErrorResponse>
     Ok(answer)
 }
 
-/// A way to sign in, and back to `return_to` on this host: a link for public apps, and for proxies to send
-/// a request to that must sign in first, whatever it was. `attempt` names an attempt that came to nothing, and leads to what
-/// was wanted by it.
+/// A way to sign in, and back to `return_to` on this host: a link for public apps, and for proxies
+/// to send a request to that must sign in first, whatever it was. `attempt` names an attempt that
+/// came to nothing, and leads to what was wanted by it.
 pub async fn sign_in_link(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalResponse> {
     let incoming = ctx.incoming;
     if !incoming.may_redirect(&ctx.response_context()) {
         return Err(ctx.failure(ErrorResponse::sign_in_required()));
     }
-    // It comes last and may come as it is, since proxies cannot encode it: what follows is all its own.
+    // It comes last and may come as it is, since proxies cannot encode it: what follows is all its
+    // own.
     let query = ctx.session.req_header().uri.query().unwrap_or_default();
     if let Some(id) = query.strip_prefix("attempt=") {
         return resume_return_path(ctx, id).await;
@@ -125,14 +126,16 @@ pub async fn sign_in_link(ctx: &RequestContext<'_>) -> Result<HttpResponse, Loca
             .and_then(|mut form| form.remove("return_to"))
             .unwrap_or_default(),
     };
-    // It follows our own origin, so that it leads nowhere else; what is no path would change the host.
+    // It follows our own origin, so that it leads nowhere else; what is no path would change the
+    // host.
     if !return_to.starts_with('/') || return_to.contains(|c: char| c.is_control() || !c.is_ascii()) {
         return Err(ctx.failure(ErrorResponse::bad_request()));
     }
     begin(ctx, &return_to).map_err(|failure| ctx.failure(failure))
 }
 
-/// Leads to what was wanted by an attempt that came to nothing: at once where a session exists by now, else by a sign-in.
+/// Leads to what was wanted by an attempt that came to nothing: at once where a session exists by
+/// now, else by a sign-in.
 async fn resume_return_path(ctx: &RequestContext<'_>, id: &str) -> Result<HttpResponse, LocalResponse> {
     let stop = |failure: ErrorResponse| ctx.failure(failure);
     let return_to = return_path(ctx, id);
@@ -147,7 +150,8 @@ async fn resume_return_path(ctx: &RequestContext<'_>, id: &str) -> Result<HttpRe
     Ok(answer)
 }
 
-/// The path and query that the visitor wanted by the attempt `id`, however old; the start page where it is unknown.
+/// The path and query that the visitor wanted by the attempt `id`, however old; the start page
+/// where it is unknown.
 pub fn return_path(ctx: &RequestContext<'_>, id: &str) -> String {
     let attempts = &ctx.gateway.attempts;
     let login: Option<AppLogin> = cookie_value(cookies(ctx.session), &format!("{LOGIN_COOKIE}{id}"))

@@ -11,13 +11,13 @@ use crate::pages::{self, ClientKind, ErrorResponse};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS either, so that no other
-/// origin can read it.
+/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS
+/// either, so that no other origin can read it.
 const RESOURCE_POLICY: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
 
-/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no use of the session: a
-/// page that polls must not keep it alive.
+/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no
+/// use of the session: a page that polls must not keep it alive.
 pub async fn answer(ctx: &RequestContext<'_>) -> LocalResponse {
     let mut visitor = ctx.response_context();
     visitor.client = ClientKind::Program;

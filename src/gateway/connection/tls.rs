@@ -82,8 +82,8 @@ fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     read_file(file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(file, error))
 }
 
-/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who wants
-/// browsers to trust it imports `local-authority.pem`.
+/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who
+/// wants browsers to trust it imports `local-authority.pem`.
 pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -272,7 +272,8 @@ impl TlsStore {
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets carry the session, so that nothing is remembered for visitors who never come back.
+        // Tickets carry the session, so that nothing is remembered for visitors who never come
+        // back.
         config.ticketer = provider::Ticketer::new()?;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(Arc::new(config))

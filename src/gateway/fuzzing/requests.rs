@@ -54,7 +54,8 @@ fn in_pieces(data: &[u8], framed: &Result<bool, FramingError>, whole: &MessageRe
             read => Some((read, true)),
         });
         let Some((read, same_place)) = last else { continue };
-        // What is malformed behind a request belongs to no request where it arrives with the request's end.
+        // What is malformed behind a request belongs to no request where it arrives with the
+        // request's end.
         if matches!(whole, MessageReader::Surplus) {
             continue;
         }
@@ -155,7 +156,8 @@ fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Checks a head, without the empty line that ends it, by RFC 9112 as it stands there, sharing nothing with the parsers that have accepted it.
+/// Checks a head, without the empty line that ends it, by RFC 9112 as it stands there, sharing
+/// nothing with the parsers that have accepted it.
 fn strict(head: &[u8], target: &str) -> Result<(), &'static str> {
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let mut lines = text.split("\r\n");

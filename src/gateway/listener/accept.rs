@@ -40,8 +40,8 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 const HANDOVER_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How many connections to upstreams are kept for the next request.
 const MAX_POOLED_CONNECTIONS: usize = 512;
-/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps connections with one file
-/// for requests without a body, and with two files for the others.
+/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps
+/// connections with one file for requests without a body, and with two files for the others.
 pub const MAX_IDLE_FILES: u64 = 2 * 3 * MAX_POOLED_CONNECTIONS as u64;
 /// How many connections may wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -79,8 +79,8 @@ impl Listener {
         Self::of(TcpListener::from_std(socket)?, tls)
     }
 
-    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one that was left there. The
-    /// process that used the old one goes on with its connections.
+    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one
+    /// that was left there. The process that used the old one goes on with its connections.
     ///
     /// # Errors
     /// Where something else is at `path`, or no socket can be made there.
@@ -147,8 +147,8 @@ pub enum Shutdown {
     HandOver,
 }
 
-/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
-/// within the grace.
+/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way
+/// need, within the grace.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Shutdown>>) {
     let face = listener.kind();
     let bodyless = Arc::new(BodylessForwarder::new(MAX_POOLED_CONNECTIONS));
@@ -191,7 +191,8 @@ type Proxy = RequestTimeouts<GatewayProxy>;
 /// Returns the proxy of a listener.
 fn proxy(gateway: Arc<Gateway>, listener: ListenerKind, bodyless: Arc<BodylessForwarder>) -> Arc<Proxy> {
     let conf = ServerConf {
-        // A retry on a kept connection takes that one away; others are bounded by the number of servers.
+        // A retry on a kept connection takes that one away; others are bounded by the number of
+        // servers.
         max_retries: MAX_POOLED_CONNECTIONS + bodyless::MAX_ATTEMPTS,
         upstream_keepalive_pool_size: MAX_POOLED_CONNECTIONS,
         ..ServerConf::default()
@@ -266,7 +267,8 @@ async fn drain(
 ) {
     let shutdown_kind = *ending.borrow();
     if shutdown_kind == Some(Shutdown::HandOver) {
-        // Closing an idle connection may cross a request on it. Busy connections are notified in time.
+        // Closing an idle connection may cross a request on it. Busy connections are notified in
+        // time.
         wait_until_drained(connections, timeouts::KEEPALIVE_TIMEOUT, ending).await;
     }
     proxy.http_cleanup().await;
@@ -291,8 +293,8 @@ async fn wait_until_drained(
     }
 }
 
-/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
-/// people's, and do not count for its address.
+/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are
+/// many people's, and do not count for its address.
 async fn identify_peer(
     stream: &mut L4Stream,
     face: ListenerKind,

@@ -67,7 +67,8 @@ pub struct RequestInfo {
     strict_transport: bool,
     /// The pages of the host, for links on pages of failures.
     pub site: Site,
-    /// Whether the address is the client's: a trusted proxy that does not say whose request it is speaks for anybody.
+    /// Whether the address is the client's: a trusted proxy that does not say whose request it is
+    /// speaks for anybody.
     client_ip_trusted: bool,
 }
 
@@ -328,8 +329,8 @@ fn authority(session: &Session) -> Option<&str> {
     }
 }
 
-/// The address that the nearest proxy which is not trusted saw: reading all lines from the right, the
-/// first that is no trusted proxy.
+/// The address that the nearest proxy which is not trusted saw: reading all lines from the right,
+/// the first that is no trusted proxy.
 fn client_address(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     let mut client = None;
@@ -378,11 +379,12 @@ pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
     session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
-/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes as the password of Basic
-/// credentials (RFC 7617), whose user name says nothing.
+/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes
+/// as the password of Basic credentials (RFC 7617), whose user name says nothing.
 ///
 /// # Errors
-/// The reason, where Authorization comes twice or cannot be read, or has a password in a request of another origin's page.
+/// The reason, where Authorization comes twice or cannot be read, or has a password in a request of
+/// another origin's page.
 pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, &'static str> {
     const UNREADABLE: &str = "Authorization is not to be read, or comes twice";
     let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
@@ -400,8 +402,9 @@ pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str
     }
 }
 
-/// Whether a browser sends the request for a page of another origin (Fetch Metadata, section 2.4). It adds a Basic password
-/// that it remembers to such a request by itself, and the person may not have meant it.
+/// Whether a browser sends the request for a page of another origin (Fetch Metadata, section 2.4).
+/// It adds a Basic password that it remembers to such a request by itself, and the person may not
+/// have meant it.
 fn is_from_other_site(session: &Session) -> bool {
     let mut sites = session.req_header().headers.get_all("sec-fetch-site").iter();
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
@@ -409,10 +412,11 @@ fn is_from_other_site(session: &Session) -> bool {
 
 /// The token of an Authorization header.
 pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
-    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for some servers must not
-    // hide a token from us.
+    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for
+    // some servers must not hide a token from us.
     let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
-    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide a token from us.
+    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide
+    // a token from us.
     let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
     let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
     let credentials = rest.trim_start_matches([' ', '\t']);
@@ -434,9 +438,9 @@ pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Optio
     Ok(Some(Cow::Owned(password.to_owned())))
 }
 
-/// The challenge for a request whose token is missing, or is not believed where `error` says so (RFC 6750, section 3).
-/// Clients of git, WebDAV and Docker send a password to a Basic challenge alone; a browser's script must not be sent one,
-/// for which browsers ask the person.
+/// The challenge for a request whose token is missing, or is not believed where `error` says so
+/// (RFC 6750, section 3). Clients of git, WebDAV and Docker send a password to a Basic challenge
+/// alone; a browser's script must not be sent one, for which browsers ask the person.
 pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
     let headers = &session.req_header().headers;
     let scheme = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
@@ -448,8 +452,9 @@ pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
     }
 }
 
-/// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without credentials, a body, or
-/// another protocol. The method is the judged request's: a subrequest of forward authentication has another.
+/// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without
+/// credentials, a body, or another protocol. The method is the judged request's: a subrequest of
+/// forward authentication has another.
 pub fn is_preflight(session: &Session, method: &Method) -> bool {
     let header = session.req_header();
     if *method != Method::OPTIONS {
@@ -478,8 +483,9 @@ fn is_websocket(session: &Session) -> bool {
         && is_nominated()
 }
 
-/// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long. Whether a response is an event
-/// stream is recognised by the response alone: clients of many APIs do not announce one.
+/// How the request goes on by its nature: a WebSocket and a gRPC call may be silent for long.
+/// Whether a response is an event stream is recognised by the response alone: clients of many APIs
+/// do not announce one.
 fn request_kind(session: &Session) -> RequestKind {
     match () {
         () if is_websocket(session) => RequestKind::WebSocket,
@@ -488,8 +494,8 @@ fn request_kind(session: &Session) -> RequestKind {
     }
 }
 
-/// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with `+` and an encoding. By
-/// HTTP/1.1 these words must not lift the deadlines.
+/// Whether it is a gRPC call: it exists over HTTP/2 only, and says `application/grpc`, or that with
+/// `+` and an encoding. By HTTP/1.1 these words must not lift the deadlines.
 fn is_grpc(session: &Session) -> bool {
     session.is_http2() && value_starts_with(&session.req_header().headers, CONTENT_TYPE, b"application/grpc")
 }
@@ -504,7 +510,8 @@ enum Expectation {
     Unknown,
 }
 
-/// RFC 9110, section 10.1.1: `100-continue` is the one expectation, and a server "MUST ignore" it in an HTTP/1.0 request.
+/// RFC 9110, section 10.1.1: `100-continue` is the one expectation, and a server "MUST ignore" it
+/// in an HTTP/1.0 request.
 fn expectation(header: &RequestHeader) -> Expectation {
     let mut all = header.headers.get_all(EXPECT).iter();
     match (all.next(), all.next()) {
@@ -515,8 +522,8 @@ fn expectation(header: &RequestHeader) -> Expectation {
     }
 }
 
-/// Answers `100 Continue` where the client waits for it; called when the request is authorised and its body is about to be
-/// read. The upstream never sees the expectation.
+/// Answers `100 Continue` where the client waits for it; called when the request is authorised and
+/// its body is about to be read. The upstream never sees the expectation.
 ///
 /// # Errors
 /// Where the connection is gone.
@@ -537,7 +544,8 @@ fn value_starts_with(headers: &HeaderMap, name: HeaderName, with: &[u8]) -> bool
     headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with))
 }
 
-/// Whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME type is text/event-stream").
+/// Whether a response with these headers is an event stream (HTML, section 9.2.5: "its MIME type is
+/// text/event-stream").
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let essence = |value: &HeaderValue| {
         let end = memchr::memchr(b';', value.as_bytes()).unwrap_or(value.len());

@@ -15,11 +15,13 @@ pub const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token
 const INVALID_TOKEN_PARAMETERS: &str = ", error=\"invalid_token\"";
 
 impl RequestContext<'_> {
-    /// Authenticates the request by a bearer token, if the route accepts them, or by a session's cookie.
+    /// Authenticates the request by a bearer token, if the route accepts them, or by a session's
+    /// cookie.
     ///
     /// # Errors
-    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once. RFC 6750, section 2:
-    /// "Clients MUST NOT use more than one method to transmit the token in each request."
+    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once.
+    /// RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the token in
+    /// each request."
     pub async fn authenticate(&self, route: &Route) -> Result<Option<Principal>, LocalResponse> {
         let (session, incoming) = (self.session, self.incoming);
         let token = match route.config.bearer {

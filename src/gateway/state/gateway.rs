@@ -89,7 +89,8 @@ impl Gateway {
         let catalogue = self.pool.catalogue.load();
         self.bearers.apply(&self.pool.catalogue);
         let table = RouteTable::build(catalogue, Some(&self.route_table.load()));
-        // Side by side and not for long: one name that is not found must not hold up what else has changed.
+        // Side by side and not for long: one name that is not found must not hold up what else has
+        // changed.
         let without = table.clusters().filter(|group| group.count() == 0);
         let look_ups = futures_util::future::join_all(without.map(|group| group.resolve()));
         if tokio::time::timeout(LOOKUP_TIMEOUT, look_ups).await.is_err() {
@@ -127,8 +128,8 @@ impl Gateway {
             || tracing::enabled!(target: "narthex::request", tracing::Level::DEBUG)
     }
 
-    /// Records a request that was cut from outside of the proxy: its stream outlived its session, or its response did not
-    /// begin in time.
+    /// Records a request that was cut from outside of the proxy: its stream outlived its session,
+    /// or its response did not begin in time.
     pub(in crate::gateway) fn record_cut(
         &self,
         record: Option<Box<AccessRecord>>,
@@ -203,8 +204,8 @@ impl Gateway {
         self.guests.distrust_cache();
     }
 
-    /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes long where there are
-    /// many of them.
+    /// Forgets tokens that nobody brought for long, and sessions that memory has no room for; takes
+    /// long where there are many of them.
     pub fn evict(&self) {
         self.bearers.evict_idle();
         self.pool.sessions.evict_dropped();

@@ -66,8 +66,8 @@ impl Builtin {
         BUILTINS.iter().find(|(name, _)| *name == segment).map(|(_, builtin)| *builtin)
     }
 
-    /// Returns whether hosts without a route have the address: each page links to it, and an unknown host
-    /// has an error page.
+    /// Returns whether hosts without a route have the address: each page links to it, and an
+    /// unknown host has an error page.
     fn is_on_every_host(self) -> bool {
         matches!(self, Self::Style | Self::Icon)
     }
@@ -148,7 +148,8 @@ impl RouteTable {
         self.clusters.values()
     }
 
-    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has them.
+    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has
+    /// them.
     fn entries(&self, host: &Host) -> &[Arc<RouteEntry>] {
         if let Some(entries) = self.by_host.get(host) {
             return entries;
@@ -177,16 +178,17 @@ impl RouteTable {
         }
     }
 
-    /// Whether a server that is less exact than we are would take `path` to lie below another route than
-    /// `found`, by any of the liberties of [`crate::gateway::request::lenient_path`].
+    /// Whether a server that is less exact than we are would take `path` to lie below another route
+    /// than `found`, by any of the liberties of [`crate::gateway::request::lenient_path`].
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &RouteEntry) -> bool {
-        // A path that all servers read alike may still be another route's, whose own path has capital letters.
+        // A path that all servers read alike may still be another route's, whose own path has
+        // capital letters.
         if path.lenient.is_none() && !found.sibling_has_uppercase {
             return false;
         }
         let entries = self.entries(host);
-        // A route's path has nothing in it that a liberty concerns, so the reading with all of them finds each route that
-        // another finds.
+        // A route's path has nothing in it that a liberty concerns, so the reading with all of them
+        // finds each route that another finds.
         let below = |entry: &&Arc<RouteEntry>| path.may_start_with(&entry.casefolded_path);
         entries.iter().find(below).is_none_or(|entry| entry.casefolded_path != found.casefolded_path)
     }

@@ -129,8 +129,8 @@ impl OidcProvider {
 /// Claims that some providers send only the first time.
 const FIRST_LOGIN_CLAIMS: [&str; 3] = ["name", "given_name", "family_name"];
 
-/// Apple's `user`, which the browser brings beside the code the first time: the names that the person chose.
-/// Nobody has signed it, so nothing else is taken from it.
+/// Apple's `user`, which the browser brings beside the code the first time: the names that the
+/// person chose. Nobody has signed it, so nothing else is taken from it.
 fn first_login_names(user: &str) -> Option<Map<String, Value>> {
     let user: Value = serde_json::from_str(user).ok()?;
     let name = |path: &str| user.pointer(path).and_then(Value::as_str).unwrap_or_default().trim().to_owned();

@@ -43,8 +43,8 @@ impl ServiceProviderKey {
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
 
-    /// Makes the self-signed certificate of a key that [`ServiceProviderKey::generate`] made at `created_at`. It is the same each
-    /// time, so that nodes agree on it.
+    /// Makes the self-signed certificate of a key that [`ServiceProviderKey::generate`] made at
+    /// `created_at`. It is the same each time, so that nodes agree on it.
     ///
     /// # Errors
     /// Where `pkcs8` is no RSA key.

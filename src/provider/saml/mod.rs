@@ -1,7 +1,8 @@
 //! SAML 2.0, web browser SSO and single logout profiles, as the service provider.
 //!
-//! A message is parsed once, strictly and within limits, into the tree that its signatures are verified over. What is
-//! read afterwards is the canonical text of what was signed. Nothing that a message names is fetched or executed.
+//! A message is parsed once, strictly and within limits, into the tree that its signatures are
+//! verified over. What is read afterwards is the canonical text of what was signed. Nothing that a
+//! message names is fetched or executed.
 
 mod attributes;
 mod bounds;
@@ -131,7 +132,8 @@ impl SamlProvider {
         }
     }
 
-    /// The metadata after something came whose key is not in it: the provider may have changed keys.
+    /// The metadata after something came whose key is not in it: the provider may have changed
+    /// keys.
     async fn after_unknown_key(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
         self.kept.get_or_fetch(MIN_INTERVAL, self.fetch()).await.and_then(|known| self.usable(known))
     }
