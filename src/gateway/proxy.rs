@@ -1,4 +1,4 @@
-//! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
+//! The path of a request, from its head to the upstream. Every step returns here.
 
 use crate::base::Duration;
 use crate::gateway::access_log::AccessRecord;

@@ -2,6 +2,9 @@
 //! four modes, floods of HTTP/2 frames, garbage. One after another, with nothing beside them, so
 //! that what they do to others can be measured.
 
+// Tests with many cases, and the servers they start, may be longer than the program's functions.
+#![allow(clippy::too_many_lines)]
+
 #[allow(dead_code)]
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -4,14 +4,11 @@
 use crate::base::Moment;
 use crate::catalogue::Catalogue;
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::gateway::connection::ConnectionInfo;
 use crate::gateway::framing::{self, MAX_HEAD_BYTES};
 use crate::gateway::request::local_response::LocalResponse;
-use crate::gateway::request::names::{FORWARDED_FOR, FORWARDED_PROTO};
+use crate::gateway::request::sender::Sender;
 use crate::gateway::upstream::cluster::RequestKind;
 use crate::pages::{ClientKind, ErrorResponse, ResponseContext, Site};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
     EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
@@ -21,7 +18,7 @@ use pingora_error::Result as PingoraResult;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// How long a path and query may be.
 const MAX_TARGET_LENGTH: usize = 8 * 1024;
@@ -40,7 +37,7 @@ pub enum ListenerKind {
     UnixSocket,
 }
 
-/// What the conductor needs of a request beside its path.
+/// What each step needs of a request beside its path.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
     /// When it came.
@@ -250,44 +247,6 @@ fn requested_host(session: &Session, catalogue: &Catalogue) -> Result<Host, Head
     })
 }
 
-/// The sender of a request, by its connection and by the headers of a trusted proxy.
-struct Sender {
-    is_trusted_proxy: bool,
-    secure: bool,
-    client: Option<IpAddr>,
-    client_ip_trusted: bool,
-}
-
-impl Sender {
-    fn of(session: &Session, face: ListenerKind, catalogue: &Catalogue) -> Self {
-        let headers = &session.req_header().headers;
-        let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(SocketAddr::ip);
-        let trusted = |ip: IpAddr| {
-            catalogue.config.listen.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
-        };
-        let proxy_header = ConnectionInfo::of(session).and_then(|connection| connection.proxy_header);
-        // The address in a PROXY header is the client's, whatever it is.
-        let behind =
-            proxy_header.is_none() && (face == ListenerKind::UnixSocket || peer.is_some_and(trusted));
-        let secure = match (face, proxy_header) {
-            (ListenerKind::Tls, _) => true,
-            (ListenerKind::Plain | ListenerKind::UnixSocket, Some(proxy_header)) => proxy_header.tls,
-            (ListenerKind::Plain | ListenerKind::UnixSocket, None) => {
-                let mut lines = headers.get_all(FORWARDED_PROTO).iter().map(HeaderValue::as_bytes);
-                let is_https = |line: &[u8]| line.eq_ignore_ascii_case(b"https");
-                behind && lines.next().is_some_and(is_https) && lines.all(is_https)
-            }
-        };
-        let forwarded = if behind { client_address(headers, trusted) } else { None };
-        Self {
-            is_trusted_proxy: behind,
-            secure,
-            client: forwarded.or(peer),
-            client_ip_trusted: forwarded.is_some() || !behind,
-        }
-    }
-}
-
 /// People and their browsers navigate; programs and scripts do not, and say so.
 fn reader(session: &Session) -> ClientKind {
     let headers = &session.req_header().headers;
@@ -329,26 +288,6 @@ fn authority(session: &Session) -> Option<&str> {
     }
 }
 
-/// The address that the nearest proxy which is not trusted saw: reading all lines from the right,
-/// the first that is no trusted proxy.
-fn client_address(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
-    let mut client = None;
-    for line in lines.into_iter().rev() {
-        for text in line.to_str().ok()?.rsplit(',') {
-            // Some proxies add the port.
-            let text = text.trim();
-            let ip: IpAddr =
-                text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
-            client = Some(ip);
-            if !trusted(ip) {
-                return client;
-            }
-        }
-    }
-    client
-}
-
 /// The raw path and query of a request, where they are text.
 pub fn target(session: &Session) -> Option<&str> {
     let header = session.req_header();
@@ -377,79 +316,6 @@ pub fn plain_target<'s>(session: &'s Session, incoming: &RequestInfo) -> Result<
 /// The request's `Cookie` headers.
 pub fn cookies(session: &Session) -> impl Iterator<Item = &[u8]> {
     session.req_header().headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
-}
-
-/// The bearer token of a request (RFC 6750, section 2.1); where `by_password`, also one that comes
-/// as the password of Basic credentials (RFC 7617), whose user name says nothing.
-///
-/// # Errors
-/// The reason, where Authorization comes twice or cannot be read, or has a password in a request of
-/// another origin's page.
-pub fn bearer(session: &Session, by_password: bool) -> Result<Option<Cow<'_, str>>, &'static str> {
-    const UNREADABLE: &str = "Authorization is not to be read, or comes twice";
-    let mut all = session.req_header().headers.get_all(AUTHORIZATION).iter();
-    match (all.next(), all.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match token_from_header(value, by_password) {
-            // Only the password of Basic credentials is owned.
-            Ok(Some(Cow::Owned(_))) if is_from_other_site(session) => {
-                Err("a browser sent Basic credentials for a page of another origin")
-            }
-            token => token.map_err(|()| UNREADABLE),
-        },
-        // Another server could take the other one.
-        (Some(_), Some(_)) => Err(UNREADABLE),
-    }
-}
-
-/// Whether a browser sends the request for a page of another origin (Fetch Metadata, section 2.4).
-/// It adds a Basic password that it remembers to such a request by itself, and the person may not
-/// have meant it.
-fn is_from_other_site(session: &Session) -> bool {
-    let mut sites = session.req_header().headers.get_all("sec-fetch-site").iter();
-    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
-}
-
-/// The token of an Authorization header.
-pub fn token_from_header(value: &HeaderValue, by_password: bool) -> Result<Option<Cow<'_, str>>, ()> {
-    // Not `to_str`, which looks at one letter after another: a token has many. What is a space for
-    // some servers must not hide a token from us.
-    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()).ok_or(())?;
-    // RFC 9110, section 11.1: a scheme is a token. What separates it for some servers must not hide
-    // a token from us.
-    let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
-    let (scheme, rest) = text.split_at(end.unwrap_or(text.len()));
-    let credentials = rest.trim_start_matches([' ', '\t']);
-    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-    let is_password = by_password && scheme.eq_ignore_ascii_case("basic");
-    if !(is_bearer || is_password) {
-        return Ok(None);
-    }
-    if credentials.len() == rest.len() && !rest.is_empty() {
-        return Err(());
-    }
-    if is_bearer {
-        return Ok(Some(Cow::Borrowed(credentials)));
-    }
-    // RFC 7617, section 2: "the first colon separates the user-id from the password".
-    let credentials = STANDARD.decode(credentials).map_err(|_| ())?;
-    let credentials = String::from_utf8(credentials).map_err(|_| ())?;
-    let (_, password) = credentials.split_once(':').ok_or(())?;
-    Ok(Some(Cow::Owned(password.to_owned())))
-}
-
-/// The challenge for a request whose token is missing, or is not believed where `error` says so
-/// (RFC 6750, section 3). Clients of git, WebDAV and Docker send a password to a Basic challenge
-/// alone; a browser's script must not be sent one, for which browsers ask the person.
-pub fn challenge(session: &Session, by_password: bool, error: &str) -> String {
-    let headers = &session.req_header().headers;
-    let scheme = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    let has_bearer = scheme.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
-    let is_script = headers.contains_key("sec-fetch-mode") || headers.contains_key("x-requested-with");
-    match by_password && !has_bearer && !is_script {
-        true => "Basic realm=\"narthex\", charset=\"UTF-8\"".to_owned(),
-        false => format!("Bearer realm=\"narthex\"{error}"),
-    }
 }
 
 /// Whether a request of this method is a CORS preflight (Fetch, section 4.8): `OPTIONS`, without
@@ -558,29 +424,4 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 pub fn may_take_long(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     length.is_none_or(|length| length > LONG_BODY_BYTES)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_client_is_the_first_address_from_the_right_that_is_no_trusted_proxy() {
-        let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
-        let client = |lines: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append("x-forwarded-for", HeaderValue::from_static(line));
-            }
-            client_address(&headers, trusted).map(|ip| ip.to_string())
-        };
-        assert_eq!(client(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(client(&["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(client(&["6.6.6.6", "198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(client(&["10.0.0.3, 10.0.0.2"]).as_deref(), Some("10.0.0.3"));
-        assert_eq!(client(&["6.6.6.6, nonsense, 10.0.0.2"]), None);
-        assert_eq!(client(&["198.51.100.7:4711, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(client(&["[2001:db8::7]:4711"]).as_deref(), Some("2001:db8::7"));
-        assert_eq!(client(&[]), None);
-    }
 }

@@ -83,7 +83,7 @@ pub enum Target {
     Route(Arc<RouteEntry>),
 }
 
-/// Everything the conductor looks at, of one moment.
+/// The configuration and the routes of one moment.
 pub struct RouteTable {
     /// The snapshot that this table was made of.
     pub catalogue: Arc<Catalogue>,
