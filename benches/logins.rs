@@ -2,6 +2,9 @@
 //! Narthex's responses less the provider's part of it, and the process's CPU time. `make bench`
 //! prints it.
 
+// Tests with many cases, and the servers they start, may be longer than the program's functions.
+#![allow(clippy::too_many_lines)]
+
 #[allow(dead_code)]
 #[path = "../tests/it/support/mod.rs"]
 mod support;

@@ -191,8 +191,9 @@ fn the_reference_names_every_metric() {
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
 
-/// With the feature `raw_value` of `serde_json`, which any dependency may enable, an object with this
-/// key would be replaced by the JSON in its text, parsed without the limit on depth of the whole.
+/// With the feature `raw_value` of `serde_json`, which any dependency may enable, an object with
+/// this key would be replaced by the JSON in its text, parsed without the limit on depth of the
+/// whole.
 #[test]
 fn json_in_a_string_stays_a_string() {
     let object = serde_json::json!({"$serde_json::private::RawValue": "{\"alg\":\"none\"}"});

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Finds words that comments, messages and documents must not hold; tests/words.toml has them, each with
-what to write instead.
+what to write instead. Finds lines of comments that are too wide, which rustfmt does not wrap.
 
 usage: tests/words.py [FOLDER…]      only these folders
 
@@ -42,6 +42,12 @@ def markdown(text):
             yield number, QUOTE.sub("", line)
 
 
+def wide_comments(text, max_width):
+    """The numbers of lines that are comments and wider than `max_width`."""
+    lines = enumerate(text.splitlines(), 1)
+    return [number for number, line in lines if len(line) > max_width and line.lstrip().startswith("//")]
+
+
 def files(names):
     for name in names:
         path = ROOT / name
@@ -54,10 +60,15 @@ def main():
     table = tomllib.loads((ROOT / "tests/words.toml").read_text())
     words = {re.compile(rf"\b(?:{word['pattern']})\b", re.I): word["instead"] for word in table["word"]}
     allowed = {(entry["file"], entry["text"]) for entry in table.get("exception", [])}
-    found = 0
+    max_width, unchecked = table["comments"]["max_width"], tuple(table["comments"]["unchecked"])
+    found = wide = 0
     for file in files(sys.argv[1:] or FOLDERS):
         name = str(file.relative_to(ROOT))
         prose = rust if file.suffix == ".rs" else markdown
+        if file.suffix == ".rs" and not name.startswith(unchecked):
+            for number in wide_comments(file.read_text(), max_width):
+                wide += 1
+                print(f"{name}:{number}: a comment is wider than {max_width} columns; help: wrap it")
         for number, text in prose(file.read_text()):
             if any(name == allowed_file and part in text for allowed_file, part in allowed):
                 continue
@@ -65,8 +76,8 @@ def main():
                 for match in pattern.findall(text):
                     found += 1
                     print(f"{name}:{number}: `{match}`; help: {instead}")
-    if found:
-        sys.exit(f"{found} words; tests/words.toml lists exceptions with their reasons")
+    if found or wide:
+        sys.exit(f"{found} words, {wide} wide comments; tests/words.toml lists exceptions with their reasons")
 
 
 if __name__ == "__main__":

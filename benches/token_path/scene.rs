@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// Number of tokens and sessions.
 const TOKENS: usize = 10_000;
 const SESSIONS: usize = 2_000;
-/// Numbers of tokens and sessions: in a large deployment, and as many as the processor's caches hold.
+/// Numbers of tokens and sessions: in a large deployment, and as many as the processor's caches
+/// hold.
 const MANY: usize = 100_000;
 const FEW_LIVE: usize = 100;
 /// Number of rounds.

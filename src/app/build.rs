@@ -21,6 +21,7 @@ use std::fmt;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Burst of failed sign-ins per address: many users may share an office's address.
 const FAILURES: u32 = 30;
@@ -42,7 +43,8 @@ const SAML_MESSAGES: u32 = 16;
 pub const WRONG_KEY: &str = "help: start with the master key that this database was made with";
 
 /// A fatal error, with its remedy.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct CommandError(String);
 
 impl CommandError {
@@ -57,14 +59,6 @@ impl From<LoadError> for CommandError {
         Self(format!("the configuration cannot be used\n\n{error}\n"))
     }
 }
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for CommandError {}
 
 /// Creates the state directory, accessible to its owner only.
 fn make_state_dir(folder: &Path) -> Result<(), CommandError> {
@@ -110,6 +104,39 @@ impl App {
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jumps = JumpDetector::new(clock.clone());
+        let basis = Basis::open(&config, clock).await?;
+        let tls = TlsStore::open(&config, basis.clock.now()).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            CommandError::new("the certificates cannot be used", lines.join("\n  "))
+        })?;
+        let catalogue = Catalogue::build(config, &basis.store, &*basis.entropy, 1)
+            .await
+            .map_err(|error| CommandError::new("the configuration", error))?;
+        lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
+        let outbound =
+            ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
+        let broker = basis.broker(&catalogue, outbound.clone()).await?;
+        let pool = Arc::new(basis.user_pool(CatalogueCell::new(catalogue), broker).await?);
+        let gateway = basis.gateway(pool.clone(), outbound);
+        let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
+        gateway.install_access_log(log.map_err(|error| CommandError::new("the access log", error))?);
+        gateway.apply().await;
+        let Basis { ring, clock, entropy, .. } = basis;
+        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
+    }
+}
+
+/// What the parts of the application have in common.
+struct Basis {
+    store: Store,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Basis {
+    /// Opens the database and checks the master key.
+    async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, CommandError> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         make_state_dir(&config.state_dir)?;
         let master =
@@ -125,44 +152,51 @@ impl App {
                 format!("wrong master key ({error})\n  {WRONG_KEY}"),
             )
         })?;
-        let tls = TlsStore::open(&config, clock.now()).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            CommandError::new("the certificates cannot be used", lines.join("\n  "))
-        })?;
-        let catalogue = Catalogue::build(config, &store, &*entropy, 1)
-            .await
-            .map_err(|error| CommandError::new("the configuration", error))?;
-        lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
-        let outbound =
-            ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
-        let broker =
-            Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound.clone());
-        broker.apply(&catalogue).await.map_err(|error| CommandError::new("the key for SAML", error))?;
-        let current = Arc::new(CatalogueCell::new(catalogue));
+        Ok(Self { store, ring, clock, entropy })
+    }
+
+    async fn broker(
+        &self,
+        catalogue: &Catalogue,
+        outbound: ProviderHttpClient,
+    ) -> Result<Broker, CommandError> {
+        let Self { store, ring, clock, entropy } = self;
+        let broker = Broker::new(store.clone(), ring.clone(), clock.clone(), entropy.clone(), outbound);
+        broker.apply(catalogue).await.map_err(|error| CommandError::new("the key for SAML", error))?;
+        Ok(broker)
+    }
+
+    /// Opens the signing keys and the access tokens, and builds the user pool.
+    async fn user_pool(&self, catalogue: CatalogueCell, broker: Broker) -> Result<AppState, CommandError> {
+        let Self { store, ring, clock, entropy } = self;
+        let catalogue = Arc::new(catalogue);
         let keys =
             KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
                 .await
                 .map_err(|error| CommandError::new("the signing keys", error))?;
-        let keys = Arc::new(keys);
         let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone())
             .await
             .map_err(|error| CommandError::new("the tokens that were revoked", error))?;
         access_tokens
-            .apply(&current.load())
+            .apply(&catalogue.load())
             .await
             .map_err(|error| CommandError::new("the keys of access tokens", error))?;
-        let access_tokens = Arc::new(access_tokens);
         let broker = Arc::new(broker);
-        let renewals = Renewals::new(broker.clone(), current.clone());
-        let sessions =
-            SessionAuthenticator::new(store.clone(), ring.clone(), clock.clone(), current.clone(), renewals);
-        let pool = Arc::new(AppState {
-            catalogue: current,
+        let renewals = Renewals::new(broker.clone(), catalogue.clone());
+        let sessions = SessionAuthenticator::new(
+            store.clone(),
+            ring.clone(),
+            clock.clone(),
+            catalogue.clone(),
+            renewals,
+        );
+        Ok(AppState {
+            catalogue,
             broker,
             sessions: Arc::new(sessions),
             store: store.clone(),
-            keys: keys.clone(),
-            access_tokens: access_tokens.clone(),
+            keys: Arc::new(keys),
+            access_tokens: Arc::new(access_tokens),
             failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
@@ -170,29 +204,30 @@ impl App {
             client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
             clock: clock.clone(),
             entropy: entropy.clone(),
-        });
+        })
+    }
+
+    fn gateway(&self, pool: Arc<AppState>, outbound: ProviderHttpClient) -> Gateway {
+        let Self { store, ring, clock, entropy } = self;
         let identities =
             Arc::new(IdentityDirectory::new(store.clone(), ring.clone(), clock.clone(), entropy.clone()));
         let guests =
             GuestAuthenticator::new(ring.clone(), identities.clone(), clock.clone(), entropy.clone());
-        let gateway = Gateway::new(GatewayDeps {
+        let access_tokens = pool.access_tokens.clone();
+        Gateway::new(GatewayDeps {
             identities,
             guests,
             bearers: BearerAuthenticator::new(
                 ring.clone(),
-                outbound.clone(),
+                outbound,
                 clock.clone(),
                 access_tokens,
-                &*entropy,
+                &**entropy,
             ),
             router: handlers::router(pool.clone()),
-            pool: pool.clone(),
-            minter: Minter::new(keys, entropy.clone()),
+            minter: Minter::new(pool.keys.clone(), entropy.clone()),
             attempts: LoginAttempts::new(ring.clone(), clock.clone(), entropy.clone()),
-        });
-        let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
-        gateway.install_access_log(log.map_err(|error| CommandError::new("the access log", error))?);
-        gateway.apply().await;
-        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
+            pool,
+        })
     }
 }

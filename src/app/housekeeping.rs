@@ -6,7 +6,7 @@ use super::nodes::NodeRegistry;
 use crate::base::Duration;
 use crate::store::{Feed, StoreError};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -27,47 +27,23 @@ const RENEW_CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the background tasks until `shutdown`.
 pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
-    let mut tasks = JoinSet::new();
-    every(&mut tasks, CHECK_CLOCK_INTERVAL, &app, &shutdown, |app| async move { check_clock(&app) });
-    let feed = Arc::new(tokio::sync::Mutex::new(Feed::default()));
-    every(&mut tasks, POLL_CHANGES_INTERVAL, &app, &shutdown, move |app| {
+    let mut tasks = Tasks { set: JoinSet::new(), app: app.clone(), shutdown };
+    tasks.every(CHECK_CLOCK_INTERVAL, |app| async move { check_clock(&app) });
+    let feed = Arc::new(Mutex::new(Feed::default()));
+    tasks.every(POLL_CHANGES_INTERVAL, move |app| {
         let feed = feed.clone();
-        async move {
-            let now = app.clock.monotonic();
-            match feed.lock().await.poll(&app.pool.store, now).await {
-                Ok(news) => {
-                    app.pool.sessions.apply_changes(&news);
-                    app.pool.sessions.mark_synced_at(now);
-                    if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
-                        tracing::warn!(%error, "cannot read the revoked tokens");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "failed to read the change feed"),
-            }
-        }
+        async move { poll_changes(&app, &feed).await }
     });
-    every(&mut tasks, FLUSH_LAST_SEEN_INTERVAL, &app, &shutdown, |app| async move {
-        if let Err(error) = app.pool.sessions.flush_last_seen().await {
-            tracing::warn!(%error, "failed to store the sessions' last-seen times");
-        }
-    });
-    every(&mut tasks, EVICTION_INTERVAL, &app, &shutdown, |app| async move {
+    tasks.every(FLUSH_LAST_SEEN_INTERVAL, |app| async move { flush_last_seen(&app).await });
+    tasks.every(EVICTION_INTERVAL, |app| async move {
         // A panic was already logged.
         drop(tokio::task::spawn_blocking(move || app.gateway.evict()).await);
     });
-    every(&mut tasks, REVALIDATE_STREAMS_INTERVAL, &app, &shutdown, |app| async move {
-        app.gateway.revalidate_streams().await
-    });
-    every(&mut tasks, PURGE_INTERVAL, &app, &shutdown, |app| async move {
-        match purge(&app).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "deleted expired rows"),
-            Err(error) => tracing::warn!(%error, "failed to delete expired rows"),
-        }
-    });
+    tasks.every(REVALIDATE_STREAMS_INTERVAL, |app| async move { app.gateway.revalidate_streams().await });
+    tasks.every(PURGE_INTERVAL, |app| async move { purge(&app).await });
     let presence = Arc::new(NodeRegistry::new(&app));
     let here = presence.clone();
-    every(&mut tasks, NODE_HEARTBEAT_INTERVAL, &app, &shutdown, move |app| {
+    tasks.every(NODE_HEARTBEAT_INTERVAL, move |app| {
         let here = here.clone();
         async move {
             if let Err(error) = here.heartbeat(&app).await {
@@ -75,38 +51,75 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
             }
         }
     });
-    every(&mut tasks, ROTATE_KEYS_INTERVAL, &app, &shutdown, |app| async move {
-        rotate_keys(&app).await;
-    });
-    every(&mut tasks, REFRESH_SAML_KEYS, &app, &shutdown, |app| async move {
+    tasks.every(ROTATE_KEYS_INTERVAL, |app| async move { rotate_keys(&app).await });
+    tasks.every(REFRESH_SAML_KEYS, |app| async move {
         if let Err(error) = app.pool.broker.refresh_saml_keys(app.jumps.is_steady()).await {
             tracing::warn!(%error, "cannot read the SAML keys; keeping the previous ones");
         }
     });
-    every(&mut tasks, WARN_OF_EXPIRY, &app, &shutdown, |app| async move {
-        app.pool.broker.warn_of_saml_expiry();
-    });
-    every(&mut tasks, REFRESH_PROVIDERS_INTERVAL, &app, &shutdown, |app| async move {
-        app.pool.broker.refresh().await
-    });
-    every(&mut tasks, REFRESH_PROVIDERS_INTERVAL, &app, &shutdown, |app| async move {
-        app.gateway.refresh_issuers().await
-    });
-    every(&mut tasks, RESOLVE_UPSTREAMS_INTERVAL, &app, &shutdown, |app| async move {
+    tasks.every(WARN_OF_EXPIRY, |app| async move { app.pool.broker.warn_of_saml_expiry() });
+    tasks.every(REFRESH_PROVIDERS_INTERVAL, |app| async move { app.pool.broker.refresh().await });
+    tasks.every(REFRESH_PROVIDERS_INTERVAL, |app| async move { app.gateway.refresh_issuers().await });
+    tasks.every(RESOLVE_UPSTREAMS_INTERVAL, |app| async move {
         for group in app.gateway.route_table().clusters() {
             group.resolve().await;
         }
     });
-    every(&mut tasks, HEALTH_CHECK_INTERVAL, &app, &shutdown, |app| async move {
+    tasks.every(HEALTH_CHECK_INTERVAL, |app| async move {
         for group in app.gateway.route_table().clusters() {
             group.check_health().await;
         }
     });
-    every(&mut tasks, RENEW_CERTIFICATES_INTERVAL, &app, &shutdown, |app| async move {
-        renew_certificates(&app);
-    });
-    while tasks.join_next().await.is_some() {}
+    tasks.every(RENEW_CERTIFICATES_INTERVAL, |app| async move { renew_certificates(&app) });
+    while tasks.set.join_next().await.is_some() {}
     presence.leave(&app).await;
+    flush_last_seen(&app).await;
+}
+
+/// The background tasks.
+struct Tasks {
+    set: JoinSet<()>,
+    app: Arc<App>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Tasks {
+    /// Runs `work` at once and then periodically, never concurrently.
+    fn every<W, F>(&mut self, period: Duration, work: W)
+    where
+        W: Fn(Arc<App>) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (app, mut shutdown) = (self.app.clone(), self.shutdown.clone());
+        self.set.spawn(async move {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => work(app.clone()).await,
+                    _ = shutdown.changed() => return,
+                }
+            }
+        });
+    }
+}
+
+/// Applies the changes of other nodes since the last call.
+async fn poll_changes(app: &App, feed: &Mutex<Feed>) {
+    let now = app.clock.monotonic();
+    match feed.lock().await.poll(&app.pool.store, now).await {
+        Ok(news) => {
+            app.pool.sessions.apply_changes(&news);
+            app.pool.sessions.mark_synced_at(now);
+            if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
+                tracing::warn!(%error, "cannot read the revoked tokens");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "failed to read the change feed"),
+    }
+}
+
+async fn flush_last_seen(app: &App) {
     if let Err(error) = app.pool.sessions.flush_last_seen().await {
         tracing::warn!(%error, "failed to store the sessions' last-seen times");
     }
@@ -147,36 +160,20 @@ fn renew_certificates(app: &App) {
     }
 }
 
+async fn purge(app: &App) {
+    match delete_expired(app).await {
+        Ok(0) => {}
+        Ok(rows) => tracing::debug!(rows, "deleted expired rows"),
+        Err(error) => tracing::warn!(%error, "failed to delete expired rows"),
+    }
+}
+
 /// Deletes expired rows, unless the clock has jumped recently. Uses the earlier of this node's
 /// clock and the database's: rows deleted by a wrong clock are lost.
-async fn purge(app: &App) -> Result<u64, StoreError> {
+async fn delete_expired(app: &App) -> Result<u64, StoreError> {
     let now = app.pool.store.time().await?.min(app.clock.now());
     match app.jumps.is_steady() {
         true => app.pool.store.purge(app.pool.catalogue.load().config.session, now).await,
         false => Ok(0),
     }
-}
-
-/// Runs `work` at once and then periodically, never concurrently.
-fn every<W, F>(
-    tasks: &mut JoinSet<()>,
-    period: Duration,
-    app: &Arc<App>,
-    shutdown: &watch::Receiver<bool>,
-    work: W,
-) where
-    W: Fn(Arc<App>) -> F + Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (app, mut shutdown) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move {
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => work(app.clone()).await,
-                _ = shutdown.changed() => return,
-            }
-        }
-    });
 }

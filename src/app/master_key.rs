@@ -5,52 +5,35 @@ use crate::config::{StoreSettings, StoreUrl};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// Why there is no master key.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum MasterKeyError {
     /// A shared database requires a configured key.
+    #[error("master_key in [store] must be set for a store that several nodes share")]
     NotSet,
     /// The text is not a key.
+    #[error("{} holds no master key: 32 bytes in base64url", .0.display())]
     Malformed(PathBuf),
     /// Other users may read the key file.
+    #[error("others may read {path}\n  help: chmod 600 {path}", path = .0.display())]
     Exposed(PathBuf),
     /// The database exists, and its key file does not.
+    #[error(
+        "the database `{}` exists, and the file of its master key `{}` does not\n  help: restore the file from a backup, \
+         or give the key with `master_key` in [store]; a new key could not decrypt what the database holds",
+        .database.display(), .file.display()
+    )]
     Missing { file: PathBuf, database: PathBuf },
     /// The key file cannot be read or created.
+    #[error(
+        "cannot read or make the file `{path}`: {1}\n  help: let the user that Narthex runs as read and write it and \
+         its folder",
+        path = .0.display()
+    )]
     File(PathBuf, std::io::Error),
 }
-
-impl std::fmt::Display for MasterKeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotSet => {
-                f.write_str("master_key in [store] must be set for a store that several nodes share")
-            }
-            Self::Malformed(file) => {
-                write!(f, "{} holds no master key: 32 bytes in base64url", file.display())
-            }
-            Self::Exposed(file) => {
-                write!(f, "others may read {0}\n  help: chmod 600 {0}", file.display())
-            }
-            Self::Missing { file, database } => write!(
-                f,
-                "the database `{}` exists, and the file of its master key `{}` does not\n  help: restore the file from a \
-                 backup, or give the key with `master_key` in [store]; a new key could not decrypt what the database holds",
-                database.display(),
-                file.display()
-            ),
-            Self::File(file, error) => write!(
-                f,
-                "cannot read or make the file `{}`: {error}\n  help: let the user that Narthex runs as read and write it and \
-                 its folder",
-                file.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for MasterKeyError {}
 
 /// Returns the master key of `settings`; for a new SQLite database, creates one.
 ///

@@ -1,5 +1,5 @@
-//! Notifies systemd, where it asks for that (`Type=notify` or `notify-reload`), of readiness, reloads and the end, and
-//! that the process is alive (`WatchdogSec`). Elsewhere nothing is sent.
+//! Notifies systemd, where it asks for that (`Type=notify` or `notify-reload`), of readiness,
+//! reloads and the end, and that the process is alive (`WatchdogSec`). Elsewhere nothing is sent.
 
 use sd_notify::NotifyState;
 use std::fmt::Write as _;
@@ -26,7 +26,8 @@ pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Notifies, as often as systemd asks for it, that the process is alive: that its tasks make progress.
+/// Notifies, as often as systemd asks for it, that the process is alive: that its tasks make
+/// progress.
 pub async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     // sd_watchdog_enabled(3): "every half of the time returned".
@@ -37,8 +38,8 @@ pub async fn watchdog() {
     }
 }
 
-/// Sends notifications without waiting: where the socket is not read, its queue is full, and a task that waited for it
-/// would hold up all others on its thread.
+/// Sends notifications without waiting: where the socket is not read, its queue is full, and a task
+/// that waited for it would hold up all others on its thread.
 fn send(states: &[NotifyState<'_>]) {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let sent = socket_address(address.as_encoded_bytes()).and_then(|address| send_to(&address, states));
@@ -63,7 +64,8 @@ fn send_to(address: &SocketAddr, states: &[NotifyState<'_>]) -> Result<()> {
     socket.send(message.as_bytes()).map(|_| ())
 }
 
-/// Returns the address that `NOTIFY_SOCKET` names: a path, or an abstract name behind `@` (sd_notify(3)).
+/// Returns the address that `NOTIFY_SOCKET` names: a path, or an abstract name behind `@`
+/// (sd_notify(3)).
 fn socket_address(name: &[u8]) -> Result<SocketAddr> {
     use std::os::unix::ffi::OsStrExt as _;
     match name {

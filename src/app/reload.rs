@@ -138,18 +138,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
         return Err(ReloadError::StillChanging);
     }
     let old = app.pool.catalogue.load();
-    let unusable = gateway::unusable_upstream_files(&config);
-    if !unusable.is_empty() {
-        return Err(format!(
-            "an upstream's authority or client certificate cannot be used: {}",
-            unusable.join("; ")
-        )
-        .into());
-    }
-    let unusable = unusable_key_files(&config);
-    if !unusable.is_empty() {
-        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")).into());
-    }
+    check_files(&config)?;
     let access_log = app.gateway.open_access_log(&config.log).map_err(|error| error.to_string())?;
     let certificates = Certificates::read(&config, app.clock.now()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -172,19 +161,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
         .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
     // Nothing fails from here on: the new configuration is used completely or not at all.
     app.tls.replace(certificates);
-    let config = &catalogue.config;
-    if config.listen.https != old.config.listen.https
-        || config.listen.http != old.config.listen.http
-        || config.listen.admin != old.config.listen.admin
-    {
-        tracing::warn!("[listen] changed: its addresses take effect at the next restart");
-    }
-    if config.state_dir != old.config.state_dir {
-        tracing::warn!("`state_dir` changed: `narthex.sock` moves there at the next restart");
-    }
-    if config.store != old.config.store {
-        tracing::warn!("[store] changed: it takes effect at the next restart");
-    }
+    warn_of_restart(&old.config, &catalogue.config);
     app.gateway.install_access_log(access_log);
     app.pool.catalogue.replace(catalogue);
     // Access may have changed: every session is revalidated.
@@ -194,6 +171,39 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     let broker = app.pool.broker.clone();
     tokio::spawn(async move { broker.reread_files().await });
     Ok(named)
+}
+
+/// Checks the certificate and key files that nothing else reads before the new configuration is
+/// used.
+fn check_files(config: &Config) -> Result<(), String> {
+    let unusable = gateway::unusable_upstream_files(config);
+    if !unusable.is_empty() {
+        return Err(format!(
+            "an upstream's authority or client certificate cannot be used: {}",
+            unusable.join("; ")
+        ));
+    }
+    let unusable = unusable_key_files(config);
+    if !unusable.is_empty() {
+        return Err(format!("an issuer's keys cannot be used: {}", unusable.join("; ")));
+    }
+    Ok(())
+}
+
+/// Warns of changes that take effect at the next restart only.
+fn warn_of_restart(old: &Config, config: &Config) {
+    if config.listen.https != old.listen.https
+        || config.listen.http != old.listen.http
+        || config.listen.admin != old.listen.admin
+    {
+        tracing::warn!("[listen] changed: its addresses take effect at the next restart");
+    }
+    if config.state_dir != old.state_dir {
+        tracing::warn!("`state_dir` changed: `narthex.sock` moves there at the next restart");
+    }
+    if config.store != old.store {
+        tracing::warn!("[store] changed: it takes effect at the next restart");
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use http::HeaderValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long an assertion counts.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
@@ -29,24 +30,15 @@ pub struct Assertion {
 }
 
 /// Why no assertion was made. Nothing is forwarded then.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum MintError {
     /// The key did not sign.
+    #[error(transparent)]
     Key(KeyError),
     /// The subject is no header value.
+    #[error("the assertion is no header value")]
     Header,
 }
-
-impl std::fmt::Display for MintError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Key(error) => error.fmt(f),
-            Self::Header => f.write_str("the assertion is no header value"),
-        }
-    }
-}
-
-impl std::error::Error for MintError {}
 
 /// Makes assertions.
 pub struct Minter {
@@ -162,7 +154,8 @@ impl Minter {
                 tags: assumed.tags().map(|(tag, value)| (&*tag.name, value)).collect(),
             }),
         };
-        // The header repeats what verifiers of an Application Load Balancer's assertions look for there.
+        // The header repeats what verifiers of an Application Load Balancer's assertions look for
+        // there.
         let header = [
             ("iss", HeaderParameter::Text(&iss)),
             ("signer", HeaderParameter::Text(&route.signer)),
@@ -171,7 +164,8 @@ impl Minter {
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
-        // Both in one piece of memory, and no more of it than they need: they are kept, and sent together ever again.
+        // Both in one piece of memory, and no more of it than they need: they are kept, and sent
+        // together ever again.
         let end = token.len();
         let both = Bytes::from([&*token, principal.subject()].concat().into_bytes().into_boxed_slice());
         let header = |range| HeaderValue::from_maybe_shared(range).map_err(|_| MintError::Header);

@@ -1,4 +1,5 @@
-//! Bearer tokens (RFC 6750): from the text to the principal. A token seen before is authenticated from memory.
+//! Bearer tokens (RFC 6750): from the text to the principal. A token seen before is authenticated
+//! from memory.
 
 use super::claims::{methods, user_from_claims};
 use super::doorkeeper::Doorkeeper;
@@ -28,7 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
 const CACHE_CAPACITY_BYTES: u64 = 512 << 20;
-/// What is remembered of a token whatever it says: its claims come to it twice, here and in the assertion.
+/// What is remembered of a token whatever it says: its claims come to it twice, here and in the
+/// assertion.
 const FIXED_OVERHEAD: usize = 2048;
 /// The same of each scope, attribute and group, however short it is.
 const PER_STRING_OVERHEAD: usize = 64;
@@ -134,7 +136,8 @@ pub struct BearerAuthenticator {
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
     /// Held while they are exchanged, so that an older catalogue never comes after a newer one.
     applying: Mutex<()>,
-    /// By all of the token: what an app is handed with a request is what was verified, to the letter.
+    /// By all of the token: what an app is handed with a request is what was verified, to the
+    /// letter.
     cache: Cache<Fingerprint, BearerPrincipal, RandomState>,
     recent: FrontCache<CachedToken>,
     /// Programs there are that have a token of its own for each request: those are not remembered.
@@ -145,7 +148,8 @@ pub struct BearerAuthenticator {
 }
 
 impl BearerAuthenticator {
-    /// Returns an authenticator for the user pool's tokens, which `own` issues; [`Self::apply`] adds the issuers.
+    /// Returns an authenticator for the user pool's tokens, which `own` issues; [`Self::apply`]
+    /// adds the issuers.
     pub fn new(
         ring: Arc<KeyRing>,
         outbound: ProviderHttpClient,
@@ -173,8 +177,8 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Takes over the issuers of the catalogue that counts now, the user pool among them; one that did not change keeps
-    /// its keys, and its tokens count on.
+    /// Takes over the issuers of the catalogue that counts now, the user pool among them; one that
+    /// did not change keeps its keys, and its tokens count on.
     pub fn apply(&self, current: &CatalogueCell) {
         let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (catalogue, old) = (current.load(), self.issuers.load());
@@ -198,21 +202,22 @@ impl BearerAuthenticator {
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
-    /// Has every token verified again, and every key set fetched again before the next use that may wait for it: `nbf`
-    /// and `iat` were compared with a wall clock that has jumped since.
+    /// Has every token verified again, and every key set fetched again before the next use that may
+    /// wait for it: `nbf` and `iat` were compared with a wall clock that has jumped since.
     pub fn distrust_cache(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.issuers.load().iter().for_each(|issuer| issuer.expire());
     }
 
-    /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would have to otherwise.
+    /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would
+    /// have to otherwise.
     pub fn evict_idle(&self) {
         self.cache.run_pending_tasks();
         self.recent.evict_dropped();
     }
 
-    /// The subject of `token`, where it is still valid by what is known now. Nothing is fetched for it, but the issuer of an opaque token is
-    /// asked again where its last answer is too old.
+    /// The subject of `token`, where it is still valid by what is known now. Nothing is fetched for
+    /// it, but the issuer of an opaque token is asked again where its last answer is too old.
     pub async fn revalidate(&self, token: &str) -> Option<BearerPrincipal> {
         let now = self.clock.moment();
         let seen = self.fingerprints.of(token);
@@ -254,7 +259,8 @@ impl BearerAuthenticator {
     /// The principal of a token that was seen before, if it is still valid.
     fn cached(&self, seen: Option<Fingerprint>, now: Moment) -> Option<BearerPrincipal> {
         let seen = seen?;
-        // A stream may hold one that counts no more: the cache knows the one that was verified since.
+        // A stream may hold one that counts no more: the cache knows the one that was verified
+        // since.
         if let Some(live) = self.recent.get(&seen, now.monotonic).filter(|live| self.is_current(live, now)) {
             return Some(BearerPrincipal(live));
         }
@@ -328,8 +334,9 @@ impl BearerAuthenticator {
         Ok(bearer)
     }
 
-    /// The form of a token that was not seen before, and who could have issued it. One that is no JWT is sent to the one
-    /// issuer that is asked about opaque tokens, but a JWT of another issuer never is.
+    /// The form of a token that was not seen before, and who could have issued it. One that is no
+    /// JWT is sent to the one issuer that is asked about opaque tokens, but a JWT of another issuer
+    /// never is.
     fn form_of<'t>(&self, token: &'t str) -> Result<Form<'t>, TokenError> {
         match Unverified::read(token) {
             Ok(unverified) => {
@@ -384,8 +391,8 @@ impl BearerAuthenticator {
         metrics::verified(seen.is_some());
     }
 
-    /// The subject is made of issuer and subject: another issuer's people must not be taken for these, nor for our own.
-    /// A program of the user pool is its own subject.
+    /// The subject is made of issuer and subject: another issuer's people must not be taken for
+    /// these, nor for our own. A program of the user pool is its own subject.
     fn principal_for(
         &self,
         of: &Arc<IssuerKeys>,

@@ -9,10 +9,12 @@ use crate::model::{
 };
 use serde_json::{Map, Value};
 
-/// Returns the subject of a token in the form of a user with this `id`, and the claims that a user has no room for.
+/// Returns the subject of a token in the form of a user with this `id`, and the claims that a user
+/// has no room for.
 ///
 /// # Errors
-/// The claim of the groups, where they cannot be compared: group names decide on roles and go to the app.
+/// The claim of the groups, where they cannot be compared: group names decide on roles and go to
+/// the app.
 pub fn user_from_claims(
     issuer: &TrustedIssuer,
     subject: &str,
@@ -53,8 +55,8 @@ pub fn user_from_claims(
     Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 
-/// Returns how the person of a token was authenticated (RFC 8176), given when. A token with only one of the two was
-/// renewed since, and proves neither.
+/// Returns how the person of a token was authenticated (RFC 8176), given when. A token with only
+/// one of the two was renewed since, and proves neither.
 pub fn methods(claims: &Map<String, Value>, auth_time: Option<Timestamp>) -> Vec<String> {
     match auth_time {
         Some(_) => string_list(claims, "amr", MAX_GROUP_NAME_LENGTH).unwrap_or_default(),

@@ -23,7 +23,8 @@ impl<Who: Eq + Hash + Copy> ConcurrencyLimiter<Who> {
         Self { limit, counts: Arc::default() }
     }
 
-    /// Begins a piece of work for `who`; an unknown party is not limited. `None` where the limit is reached.
+    /// Begins a piece of work for `who`; an unknown party is not limited. `None` where the limit is
+    /// reached.
     pub fn try_acquire(&self, who: Option<Who>) -> Option<ConcurrencyPermit<Who>> {
         if let Some(who) = who {
             let mut counts = lock(&self.counts);

@@ -81,8 +81,8 @@ pub fn sets_own_cookie(value: &[u8]) -> bool {
     is_own_cookie(value)
 }
 
-/// Whether a pair is a cookie of ours, or one without a name whose value reads like one: RFC 6265bis, section 5.6: of such
-/// a cookie a browser sends the value alone.
+/// Whether a pair is a cookie of ours, or one without a name whose value reads like one: RFC
+/// 6265bis, section 5.6: of such a cookie a browser sends the value alone.
 fn is_own_cookie(pair: &[u8]) -> bool {
     let nothing = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
     let name = pair.iter().position(|byte| !nothing(byte)).map_or(&[][..], |at| &pair[at..]);

@@ -1,7 +1,7 @@
 //! What came before: what comes once and never again is not worth remembering.
 //!
-//! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy"), which is a
-//! Bloom filter that is emptied now and then.
+//! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache
+//! Admission Policy"), which is a Bloom filter that is emptied now and then.
 
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher as _, Hash};
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How many bits there are: a mebibyte of them.
 const BITS: usize = 1 << 23;
-/// How many may be set: of what comes for the first time, one in eight is taken for known at the end, and one in sixteen
-/// over the while. A false positive costs some memory, and nothing else.
+/// How many may be set: of what comes for the first time, one in eight is taken for known at the
+/// end, and one in sixteen over the while. A false positive costs some memory, and nothing else.
 const MAX_SET_BITS: usize = BITS / 8;
 
 /// Distinguishes keys seen before from new ones.

@@ -1,8 +1,9 @@
 //! What was asked for lately, in front of the cache that remembers it.
 //!
-//! A cache that knows what to forget keeps books of each look at it, in a dozen places of memory that hold nothing of what was
-//! looked for. What is asked for again and again is found here with a look at two. The cache is asked now and then all the
-//! same, for its books; and what it forgets is gone from here, too, since nothing is held here.
+//! A cache that knows what to forget keeps books of each look at it, in a dozen places of memory
+//! that hold nothing of what was looked for. What is asked for again and again is found here with a
+//! look at two. The cache is asked now and then all the same, for its books; and what it forgets is
+//! gone from here, too, since nothing is held here.
 
 use crate::base::{Duration, MonotonicTime};
 use arc_swap::ArcSwapWeak;
@@ -11,12 +12,15 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// How many there is room for: more than the caches remember, so that few have the place of another.
+/// How many there is room for: more than the caches remember, so that few have the place of
+/// another.
 const SLOTS: usize = 1 << 18;
-/// In how many parts they are gone through for what may be given free: no request waits long behind one.
+/// In how many parts they are gone through for what may be given free: no request waits long behind
+/// one.
 const EVICTION_SHARDS: usize = 64;
-/// How often the cache is asked for what is found here: often enough for one that forgets after an hour, and seldom enough
-/// that a hundred thousand, each of which comes every minute, hardly ask it.
+/// How often the cache is asked for what is found here: often enough for one that forgets after an
+/// hour, and seldom enough that a hundred thousand, each of which comes every minute, hardly ask
+/// it.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What can be found by a key.
@@ -73,8 +77,8 @@ impl<T: Keyed> FrontCache<T> {
         (found.has_key(key) && !found.last_touch().is_due(now)).then_some(found)
     }
 
-    /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than to ask the cache: where
-    /// two share a place, each has it once in that time at most.
+    /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than
+    /// to ask the cache: where two share a place, each has it once in that time at most.
     pub(super) fn insert(&self, key: &T::Key, found: &Arc<T>, now: MonotonicTime) {
         if found.last_touch().is_due(now) {
             found.last_touch().0.store(now.millis(), Ordering::Relaxed);
@@ -82,8 +86,8 @@ impl<T: Keyed> FrontCache<T> {
         }
     }
 
-    /// Gives free what the cache has forgotten, a part of it each time: as long as somebody could ask whether it is there,
-    /// its memory is kept.
+    /// Gives free what the cache has forgotten, a part of it each time: as long as somebody could
+    /// ask whether it is there, its memory is kept.
     pub(super) fn evict_dropped(&self) {
         let part = self.next_shard.fetch_add(1, Ordering::Relaxed) % EVICTION_SHARDS;
         for place in self.slots.iter().skip(part).step_by(EVICTION_SHARDS) {

@@ -1,5 +1,5 @@
-//! Guests: who is not signed in, and has an identity of their own all the same. It lives in their cookie alone:
-//! nothing is stored for a visit.
+//! Guests: who is not signed in, and has an identity of their own all the same. It lives in their
+//! cookie alone: nothing is stored for a visit.
 
 use super::cookie::{GUEST_COOKIE, set_cookie_value_same_site};
 use super::principal_cache::PrincipalCache;
@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 
 /// How many guests are remembered.
 const CACHE_CAPACITY: u64 = 20_000;
-/// How many of them the store is asked about at a time: anybody can come with any number of guests' cookies, and
-/// sign-ins must not wait for that.
+/// How many of them the store is asked about at a time: anybody can come with any number of guests'
+/// cookies, and sign-ins must not wait for that.
 const MAX_CONCURRENT_LOOKUPS: usize = 2;
 /// For how long: a guest who signed in with another node's help is no guest any more after this.
 const CACHE_TTL: Duration = Duration::from_secs(60);
@@ -130,7 +130,8 @@ impl GuestAuthenticator {
         (guest, set_cookie_value_same_site(GUEST_COOKIE, &text, Some(COOKIE_LIFETIME), same_site))
     }
 
-    /// Returns the identity in `pool` of the guest that a cookie's text identifies on `host`, active or not.
+    /// Returns the identity in `pool` of the guest that a cookie's text identifies on `host`,
+    /// active or not.
     pub fn identity_of_cookie(
         &self,
         text: &str,

@@ -29,8 +29,8 @@ impl<T> Index<T> {
         self.shard(&name).entry(name).or_default().push(Arc::downgrade(one));
     }
 
-    /// Takes out what is found by `name`, and does `change` to each. A second caller that finds nothing
-    /// any more, finds it done.
+    /// Takes out what is found by `name`, and does `change` to each. A second caller that finds
+    /// nothing any more, finds it done.
     pub(super) fn take(&self, name: &str, change: impl Fn(&T)) {
         let mut part = self.shard(name);
         let taken = part.remove(name).unwrap_or_default();
@@ -46,8 +46,8 @@ impl<T> Index<T> {
         }
     }
 
-    /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to bring it into the
-    /// processor's cache.
+    /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to
+    /// bring it into the processor's cache.
     pub(super) fn evict_dropped(&self) {
         let part = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         lock(&self.parts[part]).retain(|_, all| {

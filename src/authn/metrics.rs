@@ -17,7 +17,8 @@ static VERIFIED: LazyLock<Verified> = LazyLock::new(|| {
     }
 });
 
-/// Counts a bearer token whose signature and claims were found good. What was remembered before is not verified.
+/// Counts a bearer token whose signature and claims were found good. What was remembered before is
+/// not verified.
 pub fn verified(remembered: bool) {
     let counter = if remembered { &VERIFIED.remembered } else { &VERIFIED.forgotten };
     counter.inc();

@@ -1,4 +1,5 @@
-//! Which tokens may be sent to an introspection endpoint: a token of another issuer must not get there.
+//! Which tokens may be sent to an introspection endpoint: a token of another issuer must not get
+//! there.
 
 use crate::jose::{MAX_TOKEN_LENGTH, UniqueKeysObject};
 use base64::Engine as _;
@@ -11,8 +12,8 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// Whether `token`, which is not a valid JWT, may be sent to the introspection endpoint of `issuer`: it is opaque, or its
-/// readable `iss` is that issuer.
+/// Whether `token`, which is not a valid JWT, may be sent to the introspection endpoint of
+/// `issuer`: it is opaque, or its readable `iss` is that issuer.
 pub(super) fn may_be_introspected(token: &str, issuer: &str) -> bool {
     if !is_bearer_token(token) {
         return false;
@@ -25,8 +26,9 @@ pub(super) fn may_be_introspected(token: &str, issuer: &str) -> bool {
     if serde_json::from_slice::<Map<String, Value>>(&header).is_err() {
         return true;
     }
-    // RFC 7516, section 7.1, and RFC 7519, section 5.3: a JWE has five parts, and may repeat `iss` in its header. Without
-    // that, only its recipient can read it, and no other issuer's JWE is accepted here.
+    // RFC 7516, section 7.1, and RFC 7519, section 5.3: a JWE has five parts, and may repeat `iss`
+    // in its header. Without that, only its recipient can read it, and no other issuer's JWE is
+    // accepted here.
     let (object, may_lack) = match parts.len() {
         5 => (Some(header), true),
         _ => (decode(payload), false),

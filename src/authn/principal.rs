@@ -80,11 +80,12 @@ impl Principal {
         }
     }
 
-    /// The role that `pool` gives the principal, with its identity there. It is worked out once, and counts as
-    /// long as the catalogue, the user and the session are what they were.
+    /// The role that `pool` gives the principal, with its identity there. It is worked out once,
+    /// and counts as long as the catalogue, the user and the session are what they were.
     ///
     /// # Errors
-    /// Where the store is needed for the identity, and does not answer. That there is no role is a value.
+    /// Where the store is needed for the identity, and does not answer. That there is no role is a
+    /// value.
     pub async fn assume(
         &self,
         identities: &IdentityDirectory,

@@ -8,7 +8,8 @@ use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 use std::sync::{Arc, Weak};
 
-/// How many assertions are kept with a principal: a principal with more apps at a time costs signatures, and no memory.
+/// How many assertions are kept with a principal: a principal with more apps at a time costs
+/// signatures, and no memory.
 const MAX_ASSERTIONS: usize = 16;
 
 /// What is worked out once for a principal: in one allocation, since both are needed together.
@@ -25,7 +26,8 @@ struct Cached {
 /// The role that an identity pool gives, or why it gives none.
 type RoleOutcome = Result<Arc<AssumedRole>, NoRole>;
 
-/// Most principals come to one route by one identity pool: what is kept for that needs no list elsewhere.
+/// Most principals come to one route by one identity pool: what is kept for that needs no list
+/// elsewhere.
 type Few<One> = SmallVec<[One; 1]>;
 
 /// An assertion, and for what it may be sent again.
@@ -38,8 +40,8 @@ struct CachedAssertion {
 }
 
 impl CachedAssertion {
-    /// Whether it may be sent `now`: by either clock. After a step back of the wall clock its `iat` lies in the future,
-    /// after a step forward its `exp` in the past.
+    /// Whether it may be sent `now`: by either clock. After a step back of the wall clock its `iat`
+    /// lies in the future, after a step forward its `exp` in the past.
     fn is_fresh(&self, now: Moment) -> bool {
         now.wall.seconds() >= self.signed_at.wall.seconds()
             && now.wall < self.signed_at.wall.plus(self.lifetime)
@@ -82,7 +84,8 @@ impl PrincipalCache {
         lifetime: Duration,
     ) {
         self.update(|pieces| {
-            // Those of routes that are gone would be in the way of others, and nobody asks for them again.
+            // Those of routes that are gone would be in the way of others, and nobody asks for them
+            // again.
             pieces.assertions.retain(|kept| kept.is_fresh(now) && kept.route.strong_count() > 0);
             if pieces.assertions.len() == MAX_ASSERTIONS {
                 pieces.assertions.remove(0);

@@ -1,4 +1,5 @@
-//! How often one may do something, such as fail: a number of times at once, and then one in every so often.
+//! How often one may do something, such as fail: a number of times at once, and then one in every
+//! so often.
 
 use crate::base::{Clock, Duration, MonotonicTime};
 use std::collections::HashMap;
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How many are remembered. One that comes while so many others do is let off.
 const MAX_ENTRIES: usize = 100_000;
 
-/// A rate limiter by key, commonly a [`rate_limit_key`] (the generic cell rate algorithm of ITU-T I.371).
+/// A rate limiter by key, commonly a [`rate_limit_key`] (the generic cell rate algorithm of ITU-T
+/// I.371).
 pub struct RateLimiter<Who> {
     clock: Arc<dyn Clock>,
     interval: Duration,

@@ -1,5 +1,5 @@
-//! When a session's provider must be asked again, one request of many asks; the others go on, or wait
-//! for the same answer.
+//! When a session's provider must be asked again, one request of many asks; the others go on, or
+//! wait for the same answer.
 
 use crate::base::{Duration, Timestamp};
 use crate::broker::Broker;
@@ -34,8 +34,8 @@ impl Renewals {
         Self { broker, catalogue, done, under_way: Arc::default() }
     }
 
-    /// Waits until no renewal is under way, and lets none begin: a refresh token that was used and not
-    /// replaced would be lost.
+    /// Waits until no renewal is under way, and lets none begin: a refresh token that was used and
+    /// not replaced would be lost.
     pub async fn drain(&self) {
         let none = tokio::time::timeout(WAIT_TIMEOUT, self.under_way.clone().write_owned());
         match none.await {

@@ -1,5 +1,5 @@
-//! From a session cookie to its principal. A cookie that was seen before is looked up in memory; one
-//! that was not costs one read of the store; one that is not ours costs neither.
+//! From a session cookie to its principal. A cookie that was seen before is looked up in memory;
+//! one that was not costs one read of the store; one that is not ours costs neither.
 
 use crate::base::{
     Clock, Duration, KeyRing, Moment, MonotonicTime, RandomToken, Secret, Timestamp, base64url_decode,
@@ -31,8 +31,8 @@ const CONFIRM_INTERVAL: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct SessionPrincipal(Arc<CachedSession>);
 
-/// A session in memory. What each request asks for stands together, and first: of a hundred thousand sessions, each
-/// comes from far away in memory.
+/// A session in memory. What each request asks for stands together, and first: of a hundred
+/// thousand sessions, each comes from far away in memory.
 #[repr(C)]
 struct CachedSession {
     /// The token of its cookie.
@@ -116,7 +116,8 @@ pub struct SessionAuthenticator {
     changes: AtomicU64,
     /// A reading of the monotonic clock.
     synced_at: AtomicI64,
-    /// Sessions whose last use is to be written down: one entry each, however long the store is away.
+    /// Sessions whose last use is to be written down: one entry each, however long the store is
+    /// away.
     touched: Mutex<HashMap<String, MonotonicTime>>,
     renewals: Renewals,
 }
@@ -173,8 +174,9 @@ impl SessionAuthenticator {
         Ok(principal)
     }
 
-    /// The same for a request that goes on for long: it does not count as use, and does not wait for what
-    /// the provider says now. A provider that refuses ends the session, and that ends the request.
+    /// The same for a request that goes on for long: it does not count as use, and does not wait
+    /// for what the provider says now. A provider that refuses ends the session, and that ends the
+    /// request.
     ///
     /// # Errors
     /// As [`SessionAuthenticator::authenticate`] has them.
@@ -194,8 +196,8 @@ impl SessionAuthenticator {
         Ok(principal)
     }
 
-    /// Reads a cached session from the store at intervals, in the background: the change feed has no entry for rows that
-    /// another program deletes.
+    /// Reads a cached session from the store at intervals, in the background: the change feed has
+    /// no entry for rows that another program deletes.
     fn confirm_in_background(
         self: &Arc<Self>,
         token: &RandomToken,
@@ -295,13 +297,15 @@ impl SessionAuthenticator {
                 .is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
         }
-        // Boxed, as all that is seldom needed: each request carries room for whatever it may have to wait for.
+        // Boxed, as all that is seldom needed: each request carries room for whatever it may have
+        // to wait for.
         match Box::pin(self.load_fresh(&token)).await? {
             Some(live) if self.is_active(&live, now) => self.to_principal(live, scope, now),
             Some(live) => {
                 // After a jump of the wall clock `now` is not to be relied on, and this would stay.
                 if self.is_expired(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
-                    // The store keeps the row for a while: its cookie must not cause a read each time.
+                    // The store keeps the row for a while: its cookie must not cause a read each
+                    // time.
                     self.known.insert(*token.bytes(), None).await;
                 }
                 Ok(None)
@@ -394,7 +398,8 @@ impl SessionAuthenticator {
         let now = self.clock.moment();
         let longest =
             provider_of(&self.catalogue.load(), &session).map_or(Duration::MAX, Provider::renewal_interval);
-        // Its age by the wall clock of the node that wrote it: one that lies in the future is a use just now.
+        // Its age by the wall clock of the node that wrote it: one that lies in the future is a use
+        // just now.
         let seen = now.monotonic.minus(now.wall.since(session.last_seen_at)).millis();
         let live = Arc::new(CachedSession {
             token: *token.bytes(),
@@ -413,8 +418,8 @@ impl SessionAuthenticator {
         for name in [of_session(&live.session.id), of_user(&live.user.id)] {
             self.index.add(name, &live);
         }
-        // A change that arrives during the read may concern the row read. Its receiver counts it first and looks
-        // into the index then: one of the two is seen.
+        // A change that arrives during the read may concern the row read. Its receiver counts it
+        // first and looks into the index then: one of the two is seen.
         if self.changes.load(Ordering::Acquire) != changes {
             live.stale.store(true, Ordering::Release);
         }
@@ -424,12 +429,13 @@ impl SessionAuthenticator {
     fn is_still_allowed(&self, session: &Session, user: &User) -> bool {
         let catalogue = self.catalogue.load();
         provider_of(&catalogue, session).is_some_and(|provider| {
-            // A provider that was pointed elsewhere since then speaks for other people; by SAML, only its metadata
-            // identifies the user.
+            // A provider that was pointed elsewhere since then speaks for other people; by SAML,
+            // only its metadata identifies the user.
             let own = |identity: &Identity| {
                 identity.provider == provider.name && (identity.saml || provider.issues(&identity.issuer))
             };
-            // Two entries of the file may be one identity provider: the account has the name of the last that was used.
+            // Two entries of the file may be one identity provider: the account has the name of the
+            // last that was used.
             let of_twin = |identity: &Identity| {
                 let owner = catalogue.config.providers.iter().find(|other| other.name == identity.provider);
                 owner.is_some_and(|owner| {
@@ -462,8 +468,8 @@ impl SessionAuthenticator {
         }
     }
 
-    /// Has every session read again, and every cookie that stood for none looked up again: the wall clock by which both
-    /// were judged has jumped.
+    /// Has every session read again, and every cookie that stood for none looked up again: the wall
+    /// clock by which both were judged has jumped.
     pub fn distrust_cache(&self) {
         self.apply_changes(&[Change::Everything]);
         self.known.invalidate_all();
@@ -503,8 +509,8 @@ impl SessionAuthenticator {
     }
 }
 
-/// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that garbage
-/// and cookies of another host never reach the store.
+/// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that
+/// garbage and cookies of another host never reach the store.
 pub fn cookie_text(ring: &KeyRing, token: &RandomToken, scope: CookieScope<&str>) -> String {
     format!("{}.{}", token.text(), base64url_encode(ring.mac(&mac_input(token, scope))))
 }

@@ -1,5 +1,5 @@
-//! Clocks, passed as arguments. Code that checks expiry takes a [`Clock`], so that tests control the
-//! time and one decision never mixes two readings.
+//! Clocks, passed as arguments. Code that checks expiry takes a [`Clock`], so that tests control
+//! the time and one decision never mixes two readings.
 //!
 //! # Choice of the clock
 //!
@@ -12,14 +12,16 @@
 //! | times written for others: `iat`, `expires_at`, `Date` | wall |
 //! | new entries of the change feed, live nodes | the database's own |
 //!
-//! Administrators, NTP and hypervisors step the wall clock. The difference of two wall-clock readings is
-//! therefore meaningless: a wall-clock time is compared only with a wall-clock time from elsewhere.
-//! Caches that depend on the wall clock are reread after a jump, which [`super::JumpDetector`] reports.
+//! Administrators, NTP and hypervisors step the wall clock. The difference of two wall-clock
+//! readings is therefore meaningless: a wall-clock time is compared only with a wall-clock time
+//! from elsewhere. Caches that depend on the wall clock are reread after a jump, which
+//! [`super::JumpDetector`] reports.
 //!
-//! The monotonic clock is `CLOCK_BOOTTIME` on Linux, because `CLOCK_MONOTONIC` (`std::time::Instant`)
-//! stops during suspension: a node that wakes up after a night would consider its cache fresh. On other
-//! systems it is `std::time::Instant`, and a suspension appears as a jump. Timers of the runtime use
-//! `CLOCK_MONOTONIC`; they schedule work and never decide validity.
+//! The monotonic clock is `CLOCK_BOOTTIME` on Linux, because `CLOCK_MONOTONIC`
+//! (`std::time::Instant`) stops during suspension: a node that wakes up after a night would
+//! consider its cache fresh. On other systems it is `std::time::Instant`, and a suspension appears
+//! as a jump. Timers of the runtime use `CLOCK_MONOTONIC`; they schedule work and never decide
+//! validity.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

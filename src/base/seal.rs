@@ -8,6 +8,7 @@
 use super::{Entropy, base64url_encode, sha256};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::{constant_time, hkdf, hmac};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 const SALT: usize = 24;
@@ -74,24 +75,15 @@ impl std::fmt::Debug for MasterKey {
 }
 
 /// Why decryption failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// Encrypted under another master key.
+    #[error("sealed under another master key")]
     OtherKey,
     /// Altered, truncated, or encrypted for another context.
+    #[error("damaged, or encrypted for another context")]
     Damaged,
 }
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::OtherKey => "sealed under another master key",
-            Self::Damaged => "damaged, or encrypted for another context",
-        })
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// Encrypts and decrypts under one master key.
 pub struct KeyRing {
@@ -113,8 +105,8 @@ impl KeyRing {
         }
     }
 
-    /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie) and is
-    /// authenticated, so that a ciphertext cannot be moved elsewhere.
+    /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie)
+    /// and is authenticated, so that a ciphertext cannot be moved elsewhere.
     ///
     /// Layout: key id (8 bytes), salt (24), ciphertext, tag (16).
     pub fn seal(&self, purpose: Purpose, context: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {

@@ -16,7 +16,8 @@ pub fn is_deceptive(c: char) -> bool {
         || matches!(c, '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Escapes deceptive characters as JSON does (RFC 8259, section 7), except those that `keep` accepts.
+/// Escapes deceptive characters as JSON does (RFC 8259, section 7), except those that `keep`
+/// accepts.
 pub fn escape_deceptive(text: &str, keep: impl Fn(char) -> bool) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {

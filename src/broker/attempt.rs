@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long an attempt may take.
 pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
-/// How long a browser keeps the cookie of an attempt. Once the attempt has expired it only shows where the person wanted
-/// to go.
+/// How long a browser keeps the cookie of an attempt. Once the attempt has expired it only shows
+/// where the person wanted to go.
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(86400);
 /// How many bytes of an id name the host that the person wanted to reach.
 const HOST_TAG_BYTES: usize = 3;
@@ -38,8 +38,9 @@ impl LoginAttempts {
         Self { ring, clock, entropy }
     }
 
-    /// A new id: 48 bits of time, so that a browser's oldest attempt can be found, 144 random bits, since it serves as the
-    /// `state` too, and a tag of the host that the person wants to reach. 36 base64url characters.
+    /// A new id: 48 bits of time, so that a browser's oldest attempt can be found, 144 random bits,
+    /// since it serves as the `state` too, and a tag of the host that the person wants to reach. 36
+    /// base64url characters.
     pub fn new_id(&self, host: &str) -> String {
         let mut id = [0; 24 + HOST_TAG_BYTES];
         id[..6].copy_from_slice(&self.clock.now().millis().to_be_bytes()[2..]);
@@ -48,8 +49,8 @@ impl LoginAttempts {
         base64url_encode(id)
     }
 
-    /// Returns whether the attempt of this id was begun for `host`. The tag is short and not authenticated: it chooses among
-    /// the hosts of the configuration, and proves nothing.
+    /// Returns whether the attempt of this id was begun for `host`. The tag is short and not
+    /// authenticated: it chooses among the hosts of the configuration, and proves nothing.
     pub fn is_for(id: &str, host: &str) -> bool {
         base64url_decode(id).is_some_and(|id| id.get(24..) == Some(&tag(host)[..]))
     }
@@ -81,8 +82,9 @@ impl LoginAttempts {
         (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
     }
 
-    /// Opens what was sealed for the same place and id, whatever its age. An expired attempt signs nobody in: it is good
-    /// for the way back to where the person wanted to go, and for nothing else.
+    /// Opens what was sealed for the same place and id, whatever its age. An expired attempt signs
+    /// nobody in: it is good for the way back to where the person wanted to go, and for nothing
+    /// else.
     pub fn open_expired<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
         self.envelope(place, id, sealed).map(|envelope| envelope.content)
     }
@@ -113,7 +115,8 @@ pub(super) struct Delivery<'d> {
 }
 
 impl Deliveries {
-    /// Registers the response to the attempt `id`; `None` while another delivery of it is being processed.
+    /// Registers the response to the attempt `id`; `None` while another delivery of it is being
+    /// processed.
     pub(super) fn try_begin(&self, id: &str) -> Option<Delivery<'_>> {
         let first = self.lock().insert(id.to_owned());
         first.then(|| Delivery { all: self, id: id.to_owned() })

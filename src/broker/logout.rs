@@ -1,5 +1,5 @@
-//! Logout in both directions: ours sent to the provider by the browser, and the provider's sent to us
-//! behind its back.
+//! Logout in both directions: ours sent to the provider by the browser, and the provider's sent to
+//! us behind its back.
 
 use super::{Broker, LoginError};
 use crate::base::{base64url_encode, sha256};
@@ -16,8 +16,8 @@ pub fn post_logout_uri(catalogue: &Catalogue) -> String {
 /// The longest `sid` that is stored as it is.
 const MAX_STORED_SID: usize = 255;
 
-/// What the store keeps of a provider's `sid`: one that is long, or no text for a database, is hashed, so that its
-/// sessions are found all the same.
+/// What the store keeps of a provider's `sid`: one that is long, or no text for a database, is
+/// hashed, so that its sessions are found all the same.
 pub(super) fn sid_key(sid: &str) -> String {
     match sid.len() <= MAX_STORED_SID && !sid.contains(char::is_control) {
         true => sid.to_owned(),
@@ -89,7 +89,8 @@ impl Broker {
                         None => Vec::new(),
                     };
                     if !logout_token.sids.is_empty() {
-                        // A session of whose place there we know nothing may be the one that is meant.
+                        // A session of whose place there we know nothing may be the one that is
+                        // meant.
                         sessions.retain(|session| session.provider_sid.is_empty());
                     }
                     for sid in &logout_token.sids {

@@ -9,8 +9,8 @@ use crate::model::{
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
-/// The pool's view of what a provider says of a person. A claim that cannot be taken over is left out and logged, unless
-/// something is decided by it.
+/// The pool's view of what a provider says of a person. A claim that cannot be taken over is left
+/// out and logged, unless something is decided by it.
 ///
 /// # Errors
 /// The claim that cannot be taken over, and decides.
@@ -38,8 +38,8 @@ pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<Fed
     }
     if attributes.contains("email") {
         // An address counts only where someone who can know says that it is the person's. What
-        // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section 5.1),
-        // not of another claim that the file takes the address from.
+        // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section
+        // 5.1), not of another claim that the file takes the address from.
         let other = config.attributes.get("email").is_some_and(|claim| claim != "email");
         let of_it = !other || config.attributes.contains_key("email_verified");
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
@@ -87,8 +87,8 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     Ok(each.filter_map(|group| claim_texts(group, MAX_GROUP_NAME_LENGTH).ok()).flatten().collect())
 }
 
-/// Whether something is decided by `attribute`: who may sign in or use a route, which role a person gets, or what
-/// policies judge.
+/// Whether something is decided by `attribute`: who may sign in or use a route, which role a person
+/// gets, or what policies judge.
 fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
     let by_allow = config.allow.judged().any(|name| name == attribute);
@@ -98,7 +98,8 @@ fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     by_allow || by_groups || is_among(&config.required_attributes) || is_among(&config.judged_attributes)
 }
 
-/// Whether the provider may know of a claim that is absent: it names another place for it, or refused to return all.
+/// Whether the provider may know of a claim that is absent: it names another place for it, or
+/// refused to return all.
 fn may_be_withheld(external: &ExternalIdentity, name: &str) -> bool {
     let is_absent = || provider::claim(&external.claims, name).is_none();
     is_distributed(&external.claims, name) || (external.is_incomplete && is_absent())
@@ -114,8 +115,8 @@ fn claim_name<'c>(config: &'c Provider, attribute: &'c str) -> &'c str {
     config.attributes.get(attribute).map_or(attribute, String::as_str)
 }
 
-/// The text of the claim for `attribute`. A list or an object has none, and where a rule or a tag names the attribute, it
-/// must: to take it for absent would let the person escape them.
+/// The text of the claim for `attribute`. A list or an object has none, and where a rule or a tag
+/// names the attribute, it must: to take it for absent would let the person escape them.
 fn attribute_text(
     config: &Provider,
     attribute: &str,
@@ -144,8 +145,8 @@ fn attribute_text(
     }
 }
 
-/// Whether everything that the file requires of everybody is known of the person, who may have been `known`
-/// before: some providers send a name only once.
+/// Whether everything that the file requires of everybody is known of the person, who may have been
+/// `known` before: some providers send a name only once.
 ///
 /// # Errors
 /// What is not known.

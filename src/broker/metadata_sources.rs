@@ -1,6 +1,7 @@
-//! Which SAML provider may speak for the people of an entity id. A provider publishes its own entity id, so that id
-//! alone proves nothing: the file must name it (`issuer`), or the metadata must be that of the provider whose people
-//! they are. The store remembers where each provider's metadata came from, since the name in the file may change.
+//! Which SAML provider may speak for the people of an entity id. A provider publishes its own
+//! entity id, so that id alone proves nothing: the file must name it (`issuer`), or the metadata
+//! must be that of the provider whose people they are. The store remembers where each provider's
+//! metadata came from, since the name in the file may change.
 
 use crate::base::{MAX_SMALL_FILE, base64url_encode, read_file, sha256};
 use crate::catalogue::Catalogue;
@@ -13,7 +14,8 @@ fn setting(provider: &str) -> String {
     format!("saml_metadata_source/{provider}")
 }
 
-/// What identifies the metadata of a provider, a line each: its address, or its file's path and content.
+/// What identifies the metadata of a provider, a line each: its address, or its file's path and
+/// content.
 fn sources(saml: &Saml) -> Vec<String> {
     match &saml.metadata {
         MetadataSource::Url(url) => vec![format!("url {url}")],
@@ -40,8 +42,8 @@ pub(super) async fn record(store: &Store, providers: &[Provider]) -> Result<()> 
     Ok(())
 }
 
-/// Whether the SAML provider `config` speaks for an account that was made under another provider's name: the file
-/// names its entity id, or it publishes the metadata that the other one did.
+/// Whether the SAML provider `config` speaks for an account that was made under another provider's
+/// name: the file names its entity id, or it publishes the metadata that the other one did.
 pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &Identity) -> Result<bool> {
     let Kind::Saml(saml) = &config.kind else { return Ok(false) };
     if config.issues(&owner.issuer) {
@@ -52,8 +54,8 @@ pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &I
     Ok(recorded.lines().any(|source| current.iter().any(|known| known == source)))
 }
 
-/// Rejects an entity id that is not the one which the file names for a SAML provider, or which the file names for
-/// another one.
+/// Rejects an entity id that is not the one which the file names for a SAML provider, or which the
+/// file names for another one.
 pub(super) fn check_issuer(
     catalogue: &Catalogue,
     config: &Provider,

@@ -1,6 +1,6 @@
 //! One login across provider, mapping and directory: [`Broker::begin`] sends a browser to a
-//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to a
-//! provider, and an unfinished login leaves nothing in the store.
+//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to
+//! a provider, and an unfinished login leaves nothing in the store.
 
 mod attempt;
 mod logout;
@@ -24,7 +24,9 @@ use crate::base::{Clock, Duration, Entropy, KeyRing, RandomToken, Timestamp};
 use crate::catalogue::Catalogue;
 use crate::config;
 use crate::directory::{self, Authentication, Browser, FederatedAccount};
-use crate::model::{AuthorizationRequest, CookieScope, Identity, Session, SessionCookie, User};
+use crate::model::{
+    AuthorizationRequest, CookieScope, Identity, ProviderTokens, Session, SessionCookie, User,
+};
 use crate::provider::{
     self, BrowserAction, Callback, ExternalIdentity, LoginHints, LoginState, Provider, ProviderError,
     ProviderHttpClient,
@@ -35,6 +37,7 @@ use saml_keys::SamlKeys;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long all of a login's calls to its provider may take.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(25);
@@ -46,7 +49,8 @@ pub struct Login {
     provider: String,
     /// What the provider wants remembered.
     pending: LoginState,
-    /// What the login is for; nothing, where the provider began by itself or the person at the pool's own page.
+    /// What the login is for; nothing, where the provider began by itself or the person at the
+    /// pool's own page.
     pub request: Option<AuthorizationRequest>,
 }
 
@@ -109,29 +113,42 @@ pub struct CompletedLogin {
 }
 
 /// Why a login failed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LoginError {
     /// No provider has this name.
+    #[error("no provider has this name")]
     NoSuchProvider,
     /// The browser carries no attempt of this id: it was begun elsewhere, took too long, or the
     /// cookie was lost.
+    #[error("the browser carries no attempt of this id")]
     NoAttempt,
     /// The provider sent a response that nobody asked for, and `idp_init` is off.
+    #[error(
+        "the provider sent a response that nobody asked for; help: let people start at the app, or set idp_init = true \
+         on the provider"
+    )]
     Unsolicited,
     /// The attempt was begun at another provider.
+    #[error("the attempt was begun at another provider")]
     OtherProvider,
     /// The attempt was used before.
+    #[error("the attempt was used before")]
     Used,
     /// The provider did not vouch for anybody.
+    #[error(transparent)]
     Provider(ProviderError),
     /// What the provider says of the person cannot be taken over.
+    #[error("{0}")]
     Unmappable(String),
     /// `allow` does not name the person.
+    #[error("`allow` does not name {0}")]
     NotAllowed(String),
     /// The user is disabled.
+    #[error("{0} is disabled")]
     Disabled(String),
     /// The store did not do its part.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl LoginError {
@@ -153,34 +170,6 @@ impl LoginError {
             Self::Disabled(_) => "user_disabled",
             Self::Store(_) => "store_unavailable",
         }
-    }
-}
-
-impl std::fmt::Display for LoginError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchProvider => f.write_str("no provider has this name"),
-            Self::NoAttempt => f.write_str("the browser carries no attempt of this id"),
-            Self::Unsolicited => f.write_str(
-                "the provider sent a response that nobody asked for; help: let people start at the app, or set \
-                 idp_init = true on the provider",
-            ),
-            Self::OtherProvider => f.write_str("the attempt was begun at another provider"),
-            Self::Used => f.write_str("the attempt was used before"),
-            Self::Provider(error) => error.fmt(f),
-            Self::Unmappable(why) => f.write_str(why),
-            Self::NotAllowed(who) => write!(f, "`allow` does not name {who}"),
-            Self::Disabled(who) => write!(f, "{who} is disabled"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoginError {}
-
-impl From<StoreError> for LoginError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 
@@ -240,11 +229,12 @@ impl Broker {
         }
     }
 
-    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did not
-    /// change.
+    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did
+    /// not change.
     ///
     /// # Errors
-    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over then.
+    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over
+    /// then.
     pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), SamlKeyError> {
         let old = self.providers.load_full();
         let mut providers = HashMap::new();
@@ -307,7 +297,8 @@ impl Broker {
     /// Sends a browser to the provider called `name`, with what was typed of who the person is.
     ///
     /// # Errors
-    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be had.
+    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be
+    /// had.
     pub async fn begin(
         &self,
         catalogue: &Catalogue,
@@ -335,7 +326,8 @@ impl Broker {
         self.attempts.open(&seal_context(catalogue), id, sealed)
     }
 
-    /// The attempt that the browser carries under this id, however old: for the way back, and for nothing else.
+    /// The attempt that the browser carries under this id, however old: for the way back, and for
+    /// nothing else.
     pub fn expired_attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
         self.attempts.open_expired(&seal_context(catalogue), id, sealed)
     }
@@ -351,8 +343,8 @@ impl Broker {
         returned: CallbackInput<'_>,
     ) -> Result<CompletedLogin, LoginError> {
         let entry = self.entry(name)?;
-        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of one
-        // cannot pass for another's.
+        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of
+        // one cannot pass for another's.
         if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
         }
@@ -360,9 +352,10 @@ impl Broker {
         if matches!(entry.config.kind, config::Kind::Saml(_)) {
             return Err(LoginError::NoSuchProvider);
         }
-        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when possible) all tokens
-        // previously issued based on that authorization code". A response that a browser delivers twice must not
-        // reach the provider twice, or the session would end with its tokens.
+        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when
+        // possible) all tokens previously issued based on that authorization code". A response that
+        // a browser delivers twice must not reach the provider twice, or the session would end with
+        // its tokens.
         let _delivery = self.deliveries.try_begin(returned.id).ok_or(LoginError::Used)?;
         if self.store.login_attempt_is_used(returned.id).await? {
             return Err(LoginError::Used);
@@ -406,51 +399,19 @@ impl Broker {
             ends_at: external.session_ends_at,
             begun_at: LoginAttempts::started_at(id).unwrap_or(Timestamp::NEVER),
         };
-        let (pool_id, limits) = (&catalogue.pool.id, catalogue.config.session);
-        let entropy = &*self.entropy;
-        let made = self
-            .store
-            .transaction(|tx| {
-                let (account, authentication, earlier, token) = (&account, &authentication, &earlier, &token);
-                let tokens = &tokens;
-                Box::pin(async move {
-                    if !tx.use_once(ReplayKey::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
-                        return Ok(Err(LoginError::Used));
-                    }
-                    let identity = &account.identity;
-                    let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
-                    if let Some(other) = owner_conflict(tx, &entry.config, account, known.as_ref()).await? {
-                        return Ok(Err(other));
-                    }
-                    if let Err(why) = mapping::check_required(&entry.config, account, known) {
-                        return Ok(Err(LoginError::Unmappable(why)));
-                    }
-                    let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
-                    if !user.enabled {
-                        return Ok(Err(LoginError::Disabled(user.username)));
-                    }
-                    let session = directory::begin_session(
-                        tx,
-                        &user,
-                        authentication,
-                        earlier.as_deref(),
-                        limits,
-                        now,
-                        entropy,
-                    )
-                    .await?;
-                    let cookie = SessionCookie {
-                        hash: token.hash(),
-                        session_id: session.id.clone(),
-                        scope: CookieScope::Pool,
-                        created_at: now,
-                    };
-                    tx.add_session_cookie(&cookie).await?;
-                    tx.save_provider_tokens(&session.id, tokens, tokens.due_at(now), entropy).await?;
-                    Ok(Ok((user, session)))
-                })
-            })
-            .await?;
+        let new = NewLogin {
+            catalogue,
+            config: &entry.config,
+            attempt: id,
+            account: &account,
+            authentication: &authentication,
+            earlier: earlier.as_deref(),
+            cookie: &token,
+            tokens: &tokens,
+            now,
+            entropy: &*self.entropy,
+        };
+        let made = self.store.transaction(|tx| Box::pin(async move { new.store(tx).await })).await?;
         let (user, session) = made?;
         let change = match () {
             () if user.created_at == now => Some("user_created"),
@@ -465,8 +426,62 @@ impl Broker {
     }
 }
 
-/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it must not be
-/// able to say that it is another one, whose people it would sign in as, nor to make users for one to come.
+/// A login that a provider has vouched for, to be stored in one transaction.
+#[derive(Clone, Copy)]
+struct NewLogin<'a> {
+    catalogue: &'a Catalogue,
+    config: &'a config::Provider,
+    /// The attempt's id.
+    attempt: &'a str,
+    account: &'a FederatedAccount,
+    authentication: &'a Authentication,
+    /// The browser's session so far.
+    earlier: Option<&'a str>,
+    /// The token of the session's cookie.
+    cookie: &'a RandomToken,
+    tokens: &'a ProviderTokens,
+    now: Timestamp,
+    entropy: &'a dyn Entropy,
+}
+
+impl NewLogin<'_> {
+    /// Marks the attempt as used, and stores the user and the session.
+    async fn store(self, tx: &mut Tx<'_>) -> Result<Result<(User, Session), LoginError>, StoreError> {
+        let Self { account, now, entropy, .. } = self;
+        let (id, pool_id) = (self.attempt, &self.catalogue.pool.id);
+        if !tx.use_once(ReplayKey::LoginAttempt, id, now.plus(ATTEMPT_LIFETIME)).await? {
+            return Ok(Err(LoginError::Used));
+        }
+        let identity = &account.identity;
+        let known = tx.user_by_identity(pool_id, &identity.issuer, &identity.subject).await?;
+        if let Some(other) = owner_conflict(tx, self.config, account, known.as_ref()).await? {
+            return Ok(Err(other));
+        }
+        if let Err(why) = mapping::check_required(self.config, account, known) {
+            return Ok(Err(LoginError::Unmappable(why)));
+        }
+        let user = directory::upsert(tx, pool_id, account, now, entropy).await?;
+        if !user.enabled {
+            return Ok(Err(LoginError::Disabled(user.username)));
+        }
+        let (authentication, limits) = (self.authentication, self.catalogue.config.session);
+        let session =
+            directory::begin_session(tx, &user, authentication, self.earlier, limits, now, entropy).await?;
+        let cookie = SessionCookie {
+            hash: self.cookie.hash(),
+            session_id: session.id.clone(),
+            scope: CookieScope::Pool,
+            created_at: now,
+        };
+        tx.add_session_cookie(&cookie).await?;
+        tx.save_provider_tokens(&session.id, self.tokens, self.tokens.due_at(now), entropy).await?;
+        Ok(Ok((user, session)))
+    }
+}
+
+/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it
+/// must not be able to say that it is another one, whose people it would sign in as, nor to make
+/// users for one to come.
 async fn owner_conflict(
     tx: &mut Tx<'_>,
     config: &config::Provider,

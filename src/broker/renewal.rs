@@ -39,9 +39,9 @@ struct RenewalLease {
 }
 
 impl Broker {
-    /// Renews the provider's tokens of a session, and what it says of the person, if they are due. A
-    /// provider that refuses ends the session; one that does not answer is asked again later. Answers
-    /// what changed.
+    /// Renews the provider's tokens of a session, and what it says of the person, if they are due.
+    /// A provider that refuses ends the session; one that does not answer is asked again later.
+    /// Answers what changed.
     ///
     /// Must not be dropped half-way: a refresh token that was used and not replaced is lost.
     ///
@@ -90,8 +90,8 @@ impl Broker {
                     };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
-                    // The account is identified by its issuer: names in the file may change. Where two
-                    // providers have the same, the name decides.
+                    // The account is identified by its issuer: names in the file may change. Where
+                    // two providers have the same, the name decides.
                     let (named, others): (Vec<_>, Vec<_>) = identities
                         .into_iter()
                         .filter(|id| entry.config.issues(&id.issuer))
@@ -217,8 +217,8 @@ impl Broker {
         Ok(vec![Change::Session(sid.to_owned())])
     }
 
-    /// Ends a session for which its provider does not vouch any more, unless the lease by which that
-    /// was found out is another's now.
+    /// Ends a session for which its provider does not vouch any more, unless the lease by which
+    /// that was found out is another's now.
     async fn end(&self, sid: &str, lease: Option<Timestamp>, why: &str) -> Result<Vec<Change>, StoreError> {
         let entropy = &*self.entropy;
         let ended = self

@@ -1,5 +1,5 @@
-//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our cookies but the
-//! attempt's.
+//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our
+//! cookies but the attempt's.
 
 use super::saml_keys::SamlKeyError;
 use super::{ATTEMPT_LIFETIME, Broker, CallbackInput, LoginAttempts, LoginError, seal_context};
@@ -76,18 +76,13 @@ impl StoredLogin {
     }
 
     fn external(self, now: Timestamp) -> ExternalIdentity {
+        let tokens = ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now);
         ExternalIdentity {
-            issuer: self.issuer,
-            subject: self.subject,
-            claims: self.claims,
             amr: self.amr,
             auth_time: self.auth_time.map(Timestamp::from_millis),
             sid: self.sid,
-            tokens: ProviderTokens::of_assertion(Secret::new(self.name_id.unwrap_or_default()), now),
-            once: None,
             session_ends_at: self.session_ends_at.map(Timestamp::from_millis),
-            first_login_attributes: &[],
-            is_incomplete: false,
+            ..ExternalIdentity::new(self.issuer, self.subject, self.claims, tokens)
         }
     }
 }
@@ -143,13 +138,7 @@ impl Broker {
         let used = base64url_encode(sha256(format!("{}\n{once}", external.issuer)));
         let (id, sealed) = match login {
             Some(_) => (id.to_owned(), None),
-            None => {
-                let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
-                let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
-                let login = super::Login { provider: name.to_owned(), pending, request: None };
-                let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
-                (id, Some(sealed))
-            }
+            None => self.unsolicited_attempt(catalogue, name),
         };
         let plain = serde_json::to_vec(&StoredLogin::of(external))
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
@@ -177,6 +166,16 @@ impl Broker {
                 detail: "the assertion was used before".into(),
             })),
         }
+    }
+
+    /// Returns the id and the cookie of an attempt for a login that the provider `name` began by
+    /// itself.
+    fn unsolicited_attempt(&self, catalogue: &Catalogue, name: &str) -> (String, Option<String>) {
+        let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
+        let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
+        let login = super::Login { provider: name.to_owned(), pending, request: None };
+        let sealed = self.attempts.seal(&seal_context(catalogue), &id, &login);
+        (id, Some(sealed))
     }
 
     /// Makes a session of a login that [`Broker::validate_saml_response`] kept.

@@ -1,4 +1,5 @@
-//! Our SAML keys in the store: made at first need, read again by every node, and deleted at their end.
+//! Our SAML keys in the store: made at first need, read again by every node, and deleted at their
+//! end.
 
 use crate::base::{Clock, Duration, Entropy, Timestamp, metrics, uuid};
 use crate::model::{KeyPhase, KeySchedule};
@@ -7,6 +8,7 @@ use crate::store::{Store, StoreError, StoredCertificate, StoredKey};
 use prometheus::IntGauge;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
 /// The purpose of SAML keys in the store.
@@ -17,35 +19,14 @@ pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(60 * 86400);
 static EXPIRES_IN: LazyLock<IntGauge> = LazyLock::new(|| metrics::SAML_CERTIFICATE_EXPIRY.gauge());
 
 /// Why there is no key for SAML.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SamlKeyError {
     /// The store did not answer.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A key could not be made or read.
-    Key(KeyError),
-}
-
-impl std::fmt::Display for SamlKeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SamlKeyError {}
-
-impl From<StoreError> for SamlKeyError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<KeyError> for SamlKeyError {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
-    }
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// Returns the warning of a signing certificate that expires soon or has expired.
@@ -92,8 +73,8 @@ impl SamlKeys {
         opened.await.cloned()
     }
 
-    /// Reads the keys again and reports their phases. Deletes keys at their end where `deletes`, which must be false after
-    /// a jump of the clock.
+    /// Reads the keys again and reports their phases. Deletes keys at their end where `deletes`,
+    /// which must be false after a jump of the clock.
     ///
     /// # Errors
     /// Where the store does not answer, or a key cannot be read; the keys stay as they are.
@@ -102,7 +83,8 @@ impl SamlKeys {
         self.read_into(keys).await?;
         self.report_phases(keys, false).await;
         if deletes && keys.phases(self.clock.now()).iter().any(|(_, phase)| *phase == KeyPhase::Removed) {
-            // Of this node's clock and the database's, the one that is behind decides: a deleted key is lost.
+            // Of this node's clock and the database's, the one that is behind decides: a deleted
+            // key is lost.
             let now = self.store.time().await?.min(self.clock.now());
             self.store
                 .transaction(|tx| Box::pin(async move { tx.delete_removed_saml_keys(now).await }))
@@ -168,7 +150,8 @@ impl SamlKeys {
     }
 }
 
-/// Logs the phase of a key: a change of phase for the audit, the phase at the start for information.
+/// Logs the phase of a key: a change of phase for the audit, the phase at the start for
+/// information.
 fn report_phase(key: &ScheduledKey, phase: KeyPhase, is_start: bool) {
     let (kid, phase) = (&key.kid, phase.name());
     let (signs_from, removed_at) = (utc(key.schedule.signs_from), utc(key.schedule.removed_at));

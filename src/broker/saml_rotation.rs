@@ -1,11 +1,12 @@
-//! Rotation of our SAML key: the next certificate is published, then its key signs, then the old key is removed.
-//! Commands write the times to the store; every node follows them.
+//! Rotation of our SAML key: the next certificate is published, then its key signs, then the old
+//! key is removed. Commands write the times to the store; every node follows them.
 
 use super::saml_keys::{PURPOSE, SamlKeyError, ensure_first};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
 use crate::model::{KeyPhase, KeySchedule};
 use crate::provider::saml::{KeyFiles, ServiceProviderKey};
 use crate::store::{Store, StoreError, StoredCertificate, StoredKey, Tx};
+use thiserror::Error;
 
 /// The durations of a rotation.
 #[derive(Clone, Copy, Debug)]
@@ -17,33 +18,21 @@ pub struct RotationTimes {
 }
 
 /// Why a rotation is not possible.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum RotationError {
     /// The keys could not be read or made.
+    #[error(transparent)]
     Keys(SamlKeyError),
     /// A rotation has begun already, whose next key signs from this time.
+    #[error(
+        "a rotation has begun, and its key signs from {}; help: change its times with `narthex saml reschedule`",
+        super::saml_keys::utc(*.0)
+    )]
     UnderWay(Timestamp),
     /// No rotation has begun.
+    #[error("no rotation has begun; help: begin one with `narthex saml rotate`")]
     NotBegun,
 }
-
-impl std::fmt::Display for RotationError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Keys(error) => error.fmt(f),
-            Self::UnderWay(at) => write!(
-                f,
-                "a rotation has begun, and its key signs from {}; help: change its times with `narthex saml reschedule`",
-                super::saml_keys::utc(*at)
-            ),
-            Self::NotBegun => {
-                f.write_str("no rotation has begun; help: begin one with `narthex saml rotate`")
-            }
-        }
-    }
-}
-
-impl std::error::Error for RotationError {}
 
 impl<E: Into<SamlKeyError>> From<E> for RotationError {
     fn from(error: E) -> Self {
@@ -124,7 +113,8 @@ async fn replace(
     Ok(())
 }
 
-/// Changes the times of a rotation that has begun: when the next key signs, or how long old keys decrypt.
+/// Changes the times of a rotation that has begun: when the next key signs, or how long old keys
+/// decrypt.
 ///
 /// # Errors
 /// Where none has begun, or the store does not answer.

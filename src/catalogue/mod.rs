@@ -17,6 +17,7 @@ use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// The generated ids of a deployment, fixed in the store.
 #[derive(Clone, Debug)]
@@ -108,31 +109,21 @@ fn client_setting(pool: &str, client: &str) -> String {
 }
 
 /// Why no catalogue was built.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum BuildError {
     /// Policy files are unusable.
+    #[error("policies cannot be used\n{0}")]
     Policies(BadPolicies),
     /// Two app clients have this id.
+    #[error(
+        "two app clients have the id `{0}`: one was made for the other before\n  help: give one of them an id of its own \
+         in the file"
+    )]
     SameId(String),
     /// The database failed.
+    #[error(transparent)]
     Store(StoreError),
 }
-
-impl std::fmt::Display for BuildError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Policies(error) => write!(f, "policies cannot be used\n{error}"),
-            Self::SameId(id) => write!(
-                f,
-                "two app clients have the id `{id}`: one was made for the other before\n  help: give one of them an id of \
-                 its own in the file"
-            ),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
 
 impl Catalogue {
     /// Combines `config` with the ids in the store.

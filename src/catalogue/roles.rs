@@ -2,8 +2,8 @@
 
 use crate::config::{self, Access, Allow, Config, TextFile};
 use crate::policy::{Document, Grants, Purpose, Statements};
-use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// The action of a request through the gateway, as API Gateway names it.
 pub const INVOKE_ACTION: &str = "execute-api:Invoke";
@@ -68,16 +68,9 @@ impl IdentityPool {
 pub struct Roles(Vec<Arc<Role>>);
 
 /// Unusable policy files.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
 pub struct BadPolicies(Vec<String>);
-
-impl fmt::Display for BadPolicies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for BadPolicies {}
 
 impl Roles {
     /// Compiles the policies of `config`.

@@ -24,8 +24,8 @@ pub(super) fn safe_url(text: &str, help: &str) -> Result<Url, Invalid> {
 /// Reads an issuer identifier, which is compared byte for byte; `help` shows the form.
 pub(super) fn identifier(text: &str, help: &str) -> Result<String, Invalid> {
     let url = safe_url(text, help)?;
-    // OpenID Connect Discovery 1.0, section 3, and RFC 8414, section 2: "a URL that uses the "https" scheme and has no
-    // query or fragment components".
+    // OpenID Connect Discovery 1.0, section 3, and RFC 8414, section 2: "a URL that uses the
+    // "https" scheme and has no query or fragment components".
     match (url.query(), url.fragment()) {
         (None, None) => Ok(text.to_owned()),
         _ => Err((format!("\"{text}\" has a query or a fragment"), help.to_owned())),

@@ -1,4 +1,5 @@
-//! Lists of accounts: `allow` of a provider, and `allowed_groups`, `allowed_emails` and `allowed_domains` of a route.
+//! Lists of accounts: `allow` of a provider, and `allowed_groups`, `allowed_emails` and
+//! `allowed_domains` of a route.
 
 use super::email::{canonical_domain, canonical_email};
 use super::item::Item;
@@ -50,8 +51,8 @@ pub(super) const ALLOWED_DOMAINS: Key<Vec<String>> = Key::new(
 pub enum Allow {
     /// Every account of the provider.
     Anyone,
-    /// Accounts in at least one of the lists. Domains and addresses are in canonical form, and apply to verified e-mail
-    /// addresses only.
+    /// Accounts in at least one of the lists. Domains and addresses are in canonical form, and
+    /// apply to verified e-mail addresses only.
     Only {
         /// E-mail domains.
         domains: Vec<String>,
@@ -74,7 +75,8 @@ impl Allow {
         by_email.then_some("email").into_iter().chain(by_groups.then_some("groups"))
     }
 
-    /// Whether an account with this verified e-mail address and these groups is in one of the lists.
+    /// Whether an account with this verified e-mail address and these groups is in one of the
+    /// lists.
     pub fn names(&self, verified_email: Option<&str>, groups: &[impl AsRef<str>]) -> bool {
         let Self::Only { domains, emails, groups: named } = self else { return true };
         let by_email = verified_email.map(canonical_email).is_some_and(|email| {

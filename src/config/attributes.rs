@@ -3,7 +3,8 @@
 use super::item::Item;
 use std::collections::BTreeMap;
 
-/// The standard claims (OpenID Connect Core 1.0, section 5.1) that are attributes of a user, under the same names.
+/// The standard claims (OpenID Connect Core 1.0, section 5.1) that are attributes of a user, under
+/// the same names.
 pub const STANDARD_ATTRIBUTES: [&str; 15] = [
     "birthdate",
     "email",

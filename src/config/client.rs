@@ -53,7 +53,8 @@ pub struct PrivateKey {
     pub pem: Secret,
     /// Its `kid` at the provider; empty if it has none.
     pub id: String,
-    /// The header parameter that names its certificate, `x5t` or `x5t#S256`, and the value (RFC 7515, section 4.1.7).
+    /// The header parameter that names its certificate, `x5t` or `x5t#S256`, and the value (RFC
+    /// 7515, section 4.1.7).
     pub thumbprint: Option<(&'static str, String)>,
 }
 
@@ -69,7 +70,8 @@ pub struct SignedSecret {
 }
 
 impl Client {
-    /// Reads the keys of a client whose credentials `secret` reads, and that requests `scopes` unless the file has others.
+    /// Reads the keys of a client whose credentials `secret` reads, and that requests `scopes`
+    /// unless the file has others.
     pub(super) fn read(
         table: &Table<'_>,
         scopes: &[&str],

@@ -123,8 +123,8 @@ fn parameters(item: &Item<'_>) -> (Vec<(String, String)>, Demands) {
     (parameters, demands)
 }
 
-/// Reads a certificate's thumbprint from hexadecimal digits. Returns the header parameter for it (RFC 7515, sections 4.1.7
-/// and 4.1.8).
+/// Reads a certificate's thumbprint from hexadecimal digits. Returns the header parameter for it
+/// (RFC 7515, sections 4.1.7 and 4.1.8).
 fn thumbprint(text: &str) -> Result<(&'static str, String), Invalid> {
     let digits: Vec<u32> = text.chars().filter(|c| *c != ':').map_while(|c| c.to_digit(16)).collect();
     let all_digits = digits.len() == text.chars().filter(|c| *c != ':').count();

@@ -40,8 +40,8 @@ impl Diagnostic {
 /// The keys whose values are secrets.
 const SECRET_KEYS: [&str; 4] = ["client_secret", "master_key", "private_key", "secret"];
 
-/// Masks secrets and passwords of URLs in a line, since diagnostics are printed and logged. `before` is the text before
-/// the line.
+/// Masks secrets and passwords of URLs in a line, since diagnostics are printed and logged.
+/// `before` is the text before the line.
 fn redact(before: &str, line: &str) -> String {
     // A line of a multi-line string has no key that classifies it: mask it whole.
     if [r#"""""#, "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1) {

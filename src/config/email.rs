@@ -1,8 +1,8 @@
 //! Comparison of e-mail addresses and their domains.
 //!
-//! ASCII letters are folded, nothing else: to Unicode, the KELVIN SIGN (U+212A) is a `k`, and with it the
-//! owner of one name could use another's. A domain that is not ASCII is compared in its IDNA form (RFC 5890) if it is the
-//! Unicode form of it, and byte for byte otherwise.
+//! ASCII letters are folded, nothing else: to Unicode, the KELVIN SIGN (U+212A) is a `k`, and with
+//! it the owner of one name could use another's. A domain that is not ASCII is compared in its IDNA
+//! form (RFC 5890) if it is the Unicode form of it, and byte for byte otherwise.
 
 use std::borrow::Cow;
 

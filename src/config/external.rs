@@ -29,7 +29,8 @@ impl std::fmt::Display for External<'_> {
     }
 }
 
-/// Returns the name in the first `${NAME}` of `text`. Shells replace such names; Narthex would send them as they are.
+/// Returns the name in the first `${NAME}` of `text`. Shells replace such names; Narthex would send
+/// them as they are.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     text.split("${").skip(1).find_map(|rest| {
         let name = rest.split_once('}')?.0;

@@ -243,7 +243,8 @@ fn report_route_conflicts(table: &Table<'_>, routes: &[Route], public_url: Optio
     }
 }
 
-/// Reports routes that no request can pass. A provider or issuer with an error is reported already, and is present here.
+/// Reports routes that no request can pass. A provider or issuer with an error is reported already,
+/// and is present here.
 fn report_closed_routes(
     table: &Table<'_>,
     routes: &[Route],

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The state of a file; none if it cannot be found. Links are followed, so that a replaced link or folder (such as `..data`
-/// of Kubernetes) changes the state of every file below it. Programs can set the modification time, but not the time of the
-/// last status change.
+/// The state of a file; none if it cannot be found. Links are followed, so that a replaced link or
+/// folder (such as `..data` of Kubernetes) changes the state of every file below it. Programs can
+/// set the modification time, but not the time of the last status change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState(Option<[i64; 6]>);
 

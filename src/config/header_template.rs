@@ -68,7 +68,8 @@ fn header_text(item: &Item<'_>) -> Option<HeaderText> {
     }
 }
 
-/// Reads a value that is the same in every message: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
+/// Reads a value that is the same in every message: the string itself, `{ env = "NAME" }` or `{
+/// file = "path" }`.
 pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     let secret = item.secret()?;
     let Ok(mut value) = HeaderValue::from_bytes(secret.expose().as_bytes()) else {
@@ -82,7 +83,8 @@ pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those that the gateway changes.
+/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those that
+/// the gateway changes.
 pub(super) const PROTOCOL_HEADERS: &[&str] = &[
     "close",
     "connection",
@@ -118,8 +120,9 @@ fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns a header's name with every mark as `-`. Servers that pass headers in environment variables do not distinguish
-/// marks (RFC 3875, section 4.1.18), so names that differ only in marks are the same to them.
+/// Returns a header's name with every mark as `-`. Servers that pass headers in environment
+/// variables do not distinguish marks (RFC 3875, section 4.1.18), so names that differ only in
+/// marks are the same to them.
 pub fn normalize_name(name: &str) -> Cow<'_, str> {
     let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
     match name.bytes().any(odd) {

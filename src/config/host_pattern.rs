@@ -5,7 +5,8 @@ use super::key::{Shape, Type};
 use super::public_url::Host;
 use super::reader::Invalid;
 
-/// A host name, or `*.` and a domain: the wildcard matches exactly one label (RFC 9525, section 6.3).
+/// A host name, or `*.` and a domain: the wildcard matches exactly one label (RFC 9525, section
+/// 6.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPattern {
     /// Whether the pattern begins with `*.`.

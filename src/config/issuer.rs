@@ -116,7 +116,8 @@ pub struct TrustedIssuer {
 pub enum TokenType {
     /// Tokens that are marked as access tokens.
     Access,
-    /// Any token for one of the audiences, since the tokens of workloads are not marked as access tokens.
+    /// Any token for one of the audiences, since the tokens of workloads are not marked as access
+    /// tokens.
     Any,
 }
 

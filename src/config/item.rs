@@ -34,7 +34,8 @@ impl<'a> Item<'a> {
         self.source.report(self.value.span(), message, help);
     }
 
-    /// Reports an error that may only follow from a value that is missing, and is not reported then.
+    /// Reports an error that may only follow from a value that is missing, and is not reported
+    /// then.
     pub fn report_conflict(&self, message: impl Into<String>, help: impl Into<String>) {
         if !self.source.incomplete.get() {
             self.report(message, help);
@@ -116,7 +117,8 @@ impl<'a> Item<'a> {
         value
     }
 
-    /// Reads a variable or file whose value is `what`. A missing one is reported once, however many keys name it.
+    /// Reads a variable or file whose value is `what`. A missing one is reported once, however many
+    /// keys name it.
     fn fetch(&self, external: External<'a>, what: &str) -> Option<Zeroizing<String>> {
         let (span, found) = match external {
             External::Env(name) => {
@@ -188,8 +190,8 @@ impl<'a> Item<'a> {
         self.parsed(self.string()?, parse)
     }
 
-    /// Reads a string that `parse` accepts, and in which `${…}` has a meaning. A value outside of the file is never such
-    /// a template, and has its own reader.
+    /// Reads a string that `parse` accepts, and in which `${…}` has a meaning. A value outside of
+    /// the file is never such a template, and has its own reader.
     pub fn parse_template<T>(&self, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
         debug_assert!(self.is_literal(), "`{}` is not in the file", self.key);
         self.parsed(self.template()?, parse)
@@ -209,8 +211,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Returns `message` about an external value without that value, or a general message if `message` may repeat a part
-    /// of it.
+    /// Returns `message` about an external value without that value, or a general message if
+    /// `message` may repeat a part of it.
     fn external_message(&self, external: External<'_>, text: &str, message: &str) -> String {
         match message.strip_prefix(&format!("\"{text}\" ")) {
             Some(rest) => format!("{external} {rest}"),
@@ -233,9 +235,11 @@ impl<'a> Item<'a> {
         self.parse(parse_duration)
     }
 
-    /// Reads the path of an input file, relative to the configuration's folder. The file is watched for changes.
+    /// Reads the path of an input file, relative to the configuration's folder. The file is watched
+    /// for changes.
     pub fn path(&self) -> Option<PathBuf> {
-        // The content of such a file may be a private key, which must not appear as a path in a message.
+        // The content of such a file may be a private key, which must not appear as a path in a
+        // message.
         if let Some(External::File(_)) = External::of(self.value.get_ref()) {
             self.report(
                 format!("`{}` is the name of a file already", self.key),

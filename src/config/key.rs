@@ -1,5 +1,5 @@
-//! Declarations of the keys of the configuration file: one for each key. The reader, the JSON Schema and the reference
-//! page all use them.
+//! Declarations of the keys of the configuration file: one for each key. The reader, the JSON
+//! Schema and the reference page all use them.
 
 use super::item::Item;
 

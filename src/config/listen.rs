@@ -134,14 +134,15 @@ impl Listen {
         }
     }
 
-    /// Returns the share of one address: `connections_per_address`, and at most nine tenths of `connections`, so that
-    /// no single address can use up what all share.
+    /// Returns the share of one address: `connections_per_address`, and at most nine tenths of
+    /// `connections`, so that no single address can use up what all share.
     pub fn max_per_address(&self) -> usize {
         let reserved = (self.connections / 10).max(1);
         self.connections_per_address.min(self.connections.saturating_sub(reserved)).max(1)
     }
 
-    /// Returns the address of the listener that serves: that of TLS, or the plain one behind a proxy that terminates TLS.
+    /// Returns the address of the listener that serves: that of TLS, or the plain one behind a
+    /// proxy that terminates TLS.
     pub fn serving(&self) -> Option<SocketAddr> {
         self.https.or(self.http)
     }

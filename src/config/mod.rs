@@ -1,8 +1,11 @@
-//! The TOML file, read into validated plain data. Later modules need not validate it again. It has no runtime types and
-//! opens no sockets.
+//! The TOML file, read into validated plain data. Later modules need not validate it again. It has
+//! no runtime types and opens no sockets.
 //!
-//! Each key is declared once, as a `Key` in its section's file. The reader, the JSON Schema and the reference page
-//! use the declarations: a key without one cannot be read, and `Table::finish` finds a declared key that no reader reads.
+//! Each key is declared once, as a `Key` in its section's file. The reader, the JSON Schema and the
+//! reference page use the declarations: a key without one cannot be read, and `Table::finish` finds
+//! a declared key that no reader reads.
+
+use thiserror::Error;
 
 mod address;
 mod allow;
@@ -140,28 +143,15 @@ pub struct Config {
 }
 
 /// The reason why there is no configuration.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LoadError {
     /// The file cannot be read.
+    #[error("cannot read {path}: {1}\n  help: name the configuration with --config FILE", path = .0.display())]
     Unreadable(PathBuf, std::io::Error),
     /// The file has errors.
+    #[error("{0}")]
     Invalid(Diagnostics),
 }
-
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreadable(path, error) => write!(
-                f,
-                "cannot read {}: {error}\n  help: name the configuration with --config FILE",
-                path.display()
-            ),
-            Self::Invalid(diagnostics) => diagnostics.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// The maximum size of a configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;

@@ -131,7 +131,8 @@ impl OAuth2 {
     }
 }
 
-/// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs TLS.
+/// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs
+/// TLS.
 fn endpoint(text: &str) -> Result<Url, Invalid> {
     const HELP: &str = "write an https address";
     let url = safe_url(text, HELP)?;

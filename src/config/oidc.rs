@@ -125,7 +125,8 @@ impl Tenants {
 }
 
 impl Issuer {
-    /// Returns the address below which the discovery document is (OpenID Connect Discovery 1.0, section 4).
+    /// Returns the address below which the discovery document is (OpenID Connect Discovery 1.0,
+    /// section 4).
     pub fn location(&self) -> String {
         match self {
             Self::One(issuer) => issuer.clone(),
@@ -166,7 +167,8 @@ impl Oidc {
     pub(super) fn preset(table: &Table<'_>, preset: &Preset, issuer: String) -> Option<Self> {
         let secret = if preset.quirks.form_post { client::apple_key } else { client::required_secret };
         let client = Client::read(table, preset.scopes, secret);
-        // The aliases of an issuer are those of its own host, not of another one that `base_url` names.
+        // The aliases of an issuer are those of its own host, not of another one that `base_url`
+        // names.
         let is_its_own = matches!(&preset.protocol, Protocol::OpenId { issuer: usual } if *usual == issuer);
         let issuer_aliases = if is_its_own { preset.quirks.issuer_aliases } else { &[] };
         Self::common(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks })

@@ -70,8 +70,8 @@ pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 pub enum Verified {
     /// A claim of this name.
     Claim(&'static str),
-    /// `email_verified`, if Google hosts the mailbox. Google verified other addresses once, maybe years ago, and their owner
-    /// may have changed since.
+    /// `email_verified`, if Google hosts the mailbox. Google verified other addresses once, maybe
+    /// years ago, and their owner may have changed since.
     WhereGoogleIsAuthoritative,
     /// The provider does not state it.
     Never,
@@ -107,7 +107,8 @@ pub struct Quirks {
     pub lifetime: Option<Duration>,
     /// Whether calls need a proof of the client secret (Facebook's `appsecret_proof`).
     pub appsecret_proof: bool,
-    /// The list of the user's e-mail addresses, each with `primary` and `verified`: the scope for it, and its address.
+    /// The list of the user's e-mail addresses, each with `primary` and `verified`: the scope for
+    /// it, and its address.
     pub emails: Option<(&'static str, &'static str)>,
     /// The scope for the lists of groups.
     pub groups_scope: &'static str,
@@ -294,7 +295,8 @@ pub const PRESETS: [Preset; 10] = [
         protocol: Protocol::OpenIdTenants { authority: "https://login.microsoftonline.com" },
         scopes: OPENID,
         attributes: &[],
-        // A tenant can assign any address to its users. This claim states that the tenant owns the domain.
+        // A tenant can assign any address to its users. This claim states that the tenant owns the
+        // domain.
         quirks: Quirks { verified: Verified::Claim("xms_edov"), account_prompt: SELECT_ACCOUNT, ..STANDARD },
     },
     // docs.slack.dev/authentication/sign-in-with-slack

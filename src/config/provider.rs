@@ -72,7 +72,8 @@ impl Provider {
         }
     }
 
-    /// Whether both are the same identity provider: with the same issuer, or the same source of metadata.
+    /// Whether both are the same identity provider: with the same issuer, or the same source of
+    /// metadata.
     pub fn is_same_source(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (Kind::Oidc(one), Kind::Oidc(other)) => one.issuer == other.issuer,
@@ -84,7 +85,8 @@ impl Provider {
         }
     }
 
-    /// Returns the path of its callback below `public_url`, which no other provider has (RFC 9700, section 4.4.2).
+    /// Returns the path of its callback below `public_url`, which no other provider has (RFC 9700,
+    /// section 4.4.2).
     pub fn callback_path(&self) -> String {
         match &self.kind {
             Kind::Oidc(_) | Kind::OAuth2(_) => format!("/oauth2/idpresponse/{}", self.name),
@@ -219,7 +221,8 @@ fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Op
             let (origin, path) = address.split_at(path);
             match preset.quirks.self_hosted_api.filter(|(api, _)| *api == origin) {
                 None => format!("{base}{path}"),
-                // GitHub Enterprise Cloud with data residency has its API at a host of its own, as github.com has.
+                // GitHub Enterprise Cloud with data residency has its API at a host of its own, as
+                // github.com has.
                 Some(_) if base.ends_with(".ghe.com") => {
                     format!("{}{path}", base.replacen("://", "://api.", 1))
                 }

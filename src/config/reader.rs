@@ -1,4 +1,5 @@
-//! Reads the parsed file. A reader reports an error and continues, so that one run reports all of them.
+//! Reads the parsed file. A reader reports an error and continues, so that one run reports all of
+//! them.
 
 use super::diagnostic::Diagnostic;
 use super::files::{FileState, Files};
@@ -106,7 +107,8 @@ impl<'a> Table<'a> {
         self.kind.set(Some(kind));
     }
 
-    /// Returns the value of `key`, if the file has one. Reports an error if a required key is missing.
+    /// Returns the value of `key`, if the file has one. Reports an error if a required key is
+    /// missing.
     pub fn get<T>(&self, key: &Key<T>) -> Option<Item<'a>> {
         let Entry { name, presence, .. } = key.entry;
         debug_assert!(
@@ -171,7 +173,8 @@ impl<'a> Table<'a> {
         item.map(|(item, section)| item.tables(section)).unwrap_or_default()
     }
 
-    /// Reads the array of tables `key` with `read`. Reports those with the identity of an earlier one.
+    /// Reads the array of tables `key` with `read`. Reports those with the identity of an earlier
+    /// one.
     pub fn distinct<T>(
         &self,
         key: &Key<Nested>,
@@ -196,8 +199,8 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key.entry.name)
     }
 
-    /// Reports an error that concerns several keys, at the table's head. It may only follow from a value that is
-    /// missing, and is not reported then.
+    /// Reports an error that concerns several keys, at the table's head. It may only follow from a
+    /// value that is missing, and is not reported then.
     pub fn report(&self, message: impl Into<String>, help: impl Into<String>) {
         if !self.source.incomplete.get() {
             self.source.report(self.span.clone(), message, help);

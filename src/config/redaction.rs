@@ -1,9 +1,11 @@
-//! Keeps values from outside of the file, and passwords in addresses, out of messages, which are printed and logged.
+//! Keeps values from outside of the file, and passwords in addresses, out of messages, which are
+//! printed and logged.
 
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// The minimum length of a value that is replaced wherever it occurs; a shorter one is replaced only between quotes.
+/// The minimum length of a value that is replaced wherever it occurs; a shorter one is replaced
+/// only between quotes.
 const MIN_BARE_LENGTH: usize = 6;
 
 /// The values of variables and files that were read, each with its place as the file writes it.
@@ -17,7 +19,8 @@ impl ExternalValues {
         self.0.borrow_mut().push((value, place));
     }
 
-    /// Replaces every value in `message` by its place, without regard to ASCII case: hosts are in lower case.
+    /// Replaces every value in `message` by its place, without regard to ASCII case: hosts are in
+    /// lower case.
     pub fn redact(&self, message: &str) -> String {
         let mut message = message.to_owned();
         for (value, place) in self.0.borrow().iter() {

@@ -1,5 +1,5 @@
-//! Names of request headers with which proxies inform servers, frameworks and middleware about client and request. They are
-//! removed from client requests.
+//! Names of request headers with which proxies inform servers, frameworks and middleware about
+//! client and request. They are removed from client requests.
 
 /// The information in a reserved header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,14 +189,16 @@ const PREFIXES: &[(&str, Meaning)] = &[
     ("x-webauth-", User),
 ];
 
-/// Returns the information in a header, if its name is reserved. `name` is in lower case, with every mark as `-`.
+/// Returns the information in a header, if its name is reserved. `name` is in lower case, with
+/// every mark as `-`.
 pub fn meaning_of(name: &str) -> Option<Meaning> {
     let whole = NAMES.iter().find(|(reserved, _)| *reserved == name);
     let prefix = || PREFIXES.iter().find(|(reserved, _)| name.starts_with(reserved));
     whole.or_else(prefix).map(|(_, meaning)| *meaning)
 }
 
-/// A filter for reserved names, which excludes most other headers by their first letters and their length.
+/// A filter for reserved names, which excludes most other headers by their first letters and their
+/// length.
 #[derive(Clone, Debug)]
 pub struct NameFilter {
     /// By first letter, the lengths of whole names, one bit each.

@@ -46,7 +46,8 @@ pub struct Role {
     pub policies: Vec<TextFile>,
     /// A policy that must allow each request too.
     pub permissions_boundary: Option<TextFile>,
-    /// The trust policy. If absent, every principal to which an identity pool gives the role can have it.
+    /// The trust policy. If absent, every principal to which an identity pool gives the role can
+    /// have it.
     pub assume_role_policy: Option<TextFile>,
 }
 

@@ -90,8 +90,8 @@ pub enum OnUnauthenticatedRequest {
     Deny,
 }
 
-/// The `SameSite` attribute of the session cookie (RFC 6265bis, section 4.1.2.7). `Strict` is not supported: a sign-in
-/// returns from another site, and the cookie would be missing.
+/// The `SameSite` attribute of the session cookie (RFC 6265bis, section 4.1.2.7). `Strict` is not
+/// supported: a sign-in returns from another site, and the cookie would be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// The cookie is not sent from pages of other sites.

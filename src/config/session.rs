@@ -63,8 +63,8 @@ impl SessionLimits {
         (limits, signed_out_url)
     }
 
-    /// Returns the `Max-Age` of a cookie set at `now` for a session that expires at `expires_at`; none for a cookie that
-    /// the browser deletes when it closes.
+    /// Returns the `Max-Age` of a cookie set at `now` for a session that expires at `expires_at`;
+    /// none for a cookie that the browser deletes when it closes.
     pub fn cookie_age(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
         self.persistent.then(|| expires_at.since(now))
     }

@@ -145,7 +145,8 @@ impl fmt::Display for Upstream {
 pub struct UpstreamTls {
     /// A PEM file of trusted certificate authorities; the system's if absent.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate must have, and that is sent as SNI; the upstream's host if absent.
+    /// The name that the certificate must have, and that is sent as SNI; the upstream's host if
+    /// absent.
     pub server_name: Option<String>,
     /// The client certificate.
     pub client: Option<ClientCertificate>,

@@ -1,5 +1,6 @@
-//! What the log says of an error. The text of pingora's errors holds the bytes that it could not parse: a whole head of an
-//! upstream's response, cookies included. So of a text that was made at run time nothing is logged.
+//! What the log says of an error. The text of pingora's errors holds the bytes that it could not
+//! parse: a whole head of an upstream's response, cookies included. So of a text that was made at
+//! run time nothing is logged.
 
 use pingora_error::{Error, ImmutStr};
 use std::fmt;

@@ -1,11 +1,13 @@
-//! HTTP listeners, TLS, routing and proxying. A request's whole way is one function, `conduct` in `proxy.rs`.
+//! HTTP listeners, TLS, routing and proxying. The path of a request is one function,
+//! `handle_request` in `proxy.rs`.
 //!
-//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs` checks:
+//! The folders from top to bottom; each imports only folders below it, which `tests/layers.rs`
+//! checks:
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | `listener` | the accept loop, and the check of HTTP/1.1 messages in front of the parser |
-//! | `proxy` | the one function that shows a request's way, and pingora's filters |
+//! | `proxy` | the function that shows a request's path, and pingora's filters |
 //! | `forward` | sending an authorized request to its upstream |
 //! | `authorize` | route, credentials and policy to permit and assertion; forward-auth |
 //! | `builtin` | what the gateway answers itself, and the user pool's endpoints in process |

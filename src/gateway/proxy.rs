@@ -1,4 +1,4 @@
-//! The conductor: a request's whole way, from its head to the upstream. Every step returns here.
+//! The path of a request, from its head to the upstream. Every step returns here.
 
 use crate::base::Duration;
 use crate::gateway::access_log::AccessRecord;
@@ -18,6 +18,7 @@ use crate::gateway::request::local_response::{LocalResponse, is_answered};
 use crate::gateway::request::{self, ListenerKind, RequestInfo};
 use crate::gateway::request::{headers, names};
 use crate::gateway::state::gateway::Gateway;
+use crate::gateway::state::request_context::RequestContext;
 use crate::gateway::state::request_state;
 use crate::gateway::state::routes::{RouteTable, Target};
 use crate::gateway::upstream::cluster::RequestKind;
@@ -58,27 +59,25 @@ impl GatewayProxy {
             gateway.request_id(),
             gateway.pool.clock.moment(),
         )?;
+        let ctx = &RequestContext { gateway, session, table: &table, incoming: &incoming };
         if request::is_health_check(session) {
-            return Err(health(session, &incoming));
+            return Err(health(ctx));
         }
         request_state::set_started_at(incoming.received.monotonic);
         if gateway.records_requests() {
             request_state::set_record(Box::new(AccessRecord::of(session.req_header(), &incoming)));
         }
         if forward_auth::is_forward_auth_request(session, &incoming) {
-            return Err(Box::pin(forward_auth::answer(gateway, session, &table, &incoming)).await);
+            return Err(Box::pin(forward_auth::answer(ctx)).await);
         }
         if !incoming.secure {
-            return Err(to_https(session, &table, &incoming, self.listener));
+            return Err(to_https(ctx, self.listener));
         }
         let target = request::plain_target(session, &incoming)?;
-        let RouteMatch { target: place, path } = authorize::match_route(&table, session, &incoming, target)?;
+        let RouteMatch { target: place, path } = authorize::match_route(ctx, target)?;
         let entry = match place {
             Target::Route(entry) => entry,
-            Target::Builtin(name) => {
-                let own = app_host::answer(gateway, session, &table.catalogue, &incoming, name);
-                return Err(Box::pin(own).await);
-            }
+            Target::Builtin(address) => return Err(Box::pin(app_host::answer(ctx, address)).await),
             Target::UserPool => {
                 let answer = user_pool::dispatch_to_user_pool(gateway, session, &table.catalogue, &incoming);
                 return Err(Box::pin(answer).await);
@@ -107,13 +106,13 @@ impl GatewayProxy {
         wanted: RouteRequest<'_>,
     ) -> Result<ProxiedRequest, LocalResponse> {
         let entry = wanted.entry.clone();
-        let gateway = &*self.gateway;
+        let ctx = &RequestContext { gateway: &self.gateway, session, table, incoming: &incoming };
         request_state::set_route(&entry);
         // Only asked about by another proxy: there is nowhere to send it.
         if entry.route.config.upstreams.is_empty() {
-            return Err(ErrorResponse::not_found().into_response(&incoming.response_context(session)).into());
+            return Err(ctx.failure(ErrorResponse::not_found()));
         }
-        let passed = authorize::authorize(gateway, session, table, &incoming, wanted).await;
+        let passed = authorize::authorize(ctx, wanted).await;
         let passed = passed.map_err(|stop| {
             // A script must be able to read why it was refused.
             let asked = &session.req_header().headers;
@@ -122,10 +121,8 @@ impl GatewayProxy {
             })
         })?;
         let listen = &table.catalogue.config.listen;
-        let permit = gateway.request_limiter.try_acquire(incoming.source_ip(), listen).map_err(|reason| {
-            incoming.audit_refusal(reason);
-            ErrorResponse::overloaded().into_response(&incoming.response_context(session))
-        })?;
+        let permit = self.gateway.request_limiter.try_acquire(incoming.source_ip(), listen);
+        let permit = permit.map_err(|reason| ctx.refusal(ErrorResponse::overloaded(), reason))?;
         Ok(ProxiedRequest::new(passed, table.clone(), entry, incoming, permit))
     }
 }
@@ -152,7 +149,8 @@ impl ProxyHttp for GatewayProxy {
         None
     }
 
-    /// None: compression is the upstream's or the client's, and a module of it would be asked about every piece.
+    /// None: compression is the upstream's or the client's, and a module of it would be asked about
+    /// every piece.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
@@ -257,7 +255,8 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of it.
+        // By HTTP/2, each stream has a framing of its own; a client by HTTP/1.1 gets the fields of
+        // it.
         if response.version == Version::HTTP_2 {
             let is_plain = framing::length(&response.headers).is_ok()
                 && !framing::has_outer_white_space(&response.headers);
@@ -394,35 +393,31 @@ impl ProxyHttp for GatewayProxy {
     }
 }
 
-/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last chunk after it, which
-/// the other side reads as the beginning of the next message.
+/// Takes an empty piece out of the end of a body: pingora writes it as the last chunk, and the last
+/// chunk after it, which the other side reads as the beginning of the next message.
 fn without_empty_piece(body: &mut Option<Bytes>) {
     if body.as_ref().is_some_and(Bytes::is_empty) {
         *body = None;
     }
 }
 
-/// The answer needs nothing but this process: all nodes share the store, and none would be left without it.
-fn health(session: &Session, incoming: &RequestInfo) -> LocalResponse {
+/// The answer needs nothing but this process: all nodes share the store, and none would be left
+/// without it.
+fn health(ctx: &RequestContext<'_>) -> LocalResponse {
     let answer = pages::HttpResponse::new("alive\n".into());
-    pages::add_common_headers(answer, &incoming.response_context(session)).into()
+    pages::add_common_headers(answer, &ctx.response_context()).into()
 }
 
 /// The same address by https; only for hosts that are served, so that nobody is sent elsewhere.
-fn to_https(
-    session: &Session,
-    table: &RouteTable,
-    incoming: &RequestInfo,
-    listener: ListenerKind,
-) -> LocalResponse {
+fn to_https(ctx: &RequestContext<'_>, listener: ListenerKind) -> LocalResponse {
+    let RequestContext { session, table, incoming, .. } = *ctx;
     let is_only_way = table.catalogue.config.listen.https.is_none() || listener == ListenerKind::UnixSocket;
     let ends_tls = is_only_way && incoming.from_trusted_proxy;
     if ends_tls && !session.req_header().headers.contains_key(names::FORWARDED_PROTO) {
         // A redirect would come back by the same proxy, without end.
-        incoming.audit_refusal(
-            "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"",
-        );
-        return ErrorResponse::bad_request().into_response(&incoming.response_context(session)).into();
+        let reason =
+            "the proxy that ends TLS sends no X-Forwarded-Proto; help: have it send \"https\" or \"http\"";
+        return ctx.refusal(ErrorResponse::bad_request(), reason);
     }
     let target = request::target(session)
         .filter(|target| target.starts_with('/') && table.serves_host(&incoming.host));
@@ -431,13 +426,13 @@ fn to_https(
         http::HeaderValue::from_str(&format!("{origin}{target}")).ok()
     });
     let Some(location) = location else {
-        return ErrorResponse::not_found().into_response(&incoming.response_context(session)).into();
+        return ctx.failure(ErrorResponse::not_found());
     };
     let mut answer = pages::HttpResponse::default();
     // RFC 9110, section 15.4.9: 308 keeps the method, where 301 may turn a POST into a GET.
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     answer.headers_mut().insert(http::header::LOCATION, location);
-    pages::add_common_headers(answer, &incoming.response_context(session)).into()
+    pages::add_common_headers(answer, &ctx.response_context()).into()
 }
 
 /// How long a client may take to read what it is sent.
@@ -445,13 +440,14 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a body may take that nobody wants, before the connection is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what is left of a body is waited for that an upstream answered early, so that the client gets the response
-/// before its connection is closed.
+/// How long what is left of a body is waited for that an upstream answered early, so that the
+/// client gets the response before its connection is closed.
 const LATE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sets deadlines for the client: pingora has none by default.
 fn set_deadlines(session: &mut Session) {
-    // How long it may be idle is seen to from outside, where a head that does not come to its end is, too.
+    // How long it may be idle is seen to from outside, where a head that does not come to its end
+    // is, too.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(0));
     }

@@ -8,7 +8,7 @@ use crate::authn::{
     rate_limit_key, set_cookie_value,
 };
 use crate::base::Duration;
-use crate::broker::{CallbackInput, LoginAttempts, LoginError};
+use crate::broker::{CallbackInput, CompletedLogin, LoginAttempts, LoginError};
 use crate::catalogue::Catalogue;
 use crate::model::CookieScope;
 use crate::pages::{ErrorResponse, see_other, set_cookie};
@@ -105,8 +105,9 @@ pub(super) fn audit_refusal(
     error_page(info, error)
 }
 
-/// Counts a failure against the client address, unless it was free of cost or the provider vouched for the account:
-/// any page can make a browser cause those, and lock out all users at that address.
+/// Counts a failure against the client address, unless it was free of cost or the provider vouched
+/// for the account: any page can make a browser cause those, and lock out all users at that
+/// address.
 pub(super) fn record_failure(failures: &RateLimiter<IpAddr>, info: &RequestData, error: &LoginError) {
     let free = matches!(
         error,
@@ -167,6 +168,15 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         }
         Err(error) => return Err(refused(error).with_action("Try again", again)),
     };
+    apply_login(pool, info, &finished, earlier);
+    audit_login(info, provider, &finished);
+    let mut response = login_response(pool, &catalogue, info, provider, &finished).await?;
+    set_cookie(&mut response, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
+    Ok(response)
+}
+
+/// Evicts what a login has changed from memory. An earlier session of the browser has ended.
+fn apply_login(pool: &AppState, info: &RequestData, finished: &CompletedLogin, earlier: Option<String>) {
     pool.sessions.apply_changes(&[Change::User(finished.user.id.clone())]);
     if let Some(earlier) = earlier {
         if earlier != finished.session.id {
@@ -174,6 +184,10 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         }
         pool.sessions.apply_changes(&[Change::Session(earlier)]);
     }
+}
+
+/// Writes a login to the audit log.
+fn audit_login(info: &RequestData, provider: &str, finished: &CompletedLogin) {
     if let Some(event) = finished.change {
         tracing::info!(target: "audit", event, request_id = info.request_id, provider, sub = finished.user.id);
     }
@@ -188,16 +202,25 @@ pub(super) async fn finish(pool: &AppState, info: &RequestData, provider: &str, 
         username = finished.user.username,
         sid = finished.session.id,
     );
+}
 
+/// Returns the response to a login, which leads to the app and sets the cookies of the session and
+/// of the provider.
+async fn login_response(
+    pool: &AppState,
+    catalogue: &Catalogue,
+    info: &RequestData,
+    provider: &str,
+    finished: &CompletedLogin,
+) -> Handled {
     let mut response = match &finished.request {
-        Some(request) => authorize::grant(pool, &catalogue, info, request, &finished.session).await?,
+        Some(request) => authorize::grant(pool, catalogue, info, request, &finished.session).await?,
         None => see_other(&catalogue.config.public_url.join("/"))?,
     };
     let cookie = pool.sessions.cookie(&finished.token, CookieScope::Pool);
     let age = catalogue.config.session.cookie_age(finished.session.expires_at, pool.clock.now());
     set_cookie(&mut response, &set_cookie_value(POOL_COOKIE, &cookie, age))?;
     set_cookie(&mut response, &set_cookie_value(PROVIDER_COOKIE, provider, Some(LAST_PROVIDER_LIFETIME)))?;
-    set_cookie(&mut response, &clear_cookie_value(&format!("{LOGIN_COOKIE}{id}")))?;
     Ok(response)
 }
 

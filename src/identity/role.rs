@@ -5,6 +5,7 @@ use crate::catalogue::{IdentityPool, Role, Roles};
 use crate::config::{AmbiguousRoleResolution, MappingRule, MappingType, MatchType};
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// A role, with the reason of its selection.
 #[derive(Clone, Debug)]
@@ -31,19 +32,28 @@ pub enum Reason {
 }
 
 /// Why no role was selected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoRole {
     /// The identity pool rejects guests.
+    #[error("no user is signed in, and the identity pool has no guest_role")]
     NoGuests,
     /// The identity pool has no role for signed-in users.
+    #[error("the identity pool has no authenticated_role")]
     NoAuthenticatedRole,
     /// No rule of this provider's mapping matched.
+    #[error("no rule of the role mapping for {0} matches, and it says ambiguous = \"deny\"")]
     NoRule(String),
     /// No group of the user has a preferred role.
+    #[error("no group has a preferred role, and the role mapping for {0} says ambiguous = \"deny\"")]
     NoPreferredRole(String),
     /// A claim of a rule or a tag is not comparable.
+    #[error(
+        "the claim `{0}`, which a rule or a tag of the identity pool names, cannot be compared: a value is an object or a \
+         list, too long, or has control characters; or a tag's claim has several"
+    )]
     UnreadableClaim(String),
     /// The role's trust policy denies the identity pool.
+    #[error("the assume_role_policy of the role {0} does not let the identity pool give it")]
     Untrusted(String),
 }
 
@@ -61,32 +71,6 @@ impl fmt::Display for Reason {
                 rule.claim, rule.match_type, rule.value
             ),
             Self::Group(group) => write!(f, "the role of the group {group}, which is preferred"),
-        }
-    }
-}
-
-impl fmt::Display for NoRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoGuests => f.write_str("no user is signed in, and the identity pool has no guest_role"),
-            Self::NoAuthenticatedRole => f.write_str("the identity pool has no authenticated_role"),
-            Self::NoRule(provider) => {
-                write!(
-                    f,
-                    "no rule of the role mapping for {provider} matches, and it says ambiguous = \"deny\""
-                )
-            }
-            Self::NoPreferredRole(provider) => write!(
-                f,
-                "no group has a preferred role, and the role mapping for {provider} says ambiguous = \"deny\""
-            ),
-            Self::UnreadableClaim(claim) => write!(
-                f,
-                "the claim `{claim}`, which a rule or a tag of the identity pool names, cannot be compared: a value is an object or a list, too long, or has control characters; or a tag's claim has several"
-            ),
-            Self::Untrusted(role) => {
-                write!(f, "the assume_role_policy of the role {role} does not let the identity pool give it")
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::algorithm::Algorithm;
 use super::json::UniqueKeysObject;
 use crate::base::base64url_decode;
 use serde_json::{Map, Value};
-use std::fmt;
+use thiserror::Error;
 
 /// Maximum length of a token in a header: servers commonly accept 8 KB of headers.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
@@ -41,40 +41,29 @@ pub struct Unverified<'t> {
     pub claims: Map<String, Value>,
 }
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Algorithm(name) => {
-                return write!(
-                    f,
-                    "it is signed with the algorithm `{name}`, which is not allowed; help: have the issuer sign with \
-                     RS256, ES256 or EdDSA"
-                );
-            }
-            Self::TooLong => "it is too long",
-            Self::Form => "it is not three base64url parts separated by `.`",
-            Self::Header => "its header is not a JSON object with unique names",
-            Self::Critical => "its header requires an extension that is not supported",
-            Self::Claims => "its claims are not a JSON object with unique names",
-        })
-    }
-}
-
 /// Why a token is malformed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// Too long.
+    #[error("it is too long")]
     TooLong,
     /// Not three parts of base64url, separated by `.`.
+    #[error("it is not three base64url parts separated by `.`")]
     Form,
     /// The header is not a JSON object, or has duplicate keys.
+    #[error("its header is not a JSON object with unique names")]
     Header,
     /// Unsigned, or signed by this unsupported algorithm.
+    #[error(
+        "it is signed with the algorithm `{0}`, which is not allowed; help: have the issuer sign with RS256, ES256 or EdDSA"
+    )]
     Algorithm(Box<str>),
     /// The header has a critical extension that is not supported (RFC 7515, section 4.1.11; RFC
     /// 7797).
+    #[error("its header requires an extension that is not supported")]
     Critical,
     /// The claims are not a JSON object, or have duplicate keys.
+    #[error("its claims are not a JSON object with unique names")]
     Claims,
 }
 

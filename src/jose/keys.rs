@@ -13,10 +13,12 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyAlgorithm,
     KeyOperations, OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters,
 };
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Why a key could not be created, parsed or used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct KeyError(String);
 
 impl KeyError {
@@ -24,14 +26,6 @@ impl KeyError {
         Self(why.into())
     }
 }
-
-impl std::fmt::Display for KeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 /// A private key with its id and public forms.
 pub struct SigningKey {

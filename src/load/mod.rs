@@ -19,10 +19,10 @@ use client::{ConnectionSlot, Server};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use step::{Requests, Step, TargetRate};
+use thiserror::Error;
 use tokens::TokenKind;
 use url::Url;
 
@@ -43,7 +43,8 @@ const MAX_NEW_TOKENS: f64 = 1e6;
 const MAX_FAILURE_RATIO: f64 = 0.01;
 
 /// Why a load test failed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct LoadError(String);
 
 impl LoadError {
@@ -51,14 +52,6 @@ impl LoadError {
         Self(why.into())
     }
 }
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// The configuration of a load test.
 pub struct Plan {

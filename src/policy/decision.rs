@@ -51,8 +51,8 @@ fn first_letters(text: &[u8]) -> u128 {
 }
 
 impl Prefilter {
-    /// Returns the Allow statements that may match `request`; `None` if they were not preselected for
-    /// its pattern.
+    /// Returns the Allow statements that may match `request`; `None` if they were not preselected
+    /// for its pattern.
     fn likely<'s>(
         &self,
         request: &EvalRequest<'_>,

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
-/// How long after its issue a token is taken, and its `jti` remembered. Section 2.4 recommends an expiration "at most
-/// two minutes in the future"; some providers let their tokens live for a day.
+/// How long after its issue a token is taken, and its `jti` remembered. Section 2.4 recommends an
+/// expiration "at most two minutes in the future"; some providers let their tokens live for a day.
 const MAX_AGE: Duration = Duration::from_secs(86400);
 /// A logout token is some hundred bytes.
 const MAX_LOGOUT_TOKEN_BYTES: usize = 8 * 1024;
@@ -86,8 +86,8 @@ pub fn verify_logout_token(
     if not_before.is_some_and(|nbf| NumericDate::read(nbf).is_none_or(|at| at > now.plus(SKEW))) {
         return refuse("nbf", "it lies in the future");
     }
-    // "Verify that the Logout Token contains an events Claim whose value is JSON object containing the
-    // member name http://schemas.openid.net/event/backchannel-logout": an ID token has none.
+    // "Verify that the Logout Token contains an events Claim whose value is JSON object containing
+    // the member name http://schemas.openid.net/event/backchannel-logout": an ID token has none.
     if !claims.events.get(EVENT).is_some_and(Value::is_object) {
         return refuse("events", "it has no logout event");
     }
@@ -117,8 +117,8 @@ fn verified(token: &str, document: &ProviderMetadata) -> Result<Claims, Provider
         Unverified::read_within(token, MAX_LOGOUT_TOKEN_BYTES).map_err(|why| {
             let check = match &why {
                 Malformed::Algorithm(_) => "alg",
-                // RFC 7515, section 4.1.11: with an extension that is "not understood and supported by the recipient, then
-                // the JWS is invalid".
+                // RFC 7515, section 4.1.11: with an extension that is "not understood and supported
+                // by the recipient, then the JWS is invalid".
                 Malformed::Critical => "crit",
                 _ => "token",
             };

@@ -18,8 +18,8 @@ pub struct CachedDocument<D> {
     provider: String,
     clock: Arc<dyn Clock>,
     state: ArcSwap<DocumentState<D>>,
-    /// Held during a fetch, so that many waiting callers cause one. A caller that accepts the cached document
-    /// does not wait.
+    /// Held during a fetch, so that many waiting callers cause one. A caller that accepts the
+    /// cached document does not wait.
     fetching: Mutex<()>,
     /// Counts how often a document had to be fetched again whatever its age.
     generation: AtomicU32,
@@ -57,8 +57,8 @@ impl<D> CachedDocument<D> {
         self.state.load().within(MAX_STALE, now).is_some_and(|document| is(document))
     }
 
-    /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts for a
-    /// day, and nobody asks again for some seconds.
+    /// The document, by `fetch` where it is older than `age`. Where that fails, an older one counts
+    /// for a day, and nobody asks again for some seconds.
     pub async fn get_or_fetch(
         &self,
         age: Duration,
@@ -102,8 +102,9 @@ impl<D> CachedDocument<D> {
         }
     }
 
-    /// Has the document fetched again at the next opportunity: what was judged by the wall clock when it was read, such as
-    /// a `validUntil`, was judged by a wrong one. Until then it is used as one that cannot be fetched.
+    /// Has the document fetched again at the next opportunity: what was judged by the wall clock
+    /// when it was read, such as a `validUntil`, was judged by a wrong one. Until then it is used
+    /// as one that cannot be fetched.
     pub fn expire(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

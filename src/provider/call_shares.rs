@@ -1,5 +1,5 @@
-//! Shares of the concurrent calls to an introspection endpoint. Anyone can make up tokens, so one client network gets a
-//! few calls, and tokens that were active before have calls of their own.
+//! Shares of the concurrent calls to an introspection endpoint. Anyone can make up tokens, so one
+//! client network gets a few calls, and tokens that were active before have calls of their own.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -36,7 +36,8 @@ impl CallShares {
         }
     }
 
-    /// Waits for a call: a reserved one for a token that was active before, else one from the share of `network`.
+    /// Waits for a call: a reserved one for a token that was active before, else one from the share
+    /// of `network`.
     pub async fn acquire(&self, network: Option<IpAddr>, was_active: bool) -> Option<CallPermit> {
         if was_active {
             let call = self.reserved.clone().acquire_owned().await.ok()?;

@@ -1,4 +1,5 @@
-//! What an OpenID provider's answers say, read out of them: claims, tokens, and how far its clock is off.
+//! What an OpenID provider's answers say, read out of them: claims, tokens, and how far its clock
+//! is off.
 
 use super::ProviderError;
 use super::metadata::ProviderMetadata;
@@ -58,11 +59,13 @@ pub fn subject_of(claims: &Map<String, Value>, names: &[&str]) -> Result<String,
     Ok(subject)
 }
 
-/// The text of a claim that names something: some providers write numbers as texts, and others texts as numbers.
+/// The text of a claim that names something: some providers write numbers as texts, and others
+/// texts as numbers.
 pub fn claim_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        // A larger number would have lost its last digits on the way here, by which accounts differ.
+        // A larger number would have lost its last digits on the way here, by which accounts
+        // differ.
         Value::Number(number) => number.as_u64().map(|number| number.to_string()),
         _ => None,
     }
@@ -87,7 +90,8 @@ pub fn normalize_email_verified(claims: &mut Map<String, Value>, verified: Verif
         Verified::Claim(name) => says(name),
         Verified::WhereGoogleIsAuthoritative => {
             let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-            // Google's own rule: it is authoritative for its mailboxes, and where `hd` names a Workspace.
+            // Google's own rule: it is authoritative for its mailboxes, and where `hd` names a
+            // Workspace.
             says("email_verified") && (text("email").ends_with("@gmail.com") || !text("hd").is_empty())
         }
         Verified::Never => false,
@@ -112,8 +116,8 @@ pub fn joined(mut claims: Map<String, Value>, more: Map<String, Value>) -> Map<S
     claims
 }
 
-/// How the person was authenticated. RFC 8176: `amr` is a list; some providers write one method, or several with spaces
-/// between, as a text.
+/// How the person was authenticated. RFC 8176: `amr` is a list; some providers write one method, or
+/// several with spaces between, as a text.
 pub fn methods(claims: &Map<String, Value>) -> Vec<String> {
     let amr: Vec<&str> = match claims.get("amr") {
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
@@ -130,8 +134,8 @@ pub fn sid_of(claims: &Map<String, Value>) -> Option<String> {
 }
 
 /// The tokens of an answer. RFC 6749, section 6: without a new refresh token the old one stays; so
-/// does the ID token, as a hint. `lifetime` is for how long what the provider says of the person counts,
-/// where that is not for the access token to say.
+/// does the ID token, as a hint. `lifetime` is for how long what the provider says of the person
+/// counts, where that is not for the access token to say.
 pub fn granted_tokens(
     answer: &GrantedTokens,
     before: Option<&ProviderTokens>,

@@ -12,8 +12,9 @@ use serde_json::json;
 /// How long a secret counts that was signed for one call.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID Connect
-/// Core 1.0, section 3.1.2.6; GitHub's and Slack's own), and not of the client or the server.
+/// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID
+/// Connect Core 1.0, section 3.1.2.6; GitHub's and Slack's own), and not of the client or the
+/// server.
 const PERMANENT_GRANT_ERRORS: [&str; 12] = [
     "invalid_grant",
     "access_denied",
@@ -29,10 +30,12 @@ const PERMANENT_GRANT_ERRORS: [&str; 12] = [
     "token_revoked",
 ];
 
-/// Whether an error that answers a refresh request is about the refresh token, and so will not pass.
+/// Whether an error that answers a refresh request is about the refresh token, and so will not
+/// pass.
 ///
-/// Some servers answer `invalid_request` for a token that they do not know. All else in our request is the same for
-/// everybody, so it is about the token, unless the description names another part of the request.
+/// Some servers answer `invalid_request` for a token that they do not know. All else in our request
+/// is the same for everybody, so it is about the token, unless the description names another part
+/// of the request.
 fn is_about_token(code: &str, description: Option<&str>) -> bool {
     const OTHER_PARTS: [&str; 4] = ["client", "grant_type", "scope", "content"];
     let description = description.unwrap_or_default().to_ascii_lowercase();
@@ -98,11 +101,11 @@ pub fn authenticate(
     Ok(Authentication { auth_type, secret, parameters: Vec::new() })
 }
 
-/// RFC 6749, section 2.3.1: Basic is the way every server must know; OpenID Connect Discovery 1.0, section 3: it is also
-/// what a document without the list means.
+/// RFC 6749, section 2.3.1: Basic is the way every server must know; OpenID Connect Discovery 1.0,
+/// section 3: it is also what a document without the list means.
 ///
-/// Basic credentials are form-encoded first, which some servers do not undo: what the encoding changes is sent in the body,
-/// where the server says that it takes it there.
+/// Basic credentials are form-encoded first, which some servers do not undo: what the encoding
+/// changes is sent in the body, where the server says that it takes it there.
 fn as_metadata_says(id: &str, secret: Option<&str>, supported: Option<&[String]>) -> AuthType {
     let Some(supported) = supported else { return AuthType::BasicAuth };
     let supports = |method: &str| supported.iter().any(|known| known == method);
@@ -118,8 +121,8 @@ fn as_metadata_says(id: &str, secret: Option<&str>, supported: Option<&[String]>
 /// RFC 7523, section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A client assertion (RFC 7523, section 3). OpenID Connect Core 1.0, section 9: "The Audience SHOULD be the URL of the
-/// Authorization Server's Token Endpoint."
+/// A client assertion (RFC 7523, section 3). OpenID Connect Core 1.0, section 9: "The Audience
+/// SHOULD be the URL of the Authorization Server's Token Endpoint."
 fn assertion(
     key: &PrivateKey,
     client: &str,

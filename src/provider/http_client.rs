@@ -1,4 +1,5 @@
-//! Calls to providers: a deadline, a bound on the answer, and no redirects of what carries a secret.
+//! Calls to providers: a deadline, a bound on the answer, and no redirects of what carries a
+//! secret.
 
 use super::ProviderError;
 use crate::base::Duration;
@@ -23,8 +24,8 @@ const MAX_REDIRECTS: usize = 5;
 /// Why a call did not come to an answer.
 #[derive(Debug)]
 pub enum OutboundError {
-    /// The server, of which host and path are shown, could not be reached, or did not answer in time. A
-    /// query may hold what is no log's to keep.
+    /// The server, of which host and path are shown, could not be reached, or did not answer in
+    /// time. A query may hold what is no log's to keep.
     Failed(String, reqwest::Error),
     /// The answer is larger than anything it could rightly be.
     TooLarge(usize),
@@ -123,7 +124,8 @@ impl ProviderHttpClient {
         client.map(Self).map_err(|error| OutboundError::Failed("the client".to_owned(), error))
     }
 
-    /// Returns a client that also trusts the certificate authorities in `ca`, a PEM text; this one, where there is none.
+    /// Returns a client that also trusts the certificate authorities in `ca`, a PEM text; this one,
+    /// where there is none.
     pub fn trusting(&self, ca: Option<&str>) -> Self {
         let Some(ca) = ca else { return self.clone() };
         let client = reqwest::Certificate::from_pem_bundle(ca.as_bytes())
@@ -138,8 +140,8 @@ impl ProviderHttpClient {
         }
     }
 
-    /// The public document at `url`. Redirects are followed, since the request carries no secret: a few, to https
-    /// addresses or from one address of this machine to another.
+    /// The public document at `url`. Redirects are followed, since the request carries no secret: a
+    /// few, to https addresses or from one address of this machine to another.
     ///
     /// # Errors
     /// Where there is none, by any answer but 200 in the end.
@@ -267,8 +269,9 @@ fn redirect_target(from: &url::Url, answer: &HttpResponse) -> Result<url::Url, O
     }
 }
 
-/// Whether what the server at `from` answers may name `target` for a further request. Plain http would expose what logins
-/// are judged by, and an outside server must not choose an address of this machine.
+/// Whether what the server at `from` answers may name `target` for a further request. Plain http
+/// would expose what logins are judged by, and an outside server must not choose an address of this
+/// machine.
 pub fn may_lead_to(from: &url::Url, target: &url::Url) -> bool {
     target.scheme() == "https" || (from.scheme() == "http" && is_safe(target))
 }
@@ -282,8 +285,9 @@ fn form_as_json(answer: &HttpResponse) -> Option<Vec<u8>> {
     Some(Value::Object(object).to_string().into_bytes())
 }
 
-/// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub and Slack
-/// send errors with a 200, Facebook as an object of its own. An object is taken for JSON whatever media type it claims.
+/// RFC 6749, section 5.2: an error is a 400 or 401 with an object whose `error` is a word. GitHub
+/// and Slack send errors with a 200, Facebook as an object of its own. An object is taken for JSON
+/// whatever media type it claims.
 ///
 /// # Errors
 /// The status of an answer that is not a JSON object.

@@ -54,7 +54,8 @@ pub struct Introspector {
     clock: Arc<dyn Clock>,
     /// By the SHA-256 of the token.
     answers: Cache<[u8; 32], Answer>,
-    /// Tokens that were active at their last answer, by their SHA-256. Made-up tokens must not delay them.
+    /// Tokens that were active at their last answer, by their SHA-256. Made-up tokens must not
+    /// delay them.
     active: Cache<[u8; 32], ()>,
     shares: CallShares,
 }
@@ -85,8 +86,8 @@ impl Introspector {
         })
     }
 
-    /// What the issuer says of `token`, which came from `network`, and for how long that may be used. Requests that need
-    /// the same answer at once wait for one call.
+    /// What the issuer says of `token`, which came from `network`, and for how long that may be
+    /// used. Requests that need the same answer at once wait for one call.
     ///
     /// # Errors
     /// Where the token is not active, the issuer does not answer, or too many tokens wait.

@@ -1,4 +1,5 @@
-//! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and kept.
+//! The keys of an issuer whose access tokens the file trusts: fetched beside the requests, and
+//! kept.
 
 use super::cached_document::{CachedDocument, MAX_STALE, MIN_INTERVAL};
 use super::http_client::may_lead_to;
@@ -93,7 +94,8 @@ impl IssuerKeys {
         self.cached.current_is(now, |keys| keys.digest == *digest)
     }
 
-    /// The keys that are known, however old as far as they count; fetched only where there are none.
+    /// The keys that are known, however old as far as they count; fetched only where there are
+    /// none.
     ///
     /// # Errors
     /// Where they are not to be had.
@@ -101,8 +103,8 @@ impl IssuerKeys {
         self.cached.get_or_fetch(MAX_STALE, self.fetch()).await
     }
 
-    /// The keys after a token came whose key is not among them: the issuer may have changed keys. An attacker who makes tokens
-    /// up can have them fetched so often, and no more.
+    /// The keys after a token came whose key is not among them: the issuer may have changed keys.
+    /// An attacker who makes tokens up can have them fetched so often, and no more.
     ///
     /// # Errors
     /// Where they are not to be had.
@@ -141,7 +143,8 @@ impl IssuerKeys {
         JwkSet::read(&json).map_err(|why| ProviderError::Unavailable(format!("its key set: {why}")))
     }
 
-    /// OpenID Connect Discovery 1.0, section 4, or RFC 8414, section 3, where there is no such document.
+    /// OpenID Connect Discovery 1.0, section 4, or RFC 8414, section 3, where there is no such
+    /// document.
     async fn metadata(&self) -> Result<Metadata, ProviderError> {
         let unavailable = |why: String| ProviderError::Unavailable(why);
         let issuer = self.issuer.url.trim_end_matches('/');
@@ -164,7 +167,8 @@ impl IssuerKeys {
                     continue;
                 }
             };
-            // RFC 8414, section 3.3: it "MUST be identical to the authorization server's issuer identifier value".
+            // RFC 8414, section 3.3: it "MUST be identical to the authorization server's issuer
+            // identifier value".
             if metadata.issuer != self.issuer.url {
                 let (named, expected) = (metadata.issuer, &self.issuer.url);
                 return Err(unavailable(format!(

@@ -13,8 +13,8 @@ use url::Url;
 /// When to fetch the metadata again, however good it looks.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// The members of a discovery document that are used (OpenID Connect Discovery 1.0, section 3), with the provider's keys.
-/// Whatever else the document lacks or misspells does no harm.
+/// The members of a discovery document that are used (OpenID Connect Discovery 1.0, section 3),
+/// with the provider's keys. Whatever else the document lacks or misspells does no harm.
 #[derive(Clone)]
 pub struct ProviderMetadata {
     /// The issuer; where each tenant has an issuer of its own, a template.
@@ -22,10 +22,12 @@ pub struct ProviderMetadata {
     pub authorization_endpoint: Url,
     pub token_endpoint: Url,
     pub userinfo_endpoint: Option<Url>,
-    /// OpenID Connect RP-Initiated Logout 1.0, section 2.1: where browsers go to end their session there.
+    /// OpenID Connect RP-Initiated Logout 1.0, section 2.1: where browsers go to end their session
+    /// there.
     pub end_session_endpoint: Option<Url>,
     pub jwks_uri: Url,
-    /// The ways in which a client may authenticate at the token endpoint, where the document lists them.
+    /// The ways in which a client may authenticate at the token endpoint, where the document lists
+    /// them.
     pub token_endpoint_auth_methods: Option<Vec<String>>,
     /// RFC 9207, section 3: whether authorization responses carry `iss`.
     pub sends_issuer: bool,
@@ -69,11 +71,11 @@ impl ProviderMetadata {
         })
     }
 
-    /// The first address that is not https, for a document from `address`. A document of this machine may name others of
-    /// this machine.
+    /// The first address that is not https, for a document from `address`. A document of this
+    /// machine may name others of this machine.
     ///
-    /// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme"; plain http would expose
-    /// codes, tokens, our secret or the keys on the network.
+    /// OpenID Connect Discovery 1.0, section 3: each of them is a "URL using the https scheme";
+    /// plain http would expose codes, tokens, our secret or the keys on the network.
     fn unsafe_endpoint(&self, address: &Url) -> Option<(&'static str, &Url)> {
         [
             ("authorization_endpoint", Some(&self.authorization_endpoint)),
@@ -92,15 +94,16 @@ impl ProviderMetadata {
 pub struct PublishedMetadata {
     /// The document; where each tenant has an issuer of its own, the issuer is a template.
     pub document: ProviderMetadata,
-    /// The members of the key set as they came. Microsoft's say of each key for which issuers it signs.
+    /// The members of the key set as they came. Microsoft's say of each key for which issuers it
+    /// signs.
     keys: Vec<Value>,
 }
 
 impl PublishedMetadata {
     /// The document as it counts for one tenant, whose issuer is `issuer`.
     ///
-    /// Microsoft's key set says of each key whose tokens it signs: one of a single tenant must not sign for
-    /// all of them.
+    /// Microsoft's key set says of each key whose tokens it signs: one of a single tenant must not
+    /// sign for all of them.
     pub fn for_tenant(&self, tenant: &str, issuer: &str) -> Result<ProviderMetadata, ProviderError> {
         let of_it = |key: &&Value| {
             let named = key.get("issuer").and_then(Value::as_str);
@@ -149,8 +152,8 @@ impl MetadataCache {
         self.cached.expire();
     }
 
-    /// The address of the discovery document. OpenID Connect Discovery 1.0, section 4: "any terminating / MUST be removed
-    /// before appending".
+    /// The address of the discovery document. OpenID Connect Discovery 1.0, section 4: "any
+    /// terminating / MUST be removed before appending".
     fn address(&self) -> Result<Url, ProviderError> {
         let well_known = || {
             let issuer = self.issuer.location();
@@ -171,7 +174,8 @@ impl MetadataCache {
             Issuer::One(issuer) => issuer.clone(),
             Issuer::PerTenant(tenants) => tenants.template(),
         };
-        // Section 4.3: the issuer "MUST be identical to the Issuer URL that was used as the prefix".
+        // Section 4.3: the issuer "MUST be identical to the Issuer URL that was used as the
+        // prefix".
         if document.issuer != expected && !self.aliases.contains(&document.issuer.as_str()) {
             let actual = &document.issuer;
             return Err(unreadable(format!(

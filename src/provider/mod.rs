@@ -33,14 +33,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 use url::Url;
 
 /// What a login must remember between [`Provider::begin`] and [`Provider::finish`]. It travels
 /// sealed in the browser's own cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginState {
-    /// Ties what comes back to this login: the nonce of the ID token (OpenID Connect Core 1.0, section
-    /// 3.1.2.1), or the ID of the AuthnRequest that the response answers (SAML core, section 3.2.2).
+    /// Ties what comes back to this login: the nonce of the ID token (OpenID Connect Core 1.0,
+    /// section 3.1.2.1), or the ID of the AuthnRequest that the response answers (SAML core,
+    /// section 3.2.2).
     pub nonce: String,
     /// RFC 7636: the PKCE code verifier.
     pub code_verifier: String,
@@ -115,15 +117,40 @@ pub struct ExternalIdentity {
     pub sid: Option<String>,
     /// What the provider granted us beside.
     pub tokens: ProviderTokens,
-    /// The id of a message that works once, and until when it would be taken. What works once at the
-    /// provider has none.
+    /// The id of a message that works once, and until when it would be taken. What works once at
+    /// the provider has none.
     pub once: Option<(String, Timestamp)>,
     /// The end of the person's session there, if the provider sends it.
     pub session_ends_at: Option<Timestamp>,
     /// The attributes that the provider sends only the first time: stored values stay.
     pub first_login_attributes: &'static [&'static str],
-    /// Whether the provider refused a part of what it knows, so that an absent claim may be one that it keeps back.
+    /// Whether the provider refused a part of what it knows, so that an absent claim may be one
+    /// that it keeps back.
     pub is_incomplete: bool,
+}
+
+impl ExternalIdentity {
+    /// Returns an identity of which nothing else is known.
+    pub fn new(
+        issuer: String,
+        subject: String,
+        claims: serde_json::Map<String, serde_json::Value>,
+        tokens: ProviderTokens,
+    ) -> Self {
+        Self {
+            issuer,
+            subject,
+            claims,
+            amr: Vec::new(),
+            auth_time: None,
+            sid: None,
+            tokens,
+            once: None,
+            session_ends_at: None,
+            first_login_attributes: &[],
+            is_incomplete: false,
+        }
+    }
 }
 
 /// Renewed tokens, and the user's identity by them. The tokens before them
@@ -137,14 +164,18 @@ pub struct Renewed {
 }
 
 /// Why a login at a provider failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProviderError {
     /// The provider does not answer: not the person's fault.
+    #[error("the provider is not available: {0}")]
     Unavailable(String),
-    /// The provider answers what cannot be read or used: not the person's fault, nor one that passes by itself.
+    /// The provider answers what cannot be read or used: not the person's fault, nor one that
+    /// passes by itself.
+    #[error("the provider's answer cannot be read: {0}")]
     Unreadable(String),
     /// The provider refused the person, or the person gave up: its error code (RFC 6749, section
     /// 4.1.2.1) and description.
+    #[error("the provider refused: {code} {description}")]
     Refused {
         /// The registered error code.
         code: String,
@@ -152,8 +183,10 @@ pub enum ProviderError {
         description: String,
     },
     /// Too many messages wait to be verified: not the provider's fault, nor the person's.
+    #[error("too many messages wait to be verified; try again later")]
     Overloaded,
     /// What came back fails a check; the name of the check, and what was wrong.
+    #[error("the check `{check}` failed: {detail}")]
     Invalid {
         /// Which check.
         check: &'static str,
@@ -172,20 +205,6 @@ impl ProviderError {
     }
 }
 
-impl fmt::Display for ProviderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(why) => write!(f, "the provider is not available: {why}"),
-            Self::Unreadable(why) => write!(f, "the provider's answer cannot be read: {why}"),
-            Self::Overloaded => f.write_str("too many messages wait to be verified; try again later"),
-            Self::Refused { code, description } => write!(f, "the provider refused: {code} {description}"),
-            Self::Invalid { check, detail } => write!(f, "the check `{check}` failed: {detail}"),
-        }
-    }
-}
-
-impl std::error::Error for ProviderError {}
-
 /// What is known of the person that a provider is to authenticate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoginHints<'a> {
@@ -198,8 +217,8 @@ pub struct LoginHints<'a> {
 /// An outside identity provider.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Sends a browser there. `state` comes back with it; `hint` is who the person may be, as typed (OpenID
-    /// Connect Core 1.0, section 3.1.2.1, `login_hint`).
+    /// Sends a browser there. `state` comes back with it; `hint` is who the person may be, as typed
+    /// (OpenID Connect Core 1.0, section 3.1.2.1, `login_hint`).
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] where the provider's metadata cannot be had.
@@ -220,13 +239,13 @@ pub trait Provider: Send + Sync {
     /// (OpenID Connect Core 1.0, section 12).
     ///
     /// # Errors
-    /// [`ProviderError::Refused`] where the provider does not vouch for the person any more; the tokens
-    /// are as they were then.
+    /// [`ProviderError::Refused`] where the provider does not vouch for the person any more; the
+    /// tokens are as they were then.
     async fn renew(&self, tokens: &ProviderTokens, account: &Identity) -> Result<Renewed, ProviderError>;
 
-    /// Where to send a browser to end its session at the provider, for which `tokens` were granted (OpenID
-    /// Connect RP-Initiated Logout 1.0, section 2; SAML profiles, section 4.4); nowhere if the provider knows
-    /// no such way. `state` comes back with it.
+    /// Where to send a browser to end its session at the provider, for which `tokens` were granted
+    /// (OpenID Connect RP-Initiated Logout 1.0, section 2; SAML profiles, section 4.4); nowhere if
+    /// the provider knows no such way. `state` comes back with it.
     async fn logout(&self, tokens: &ProviderTokens, back_to: &str, state: &str) -> Option<BrowserAction>;
 
     /// Judges a logout token that came from the provider itself (OpenID Connect Back-Channel Logout
@@ -236,8 +255,8 @@ pub trait Provider: Send + Sync {
     /// Any doubt is a refusal, named by the check that failed.
     async fn logout_token(&self, token: &str) -> Result<LogoutToken, ProviderError>;
 
-    /// Judges a logout message that a browser brought to our address `here` (SAML profiles, section 4.4), but
-    /// for whether it was seen before.
+    /// Judges a logout message that a browser brought to our address `here` (SAML profiles, section
+    /// 4.4), but for whether it was seen before.
     ///
     /// # Errors
     /// Any doubt is a refusal, named by the check that failed.
@@ -254,13 +273,14 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// What the provider is to know of us, where there is a form for that: our addresses for responses and
-    /// for logout among it.
+    /// What the provider is to know of us, where there is a form for that: our addresses for
+    /// responses and for logout among it.
     fn own_metadata(&self, _acs: &str, _logout: &str) -> Option<Arc<str>> {
         None
     }
 
-    /// Fetches the provider's metadata again; answers what an administrator should know of it, a line each.
+    /// Fetches the provider's metadata again; answers what an administrator should know of it, a
+    /// line each.
     ///
     /// # Errors
     /// Where that fails; what was known stays.
@@ -269,7 +289,8 @@ pub trait Provider: Send + Sync {
     /// Has what the provider publishes fetched again before it is next used, whatever its age.
     fn expire(&self) {}
 
-    /// Has files that the configuration names read again before they are next used; answers whether there are any.
+    /// Has files that the configuration names read again before they are next used; answers whether
+    /// there are any.
     fn expire_files(&self) -> bool {
         false
     }

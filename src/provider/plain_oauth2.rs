@@ -1,4 +1,5 @@
-//! OAuth 2.0, authorization code grant with PKCE, for providers whose API returns the user of a token.
+//! OAuth 2.0, authorization code grant with PKCE, for providers whose API returns the user of a
+//! token.
 
 use super::backchannel::LogoutToken;
 use super::claims::{granted_tokens, normalize_email_verified, subject_of};
@@ -25,7 +26,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use url::Url;
 
-/// How many pages of a list are read, and entries kept: users in more groups than this are refused later.
+/// How many pages of a list are read, and entries kept: users in more groups than this are refused
+/// later.
 const MAX_PAGES: usize = 11;
 const MAX_ENTRIES: usize = 1001;
 
@@ -97,8 +99,8 @@ impl OAuth2 {
         now: Timestamp,
     ) -> ProviderTokens {
         let mut tokens = granted_tokens(answer, before, self.settings.quirks.lifetime, now);
-        // A token without an expiry is used again: users who revoked it, or changed groups since, are
-        // heard of by that.
+        // A token without an expiry is used again: users who revoked it, or changed groups since,
+        // are heard of by that.
         if tokens.refresh_token.is_none() && answer.expires_in().is_none() {
             tokens.refresh_token = Some(tokens.access_token.clone());
         }
@@ -120,7 +122,8 @@ impl OAuth2 {
                 Ok(ApiOutcome::Body(response.json, response.next.filter(|next| same_origin(next, &url))))
             }
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !response.limited => Ok(ApiOutcome::Forbidden),
-            // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for other reasons".
+            // RFC 6750, section 3.1: the token "is expired, revoked, malformed, or invalid for
+            // other reasons".
             status if is_refusal(status, &response.json) => Err(ProviderError::Refused {
                 code: "invalid_token".to_owned(),
                 description: format!("{} does not take the token", url.path()),
@@ -132,7 +135,8 @@ impl OAuth2 {
         }
     }
 
-    /// What `read` makes of every entry of a list; nothing, where the provider keeps the list from us.
+    /// What `read` makes of every entry of a list; nothing, where the provider keeps the list from
+    /// us.
     async fn list(
         &self,
         url: &Url,
@@ -181,19 +185,7 @@ impl OAuth2 {
         if !self.settings.group_lists.is_empty() {
             claims.insert("groups".to_owned(), groups.into());
         }
-        Ok(ExternalIdentity {
-            issuer: issuer.clone(),
-            subject,
-            claims,
-            amr: Vec::new(),
-            auth_time: None,
-            sid: None,
-            tokens,
-            once: None,
-            session_ends_at: None,
-            first_login_attributes: &[],
-            is_incomplete: false,
-        })
+        Ok(ExternalIdentity::new(issuer.clone(), subject, claims, tokens))
     }
 }
 
@@ -226,8 +218,8 @@ fn same_origin(next: &Url, url: &Url) -> bool {
     next.origin() == url.origin()
 }
 
-/// Has `email` be the address that the person calls the primary one, if that was verified. What the profile
-/// shows may be another, of which nobody says anything.
+/// Has `email` be the address that the person calls the primary one, if that was verified. What the
+/// profile shows may be another, of which nobody says anything.
 fn set_primary_email(claims: &mut Map<String, Value>, addresses: &[Value]) {
     let said = |address: &Value, what: &str| address.get(what) == Some(&Value::Bool(true));
     let primary = addresses.iter().find(|address| said(address, "primary") && said(address, "verified"));

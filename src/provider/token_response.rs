@@ -1,4 +1,5 @@
-//! The response of a token endpoint (RFC 6749, section 5.1), read leniently: only the access token must be there.
+//! The response of a token endpoint (RFC 6749, section 5.1), read leniently: only the access token
+//! must be there.
 
 use crate::base::Secret;
 use openidconnect::core::{
@@ -93,7 +94,8 @@ impl
         CoreJwsSigningAlgorithm,
     > for GrantedTokens
 {
-    /// Returns nothing: the library's ID token has typed claims, and rejects a token for a claim that nobody needs.
+    /// Returns nothing: the library's ID token has typed claims, and rejects a token for a claim
+    /// that nobody needs.
     fn id_token(&self) -> Option<&CoreIdToken> {
         None
     }

@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Issues the access tokens of the user pool.
 pub struct AccessTokens {
@@ -43,21 +44,14 @@ pub struct Revocable {
 }
 
 /// Why no token was issued.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum IssueError {
     /// There is no key: nobody may get tokens.
+    #[error("the user pool has no key to sign with")]
     NoKey,
     /// The key did not sign.
+    #[error(transparent)]
     Key(KeyError),
-}
-
-impl std::fmt::Display for IssueError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoKey => f.write_str("the user pool has no key to sign with"),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
 }
 
 /// The claims of a token that speaks for a program, as Cognito has them.
@@ -131,8 +125,8 @@ impl AccessTokens {
         Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
     }
 
-    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is the store's to say,
-    /// which knows before any node has heard.
+    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is
+    /// the store's to say, which knows before any node has heard.
     ///
     /// # Errors
     /// Why it does not count.
@@ -147,8 +141,9 @@ impl AccessTokens {
         verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
-    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count just now: a clock that
-    /// is behind, or a file that is about to change, may let it count the next moment.
+    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count
+    /// just now: a clock that is behind, or a file that is about to change, may let it count the
+    /// next moment.
     ///
     /// # Errors
     /// Why it is none.

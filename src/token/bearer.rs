@@ -1,4 +1,5 @@
-//! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC 8725).
+//! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC
+//! 8725).
 
 use super::kind;
 use super::spiffe::is_in_trust_domain;
@@ -137,7 +138,8 @@ pub fn verify(
     check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
 }
 
-/// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied on until `until`.
+/// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied
+/// on until `until`.
 ///
 /// # Errors
 /// Why the token is not believed.
@@ -166,7 +168,8 @@ pub fn verify_introspected(
 enum ByClient {
     /// Cognito's access tokens have none, and name their client.
     CognitoOnly,
-    /// RFC 7662, section 2.2: both `aud` and `client_id` are optional in an answer, which no other party can bring.
+    /// RFC 7662, section 2.2: both `aud` and `client_id` are optional in an answer, which no other
+    /// party can bring.
     WithoutAudience,
 }
 
@@ -178,14 +181,14 @@ fn check_claims(
     by_client: ByClient,
     now: Timestamp,
 ) -> Result<AccessToken, TokenError> {
-    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof; RFC 8705, section 3, binds
-    // to a certificate.
+    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof;
+    // RFC 8705, section 3, binds to a certificate.
     if claims.contains_key("cnf") {
         return Err(TokenError::Bound);
     }
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself with a value in the
-    // audience claim."
+    // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself
+    // with a value in the audience claim."
     let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
     let is_empty = |aud: &&Value| aud.as_array().is_some_and(Vec::is_empty);
     let for_us = match claims.get("aud").filter(|aud| by_client == ByClient::CognitoOnly || !is_empty(aud)) {
@@ -234,8 +237,9 @@ pub fn subject(claims: &Map<String, Value>) -> Result<&str, TokenError> {
     claims.get("sub").and_then(Value::as_str).filter(plain).ok_or(TokenError::Subject)
 }
 
-/// Whether claims name `issuer`. A JWT-SVID names its trust domain in `sub`, and may lack `iss` (JWT-SVID, sections 3.1
-/// and 7): the keys of a trust domain sign for subjects in that domain only.
+/// Whether claims name `issuer`. A JWT-SVID names its trust domain in `sub`, and may lack `iss`
+/// (JWT-SVID, sections 3.1 and 7): the keys of a trust domain sign for subjects in that domain
+/// only.
 pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let is_trust_domain = issuer.is_trust_domain();

@@ -68,8 +68,8 @@ pub async fn issue(
 /// Redeems a code; answers the session that it was issued for, if that still stands.
 ///
 /// # Errors
-/// The outer one where the store does not answer; the inner one where the code is refused. A request that
-/// is not the client's own changes nothing.
+/// The outer one where the store does not answer; the inner one where the code is refused. A
+/// request that is not the client's own changes nothing.
 pub async fn redeem(
     tx: &mut Tx<'_>,
     code: &RandomToken,
@@ -79,8 +79,8 @@ pub async fn redeem(
     entropy: &dyn Entropy,
 ) -> Result<std::result::Result<Session, CodeError>> {
     let Some(row) = tx.code(&code.hash()).await? else { return Ok(Err(CodeError::Unknown)) };
-    // Compared before anything else: a code travels in addresses, where others may have read it, and
-    // must not let them end the session, nor use up a code that the client has yet to redeem.
+    // Compared before anything else: a code travels in addresses, where others may have read it,
+    // and must not let them end the session, nor use up a code that the client has yet to redeem.
     let same = row.client_id == grant.client_id
         && row.redirect_uri == grant.redirect_uri
         && aws_lc_rs::constant_time::verify_slices_are_equal(

@@ -7,6 +7,7 @@ use crate::jose::{Algorithm, JwkSet, KeyError, SigningKey};
 use crate::store::{Store, StoreError, StoredKey};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// How long verifiers may keep our key set.
 pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
@@ -14,37 +15,22 @@ pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
 const PENDING_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How long a key signs before the next one is made.
 const ROTATION_PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a key stays published after its last signature: longer than anything it signed lives, which is a day at
-/// most, from the last node's last look at the keys.
+/// How long a key stays published after its last signature: longer than anything it signed lives,
+/// which is a day at most, from the last node's last look at the keys.
 const RETIRED_PERIOD: Duration = Duration::from_secs(26 * 3600);
 
 /// Why there is no key.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum KeyChainError {
     /// The store did not do its part.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A key could not be made or read.
+    #[error(transparent)]
     Key(KeyError),
     /// The store was asked for a key that it had just been given.
+    #[error("the store lost a signing key")]
     Absent,
-}
-
-impl std::fmt::Display for KeyChainError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-            Self::Absent => f.write_str("the store lost a signing key"),
-        }
-    }
-}
-
-impl std::error::Error for KeyChainError {}
-
-impl From<StoreError> for KeyChainError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 /// The keys of one purpose as they stand now.
@@ -91,8 +77,8 @@ impl KeyChain {
         self.current.load_full()
     }
 
-    /// Lets the keys' lives go on: makes, takes up and retires what is due; removes it where `removes`, which must not be
-    /// so after a jump of the clock.
+    /// Lets the keys' lives go on: makes, takes up and retires what is due; removes it where
+    /// `removes`, which must not be so after a jump of the clock.
     ///
     /// # Errors
     /// Where the store does not answer; the keys stay as they are.
@@ -115,10 +101,11 @@ async fn rotate(
     let mut keys = store.signing_keys(purpose).await?;
     let newest = keys.last();
     let is_due = |key: &StoredKey| {
-        // Another algorithm is taken up by the next key, and one key at a time: nodes with different files would
-        // make one after another.
+        // Another algorithm is taken up by the next key, and one key at a time: nodes with
+        // different files would make one after another.
         let signs = signing_index(&keys, now) + 1 == keys.len();
-        // One from the future was made by a clock that was ahead, and would put off the next for as long.
+        // One from the future was made by a clock that was ahead, and would put off the next for as
+        // long.
         let is_implausible = key.created_at > now.plus(PENDING_PERIOD);
         now >= key.created_at.plus(ROTATION_PERIOD)
             || is_implausible

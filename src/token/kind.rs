@@ -4,9 +4,11 @@ use super::bearer::TokenError;
 use crate::config::TokenType;
 use serde_json::{Map, Value};
 
-/// The media types of tokens for APIs (RFC 7519, section 5.1; RFC 9068, section 2.1; JWT-SVID, section 2.3).
+/// The media types of tokens for APIs (RFC 7519, section 5.1; RFC 9068, section 2.1; JWT-SVID,
+/// section 2.3).
 const MEDIA_TYPES: [&str; 3] = ["jwt", "at+jwt", "jose"];
-/// The claims with the kind of a token: Cognito's and Hydra's, Keycloak's, and that of RFC 7662, section 2.2.
+/// The claims with the kind of a token: Cognito's and Hydra's, Keycloak's, and that of RFC 7662,
+/// section 2.2.
 const CLAIMS: [&str; 3] = ["token_use", "typ", "token_type"];
 /// The values of these claims that mean an access token, without regard to case.
 const ACCESS: [&str; 6] =
@@ -54,16 +56,16 @@ fn check_claims(claims: &Map<String, Value>, accepted: TokenType) -> Result<(), 
     Ok(())
 }
 
-/// Whether a JWT, none of whose claims names another kind, is marked as an access token. Few issuers mark theirs as
-/// RFC 9068, section 2.1, requires.
+/// Whether a JWT, none of whose claims names another kind, is marked as an access token. Few
+/// issuers mark theirs as RFC 9068, section 2.1, requires.
 fn is_marked(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
     let has_text = |name: &str| claims.get(name).is_some_and(Value::is_string);
     if typ == Some("at+jwt") || has_text("token_use") || has_text("typ") {
         return true;
     }
-    // The claims of ID tokens and logout tokens (OpenID Connect Core 1.0, sections 2 and 3.3.2.11; Back-Channel
-    // Logout 1.0, section 2.4), and those of access tokens.
+    // The claims of ID tokens and logout tokens (OpenID Connect Core 1.0, sections 2 and 3.3.2.11;
+    // Back-Channel Logout 1.0, section 2.4), and those of access tokens.
     matches!(typ, None | Some("jwt"))
         && !has(&["nonce", "at_hash", "c_hash", "s_hash"])
         && has(&["scope", "scp", "client_id", "appid", "roles"])

@@ -1,5 +1,5 @@
-//! What the pool issues and redeems: authorization codes, access tokens, and the signing keys with their lives; and
-//! whose access tokens are believed.
+//! What the pool issues and redeems: authorization codes, access tokens, and the signing keys with
+//! their lives; and whose access tokens are believed.
 
 mod access_tokens;
 mod bearer;

@@ -12,18 +12,20 @@ const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Revoked tokens.
 ///
-/// A token stays revoked until the store has purged it: no clock of this node decides about that, since a token that it
-/// takes for expired is good again once the clock is set back.
+/// A token stays revoked until the store has purged it: no clock of this node decides about that,
+/// since a token that it takes for expired is good again once the clock is set back.
 pub struct Revocations {
     store: Store,
     clock: Arc<dyn Clock>,
     /// The digests of the `jti`.
     revoked: RwLock<HashSet<u128>>,
-    /// How many these are. Most deployments have none: then a token is judged without looking for it.
+    /// How many these are. Most deployments have none: then a token is judged without looking for
+    /// it.
     count: AtomicUsize,
     /// A reading of the monotonic clock.
     synced_at: AtomicI64,
-    /// The same. Held while changes are taken over, so that none comes between reading all and replacing them.
+    /// The same. Held while changes are taken over, so that none comes between reading all and
+    /// replacing them.
     read_at: Mutex<MonotonicTime>,
     /// Whether a change was missed, so that all of them must be read again.
     missed: AtomicBool,
@@ -79,10 +81,12 @@ impl Revocations {
         self.missed.store(true, Ordering::Release);
     }
 
-    /// Takes over what `changes` speak of; `at` is the moment before which everything has been heard of then.
+    /// Takes over what `changes` speak of; `at` is the moment before which everything has been
+    /// heard of then.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer: then nothing counts as heard, now or the next time, until it does.
+    /// Where the store is needed and does not answer: then nothing counts as heard, now or the next
+    /// time, until it does.
     pub async fn apply_changes(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
         let mut read_at = self.read_at.lock().await;
         let now = self.clock.monotonic();

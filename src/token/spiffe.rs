@@ -3,9 +3,11 @@
 /// The maximum length of an ID (SPIFFE ID, section 2.3).
 const MAX_ID_LENGTH: usize = 2048;
 
-/// Whether `id` is a SPIFFE ID of a workload in `trust_domain`, which is written like `spiffe://example.org`.
+/// Whether `id` is a SPIFFE ID of a workload in `trust_domain`, which is written like
+/// `spiffe://example.org`.
 ///
-/// SPIFFE ID, section 2.2: a segment has letters, digits and `.-_`, is not empty, and is neither `.` nor `..`.
+/// SPIFFE ID, section 2.2: a segment has letters, digits and `.-_`, is not empty, and is neither
+/// `.` nor `..`.
 pub(super) fn is_in_trust_domain(id: &str, trust_domain: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);

@@ -1,6 +1,9 @@
-//! Attackers who want to wear the gateway out, while others go on with their work: slowhttptest's four
-//! modes, floods of HTTP/2 frames, garbage. One after another, with nothing beside them, so that what
-//! they do to others can be measured.
+//! Attackers who want to wear the gateway out, while others go on with their work: slowhttptest's
+//! four modes, floods of HTTP/2 frames, garbage. One after another, with nothing beside them, so
+//! that what they do to others can be measured.
+
+// Tests with many cases, and the servers they start, may be longer than the program's functions.
+#![allow(clippy::too_many_lines)]
 
 #[allow(dead_code)]
 #[path = "../it/support/mod.rs"]
@@ -22,7 +25,8 @@ use support::visitor::{Visitor, is};
 
 /// What the process may hold while it is attacked.
 const MEMORY: usize = 400 << 20;
-/// How many seconds a flood of frames takes: a hundredth of the requests then is not a matter of one moment.
+/// How many seconds a flood of frames takes: a hundredth of the requests then is not a matter of
+/// one moment.
 const ATTACK: &str = "15";
 /// Requests a second of the others.
 const RATE: usize = 150;
@@ -70,7 +74,8 @@ impl Scene {
         );
         assert!(during.bad.is_empty(), "{name}: {:?}", &during.bad[..during.bad.len().min(3)]);
         assert!(self.narthex.memory() < MEMORY, "{name}: {memory} MB");
-        // A hundredth of some hundred requests is a handful: differences of a few milliseconds are not significant.
+        // A hundredth of some hundred requests is a handful: differences of a few milliseconds are
+        // not significant.
         let bound = (calm * 2).max(Duration::from_millis(15));
         assert!(p99 <= bound, "{name}: p99 {p99:?}, {calm:?} without");
     }
@@ -79,8 +84,8 @@ impl Scene {
 /// Held by tests that measure waiting times, and by tests that make the machine busy.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// An attacker. It has machines of its own, so it must not take the processor from its target here: it runs when
-/// nobody else would (SCHED_IDLE). A nice process may keep the processor for a while.
+/// An attacker. It has machines of its own, so it must not take the processor from its target here:
+/// it runs when nobody else would (SCHED_IDLE). A nice process may keep the processor for a while.
 fn attacker(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("chrt");
     command.args(["--idle", "0"]).arg(program);

@@ -1,5 +1,5 @@
-//! Garbage for the judge of SAML responses: sound ones, signed and encrypted, bent at random. Whatever comes
-//! is refused, or says what the sound one said.
+//! Garbage for the judge of SAML responses: sound ones, signed and encrypted, bent at random.
+//! Whatever comes is refused, or says what the sound one said.
 
 use crate::fuzz::Chance;
 use crate::support::saml_provider::{Asked, EACH, SamlProvider, encrypt, fresh};
@@ -117,7 +117,8 @@ fn bent(chance: &mut Chance, seeds: &[String]) -> String {
     text
 }
 
-/// A service provider's half of the library, beside an identity provider whose messages a test forges.
+/// A service provider's half of the library, beside an identity provider whose messages a test
+/// forges.
 pub struct Parties {
     pub idp: SamlProvider,
     pub asked: Asked,

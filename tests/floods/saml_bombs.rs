@@ -1,4 +1,5 @@
-//! Messages that anybody may post, made to cost the process time, memory, or a request to elsewhere.
+//! Messages that anybody may post, made to cost the process time, memory, or a request to
+//! elsewhere.
 
 use crate::support::narthex::Narthex;
 use crate::support::saml_provider::{SAML, SAMLP, SamlProvider, at, logout_request, narthex, visitor};
@@ -13,7 +14,8 @@ const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
 const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 /// How often each message is sent.
 const TIMES: u32 = 5;
-/// CPU time that one message may take; a build for debugging takes ten times as long as what people install.
+/// CPU time that one message may take; a build for debugging takes ten times as long as what people
+/// install.
 const CPU: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
 /// How long a health check may wait meanwhile.
 const HEALTH: Duration = Duration::from_millis(100);

@@ -1,5 +1,5 @@
-//! Our verification of XML signatures beside xmlsec1's: responses are varied before they are signed, and again
-//! afterwards in ways of which many leave the canonical form as it was.
+//! Our verification of XML signatures beside xmlsec1's: responses are varied before they are
+//! signed, and again afterwards in ways of which many leave the canonical form as it was.
 
 use crate::fuzz::Chance;
 use crate::saml::{ACS, AUDIENCE, Parties};

@@ -534,7 +534,8 @@ async fn a_token_gets_its_role_by_rules_and_is_judged_each_time() {
     let told = upstream.seen().pop().unwrap().claims();
     assert_eq!(told["role"], "arn:aws:iam::123456789012:role/writer");
     assert_eq!(told["tags"], json!({"city": "Zürich", "team": "red", "zone": "9"}));
-    // A name is one segment of a path: one that holds a slash does not reach into what is another's.
+    // A name is one segment of a path: one that holds a slash does not reach into what is
+    // another's.
     let named = |name: &str| issuer.token(&json!({"client_id": "robot", "team": "red", "sub": name}));
     assert_eq!(status(&named("ann"), "/teams/red/notes").await, 200);
     let username = upstream.seen().pop().unwrap().claims()["cognito:username"].as_str().unwrap().to_owned();
@@ -638,8 +639,8 @@ async fn a_websocket_ends_with_its_token() {
     assert_eq!(narthex.audit("stream_ended")[0]["reason"], "its token is over");
 }
 
-/// Project Wycheproof's vectors of JSON Web Signatures: what was signed is no token, so that signatures are looked at
-/// alone.
+/// Project Wycheproof's vectors of JSON Web Signatures: what was signed is no token, so that
+/// signatures are looked at alone.
 #[test]
 fn signatures_are_judged_as_project_wycheproof_has_it() {
     use wycheproof_ng_kdf_jose::json_web::{TestName, TestSet};
@@ -664,8 +665,8 @@ fn signatures_are_judged_as_project_wycheproof_has_it() {
         }
     }
     assert_eq!((good, bad, symmetric), (32, 355, 10));
-    // Their keys say another algorithm than their headers, or one that there is not: RFC 8725, section 3.1 wants each
-    // key used with one.
+    // Their keys say another algorithm than their headers, or one that there is not: RFC 8725,
+    // section 3.1 wants each key used with one.
     assert_eq!(surplus.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [346, 347, 350, 351], "{surplus:?}");
 }
 

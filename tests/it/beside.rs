@@ -1,5 +1,5 @@
-//! Narthex beside other proxies: they ask it about each request, or pass connections on to it. Their
-//! configurations are the examples.
+//! Narthex beside other proxies: they ask it about each request, or pass connections on to it.
+//! Their configurations are the examples.
 
 use crate::support::certificates;
 use crate::support::narthex::{Narthex, NarthexBuilder};

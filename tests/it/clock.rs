@@ -1,4 +1,5 @@
-//! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic one alone.
+//! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic
+//! one alone.
 
 use crate::programs::{NEXT, bring, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
@@ -105,7 +106,8 @@ async fn no_jump_of_the_wall_clock_lets_a_revoked_token_work_again() {
         }
         wait_for_status(&narthex, &good, 200).await;
     }
-    // Issued by a clock that was ahead, it is not good before its time; the others are by a clock that is behind.
+    // Issued by a clock that was ahead, it is not good before its time; the others are by a clock
+    // that is behind.
     clock.jump(&narthex, "+7200");
     let early = token(&narthex).await;
     for _ in 0..3 {

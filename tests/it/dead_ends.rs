@@ -1,4 +1,5 @@
-//! Chromium at each page that ends a way: it has a link or a button, and that leads to a page that works.
+//! Chromium at each page that ends a way: it has a link or a button, and that leads to a page that
+//! works.
 
 use crate::browser::sees;
 use crate::clock::WallClock;
@@ -52,7 +53,8 @@ impl Walk {
         self.browser.execute(script, vec![]).await.unwrap()
     }
 
-    /// Checks that the page says `title` and fits a phone, and that its first button says `button`, if it has one.
+    /// Checks that the page says `title` and fits a phone, and that its first button says `button`,
+    /// if it has one.
     async fn shows(&self, title: &str, button: &str) {
         sees(&self.browser, title).await;
         let width = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();

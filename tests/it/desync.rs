@@ -1,6 +1,7 @@
-//! Desynchronisation: raw messages that two parsers read differently, from clients and from upstreams, by both forwarding
-//! paths. After each, a second client uses the kept connections: it must get its own responses, and the upstream must see
-//! no request that nobody was permitted to send.
+//! Desynchronisation: raw messages that two parsers read differently, from clients and from
+//! upstreams, by both forwarding paths. After each, a second client uses the kept connections: it
+//! must get its own responses, and the upstream must see no request that nobody was permitted to
+//! send.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::raw::{Client, Kind, RawUpstream, Scripted};
@@ -19,12 +20,14 @@ enum Verdict {
     Answered,
     /// Refused with this status, before the upstream hears of it.
     Refused(u16),
-    /// Refused in the middle of its body, so that the upstream may have seen the request, but not its end.
+    /// Refused in the middle of its body, so that the upstream may have seen the request, but not
+    /// its end.
     Broken,
 }
 use Verdict::{Answered, Broken, Refused};
 
-/// `{f}` are a host and what else a request needs, `{n}` is the probe's number, `{h}` a hidden request, and `{l}` its length.
+/// `{f}` are a host and what else a request needs, `{n}` is the probe's number, `{h}` a hidden
+/// request, and `{l}` its length.
 const CLIENT_PROBES: &[(Verdict, &str)] = &[
     // Content-Length and Transfer-Encoding.
     (
@@ -297,7 +300,8 @@ fn fields(more: &str) -> String {
     format!("Host: app.localhost\r\nX-Forwarded-Proto: https\r\n{more}")
 }
 
-/// Another client uses whatever connections were kept, by both ways, twice each: it must get its own responses.
+/// Another client uses whatever connections were kept, by both ways, twice each: it must get its
+/// own responses.
 async fn second_client(narthex: &Narthex, number: usize, probe: &str) {
     let mut client = Client::connect(narthex).await;
     for turn in 0..2 {
@@ -420,7 +424,8 @@ enum Fate {
 }
 use Fate::{Bad, Cut, Passed};
 
-/// `{e}` is another response, which nobody asked for. What follows `{wait}` is sent once the client has the response.
+/// `{e}` is another response, which nobody asked for. What follows `{wait}` is sent once the client
+/// has the response.
 const UPSTREAM_PROBES: &[(Fate, &str)] = &[
     // More than there should be.
     (Passed(200, "hello"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello{e}"),
@@ -639,8 +644,8 @@ async fn no_response_of_an_upstream_reaches_another_client() {
     let ways = [("GET", "\r\n"), ("GET", "TE: trailers\r\n\r\n"), ("POST", "Content-Length: 5\r\n\r\nhello")];
     let probes: Vec<_> =
         ways.iter().flat_map(|way| UPSTREAM_PROBES.iter().map(move |probe| (*probe, *way))).collect();
-    // What comes late on a kept connection is noticed when that is wanted again; not what comes after that. So those run
-    // alone: by no other client the connection is taken meanwhile.
+    // What comes late on a kept connection is noticed when that is wanted again; not what comes
+    // after that. So those run alone: by no other client the connection is taken meanwhile.
     for late in [false, true] {
         let chosen =
             probes.iter().enumerate().filter(|(_, ((_, probe), _))| probe.contains("{wait}") == late);

@@ -27,7 +27,8 @@ async fn say_in_pieces(stream: &mut TcpStream, answer: &str, first: Option<usize
     true
 }
 
-/// An app that answers in every form there is, in pieces where the query says so, and remembers what it was asked.
+/// An app that answers in every form there is, in pieces where the query says so, and remembers
+/// what it was asked.
 async fn app() -> (u16, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let remembered = seen.clone();
@@ -242,8 +243,9 @@ async fn fields_that_concern_a_connection_end_with_it() {
     }
 }
 
-/// RFC 9113, section 8.1.1: a request is "malformed if the value of a Content-Length header field does not equal the sum
-/// of the DATA frame payload lengths". To a server that takes it for another request it must not come.
+/// RFC 9113, section 8.1.1: a request is "malformed if the value of a Content-Length header field
+/// does not equal the sum of the DATA frame payload lengths". To a server that takes it for another
+/// request it must not come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_said_not_to_be_there_reaches_no_app() {
     let (port, seen) = app().await;

@@ -1,5 +1,5 @@
-//! The documentation: every configuration is read, every command is accepted, every link leads somewhere, and the reference
-//! names what the program has.
+//! The documentation: every configuration is read, every command is accepted, every link leads
+//! somewhere, and the reference names what the program has.
 
 use crate::support::pages::{Block, block, blocks, files, is_accepted, name, pages, root, split};
 use crate::support::stand_in::ec_key;
@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// What is added to a block without `public_url`: the tables that a configuration needs and the block lacks.
+/// What is added to a block without `public_url`: the tables that a configuration needs and the
+/// block lacks.
 const URL: &str = "public_url = \"https://auth.example.com\"\n";
 const PROVIDER: &str = "[[provider]]\nname = \"base\"\ntype = \"oidc\"\nissuer = \"https://base.example.com\"\n\
                         client_id = \"narthex\"\nclient_secret = \"secret\"\nallow = { domains = [\"example.com\"] }\n";

@@ -1,5 +1,5 @@
-//! The examples beside the configurations, which `docs` reads: manifests and units name what there is, and policies decide
-//! as they should. nginx, Caddy and HAProxy are run by `beside`.
+//! The examples beside the configurations, which `docs` reads: manifests and units name what there
+//! is, and policies decide as they should. nginx, Caddy and HAProxy are run by `beside`.
 
 use crate::support::pages::{block, blocks, files, is_accepted, name, root};
 use crate::support::process::parties;

@@ -1,4 +1,5 @@
-//! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the guide to policies.
+//! `narthex explain` and what `narthex check` says of policies: as a new user meets them, from the
+//! guide to policies.
 
 use crate::roles::{ROLES, Scene, allows};
 use crate::support::narthex::NarthexBuilder;
@@ -249,7 +250,8 @@ fn check_tells_what_is_odd_about_policies() {
     assert!(!told.contains("route photos: nobody"), "{told}");
 }
 
-/// A deployment in which `member` and guests have this statement beside an Allow, and what is to be said of it.
+/// A deployment in which `member` and guests have this statement beside an Allow, and what is to be
+/// said of it.
 const DEAD: &[(&str, &str)] = &[
     (r#"{"Effect": "Deny", "Action": "execute-api:Invoek", "Resource": "*"}"#, "write execute-api:Invoke"),
     (

@@ -1,4 +1,5 @@
-//! How messages are delimited: early responses, expectations, HTTP/1.0, the limits of a head, and what exists by HTTP/2 only.
+//! How messages are delimited: early responses, expectations, HTTP/1.0, the limits of a head, and
+//! what exists by HTTP/2 only.
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::OpenIdProvider;
@@ -14,7 +15,8 @@ fn scripted(response: &str, late: &str) -> Scripted {
     Scripted { response: response.into(), late: late.into(), closes: false, leaves_body: true }
 }
 
-/// An upstream that answers before it has read the body takes the rest of the body for the next request.
+/// An upstream that answers before it has read the body takes the rest of the body for the next
+/// request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_was_answered_early_is_not_sent_on_and_its_connections_end() {
     let upstream = RawUpstream::start().await;
@@ -51,7 +53,8 @@ async fn a_body_that_was_answered_early_is_not_sent_on_and_its_connections_end()
     assert_eq!(upstream.count("/hidden"), 0, "{:?}", upstream.heads());
 }
 
-/// The body is complete before the response is, but it began after it: whether the upstream has read it is not known.
+/// The body is complete before the response is, but it began after it: whether the upstream has
+/// read it is not known.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_on_which_a_response_began_before_the_body_was_sent_is_not_used_again() {
     let upstream = RawUpstream::start().await;
@@ -149,8 +152,8 @@ async fn a_client_of_http_1_0_gets_neither_chunks_nor_informational_responses() 
     }
 }
 
-/// Resident memory of 400 connections with an unfinished head of 47 KB each, measured in the debug binary: 330 MB were held
-/// when the HTTP parser read up to 1 MB of each; now it is 24 MB.
+/// Resident memory of 400 connections with an unfinished head of 47 KB each, measured in the debug
+/// binary: 330 MB were held when the HTTP parser read up to 1 MB of each; now it is 24 MB.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unfinished_head_holds_little_memory_and_a_large_one_is_refused() {
     const CONNECTIONS: usize = 400;
@@ -210,7 +213,8 @@ async fn grpc_by_http_1_1_has_the_deadlines_of_any_request() {
     }
 }
 
-/// What such a response announces may come at any time, and would be taken for the response to the next request.
+/// What such a response announces may come at any time, and would be taken for the response to the
+/// next request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_without_a_body_that_announces_one_ends_its_connection() {
     let upstream = RawUpstream::start().await;
@@ -234,7 +238,8 @@ async fn a_response_without_a_body_that_announces_one_ends_its_connection() {
             assert_eq!(client.response().await.unwrap().status(), 204);
             client.send(format!("GET /next HTTP/1.1\r\n{FIELDS}{fields}\r\n")).await;
             assert_eq!(client.response().await.unwrap().text(), "GET /next 0");
-            // The first request may need one more, the second does only where the first one's was given up.
+            // The first request may need one more, the second does only where the first one's was
+            // given up.
             let more_connections = upstream.connections() - before;
             assert!(
                 if kept { more_connections <= 1 } else { more_connections >= 1 },

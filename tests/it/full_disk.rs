@@ -1,4 +1,5 @@
-//! A disk that is full for a while: what needs it is refused meanwhile, and nothing is broken after.
+//! A disk that is full for a while: what needs it is refused meanwhile, and nothing is broken
+//! after.
 
 use crate::programs::{NEXT, bring, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
@@ -63,7 +64,8 @@ impl Drop for Disk {
     }
 }
 
-/// Sets how long files may become that `narthex` writes; the hard limit stays, so that it can be lifted.
+/// Sets how long files may become that `narthex` writes; the hard limit stays, so that it can be
+/// lifted.
 fn limit(narthex: &Narthex, bytes: &str) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &narthex.id().to_string(), &format!("--fsize={bytes}:")]);

@@ -243,7 +243,8 @@ async fn a_login_belongs_to_the_browser_that_began_it() {
     is(&mallory.get(&other).await, 400);
     assert!(narthex.audit("login_failed").iter().any(|line| line["reason"] == "iss"));
 
-    // Mallory's own browser finishes it, once; the second time the attempt is gone, and the browser goes on to the app.
+    // Mallory's own browser finishes it, once; the second time the attempt is gone, and the browser
+    // goes on to the app.
     let done = mallory.get(&callback).await;
     is(&done, 303);
     let again = mallory.get(&callback).await;
@@ -498,8 +499,8 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
     };
     let attacker = from([127, 0, 0, 66]);
     let app = format!("{}/", narthex.origin("app"));
-    // Each begins as it should, and comes back with a code of its own making, about which the provider
-    // has to be asked.
+    // Each begins as it should, and comes back with a code of its own making, about which the
+    // provider has to be asked.
     let mut answers = Vec::new();
     let mut callback = String::new();
     for _ in 0..40 {

@@ -1,5 +1,5 @@
-//! Hostile SAML responses. Each differs from an honest twin in one thing; every one is refused by the check
-//! that is meant for it, and leaves no session.
+//! Hostile SAML responses. Each differs from an honest twin in one thing; every one is refused by
+//! the check that is meant for it, and leaves no session.
 
 use crate::support::narthex::Narthex;
 use crate::support::saml_provider::{
@@ -620,7 +620,8 @@ async fn scene(upstream: &Upstream) -> Scene {
     let certificate = our_certificate(&narthex, "corp", provider.folder.path()).await;
     let url = format!("{}/saml2/metadata/corp", narthex.origin("auth"));
     let our_metadata = Visitor::new(&narthex).get(&url).await.text().await.unwrap();
-    // The other reader would hold us to it, where we take a signed message around an unsigned assertion.
+    // The other reader would hold us to it, where we take a signed message around an unsigned
+    // assertion.
     let our_metadata =
         our_metadata.replace("WantAssertionsSigned=\"true\"", "WantAssertionsSigned=\"false\"");
     let private_key = narthex.saml_key().await;

@@ -57,7 +57,8 @@ async fn each_host_of_a_wildcard_is_a_host_of_its_own() {
     let visitor = Visitor::new(&narthex);
     let url = |host: &str, path: &str| format!("{}{path}", narthex.origin(host));
     for host in ["a.tenant", "b.tenant", "one", "two"] {
-        // A session is one host's: each asks for its own, which the provider gives without a question.
+        // A session is one host's: each asks for its own, which the provider gives without a
+        // question.
         is(&visitor.get(&url(host, "/")).await, 303);
         let seen: Seen = visitor.land(&url(host, "/"), "alice").await.json().await.unwrap();
         assert_eq!(seen.claims()["aud"], url(host, "/"));

@@ -1,4 +1,5 @@
-//! HTTP/2 on either side: bodies whose frames end in other ways than HTTP/1.1's, and clients that do not read.
+//! HTTP/2 on either side: bodies whose frames end in other ways than HTTP/1.1's, and clients that
+//! do not read.
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::raw::RawUpstream;
@@ -18,8 +19,8 @@ use tokio::net::TcpListener;
 
 const CHUNK: usize = 64 * 1024;
 
-/// An app that speaks HTTP/2 without TLS: below `/large` a body without end, elsewhere a word. Beside its port, how many
-/// bytes of bodies it has made.
+/// An app that speaks HTTP/2 without TLS: below `/large` a body without end, elsewhere a word.
+/// Beside its port, how many bytes of bodies it has made.
 async fn h2c_app() -> (u16, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
@@ -133,8 +134,8 @@ async fn values_with_white_space_around_them_are_refused_by_http2() {
     }
 }
 
-/// An app that speaks HTTP/2 without TLS: below `/never` it does not answer, elsewhere with a body of the type that the path
-/// names, whose second piece comes late.
+/// An app that speaks HTTP/2 without TLS: below `/never` it does not answer, elsewhere with a body
+/// of the type that the path names, whose second piece comes late.
 async fn late_app() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

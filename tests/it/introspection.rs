@@ -49,7 +49,8 @@ impl Scene {
     }
 }
 
-/// The answer for a good token, with these members in their place or beside them; null takes one out.
+/// The answer for a good token, with these members in their place or beside them; null takes one
+/// out.
 fn active(members: Value) -> Value {
     let mut answer = json!({
         "active": true, "sub": "ann", "aud": ["photos-api"], "scope": "photos:read", "client_id": "spa",

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 const PAGE: &str = "docs/src/guides/load-testing.md";
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 
-/// An app that answers each request after the one before, and takes so long for each; the first one takes as long as given.
+/// An app that answers each request after the one before, and takes so long for each; the first one
+/// takes as long as given.
 struct Paced {
     port: u16,
     free_at: Arc<Mutex<Instant>>,
@@ -163,7 +164,8 @@ async fn a_stall_counts_for_all_that_were_due_in_it() {
     let (output, ()) = tokio::join!(load(&narthex, &steps), stalls);
     let report = report(&output);
     let row = &report["rows"][0];
-    // One connection waits once; three of eight seconds' requests were due meanwhile, or had to wait behind those.
+    // One connection waits once; three of eight seconds' requests were due meanwhile, or had to
+    // wait behind those.
     assert!(row["p90"].as_u64().unwrap() > 500_000, "{report}");
     assert!(row["p99_sent"].as_u64().unwrap() < 100_000, "{report}");
     assert!(row["max"].as_u64().unwrap() > 1_300_000, "{report}");

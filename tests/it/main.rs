@@ -1,6 +1,9 @@
 //! The real binary against real parties. Tests act as somebody: a person with a browser, a visitor
 //! with a cookie jar, a program, an attacker with a socket; always through public addresses.
 
+// Tests with many cases, and the servers they start, may be longer than the program's functions.
+#![allow(clippy::too_many_lines)]
+
 mod support;
 mod upgrade;
 

@@ -1,5 +1,5 @@
-//! What an operator sets and sees: listeners without TLS, the state folder, the access log, metrics, systemd, and why a
-//! store cannot be opened.
+//! What an operator sets and sees: listeners without TLS, the state folder, the access log,
+//! metrics, systemd, and why a store cannot be opened.
 
 use crate::support::narthex::NarthexBuilder;
 use crate::support::parties::{OpenIdProvider, Postgres, provider_toml};
@@ -188,7 +188,8 @@ async fn each_request_has_a_line_in_the_access_log_and_a_count_by_route() {
     );
     assert!(!metrics.contains("nohost"), "no label is a client's word");
 
-    // Another form takes effect without a restart, and queries are written where they are asked for.
+    // Another form takes effect without a restart, and queries are written where they are asked
+    // for.
     narthex.edit(|text| text.replace("access = \"json\"", "access = \"combined\"\naccess_query = true"));
     wait_until("the reload", || !narthex.audit("reload").is_empty());
     is(&alice.program(Method::GET, &format!("{app}/last?a=b")).await, 200);

@@ -1,4 +1,5 @@
-//! What becomes of a session after the sign-in: at its provider, on other nodes, by its owner's wish.
+//! What becomes of a session after the sign-in: at its provider, on other nodes, by its owner's
+//! wish.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};

@@ -1,4 +1,5 @@
-//! Policies: each rule of AWS's documentation as data, and what becomes of documents that are wrong.
+//! Policies: each rule of AWS's documentation as data, and what becomes of documents that are
+//! wrong.
 
 use narthex::policy::{
     Context, Document, EvalRequest, Grants, Key, MatchLevel, Purpose, Spellings, Statements, Value, Values,

@@ -1,5 +1,6 @@
-//! Policies and requests by chance, judged here and by iam-rs, which is of other hands. Where the two differ, one of
-//! the rules below says why, and each of them is seen to be the only reason at least once.
+//! Policies and requests by chance, judged here and by iam-rs, which is of other hands. Where the
+//! two differ, one of the rules below says why, and each of them is seen to be the only reason at
+//! least once.
 
 use crate::policies::{Known, judged};
 use iam_rs::{Arn, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId};
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const CASES: usize = 40_000;
 
-/// Why the two may differ. AWS's documentation is with us in all of them, but where it is silent: there the
-/// stricter answer is ours.
+/// Why the two may differ. AWS's documentation is with us in all of them, but where it is silent:
+/// there the stricter answer is ours.
 const RULES: [&str; 12] = [
     "a variable without a value: it is empty there; here what allows is not met, and what denies is not escaped",
     "what fills a variable: its * and ? are wildcards there, characters here",

@@ -1,5 +1,5 @@
-//! Which policy documents load: exactly those that the grammar of the IAM JSON policy language has (IAM User Guide,
-//! "Grammar of the IAM JSON policy language") and that AWS takes.
+//! Which policy documents load: exactly those that the grammar of the IAM JSON policy language has
+//! (IAM User Guide, "Grammar of the IAM JSON policy language") and that AWS takes.
 
 use crate::policies::Known;
 use narthex::policy::{Document, EvalRequest, Grants, Purpose, Statements, Verdict};

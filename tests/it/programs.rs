@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 const SECRET: &str = "k3+/wQ9z%41Zb0pYxTn7fRm2==";
 pub const NEXT: &str = "the-one-that-follows-0123456789";
 
-/// A pool with three programs: one that may read and write, one that may read, and one that only asks about tokens.
+/// A pool with three programs: one that may read and write, one that may read, and one that only
+/// asks about tokens.
 pub fn pool(algorithm: &str) -> String {
     format!(
         "[[user_pool]]\nname = \"people\"\nsigning_algorithm = \"{algorithm}\"\n\

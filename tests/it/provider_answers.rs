@@ -1,4 +1,5 @@
-//! Providers as they really are: what they send in odd forms is read, and the strict neighbour of each is refused.
+//! Providers as they really are: what they send in odd forms is read, and the strict neighbour of
+//! each is refused.
 
 use crate::check::each_is_told;
 use crate::support::narthex::{Narthex, NarthexBuilder};
@@ -464,7 +465,8 @@ async fn a_client_authenticates_as_the_file_or_the_metadata_says() {
         (header.kid.as_deref(), header.x5t.as_deref()),
         (Some("k1"), Some("q6urq6urq6urq6urq6urq6urq6s"))
     );
-    // The key of the file signed it: the raw point follows the 26 bytes of the SubjectPublicKeyInfo's beginning.
+    // The key of the file signed it: the raw point follows the 26 bytes of the
+    // SubjectPublicKeyInfo's beginning.
     let (message, signature) = assertion.rsplit_once('.').unwrap();
     let signature = {
         use base64::Engine as _;

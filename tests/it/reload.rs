@@ -67,7 +67,8 @@ async fn a_new_certificate_serves_the_next_handshake() {
     make("second");
     wait_until("the second certificate", || organization().contains("second"));
 
-    // A file of which a part cannot be used changes nothing, and a pipe that nobody writes to stops nothing.
+    // A file of which a part cannot be used changes nothing, and a pipe that nobody writes to stops
+    // nothing.
     let third = folder.path().join("third.pem");
     certificates::make(&third, &folder.path().join("third.key"), "third", "app.localhost", 2);
     let exchanged = |text: String| text.replace("app.pem", "third.pem").replace("app.key", "third.key");

@@ -146,7 +146,8 @@ async fn signing_in_again_replaces_every_cookie_of_the_browser() {
     assert_ne!(new(&other, "__Host-narthex"), old[1].1);
     assert_eq!(narthex.audit("session_ended").len(), 1);
 
-    // A cookie of an app that the browser kept, but not the pool's: another sign-in ends its session too.
+    // A cookie of an app that the browser kept, but not the pool's: another sign-in ends its
+    // session too.
     let kept = new(&app, "__Host-narthex");
     alice.jar.add_cookie_str("__Host-narthex-pool=; Path=/; Secure; Max-Age=0", &pool.parse().unwrap());
     let again = next(&alice.get(&format!("{app}.narthex/sign-in")).await).unwrap();

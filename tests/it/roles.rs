@@ -63,7 +63,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Two providers: the people of one get roles by rules, those of the other by groups. Guests may enter.
+    /// Two providers: the people of one get roles by rules, those of the other by groups. Guests
+    /// may enter.
     pub async fn set() -> Self {
         let upstream = Upstream::start().await;
         let builder = NarthexBuilder::new();
@@ -147,7 +148,8 @@ async fn two_people_through_two_providers_get_their_roles_and_each_their_own_fol
     ] {
         assert_eq!(status(who, method.clone(), &url).await, expected, "{method} {url}");
     }
-    // A user without a role gets 403; a group of the provider that is called like one of the pool's is none.
+    // A user without a role gets 403; a group of the provider that is called like one of the pool's
+    // is none.
     for (provider, login, why) in [
         ("corp", "carol+guests", "no rule of the role mapping for corp matches"),
         ("club", "dora+editors", "no group has a preferred role"),
@@ -500,7 +502,8 @@ async fn a_guests_cookie_that_we_did_not_make_is_nobodys() {
     let (first, cookie) = identity(None).await;
     let cookie = cookie.unwrap();
     assert_eq!(identity(Some(&cookie)).await, (first.clone(), None));
-    // Another token under the MAC of this one, this token under another MAC, and what is none at all.
+    // Another token under the MAC of this one, this token under another MAC, and what is none at
+    // all.
     let (name, value) = cookie.split_once('=').unwrap();
     let (token, mac) = value.split_once('.').unwrap();
     let turned = |text: &str| format!("{}{}", if text.starts_with('A') { 'B' } else { 'A' }, &text[1..]);

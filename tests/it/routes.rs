@@ -1,4 +1,5 @@
-//! What a route says beyond host and upstream: who may enter, headers, addresses, sockets, certificates.
+//! What a route says beyond host and upstream: who may enter, headers, addresses, sockets,
+//! certificates.
 
 use crate::check::each_is_told;
 use crate::support::certificates;
@@ -379,7 +380,8 @@ async fn an_app_below_a_path_need_not_know_where_it_stands() {
     }
 }
 
-/// Answers each request on a connection with what `tell` makes of its head, and a WebSocket's with the switch.
+/// Answers each request on a connection with what `tell` makes of its head, and a WebSocket's with
+/// the switch.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, tell: impl Fn(&str) -> String) {
     loop {
         let asked = head(&mut stream).await;
@@ -458,7 +460,8 @@ async fn an_upstream_may_listen_on_a_unix_socket() {
     is(&Visitor::new(&gone).get(&format!("{}/", gone.origin("app"))).await, 502);
 }
 
-/// A server that asks for a client certificate of `trusted`, and returns whose it got: the organization among `names`.
+/// A server that asks for a client certificate of `trusted`, and returns whose it got: the
+/// organization among `names`.
 async fn asking_for_certificates(folder: &Path, trusted: &[&str]) -> u16 {
     let pem = |name: &str| rustls::pki_types::CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
@@ -674,7 +677,8 @@ async fn a_page_of_another_origin_opens_no_websocket_with_the_session() {
         }
         assert_eq!(open("/reads", field, "https://spa.test").await, 403, "without credentials");
     }
-    // Other requests have answers of their own for this, and without a session there is nothing to abuse.
+    // Other requests have answers of their own for this, and without a session there is nothing to
+    // abuse.
     assert_eq!(open("/socket", ("x-any", "abc"), evil).await, 200);
     let request = visitor.client.get(narthex.origin("open")).header("sec-websocket-key", "abc");
     is(&request.header("origin", evil).send().await.unwrap(), 200);

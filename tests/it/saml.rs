@@ -116,8 +116,8 @@ async fn an_assertion_may_be_encrypted_by_each_algorithm_and_must_be_where_the_f
     }
 }
 
-/// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the data in
-/// the place of within: what xmlsec1 of this age cannot make.
+/// `assertion` in AES-256-GCM, its key by RSA-OAEP with SHA-256 for digest and mask, and beside the
+/// data in the place of within: what xmlsec1 of this age cannot make.
 pub async fn encrypted_text(assertion: &str, narthex: &Narthex) -> String {
     let pem = narthex.saml_key().await;
     let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
@@ -220,7 +220,8 @@ async fn a_response_works_once_on_every_node_and_in_the_browser_that_asked_for_i
 
     is(&post(&visitor, &acs, &response, &asked.relay_state).await, 200);
     for _ in 0..2 {
-        // The attempt is used up: a browser that is signed in goes on to the app, and no session begins.
+        // The attempt is used up: a browser that is signed in goes on to the app, and no session
+        // begins.
         let again = visitor
             .client
             .post(&acs)
@@ -395,7 +396,8 @@ async fn a_provider_begins_by_itself_only_where_the_file_lets_it() {
         is(&post(&visitor, &acs, &response, "").await, 400);
         let check = if status == 200 { "\"in_response_to\"" } else { "\"idp_init_off\"" };
         assert!(why(&narthex).starts_with(check), "{}", why(&narthex));
-        // However often any page has a browser do that, its address may still sign in. What costs time is refused.
+        // However often any page has a browser do that, its address may still sign in. What costs
+        // time is refused.
         let mut last = 400;
         for _ in 0..40 {
             last = visitor

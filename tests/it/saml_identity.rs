@@ -1,4 +1,5 @@
-//! Whose people a SAML provider speaks for: the same ones, whatever it is called in the file, and nobody else's.
+//! Whose people a SAML provider speaks for: the same ones, whatever it is called in the file, and
+//! nobody else's.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;

@@ -1,5 +1,5 @@
-//! SAML: rotation of our own key. Each step is seen by what the metadata publishes, by what signs requests, and by which
-//! encrypted assertions are accepted.
+//! SAML: rotation of our own key. Each step is seen by what the metadata publishes, by what signs
+//! requests, and by which encrypted assertions are accepted.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::Postgres;
@@ -160,7 +160,8 @@ async fn a_rotation_publishes_then_signs_then_removes_on_all_nodes() {
         assert_eq!(sign_in(node, &provider, &new).await, 200);
     }
 
-    // The new one signs, and the old one still decrypts: on a node that restarts in the middle, too.
+    // The new one signs, and the old one still decrypts: on a node that restarts in the middle,
+    // too.
     succeeds(&two, &["reschedule", "--sign-after", "0"]);
     two.kill();
     two.start();

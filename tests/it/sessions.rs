@@ -294,7 +294,8 @@ async fn no_jump_of_the_clock_makes_a_silent_store_count_for_longer_or_a_session
     scene.sessions.mark_synced_at(scene.clock.monotonic());
     assert!(scene.who(&scene.sessions, &cookie).await.is_some());
 
-    // Idleness is what has passed, and not what the clock was set to: it neither ends for a jump nor is put off by one.
+    // Idleness is what has passed, and not what the clock was set to: it neither ends for a jump
+    // nor is put off by one.
     scene.clock.jump_forward(hours(2));
     assert!(scene.who(&scene.sessions, &cookie).await.is_some(), "idle since a moment");
     scene.clock.jump_back(hours(2));
@@ -396,7 +397,8 @@ async fn whom_the_file_no_longer_lets_in_has_no_session_either() {
     }
 }
 
-/// Sessions and tokens are remembered for hours. A file that changes every minute would fill the memory with what it said.
+/// Sessions and tokens are remembered for hours. A file that changes every minute would fill the
+/// memory with what it said.
 #[tokio::test]
 async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
     let scene = Scene::set().await;
@@ -425,8 +427,8 @@ async fn who_is_remembered_holds_nothing_of_a_file_that_counts_no_more() {
     drop(who);
 }
 
-/// A stream holds the session that it began with, also when the user has changed since. Requests beside it are about what
-/// was read since then, and read it once.
+/// A stream holds the session that it began with, also when the user has changed since. Requests
+/// beside it are about what was read since then, and read it once.
 #[tokio::test]
 async fn a_session_that_changed_is_read_once_whoever_still_holds_the_old_one() {
     let scene = Scene::set().await;

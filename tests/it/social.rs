@@ -133,8 +133,8 @@ impl Scene {
         (last["reason"].as_str().unwrap().to_owned(), last["detail"].as_str().unwrap().to_owned())
     }
 
-    /// Brings something that must be refused: the page shows the request id of the audit line, and no user
-    /// is created. Returns the check that failed, and the detail.
+    /// Brings something that must be refused: the page shows the request id of the audit line, and
+    /// no user is created. Returns the check that failed, and the detail.
     async fn refused(&self, visitor: &Visitor, back: &Back, status: u16) -> (String, String) {
         let (before, told) = (self.narthex.rows().await, self.narthex.audit("login_failed").len());
         let answer = self.deliver(visitor, back).await;
@@ -147,7 +147,8 @@ impl Scene {
         self.why()
     }
 
-    /// What each client must hold against: each attack differs from a login that comes about in one thing.
+    /// What each client must hold against: each attack differs from a login that comes about in one
+    /// thing.
     async fn withstands(&self) {
         let documented = self.stand_in.documented;
         assert!(documented.pages.iter().all(|page| page.starts_with("https://")));
@@ -169,7 +170,8 @@ impl Scene {
         let code = elsewhere.field("code").unwrap();
         token_endpoint(self.refused(&visitor, &back.with_code(&code), 400).await);
 
-        // A code that was given out to another browser, which has another verifier and another nonce.
+        // A code that was given out to another browser, which has another verifier and another
+        // nonce.
         let (_, others) = self.go(name).await;
         let (visitor, back) = self.go(name).await;
         let others = back.with_code(&others.field("code").unwrap());

@@ -1,5 +1,6 @@
-//! Spellings of one path, against servers of every exactness: what the gateway lets pass, no such server may take for what
-//! a Deny or a route shuts off. The servers are modelled here, with another implementation of Unicode's normal forms.
+//! Spellings of one path, against servers of every exactness: what the gateway lets pass, no such
+//! server may take for what a Deny or a route shuts off. The servers are modelled here, with
+//! another implementation of Unicode's normal forms.
 
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::upstream::Upstream;

@@ -417,8 +417,9 @@ async fn changes_are_heard_once_by_every_node(engine: Engine) {
     late.await.unwrap();
     one.poll(&store, begun).await.unwrap();
     assert_eq!(two.poll(&store, begun).await.unwrap().len(), 2);
-    // A node that was away knows that what it finds may not be all, and so does one by whose own clock too much has passed,
-    // or that finds the database's clock elsewhere than it must be by now.
+    // A node that was away knows that what it finds may not be all, and so does one by whose own
+    // clock too much has passed, or that finds the database's clock elsewhere than it must be by
+    // now.
     tell("c", Duration::ZERO).await;
     let later = begun.plus(Duration::from_secs(3600));
     assert_eq!(one.poll(&store, later).await.unwrap(), [Change::Everything, Change::Session("c".into())]);
@@ -461,7 +462,8 @@ async fn a_failed_transaction_leaves_nothing(engine: Engine) {
     assert_eq!(store.count_rows().await.unwrap(), 0);
 }
 
-/// What a failed COMMIT, a cut-off request or a deadline leaves: more often than there are connections.
+/// What a failed COMMIT, a cut-off request or a deadline leaves: more often than there are
+/// connections.
 async fn a_connection_that_was_left_in_a_transaction_is_used_by_nobody(engine: Engine) {
     let store = engine.open().await;
     for _ in 0..12 {
@@ -729,7 +731,8 @@ async fn a_person_has_one_identity_in_a_pool_and_a_guests_goes_over_once(engine:
     assert_eq!(merge("g2", "ann").await, MergeOutcome::Merged(ann.clone()));
     assert!(!identities.is_guest("g2").await.unwrap());
 
-    // Two users who are one person: what the one who stays has counts, and nobody gets what is over.
+    // Two users who are one person: what the one who stays has counts, and nobody gets what is
+    // over.
     let moved = store.transaction(|tx| Box::pin(tx.move_pool_identities("carol", "ann")));
     moved.await.unwrap();
     assert_eq!(identities.for_user(&one, "us-east-1", "ann").await.unwrap(), ann);

@@ -251,7 +251,8 @@ async fn a_request_that_asks_for_a_stream_and_gets_none_has_the_deadline_of_its_
         let fields = "Host: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket";
         say(&mut stream, &format!("GET /begun HTTP/1.1\r\n{fields}\r\n\r\n")).await;
         assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
-        // Once a response has begun, a slow client looks like a silent upstream: the limit is a minute.
+        // Once a response has begun, a slow client looks like a silent upstream: the limit is a
+        // minute.
         let ended = async { while stream.read_u8().await.is_ok() {} };
         tokio::time::timeout(Duration::from_secs(75), ended).await.expect("a stalled response ends");
     };
@@ -341,7 +342,8 @@ async fn a_client_that_pauses_gets_all_of_a_large_response() {
     stream.read_exact(&mut body).await.unwrap();
 }
 
-/// A body without a length ends with its connection: one that was ended for its silence must not pass for a whole one.
+/// A body without a length ends with its connection: one that was ended for its silence must not
+/// pass for a whole one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_was_given_up_is_not_taken_for_a_whole_one() {
     let port = upstream(|mut stream| async move {
@@ -453,8 +455,8 @@ async fn a_fast_101_and_the_frames_behind_it_all_arrive() {
     .await;
     let narthex = NarthexBuilder::new().route("app", port, "access = \"public\"").start();
     let ask = "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    // Whether it goes wrong is a matter of turns: a process that is often interrupted takes them in every
-    // order.
+    // Whether it goes wrong is a matter of turns: a process that is often interrupted takes them in
+    // every order.
     let renice = Command::new("renice").args(["-n", "19", "-p", &narthex.id().to_string()]).output();
     assert!(renice.unwrap().status.success());
     let _busy = Busy::threads(2);
@@ -532,7 +534,8 @@ async fn an_upload_waits_for_100_continue_and_its_trailers_do_no_harm() {
 async fn a_head_that_does_not_come_to_its_end_is_given_up() {
     let upstream = Upstream::start().await;
     let narthex = NarthexBuilder::new().route("app", upstream.port, "access = \"public\"").start();
-    // A first head, and one on a connection that has carried a request: it may have been idle before.
+    // A first head, and one on a connection that has carried a request: it may have been idle
+    // before.
     let trickle = async |requests: usize| {
         let mut stream = tls(&narthex, "app", false).await;
         for _ in 0..requests {

@@ -108,7 +108,8 @@ async fn a_sign_in_that_fails_has_a_way_back_to_what_was_wanted() {
     is(&page, 400);
     let back = links(&page.text().await.unwrap()).remove(0);
     assert!(back.starts_with(&format!("{app}/.narthex/sign-in?attempt=")), "{back}");
-    // That leads there at once for a browser that is signed in at the app, and by a sign-in otherwise.
+    // That leads there at once for a browser that is signed in at the app, and by a sign-in
+    // otherwise.
     let go = |jar: String| {
         let (client, back) = (Visitor::new(&narthex).client, back.clone());
         async move { client.get(back).header("accept", "text/html").header("cookie", jar).send().await.unwrap() }

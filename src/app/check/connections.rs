@@ -18,7 +18,8 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 /// The maximum time to connect to an upstream.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the store with its master key, without changing it. Returns `None` if there is none yet, or it cannot be opened.
+/// Opens the store with its master key, without changing it. Returns `None` if there is none yet,
+/// or it cannot be opened.
 pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     if let StoreUrl::Sqlite(file) = &config.store.url
         && matches!(file.try_exists(), Ok(false) | Err(_))

@@ -1,4 +1,5 @@
-//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what to register where.
+//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what
+//! to register where.
 
 mod certificates;
 mod connections;
@@ -48,13 +49,7 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     providers::open_to_the_public(&config, &mut report);
     if !config.roles.is_empty() {
         say!("roles and policies");
-        let findings = lint::lint(&catalogue);
-        findings.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
-        findings.warnings.iter().for_each(|line| report.warn(line));
-        if findings.errors.is_empty() && findings.warnings.is_empty() {
-            let (roles, pools) = (config.roles.len(), config.identity_pools.len());
-            report.good(format!("{roles} role(s), {pools} identity pool(s)"));
-        }
+        check_policies(&catalogue, &mut report);
     }
     say!("upstreams");
     connections::upstreams(&config, &mut report).await;
@@ -84,6 +79,16 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
             Err(CommandError::new("narthex check --strict", format!("{count} warning(s), listed above")))
         }
         (count, _) => Err(CommandError::new("narthex check", format!("{count} problem(s), listed above"))),
+    }
+}
+
+fn check_policies(catalogue: &Catalogue, report: &mut Report) {
+    let findings = lint::lint(catalogue);
+    findings.errors.iter().for_each(|line| report.problem(format!("a Deny can never apply: {line}")));
+    findings.warnings.iter().for_each(|line| report.warn(line));
+    if findings.errors.is_empty() && findings.warnings.is_empty() {
+        let (roles, pools) = (catalogue.config.roles.len(), catalogue.config.identity_pools.len());
+        report.good(format!("{roles} role(s), {pools} identity pool(s)"));
     }
 }
 

@@ -16,7 +16,8 @@ use url::Url;
 
 /// A code that no provider has issued.
 const NO_CODE: &str = "narthex-check-of-client-credentials";
-/// The errors of providers that reject the client's credentials (RFC 6749, section 5.2); the last one is GitHub's.
+/// The errors of providers that reject the client's credentials (RFC 6749, section 5.2); the last
+/// one is GitHub's.
 const NOT_AUTHENTICATED: [&str; 3] =
     ["invalid_client", "unauthorized_client", "incorrect_client_credentials"];
 /// The errors of providers that accept the credentials and reject the code.
@@ -73,8 +74,8 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Com
     Ok(())
 }
 
-/// Tries the client's credentials with a code that the provider never issued: a provider authenticates the client before it
-/// looks at the code (RFC 6749, section 4.1.3).
+/// Tries the client's credentials with a code that the provider never issued: a provider
+/// authenticates the client before it looks at the code (RFC 6749, section 4.1.3).
 async fn credentials(
     catalogue: &Catalogue,
     settings: &config::Provider,

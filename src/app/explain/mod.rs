@@ -1,4 +1,5 @@
-//! `narthex explain`: the access decision for a request, and its reasons, by the gateway's own steps.
+//! `narthex explain`: the access decision for a request, and its reasons, by the gateway's own
+//! steps.
 
 mod explanation;
 mod subject;

@@ -55,9 +55,7 @@ pub struct Subject {
     pub user: User,
     pub provider: String,
     claims: Option<TokenClaims>,
-    methods: Vec<String>,
-    auth_time: Option<Timestamp>,
-    issued_at: Option<Timestamp>,
+    sign_in: SignIn,
     of_user_pool: bool,
     /// Notes on the explanation.
     pub notes: Vec<String>,
@@ -67,16 +65,43 @@ pub struct Subject {
     pub scopes: Option<Vec<String>>,
 }
 
+/// How and when a subject signed in, as far as it is known.
+struct SignIn {
+    methods: Vec<String>,
+    auth_time: Option<Timestamp>,
+    issued_at: Option<Timestamp>,
+}
+
 impl Subject {
+    /// Returns a subject with a session of the user pool.
+    fn of_user_pool(
+        user: User,
+        provider: String,
+        sign_in: SignIn,
+        note: Option<&str>,
+        sign_in_error: Option<String>,
+    ) -> Self {
+        Self {
+            user,
+            provider,
+            claims: None,
+            sign_in,
+            of_user_pool: true,
+            notes: note.map(str::to_owned).into_iter().collect(),
+            sign_in_error,
+            scopes: None,
+        }
+    }
+
     pub fn person<'a>(&'a self, config: &'a Config) -> Person<'a> {
         Person {
             user: &self.user,
             provider: &self.provider,
             groups: Groups::of(config, &self.provider, &self.user.groups),
             claims: self.claims.as_ref(),
-            methods: &self.methods,
-            auth_time: self.auth_time,
-            issued_at: self.issued_at,
+            methods: &self.sign_in.methods,
+            auth_time: self.sign_in.auth_time,
+            issued_at: self.sign_in.issued_at,
             of_user_pool: self.of_user_pool,
         }
     }
@@ -133,38 +158,10 @@ impl ExplainContext {
         let Some(store) = store else {
             return Err(error("there is no store yet: nobody has signed in".to_owned()));
         };
-        let (users, sessions) = store
-            .transaction(|tx| {
-                let key = &key;
-                Box::pin(async move {
-                    let users = match key {
-                        LookupKey::User(who) => tx.users_named(who).await?,
-                        LookupKey::Session { sub, .. } => tx.user(sub).await?.into_iter().collect(),
-                    };
-                    let sessions = match users.as_slice() {
-                        [user] => tx.sessions_of(&user.id).await?,
-                        _ => Vec::new(),
-                    };
-                    Ok((users, sessions))
-                })
-            })
-            .await
-            .map_err(store_error)?;
+        let (users, sessions) = key.read(&store).await.map_err(store_error)?;
         let user = users::only(key.name(), users).map_err(error)?;
         let session = key.session(sessions, provider).map_err(error)?;
-        let provider = match (&session, provider, user.identities.as_slice()) {
-            (Some(session), ..) => session.provider.clone(),
-            (None, Some(provider), _) => provider.to_owned(),
-            (None, None, [only]) => only.provider.clone(),
-            (None, None, _) => {
-                return Err(error(
-                    "the user signs in by several providers\n  help: name one with --provider".to_owned(),
-                ));
-            }
-        };
-        if !user.identities.iter().any(|identity| identity.provider == provider) {
-            return Err(error(format!("{} does not sign in by {provider}", user.username)));
-        }
+        let provider = sign_in_provider(&user, session.as_ref(), provider).map_err(error)?;
         let mut identities = HashMap::new();
         for pool in &catalogue.identity_pools {
             if let Some(id) = store.identity_of(&pool.id, &user.id).await.map_err(store_error)? {
@@ -172,37 +169,7 @@ impl ExplainContext {
             }
         }
         store.close().await;
-        let user = user.for_provider(&provider);
-        let (mut notes, mut sign_in_error) = (Vec::new(), None);
-        let allow =
-            catalogue.config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
-        let email = user.email().filter(|_| user.email_verified());
-        if !allow.is_some_and(|allow| allow.names(email, &user.groups)) {
-            sign_in_error = Some(format!("the file does not let them in by {provider}"));
-        }
-        if !user.enabled {
-            sign_in_error = Some("the user is disabled".to_owned());
-        }
-        let (methods, auth_time, issued_at) = match session {
-            Some(session) => (session.amr, session.auth_time, session.created_at),
-            None => {
-                notes.push("there is no session: signed in now, by an unknown method".to_owned());
-                (Vec::new(), None, SystemClock.now())
-            }
-        };
-        let issued_at = Some(issued_at);
-        let subject = Subject {
-            user,
-            provider,
-            claims: None,
-            methods,
-            auth_time,
-            issued_at,
-            of_user_pool: true,
-            notes,
-            sign_in_error,
-            scopes: None,
-        };
+        let subject = subject_of_user(&catalogue.config, user, session, provider);
         Ok(Self { catalogue, subject: Some(subject), identities })
     }
 
@@ -235,6 +202,24 @@ impl LookupKey {
         }
     }
 
+    /// Reads the users that are named, and the sessions of the only one.
+    async fn read(&self, store: &Store) -> Result<(Vec<User>, Vec<Session>), StoreError> {
+        let work = store.transaction(|tx| {
+            Box::pin(async move {
+                let users = match self {
+                    Self::User(who) => tx.users_named(who).await?,
+                    Self::Session { sub, .. } => tx.user(sub).await?.into_iter().collect(),
+                };
+                let sessions = match users.as_slice() {
+                    [user] => tx.sessions_of(&user.id).await?,
+                    _ => Vec::new(),
+                };
+                Ok((users, sessions))
+            })
+        });
+        work.await
+    }
+
     /// Returns the session that is named, or the last one of the provider.
     fn session(&self, sessions: Vec<Session>, provider: Option<&str>) -> Result<Option<Session>, String> {
         match self {
@@ -249,6 +234,46 @@ impl LookupKey {
             }
         }
     }
+}
+
+/// Returns the provider of the session, the one that is named, or the user's only one.
+fn sign_in_provider(user: &User, session: Option<&Session>, named: Option<&str>) -> Result<String, String> {
+    let provider = match (session, named, user.identities.as_slice()) {
+        (Some(session), ..) => session.provider.clone(),
+        (None, Some(provider), _) => provider.to_owned(),
+        (None, None, [only]) => only.provider.clone(),
+        (None, None, _) => {
+            return Err("the user signs in by several providers\n  help: name one with --provider".to_owned());
+        }
+    };
+    if !user.identities.iter().any(|identity| identity.provider == provider) {
+        return Err(format!("{} does not sign in by {provider}", user.username));
+    }
+    Ok(provider)
+}
+
+/// Returns a user of the store as the subject, with the session or as after a sign-in.
+fn subject_of_user(config: &Config, user: User, session: Option<Session>, provider: String) -> Subject {
+    let user = user.for_provider(&provider);
+    let allow = config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
+    let email = user.email().filter(|_| user.email_verified());
+    let is_allowed = allow.is_some_and(|allow| allow.names(email, &user.groups));
+    let sign_in_error = match (user.enabled, is_allowed) {
+        (false, _) => Some("the user is disabled".to_owned()),
+        (true, false) => Some(format!("the file does not let them in by {provider}")),
+        (true, true) => None,
+    };
+    let (note, sign_in) = match session {
+        Some(session) => {
+            let Session { amr: methods, auth_time, created_at, .. } = session;
+            (None, SignIn { methods, auth_time, issued_at: Some(created_at) })
+        }
+        None => {
+            let sign_in = SignIn { methods: Vec::new(), auth_time: None, issued_at: Some(SystemClock.now()) };
+            (Some("there is no session: signed in now, by an unknown method"), sign_in)
+        }
+    };
+    Subject::of_user_pool(user, provider, sign_in, note, sign_in_error)
 }
 
 /// Returns the subject that a sign-in with these claims would create.
@@ -279,40 +304,22 @@ fn subject_from_claims(
     };
     let now = SystemClock.now();
     let auth_time = authenticated_at(&claims, now, SKEW);
-    let issued_at = Some(now);
     let methods: Vec<String> = list("amr");
+    let issuer = text("iss").or_else(|| issuer_of(provider)).unwrap_or_default();
+    let tokens = ProviderTokens::of_assertion(Secret::new(""), now);
     let external = ExternalIdentity {
-        issuer: text("iss").or_else(|| issuer_of(provider)).unwrap_or_default(),
-        subject,
         amr: methods.clone(),
         auth_time,
-        sid: None,
-        tokens: ProviderTokens::of_assertion(Secret::new(""), now),
-        once: None,
-        session_ends_at: None,
-        first_login_attributes: &[],
-        is_incomplete: false,
-        claims,
+        ..ExternalIdentity::new(issuer, subject, claims, tokens)
     };
     let account = broker::map_account(provider, &external)?;
-    let notes = vec!["these claims are believed here: nothing was verified".to_owned()];
     let sign_in_error = broker::check_allowed(&provider.allow, &account).err();
     let sign_in_error =
         sign_in_error.map(|whom| format!("`allow` of {} does not name {whom}", provider.name));
     let user = directory::new_user(uuid(&SystemEntropy), "", account, now);
-    let provider = provider.name.clone();
-    Ok(Subject {
-        user,
-        provider,
-        claims: None,
-        methods,
-        auth_time,
-        issued_at,
-        of_user_pool: true,
-        notes,
-        sign_in_error,
-        scopes: None,
-    })
+    let sign_in = SignIn { methods, auth_time, issued_at: Some(now) };
+    let note = Some("these claims are believed here: nothing was verified");
+    Ok(Subject::of_user_pool(user, provider.name.clone(), sign_in, note, sign_in_error))
 }
 
 /// Returns the subject of a bearer token of `issuer` with these claims.
@@ -338,9 +345,11 @@ fn subject_from_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>
         user,
         provider: issuer.name.clone(),
         claims: Some(others),
-        methods: methods(claims, auth_time),
-        auth_time,
-        issued_at: NumericDate::of(claims, "iat").map(|at| at.min(now)),
+        sign_in: SignIn {
+            methods: methods(claims, auth_time),
+            auth_time,
+            issued_at: NumericDate::of(claims, "iat").map(|at| at.min(now)),
+        },
         of_user_pool: false,
         notes: vec!["the token is believed here: neither its signature nor its end was looked at".to_owned()],
         sign_in_error,

@@ -1,5 +1,6 @@
-//! The access log: a line for each request, written by a thread of its own. A request never waits for it: where the
-//! destination is slower than the requests, lines are dropped, and a metric counts them.
+//! The access log: a line for each request, written by a thread of its own. A request never waits
+//! for it: where the destination is slower than the requests, lines are dropped, and a metric
+//! counts them.
 
 mod record;
 
@@ -121,8 +122,8 @@ struct LogFile {
     ends_within_line: bool,
 }
 
-/// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in the usual way would
-/// wait for one; writing to it waits.
+/// Opens the file at `path` for writing. A pipe that has no reader is an error, where opening it in
+/// the usual way would wait for one; writing to it waits.
 fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File> {
     #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
     let without_waiting = OFlags::NONBLOCK.bits() as i32;
@@ -177,7 +178,8 @@ impl LogFile {
     }
 }
 
-/// Whether the regular file at `path` ends within a line, as one does after a crash. False where it cannot be read.
+/// Whether the regular file at `path` ends within a line, as one does after a crash. False where it
+/// cannot be read.
 fn ends_within_line(path: &Path) -> bool {
     let Ok(metadata) = std::fs::metadata(path) else { return false };
     if !metadata.is_file() || metadata.len() == 0 {

@@ -176,7 +176,8 @@ impl AccessRecord {
     }
 }
 
-/// The format of lines, with the text of the last second, which most lines share with the one before.
+/// The format of lines, with the text of the last second, which most lines share with the one
+/// before.
 pub struct LineFormatter {
     format: AccessLogFormat,
     query: bool,
@@ -206,7 +207,8 @@ impl LineFormatter {
     }
 }
 
-/// Returns an address of a client without its userinfo and fragment, which may be secrets (RFC 9110, section 10.1.3).
+/// Returns an address of a client without its userinfo and fragment, which may be secrets (RFC
+/// 9110, section 10.1.3).
 fn address(value: &[u8]) -> String {
     let value = &value[..memchr::memchr(b'#', value).unwrap_or(value.len())];
     let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
@@ -234,7 +236,8 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
-/// Appends `text` as a JSON string in ASCII, so that no control sequence of a client reaches a terminal.
+/// Appends `text` as a JSON string in ASCII, so that no control sequence of a client reaches a
+/// terminal.
 fn push_json(text: &str, line: &mut String) {
     line.push('"');
     if is_plain(text) {
@@ -256,7 +259,8 @@ fn push_json(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// Appends `text` for the combined format: a quote, a backslash and all but printable ASCII become `\xHH`.
+/// Appends `text` for the combined format: a quote, a backslash and all but printable ASCII become
+/// `\xHH`.
 fn push_escaped(text: &str, line: &mut String) {
     if is_plain(text) {
         return line.push_str(text);
@@ -270,8 +274,8 @@ fn push_escaped(text: &str, line: &mut String) {
     }
 }
 
-/// Appends a user's name as a field of the combined format, which ends with a space and is `-` without a
-/// user. Different names have different texts.
+/// Appends a user's name as a field of the combined format, which ends with a space and is `-`
+/// without a user. Different names have different texts.
 fn push_user(user: &str, line: &mut String) {
     match user {
         "" => line.push('-'),

@@ -4,17 +4,12 @@ use crate::authn::Principal;
 use crate::config::Route;
 use crate::gateway::authorize::policy_rule::access_denied;
 use crate::gateway::metrics;
-use crate::gateway::request::RequestInfo;
 use crate::gateway::request::local_response::LocalResponse;
-use pingora_proxy::Session;
+use crate::gateway::state::request_context::RequestContext;
 
 /// Returns the 403, and writes the refusal to the audit log.
-pub fn deny(
-    session: &Session,
-    incoming: &RequestInfo,
-    route: &Route,
-    principal: &Principal,
-) -> LocalResponse {
+pub fn deny(ctx: &RequestContext<'_>, route: &Route, principal: &Principal) -> LocalResponse {
+    let incoming = ctx.incoming;
     metrics::denied("implicitDeny");
     tracing::warn!(
         target: "audit",
@@ -28,5 +23,5 @@ pub fn deny(
         decision = "implicitDeny",
         statement = "neither allowed_groups nor allowed_emails nor allowed_domains names the person",
     );
-    access_denied(session, incoming, principal)
+    access_denied(ctx, principal)
 }

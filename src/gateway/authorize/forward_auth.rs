@@ -1,14 +1,16 @@
-//! Forward authentication: another proxy requests a decision about each request of the apps behind it
-//! (nginx `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response is the one
-//! that the request would get here: 2xx with the headers of the identity, or a redirect or an error.
+//! Forward authentication: another proxy requests a decision about each request of the apps behind
+//! it (nginx `auth_request`, Traefik's ForwardAuth, Caddy's `forward_auth`, HAProxy). The response
+//! is the one that the request would get here: 2xx with the headers of the identity, or a redirect
+//! or an error.
 
+use crate::catalogue::Route;
 use crate::config::{Host, OnUnauthenticatedRequest};
-use crate::gateway::authorize::{self, RouteMatch, RouteRequest};
+use crate::gateway::authorize::{self, Authorized, RouteMatch, RouteRequest};
 use crate::gateway::request::RequestInfo;
 use crate::gateway::request::headers;
 use crate::gateway::request::local_response::LocalResponse;
-use crate::gateway::state::gateway::Gateway;
-use crate::gateway::state::routes::{RouteTable, Target};
+use crate::gateway::state::request_context::RequestContext;
+use crate::gateway::state::routes::Target;
 use crate::pages::{self, ErrorResponse, HttpResponse};
 use http::{HeaderName, Method};
 use pingora_proxy::Session;
@@ -23,8 +25,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// Headers in which some proxies repeat the target, with scheme and host or without. The app may get a
-/// client's value there, and some frameworks serve that instead.
+/// Headers in which some proxies repeat the target, with scheme and host or without. The app may
+/// get a client's value there, and some frameworks serve that instead.
 const TARGET_HEADERS: [&str; 6] = [
     "x-original-url",
     "x-original-uri",
@@ -34,32 +36,38 @@ const TARGET_HEADERS: [&str; 6] = [
     "x-waws-unencoded-url",
 ];
 
-/// Returns whether this is a subrequest of a trusted proxy. Only these may name another request's client.
+/// Returns whether this is a subrequest of a trusted proxy. Only these may name another request's
+/// client.
 pub fn is_forward_auth_request(session: &Session, incoming: &RequestInfo) -> bool {
     incoming.from_trusted_proxy && session.req_header().uri.path() == ENDPOINT
 }
 
 /// Returns the response to a subrequest.
-pub async fn answer(
-    gateway: &Gateway,
-    session: &Session,
-    table: &RouteTable,
-    incoming: &RequestInfo,
-) -> LocalResponse {
-    authorize_subrequest(gateway, session, table, incoming).await.unwrap_or_else(|stop| stop)
+pub async fn answer(ctx: &RequestContext<'_>) -> LocalResponse {
+    authorize_subrequest(ctx).await.unwrap_or_else(|stop| stop)
 }
 
-async fn authorize_subrequest(
-    gateway: &Gateway,
-    session: &Session,
-    table: &RouteTable,
-    incoming: &RequestInfo,
-) -> Result<LocalResponse, LocalResponse> {
-    let refuse = |why: &str| {
-        incoming.audit_refusal(why);
-        LocalResponse::from(ErrorResponse::bad_request().into_response(&incoming.response_context(session)))
+async fn authorize_subrequest(ctx: &RequestContext<'_>) -> Result<LocalResponse, LocalResponse> {
+    let (target, judged) = forwarded_request(ctx)?;
+    let ctx = &RequestContext { incoming: &judged, ..*ctx };
+    let RouteMatch { target: place, path } = authorize::match_route(ctx, target)?;
+    let Target::Route(entry) = place else {
+        return Err(ctx.failure(ErrorResponse::not_found()));
     };
-    // Every such proxy overwrites these headers. Clients could set others, and choose what is judged.
+    if !entry.route.config.forward_auth {
+        return Err(ctx.failure(ErrorResponse::not_found()));
+    }
+    let wanted = RouteRequest { entry: &entry, path: &path, target };
+    let passed = authorize::authorize(ctx, wanted).await?;
+    permission(ctx, &entry.route, &passed)
+}
+
+/// Reads the request that the proxy describes: its path and query, and what else is known of it.
+fn forwarded_request<'a>(ctx: &RequestContext<'a>) -> Result<(&'a str, RequestInfo), LocalResponse> {
+    let (session, incoming) = (ctx.session, ctx.incoming);
+    let refuse = |why: &str| ctx.refusal(ErrorResponse::bad_request(), why);
+    // Every such proxy overwrites these headers. Clients could set others, and choose what is
+    // judged.
     let forwarded = |name: &HeaderName| {
         let mut values = session.req_header().headers.get_all(name).iter();
         match (values.next().map(|value| value.to_str()), values.next()) {
@@ -75,49 +83,46 @@ async fn authorize_subrequest(
     }
     let copies = TARGET_HEADERS.iter().flat_map(|name| session.req_header().headers.get_all(*name));
     if copies.map(|copy| path_and_query(copy.as_bytes())).any(|copy| copy != target.as_bytes()) {
-        incoming.audit_refusal("a header repeats the target, and differs");
         // nginx passes on no other refusal than 401 and 403.
-        return Err(ErrorResponse::access_denied().into_response(&incoming.response_context(session)).into());
+        return Err(ctx.refusal(ErrorResponse::access_denied(), "a header repeats the target, and differs"));
     }
-    // Session cookies are never sent without TLS, so that a redirect to the sign-in page would loop.
+    // Session cookies are never sent without TLS, so that a redirect to the sign-in page would
+    // loop.
     if !forwarded(&FORWARDED_PROTO)?.eq_ignore_ascii_case("https") {
         return Err(refuse("the visitor does not speak https with the proxy"));
     }
     let deny = session.req_header().uri.query() == Some(DENY_PARAMETER);
     let names = session.req_header().headers.keys();
-    if let Some(name) = names.map(|name| name.as_str()).find(|name| table.reserved.is_lookalike(name)) {
+    if let Some(name) = names.map(|name| name.as_str()).find(|name| ctx.table.reserved.is_lookalike(name)) {
         return Err(refuse(&format!("`{name}` would pass for a header of ours behind the proxy")));
     }
     let unauthenticated = deny.then_some(OnUnauthenticatedRequest::Deny);
-    let judged = incoming.for_forward_auth(table.site(&host), host, method, unauthenticated);
-    let RouteMatch { target: place, path } = authorize::match_route(table, session, &judged, target)?;
-    let Target::Route(entry) = place else {
-        return Err(ErrorResponse::not_found().into_response(&judged.response_context(session)).into());
-    };
-    if !entry.route.config.forward_auth {
-        return Err(ErrorResponse::not_found().into_response(&judged.response_context(session)).into());
-    }
-    let wanted = RouteRequest { entry: &entry, path: &path, target };
-    let passed = authorize::authorize(gateway, session, table, &judged, wanted).await?;
+    Ok((target, incoming.for_forward_auth(ctx.table.site(&host), host, method, unauthenticated)))
+}
 
+/// Returns the response that permits the request, with the headers of its identity.
+fn permission(
+    ctx: &RequestContext<'_>,
+    route: &Route,
+    passed: &Authorized,
+) -> Result<LocalResponse, LocalResponse> {
     let mut response = HttpResponse::default();
     let set = headers::set_identity(
         response.headers_mut(),
-        &entry.route,
+        route,
         passed.identity.as_ref(),
-        &table.catalogue,
-        judged.received.wall,
+        ctx.catalogue(),
+        ctx.incoming.received.wall,
     );
     set.map_err(|error| {
-        tracing::error!(request_id = judged.request_id, %error, "the headers of the identity could not be set");
-        LocalResponse::from(ErrorResponse::internal().into_response(&judged.response_context(session)))
+        let request_id = &ctx.incoming.request_id;
+        tracing::error!(request_id, %error, "the headers of the identity could not be set");
+        ctx.failure(ErrorResponse::internal())
     })?;
     if let Some(cookie) = &passed.guest_cookie {
-        pages::set_cookie(&mut response, cookie).map_err(|failure| {
-            LocalResponse::from(failure.into_response(&judged.response_context(session)))
-        })?;
+        pages::set_cookie(&mut response, cookie).map_err(|failure| ctx.failure(failure))?;
     }
-    Ok(pages::add_common_headers(response, &judged.response_context(session)).into())
+    Ok(pages::add_common_headers(response, &ctx.response_context()).into())
 }
 
 /// Returns what follows scheme and host in an address.

@@ -1,5 +1,5 @@
-//! Matches a request to a route, authenticates it and evaluates its policies: the result is a permit or a local
-//! response.
+//! Matches a request to a route, authenticates it and evaluates its policies: the result is a
+//! permit or a local response.
 
 pub mod allow_list;
 pub mod forward_auth;

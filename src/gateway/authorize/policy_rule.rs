@@ -1,23 +1,24 @@
-//! A request to a route under policy: the role that it comes with, what it asks for, and what becomes of it.
+//! A request to a route under policy: the role that it comes with, what it asks for, and what
+//! becomes of it.
 
 use crate::authn::Principal;
 use crate::base::Timestamp;
-use crate::catalogue::{Catalogue, INVOKE_ACTION, PolicyRule};
+use crate::catalogue::{INVOKE_ACTION, PolicyRule};
 use crate::config;
 use crate::gateway::metrics;
 use crate::gateway::request::RequestInfo;
 use crate::gateway::request::lenient_path::{self, Segments};
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::path::Path;
-use crate::gateway::state::gateway::{Gateway, INVALID_TOKEN, unavailable};
-use crate::identity::{AssumedRole, NoRole, RequestContext};
+use crate::gateway::state::credentials::INVALID_TOKEN;
+use crate::gateway::state::request_context::RequestContext;
+use crate::identity::{self, AssumedRole, NoRole};
 use crate::model::User;
 use crate::pages::ErrorResponse;
 use crate::policy::{
     self, Context, Denial, EvalRequest, Grants, KNOWN_KEYS, Key, Known, Permit, Question, Spellings, Values,
 };
 use http::HeaderMap;
-use pingora_proxy::Session;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -40,15 +41,13 @@ pub enum PolicyDenial<'a> {
 /// # Errors
 /// Where the store is needed, and does not answer. That there is none is a value.
 pub async fn assume(
-    gateway: &Gateway,
-    session: &Session,
-    incoming: &RequestInfo,
-    catalogue: &Catalogue,
+    ctx: &RequestContext<'_>,
     judged: &PolicyRule,
     principal: &Principal,
 ) -> Result<Result<Arc<AssumedRole>, NoRole>, LocalResponse> {
-    let assumed = principal.assume(&gateway.identities, catalogue, &judged.identity_pool).await;
-    assumed.map_err(|error| unavailable(&incoming.response_context(session), &error))
+    let identities = &ctx.gateway.identities;
+    let assumed = principal.assume(identities, ctx.catalogue(), &judged.identity_pool).await;
+    assumed.map_err(|error| ctx.unavailable(&error))
 }
 
 /// Judges a request by the role that it comes with.
@@ -128,7 +127,8 @@ pub struct Requested<'a> {
 }
 
 impl Requested<'_> {
-    /// The header by which it says that it is of another method; policies judge what the request line says.
+    /// The header by which it says that it is of another method; policies judge what the request
+    /// line says.
     pub fn method_override(&self) -> Option<&'static str> {
         let own = self.incoming.method.as_str().as_bytes();
         // Few headers have names that begin and end so, and most need not be looked at further.
@@ -140,8 +140,8 @@ impl Requested<'_> {
         })
     }
 
-    fn context<'c>(&'c self, assumed: &'c AssumedRole, now: Timestamp) -> RequestContext<'c> {
-        RequestContext {
+    fn context<'c>(&'c self, assumed: &'c AssumedRole, now: Timestamp) -> identity::RequestContext<'c> {
+        identity::RequestContext {
             assumed,
             now,
             source_ip: self.incoming.source_ip(),
@@ -157,7 +157,6 @@ pub fn audit_denial(
     requested: &Requested<'_>,
     principal: &Principal,
     refusal: &PolicyDenial<'_>,
-    now: Timestamp,
 ) {
     let incoming = requested.incoming;
     let (role, identity_id, decision, statement, context) = match refusal {
@@ -167,7 +166,7 @@ pub fn audit_denial(
                 Denial::Denied(statement) => ("explicitDeny", statement.place()),
                 Denial::NotAllowed | Denial::NotSignedIn => ("implicitDeny", "none allows it".to_owned()),
             };
-            let context = describe_context(&requested.context(assumed, now), assumed);
+            let context = describe_context(&requested.context(assumed, incoming.received.wall), assumed);
             (assumed.role.name.as_str(), assumed.identity_id(), decision, statement, context)
         }
     };
@@ -191,32 +190,25 @@ pub fn audit_denial(
 
 /// The answer to who is signed in, and may not have this.
 pub fn deny(
-    session: &Session,
+    ctx: &RequestContext<'_>,
     judged: &PolicyRule,
     requested: &Requested<'_>,
     principal: &Principal,
     refusal: &PolicyDenial<'_>,
-    now: Timestamp,
 ) -> LocalResponse {
-    audit_denial(judged, requested, principal, refusal, now);
-    let incoming = requested.incoming;
+    audit_denial(judged, requested, principal, refusal);
     if let (Principal::Bearer(_), PolicyDenial::NoRole(NoRole::UnreadableClaim(_))) = (principal, refusal) {
-        let failure = ErrorResponse::invalid_token();
-        return failure
-            .with_challenge(INVALID_TOKEN)
-            .into_response(&incoming.response_context(session))
-            .into();
+        return ctx.failure(ErrorResponse::invalid_token().with_challenge(INVALID_TOKEN));
     }
-    access_denied(session, incoming, principal)
+    access_denied(ctx, principal)
 }
 
 /// The 403 for a principal that may not have what it asked for: a page that names it, or JSON.
-pub fn access_denied(session: &Session, incoming: &RequestInfo, principal: &Principal) -> LocalResponse {
+pub fn access_denied(ctx: &RequestContext<'_>, principal: &Principal) -> LocalResponse {
     let name = principal.user().map_or_else(|| "a guest".to_owned(), display_label);
-    let failure = ErrorResponse::access_denied().with_advice(format!(
+    ctx.failure(ErrorResponse::access_denied().with_advice(format!(
         "You are signed in as {name}. If you need access, ask your administrator and give them the request ID below."
-    ));
-    failure.into_response(&incoming.response_context(session)).into()
+    )))
 }
 
 /// By name and address, since people have several accounts of one name.

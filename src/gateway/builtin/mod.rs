@@ -1,6 +1,9 @@
 //! What the gateway answers itself on app hosts, and the user pool's endpoints in process.
 
 pub mod app_host;
-pub mod redirect_loops;
+mod callback;
+mod redirect_loops;
+pub mod sign_in;
+mod sign_out;
 pub mod user_pool;
-pub mod userinfo;
+mod userinfo;

@@ -1,5 +1,5 @@
-//! Sign-ins that lead nowhere: a browser that comes back from each with a session, and is sent to the
-//! next. A loop ends on a page that says why.
+//! Sign-ins that lead nowhere: a browser that comes back from each with a session, and is sent to
+//! the next. A loop ends on a page that says why.
 
 use crate::authn::{cookie_value, set_cookie_value};
 use crate::base::{Duration, Timestamp};

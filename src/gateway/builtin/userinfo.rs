@@ -2,38 +2,33 @@
 
 use crate::authn::{APP_COOKIE, SessionPrincipal, cookie_value};
 use crate::base::Timestamp;
-use crate::catalogue::Catalogue;
+use crate::gateway::request::cookies;
 use crate::gateway::request::local_response::LocalResponse;
-use crate::gateway::request::{RequestInfo, cookies};
-use crate::gateway::state::gateway::{Gateway, scope_of, unavailable};
+use crate::gateway::state::credentials::scope_of;
+use crate::gateway::state::request_context::{RequestContext, unavailable};
 use crate::identity::Person;
 use crate::pages::{self, ClientKind, ErrorResponse};
 use http::{HeaderName, HeaderValue, StatusCode};
-use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
-/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS either, so that no other
-/// origin can read it.
+/// Keeps other sites from including the answer (Fetch, section 3.7). It carries no header of CORS
+/// either, so that no other origin can read it.
 const RESOURCE_POLICY: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
 
-/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no use of the session: a
-/// page that polls must not keep it alive.
-pub async fn answer(
-    gateway: &Gateway,
-    session: &Session,
-    catalogue: &Catalogue,
-    incoming: &RequestInfo,
-) -> LocalResponse {
-    let mut visitor = incoming.response_context(session);
+/// Answers with the session's user and its end, as JSON; 401 without a session. The request is no
+/// use of the session: a page that polls must not keep it alive.
+pub async fn answer(ctx: &RequestContext<'_>) -> LocalResponse {
+    let mut visitor = ctx.response_context();
     visitor.client = ClientKind::Program;
-    let principal = match cookie_value(cookies(session), APP_COOKIE) {
-        Some(cookie) => gateway.pool.sessions.authenticate_without_touch(cookie, scope_of(incoming)).await,
+    let sessions = &ctx.gateway.pool.sessions;
+    let principal = match cookie_value(cookies(ctx.session), APP_COOKIE) {
+        Some(cookie) => sessions.authenticate_without_touch(cookie, scope_of(ctx.incoming)).await,
         None => Ok(None),
     };
     match principal {
         Ok(Some(who)) => {
-            let text = describe(gateway, catalogue, incoming, &who).to_string();
+            let text = describe(ctx, &who).to_string();
             let answer = pages::add_common_headers(
                 pages::with_body(StatusCode::OK, "application/json", text),
                 &visitor,
@@ -45,16 +40,12 @@ pub async fn answer(
     }
 }
 
-fn describe(
-    gateway: &Gateway,
-    catalogue: &Catalogue,
-    incoming: &RequestInfo,
-    who: &SessionPrincipal,
-) -> Value {
+fn describe(ctx: &RequestContext<'_>, who: &SessionPrincipal) -> Value {
+    let catalogue = ctx.catalogue();
     let (user, session) = (who.user(), who.session());
-    let idle_end = who.last_seen(gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
+    let idle_end = who.last_seen(ctx.gateway.pool.clock.moment()).plus(catalogue.config.session.idle);
     // Scripts get no claim that no route of this host passes to its app.
-    let routes = || catalogue.routes_of(&incoming.host);
+    let routes = || catalogue.routes_of(&ctx.incoming.host);
     let groups = Person::of(&catalogue.config, user, session).groups.visible;
     let groups = groups.into_iter().filter(|group| routes().any(|route| route.config.passes_group(group)));
     let mut claims = Map::new();

@@ -1,11 +1,14 @@
-//! A connection that gathers what is written until it is flushed, or read from. pingora relies on this: it writes the head
-//! and the body of a response apart and flushes once; but only the connections of its own listeners gather.
+//! A connection that gathers what is written until it is flushed, or read from. pingora relies on
+//! this: it writes the head and the body of a response apart and flushes once; but only the
+//! connections of its own listeners gather.
 //!
-//! pingora flushes a response with a Content-Length at its end only. While it waits for the upstream it also reads from the
-//! client, and what was written before goes out then: events and bodies that come in drops are not held back.
+//! pingora flushes a response with a Content-Length at its end only. While it waits for the
+//! upstream it also reads from the client, and what was written before goes out then: events and
+//! bodies that come in drops are not held back.
 //!
-//! By HTTP/2, each answer wakes its connection, which tokio runs next: each would be flushed by itself, though others
-//! are as good as ready. So a connection of many streams lets all run that can run before it flushes.
+//! By HTTP/2, each answer wakes its connection, which tokio runs next: each would be flushed by
+//! itself, though others are as good as ready. So a connection of many streams lets all run that
+//! can run before it flushes.
 
 use crate::gateway::connection::ReadBudget;
 use async_trait::async_trait;
@@ -46,8 +49,8 @@ impl BufferedStream {
 }
 
 impl Drop for BufferedStream {
-    /// What waits for others to run goes out all the same, as far as it goes at once: it may be the answers of many
-    /// people, by a proxy that shares a connection among them.
+    /// What waits for others to run goes out all the same, as far as it goes at once: it may be the
+    /// answers of many people, by a proxy that shares a connection among them.
     fn drop(&mut self) {
         if self.yielded {
             drop(Pin::new(self.stream.get_mut()).poll_flush(&mut Context::from_waker(Waker::noop())));

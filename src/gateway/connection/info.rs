@@ -19,8 +19,8 @@ const INITIAL_BUDGET: i64 = 64 * 1024;
 const REQUEST_BONUS: i64 = 32 * 1024;
 /// What may be saved up.
 const MAX_BUDGET: i64 = 1024 * 1024;
-/// What is let through of what seems to be of no use, and how often: honest connections send some frames
-/// that are no part of a request.
+/// What is let through of what seems to be of no use, and how often: honest connections send some
+/// frames that are no part of a request.
 const TRICKLE_RATE: (i64, Duration) = (1024, Duration::from_millis(10));
 
 /// A connection, as its requests see it.
@@ -45,7 +45,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Sets whether the gateway has seen the current request. Before that, only the HTTP parser writes.
+    /// Sets whether the gateway has seen the current request. Before that, only the HTTP parser
+    /// writes.
     pub fn set_seen(&self, seen: bool) {
         self.seen.store(seen, Ordering::Relaxed);
     }
@@ -76,13 +77,14 @@ impl Signals {
     }
 }
 
-/// One timer for all that is waited for on a connection, one thing after another: to make one for each request costs
-/// more than most of what is done for it.
+/// One timer for all that is waited for on a connection, one thing after another: to make one for
+/// each request costs more than most of what is done for it.
 #[derive(Debug, Default)]
 pub struct SharedTimer(Mutex<Option<Pin<Box<Sleep>>>>);
 
 impl SharedTimer {
-    /// Ready at `deadline`, or somewhat later; never, while another waits for it. Deadlines follow one another in time.
+    /// Ready at `deadline`, or somewhat later; never, while another waits for it. Deadlines follow
+    /// one another in time.
     pub fn poll(&self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let Ok(mut sleep) = self.0.try_lock() else { return Poll::Pending };
         let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -127,8 +129,8 @@ pub fn signals(session: &Session) -> Option<&Signals> {
     ConnectionInfo::of(session).map(|connection| &*connection.signals)
 }
 
-/// How many bytes a connection may send. Requests and bodies earn more; frames that only make work, such
-/// as a flood of PING or SETTINGS, use it up, and then come at a trickle.
+/// How many bytes a connection may send. Requests and bodies earn more; frames that only make work,
+/// such as a flood of PING or SETTINGS, use it up, and then come at a trickle.
 #[derive(Debug)]
 pub struct ReadBudget {
     remaining: AtomicI64,

@@ -1,4 +1,5 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer that passes bytes on says first whose they are.
+//! The PROXY protocol, versions 1 and 2: a load balancer that passes bytes on says first whose they
+//! are.
 
 use crate::base::Duration;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -30,8 +31,8 @@ pub struct ProxyHeader {
     pub tls: bool,
 }
 
-/// Reads the header that `stream` must begin with, and lets the stream speak for the client from then
-/// on. Not a byte behind the header is read.
+/// Reads the header that `stream` must begin with, and lets the stream speak for the client from
+/// then on. Not a byte behind the header is read.
 ///
 /// # Errors
 /// Where there is no sound header in time.

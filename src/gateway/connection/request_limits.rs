@@ -1,5 +1,5 @@
-//! Limits the requests in progress at upstreams: by HTTP/2, one connection carries many, and each takes up to two open
-//! files.
+//! Limits the requests in progress at upstreams: by HTTP/2, one connection carries many, and each
+//! takes up to two open files.
 
 use crate::authn::rate_limit_key;
 use crate::config::Listen;
@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Number of counters by address. Addresses that share one share its limit: the hash has a random key, so nobody can
-/// choose them.
+/// Number of counters by address. Addresses that share one share its limit: the hash has a random
+/// key, so nobody can choose them.
 const SLOTS: usize = 1 << 16;
 
 /// The requests in progress, without a lock: every request takes a permit.
@@ -34,8 +34,8 @@ impl RequestLimiter {
         Self { all: AtomicUsize::new(0), by_address, hasher: RandomState::default() }
     }
 
-    /// Admits a request of `address`, if it is known, within the limits of connections: as many requests as connections
-    /// may be in progress, altogether and of one address.
+    /// Admits a request of `address`, if it is known, within the limits of connections: as many
+    /// requests as connections may be in progress, altogether and of one address.
     ///
     /// # Errors
     /// The exceeded limit, for logs and metrics.

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use thiserror::Error;
 use time::OffsetDateTime;
 
 /// How long the local authority lives.
@@ -26,7 +27,8 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86400);
 const LEAF_LIFETIME: Duration = Duration::from_secs(90 * 86400);
 
 /// Why a certificate cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}: {message}", .file.display())]
 pub struct CertificateError {
     /// Which file.
     pub file: PathBuf,
@@ -39,14 +41,6 @@ impl CertificateError {
         Self { file: file.to_owned(), message: message.to_string() }
     }
 }
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.message)
-    }
-}
-
-impl std::error::Error for CertificateError {}
 
 /// A certificate with its key, and the hosts that it serves.
 pub struct LoadedCertificate {
@@ -88,8 +82,8 @@ fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     read_file(file, MAX_SMALL_FILE).map_err(|error| CertificateError::new(file, error))
 }
 
-/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who wants
-/// browsers to trust it imports `local-authority.pem`.
+/// An authority of our own, for hosts without a certificate. Its files are in `certs/`; a user who
+/// wants browsers to trust it imports `local-authority.pem`.
 pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -278,7 +272,8 @@ impl TlsStore {
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets carry the session, so that nothing is remembered for visitors who never come back.
+        // Tickets carry the session, so that nothing is remembered for visitors who never come
+        // back.
         config.ticketer = provider::Ticketer::new()?;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(Arc::new(config))

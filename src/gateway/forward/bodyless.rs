@@ -1,9 +1,10 @@
 //! A request without a body and its answer, one step after the other.
 //!
-//! pingora's proxy lets both directions of a request run at once, in two halves that send each other what they have read.
-//! Where no body is to be sent, half of that is for nothing; and most requests have none. So these are sent on here, over
-//! pingora's connections, and everything else is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and
-//! whatever names fields that concern a connection.
+//! pingora's proxy lets both directions of a request run at once, in two halves that send each
+//! other what they have read. Where no body is to be sent, half of that is for nothing; and most
+//! requests have none. So these are sent on here, over pingora's connections, and everything else
+//! is left to pingora: bodies, upgrades, HTTP/2 to upstreams, and whatever names fields that
+//! concern a connection.
 
 use crate::gateway::forward::request::{ProxiedRequest, proxied_request};
 use crate::gateway::request::local_response::is_answered;
@@ -24,11 +25,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
-/// How often a request is sent at most, where servers cannot be reached or have given up a connection.
+/// How often a request is sent at most, where servers cannot be reached or have given up a
+/// connection.
 pub const MAX_ATTEMPTS: usize = 4;
 /// How many pieces of an answer are handed on together, where they are there.
 const MAX_BATCH: usize = 4;
-/// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside `Connection` itself.
+/// Fields that a server takes for a word about its connection (RFC 9110, section 7.6.1), beside
+/// `Connection` itself.
 const HOP_BY_HOP: [&str; 10] = [
     "close",
     "http2-settings",
@@ -71,7 +74,8 @@ fn has_no_connection_options(headers: &HeaderMap) -> bool {
 }
 
 impl BodylessForwarder {
-    /// About so many connections are kept for the next request, among the workers of the runtime that this is made on.
+    /// About so many connections are kept for the next request, among the workers of the runtime
+    /// that this is made on.
     pub fn new(connections: usize) -> Self {
         let workers = Handle::current().metrics().num_workers();
         Self { connector: TransportConnector::new(None), idle: IdlePool::new(connections, workers) }
@@ -201,8 +205,8 @@ async fn answer(
     Ok(())
 }
 
-/// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the parser removed because of
-/// a Transfer-Encoding.
+/// Checks the framing of a response's head: as it was parsed, and for a Content-Length that the
+/// parser removed because of a Transfer-Encoding.
 fn check_head(forward: &mut ProxiedRequest, upstream: &Upstream, head: &ResponseHeader) -> Result<()> {
     forward.check_response(head)?;
     if head.headers.contains_key(TRANSFER_ENCODING) {
@@ -210,7 +214,8 @@ fn check_head(forward: &mut ProxiedRequest, upstream: &Upstream, head: &Response
         let length = |line: &[u8]| {
             line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
         };
-        // RFC 9112, section 6.3: it "might indicate an attempt to perform request smuggling … or response splitting".
+        // RFC 9112, section 6.3: it "might indicate an attempt to perform request smuggling … or
+        // response splitting".
         if raw.split(|byte| *byte == b'\n').any(length) {
             forward.abandon_connection();
         }

@@ -1,4 +1,5 @@
-//! Sends an authorized request to its upstream: with and without a body, deadlines, revalidation of long requests.
+//! Sends an authorized request to its upstream: with and without a body, deadlines, revalidation of
+//! long requests.
 
 pub mod bodyless;
 pub mod request;

@@ -104,7 +104,8 @@ impl ProxiedRequest {
         self.authorized.identity.as_ref().map(|(principal, _)| principal)
     }
 
-    /// How the request goes on. gRPC exists over HTTP/2 only, so no request to other servers is a call.
+    /// How the request goes on. gRPC exists over HTTP/2 only, so no request to other servers is a
+    /// call.
     pub fn request_kind(&self) -> RequestKind {
         match self.info.kind {
             RequestKind::Grpc if self.is_http1_only() => RequestKind::Plain,
@@ -135,7 +136,8 @@ impl ProxiedRequest {
     /// Notes by which connection of pingora's the request goes.
     ///
     /// # Errors
-    /// Where that must not carry another request. Nothing was sent by it, so the request may go by another one.
+    /// Where that must not carry another request. Nothing was sent by it, so the request may go by
+    /// another one.
     pub fn on_connected(&mut self, digest: Option<&Digest>) -> Result<()> {
         self.upstream.mark = ConnectionMark::of(digest);
         match &self.upstream.mark {
@@ -164,8 +166,9 @@ impl ProxiedRequest {
         ended || self.begins_stream(response)
     }
 
-    /// Returns whether the head of a response begins a stream, which has no deadline. A client's request alone never does:
-    /// the upstream must have changed the protocol, send events, or answer a gRPC call by HTTP/2.
+    /// Returns whether the head of a response begins a stream, which has no deadline. A client's
+    /// request alone never does: the upstream must have changed the protocol, send events, or
+    /// answer a gRPC call by HTTP/2.
     fn begins_stream(&self, response: &ResponseHeader) -> bool {
         match response.status {
             StatusCode::SWITCHING_PROTOCOLS => true,
@@ -237,8 +240,9 @@ impl ProxiedRequest {
         self.upstream.response_ended = true;
     }
 
-    /// Returns whether the response is complete, and began before the request's body was sent. What is left of the body
-    /// must not be sent: an upstream that has not read it would take it for the next request.
+    /// Returns whether the response is complete, and began before the request's body was sent. What
+    /// is left of the body must not be sent: an upstream that has not read it would take it for the
+    /// next request.
     pub fn was_answered_early(&self) -> bool {
         self.upstream.answered_early && self.upstream.response_ended
     }
@@ -286,7 +290,8 @@ impl ProxiedRequest {
             false if response.status.is_informational() => request_state::record_upstream_activity(),
             false => request_state::on_response_head(),
         }
-        // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody asked for one.
+        // RFC 9110, section 15.2.2: it is an answer to an Upgrade. pingora hands it on where nobody
+        // asked for one.
         if response.status == StatusCode::SWITCHING_PROTOCOLS && self.info.kind != RequestKind::WebSocket {
             let error = Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that was not asked for");
             return Err(error.into_up());
@@ -296,8 +301,9 @@ impl ProxiedRequest {
         {
             signals.set_upgraded();
         }
-        // RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
-        // request indicates HTTP/1.1". Without, the body ends with the connection.
+        // RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
+        // unless the corresponding request indicates HTTP/1.1". Without, the body ends with the
+        // connection.
         if session.req_header().version == Version::HTTP_10
             && response.headers.contains_key(TRANSFER_ENCODING)
         {
@@ -336,7 +342,8 @@ impl ProxiedRequest {
         self.watch_if_long(gateway, session);
     }
 
-    /// Notes that a person sends something: on a stream that is use of the session; that it is open is not.
+    /// Notes that a person sends something: on a stream that is use of the session; that it is open
+    /// is not.
     pub fn touch_session(&self, gateway: &Gateway) {
         if let (Some(_), Some(Principal::SignedIn(who))) = (&self.stream_guard, self.principal()) {
             gateway.pool.sessions.touch(who, gateway.pool.clock.monotonic());
@@ -361,7 +368,8 @@ impl ProxiedRequest {
     }
 }
 
-/// Whether a response of this type answers a gRPC call: `application/grpc`, or that with `+` and an encoding.
+/// Whether a response of this type answers a gRPC call: `application/grpc`, or that with `+` and an
+/// encoding.
 fn is_grpc_type(value: &HeaderValue) -> bool {
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     essence == b"application/grpc" || essence.starts_with(b"application/grpc+")

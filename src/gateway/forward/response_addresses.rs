@@ -1,5 +1,5 @@
-//! Addresses in an upstream's response, as the client must see them: the upstream knows neither the origin of its route nor
-//! the path that was taken off, and its own path is not the client's.
+//! Addresses in an upstream's response, as the client must see them: the upstream knows neither the
+//! origin of its route nor the path that was taken off, and its own path is not the client's.
 
 use crate::catalogue::Route;
 use crate::config::Upstream;
@@ -23,7 +23,8 @@ pub struct AddressMap<'a> {
 }
 
 impl<'a> AddressMap<'a> {
-    /// The map of a route and one of its upstreams; `None` where every address is the same on both sides.
+    /// The map of a route and one of its upstreams; `None` where every address is the same on both
+    /// sides.
     pub fn new(route: &'a Route, upstream: &'a Upstream) -> Option<Self> {
         let config = &route.config;
         let same = config.preserve_host && upstream.path.is_empty() && route.stripped_prefix.is_none();
@@ -68,8 +69,8 @@ impl<'a> AddressMap<'a> {
         }
     }
 
-    /// The address for the client; `None` where it stays as it is. It always has the route's own origin, so that no path
-    /// is taken for another host.
+    /// The address for the client; `None` where it stays as it is. It always has the route's own
+    /// origin, so that no path is taken for another host.
     fn address(&self, text: &str) -> Option<String> {
         let (rest, is_absolute) = match text.find("//") {
             Some(at) if matches!(&text[..at], "" | "http:" | "https:") || is_web_scheme(&text[..at]) => {
@@ -82,14 +83,16 @@ impl<'a> AddressMap<'a> {
                 (rest, true)
             }
             _ if text.starts_with('/') => (text, false),
-            // Relative to the address of the request, which differs from the upstream's in front only.
+            // Relative to the address of the request, which differs from the upstream's in front
+            // only.
             _ => return None,
         };
         let slash = if rest.starts_with('/') { "" } else { "/" };
         let own = format!("{slash}{rest}");
         match self.path(&own) {
             Some(path) => Some(format!("{}{path}", self.origin)),
-            // Outside of the upstream's own path nothing is the route's, but the upstream's address stays inside.
+            // Outside of the upstream's own path nothing is the route's, but the upstream's address
+            // stays inside.
             None => is_absolute.then(|| format!("{}{own}", self.origin)),
         }
     }
@@ -154,7 +157,8 @@ impl<'a> AddressMap<'a> {
     }
 }
 
-/// Returns bytes as text with one character for each, so that what is not UTF-8 stays the same on its way through.
+/// Returns bytes as text with one character for each, so that what is not UTF-8 stays the same on
+/// its way through.
 fn from_latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }

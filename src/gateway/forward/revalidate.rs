@@ -1,4 +1,5 @@
-//! Watching over requests that go on for long: each is judged again and again, as a new one would be.
+//! Watching over requests that go on for long: each is judged again and again, as a new one would
+//! be.
 
 use crate::authn::{APP_COOKIE, Principal, cookie_value};
 use crate::base::Secret;
@@ -6,7 +7,8 @@ use crate::catalogue::Rule;
 use crate::gateway::authorize::policy_rule::{self, Requested};
 use crate::gateway::request::path::Path;
 use crate::gateway::request::{self, RequestInfo};
-use crate::gateway::state::gateway::{Gateway, missing_scope, scope_of};
+use crate::gateway::state::credentials::{missing_scope, scope_of};
+use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::long_lived::{Credential, LongRequest, StreamGuard};
 use crate::gateway::state::request_state;
 use crate::gateway::state::routes::{RouteTable, Target};
@@ -26,8 +28,8 @@ impl Gateway {
         }
     }
 
-    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be known, since the
-    /// store was silent too long, it may not either.
+    /// Why a long request may not go on: it is judged as a new one would be. Where that cannot be
+    /// known, since the store was silent too long, it may not either.
     async fn revocation_reason(&self, table: &RouteTable, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.credential {
             Credential::Bearer(token) => match self.bearers.revalidate(token.expose()).await {

@@ -1,5 +1,6 @@
-//! What ends a request from outside of pingora's proxy, which looks at a request only when bytes move:
-//! a head that does not come to its end, and a session that is over while its stream lies idle.
+//! What ends a request from outside of pingora's proxy, which looks at a request only when bytes
+//! move: a head that does not come to its end, and a session that is over while its stream lies
+//! idle.
 
 use crate::base::Duration;
 use crate::gateway::connection::ConnectionInfo;
@@ -18,16 +19,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// Maximum size of a request head that the h2 crate passes on. It answers a larger one with an empty 431. This limit is
-/// above `MAX_HEAD_BYTES`, so that a browser whose cookies slowly grow too large gets a page.
+/// Maximum size of a request head that the h2 crate passes on. It answers a larger one with an
+/// empty 431. This limit is above `MAX_HEAD_BYTES`, so that a browser whose cookies slowly grow too
+/// large gets a page.
 const MAX_H2_HEAD_BYTES: u32 = 64 * 1024;
 
 /// How long a connection may stand between requests: until the next one's head is there in whole.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long the first request's head may take, from the connection's beginning, which the listener sees to.
+/// How long the first request's head may take, from the connection's beginning, which the listener
+/// sees to.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast upload
-/// over a long way.
+/// How many bytes of frames an HTTP/2 connection may have in flight towards us: enough for a fast
+/// upload over a long way.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How many of them may belong to one stream.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -93,8 +96,8 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
-    // In the form that the attribute gives an `async fn`, which would take the session along in a future of its own: it is
-    // large, and moves once for this.
+    // In the form that the attribute gives an `async fn`, which would take the session along in a
+    // future of its own: it is large, and moves once for this.
     fn process_new_http<'this, 'watch, 'all>(
         self: &'this Arc<Self>,
         session: ServerSession,

@@ -1,5 +1,5 @@
-//! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes pass. The HTTP parser behind
-//! takes an empty size for the last chunk, and any byte in an extension.
+//! The chunked transfer coding of a request (RFC 9112, section 7.1), checked as its bytes pass. The
+//! HTTP parser behind takes an empty size for the last chunk, and any byte in an extension.
 
 use crate::gateway::framing::FramingError;
 

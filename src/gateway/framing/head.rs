@@ -1,5 +1,5 @@
-//! The head of an HTTP/1.1 message, and where its body ends (RFC 9112, sections 2, 3, 5, 6 and 11.2). A message that two
-//! parsers could read as different ones is refused.
+//! The head of an HTTP/1.1 message, and where its body ends (RFC 9112, sections 2, 3, 5, 6 and
+//! 11.2). A message that two parsers could read as different ones is refused.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
@@ -68,14 +68,16 @@ pub struct HeadReader {
 }
 
 impl HeadReader {
-    /// Reads on in `bytes`, which hold the message from its beginning. Returns `None` while the head is incomplete.
+    /// Reads on in `bytes`, which hold the message from its beginning. Returns `None` while the
+    /// head is incomplete.
     ///
     /// # Errors
     /// The first ambiguity.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, FramingError> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + at + 1;
-            // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream may not.
+            // RFC 9112, section 2.2: a recipient MAY take a bare LF for a line's end. An upstream
+            // may not.
             let line = bytes[self.line..end - 1].strip_suffix(b"\r").ok_or(FramingError::BareLineFeed)?;
             (self.line, self.searched) = (end, end);
             match (self.in_fields, line.is_empty()) {
@@ -88,8 +90,8 @@ impl HeadReader {
                     };
                 }
                 (true, false) => self.field(line)?,
-                // RFC 9112, section 2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the
-                // request-line".
+                // RFC 9112, section 2.2: a server "SHOULD ignore at least one empty line (CRLF)
+                // received prior to the request-line".
                 (false, true) => {}
                 (false, false) => self.request_line(line)?,
             }
@@ -98,8 +100,8 @@ impl HeadReader {
         if bytes.len() > MAX_HEAD_BYTES { Err(FramingError::HeadTooLarge) } else { Ok(None) }
     }
 
-    /// RFC 9112, section 3: "No whitespace is allowed in the request-target", and section 3.2: a recipient "SHOULD NOT
-    /// attempt to autocorrect" an invalid request line.
+    /// RFC 9112, section 3: "No whitespace is allowed in the request-target", and section 3.2: a
+    /// recipient "SHOULD NOT attempt to autocorrect" an invalid request line.
     fn request_line(&mut self, line: &[u8]) -> Result<(), FramingError> {
         let mut parts = line.split(|byte| *byte == b' ');
         let parts = (parts.next(), parts.next(), parts.next(), parts.next());
@@ -118,8 +120,8 @@ impl HeadReader {
 
     fn field(&mut self, line: &[u8]) -> Result<(), FramingError> {
         match line[0] {
-            // RFC 9112, section 5.2: "A server that receives an obs-fold in a request message … MUST
-            // either reject the message … or replace each received obs-fold".
+            // RFC 9112, section 5.2: "A server that receives an obs-fold in a request message …
+            // MUST either reject the message … or replace each received obs-fold".
             b' ' | b'\t' => return Err(FramingError::ObsFold),
             b'h' | b'H' if value(line, b"host").is_some() => self.hosts = self.hosts.saturating_add(1),
             b'c' | b'C' => {
@@ -151,8 +153,8 @@ impl HeadReader {
         if self.chunked && self.http10 {
             return Err(FramingError::TransferEncodingInHttp10);
         }
-        // RFC 9112, section 3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field
-        // and … any request message that contains more than one Host header field line".
+        // RFC 9112, section 3.2: 400 for "any HTTP/1.1 request message that lacks a Host header
+        // field and … any request message that contains more than one Host header field line".
         if self.hosts != 1 && !(self.http10 && self.hosts == 0) {
             return Err(FramingError::InvalidHostCount);
         }
@@ -160,15 +162,17 @@ impl HeadReader {
     }
 }
 
-/// The value of the field line where it is named `name`. A name that whitespace follows is refused by the HTTP parser;
-/// here it counts as the name, so that nothing is read out of such a line in the meantime.
+/// The value of the field line where it is named `name`. A name that whitespace follows is refused
+/// by the HTTP parser; here it counts as the name, so that nothing is read out of such a line in
+/// the meantime.
 fn value<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let rest = line.get(name.len()..).filter(|_| line[..name.len()].eq_ignore_ascii_case(name))?;
     let value = rest.trim_ascii_start().strip_prefix(b":")?;
     Some(value.trim_ascii())
 }
 
-/// RFC 9110, section 8.6: `Content-Length = 1*DIGIT`. A list, which a recipient may reduce to one value, is none.
+/// RFC 9110, section 8.6: `Content-Length = 1*DIGIT`. A list, which a recipient may reduce to one
+/// value, is none.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
@@ -189,14 +193,16 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     }
 }
 
-/// Whether a value begins or ends with white space, which HTTP/2 hands on as it came. RFC 9113, section 8.2.1: "A field value
-/// MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB)". A server by HTTP/1.1 reads it without.
+/// Whether a value begins or ends with white space, which HTTP/2 hands on as it came. RFC 9113,
+/// section 8.2.1: "A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP
+/// or HTAB)". A server by HTTP/1.1 reads it without.
 pub fn has_outer_white_space(headers: &HeaderMap) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     headers.values().map(HeaderValue::as_bytes).any(|value| is_space(value.first()) || is_space(value.last()))
 }
 
-/// Checks the head of an upstream's HTTP/1.x response. Returns whether its connection may carry another request.
+/// Checks the head of an upstream's HTTP/1.x response. Returns whether its connection may carry
+/// another request.
 ///
 /// # Errors
 /// The first ambiguity.
@@ -211,8 +217,9 @@ pub fn check_response(head: &ResponseHeader) -> Result<bool, FramingError> {
     if chunked && head.version == Version::HTTP_10 {
         return Err(FramingError::TransferEncodingInHttp10);
     }
-    // RFC 9112, section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of
-    // 1xx (Informational) or 204 (No Content)", and RFC 9110, section 8.6, the same of Content-Length: a body may follow.
+    // RFC 9112, section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any
+    // response with a status code of 1xx (Informational) or 204 (No Content)", and RFC 9110,
+    // section 8.6, the same of Content-Length: a body may follow.
     let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
     Ok(!(bodiless && (chunked || length.unwrap_or(0) > 0)))
 }

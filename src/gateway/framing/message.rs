@@ -1,4 +1,5 @@
-//! The requests of an HTTP/1.1 connection, one after another: which bytes are a head, which are a body.
+//! The requests of an HTTP/1.1 connection, one after another: which bytes are a head, which are a
+//! body.
 
 use crate::gateway::framing::chunks::ChunkReader;
 use crate::gateway::framing::{Body, FramingError, HeadReader};
@@ -12,7 +13,8 @@ pub enum MessageReader {
     Length(u64),
     /// In a chunked body.
     Chunked(ChunkReader),
-    /// Behind a request, in bytes that were read together with its end. The HTTP parser closes such a connection.
+    /// Behind a request, in bytes that were read together with its end. The HTTP parser closes such
+    /// a connection.
     Surplus,
 }
 
@@ -23,8 +25,8 @@ impl Default for MessageReader {
 }
 
 impl MessageReader {
-    /// Reads on in `bytes`: in a head all of the message so far, in a body what follows. Returns whether they may be
-    /// handed on, which is so once the head is complete.
+    /// Reads on in `bytes`: in a head all of the message so far, in a body what follows. Returns
+    /// whether they may be handed on, which is so once the head is complete.
     ///
     /// # Errors
     /// The first ambiguity.

@@ -54,7 +54,8 @@ fn in_pieces(data: &[u8], framed: &Result<bool, FramingError>, whole: &MessageRe
             read => Some((read, true)),
         });
         let Some((read, same_place)) = last else { continue };
-        // What is malformed behind a request belongs to no request where it arrives with the request's end.
+        // What is malformed behind a request belongs to no request where it arrives with the
+        // request's end.
         if matches!(whole, MessageReader::Surplus) {
             continue;
         }
@@ -109,11 +110,16 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
             assert!(!names.contains(&&*normalize_name(name.as_str())), "`{name}` goes to the upstream");
         }
     }
+    check_body(&mut session, &data[ends + 4..], complete).await;
+    true
+}
+
+/// Checks that the body that the proxy reads from `session` is the one in `rest`.
+async fn check_body(session: &mut Session, rest: &[u8], complete: bool) {
     let chunked = session.req_header().headers.contains_key("transfer-encoding");
     let length =
         session.req_header().headers.get("content-length").map(|length| length.to_str().expect("digits"));
     let length = length.map_or(0, |length| length.parse().expect("a number"));
-    let rest = &data[ends + 4..];
     let expected = if chunked { chunks(rest) } else { rest.get(..length).map(<[u8]>::to_vec) };
     assert_eq!(expected.is_some(), complete, "where the body ends");
     if let Some(expected) = expected {
@@ -127,7 +133,6 @@ async fn accept(data: &[u8], complete: bool, peer: Option<std::net::SocketAddr>)
         }
         assert!(body == expected, "another body is read: {:?}", body.escape_ascii().to_string());
     }
-    true
 }
 
 /// The data of a chunked body (RFC 9112, section 7.1), where it is complete.
@@ -151,7 +156,8 @@ fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Checks a head, without the empty line that ends it, by RFC 9112 as it stands there, sharing nothing with the parsers that have accepted it.
+/// Checks a head, without the empty line that ends it, by RFC 9112 as it stands there, sharing
+/// nothing with the parsers that have accepted it.
 fn strict(head: &[u8], target: &str) -> Result<(), &'static str> {
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let mut lines = text.split("\r\n");

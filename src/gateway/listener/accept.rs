@@ -1,6 +1,7 @@
 //! Accepting connections, and letting them end: TLS on our own configuration, then pingora's proxy.
 
 use crate::base::Duration;
+use crate::catalogue::Catalogue;
 use crate::config::Listen;
 use crate::gateway::connection::buffered::BufferedStream;
 use crate::gateway::connection::limits::ConnectionPermit;
@@ -39,8 +40,8 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 const HANDOVER_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How many connections to upstreams are kept for the next request.
 const MAX_POOLED_CONNECTIONS: usize = 512;
-/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps connections with one file
-/// for requests without a body, and with two files for the others.
+/// Maximum number of open files of idle connections to upstreams, for two listeners: each keeps
+/// connections with one file for requests without a body, and with two files for the others.
 pub const MAX_IDLE_FILES: u64 = 2 * 3 * MAX_POOLED_CONNECTIONS as u64;
 /// How many connections may wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -78,8 +79,8 @@ impl Listener {
         Self::of(TcpListener::from_std(socket)?, tls)
     }
 
-    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one that was left there. The
-    /// process that used the old one goes on with its connections.
+    /// Makes a Unix socket at `path` that its owner and group may connect to, in the place of one
+    /// that was left there. The process that used the old one goes on with its connections.
     ///
     /// # Errors
     /// Where something else is at `path`, or no socket can be made there.
@@ -123,6 +124,14 @@ impl Listener {
         self.copy.try_clone()
     }
 
+    fn kind(&self) -> ListenerKind {
+        match (&self.tls, self.address) {
+            (Some(_), _) => ListenerKind::Tls,
+            (None, Some(_)) => ListenerKind::Plain,
+            (None, None) => ListenerKind::UnixSocket,
+        }
+    }
+
     /// The address that it is bound to; none for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -138,35 +147,18 @@ pub enum Shutdown {
     HandOver,
 }
 
-/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way need,
-/// within the grace.
+/// Serves the gateway on `listener` until `ending` says so, and then as long as requests under way
+/// need, within the grace.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch::Receiver<Option<Shutdown>>) {
-    let face = match (&listener.tls, listener.address) {
-        (Some(_), _) => ListenerKind::Tls,
-        (None, Some(_)) => ListenerKind::Plain,
-        (None, None) => ListenerKind::UnixSocket,
-    };
-    let conf = ServerConf {
-        // A retry on a kept connection takes that one away; others are bounded by the number of servers.
-        max_retries: MAX_POOLED_CONNECTIONS + bodyless::MAX_ATTEMPTS,
-        upstream_keepalive_pool_size: MAX_POOLED_CONNECTIONS,
-        ..ServerConf::default()
-    };
-    let direct = Arc::new(BodylessForwarder::new(MAX_POOLED_CONNECTIONS));
+    let face = listener.kind();
+    let bodyless = Arc::new(BodylessForwarder::new(MAX_POOLED_CONNECTIONS));
     // It ends with the listener.
     let mut tidying = JoinSet::new();
-    tidying.spawn(direct.clone().run_eviction_loop());
-    let door = GatewayProxy { gateway: gateway.clone(), listener: face, bodyless: direct };
-    let mut proxy = HttpProxy::new(door, Arc::new(conf));
-    // Refused by the gateway, as other requests are; pingora's own response has no request id.
-    let mut options = HttpServerOptions::default();
-    options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    proxy.handle_init_modules();
-    let proxy = Arc::new(RequestTimeouts::new(proxy, gateway.clone()));
-    let tls = listener.tls.map(Arc::new);
-    let mut connections = JoinSet::new();
+    tidying.spawn(bodyless.clone().run_eviction_loop());
     let (stop, shutdown) = watch::channel(false);
+    let proxy = proxy(gateway.clone(), face, bodyless);
+    let server = ConnectionServer { face, gateway, proxy, tls: listener.tls.map(Arc::new), shutdown };
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -174,49 +166,11 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok(mut stream) => {
-                let (proxy, tls, shutdown) = (proxy.clone(), tls.clone(), shutdown.clone());
-                let gateway = gateway.clone();
-                let catalogue = gateway.route_table().catalogue.clone();
-                let Some(place) = gateway.admission.try_acquire(&catalogue.config.listen) else { continue };
-                connections.spawn(async move {
-                    drop(stream.set_nodelay());
-                    drop(stream.set_keepalive(&TCP_KEEPALIVE));
-                    let arrived = identify_peer(&mut stream, face, place, &catalogue.config.listen).await;
-                    let Some((_place, proxy_header)) = arrived else { return };
-                    let credit = ReadBudget::new();
-                    let signals = Arc::<Signals>::default();
-                    let idle = SharedTimer::default();
-                    let connection = ConnectionInfo {
-                        proxy_header,
-                        budget: credit.clone(),
-                        idle,
-                        signals: signals.clone(),
-                    };
-                    if let Some(digest) = connection.into_digest() {
-                        stream.set_proxy_digest(digest);
-                    }
-                    // A connection must not keep a catalogue of long ago.
-                    drop(catalogue);
-                    let Some(stream) =
-                        handshake(stream, credit.clone(), tls.as_deref(), gateway, signals).await
-                    else {
-                        return;
-                    };
-                    let work = async {
-                        let mut next = proxy.process_new(stream, &shutdown).await;
-                        while let Some(stream) = next {
-                            next = proxy.process_new(stream, &shutdown).await;
-                        }
-                    };
-                    tokio::select! {
-                        // Each wake is for the work.
-                        biased;
-                        () = work => {}
-                        // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
-                        () = credit.unused_for(timeouts::HEAD_TIMEOUT) => {}
-                    }
-                });
+            Ok(stream) => {
+                let catalogue = server.gateway.route_table().catalogue.clone();
+                let admission = &server.gateway.admission;
+                let Some(place) = admission.try_acquire(&catalogue.config.listen) else { continue };
+                connections.spawn(server.clone().serve_connection(stream, place, catalogue));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: accepting again at once would spin.
@@ -228,14 +182,98 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, mut ending: watch:
     drop((listener.socket, listener.copy));
     // From now on every answer says that its connection ends.
     stop.send_replace(true);
+    drain(&server.proxy, &mut connections, &mut ending).await;
+}
+
+/// pingora's proxy, with our timeouts around it.
+type Proxy = RequestTimeouts<GatewayProxy>;
+
+/// Returns the proxy of a listener.
+fn proxy(gateway: Arc<Gateway>, listener: ListenerKind, bodyless: Arc<BodylessForwarder>) -> Arc<Proxy> {
+    let conf = ServerConf {
+        // A retry on a kept connection takes that one away; others are bounded by the number of
+        // servers.
+        max_retries: MAX_POOLED_CONNECTIONS + bodyless::MAX_ATTEMPTS,
+        upstream_keepalive_pool_size: MAX_POOLED_CONNECTIONS,
+        ..ServerConf::default()
+    };
+    let inner = GatewayProxy { gateway: gateway.clone(), listener, bodyless };
+    let mut proxy = HttpProxy::new(inner, Arc::new(conf));
+    // Refused by the gateway, as other requests are; pingora's own response has no request id.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    proxy.handle_init_modules();
+    Arc::new(RequestTimeouts::new(proxy, gateway))
+}
+
+/// What each connection of a listener is served with.
+#[derive(Clone)]
+struct ConnectionServer {
+    face: ListenerKind,
+    gateway: Arc<Gateway>,
+    proxy: Arc<Proxy>,
+    tls: Option<Arc<Acceptor>>,
+    /// Whether the listener has stopped.
+    shutdown: watch::Receiver<bool>,
+}
+
+impl ConnectionServer {
+    /// Serves the requests of one connection until it ends.
+    async fn serve_connection(
+        self,
+        mut stream: L4Stream,
+        place: ConnectionPermit,
+        catalogue: Arc<Catalogue>,
+    ) {
+        let Self { face, gateway, proxy, tls, shutdown } = self;
+        drop(stream.set_nodelay());
+        drop(stream.set_keepalive(&TCP_KEEPALIVE));
+        let arrived = identify_peer(&mut stream, face, place, &catalogue.config.listen).await;
+        let Some((_place, proxy_header)) = arrived else { return };
+        let credit = ReadBudget::new();
+        let signals = Arc::<Signals>::default();
+        let idle = SharedTimer::default();
+        let connection =
+            ConnectionInfo { proxy_header, budget: credit.clone(), idle, signals: signals.clone() };
+        if let Some(digest) = connection.into_digest() {
+            stream.set_proxy_digest(digest);
+        }
+        // A connection must not keep a catalogue of long ago.
+        drop(catalogue);
+        let stream = handshake(stream, credit.clone(), tls.as_deref(), gateway, signals).await;
+        let Some(stream) = stream else { return };
+        let work = async {
+            let mut next = proxy.process_new(stream, &shutdown).await;
+            while let Some(stream) = next {
+                next = proxy.process_new(stream, &shutdown).await;
+            }
+        };
+        tokio::select! {
+            // Each wake is for the work.
+            biased;
+            () = work => {}
+            // pingora waits for the end of a first head, or for HTTP/2's preface, without end.
+            () = credit.unused_for(timeouts::HEAD_TIMEOUT) => {}
+        }
+    }
+}
+
+/// Waits until the connections of a stopped listener have ended, within the grace of `ending`.
+async fn drain(
+    proxy: &Arc<Proxy>,
+    connections: &mut JoinSet<()>,
+    ending: &mut watch::Receiver<Option<Shutdown>>,
+) {
     let shutdown_kind = *ending.borrow();
     if shutdown_kind == Some(Shutdown::HandOver) {
-        // Closing an idle connection may cross a request on it. Busy connections are notified in time.
-        wait_until_drained(&mut connections, timeouts::KEEPALIVE_TIMEOUT, &mut ending).await;
+        // Closing an idle connection may cross a request on it. Busy connections are notified in
+        // time.
+        wait_until_drained(connections, timeouts::KEEPALIVE_TIMEOUT, ending).await;
     }
     proxy.http_cleanup().await;
     let grace = if shutdown_kind == Some(Shutdown::HandOver) { HANDOVER_GRACE } else { STOP_GRACE };
-    wait_until_drained(&mut connections, grace, &mut ending).await;
+    wait_until_drained(connections, grace, ending).await;
     if !connections.is_empty() {
         tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
     }
@@ -255,8 +293,8 @@ async fn wait_until_drained(
     }
 }
 
-/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are many
-/// people's, and do not count for its address.
+/// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are
+/// many people's, and do not count for its address.
 async fn identify_peer(
     stream: &mut L4Stream,
     face: ListenerKind,

@@ -1,5 +1,6 @@
-//! The response to a request that never reaches the HTTP parser, or that the parser refused: status, request id and
-//! security headers are the same as in every other response of ours. The connection is closed after it.
+//! The response to a request that never reaches the HTTP parser, or that the parser refused:
+//! status, request id and security headers are the same as in every other response of ours. The
+//! connection is closed after it.
 
 use crate::base::Duration;
 use crate::gateway::access_log::AccessRecord;
@@ -17,8 +18,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// For how long, and for how many bytes, what the client still sends is discarded. A connection that is closed with unread
-/// bytes is reset, and the reset may reach the client before the response does.
+/// For how long, and for how many bytes, what the client still sends is discarded. A connection
+/// that is closed with unread bytes is reset, and the reset may reach the client before the
+/// response does.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 

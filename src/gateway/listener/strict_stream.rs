@@ -1,8 +1,10 @@
-//! A client's HTTP/1.1 connection as the HTTP parser sees it: head by head and body by body, and only what has one reading.
+//! A client's HTTP/1.1 connection as the HTTP parser sees it: head by head and body by body, and
+//! only what has one reading.
 //!
-//! The parser repairs a target with a space in it, reads up to 1 MB of an unfinished head, takes an empty chunk size for the
-//! last chunk, and answers what it refuses with a page of its own. So a head is handed to it in whole, once it was checked,
-//! a chunked body is checked on its way, and what the parser writes before the gateway has seen a request is replaced.
+//! The parser repairs a target with a space in it, reads up to 1 MB of an unfinished head, takes an
+//! empty chunk size for the last chunk, and answers what it refuses with a page of its own. So a
+//! head is handed to it in whole, once it was checked, a chunked body is checked on its way, and
+//! what the parser writes before the gateway has seen a request is replaced.
 
 use crate::gateway::connection::Signals;
 use crate::gateway::framing::FramingError;
@@ -95,7 +97,8 @@ impl<S: AsyncRead + Unpin> StrictStream<S> {
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// Reads what the parser wants straight into its buffer; what may not be handed on is taken out again.
+    /// Reads what the parser wants straight into its buffer; what may not be handed on is taken out
+    /// again.
     fn poll_into(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;

@@ -1,5 +1,5 @@
-//! Counts and durations of requests by route. Labels are routes of the configuration, a few methods and known status codes,
-//! so that no client can make series.
+//! Counts and durations of requests by route. Labels are routes of the configuration, a few methods
+//! and known status codes, so that no client can make series.
 
 use crate::base::metrics;
 use http::Method;

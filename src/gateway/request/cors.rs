@@ -30,9 +30,9 @@ pub fn preflight(session: &Session, incoming: &RequestInfo, route: &Route) -> Lo
     pages::add_common_headers(response, &incoming.response_context(session)).into()
 }
 
-/// Returns whether a page of another origin, which may not act with the user's session, opens a WebSocket.
-/// Browsers send no preflight for one, and the page can read the messages (RFC 6455, section 10.2). In
-/// forward authentication `Upgrade` may be missing.
+/// Returns whether a page of another origin, which may not act with the user's session, opens a
+/// WebSocket. Browsers send no preflight for one, and the page can read the messages (RFC 6455,
+/// section 10.2). In forward authentication `Upgrade` may be missing.
 pub fn is_foreign_websocket(session: &Session, incoming: &RequestInfo, route: &Route) -> bool {
     let headers = &session.req_header().headers;
     if !headers.contains_key(UPGRADE) && !headers.contains_key(SEC_WEBSOCKET_KEY) {
@@ -46,7 +46,8 @@ pub fn is_foreign_websocket(session: &Session, incoming: &RequestInfo, route: &R
     headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin) && !is_permitted(origin))
 }
 
-/// Permits the scripts of a listed origin to read a response, unless the app has set the permitted origin.
+/// Permits the scripts of a listed origin to read a response, unless the app has set the permitted
+/// origin.
 pub fn add_headers_if_absent(headers: &mut HeaderMap, requested: &HeaderMap, route: &Route) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         add_headers(headers, requested, route);

@@ -27,8 +27,9 @@ use std::net::IpAddr;
 
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// The headers that clients may not send: those of [`meaning_of`], and those that a route sets. What one route's upstream
-/// trusts may be the upstream of another route too, so none of them is let through anywhere.
+/// The headers that clients may not send: those of [`meaning_of`], and those that a route sets.
+/// What one route's upstream trusts may be the upstream of another route too, so none of them is
+/// let through anywhere.
 pub struct ReservedHeaders {
     /// The routes' own, in the spelling that [`normalize_name`] gives.
     of_routes: HashSet<String>,
@@ -36,8 +37,8 @@ pub struct ReservedHeaders {
 }
 
 impl ReservedHeaders {
-    /// The reserved names, with those of these headers. `Authorization` is none of them: what a client sends there proves
-    /// itself, and other routes' apps want it.
+    /// The reserved names, with those of these headers. `Authorization` is none of them: what a
+    /// client sends there proves itself, and other routes' apps want it.
     pub fn new<'h>(headers: impl Iterator<Item = &'h HeaderTemplate>) -> Self {
         let headers = headers.filter(|header| header.name != AUTHORIZATION);
         let of_routes: HashSet<String> =
@@ -57,8 +58,8 @@ impl ReservedHeaders {
 }
 
 impl ReservedHeaders {
-    /// Whether a client's header `name` would pass for one of ours only where a server takes its marks for
-    /// others: a server that replaces headers by their exact name leaves it in.
+    /// Whether a client's header `name` would pass for one of ours only where a server takes its
+    /// marks for others: a server that replaces headers by their exact name leaves it in.
     pub fn is_lookalike(&self, name: &str) -> bool {
         matches!(normalize_name(name), Cow::Owned(_)) && self.contains(name)
     }
@@ -189,8 +190,8 @@ pub fn set_identity(
     Ok(())
 }
 
-/// Sets the headers that the route names: fixed ones always, those made from claims where they can be filled. A guest is no
-/// person: apps take the person in such a header for signed in.
+/// Sets the headers that the route names: fixed ones always, those made from claims where they can
+/// be filled. A guest is no person: apps take the person in such a header for signed in.
 fn set_route_headers(
     headers: &mut HeaderMap,
     route: &Route,
@@ -205,8 +206,8 @@ fn set_route_headers(
             HeaderText::Fixed(value) => Some(value.clone()),
             HeaderText::Claims(pieces) => {
                 let text = render(pieces, person, route);
-                // A value that is no header value must fail the request: without it, the upstream would take the person
-                // for nobody.
+                // A value that is no header value must fail the request: without it, the upstream
+                // would take the person for nobody.
                 let value = text.map(|text| HeaderValue::from_bytes(text.as_bytes())).transpose();
                 value.map_err(|_| Error::explain(ErrorType::InternalError, "a claim is no header value"))?
             }
@@ -232,8 +233,9 @@ fn set_access_token(headers: &mut HeaderMap, who: &SessionPrincipal, now: Timest
 /// Claims by which nobody is recognised: white space around them is of no matter.
 const DISPLAY_CLAIMS: [&str; 5] = ["name", "given_name", "family_name", "middle_name", "nickname"];
 
-/// A group's name in a list that commas separate. A name with a comma in it, as distinguished names of LDAP have them, would
-/// pass for two, and one with a space at an end for another: these and `%` are percent-encoded.
+/// A group's name in a list that commas separate. A name with a comma in it, as distinguished names
+/// of LDAP have them, would pass for two, and one with a space at an end for another: these and `%`
+/// are percent-encoded.
 fn list_item(group: &str) -> Cow<'_, str> {
     let is_odd = |(at, character): (usize, char)| {
         let at_an_end = at == 0 || at + character.len_utf8() == group.len();
@@ -272,10 +274,12 @@ fn render<'p>(
                     let groups = groups.into_iter().filter(|group| route.config.passes_group(group));
                     text.push_str(&groups.map(list_item).collect::<Vec<_>>().join(","));
                 }
-                // A plain header does not show whether an address is verified: only verified ones are sent.
+                // A plain header does not show whether an address is verified: only verified ones
+                // are sent.
                 name => match person()?.claim(name).ok()?.as_slice() {
                     [value] if DISPLAY_CLAIMS.contains(&name) => text.push_str(value.trim()),
-                    // Servers read a header's value without the white space around it: as another person's.
+                    // Servers read a header's value without the white space around it: as another
+                    // person's.
                     [value] if value.trim().len() == value.len() => text.push_str(value),
                     _ => return None,
                 },
@@ -285,8 +289,9 @@ fn render<'p>(
     Some(text)
 }
 
-/// Removes the fields that are for the upstream's connection alone (RFC 9110, section 7.6.1), except those of a change of
-/// protocol, and the framing of a body that the status does not allow (RFC 9110, section 8.6; RFC 9112, section 6.1).
+/// Removes the fields that are for the upstream's connection alone (RFC 9110, section 7.6.1),
+/// except those of a change of protocol, and the framing of a body that the status does not allow
+/// (RFC 9110, section 8.6; RFC 9112, section 6.1).
 fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return;
@@ -321,7 +326,8 @@ fn nominated_fields(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Takes cookies of our names out of an upstream's answer, since only we set them, and adds the
-/// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors` adds.
+/// request's id, the cookie of a guest who is new, what the route sets (`own`), and what `cors`
+/// adds.
 pub fn rewrite_response(
     response: &mut ResponseHeader,
     incoming: &RequestInfo,
@@ -347,8 +353,8 @@ pub fn rewrite_response(
         let cookie = HeaderValue::from_str(cookie)
             .map_err(|_| Error::explain(ErrorType::InternalError, "a cookie is no header value"))?;
         headers.append(SET_COOKIE, cookie);
-        // RFC 9111, section 7.3: caches store responses with cookies, too, unless a directive forbids it:
-        // another client would become the same guest.
+        // RFC 9111, section 7.3: caches store responses with cookies, too, unless a directive
+        // forbids it: another client would become the same guest.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         // RFC 9213: these would count for more.
         for name in ["cdn-cache-control", "surrogate-control", "expires"] {

@@ -1,7 +1,7 @@
 //! How a server that is less exact than the gateway may read a path.
 //!
-//! Each liberty is one that some server takes. A server takes some of them and not others, so a Deny is compared with
-//! every combination that reads the path at hand differently.
+//! Each liberty is one that some server takes. A server takes some of them and not others, so a
+//! Deny is compared with every combination that reads the path at hand differently.
 
 use crate::base::{fold, is_control};
 use crate::gateway::request::bad_path::BadPath;
@@ -12,7 +12,8 @@ pub type Segments = Vec<String>;
 /// Reads segments with one liberty more; none where that changes nothing.
 type Leniency = fn(&[String]) -> Option<Segments>;
 
-/// The liberties, in the order in which a server takes them. That letters are folded is always assumed.
+/// The liberties, in the order in which a server takes them. That letters are folded is always
+/// assumed.
 const LENIENCIES: &[Leniency] =
     &[decoded_again, split_at_slashes, without_parameters, trimmed, without_empty, without_closing_slash];
 
@@ -68,15 +69,15 @@ pub fn is_inexact(segment: &str) -> bool {
     segment.bytes().any(odd) || end_of_name(segment).is_some() || trim(segment).len() < segment.len()
 }
 
-/// Returns the segments as a server reads them that drops parameters and stops at an encoded `?`, if that is different:
-/// by such an ending, a path must not pass for one that is open.
+/// Returns the segments as a server reads them that drops parameters and stops at an encoded `?`,
+/// if that is different: by such an ending, a path must not pass for one that is open.
 pub fn without_ending(segments: &[impl AsRef<str>]) -> Option<Segments> {
     let segments: Segments = segments.iter().map(|segment| segment.as_ref().to_owned()).collect();
     without_parameters(&decoded_again(&segments).unwrap_or(segments))
 }
 
-/// Refuses control characters and line separators, which some servers strip or stop at, and segments that some servers
-/// take for `.` or `..`.
+/// Refuses control characters and line separators, which some servers strip or stop at, and
+/// segments that some servers take for `.` or `..`.
 ///
 /// # Errors
 /// Returns the reason.
@@ -86,7 +87,8 @@ pub fn check(segments: &[impl AsRef<str>]) -> Result<(), BadPath> {
         if segment.chars().any(is_control) {
             return Err(BadPath::Control);
         }
-        // Some servers drop parameters before they look for dot segments, and some decode an encoded slash first.
+        // Some servers drop parameters before they look for dot segments, and some decode an
+        // encoded slash first.
         let dots = |part: &str| {
             let name = &part[..end_of_name(part).map_or(part.len(), |(end, _)| end)];
             !name.is_empty() && name.chars().all(|c| c == '.' || c.is_whitespace())
@@ -98,8 +100,9 @@ pub fn check(segments: &[impl AsRef<str>]) -> Result<(), BadPath> {
     Ok(())
 }
 
-/// Where the name ends that a segment begins with, and whether the path ends there, too: at parameters (RFC 3986,
-/// section 3.3), at an encoded query or fragment, at a stream of a file (NTFS).
+/// Where the name ends that a segment begins with, and whether the path ends there, too: at
+/// parameters (RFC 3986, section 3.3), at an encoded query or fragment, at a stream of a file
+/// (NTFS).
 fn end_of_name(segment: &str) -> Option<(usize, bool)> {
     let mark = segment.find([';', '?', '#']).map(|at| (at, segment.as_bytes()[at] != b';'));
     let stream = segment.find("::$").or_else(|| segment.find(":$")).map(|at| (at, false));
@@ -118,7 +121,8 @@ fn escapes(text: &str) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// Decodes what is still encoded in a decoded segment; none where nothing is, or where it is no text.
+/// Decodes what is still encoded in a decoded segment; none where nothing is, or where it is no
+/// text.
 fn decoded(segment: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::new(), 0);
     for (at, byte) in escapes(segment) {

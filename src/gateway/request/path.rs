@@ -88,7 +88,8 @@ pub fn without_prefix(raw: &str, count: usize) -> &str {
     rest
 }
 
-/// The bytes of paths that every server reads alike: small letters, digits, and marks that have a meaning for nobody.
+/// The bytes of paths that every server reads alike: small letters, digits, and marks that have a
+/// meaning for nobody.
 const PLAIN: [bool; 256] = {
     let (mut plain, mut byte) = ([false; 256], 0x21);
     while byte < 0x7f {
@@ -99,8 +100,9 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// The segments of a path that every server reads alike: its bytes are plain, no segment but the last is empty, none
-/// begins or ends with a dot, and none names a stream of a file. `rest` stands behind the first slash.
+/// The segments of a path that every server reads alike: its bytes are plain, no segment but the
+/// last is empty, none begins or ends with a dot, and none names a stream of a file. `rest` stands
+/// behind the first slash.
 fn plain_segments(rest: &str) -> Option<Vec<Cow<'_, str>>> {
     let (mut segments, mut begin, mut previous) = (Vec::with_capacity(8), 0, b'/');
     for (at, byte) in rest.bytes().enumerate() {

@@ -1,5 +1,6 @@
-//! Requests that go on for long: WebSockets, event streams, calls that stream, large bodies. A session
-//! is judged when a request begins; these are judged again and again, so that none outlives it.
+//! Requests that go on for long: WebSockets, event streams, calls that stream, large bodies. A
+//! session is judged when a request begins; these are judged again and again, so that none outlives
+//! it.
 
 use crate::authn::Guest;
 use crate::base::Secret;
@@ -79,7 +80,8 @@ impl LongLivedRequests {
         (StreamGuard { streams: self.clone(), id, _counted: metrics::stream() }, ended)
     }
 
-    /// Those that are open, in parts that can be looked at side by side: each may cost a read of the store.
+    /// Those that are open, in parts that can be looked at side by side: each may cost a read of
+    /// the store.
     pub fn all(&self) -> Vec<Vec<(u64, Arc<LongRequest>)>> {
         let all: Vec<_> = self.lock().iter().map(|(id, watched)| (*id, watched.request.clone())).collect();
         all.chunks(CONCURRENCY).map(<[_]>::to_vec).collect()

@@ -1,6 +1,8 @@
-//! What every request works with: the gateway, its routes, and long-lived requests.
+//! What every request works with: the gateway, its routes, credentials, and long-lived requests.
 
+pub mod credentials;
 pub mod gateway;
 pub mod long_lived;
+pub mod request_context;
 pub mod request_state;
 pub mod routes;

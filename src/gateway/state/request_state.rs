@@ -51,11 +51,12 @@ pub fn on_request_head() {
     _ = CURRENT.try_with(|current| current.phase.set(Phase::NoDeadline));
 }
 
-/// Limits how long the upstream of the current request may be silent. Only the head of its response shows whether it may be
-/// silent for longer, and pingora's own read timeout cannot be changed by then.
+/// Limits how long the upstream of the current request may be silent. Only the head of its response
+/// shows whether it may be silent for longer, and pingora's own read timeout cannot be changed by
+/// then.
 ///
-/// `connection` is the upstream's connection where it carries no other request: it is ended, and pingora answers 502.
-/// Without one the request itself is ended.
+/// `connection` is the upstream's connection where it carries no other request: it is ended, and
+/// pingora answers 502. Without one the request itself is ended.
 pub fn limit_silence(timeout: Duration, connection: Option<ConnectionMark>) {
     _ = CURRENT.try_with(|current| {
         current.silence.replace(Some(UpstreamSilence::new(timeout, connection)));

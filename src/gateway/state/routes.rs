@@ -31,17 +31,59 @@ pub struct RouteEntry {
 /// How many hosts of a wildcard are remembered: what they need is worked out anew for others.
 const MAX_WILDCARD_HOSTS: u64 = 1024;
 
+/// An address of an app host that Narthex answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// The style sheet of the pages.
+    Style,
+    /// The icon of the pages.
+    Icon,
+    /// The redirect URI, at which a code is redeemed.
+    Callback,
+    /// Starts a sign-in.
+    SignIn,
+    /// Ends the session.
+    SignOut,
+    /// Redirects to the page of the user's sessions.
+    Sessions,
+    /// Describes the session to scripts.
+    UserInfo,
+}
+
+/// The name of each address below `/.narthex/`.
+const BUILTINS: [(&str, Builtin); 7] = [
+    ("style.css", Builtin::Style),
+    ("favicon.svg", Builtin::Icon),
+    ("callback", Builtin::Callback),
+    ("sign-in", Builtin::SignIn),
+    ("sign-out", Builtin::SignOut),
+    ("sessions", Builtin::Sessions),
+    ("userinfo", Builtin::UserInfo),
+];
+
+impl Builtin {
+    fn named(segment: &str) -> Option<Self> {
+        BUILTINS.iter().find(|(name, _)| *name == segment).map(|(_, builtin)| *builtin)
+    }
+
+    /// Returns whether hosts without a route have the address: each page links to it, and an
+    /// unknown host has an error page.
+    fn is_on_every_host(self) -> bool {
+        matches!(self, Self::Style | Self::Icon)
+    }
+}
+
 /// What a request is for.
 pub enum Target {
     /// A page or endpoint of the pool.
     UserPool,
-    /// An address below `/.narthex/` on an app host; its name.
-    Builtin(&'static str),
+    /// An address below `/.narthex/` on an app host.
+    Builtin(Builtin),
     /// A route.
     Route(Arc<RouteEntry>),
 }
 
-/// Everything the conductor looks at, of one moment.
+/// The configuration and the routes of one moment.
 pub struct RouteTable {
     /// The snapshot that this table was made of.
     pub catalogue: Arc<Catalogue>,
@@ -106,7 +148,8 @@ impl RouteTable {
         self.clusters.values()
     }
 
-    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has them.
+    /// The routes of `host`, those with the longest paths first, as [`Catalogue::routes_of`] has
+    /// them.
     fn entries(&self, host: &Host) -> &[Arc<RouteEntry>] {
         if let Some(entries) = self.by_host.get(host) {
             return entries;
@@ -135,16 +178,17 @@ impl RouteTable {
         }
     }
 
-    /// Whether a server that is less exact than we are would take `path` to lie below another route than
-    /// `found`, by any of the liberties of [`crate::gateway::request::lenient_path`].
+    /// Whether a server that is less exact than we are would take `path` to lie below another route
+    /// than `found`, by any of the liberties of [`crate::gateway::request::lenient_path`].
     pub fn is_ambiguous(&self, host: &Host, path: &Path<'_>, found: &RouteEntry) -> bool {
-        // A path that all servers read alike may still be another route's, whose own path has capital letters.
+        // A path that all servers read alike may still be another route's, whose own path has
+        // capital letters.
         if path.lenient.is_none() && !found.sibling_has_uppercase {
             return false;
         }
         let entries = self.entries(host);
-        // A route's path has nothing in it that a liberty concerns, so the reading with all of them finds each route that
-        // another finds.
+        // A route's path has nothing in it that a liberty concerns, so the reading with all of them
+        // finds each route that another finds.
         let below = |entry: &&Arc<RouteEntry>| path.may_start_with(&entry.casefolded_path);
         entries.iter().find(below).is_none_or(|entry| entry.casefolded_path != found.casefolded_path)
     }
@@ -154,16 +198,10 @@ impl RouteTable {
         let entries = self.entries(host);
         let reserved = path.segments.first().is_some_and(|first| first == ".narthex");
         if reserved && path.segments.len() == 2 {
-            match &*path.segments[1] {
-                // Each page links to them, and an unknown host has the page that says so.
-                "style.css" => return Some(Target::Builtin("style.css")),
-                "favicon.svg" => return Some(Target::Builtin("favicon.svg")),
-                "callback" if !entries.is_empty() => return Some(Target::Builtin("callback")),
-                "sign-out" if !entries.is_empty() => return Some(Target::Builtin("sign-out")),
-                "sign-in" if !entries.is_empty() => return Some(Target::Builtin("sign-in")),
-                "sessions" if !entries.is_empty() => return Some(Target::Builtin("sessions")),
-                "userinfo" if !entries.is_empty() => return Some(Target::Builtin("userinfo")),
-                _ => {}
+            let builtin = Builtin::named(&path.segments[1]);
+            if let Some(builtin) = builtin.filter(|builtin| builtin.is_on_every_host() || !entries.is_empty())
+            {
+                return Some(Target::Builtin(builtin));
             }
         }
         if host == self.catalogue.config.public_url.host() && path.starts_with(&self.pool_path) {

@@ -1,4 +1,5 @@
-//! The servers that requests go to: found by name, taken in turn, left out while they do not answer.
+//! The servers that requests go to: found by name, taken in turn, left out while they do not
+//! answer.
 
 use crate::base::Duration;
 use crate::config::{Endpoint, Route, Scheme, Upstream};
@@ -34,9 +35,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 /// What a request asks for. That alone lifts no deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// A request, then its response. Only an event stream may be silent for long, once its head is there.
+    /// A request, then its response. Only an event stream may be silent for long, once its head is
+    /// there.
     Plain,
-    /// Either side may be silent for long, once the upstream has answered by HTTP/2 that it is gRPC.
+    /// Either side may be silent for long, once the upstream has answered by HTTP/2 that it is
+    /// gRPC.
     Grpc,
     /// Either side may be silent for long, once the connection has changed its protocol.
     WebSocket,
@@ -72,7 +75,8 @@ impl UpstreamEndpoint {
         &self.plain
     }
 
-    /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited from outside of that.
+    /// The peer of exchanges of this kind by pingora's proxy. How long it may be silent is limited
+    /// from outside of that.
     pub fn peer(&self, exchange: RequestKind) -> HttpPeer {
         let mut peer = self.plain.clone();
         peer.options.custom_l4 = Some(Arc::new(MarkableConnector));
@@ -81,15 +85,16 @@ impl UpstreamEndpoint {
             peer.options.write_timeout = None;
         }
         if exchange == RequestKind::Grpc && self.upstream.scheme == Scheme::Https {
-            // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own, which can be ended where
-            // the upstream is silent.
+            // gRPC exists over HTTP/2 only. Whatever else goes there has a connection of its own,
+            // which can be ended where the upstream is silent.
             peer.options.alpn = ALPN::H2H1;
             peer.group_key ^= GRPC_KEY;
         }
         if exchange == RequestKind::WebSocket {
             peer.options.alpn = ALPN::H1;
             peer.options.custom_l4 = Some(Arc::new(DelayedReadConnector));
-            // Nor is a connection of another kind taken for it: those are pooled apart, and not kept.
+            // Nor is a connection of another kind taken for it: those are pooled apart, and not
+            // kept.
             peer.options.idle_timeout = Some(Duration::from_secs(1));
             peer.group_key ^= u64::MAX;
         }
@@ -105,8 +110,8 @@ impl ServiceDiscovery for DnsDiscovery {
     async fn discover(&self) -> pingora_error::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut failure = None;
-        // pingora takes backends for one that have the same address and weight, but upstreams may differ in their names and
-        // paths only. The weight is not used for the turns.
+        // pingora takes backends for one that have the same address and weight, but upstreams may
+        // differ in their names and paths only. The weight is not used for the turns.
         for (weight, upstream) in (1..).zip(&self.0) {
             let (name, port) = match &upstream.endpoint {
                 Endpoint::Tcp(host, port) => (host.trim_matches(['[', ']']), *port),
@@ -159,7 +164,8 @@ impl UpstreamCluster {
         }
     }
 
-    /// Whether these are the upstreams that `route` names, and their authorities and certificates what its files hold.
+    /// Whether these are the upstreams that `route` names, and their authorities and certificates
+    /// what its files hold.
     pub fn matches_config(&self, route: &Route) -> bool {
         self.upstreams == route.upstreams
             && self.timeout == route.timeout
@@ -190,8 +196,8 @@ impl UpstreamCluster {
         }
     }
 
-    /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut an app out. Only a
-    /// permitted request has a server.
+    /// The next server in turn; any of them, where all seem dead: a wrong suspicion must not shut
+    /// an app out. Only a permitted request has a server.
     pub fn next(&self, _permit: &Permit) -> Option<Arc<UpstreamEndpoint>> {
         let servers = self.endpoints.load();
         let turn = self.next_index.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +206,8 @@ impl UpstreamCluster {
         answering.or_else(|| in_turn().next()).cloned()
     }
 
-    /// The peer of plain exchanges with this server; `None` where it cannot be spoken to as the file says.
+    /// The peer of plain exchanges with this server; `None` where it cannot be spoken to as the
+    /// file says.
     fn peer(&self, upstream: &Upstream, backend: &Backend) -> Option<HttpPeer> {
         let tls = upstream.scheme == Scheme::Https;
         let mut peer = match &upstream.endpoint {

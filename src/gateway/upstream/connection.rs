@@ -1,11 +1,13 @@
-//! Connections to upstreams by which requests with bodies go, and which of them must not carry another request.
+//! Connections to upstreams by which requests with bodies go, and which of them must not carry
+//! another request.
 //!
-//! An upstream that answers before it has read the body may take the rest of the body for the next request. pingora's proxy
-//! sends the rest and returns the connection to its pool. A filter cannot keep it from that, but it can mark the connection,
-//! and refuse to send anything by a marked one.
+//! An upstream that answers before it has read the body may take the rest of the body for the next
+//! request. pingora's proxy sends the rest and returns the connection to its pool. A filter cannot
+//! keep it from that, but it can mark the connection, and refuse to send anything by a marked one.
 //!
-//! Nor can a filter change pingora's read timeout once the head of a response has shown that it is an event stream. So none is
-//! set, and the mark has a second handle on the socket, by which an upstream that is silent for too long is ended.
+//! Nor can a filter change pingora's read timeout once the head of a response has shown that it is
+//! an event stream. So none is set, and the mark has a second handle on the socket, by which an
+//! upstream that is silent for too long is ended.
 
 use crate::gateway::upstream::tcp::CONNECT_TIMEOUT;
 use async_trait::async_trait;
@@ -62,7 +64,8 @@ impl ConnectionMark {
         rustix::io::ioctl_fionread(&self.0.socket).is_ok_and(|bytes| bytes > 0)
     }
 
-    /// Ends the connection of an upstream that was silent for too long: what reads from it finds its end.
+    /// Ends the connection of an upstream that was silent for too long: what reads from it finds
+    /// its end.
     pub fn end_silent(&self) {
         self.abandon();
         self.0.silent.store(true, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! Connections to servers that wait for the next request.
 //!
-//! pingora's pool gives each connection that waits a task of its own, with a timer, a lock and two channels, made anew
-//! for each request. Here nobody watches over one: whether it is still good is asked when it is wanted, and now and then.
+//! pingora's pool gives each connection that waits a task of its own, with a timer, a lock and two
+//! channels, made anew for each request. Here nobody watches over one: whether it is still good is
+//! asked when it is wanted, and now and then.
 
 use crate::base::Duration;
 use foldhash::fast::RandomState;
@@ -18,13 +19,14 @@ use tokio::task::unconstrained;
 const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 /// For how many rounds one is kept that nobody wants: up to 55 seconds.
 const MAX_IDLE_ROUNDS: u32 = 11;
-/// How many a worker may keep at least, however many workers there are: one that has none to spare closes what the next
-/// request wants.
+/// How many a worker may keep at least, however many workers there are: one that has none to spare
+/// closes what the next request wants.
 const MIN_PER_SHARD: usize = 64;
 
 /// Connections without TLS that wait, each for the next request to its server.
 pub struct IdlePool {
-    /// One for each worker, which takes its own first: the worker that returns a connection mostly needs the next one.
+    /// One for each worker, which takes its own first: the worker that returns a connection mostly
+    /// needs the next one.
     shards: Box<[Mutex<Shard>]>,
     /// How many a shard keeps at most.
     max_per_shard: usize,
@@ -55,16 +57,17 @@ impl IdlePool {
         Self { shards, max_per_shard, round: AtomicU32::new(0) }
     }
 
-    /// A connection to `server` on which nothing has come since it was given back: neither its end, nor what would be
-    /// taken for the answer to the next request.
+    /// A connection to `server` on which nothing has come since it was given back: neither its end,
+    /// nor what would be taken for the answer to the next request.
     pub fn get(&self, server: &SocketAddr) -> Option<Stream> {
         let (own, others) = self.shards();
         let others = others.filter_map(|shard| shard.try_lock().ok());
         std::iter::once(lock(own)).chain(others).find_map(|mut shard| shard.pop_newest(server))
     }
 
-    /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes that nobody has wanted for
-    /// the longest: of a server that was busy once, others have as many as they need.
+    /// Keeps a connection to `server` for the next request. Where enough are kept, the one goes
+    /// that nobody has wanted for the longest: of a server that was busy once, others have as many
+    /// as they need.
     pub fn put(&self, server: &SocketAddr, stream: Stream) {
         let since = self.round.load(Ordering::Relaxed);
         let mut shard = lock(self.shards().0);
@@ -84,7 +87,8 @@ impl IdlePool {
         drop(surplus);
     }
 
-    /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody wants.
+    /// Closes, for ever, what is of no use any more: what its server has closed, and what nobody
+    /// wants.
     pub async fn run_eviction_loop(&self) {
         loop {
             tokio::time::sleep(EVICTION_INTERVAL).await;
@@ -164,7 +168,8 @@ mod tests {
         (Box::new(L4Stream::from(ours.unwrap())), theirs.unwrap().0)
     }
 
-    /// Waits until nothing is to be had for `server` any more, as it is once the runtime has heard what came.
+    /// Waits until nothing is to be had for `server` any more, as it is once the runtime has heard
+    /// what came.
     async fn none_is_left(idle: &IdlePool, server: &SocketAddr) {
         let emptied = async {
             while let Some(silent) = idle.get(server) {

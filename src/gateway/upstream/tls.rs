@@ -69,7 +69,8 @@ impl UpstreamIdentity {
         self.server_name.as_deref()
     }
 
-    /// Has connections to `peer` verified by these authorities and made with this certificate; `None` where that cannot be.
+    /// Has connections to `peer` verified by these authorities and made with this certificate;
+    /// `None` where that cannot be.
     pub fn apply(&self, peer: &mut HttpPeer) -> Option<()> {
         peer.options.ca.clone_from(&self.ca);
         peer.client_cert_key = match &self.client {
@@ -77,8 +78,9 @@ impl UpstreamIdentity {
             Client::Unusable => return None,
             Client::Certificate(certificate) => Some(certificate.clone()),
         };
-        // pingora pools connections by address, name and the serial number of the certificate alone: one that was verified
-        // against other authorities, or made with another certificate, must not be taken.
+        // pingora pools connections by address, name and the serial number of the certificate
+        // alone: one that was verified against other authorities, or made with another certificate,
+        // must not be taken.
         let mut text = Vec::new();
         for file in &self.files {
             text.extend(file.as_ref().map_or([0; 32], sha256));

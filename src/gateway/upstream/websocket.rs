@@ -1,9 +1,9 @@
 //! Connections to upstreams that answer a WebSocket's request before pingora is ready for it.
 //!
 //! pingora informs the half that talks to the upstream that the request has no body by a message
-//! from the other half. An answer that is there sooner than this message lets it take the message for the
-//! end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream answers is
-//! looked at some turns later.
+//! from the other half. An answer that is there sooner than this message lets it take the message
+//! for the end of the WebSocket, and tear the tunnel down (pingora #946). So what such an upstream
+//! answers is looked at some turns later.
 
 use crate::gateway::upstream::connection::{unix_path, within_connect_timeout};
 use crate::gateway::upstream::tcp::TCP_KEEPALIVE;

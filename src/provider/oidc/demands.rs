@@ -14,15 +14,15 @@ pub(super) fn check_demands(
     begun_at: Timestamp,
 ) -> Result<(), ProviderError> {
     let auth_time = NumericDate::of(claims, "auth_time");
-    // OpenID Connect Core 1.0, section 3.1.2.1: "When max_age is used, the ID Token returned MUST include an auth_time
-    // Claim Value."
+    // OpenID Connect Core 1.0, section 3.1.2.1: "When max_age is used, the ID Token returned MUST
+    // include an auth_time Claim Value."
     if (demands.auth_time || demands.max_age.is_some()) && auth_time.is_none() {
         let detail = "the ID token has no `auth_time`, which the request demands; help: have the provider send it, or \
                       remove `max_age` from authorization_parameters";
         return Err(ProviderError::invalid("auth_time", detail));
     }
-    // The provider has judged "the last time the End-User was actively authenticated" when the request reached it:
-    // what the person read there since then does not count.
+    // The provider has judged "the last time the End-User was actively authenticated" when the
+    // request reached it: what the person read there since then does not count.
     if let (Some(max_age), Some(auth_time)) = (demands.max_age, auth_time)
         && begun_at > auth_time.plus(max_age).plus(SKEW)
     {

@@ -1,5 +1,5 @@
-//! ID tokens and signed UserInfo responses (OpenID Connect Core 1.0, sections 3.1.3.7 and 5.3.2): whose keys must have
-//! signed them, their audience, and when they are valid.
+//! ID tokens and signed UserInfo responses (OpenID Connect Core 1.0, sections 3.1.3.7 and 5.3.2):
+//! whose keys must have signed them, their audience, and when they are valid.
 //!
 //! Claims are read as untyped JSON: a claim of an odd type that no check needs rejects nobody.
 
@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 type Claims = Map<String, Value>;
 
 impl OidcProvider {
-    /// The issuer and the verified claims of `token`; the keys are fetched again where none of them signed it.
+    /// The issuer and the verified claims of `token`; the keys are fetched again where none of them
+    /// signed it.
     pub(super) async fn verified(
         &self,
         published: &PublishedMetadata,
@@ -34,8 +35,9 @@ impl OidcProvider {
         check_issuer(&self.settings, &document, &claims)?;
         check_audience(&self.settings, &claims)?;
         check_times(&claims, now)?;
-        // OpenID Connect Core 1.0, section 3.1.3.7: "a nonce Claim MUST be present and its value checked to verify that
-        // it is the same value as the one that was sent". Section 12.2: a renewed token "SHOULD NOT have a nonce Claim".
+        // OpenID Connect Core 1.0, section 3.1.3.7: "a nonce Claim MUST be present and its value
+        // checked to verify that it is the same value as the one that was sent". Section 12.2: a
+        // renewed token "SHOULD NOT have a nonce Claim".
         if nonce.is_some_and(|nonce| claims.get("nonce").and_then(Value::as_str) != Some(nonce)) {
             return Err(ProviderError::invalid("nonce", "it is missing, or another login's"));
         }
@@ -43,8 +45,8 @@ impl OidcProvider {
         Ok((document.issuer, claims))
     }
 
-    /// The verified claims of a signed UserInfo response. Section 5.3.2: it "SHOULD contain the Claims iss (issuer) and
-    /// aud (audience) as members"; where it does, they must be right.
+    /// The verified claims of a signed UserInfo response. Section 5.3.2: it "SHOULD contain the
+    /// Claims iss (issuer) and aud (audience) as members"; where it does, they must be right.
     pub(super) async fn verified_user_info(
         &self,
         document: &ProviderMetadata,
@@ -84,15 +86,16 @@ impl OidcProvider {
         if ["nbf", "iat"].iter().any(|name| claims.get(*name).is_some_and(is_early)) {
             return Err(ProviderError::invalid("userinfo", "its signed response is of the future"));
         }
-        // OpenID Connect Back-Channel Logout 1.0, section 2.4: a token with `events` is another statement.
+        // OpenID Connect Back-Channel Logout 1.0, section 2.4: a token with `events` is another
+        // statement.
         if claims.contains_key("events") {
             return Err(ProviderError::invalid("userinfo", "its signed response is a logout or event token"));
         }
         Ok(claims)
     }
 
-    /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer whose
-    /// people may come, and is verified by that issuer's own keys.
+    /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer
+    /// whose people may come, and is verified by that issuer's own keys.
     pub(super) fn document_of(
         &self,
         published: &PublishedMetadata,
@@ -113,7 +116,8 @@ fn signed_claims(token: &str, document: &ProviderMetadata) -> Result<Claims, Pro
     // Neither `none` nor the HMAC family is an algorithm there: a client secret is no key.
     let Unverified { jws, claims } = Unverified::read_within(token, MAX_BODY_TOKEN_LENGTH)
         .map_err(|why| ProviderError::invalid("token", why))?;
-    // RFC 8725, section 3.11: a token of another type, such as an access token, is not taken for this one.
+    // RFC 8725, section 3.11: a token of another type, such as an access token, is not taken for
+    // this one.
     if jws.typ.as_deref().is_some_and(|typ| !matches!(typ, "jwt" | "application/jwt")) {
         return Err(ProviderError::invalid("typ", format!("its type is `{}`", jws.typ.unwrap_or_default())));
     }
@@ -126,7 +130,8 @@ fn signed_claims(token: &str, document: &ProviderMetadata) -> Result<Claims, Pro
     }
 }
 
-/// "The Issuer Identifier for the OpenID Provider MUST exactly match the value of the iss (issuer) Claim."
+/// "The Issuer Identifier for the OpenID Provider MUST exactly match the value of the iss (issuer)
+/// Claim."
 fn check_issuer(settings: &Oidc, document: &ProviderMetadata, claims: &Claims) -> Result<(), ProviderError> {
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
     match issuer == document.issuer || settings.quirks.issuer_aliases.contains(&issuer) {
@@ -138,11 +143,12 @@ fn check_issuer(settings: &Oidc, document: &ProviderMetadata, claims: &Claims) -
     }
 }
 
-/// "The Client MUST validate that the aud (audience) Claim contains its client_id value"; a token of several audiences
-/// "MUST be rejected if […] it contains additional audiences not trusted by the Client".
+/// "The Client MUST validate that the aud (audience) Claim contains its client_id value"; a token
+/// of several audiences "MUST be rejected if […] it contains additional audiences not trusted by
+/// the Client".
 ///
-/// Without `trusted_audiences`, any additional audience is trusted: the token came from the token endpoint itself, bound to
-/// our code and nonce, and `azp` shows that no other client requested it.
+/// Without `trusted_audiences`, any additional audience is trusted: the token came from the token
+/// endpoint itself, bound to our code and nonce, and `azp` shows that no other client requested it.
 fn check_audience(settings: &Oidc, claims: &Claims) -> Result<(), ProviderError> {
     let (client_id, trusted) = (&settings.client.id, settings.trusted_audiences.as_ref());
     let audiences: Vec<String> = match claims.get("aud") {
@@ -161,7 +167,8 @@ fn check_audience(settings: &Oidc, claims: &Claims) -> Result<(), ProviderError>
             format!("it is for `{}` as well, and `trusted_audiences` does not name each of them", shown());
         return Err(ProviderError::invalid("aud", detail));
     }
-    // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its client_id is the Claim Value."
+    // "If an azp (authorized party) Claim is present, the Client SHOULD verify that its client_id
+    // is the Claim Value."
     let Some(party) = claims.get("azp").filter(|party| !party.is_null()) else { return Ok(()) };
     let party = claim_text(party).unwrap_or_default();
     match is_trusted(&party) {

@@ -117,17 +117,11 @@ impl OidcProvider {
         auth_time: Option<Timestamp>,
     ) -> ExternalIdentity {
         ExternalIdentity {
-            issuer,
-            subject,
             amr: methods(&claims),
             auth_time,
             sid: sid_of(&claims),
-            claims,
-            tokens,
-            once: None,
-            session_ends_at: None,
             first_login_attributes: if self.settings.quirks.name_once { &FIRST_LOGIN_CLAIMS } else { &[] },
-            is_incomplete: false,
+            ..ExternalIdentity::new(issuer, subject, claims, tokens)
         }
     }
 }
@@ -135,8 +129,8 @@ impl OidcProvider {
 /// Claims that some providers send only the first time.
 const FIRST_LOGIN_CLAIMS: [&str; 3] = ["name", "given_name", "family_name"];
 
-/// Apple's `user`, which the browser brings beside the code the first time: the names that the person chose.
-/// Nobody has signed it, so nothing else is taken from it.
+/// Apple's `user`, which the browser brings beside the code the first time: the names that the
+/// person chose. Nobody has signed it, so nothing else is taken from it.
 fn first_login_names(user: &str) -> Option<Map<String, Value>> {
     let user: Value = serde_json::from_str(user).ok()?;
     let name = |path: &str| user.pointer(path).and_then(Value::as_str).unwrap_or_default().trim().to_owned();

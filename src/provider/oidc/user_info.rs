@@ -47,8 +47,8 @@ impl OidcProvider {
         let answer = answer.map_err(|error| error.of("its UserInfo endpoint"))?;
         match answer.status {
             status if status.is_success() => {}
-            // The access token may be one for another API (Microsoft's are, with a scope of one), or the endpoint may be
-            // switched off.
+            // The access token may be one for another API (Microsoft's are, with a scope of one),
+            // or the endpoint may be switched off.
             status if is_refusal(status) && !answer.limited => {
                 tracing::warn!(
                     issuer = published.document.issuer,

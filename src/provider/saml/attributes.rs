@@ -7,8 +7,8 @@ use roxmltree::Node;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The names that providers commonly use for a claim of OpenID Connect, in order of precedence. They apply where no
-/// attribute has the claim's own name.
+/// The names that providers commonly use for a claim of OpenID Connect, in order of precedence.
+/// They apply where no attribute has the claim's own name.
 const ATTRIBUTE_NAMES: [(&str, &[&str]); 6] = [
     (
         "email",
@@ -89,12 +89,13 @@ const CLASSES: [(&str, &str); 7] = [
     ("http://schemas.microsoft.com/claims/multipleauthn", "mfa"),
 ];
 
-/// Reads the attributes of an assertion as claims: one value as text, several as a list. Some providers repeat an
-/// attribute for each of its values. Values that hold elements are skipped.
+/// Reads the attributes of an assertion as claims: one value as text, several as a list. Some
+/// providers repeat an attribute for each of its values. Values that hold elements are skipped.
 ///
-/// A claim has the attribute of that `Name`; else the first of [`ATTRIBUTE_NAMES`]; else the one attribute of that
-/// `FriendlyName`, where its `Name` is a URI. SAML core, section 2.7.3.1: a friendly name is "a more human-readable form
-/// of the attribute's name", and "MUST NOT be used as a basis for formally identifying SAML attributes".
+/// A claim has the attribute of that `Name`; else the first of [`ATTRIBUTE_NAMES`]; else the one
+/// attribute of that `FriendlyName`, where its `Name` is a URI. SAML core, section 2.7.3.1: a
+/// friendly name is "a more human-readable form of the attribute's name", and "MUST NOT be used as
+/// a basis for formally identifying SAML attributes".
 ///
 /// # Errors
 /// The failed check `attributes`, where one has no name.
@@ -127,7 +128,8 @@ pub fn read(assertion: Node<'_, '_>, name_id: &NameId) -> Result<Map<String, Val
         }
     }
     if by_name.contains_key(GROUPS_LINK) && !claims.contains_key("groups") {
-        // As OpenID Connect has it (Core 1.0, section 5.6.2): the groups are kept elsewhere, and not none.
+        // As OpenID Connect has it (Core 1.0, section 5.6.2): the groups are kept elsewhere, and
+        // not none.
         claims.insert("_claim_names".to_owned(), json!({ "groups": GROUPS_LINK }));
     }
     for (friendly, names) in by_friendly_name {
@@ -154,8 +156,8 @@ pub fn class<'a>(statement: Node<'a, '_>) -> &'a str {
     xml::trim(class.and_then(|class| xml::text(class).ok()).unwrap_or_default())
 }
 
-/// How the person was authenticated: by the class of an `AuthnStatement`, and by the methods that Entra ID lists as an
-/// attribute.
+/// How the person was authenticated: by the class of an `AuthnStatement`, and by the methods that
+/// Entra ID lists as an attribute.
 pub fn methods(statement: Node<'_, '_>, claims: &Map<String, Value>) -> Vec<String> {
     let listed = match claims.get(METHODS) {
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),

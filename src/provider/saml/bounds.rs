@@ -1,5 +1,5 @@
-//! Limits on XML, checked on its bytes before it is parsed: the parser's time grows with the square of an element's
-//! attributes and of the namespaces in scope.
+//! Limits on XML, checked on its bytes before it is parsed: the parser's time grows with the square
+//! of an element's attributes and of the namespaces in scope.
 //!
 //! Nothing is interpreted here. Each count is at least what any parser would find.
 
@@ -41,7 +41,8 @@ pub fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// At least as many as the attributes in `markup`: each is an equals sign, white space, and a quotation mark.
+/// At least as many as the attributes in `markup`: each is an equals sign, white space, and a
+/// quotation mark.
 fn attributes(markup: &[u8]) -> usize {
     let begins = |at: usize| {
         let value = markup[at + 1..].iter().find(|byte| !byte.is_ascii_whitespace());

@@ -1,4 +1,5 @@
-//! Exclusive XML Canonicalization 1.0 of one element, from the tree that everything else is read from.
+//! Exclusive XML Canonicalization 1.0 of one element, from the tree that everything else is read
+//! from.
 
 use super::xml::{escaped, escaped_value};
 use roxmltree::{Attribute, Node, NodeId, NodeType};
@@ -8,12 +9,13 @@ use roxmltree::{Attribute, Node, NodeId, NodeType};
 pub struct Method {
     /// Whether comments stay.
     pub comments: bool,
-    /// `InclusiveNamespaces`: prefixes that are treated as by inclusive canonicalization; empty for `#default`.
+    /// `InclusiveNamespaces`: prefixes that are treated as by inclusive canonicalization; empty for
+    /// `#default`.
     pub prefixes: Vec<String>,
 }
 
-/// Largest canonical form, in bytes. It can exceed its source: a namespace declared once on an ancestor is written
-/// on each element that uses it.
+/// Largest canonical form, in bytes. It can exceed its source: a namespace declared once on an
+/// ancestor is written on each element that uses it.
 pub const MAX_LENGTH: usize = 4 * 1024 * 1024;
 
 /// The canonical form exceeds [`MAX_LENGTH`].
@@ -38,7 +40,8 @@ struct Writer<'a, 'm> {
     text: String,
     omitted: Option<NodeId>,
     method: &'m Method,
-    /// The namespace declarations written on open elements, by prefix; the last of a prefix is in force.
+    /// The namespace declarations written on open elements, by prefix; the last of a prefix is in
+    /// force.
     rendered: Vec<(&'a str, &'a str)>,
 }
 
@@ -89,8 +92,8 @@ impl<'a> Writer<'a, '_> {
             self.text.push_str(prefix);
             self.value(uri);
         }
-        // Canonical XML 1.0, section 2.3: "sorted lexicographically by namespace URI (primary key) and local name
-        // (secondary key) (an empty namespace URI is lexicographically least)".
+        // Canonical XML 1.0, section 2.3: "sorted lexicographically by namespace URI (primary key)
+        // and local name (secondary key) (an empty namespace URI is lexicographically least)".
         attributes
             .sort_by_key(|(attribute, _)| (attribute.namespace().unwrap_or_default(), attribute.name()));
         for (attribute, name) in attributes {
@@ -115,8 +118,9 @@ impl<'a> Writer<'a, '_> {
         self.text.push('"');
     }
 
-    /// The namespace declarations that `node` gets, sorted by prefix. Exclusive XML Canonicalization 1.0, section 3:
-    /// those "visibly utilized" by the element that its output ancestors have not declared alike.
+    /// The namespace declarations that `node` gets, sorted by prefix. Exclusive XML
+    /// Canonicalization 1.0, section 3: those "visibly utilized" by the element that its output
+    /// ancestors have not declared alike.
     fn declarations(
         &self,
         node: Node<'a, '_>,

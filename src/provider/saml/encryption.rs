@@ -1,5 +1,5 @@
-//! Encrypted assertions (SAML core, section 2.3.4; XML Encryption 1.1). The key comes by RSA-OAEP; the
-//! assertion by AES-128 or AES-256, in GCM or CBC. RSA 1.5 is refused by name.
+//! Encrypted assertions (SAML core, section 2.3.4; XML Encryption 1.1). The key comes by RSA-OAEP;
+//! the assertion by AES-128 or AES-256, in GCM or CBC. RSA 1.5 is refused by name.
 
 use super::key::ServiceProviderKey;
 use super::xml::{self, DS, XENC, XENC11};
@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 const MAX_ENCRYPTED_KEY_BYTES: usize = 1024;
 const BLOCK: usize = 16;
 
-/// How a key may come: the method's name, its digest, its mask generation; the first of each is what is
-/// meant where none is named.
+/// How a key may come: the method's name, its digest, its mask generation; the first of each is
+/// what is meant where none is named.
 type Transport = (&'static str, &'static [&'static str], &'static [&'static str], &'static OaepAlgorithm);
 
 const SHA1: &str = "http://www.w3.org/2000/09/xmldsig#sha1";
@@ -25,7 +25,8 @@ const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 const MGF1_SHA1: &str = "http://www.w3.org/2009/xmlenc11#mgf1sha1";
 const MGF1_SHA256: &str = "http://www.w3.org/2009/xmlenc11#mgf1sha256";
 
-/// XML Encryption 1.1, section 5.5.2: within OAEP, SHA-1 is no weakness, and what most providers send.
+/// XML Encryption 1.1, section 5.5.2: within OAEP, SHA-1 is no weakness, and what most providers
+/// send.
 const TRANSPORTS: [Transport; 3] = [
     ("http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p", &["", SHA1], &["", MGF1_SHA1], &OAEP_SHA1_MGF1SHA1),
     ("http://www.w3.org/2009/xmlenc11#rsa-oaep", &["", SHA1], &["", MGF1_SHA1], &OAEP_SHA1_MGF1SHA1),
@@ -60,7 +61,8 @@ pub fn decrypt_assertion(
     keys: &[Arc<ServiceProviderKey>],
 ) -> Result<Zeroizing<String>, ProviderError> {
     let data = xml::one(encrypted, XENC, "EncryptedData").map_err(invalid)?;
-    // SAML core, section 2.3.4: the type "SHOULD be present and, if present, MUST contain a value of" this.
+    // SAML core, section 2.3.4: the type "SHOULD be present and, if present, MUST contain a value
+    // of" this.
     if data.attribute("Type").is_some_and(|kind| kind != "http://www.w3.org/2001/04/xmlenc#Element") {
         return Err(invalid("what is encrypted is no element"));
     }
@@ -79,7 +81,8 @@ pub fn decrypt_assertion(
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// The key that the assertion is encrypted by. It stands beside the data or within (SAML 2.0 errata, E43).
+/// The key that the assertion is encrypted by. It stands beside the data or within (SAML 2.0
+/// errata, E43).
 fn content_key(
     encrypted: Node<'_, '_>,
     data: Node<'_, '_>,
@@ -141,8 +144,8 @@ fn cipher_value(node: Node<'_, '_>, most: usize) -> Result<Vec<u8>, ProviderErro
         .ok_or_else(|| invalid("a CipherValue is no base64"))
 }
 
-/// XML Encryption 1.1, section 5.2.2: the initialization vector comes first; the last byte gives how much
-/// padding there is, whose other bytes are arbitrary.
+/// XML Encryption 1.1, section 5.2.2: the initialization vector comes first; the last byte gives
+/// how much padding there is, whose other bytes are arbitrary.
 fn cbc(
     algorithm: &'static aws_lc_rs::cipher::Algorithm,
     key: &[u8],

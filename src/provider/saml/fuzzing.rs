@@ -1,7 +1,7 @@
 //! Fuzz targets for SAML messages; see the module `fuzzing` of the crate.
 //!
-//! A fuzzer cannot sign. Each message is judged as it is, and must be refused; then the target signs it with the key
-//! of the provider, and judges it again.
+//! A fuzzer cannot sign. Each message is judged as it is, and must be refused; then the target
+//! signs it with the key of the provider, and judges it again.
 
 use super::canonical::{Method, canonicalize};
 use super::key::ServiceProviderKey;
@@ -65,8 +65,8 @@ pub fn canonical(text: &str, prefixes: &[String]) -> Option<String> {
     canonicalize(document.root_element(), None, &method).ok()
 }
 
-/// Reads the input, behind a first line of prefixes, as a document, and compares what its canonical form says with what
-/// the document says.
+/// Reads the input, behind a first line of prefixes, as a document, and compares what its canonical
+/// form says with what the document says.
 pub fn document(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let Some((prefixes, text)) = text.split_once('\n') else { return false };
@@ -93,7 +93,8 @@ fn sorted(node: Node<'_, '_>) -> Vec<(Option<String>, String, String)> {
     all
 }
 
-/// Reads the input as a response: as it is, with the response signed, and with its assertion signed.
+/// Reads the input as a response: as it is, with the response signed, and with its assertion
+/// signed.
 pub fn response(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     assert!(judge(text).is_none(), "a response that nobody has signed is accepted");
@@ -141,8 +142,8 @@ fn judge(text: &str) -> Option<ValidatedAssertion> {
     response::validate(text, &expected).ok()
 }
 
-/// Reads the input as a logout message: as XML that comes in a form or a query where it begins with `<`, and else as
-/// the form or query itself.
+/// Reads the input as a logout message: as XML that comes in a form or a query where it begins with
+/// `<`, and else as the form or query itself.
 pub fn logout(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     if !text.starts_with('<') {
@@ -195,7 +196,8 @@ fn sign(message: &[u8]) -> Vec<u8> {
     signature.expect("a key signs").as_ref().to_vec()
 }
 
-/// `text` with the provider's signature of `element` in it; none where the element has no id or no content.
+/// `text` with the provider's signature of `element` in it; none where the element has no id or no
+/// content.
 fn signed(text: &str, element: Node<'_, '_>) -> Option<String> {
     let id = element.attribute("ID").filter(|id| !id.is_empty())?;
     let place = element.first_child()?.range().start;

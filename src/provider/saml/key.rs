@@ -5,6 +5,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize, OaepPrivateDecryptingKey, PrivateDecryptingKey};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
@@ -12,7 +13,8 @@ use zeroize::Zeroizing;
 const VALID: Duration = Duration::from_secs(20 * 365 * 86400);
 
 /// What is wrong with a key.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct KeyError(pub(super) String);
 
 impl KeyError {
@@ -20,14 +22,6 @@ impl KeyError {
         Self(why.into())
     }
 }
-
-impl std::fmt::Display for KeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 /// The key pair of this relying party.
 pub struct ServiceProviderKey {
@@ -49,8 +43,8 @@ impl ServiceProviderKey {
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
 
-    /// Makes the self-signed certificate of a key that [`ServiceProviderKey::generate`] made at `created_at`. It is the same each
-    /// time, so that nodes agree on it.
+    /// Makes the self-signed certificate of a key that [`ServiceProviderKey::generate`] made at
+    /// `created_at`. It is the same each time, so that nodes agree on it.
     ///
     /// # Errors
     /// Where `pkcs8` is no RSA key.

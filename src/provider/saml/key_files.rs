@@ -22,7 +22,8 @@ impl KeyFiles {
     /// Reads the PEM files `key` and `certificate`, which must be valid at `signs_from`.
     ///
     /// # Errors
-    /// Where a file cannot be used, or the two do not belong together: the error names the file and the remedy.
+    /// Where a file cannot be used, or the two do not belong together: the error names the file and
+    /// the remedy.
     pub fn read(
         key: &Path,
         certificate: &Path,

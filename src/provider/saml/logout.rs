@@ -1,5 +1,5 @@
-//! The judge of logout messages (SAML profiles, section 4.4): a provider's request to end sessions, and
-//! its answer to ours. Both come by the browser, so that a signature alone says whose they are.
+//! The judge of logout messages (SAML profiles, section 4.4): a provider's request to end sessions,
+//! and its answer to ours. Both come by the browser, so that a signature alone says whose they are.
 
 use super::metadata::Provider;
 use super::subject::{NameId, NameIdError};
@@ -126,8 +126,8 @@ fn validate_message(
     if !xml::is(root, SAMLP, "LogoutRequest") {
         return Err(invalid("shape", "it is no logout message"));
     }
-    // SAML core, section 3.7.1: "The time at which the request expires, after which the recipient may
-    // discard the message."
+    // SAML core, section 3.7.1: "The time at which the request expires, after which the recipient
+    // may discard the message."
     let end = match root.attribute("NotOnOrAfter") {
         None => issued.plus(MAX_REQUEST_AGE),
         value => instant(value)
@@ -202,8 +202,8 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// SAML bindings, section 3.4.4.1: the signature is over "the original URL-encoded values", in the order
-/// message, RelayState, SigAlg.
+/// SAML bindings, section 3.4.4.1: the signature is over "the original URL-encoded values", in the
+/// order message, RelayState, SigAlg.
 fn check_query(query: &Parameters<'_>, provider: &Provider) -> Result<(), ProviderError> {
     if query.raw("SAMLEncoding").is_some() {
         return Err(invalid("form", "no encoding but DEFLATE is taken"));

@@ -1,5 +1,5 @@
-//! What we say, and how it travels: requests and responses written in canonical form from the outset, so
-//! that what is digested is what is sent.
+//! What we say, and how it travels: requests and responses written in canonical form from the
+//! outset, so that what is digested is what is sent.
 
 use super::key::{KeyError, ServiceProviderKey};
 use super::metadata::{Binding, Endpoint};
@@ -37,8 +37,8 @@ pub struct MessageContext<'a> {
     pub entropy: &'a dyn Entropy,
 }
 
-/// A new id: 160 random bits. SAML core, section 1.3.4: "the probability of two randomly chosen identifiers
-/// being identical [...] SHOULD be less than or equal to 2^-160".
+/// A new id: 160 random bits. SAML core, section 1.3.4: "the probability of two randomly chosen
+/// identifiers being identical [...] SHOULD be less than or equal to 2^-160".
 pub fn new_id(entropy: &dyn Entropy) -> String {
     let mut random = [0; 20];
     entropy.fill(&mut random);
@@ -48,8 +48,9 @@ pub fn new_id(entropy: &dyn Entropy) -> String {
 }
 
 impl MessageContext<'_> {
-    /// Canonical XML 1.1, section 2.3: attributes stand in the order of their names, which the callers keep
-    /// to; namespaces stand where they are first used (Exclusive XML Canonicalization 1.0, section 3).
+    /// Canonical XML 1.1, section 2.3: attributes stand in the order of their names, which the
+    /// callers keep to; namespaces stand where they are first used (Exclusive XML Canonicalization
+    /// 1.0, section 3).
     fn message(
         &self,
         parameter: &'static str,
@@ -85,8 +86,8 @@ impl MessageContext<'_> {
     ) -> Message {
         let format = settings.name_id_format.as_deref().map(escaped_value);
         let format = format.map_or(String::new(), |format| format!(" Format=\"{format}\""));
-        // SAML core, section 3.4.1.1: without AllowCreate, the provider may only answer with an identifier that it made
-        // before, and some answer nobody who comes for the first time.
+        // SAML core, section 3.4.1.1: without AllowCreate, the provider may only answer with an
+        // identifier that it made before, and some answer nobody who comes for the first time.
         let mut after = format!("<samlp:NameIDPolicy AllowCreate=\"true\"{format}></samlp:NameIDPolicy>");
         if !settings.authn_context.is_empty() {
             after.push_str("<samlp:RequestedAuthnContext Comparison=\"exact\">");
@@ -103,7 +104,8 @@ impl MessageContext<'_> {
             ("Destination", to.location.as_str()),
             ("ProtocolBinding", Binding::Post.uri()),
         ];
-        // With it, the provider "MUST authenticate the presenter directly rather than rely on a previous security context".
+        // With it, the provider "MUST authenticate the presenter directly rather than rely on a
+        // previous security context".
         if settings.force_authn || other_account {
             attributes.push(("ForceAuthn", "true"));
         }
@@ -176,8 +178,8 @@ impl Message {
         }
     }
 
-    /// SAML bindings, section 3.4.4.1: DEFLATE, base64, and where it is signed the signature over the
-    /// parameters as they stand in the query.
+    /// SAML bindings, section 3.4.4.1: DEFLATE, base64, and where it is signed the signature over
+    /// the parameters as they stand in the query.
     fn query(&self, relay_state: &str, key: Option<&ServiceProviderKey>) -> Result<String, KeyError> {
         let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
         let written = deflate.write_all(format!("{}{}", self.before, self.after).as_bytes());
@@ -197,8 +199,8 @@ impl Message {
     }
 }
 
-/// An element with an enveloped signature between `before` and `after` (SAML core, section 5.4). Both are
-/// in canonical form, and so is what is made of them here.
+/// An element with an enveloped signature between `before` and `after` (SAML core, section 5.4).
+/// Both are in canonical form, and so is what is made of them here.
 pub fn enveloped(before: &str, after: &str, id: &str, key: &ServiceProviderKey) -> Result<String, KeyError> {
     let digest = STANDARD.encode(sha256(format!("{before}{after}")));
     let info = |namespace: &str| {

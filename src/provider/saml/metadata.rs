@@ -1,5 +1,5 @@
-//! A provider's metadata (SAML metadata, section 2.4): who it is, where it is spoken with, and by which
-//! keys it signs.
+//! A provider's metadata (SAML metadata, section 2.4): who it is, where it is spoken with, and by
+//! which keys it signs.
 
 use super::verification::VerificationKey;
 use super::xml::{self, DS, MD, SAMLP};
@@ -67,8 +67,8 @@ fn invalid(why: impl std::fmt::Display) -> ProviderError {
     ProviderError::Unreadable(format!("its metadata cannot be used: {why}"))
 }
 
-/// Reads metadata, verified by `pinned` where that is given. Of several entities, the provider is the one whose entity id
-/// is `named`.
+/// Reads metadata, verified by `pinned` where that is given. Of several entities, the provider is
+/// the one whose entity id is `named`.
 ///
 /// # Errors
 /// [`ProviderError::Unreadable`] where a login could not be judged by it.
@@ -96,7 +96,8 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
         .filter(|node| node.attribute("protocolSupportEnumeration").unwrap_or_default().contains(SAMLP))
         .collect();
     let count = descriptors.len();
-    // An aggregate of a federation (section 2.3.1). A single entity is compared with `issuer` when somebody signs in.
+    // An aggregate of a federation (section 2.3.1). A single entity is compared with `issuer` when
+    // somebody signs in.
     if count > 1 {
         descriptors.retain(|node| {
             let entity_id = node.parent_element().and_then(|entity| entity.attribute("entityID"));
@@ -143,8 +144,8 @@ fn of(root: Node<'_, '_>, named: Option<&str>, now: Timestamp) -> Result<Provide
     })
 }
 
-/// Whether a descriptor is one of an entity of the aggregate (SAML metadata, section 2.3.1), and not content that a member
-/// put somewhere within its own entity.
+/// Whether a descriptor is one of an entity of the aggregate (SAML metadata, section 2.3.1), and
+/// not content that a member put somewhere within its own entity.
 fn is_of_member(descriptor: Node<'_, '_>) -> bool {
     let mut around = descriptor.ancestors().skip(1).filter(Node::is_element);
     around.next().is_some_and(|entity| xml::is(entity, MD, "EntityDescriptor"))
@@ -179,10 +180,11 @@ fn keys(descriptor: Node<'_, '_>) -> Result<Vec<VerificationKey>, ProviderError>
     }
 }
 
-/// The certificates of a `KeyInfo` whose keys sign. XML Signature 1.1, section 4.5.4: all those of an `X509Data` "MUST
-/// relate to the validation key by either containing it or being part of a certification chain that terminates in a
-/// certificate containing the validation key", and section 4.5: several `X509Data` of a `KeyInfo` "refer to the same
-/// key". The authorities of that chain sign certificates, not messages.
+/// The certificates of a `KeyInfo` whose keys sign. XML Signature 1.1, section 4.5.4: all those of
+/// an `X509Data` "MUST relate to the validation key by either containing it or being part of a
+/// certification chain that terminates in a certificate containing the validation key", and section
+/// 4.5: several `X509Data` of a `KeyInfo` "refer to the same key". The authorities of that chain
+/// sign certificates, not messages.
 fn signing_certificates(info: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderError> {
     let read = |node| {
         base64(xml::text(node).map_err(invalid)?).ok_or_else(|| invalid("a certificate is not base64"))
@@ -194,8 +196,8 @@ fn signing_certificates(info: Node<'_, '_>) -> Result<Vec<Vec<u8>>, ProviderErro
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some((certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec()))
     };
-    // Certificates that are issued by another of them; a provider's old and new one may both be self-signed, and
-    // have the same name.
+    // Certificates that are issued by another of them; a provider's old and new one may both be
+    // self-signed, and have the same name.
     let issuers: Vec<Vec<u8>> = all
         .iter()
         .filter_map(names)

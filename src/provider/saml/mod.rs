@@ -1,7 +1,8 @@
 //! SAML 2.0, web browser SSO and single logout profiles, as the service provider.
 //!
-//! A message is parsed once, strictly and within limits, into the tree that its signatures are verified over. What is
-//! read afterwards is the canonical text of what was signed. Nothing that a message names is fetched or executed.
+//! A message is parsed once, strictly and within limits, into the tree that its signatures are
+//! verified over. What is read afterwards is the canonical text of what was signed. Nothing that a
+//! message names is fetched or executed.
 
 mod attributes;
 mod bounds;
@@ -131,7 +132,8 @@ impl SamlProvider {
         }
     }
 
-    /// The metadata after something came whose key is not in it: the provider may have changed keys.
+    /// The metadata after something came whose key is not in it: the provider may have changed
+    /// keys.
     async fn after_unknown_key(&self) -> Result<Arc<metadata::Provider>, ProviderError> {
         self.kept.get_or_fetch(MIN_INTERVAL, self.fetch()).await.and_then(|known| self.usable(known))
     }
@@ -289,18 +291,14 @@ impl Provider for SamlProvider {
         let judged = judged?;
         let name_id = serde_json::to_string(&judged.name_id)
             .map_err(|error| ProviderError::invalid("name_id", error))?;
+        let tokens = ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now());
         Ok(ExternalIdentity {
-            issuer,
-            subject: judged.name_id.value,
-            claims: judged.claims,
             amr: judged.amr,
             auth_time: Some(judged.auth_time),
             sid: judged.name_id.session_index,
-            tokens: ProviderTokens::of_assertion(Secret::new(name_id), self.clock.now()),
             once: Some((judged.id, judged.usable_until)),
             session_ends_at: judged.session_ends_at,
-            first_login_attributes: &[],
-            is_incomplete: false,
+            ..ExternalIdentity::new(issuer, judged.name_id.value, judged.claims, tokens)
         })
     }
 

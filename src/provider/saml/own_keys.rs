@@ -1,4 +1,5 @@
-//! All SAML keys of our own. Which one signs follows from the time, so that all nodes switch together.
+//! All SAML keys of our own. Which one signs follows from the time, so that all nodes switch
+//! together.
 
 use super::key::{KeyError, ServiceProviderKey};
 use crate::base::Timestamp;
@@ -59,10 +60,11 @@ impl OwnKeys {
         self.in_phase(now, KeyPhase::Signing).next().ok_or_else(|| KeyError::new(none))
     }
 
-    /// Returns the keys whose certificates the metadata publishes at `now`: the signing key, and the next one.
+    /// Returns the keys whose certificates the metadata publishes at `now`: the signing key, and
+    /// the next one.
     ///
-    /// A retired key decrypts, and is not published: a provider that reads the metadata then must encrypt for a key that
-    /// stays.
+    /// A retired key decrypts, and is not published: a provider that reads the metadata then must
+    /// encrypt for a key that stays.
     ///
     /// # Errors
     /// Where every key is removed.

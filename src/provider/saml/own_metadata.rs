@@ -49,7 +49,8 @@ pub fn write(
         )
     };
     let signing_keys: String = certificates.iter().map(|key| descriptor(key, "signing", "")).collect();
-    // Many providers encrypt for the first certificate: the next one comes first, so that they need it once.
+    // Many providers encrypt for the first certificate: the next one comes first, so that they need
+    // it once.
     let encryption_keys: String =
         certificates.iter().rev().map(|key| descriptor(key, "encryption", &ciphers)).collect();
     let (acs, logout) = (escaped_value(acs), escaped_value(logout));

@@ -1,6 +1,6 @@
 //! The judge of responses (SAML profiles, section 4.1.4.3): from what a browser brought to what the
-//! provider vouches for. The subject is read from signed text only; any doubt is a refusal, named by
-//! its check.
+//! provider vouches for. The subject is read from signed text only; any doubt is a refusal, named
+//! by its check.
 
 use super::key::ServiceProviderKey;
 use super::subject::{NameId, NameIdError};
@@ -71,8 +71,8 @@ fn invalid(check: &'static str, detail: impl std::fmt::Display) -> ProviderError
 /// Judges the text of a `Response`.
 ///
 /// # Errors
-/// [`ProviderError::Refused`] where the provider says that nobody was authenticated; else the first check
-/// that failed.
+/// [`ProviderError::Refused`] where the provider says that nobody was authenticated; else the first
+/// check that failed.
 pub fn validate(text: &str, expected: &Expected<'_>) -> Result<ValidatedAssertion, ProviderError> {
     let document = xml::parse(text)?;
     let root = document.root_element();
@@ -150,8 +150,8 @@ fn assertions(node: Node<'_, '_>) -> usize {
     node.descendants().filter(is).count()
 }
 
-/// A message has one assertion, in its place: where there were two, one could be verified and the other
-/// one read.
+/// A message has one assertion, in its place: where there were two, one could be verified and the
+/// other one read.
 fn check_shape(root: Node<'_, '_>) -> Result<(), ProviderError> {
     if !xml::is(root, SAMLP, "Response") {
         return Err(invalid("shape", "it is no Response"));
@@ -198,9 +198,9 @@ fn check_response(root: Node<'_, '_>, expected: &Expected<'_>, signed: bool) -> 
     }
     match root.attribute("Destination") {
         Some(destination) if destination == expected.acs => {}
-        // SAML bindings, section 3.5.5.2: of a signed message "the Destination XML attribute in the root
-        // SAML element of the protocol message MUST contain the URL to which the sender has instructed
-        // the user agent to deliver the message".
+        // SAML bindings, section 3.5.5.2: of a signed message "the Destination XML attribute in the
+        // root SAML element of the protocol message MUST contain the URL to which the sender has
+        // instructed the user agent to deliver the message".
         None if !signed => {}
         other => {
             return Err(invalid("destination", format!("it is sent to `{}`", other.unwrap_or_default())));
@@ -292,7 +292,8 @@ fn validate_assertion(
     })
 }
 
-/// SAML profiles, section 4.1.4.3: at least one bearer confirmation must hold; answers until when one does.
+/// SAML profiles, section 4.1.4.3: at least one bearer confirmation must hold; answers until when
+/// one does.
 fn check_confirmations(subject: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, ProviderError> {
     let bearers: Vec<_> = xml::children(subject, SAML, "SubjectConfirmation")
         .filter(|confirmation| confirmation.attribute("Method") == Some(BEARER))
@@ -314,13 +315,14 @@ fn check_confirmations(subject: Node<'_, '_>, expected: &Expected<'_>) -> Result
 fn check_bearer(confirmation: Node<'_, '_>, expected: &Expected<'_>) -> Result<Timestamp, ProviderError> {
     let data = xml::one(confirmation, SAML, "SubjectConfirmationData")
         .map_err(|error| invalid("subject_confirmation", error))?;
-    // "Verify that the Recipient attribute in the bearer <SubjectConfirmationData> matches the assertion
-    // consumer service URL to which the <Response> or artifact was delivered".
+    // "Verify that the Recipient attribute in the bearer <SubjectConfirmationData> matches the
+    // assertion consumer service URL to which the <Response> or artifact was delivered".
     if data.attribute("Recipient") != Some(expected.acs) {
         let recipient = data.attribute("Recipient").unwrap_or_default();
         return Err(invalid("recipient", format!("it is for `{recipient}`")));
     }
-    // "and NotOnOrAfter attribute that limits the window"; "It MUST NOT contain a NotBefore attribute".
+    // "and NotOnOrAfter attribute that limits the window"; "It MUST NOT contain a NotBefore
+    // attribute".
     if data.attribute("NotBefore").is_some() {
         return Err(invalid("subject_confirmation", "it has a NotBefore"));
     }
@@ -353,8 +355,8 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
                 restrictions += 1;
                 let audiences = xml::children(condition, SAML, "Audience").map(xml::text);
                 let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
-                // "the SAML assertion is addressed to one or more specific audiences": each restriction
-                // must name us, since all of them count.
+                // "the SAML assertion is addressed to one or more specific audiences": each
+                // restriction must name us, since all of them count.
                 if !audiences.iter().any(|audience| xml::trim(audience) == expected.audience) {
                     return Err(invalid("audience", format!("it is for {}", audiences.join(", "))));
                 }
@@ -380,8 +382,8 @@ fn check_authentication(
     if auth_time > expected.now.plus(SKEW) {
         return Err(invalid("authn_statement", "AuthnInstant lies in the future"));
     }
-    // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter directly rather than rely on
-    // a previous security context".
+    // SAML core, section 3.4.1: with ForceAuthn the provider "MUST authenticate the presenter
+    // directly rather than rely on a previous security context".
     if expected.authenticated_after.is_some_and(|begun_at| auth_time.plus(SKEW) < begun_at) {
         let detail = "the person was authenticated before the request, and `force_authn` demands a new authentication; help: \
                       have the provider respect ForceAuthn";

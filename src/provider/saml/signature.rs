@@ -1,5 +1,5 @@
-//! XML signatures, verified over the tree that everything else is read from. What is read afterwards is the
-//! canonical text that was digested, and nothing else of the message.
+//! XML signatures, verified over the tree that everything else is read from. What is read
+//! afterwards is the canonical text that was digested, and nothing else of the message.
 
 use super::base64;
 use super::canonical::{self, canonicalize};
@@ -28,12 +28,12 @@ pub fn is_signed(element: Node<'_, '_>) -> bool {
     xml::children(element, DS, "Signature").next().is_some()
 }
 
-/// Verifies every signature in `document` by `keys`, and returns the canonical text of what was signed: the outermost
-/// element where several are.
+/// Verifies every signature in `document` by `keys`, and returns the canonical text of what was
+/// signed: the outermost element where several are.
 ///
 /// # Errors
-/// The failed check `signature`, where any signature is not good, or stands where none belongs; `unsigned`, where
-/// there is none.
+/// The failed check `signature`, where any signature is not good, or stands where none belongs;
+/// `unsigned`, where there is none.
 pub fn verified(document: &Document<'_>, keys: &[VerificationKey]) -> Result<String, ProviderError> {
     let root = document.root_element();
     let signatures: Vec<_> = document.descendants().filter(|node| xml::is(*node, DS, "Signature")).collect();
@@ -61,14 +61,15 @@ pub fn verified(document: &Document<'_>, keys: &[VerificationKey]) -> Result<Str
     outermost.ok_or_else(unsigned)
 }
 
-/// A signature as SAML core, section 5.4, has it: one reference, to the very element in which the signature stands.
+/// A signature as SAML core, section 5.4, has it: one reference, to the very element in which the
+/// signature stands.
 struct Signature<'a, 'i> {
     info: Node<'a, 'i>,
     canonicalization: canonical::Method,
     method: SignatureMethod,
     value: Vec<u8>,
-    /// How the element is canonicalized. Comments never stay: XML Signature 1.1, section 4.4.3.3, has a reference by
-    /// a bare id refer to an element without comments.
+    /// How the element is canonicalized. Comments never stay: XML Signature 1.1, section 4.4.3.3,
+    /// has a reference by a bare id refer to an element without comments.
     transform: canonical::Method,
     digest: &'static digest::Algorithm,
     digest_value: Vec<u8>,
@@ -100,8 +101,9 @@ impl<'a, 'i> Signature<'a, 'i> {
             return Err(invalid("it must have two transforms"));
         };
 
-        // SAML core, section 5.4.2: "Signatures MUST contain a single <ds:Reference> containing a same-document
-        // reference to the ID attribute value of the root element of the assertion or protocol message being signed."
+        // SAML core, section 5.4.2: "Signatures MUST contain a single <ds:Reference> containing a
+        // same-document reference to the ID attribute value of the root element of the assertion or
+        // protocol message being signed."
         let id = parent.attribute("ID").unwrap_or_default();
         if id.is_empty() || reference.attribute("URI") != Some(&format!("#{id}")) {
             return Err(invalid("it does not refer to the element in which it stands"));
@@ -126,8 +128,8 @@ impl<'a, 'i> Signature<'a, 'i> {
         })
     }
 
-    /// The canonical text of `parent`. The signature comes first: nothing large is canonicalized for a message that
-    /// no key of the provider's signed.
+    /// The canonical text of `parent`. The signature comes first: nothing large is canonicalized
+    /// for a message that no key of the provider's signed.
     fn verified(
         &self,
         signature: Node<'_, '_>,
@@ -149,8 +151,8 @@ impl<'a, 'i> Signature<'a, 'i> {
     }
 }
 
-/// The child elements of an element of a signature, by name: of XML Signature's namespace, and nothing between them
-/// but white space.
+/// The child elements of an element of a signature, by name: of XML Signature's namespace, and
+/// nothing between them but white space.
 fn elements<'a, 'i>(node: Node<'a, 'i>) -> Result<Vec<(&'a str, Node<'a, 'i>)>, ProviderError> {
     let mut found = Vec::new();
     for child in node.children() {
@@ -173,8 +175,8 @@ fn decoded(node: Node<'_, '_>) -> Result<Vec<u8>, ProviderError> {
     base64(xml::text(node).map_err(invalid)?).ok_or_else(|| invalid("it holds what is not base64"))
 }
 
-/// The canonicalization that `node` names (Exclusive XML Canonicalization 1.0, section 4): with its one parameter, a
-/// list of prefixes.
+/// The canonicalization that `node` names (Exclusive XML Canonicalization 1.0, section 4): with its
+/// one parameter, a list of prefixes.
 fn exclusive_method(node: Node<'_, '_>) -> Result<canonical::Method, ProviderError> {
     let comments = match algorithm(node) {
         EXCLUSIVE => false,

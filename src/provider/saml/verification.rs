@@ -92,8 +92,8 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    /// Reads the key of a certificate in DER. Nothing else of the certificate is verified: the metadata that holds
-    /// it vouches for the key.
+    /// Reads the key of a certificate in DER. Nothing else of the certificate is verified: the
+    /// metadata that holds it vouches for the key.
     ///
     /// # Errors
     /// Why the key is refused.
@@ -131,8 +131,9 @@ impl VerificationKey {
         UnparsedPublicKey::new(*algorithm, &self.public).verify(message, &signature).is_ok()
     }
 
-    /// The signature as the algorithm expects it. XML Signature 1.1, section 6.4.3: "the base64 encoding of the
-    /// concatenation of two octet-streams that respectively result from the octet-encoding of the values r and s".
+    /// The signature as the algorithm expects it. XML Signature 1.1, section 6.4.3: "the base64
+    /// encoding of the concatenation of two octet-streams that respectively result from the
+    /// octet-encoding of the values r and s".
     fn encoded(&self, signature: &[u8]) -> Option<Vec<u8>> {
         match self.kind {
             KeyKind::Rsa | KeyKind::P521 => Some(signature.to_vec()),

@@ -1,4 +1,5 @@
-//! Blocking threads that parse and verify messages, so that outside input takes no time of the async workers.
+//! Blocking threads that parse and verify messages, so that outside input takes no time of the
+//! async workers.
 
 use crate::provider::ProviderError;
 use std::sync::LazyLock;
@@ -18,8 +19,8 @@ static RUNNING: LazyLock<Semaphore> =
 /// Runs `job` on a blocking thread.
 ///
 /// # Errors
-/// [`ProviderError::Overloaded`] where it was not done by the deadline. A job that has begun keeps its place until it
-/// ends.
+/// [`ProviderError::Overloaded`] where it was not done by the deadline. A job that has begun keeps
+/// its place until it ends.
 pub async fn run<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, ProviderError> + Send + 'static,
 ) -> Result<T, ProviderError> {

@@ -1,4 +1,5 @@
-//! XML of SAML messages and metadata: one strict parser, whose tree is both what is verified and what is read.
+//! XML of SAML messages and metadata: one strict parser, whose tree is both what is verified and
+//! what is read.
 
 use super::bounds;
 use crate::provider::ProviderError;
@@ -51,8 +52,8 @@ pub fn parse(text: &str) -> Result<Document<'_>, ProviderError> {
 pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
     bounds::check(text).map_err(invalid)?;
     check_declaration(text)?;
-    // Namespaces in XML 1.0, section 3: `xmlns` is no prefix's local name, nor a prefix that is declared. The parser
-    // takes `p:xmlns` for a declaration of the default namespace.
+    // Namespaces in XML 1.0, section 3: `xmlns` is no prefix's local name, nor a prefix that is
+    // declared. The parser takes `p:xmlns` for a declaration of the default namespace.
     if text.contains(":xmlns") {
         return Err(invalid("it has a qualified name whose local part is `xmlns`"));
     }
@@ -65,8 +66,8 @@ pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
             return Err(invalid("its elements are too deep"));
         }
         check_names(node)?;
-        // Signatures refer to an element by its id, and readers differ in what they take for one: `ID`, `Id`, `id`,
-        // `xml:id`.
+        // Signatures refer to an element by its id, and readers differ in what they take for one:
+        // `ID`, `Id`, `id`, `xml:id`.
         for attribute in node.attributes().filter(|a| a.name().eq_ignore_ascii_case("id")) {
             if !ids.insert(attribute.value().to_owned()) {
                 let detail = format!("the id `{}` is there twice", attribute.value());
@@ -79,17 +80,19 @@ pub fn parse_with_comments(text: &str) -> Result<Document<'_>, ProviderError> {
 
 /// Refuses names of an element that readers of XML could resolve differently.
 fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
-    // Namespaces in XML 1.0, section 3, "No Prefix Undeclaring": "In a namespace declaration for a prefix (i.e., where
-    // the NSAttName is a PrefixedAttName), the attribute value MUST NOT be empty."
+    // Namespaces in XML 1.0, section 3, "No Prefix Undeclaring": "In a namespace declaration for a
+    // prefix (i.e., where the NSAttName is a PrefixedAttName), the attribute value MUST NOT be
+    // empty."
     if element.namespaces().any(|namespace| namespace.name().is_some() && namespace.uri().is_empty()) {
         return Err(invalid("it declares a prefix for no namespace"));
     }
-    // XML 1.0, section 3.1: "An attribute name MUST NOT appear more than once in the same start-tag". The parser lets `xmlns` pass.
+    // XML 1.0, section 3.1: "An attribute name MUST NOT appear more than once in the same
+    // start-tag". The parser lets `xmlns` pass.
     if element.namespaces().filter(|namespace| namespace.name().is_none()).count() > 1 {
         return Err(invalid("an element declares two default namespaces"));
     }
-    // Namespaces in XML 1.0, section 4: `PrefixedName ::= Prefix ':' LocalPart`, neither of which is empty. The parser takes
-    // `:a` for `a`.
+    // Namespaces in XML 1.0, section 4: `PrefixedName ::= Prefix ':' LocalPart`, neither of which
+    // is empty. The parser takes `:a` for `a`.
     let text = element.document().input_text();
     let is_qualified = |name: &str| {
         let mut parts = name.split(':');
@@ -112,8 +115,8 @@ fn check_names(element: Node<'_, '_>) -> Result<(), ProviderError> {
     Ok(())
 }
 
-/// XML 1.0, section 4.1, "Legal Character": "Characters referred to using character references MUST match the
-/// production for Char." The parser reads others as U+FFFD.
+/// XML 1.0, section 4.1, "Legal Character": "Characters referred to using character references MUST
+/// match the production for Char." The parser reads others as U+FFFD.
 fn check_references(text: &str) -> Result<(), ProviderError> {
     let is_char = |reference: &str| {
         let (digits, radix) = match reference.strip_prefix('x') {
@@ -132,8 +135,8 @@ fn check_references(text: &str) -> Result<(), ProviderError> {
     }
 }
 
-/// Refuses an XML declaration of any encoding but UTF-8: text in UTF-8 can be elements in UTF-7, to a reader that
-/// follows the declaration.
+/// Refuses an XML declaration of any encoding but UTF-8: text in UTF-8 can be elements in UTF-7, to
+/// a reader that follows the declaration.
 fn check_declaration(text: &str) -> Result<(), ProviderError> {
     let text = text.trim_start_matches('\u{feff}');
     let Some(rest) = text.strip_prefix("<?xml") else { return Ok(()) };
@@ -203,13 +206,15 @@ pub fn text<'a>(node: Node<'a, '_>) -> Result<&'a str, ProviderError> {
     Ok(node.text().unwrap_or_default())
 }
 
-/// `text` without XML's white space around it (XML 1.0, section 2.3). Other white space is part of a value.
+/// `text` without XML's white space around it (XML 1.0, section 2.3). Other white space is part of
+/// a value.
 pub fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// Wraps what was encrypted at `place` into an element that declares the namespaces in scope there (XML Encryption
-/// 1.1, section 4.4: the decrypted element replaces the encrypted one in its document).
+/// Wraps what was encrypted at `place` into an element that declares the namespaces in scope there
+/// (XML Encryption 1.1, section 4.4: the decrypted element replaces the encrypted one in its
+/// document).
 ///
 /// # Errors
 /// A failed check `xml`, where `text` is not one element.
@@ -247,7 +252,8 @@ pub fn placed<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>, Provid
     }
 }
 
-/// `text` in an element's text, escaped as canonical XML writes it (Canonical XML 1.1, section 2.3).
+/// `text` in an element's text, escaped as canonical XML writes it (Canonical XML 1.1, section
+/// 2.3).
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#xD;")
 }

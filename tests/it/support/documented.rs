@@ -1,4 +1,5 @@
-//! What the documentation of each provider that people know by name says of it, as far as a client can see.
+//! What the documentation of each provider that people know by name says of it, as far as a client
+//! can see.
 
 use super::stand_in::{CLIENT, Documented, OpenId, Person, Pkce, SECRET, Wrong};
 use serde_json::{Value, json};
@@ -461,7 +462,8 @@ pub static MICROSOFT: Documented = Documented {
         metadata: || json!({"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"]}),
         says_nonce: true,
         key: |base| json!({"use": "sig", "issuer": format!("{base}/{{tenantid}}/v2.0")}),
-        // Any tenant gives its people any address: the optional claim alone says whose domain it is.
+        // Any tenant gives its people any address: the optional claim alone says whose domain it
+        // is.
         claims: |person| {
             json!({
                 "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "oid": "00000000-0000-0000-66f3-3332eca7ea81",

@@ -1,4 +1,5 @@
-//! Answers in JSON. axum's own would have `serde_json` read more than what stands there (`Cargo.toml`).
+//! Answers in JSON. axum's own would have `serde_json` read more than what stands there
+//! (`Cargo.toml`).
 
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;

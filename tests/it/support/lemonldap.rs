@@ -1,4 +1,5 @@
-//! LemonLDAP::NG as an OpenID provider and a SAML identity provider, with its demonstration accounts.
+//! LemonLDAP::NG as an OpenID provider and a SAML identity provider, with its demonstration
+//! accounts.
 
 use super::process::{Party, free_port, wait_for_port};
 use super::saml_provider::SamlKey;
@@ -117,8 +118,8 @@ impl LemonLdap {
     }
 }
 
-/// The portal, without its captcha's pictures, whose libraries nothing else needs. Its cookies are for one host,
-/// and its pages, which come without TLS, may show frames that come by TLS.
+/// The portal, without its captcha's pictures, whose libraries nothing else needs. Its cookies are
+/// for one host, and its pages, which come without TLS, may show frames that come by TLS.
 const PORTAL: &str = r#"
 package Lemonldap::NG::Portal::Captcha::None;
 use Mouse;

@@ -106,8 +106,8 @@ impl NarthexBuilder {
         self.start_at("127.0.0.1")
     }
 
-    /// The same on another address of this machine, so that several nodes share a port as they would
-    /// behind a load balancer.
+    /// The same on another address of this machine, so that several nodes share a port as they
+    /// would behind a load balancer.
     pub fn start_at(self, address: &str) -> Narthex {
         let folder = tempfile::tempdir().unwrap();
         let (http, admin) = (free_port(), free_port());

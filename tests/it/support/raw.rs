@@ -1,5 +1,5 @@
-//! Both ends of HTTP/1.1 as raw bytes: a client that sends anything, and an upstream that answers anything and records
-//! each request that it can parse on each connection.
+//! Both ends of HTTP/1.1 as raw bytes: a client that sends anything, and an upstream that answers
+//! anything and records each request that it can parse on each connection.
 
 use super::narthex::Narthex;
 use super::tunnel::{behind_terminator, head};
@@ -53,7 +53,8 @@ pub enum Kind {
     ResponseToHead,
 }
 
-/// Reads a message by its framing. Without any, a request has no body, and a response one that ends with the connection.
+/// Reads a message by its framing. Without any, a request has no body, and a response one that ends
+/// with the connection.
 pub async fn message(stream: &mut (impl AsyncRead + Unpin), kind: Kind) -> Option<Message> {
     let is_response = kind != Kind::Request;
     let head = head(stream).await;

@@ -184,7 +184,8 @@ impl SamlProvider {
         sign(text, &self.key, RSA_SHA256, SHA256)
     }
 
-    /// The whole of an honest response: parts of it changed before they are signed, and signed as asked for.
+    /// The whole of an honest response: parts of it changed before they are signed, and signed as
+    /// asked for.
     pub fn honest(
         &self,
         acs: &str,

@@ -35,8 +35,8 @@ impl SimpleSamlPhp {
         std::fs::write(self.folder.path().join(name), format!("<?php\n{php}\n")).unwrap();
     }
 
-    /// Registers the service provider `entity_id`, whose certificate is for what it encrypts, and verifies
-    /// what it is sent. `more` says more of that provider, in PHP.
+    /// Registers the service provider `entity_id`, whose certificate is for what it encrypts, and
+    /// verifies what it is sent. `more` says more of that provider, in PHP.
     pub fn meet(&self, entity_id: &str, acs: &str, logout: &str, certificate: &str, more: &str) {
         self.write(
             "metadata/saml20-sp-remote.php",

@@ -1,5 +1,5 @@
-//! Stand-ins for the providers that people know by name. Each keeps the rules of an authorization server, and
-//! speaks as the real one's documentation says: its addresses, its answers, its errors.
+//! Stand-ins for the providers that people know by name. Each keeps the rules of an authorization
+//! server, and speaks as the real one's documentation says: its addresses, its answers, its errors.
 
 use super::json::Json;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};

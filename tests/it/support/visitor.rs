@@ -1,5 +1,5 @@
-//! A visitor with a cookie jar, who follows redirects and fills in forms as a browser would, and sees
-//! every step.
+//! A visitor with a cookie jar, who follows redirects and fills in forms as a browser would, and
+//! sees every step.
 
 use super::narthex::Narthex;
 use reqwest::header::{ACCEPT, LOCATION};
