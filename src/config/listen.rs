@@ -86,7 +86,8 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// The maximum number of connections.
     pub connections: usize,
-    /// The maximum number of connections of one address, as the file has it; see [`Listen::max_per_address`].
+    /// The maximum number of connections of one address, as the file has it; see
+    /// [`Listen::max_per_address`].
     pub connections_per_address: usize,
 }
 

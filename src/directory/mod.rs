@@ -5,6 +5,7 @@ mod federated;
 mod linking;
 mod sessions;
 pub mod sign_in;
+pub mod srp;
 
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use linking::{LinkError, link, unlink};

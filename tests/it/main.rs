@@ -53,6 +53,7 @@ mod sessions;
 mod sign_in;
 mod social;
 mod spellings;
+mod srp;
 mod store;
 mod streams;
 mod way_back;

@@ -1,11 +1,11 @@
-//! The sign-in state machine of a user pool. Pages, OAuth endpoints and the Cognito API drive it; none
-//! of them decides anything about a sign-in.
+//! The sign-in state machine of a user pool. Pages, OAuth endpoints and the Cognito API drive it;
+//! none of them decides anything about a sign-in.
 //!
-//! A sign-in is a sequence of steps. Each step has a [`State`], the client's [`Answer`] to it, and the
-//! [`Facts`] that the store and the password hasher supply. [`advance`] is a pure function of these: it
-//! returns the work that is still to be done, or the [`Outcome`] with its [`Effect`]s. The state between
-//! two steps is encrypted into the `Session` string that the client returns ([`SessionSealer`]), so that
-//! anonymous calls write nothing.
+//! A sign-in is a sequence of steps. Each step has a [`State`], the client's [`Answer`] to it, and
+//! the [`Facts`] that the store and the password hasher supply. [`advance`] is a pure function of
+//! these: it returns the work that is still to be done, or the [`Outcome`] with its [`Effect`]s.
+//! The state between two steps is encrypted into the `Session` string that the client returns
+//! ([`SessionSealer`]), so that anonymous calls write nothing.
 
 mod refusal;
 mod session;

@@ -5,7 +5,8 @@ use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_deco
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Size of the encrypted state in bytes, in steps: the length of a string must not depend on the user.
+/// Size of the encrypted state in bytes, in steps: the length of a string must not depend on the
+/// user.
 const PADDING_BYTES: usize = 1024;
 /// The longest `Session` of Cognito's API, in characters.
 const MAX_SESSION_LENGTH: usize = 4096;

@@ -20,8 +20,8 @@ pub enum Flow {
     Page,
 }
 
-/// Each flow with its name in `AuthFlow`, and the entry of `ExplicitAuthFlows` that allows it. A page belongs
-/// to the pool, and needs none.
+/// Each flow with its name in `AuthFlow`, and the entry of `ExplicitAuthFlows` that allows it. A
+/// page belongs to the pool, and needs none.
 const FLOWS: [(Flow, &str, &str); 5] = [
     (Flow::UserPassword, "USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"),
     (Flow::AdminUserPassword, "ADMIN_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"),
@@ -46,7 +46,8 @@ impl Flow {
         self.row().1
     }
 
-    /// Returns the entry of a client's `ExplicitAuthFlows` that allows the flow; empty for the page.
+    /// Returns the entry of a client's `ExplicitAuthFlows` that allows the flow; empty for the
+    /// page.
     pub fn setting(self) -> &'static str {
         self.row().2
     }
@@ -68,15 +69,16 @@ pub enum Challenge {
         /// When the password was set that the exchange is about, in milliseconds; 0 without one.
         password_set_at: i64,
     },
-    /// `NEW_PASSWORD_REQUIRED`: a password in place of the temporary one, and the required attributes.
+    /// `NEW_PASSWORD_REQUIRED`: a password in place of the temporary one, and the required
+    /// attributes.
     NewPasswordRequired {
         /// When the temporary password was set that was right, in milliseconds.
         password_set_at: i64,
     },
     /// The code of an unconfirmed user's sign-up; on the page alone.
     ConfirmSignUp {
-        /// When the password was set that was right, in milliseconds: the code then completes the sign-in.
-        /// `None` after a wrong password.
+        /// When the password was set that was right, in milliseconds: the code then completes the
+        /// sign-in. `None` after a wrong password.
         password_set_at: Option<i64>,
     },
 }
@@ -156,7 +158,8 @@ pub struct UserFacts {
     pub status: UserStatus,
     /// Whether the user may sign in.
     pub enabled: bool,
-    /// When the password was set, in milliseconds; 0 without one. A challenge is void once it differs.
+    /// When the password was set, in milliseconds; 0 without one. A challenge is void once it
+    /// differs.
     pub password_set_at: i64,
     /// Whether the password is a temporary one that has expired.
     pub temporary_password_expired: bool,
@@ -171,13 +174,13 @@ pub struct UserFacts {
 pub enum WorkResult {
     /// Of [`Work::CheckPassword`](super::Work::CheckPassword).
     Password(PasswordCheck),
-    /// Of [`Work::BeginSrp`](super::Work::BeginSrp): the server's state of the exchange; `None` for a
-    /// public value that the protocol refuses.
+    /// Of [`Work::BeginSrp`](super::Work::BeginSrp): the server's state of the exchange; `None` for
+    /// a public value that the protocol refuses.
     SrpBegun(Option<Vec<u8>>),
     /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof): whether it is right.
     SrpProof(bool),
-    /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword): why the pool's policy refuses it, in AWS's
-    /// words, if it does.
+    /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword): why the pool's policy
+    /// refuses it, in AWS's words, if it does.
     NewPassword(Result<(), String>),
     /// Of [`Work::CheckCode`](super::Work::CheckCode).
     Code(Result<(), Box<super::Refusal>>),
@@ -190,8 +193,8 @@ pub enum PasswordCheck {
     Wrong,
     /// The right one.
     Right {
-        /// Whether the stored hash has other parameters than new ones have, or no verifier for Secure Remote
-        /// Password although a client needs it.
+        /// Whether the stored hash has other parameters than new ones have, or no verifier for
+        /// Secure Remote Password although a client needs it.
         outdated: bool,
     },
 }

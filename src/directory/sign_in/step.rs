@@ -23,7 +23,8 @@ pub enum Work {
     BeginSrp,
     /// Check the proof of the exchange.
     CheckSrpProof,
-    /// Check the new password against the pool's policy and the user's earlier passwords, and hash it.
+    /// Check the new password against the pool's policy and the user's earlier passwords, and hash
+    /// it.
     PrepareNewPassword,
     /// Compare the answer's code with the one of the user's sign-up.
     CheckCode,
@@ -63,8 +64,8 @@ pub enum Effect {
 
 /// Returns what follows from `answer` to `state`.
 ///
-/// The function is pure. It is called until it returns [`Step::Done`]; every call gets the same state,
-/// answer and user, and the result of the work that the last one asked for.
+/// The function is pure. It is called until it returns [`Step::Done`]; every call gets the same
+/// state, answer and user, and the result of the work that the last one asked for.
 pub fn advance(state: &State, answer: &Answer, facts: &Facts, rules: &Rules) -> Step {
     let step = match (state, answer) {
         (State::Begin(flow), _) if !rules.allow(*flow) => refuse(Refusal::FlowNotEnabled(*flow)),
@@ -98,8 +99,8 @@ impl Rules {
     }
 }
 
-/// Adds [`Effect::SpendChallenge`] where an answer to a challenge succeeded. A wrong answer leaves the
-/// challenge as it is: the client may try again until the limits of attempts.
+/// Adds [`Effect::SpendChallenge`] where an answer to a challenge succeeded. A wrong answer leaves
+/// the challenge as it is: the client may try again until the limits of attempts.
 fn spend(state: &State, step: Step) -> Step {
     match (state, step) {
         (State::Challenged(_), Step::Done(outcome, mut effects))
@@ -133,8 +134,8 @@ fn password(facts: &Facts, rules: &Rules) -> Step {
     }
 }
 
-/// As [`password`], and an unconfirmed user continues with the code, whether the password was right or not:
-/// the page must not reveal that.
+/// As [`password`], and an unconfirmed user continues with the code, whether the password was right
+/// or not: the page must not reveal that.
 fn password_on_page(facts: &Facts, rules: &Rules) -> Step {
     let Some(user) = facts.user.as_ref().filter(|user| user.status == UserStatus::Unconfirmed) else {
         return password(facts, rules);
@@ -237,7 +238,8 @@ fn refused_by_name(facts: &Facts, rules: &Rules) -> Option<Refusal> {
     match facts.user.as_ref().map(|user| user.status) {
         None if !rules.hide_unknown_users => Some(Refusal::UserNotFound),
         Some(UserStatus::Unconfirmed) => Some(Refusal::UserNotConfirmed),
-        // An imported user has no password yet. Where users are hidden, the answer waits for the right one.
+        // An imported user has no password yet. Where users are hidden, the answer waits for the
+        // right one.
         Some(UserStatus::ResetRequired) if !rules.hide_unknown_users => Some(Refusal::PasswordResetRequired),
         _ => None,
     }

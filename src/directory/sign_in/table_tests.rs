@@ -74,9 +74,9 @@ fn by_password(facts: &Facts, rules: &Rules) -> Step {
     advance(&State::Begin(Flow::UserPassword), &Answer::Password(Secret::new("p")), facts, rules)
 }
 
-/// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V` its
-/// proof, `N` the new password, `C` the code, `c` a choice without work, `-` not an answer to this state. The
-/// answers are in the order of [`answers`].
+/// Every state with the work that each answer asks for: `P` password, `S` the exchange's start, `V`
+/// its proof, `N` the new password, `C` the code, `c` a choice without work, `-` not an answer to
+/// this state. The answers are in the order of [`answers`].
 const WORK: [&str; 9] = [
     "-P----", // USER_PASSWORD_AUTH
     "-P----", // ADMIN_USER_PASSWORD_AUTH
@@ -139,8 +139,8 @@ fn an_unknown_user_asks_for_the_same_work_and_fails_whatever_its_result() {
     assert_eq!(outcome(by_password(&facts(None, None), &legacy)), Outcome::Refused(UserNotFound));
 }
 
-/// Every status with what the right and the wrong password lead to; before the password is compared where
-/// both are equal and marked so.
+/// Every status with what the right and the wrong password lead to; before the password is compared
+/// where both are equal and marked so.
 #[test]
 fn each_status_has_its_outcome_for_the_right_and_the_wrong_password() {
     let change = || Outcome::Challenge(Challenge::NewPasswordRequired { password_set_at: SET_AT });
