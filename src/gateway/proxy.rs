@@ -318,6 +318,18 @@ impl ProxyHttp for GatewayProxy {
         proxied_request(ctx)?.rewrite_response(&self.gateway, session, response)
     }
 
+    /// RFC 9110, section 6.5.1: "Trailer fields … cannot be used to modify" routing, authentication
+    /// or the controls of a response. A cookie in a trailer could be one of ours.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut http::HeaderMap,
+        _: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        trailers.remove(http::header::SET_COOKIE);
+        Ok(None)
+    }
+
     /// RFC 9110, section 9.2.2: what never reached a server may be sent to another one.
     fn fail_to_connect(
         &self,

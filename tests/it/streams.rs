@@ -78,10 +78,15 @@ pub async fn open_socket(narthex: &Narthex, visitor: &Visitor) -> Socket {
 
 /// The same with one header's value.
 pub async fn open_socket_with(narthex: &Narthex, name: &'static str, value: &str) -> Socket {
-    let url = format!("{}/socket", narthex.origin("app"));
+    open_socket_at(narthex, "app", name, value).await
+}
+
+/// The same at another host.
+async fn open_socket_at(narthex: &Narthex, host: &str, name: &'static str, value: &str) -> Socket {
+    let url = format!("{}/socket", narthex.origin(host));
     let mut request = url.replace("https", "wss").into_client_request().unwrap();
     request.headers_mut().insert(name, value.parse().unwrap());
-    let stream = tls(narthex, "app", false).await;
+    let stream = tls(narthex, host, false).await;
     tokio_tungstenite::client_async(request, stream).await.unwrap().0
 }
 
@@ -436,6 +441,38 @@ async fn a_short_answer_that_comes_in_drops_does_not_outlive_its_session() {
     drop(stream.read_to_end(&mut Vec::new()).await);
     assert!(begun.elapsed() < Duration::from_secs(20), "all of it went through");
     assert_eq!(narthex.audit("stream_ended").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anonymous_socket_ends_once_its_route_is_closed_or_gone() {
+    let port = app().await;
+    let restrict = |text: String| text.replacen("access = \"public\"", "access = \"signed-in\"", 1);
+    let remove = |text: String| {
+        let start = text.find("[[route]]\nname = \"gone\"").unwrap();
+        let end = text[start + 1..].find("[[").map_or(text.len(), |length| start + 1 + length);
+        text[..start].to_owned() + &text[end..]
+    };
+    let builder = NarthexBuilder::new();
+    let provider = OpenIdProvider::start("corp", &builder.callback("corp"));
+    let gone = format!(
+        "[[route]]\nname = \"gone\"\nhost = \"gone.localhost\"\nupstream = \"http://127.0.0.1:{port}\"\n\
+         access = \"public\"\n"
+    );
+    let narthex = builder
+        .tables(&provider.toml("\"anyone\""))
+        .route("app", port, "access = \"public\"")
+        .tables(&gone)
+        .start();
+    let mut first = open_socket_with(&narthex, "x-nothing", "1").await;
+    let mut second = open_socket_at(&narthex, "gone", "x-nothing", "1").await;
+    assert!(echoes(&mut first, "one").await && echoes(&mut second, "one").await);
+    narthex.edit(restrict);
+    until_ended(async || !matches!(first.next().await, Some(Ok(_)))).await;
+    assert!(echoes(&mut second, "two").await, "another route's socket lives");
+    narthex.edit(remove);
+    until_ended(async || !matches!(second.next().await, Some(Ok(_)))).await;
+    let reasons: Vec<_> = narthex.audit("stream_ended").iter().map(|line| line["reason"].clone()).collect();
+    assert_eq!(reasons, ["its route is not public any more", "its route is not in the file any more"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -350,10 +350,10 @@ impl ProxiedRequest {
         }
     }
 
-    /// Lets the request end with the session that it speaks with.
+    /// Lets the request end with its credential, or once its route refuses it.
     pub fn watch(&mut self, gateway: &Gateway, session: &Session) {
-        if let (None, Some(principal)) = (&self.stream_guard, self.principal()) {
-            self.stream_guard = gateway.watch(session, &self.info, principal);
+        if self.stream_guard.is_none() {
+            self.stream_guard = gateway.watch(session, &self.info, self.principal());
         }
     }
 

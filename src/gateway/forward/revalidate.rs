@@ -32,24 +32,30 @@ impl Gateway {
     /// known, since the store was silent too long, it may not either.
     async fn revocation_reason(&self, table: &RouteTable, request: &LongRequest) -> Option<&'static str> {
         let principal = match &request.credential {
+            Credential::None => None,
             Credential::Bearer(token) => match self.bearers.revalidate(token.expose()).await {
-                Some(bearer) => Principal::Bearer(bearer),
+                Some(bearer) => Some(Principal::Bearer(bearer)),
                 None => return Some("its token is over"),
             },
             Credential::Guest(guest) => match self.guests.is_active(guest).await {
-                Ok(true) => Principal::Guest(guest.clone()),
+                Ok(true) => Some(Principal::Guest(guest.clone())),
                 _ => return Some("its guest is none any more"),
             },
             Credential::Session { cookie, scope, id } => {
                 match self.pool.sessions.authenticate_without_touch(cookie, scope.borrowed()).await {
-                    Ok(Some(who)) if who.session().id == *id => Principal::SignedIn(who),
+                    Ok(Some(who)) if who.session().id == *id => Some(Principal::SignedIn(who)),
                     _ => return Some("its session is over"),
                 }
             }
         };
         let Ok(path) = Path::parse(&request.path) else { return None };
-        // A route that is gone leaves what it began alone.
-        let Some(Target::Route(entry)) = table.target(&request.info.host, &path) else { return None };
+        let Some(Target::Route(entry)) = table.target(&request.info.host, &path) else {
+            return Some("its route is not in the file any more");
+        };
+        let Some(principal) = principal else {
+            let is_public = matches!(*entry.route.rule, Rule::Public);
+            return (!is_public).then_some("its route is not public any more");
+        };
         if let Principal::Bearer(bearer) = &principal
             && (!entry.route.config.bearer || missing_scope(bearer, &entry.route).is_some())
         {
@@ -76,14 +82,15 @@ impl Gateway {
         &self,
         session: &Session,
         incoming: &RequestInfo,
-        principal: &Principal,
+        principal: Option<&Principal>,
     ) -> Option<StreamGuard> {
-        let speaks_with = match principal {
-            Principal::Guest(guest) => Credential::Guest(guest.clone()),
-            Principal::Bearer(_) => {
+        let credential = match principal {
+            None => Credential::None,
+            Some(Principal::Guest(guest)) => Credential::Guest(guest.clone()),
+            Some(Principal::Bearer(_)) => {
                 Credential::Bearer(Secret::new(request::bearer(session, true).ok()??.into_owned()))
             }
-            Principal::SignedIn(who) => Credential::Session {
+            Some(Principal::SignedIn(who)) => Credential::Session {
                 cookie: cookie_value(request::cookies(session), APP_COOKIE)?.to_owned(),
                 scope: scope_of(incoming).owned(),
                 id: who.session().id.clone(),
@@ -95,7 +102,7 @@ impl Gateway {
             .into_iter()
             .flat_map(|name| header.get_all(&name).iter().map(move |value| (name.clone(), value.clone())));
         let headers = kept.collect();
-        let request = LongRequest { credential: speaks_with, info: incoming.clone(), path, headers };
+        let request = LongRequest { credential, info: incoming.clone(), path, headers };
         let (open, end) = self.streams.watch(request);
         request_state::cancel_on(end);
         Some(open)

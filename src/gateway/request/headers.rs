@@ -303,14 +303,17 @@ fn strip_connection_fields(status: StatusCode, headers: &mut HeaderMap) {
     }
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
+    if status.is_informational() {
+        headers.remove(CONNECTION);
+    }
     // RFC 9110, section 15.5.22: a 426 names there what the client must change to.
     if status != StatusCode::UPGRADE_REQUIRED {
         headers.remove(UPGRADE);
     }
-    if status == StatusCode::NO_CONTENT {
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(CONTENT_LENGTH);
     }
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational() {
         headers.remove(TRANSFER_ENCODING);
     }
 }
@@ -373,6 +376,31 @@ pub fn rewrite_response(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_informational_response_has_neither_framing_nor_fields_of_its_connection() {
+        let fields = [
+            ("connection", "x-inner"),
+            ("x-inner", "a"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("link", "</a>"),
+        ];
+        for (status, left) in
+            [(103, vec!["link"]), (100, vec!["link"]), (101, fields.map(|(name, _)| name).to_vec())]
+        {
+            let mut headers: HeaderMap = fields
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            strip_connection_fields(StatusCode::from_u16(status).unwrap(), &mut headers);
+            let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            let mut left = left;
+            (names.sort_unstable(), left.sort_unstable());
+            assert_eq!(names, left, "{status}");
+        }
+    }
 
     #[test]
     fn no_group_in_a_list_passes_for_another_or_is_lost() {

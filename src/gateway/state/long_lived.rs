@@ -43,6 +43,8 @@ pub struct LongRequest {
 
 /// What a long request speaks with.
 pub enum Credential {
+    /// None: the route is public.
+    None,
     /// A session.
     Session {
         /// The text of its cookie.
@@ -92,7 +94,7 @@ impl LongLivedRequests {
         let Some(Watched { request, end }) = self.lock().remove(&id) else { return };
         let sid = match &request.credential {
             Credential::Session { id, .. } => Some(id.as_str()),
-            Credential::Bearer(_) | Credential::Guest(_) => None,
+            Credential::None | Credential::Bearer(_) | Credential::Guest(_) => None,
         };
         let request_id = request.info.request_id.as_str();
         tracing::info!(target: "audit", event = "stream_ended", request_id, sid, reason = why);
