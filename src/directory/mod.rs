@@ -3,9 +3,13 @@
 
 mod federated;
 mod linking;
+mod password;
 mod sessions;
 pub mod sign_in;
 
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use linking::{LinkError, link, unlink};
+pub use password::{
+    Locked, Lockout, MAX_LOCK, MAX_PASSWORD_CHARS, PasswordPolicy, PolicyError, Violation, is_common_password,
+};
 pub use sessions::{Authentication, Browser, begin_session};
