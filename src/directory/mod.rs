@@ -10,6 +10,8 @@ pub mod sign_in;
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use linking::{LinkError, link, unlink};
 pub use password::{
-    Locked, Lockout, MAX_LOCK, MAX_PASSWORD_CHARS, PasswordPolicy, PolicyError, Violation, is_common_password,
+    Acceptance, Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
+    MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, PasswordPolicy, PolicyError, RangeError,
+    RangeQuery, Verdict, Violation, accept_after_lookup, is_common_password,
 };
 pub use sessions::{Authentication, Browser, begin_session};

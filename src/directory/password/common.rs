@@ -2,7 +2,7 @@
 //! SHA-256 digest of each password in lower case, sorted. `tests/common_passwords.py` writes it
 //! from the list in Django (BSD-3-Clause).
 //!
-//! The rate of false positives is the number of entries divided by 2^32, about 1 in 220,000. A user
+//! The rate of false positives is the number of entries divided by 2^32, about 1 in 238,000. A user
 //! whose password is refused by mistake chooses another.
 
 use crate::base::sha256;
