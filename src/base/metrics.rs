@@ -113,9 +113,44 @@ pub const SAML_CERTIFICATE_EXPIRY: Metric = Metric {
     labels: &[],
     about: "Seconds until the signing SAML certificate expires.",
 };
+/// Passwords that wait for a thread.
+pub const PASSWORD_QUEUE_LENGTH: Metric = Metric {
+    name: "narthex_password_queue_length",
+    kind: Kind::Gauge,
+    labels: &[],
+    about: "Passwords that wait for a hashing thread.",
+};
+/// Waiting times of passwords.
+pub const PASSWORD_WAIT: Metric = Metric {
+    name: "narthex_password_wait_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    about: "Time that a password waited for a hashing thread.",
+};
+/// Working times of passwords.
+pub const PASSWORD_WORK: Metric = Metric {
+    name: "narthex_password_work_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    about: "Time that a hashing thread worked on a password.",
+};
+/// Passwords refused under load.
+pub const PASSWORDS_REFUSED: Metric = Metric {
+    name: "narthex_passwords_refused_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    about: "Passwords that were not hashed since the threads are busy, by reason: `busy` on arrival, `displaced` by another client's, or `expired` in the queue.",
+};
+/// Lookups of breached passwords.
+pub const PASSWORD_BREACH_CHECKS: Metric = Metric {
+    name: "narthex_password_breach_checks_total",
+    kind: Kind::Counter,
+    labels: &["result"],
+    about: "Lookups of new passwords in the breached-password service, by result: `clean`, `breached`, or `unavailable`, which accepts the password.",
+};
 
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 14] = [
+const METRICS: [&Metric; 19] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
@@ -130,6 +165,11 @@ const METRICS: [&Metric; 14] = [
     &ACCESS_LOG_DROPPED,
     &NODES_DIFFERING,
     &SAML_CERTIFICATE_EXPIRY,
+    &PASSWORD_QUEUE_LENGTH,
+    &PASSWORD_WAIT,
+    &PASSWORD_WORK,
+    &PASSWORDS_REFUSED,
+    &PASSWORD_BREACH_CHECKS,
 ];
 
 impl Metric {
