@@ -105,6 +105,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     every(&mut tasks, RENEW_CERTIFICATES_INTERVAL, &app, &shutdown, |app| async move {
         renew_certificates(&app);
     });
+    tasks.spawn(app.messages.clone().run(shutdown.clone()));
     while tasks.join_next().await.is_some() {}
     presence.leave(&app).await;
     if let Err(error) = app.pool.sessions.flush_last_seen().await {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod connections;
+mod mail;
 mod providers;
 mod report;
 mod saml;
@@ -55,6 +56,10 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
             let (roles, pools) = (config.roles.len(), config.identity_pools.len());
             report.good(format!("{roles} role(s), {pools} identity pool(s)"));
         }
+    }
+    if config.mail.is_some() || config.sms.is_some() {
+        say!("messages");
+        mail::check(&config, &mut report).await;
     }
     say!("upstreams");
     connections::upstreams(&config, &mut report).await;
