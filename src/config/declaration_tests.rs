@@ -158,7 +158,7 @@ fn every_declared_key_is_read() {
         name = "reporter"
         secret = { env = "SECRET" }
         [[user_pool.message]]
-        event = "sign_up"
+        "event" = "sign_up"
         subject = "Your code"
         text = "{####}"
         [[identity_pool]]
