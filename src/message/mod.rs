@@ -238,7 +238,7 @@ mod tests {
         for (settings, channel, to, why) in [
             (none, Channel::Email, "ada@example.com", "no [mail]"),
             (none, Channel::Sms, "+4915112345678", "no [sms]"),
-            (all, Channel::Email, "ada@example.com\r\nBcc: eve@example.com", "domain"),
+            (all, Channel::Email, "ada@example.com\r\nBcc: eve@example.com", "two `@`"),
             (all, Channel::Sms, "+881234567890", "country code +881"),
             (all, Channel::Sms, "015112345678", "E.164"),
         ] {
