@@ -17,6 +17,7 @@
 //! | [`store`] | the database: SQLite or PostgreSQL |
 //! | [`catalogue`] | immutable snapshots of configuration and stored ids |
 //! | [`token`] | authorization codes, access tokens, signing key rotation |
+//! | [`message`] | e-mail and text messages: texts, limits, the outbox and its delivery |
 //! | [`directory`] | creation and linking of users, creation of sessions |
 //! | [`provider`] | outside identity providers behind one trait |
 //! | [`broker`] | logins through a provider: attempts, attribute mapping, renewal |
@@ -88,6 +89,7 @@ pub mod handlers;
 pub mod identity;
 pub mod jose;
 pub mod load;
+pub mod message;
 pub mod model;
 pub mod pages;
 pub mod policy;

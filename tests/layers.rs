@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, bottom to top.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "base",
     "config",
     "jose",
@@ -16,6 +16,7 @@ const MODULES: [&str; 18] = [
     "store",
     "catalogue",
     "token",
+    "message",
     "directory",
     "provider",
     "broker",

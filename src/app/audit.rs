@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 21] = [
+const EVENTS: [Event; 24] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -115,6 +115,21 @@ const EVENTS: [Event; 21] = [
         name: "saml_key_phase",
         fields: &["expires_at", "kid", "phase", "removed_at", "signs_from"],
         about: "A SAML key of Narthex entered another phase on this node.",
+    },
+    Event {
+        name: "message_failed",
+        fields: &["channel", "error", "message_event", "message_id", "pool"],
+        about: "A message was refused for good. `error` has the server's words without the recipient.",
+    },
+    Event {
+        name: "message_doubtful",
+        fields: &["channel", "message_event", "message_id", "pool"],
+        about: "It is unknown whether a message was sent. An e-mail is sent again, a text message is not.",
+    },
+    Event {
+        name: "message_expired",
+        fields: &["channel", "message_event"],
+        about: "A message was not sent before its code expired, and was deleted.",
     },
     Event {
         name: "clock_jumped",

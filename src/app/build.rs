@@ -14,6 +14,7 @@ use crate::gateway::{Gateway, GatewayDeps, TlsStore};
 use crate::handlers::{self, AppState};
 use crate::identity::IdentityDirectory;
 use crate::jose::Algorithm;
+use crate::message::Delivery;
 use crate::provider::{ProviderHttpClient, unusable_key_files};
 use crate::store::Store;
 use crate::token::{AccessTokens, KeyChain};
@@ -90,6 +91,8 @@ pub struct App {
     pub jumps: JumpDetector,
     /// The random number generator.
     pub entropy: Arc<dyn Entropy>,
+    /// Delivery of e-mail and text messages.
+    pub messages: Arc<Delivery>,
 }
 
 impl App {
@@ -121,8 +124,10 @@ impl App {
         let log = gateway.open_access_log(&gateway.route_table().catalogue.config.log);
         gateway.install_access_log(log.map_err(|error| CommandError::new("the access log", error))?);
         gateway.apply().await;
-        let Basis { ring, clock, entropy, .. } = basis;
-        Ok(Self { gateway: Arc::new(gateway), pool, ring, tls: Arc::new(tls), clock, jumps, entropy })
+        let Basis { store, ring, clock, entropy, .. } = basis;
+        let messages = Delivery::new(store, pool.catalogue.clone(), clock.clone(), entropy.clone());
+        let (gateway, tls, messages) = (Arc::new(gateway), Arc::new(tls), Arc::new(messages));
+        Ok(Self { gateway, pool, ring, tls, clock, jumps, entropy, messages })
     }
 }
 

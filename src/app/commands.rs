@@ -3,7 +3,7 @@
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
-use super::{cases, check, load, run, saml, users};
+use super::{cases, check, load, messages, run, saml, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
@@ -95,6 +95,9 @@ enum Command {
     /// Manages users
     #[command(subcommand)]
     Users(Users),
+    /// Manages e-mail and text messages that could not be sent
+    #[command(subcommand)]
+    Messages(messages::Command),
     /// Rotates the key and certificate for SAML providers
     #[command(subcommand)]
     Saml(saml::Command),
@@ -222,6 +225,7 @@ pub fn main() -> ExitCode {
             Command::Users(Users::Unlink { who, provider, config }) => {
                 users::unlink(&config, &who, &provider).await
             }
+            Command::Messages(command) => messages::run(command).await,
             Command::Saml(command) => saml::run(command).await,
             Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,
         }

@@ -71,6 +71,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
         }
     });
     tasks.every(RENEW_CERTIFICATES_INTERVAL, |app| async move { renew_certificates(&app) });
+    tasks.set.spawn(app.messages.clone().run(tasks.shutdown.clone()));
     while tasks.set.join_next().await.is_some() {}
     presence.leave(&app).await;
     flush_last_seen(&app).await;

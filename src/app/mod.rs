@@ -14,6 +14,7 @@ mod lint;
 mod load;
 mod log_writer;
 mod master_key;
+mod messages;
 mod nodes;
 mod notify;
 mod offline;

@@ -88,7 +88,7 @@ impl NodeRegistry {
 /// paths. Keyed, because it covers secrets.
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
-    let Config { identity_pools, providers, issuers, routes, .. } = config;
+    let Config { identity_pools, providers, issuers, routes, message_limits, .. } = config;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
         ca.path = PathBuf::new();
@@ -106,7 +106,7 @@ fn digest(app: &App, config: &Config) -> String {
     }
     let mut text = format!(
         "node {public_url} {region} {account_id} {session:?} {signed_out_url:?} {user_pool:?} {providers:?} \
-         {issuers:?} {identity_pools:?} {routes:?}"
+         {issuers:?} {identity_pools:?} {routes:?} {message_limits:?}"
     );
     for role in roles {
         text.push_str(&role.name);

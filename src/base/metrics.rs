@@ -1,7 +1,7 @@
 //! Declarations of all metrics. Registration and the reference page use this table.
 
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use std::fmt::Write as _;
 
 /// A metric.
@@ -149,8 +149,46 @@ pub const PASSWORD_BREACH_CHECKS: Metric = Metric {
     about: "Lookups of new passwords in the breached-password service, by result: `clean`, `breached`, or `unavailable`, which accepts the password.",
 };
 
+/// Messages by outcome.
+pub const MESSAGES: Metric = Metric {
+    name: "narthex_messages_total",
+    kind: Kind::Counter,
+    labels: &["channel", "event", "result"],
+    about: "Attempts to send a message by channel (`email` or `sms`), event and result: `sent`, `postponed`, `doubtful` (the \
+            outcome is unknown), `dead` (refused for good) or `expired` (not sent before its code expired).",
+};
+/// Messages that a limit refused.
+pub const MESSAGES_REFUSED: Metric = Metric {
+    name: "narthex_messages_refused_total",
+    kind: Kind::Counter,
+    labels: &["channel", "limit"],
+    about: "Messages that a limit of `[messages]` refused, by channel and limit.",
+};
+/// Age of the oldest message.
+pub const MESSAGES_OLDEST: Metric = Metric {
+    name: "narthex_messages_oldest_pending_seconds",
+    kind: Kind::Gauge,
+    labels: &["channel"],
+    about: "Age of the oldest message that waits, by channel; 0 without one.",
+};
+/// Text messages by country code.
+pub const SMS_SENT: Metric = Metric {
+    name: "narthex_sms_sent_total",
+    kind: Kind::Counter,
+    labels: &["prefix"],
+    about: "Text messages that were sent, by country code.",
+};
+/// Codes of text messages that were used.
+pub const SMS_CODES_USED: Metric = Metric {
+    name: "narthex_sms_codes_used_total",
+    kind: Kind::Counter,
+    labels: &["prefix"],
+    about: "Codes from text messages that users entered, by country code. Much less than `narthex_sms_sent_total` is a sign \
+            of SMS pumping.",
+};
+
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 19] = [
+const METRICS: [&Metric; 24] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
@@ -170,6 +208,11 @@ const METRICS: [&Metric; 19] = [
     &PASSWORD_WORK,
     &PASSWORDS_REFUSED,
     &PASSWORD_BREACH_CHECKS,
+    &MESSAGES,
+    &MESSAGES_REFUSED,
+    &MESSAGES_OLDEST,
+    &SMS_SENT,
+    &SMS_CODES_USED,
 ];
 
 impl Metric {
@@ -186,6 +229,11 @@ impl Metric {
     /// Registers a gauge without labels.
     pub fn gauge(&self) -> IntGauge {
         self.register(IntGauge::with_opts(self.options()))
+    }
+
+    /// Registers a gauge for each combination of labels.
+    pub fn gauges(&self) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(self.options(), self.labels))
     }
 
     /// Registers a histogram for each combination of labels, with these upper bounds.

@@ -26,6 +26,7 @@ pub enum Purpose {
 }
 
 const MAC_LABEL: &[u8] = b"narthex session cookie v1";
+const PSEUDONYM_LABEL: &[u8] = b"narthex pseudonym v1";
 
 impl Purpose {
     const fn label(self) -> &'static [u8] {
@@ -91,6 +92,7 @@ pub struct KeyRing {
     at_rest: hkdf::Prk,
     login_attempt: hkdf::Prk,
     session_cookie: hmac::Key,
+    pseudonym: hmac::Key,
 }
 
 impl KeyRing {
@@ -102,6 +104,7 @@ impl KeyRing {
             at_rest: prk(master, Purpose::AtRest.label()),
             login_attempt: prk(master, Purpose::LoginAttempt.label()),
             session_cookie: hmac::Key::new(hmac::HMAC_SHA256, &mac[..]),
+            pseudonym: hmac::Key::new(hmac::HMAC_SHA256, &derive(&prk(master, PSEUDONYM_LABEL), b"")[..]),
         }
     }
 
@@ -157,6 +160,14 @@ impl KeyRing {
         let tag = hmac::sign(&self.session_cookie, message);
         let mut out = [0; 16];
         out.copy_from_slice(&tag.as_ref()[..16]);
+        out
+    }
+
+    /// Returns a keyed digest of `name`, which is stored in the place of a user or an address: without the master key
+    /// it cannot be guessed.
+    pub fn pseudonym(&self, name: &[u8]) -> [u8; 16] {
+        let mut out = [0; 16];
+        out.copy_from_slice(&hmac::sign(&self.pseudonym, name).as_ref()[..16]);
         out
     }
 

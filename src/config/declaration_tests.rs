@@ -43,6 +43,7 @@ fn folder() -> tempfile::TempDir {
     for name in ["policies/editor.json", "policies/boundary.json", "policies/trust.json"] {
         write(name, "{}");
     }
+    write("mail.html", "<p>{####}</p>");
     folder
 }
 
@@ -124,6 +125,15 @@ fn every_declared_key_is_read() {
         [store]
         [session]
         [log]
+        [mail]
+        smtp = "smtps://mail.example.com"
+        from = "no-reply@example.com"
+        [sms]
+        shape = "json"
+        url = "https://sms.example.com/"
+        from = "Example"
+        allowed_prefixes = "+49"
+        [messages]
         [[tls]]
         hosts = "app.example.com"
         cert = "certs/example.pem"
@@ -147,6 +157,10 @@ fn every_declared_key_is_read() {
         [[user_pool.client]]
         name = "reporter"
         secret = { env = "SECRET" }
+        [[user_pool.message]]
+        "event" = "sign_up"
+        subject = "Your code"
+        text = "{####}"
         [[identity_pool]]
         name = "main"
         [[identity_pool.role_mapping]]

@@ -38,7 +38,7 @@ impl Diagnostic {
 }
 
 /// The keys whose values are secrets.
-const SECRET_KEYS: [&str; 4] = ["client_secret", "master_key", "private_key", "secret"];
+const SECRET_KEYS: [&str; 5] = ["client_secret", "master_key", "password", "private_key", "secret"];
 
 /// Masks secrets and passwords of URLs in a line, since diagnostics are printed and logged.
 /// `before` is the text before the line.

@@ -7,11 +7,12 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
-    AccessLogSettings, Config, Files, IdentityPool, Listen, Provider, PublicUrl, Role, Route, SessionLimits,
-    StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
+    AccessLogSettings, Config, Files, IdentityPool, Listen, Mail, MailTransport, MessageLimits, Provider,
+    PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
 };
 use super::{
-    identity_pool, issuer, listen, log, provider_keys, role, route_keys, session, store, tls, user_pool,
+    identity_pool, issuer, listen, log, mail, message, provider_keys, role, route_keys, session, sms, store,
+    tls, user_pool,
 };
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub(super) const SECTION: Section = Section {
         &STORE,
         &SESSION,
         &LOG,
+        &MAIL,
+        &SMS,
+        &MESSAGES,
         &PROVIDERS,
         &ROUTES,
         &ISSUERS,
@@ -61,6 +65,9 @@ const TLS: Key<Nested> = Key::tables("tls", &tls::SECTION);
 const STORE: Key<Nested> = Key::table("store", &store::SECTION);
 const SESSION: Key<Nested> = Key::table("session", &session::SECTION);
 const LOG: Key<Nested> = Key::table("log", &log::SECTION);
+const MAIL: Key<Nested> = Key::table("mail", &mail::SECTION);
+const SMS: Key<Nested> = Key::table("sms", &sms::SECTION);
+const MESSAGES: Key<Nested> = Key::table("messages", &message::LIMITS);
 const PROVIDERS: Key<Nested> = Key::tables("provider", &provider_keys::SECTION);
 const ROUTES: Key<Nested> = Key::tables("route", &route_keys::SECTION);
 const ISSUERS: Key<Nested> = Key::tables("issuer", &issuer::SECTION);
@@ -79,6 +86,10 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let store = StoreSettings::read(&table.table(&STORE)?, folder, state_dir.as_deref().unwrap_or(folder));
     let log = AccessLogSettings::read(&table.table(&LOG)?);
     let (session, signed_out_url) = SessionLimits::read(&table.table(&SESSION)?);
+    let mail = mail(table, public_url.as_ref());
+    let sms = table.get(&SMS).and_then(|item| item.table(&sms::SECTION));
+    let sms = sms.and_then(|table| Sms::read(&table, region.as_deref().unwrap_or_default()));
+    let message_limits = MessageLimits::read(&table.table(&MESSAGES)?);
     let roles = table.distinct(&ROLES, Role::read, |role| {
         (role.name.clone(), format!("two roles are named \"{}\"", role.name))
     });
@@ -111,6 +122,9 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         store,
         log: log?,
         session: session?,
+        mail,
+        sms,
+        message_limits: message_limits?,
         signed_out_url,
         user_pool,
         roles,
@@ -120,6 +134,24 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         routes,
         files: Files::new(),
     })
+}
+
+/// Reads `[mail]`. Codes in the log are for a deployment on this machine only.
+fn mail(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Option<Mail> {
+    let item = table.get(&MAIL)?;
+    let mail = Mail::read(&item.table(&mail::SECTION)?)?;
+    let is_local = |url: &PublicUrl| {
+        let host = url.host().as_str();
+        let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
+        host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_loopback)
+    };
+    if mail.transport == MailTransport::Log && !public_url.is_none_or(is_local) {
+        item.report(
+            "`smtp = \"log\"` prints codes in the log, which is for a `public_url` on this machine",
+            "name a server: smtp = \"smtps://user@mail.example.com\"",
+        );
+    }
+    Some(mail)
 }
 
 fn user_pool(table: &Table<'_>, roles: &[String]) -> Option<UserPool> {

@@ -31,6 +31,9 @@ mod item;
 mod key;
 mod listen;
 mod log;
+mod mail;
+mod message;
+mod message_template;
 mod oauth2;
 mod oidc;
 mod preset;
@@ -50,6 +53,7 @@ mod route_keys;
 mod saml;
 mod schema;
 mod session;
+mod sms;
 mod store;
 mod tls;
 mod types;
@@ -63,6 +67,7 @@ pub use attributes::STANDARD_ATTRIBUTES;
 pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
 pub use demands::Demands;
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use email::{MailAddress, mail_address};
 pub use files::{FileState, Files};
 pub use header_template::{HeaderTemplate, HeaderText, Piece, normalize_name};
 pub use host_pattern::HostPattern;
@@ -72,6 +77,9 @@ pub use issuer::{KeySource, TokenType, TrustedIssuer};
 pub use item::parse_duration;
 pub use listen::Listen;
 pub use log::{AccessLogFormat, AccessLogSettings};
+pub use mail::{Mail, MailSecurity, MailTransport, Mailbox, SmtpServer};
+pub use message::{CHANNELS, Channel, MESSAGE_EVENTS, MessageEvent, MessageLimits, MessageTemplate};
+pub use message_template::{MessageText, TextPiece};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
 pub use preset::{
@@ -90,6 +98,7 @@ pub use route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, Route
 pub use saml::{MetadataSource, Saml};
 pub use schema::schema;
 pub use session::SessionLimits;
+pub use sms::{Sms, SmsShape};
 pub use store::{StoreSettings, StoreUrl};
 pub use tls::TlsCertificate;
 pub use upstream::{ClientCertificate, Endpoint, Scheme, Upstream, UpstreamTls};
@@ -124,6 +133,12 @@ pub struct Config {
     pub log: AccessLogSettings,
     /// The lifetime of sessions.
     pub session: SessionLimits,
+    /// The settings for e-mail; none is sent if absent.
+    pub mail: Option<Mail>,
+    /// The settings for text messages; none are sent if absent.
+    pub sms: Option<Sms>,
+    /// The limits on messages.
+    pub message_limits: MessageLimits,
     /// The address after a sign-out; a page of Narthex if absent.
     pub signed_out_url: Option<Url>,
     /// The user directory.

@@ -2,6 +2,7 @@
 
 use super::app_client::{self, AppClient};
 use super::key::{Key, Nested, Section, Shape, Type};
+use super::message::{self, MessageTemplate};
 use super::reader::Table;
 use super::resource_server::{self, ResourceServer};
 use super::role::plain_name;
@@ -10,7 +11,7 @@ use super::types::{INTEGER, TEXT};
 pub(super) const SECTION: Section = Section {
     header: "[[user_pool]]",
     about: "The user directory, its groups, and the app clients that get access tokens. There is at most one.",
-    keys: &[&NAME, &SIGNING_ALGORITHM, &MAX_GROUPS_BYTES, &RESOURCE_SERVERS, &CLIENTS],
+    keys: &[&NAME, &SIGNING_ALGORITHM, &MAX_GROUPS_BYTES, &RESOURCE_SERVERS, &CLIENTS, &MESSAGES],
 };
 const NAME: Key<String> = Key::new(
     "name",
@@ -27,6 +28,7 @@ const SIGNING_ALGORITHM: Key<&str> = Key::new(
 const MAX_GROUPS_BYTES: Key<Nested> = Key::tables("group", &GROUP);
 const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
 const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
+const MESSAGES: Key<Nested> = Key::tables("message", &message::SECTION);
 
 const GROUP: Section = Section {
     header: "[[user_pool.group]]",
@@ -59,6 +61,8 @@ pub struct UserPool {
     pub resource_servers: Vec<ResourceServer>,
     /// The registered app clients.
     pub clients: Vec<AppClient>,
+    /// The texts of its messages, in the place of the built-in ones.
+    pub messages: Vec<MessageTemplate>,
 }
 
 /// A group of a user pool.
@@ -89,6 +93,11 @@ impl UserPool {
             |table| AppClient::read(table, &resource_servers),
             |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
         );
+        let messages = table.distinct(&MESSAGES, MessageTemplate::read, |message| {
+            let (event, channel) = (message.event.name(), message.channel.name());
+            let identity = format!("{event} {channel} {:?}", message.language);
+            (identity, format!("two messages are for `{event}` by `{channel}` in the same language"))
+        });
         for (at, client) in clients.iter().enumerate() {
             let same = |other: &AppClient| client.id.is_some() && other.id == client.id;
             if clients[..at].iter().any(same) {
@@ -99,7 +108,14 @@ impl UserPool {
             }
         }
         table.finish();
-        Some(Self { name: name?, groups, signing_algorithm: signing_algorithm?, resource_servers, clients })
+        Some(Self {
+            name: name?,
+            groups,
+            signing_algorithm: signing_algorithm?,
+            resource_servers,
+            clients,
+            messages,
+        })
     }
 
     /// Whether any app client may get access tokens.

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "revoked tokens", include_str!("migrations/0006_revoked_tokens.sql")),
     (7, "saml certificates", include_str!("migrations/0007_saml_certificates.sql")),
     (8, "confirmed until", include_str!("migrations/0008_confirmed_until.sql")),
+    (10, "outbox", include_str!("migrations/0010_outbox.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -116,7 +116,8 @@ impl Store {
         result
     }
 
-    fn note_write<T>(&self, result: &Result<T>) {
+    /// Remembers whether the last write failed, for [`Store::ping`].
+    pub(super) fn note_write<T>(&self, result: &Result<T>) {
         match result {
             // What the work itself refuses says nothing of the store, and neither does a race.
             Err(StoreError::Corrupt(_)) => {}

@@ -32,6 +32,7 @@ mod lemonldap;
 mod linking;
 mod load;
 mod lying_provider;
+mod messages;
 mod nodes;
 mod operations;
 mod over_time;

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod connections;
+mod mail;
 mod providers;
 mod report;
 mod saml;
@@ -50,6 +51,10 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     if !config.roles.is_empty() {
         say!("roles and policies");
         check_policies(&catalogue, &mut report);
+    }
+    if config.mail.is_some() || config.sms.is_some() {
+        say!("messages");
+        mail::check(&config, &mut report).await;
     }
     say!("upstreams");
     connections::upstreams(&config, &mut report).await;

@@ -81,6 +81,10 @@ admin = "127.0.0.1:{admin}"
 [store]
 url = "sqlite:{state}/narthex.db"
 
+[mail]
+smtp = "log"
+from = "Narthex <no-reply@auth.localhost>"
+
 [[provider]]
 name = "stand-in"
 display_name = "the stand-in provider"

@@ -6,6 +6,7 @@ pub mod documented;
 pub mod json;
 pub mod lemonldap;
 pub mod load;
+pub mod mail;
 pub mod narthex;
 pub mod odd_provider;
 pub mod pages;

@@ -1,0 +1,122 @@
+//! Limits on messages per user, client address and country code, of all nodes together.
+
+use super::Message;
+use super::errors::EnqueueError;
+use super::recipient::sms_prefix;
+use crate::base::{Duration, Timestamp};
+use crate::config::{Channel, MessageLimits};
+use crate::store::{self, Tx};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The period of all limits.
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// A limit on messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Per user.
+    User,
+    /// Per client address.
+    Address,
+    /// Text messages per country code.
+    Prefix,
+}
+
+impl Limit {
+    /// Returns the key in `[messages]`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::User => "per_user",
+            Self::Address => "per_address",
+            Self::Prefix => "per_prefix",
+        }
+    }
+}
+
+/// Takes the message from every limit that applies to it, or from none.
+pub(super) async fn take(
+    tx: &mut Tx<'_>,
+    limits: MessageLimits,
+    message: &Message<'_>,
+    now: Timestamp,
+) -> store::Result<Result<(), EnqueueError>> {
+    let mut taken = Vec::new();
+    for (limit, name, per_hour) in applicable(limits, message) {
+        let stored = tx.message_limit(&name).await?;
+        match next_at(stored, per_hour, now) {
+            Ok(next_at) => taken.push((name, next_at)),
+            Err(wait) => return Ok(Err(EnqueueError::TooMany(limit, wait))),
+        }
+    }
+    for (name, next_at) in taken {
+        tx.save_message_limit(&name, next_at).await?;
+    }
+    Ok(Ok(()))
+}
+
+/// Returns the limits of a message: name in the store, and messages per hour.
+fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, String, u32)> {
+    let pool = message.pool;
+    let mut applicable = vec![(Limit::User, format!("user/{pool}/{}", message.user), limits.per_user)];
+    if let Some(client) = message.client {
+        applicable.push((Limit::Address, format!("address/{}", network(client)), limits.per_address));
+    }
+    if message.channel == Channel::Sms {
+        let prefix = sms_prefix(message.recipient);
+        applicable.push((Limit::Prefix, format!("prefix/{prefix}"), limits.per_prefix));
+    }
+    applicable
+}
+
+/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, which one client has alone.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Returns the new time of a limit by the generic cell rate algorithm, or the wait until the next message.
+fn next_at(stored: Option<Timestamp>, per_hour: u32, now: Timestamp) -> Result<Timestamp, Duration> {
+    let interval = PERIOD / per_hour.max(1);
+    // A time further ahead was stored by a clock that was ahead.
+    let from = stored.unwrap_or(now).clamp(now, now.plus(PERIOD));
+    let next = from.plus(interval);
+    match next.since(now) {
+        ahead if ahead > PERIOD => Err(ahead.saturating_sub(PERIOD)),
+        _ => Ok(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hours_messages_are_possible_at_once_and_then_one_after_each_interval() {
+        let start = Timestamp::from_seconds(1_000_000);
+        let mut stored = None;
+        for _ in 0..10 {
+            stored = Some(next_at(stored, 10, start).unwrap());
+        }
+        assert_eq!(next_at(stored, 10, start), Err(Duration::from_secs(360)));
+        let later = start.plus(Duration::from_secs(359));
+        assert_eq!(next_at(stored, 10, later), Err(Duration::from_secs(1)));
+        let later = start.plus(Duration::from_secs(360));
+        stored = Some(next_at(stored, 10, later).unwrap());
+        assert!(next_at(stored, 10, later).is_err());
+        // A clock that is set back by a day blocks nobody for longer than an hour.
+        let earlier = start.minus(Duration::from_secs(86400));
+        assert!(next_at(stored, 10, earlier).unwrap_err() <= Duration::from_secs(360));
+    }
+
+    #[test]
+    fn an_ipv6_client_is_counted_by_its_network() {
+        let address = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(address("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(address("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+}

@@ -1,0 +1,277 @@
+//! The requests of each SMS service, and the meaning of its answers.
+
+use super::errors::SendError;
+use crate::base::{Timestamp, sha256};
+use crate::config::{Sms, SmsShape};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request, StatusCode};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use url::form_urlencoded;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Returns the request that sends `text` to `number`, which begins with `+`.
+pub(super) fn request(sms: &Sms, number: &str, text: &str, now: Timestamp) -> Option<Request<Vec<u8>>> {
+    let account = sms.account.as_deref().unwrap_or_default();
+    let secret = sms.secret.as_ref().map(|secret| secret.expose()).unwrap_or_default();
+    let (kind, body) = match sms.shape {
+        SmsShape::Json => {
+            let body = json!({ "to": number, "from": sms.from, "text": text });
+            ("application/json", body.to_string())
+        }
+        shape => (FORM, form(&fields(shape, sms, number, text, (account, secret)))),
+    };
+    let mut request = Request::new(body.into_bytes());
+    *request.method_mut() = sms.method.clone();
+    *request.uri_mut() = sms.url.as_str().parse().ok()?;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let authorization = match (sms.shape, &sms.account, &sms.secret) {
+        (SmsShape::Sns, ..) => {
+            sign(sms, &mut request, account, secret, now)?;
+            None
+        }
+        (SmsShape::Twilio, ..) | (SmsShape::Json, Some(_), Some(_)) => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{account}:{secret}"))))
+        }
+        (SmsShape::Json, None, Some(_)) => Some(format!("Bearer {secret}")),
+        _ => None,
+    };
+    if let Some(authorization) = authorization {
+        request.headers_mut().insert(AUTHORIZATION, sensitive(&authorization)?);
+    }
+    for (name, value) in &sms.headers {
+        request.headers_mut().insert(name, sensitive(value.expose())?);
+    }
+    Some(request)
+}
+
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Returns the fields of a form.
+fn fields<'a>(
+    shape: SmsShape,
+    sms: &'a Sms,
+    number: &'a str,
+    text: &'a str,
+    (account, secret): (&'a str, &'a str),
+) -> Vec<(&'static str, &'a str)> {
+    match shape {
+        // https://www.twilio.com/docs/messaging/api/message-resource: a service SID begins with MG.
+        SmsShape::Twilio => {
+            let sender = if sms.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
+            vec![("To", number), (sender, &sms.from), ("Body", text)]
+        }
+        // https://developer.vonage.com/en/api/sms: numbers have no `+`.
+        SmsShape::Vonage => vec![
+            ("api_key", account),
+            ("api_secret", secret),
+            ("from", sms.from.trim_start_matches('+')),
+            ("to", number.trim_start_matches('+')),
+            ("text", text),
+            ("type", if text.is_ascii() { "text" } else { "unicode" }),
+        ],
+        // https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+        _ => {
+            let is_number = sms.from.starts_with('+');
+            let sender = if is_number { "AWS.MM.SMS.OriginationNumber" } else { "AWS.SNS.SMS.SenderID" };
+            vec![
+                ("Action", "Publish"),
+                ("Version", "2010-03-31"),
+                ("PhoneNumber", number),
+                ("Message", text),
+                ("MessageAttributes.entry.1.Name", "AWS.SNS.SMS.SMSType"),
+                ("MessageAttributes.entry.1.Value.DataType", "String"),
+                ("MessageAttributes.entry.1.Value.StringValue", "Transactional"),
+                ("MessageAttributes.entry.2.Name", sender),
+                ("MessageAttributes.entry.2.Value.DataType", "String"),
+                ("MessageAttributes.entry.2.Value.StringValue", &sms.from),
+            ]
+        }
+    }
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// Signs a request with AWS Signature Version 4
+/// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+fn sign(sms: &Sms, request: &mut Request<Vec<u8>>, id: &str, secret: &str, now: Timestamp) -> Option<()> {
+    let time = chrono::DateTime::from_timestamp(now.seconds(), 0)?;
+    let (date, time) = (time.format("%Y%m%d").to_string(), time.format("%Y%m%dT%H%M%SZ").to_string());
+    let host = request.uri().authority()?.as_str().to_owned();
+    let canonical = format!(
+        "{}\n{}\n\ncontent-type:{FORM}\nhost:{host}\nx-amz-date:{time}\n\ncontent-type;host;x-amz-date\n{}",
+        request.method(),
+        request.uri().path(),
+        hex(&sha256(request.body()))
+    );
+    let scope = format!("{date}/{}/sns/aws4_request", sms.region);
+    let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&sha256(canonical)));
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for part in [&date, sms.region.as_str(), "sns", "aws4_request", &to_sign] {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
+        key = tag.as_ref().to_vec();
+    }
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=content-type;host;x-amz-date, Signature={}",
+        hex(&key)
+    );
+    request.headers_mut().insert("x-amz-date", HeaderValue::from_str(&time).ok()?);
+    request.headers_mut().insert(AUTHORIZATION, sensitive(&authorization)?);
+    Some(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Returns the meaning of an answer.
+///
+/// # Errors
+/// An answer of a gateway between ([`StatusCode::BAD_GATEWAY`], [`StatusCode::GATEWAY_TIMEOUT`]) leaves the outcome
+/// unknown.
+pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<(), SendError> {
+    let words = || format!("the service answered {status}{}", reason(shape, body));
+    match status {
+        status if status.is_success() && shape == SmsShape::Vonage => vonage(body),
+        status if status.is_success() => Ok(()),
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Err(SendError::Doubtful(words())),
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::TOO_MANY_REQUESTS => Err(SendError::Unavailable(words())),
+        status if status.is_server_error() || status.is_redirection() => Err(SendError::Unavailable(words())),
+        _ => Err(SendError::Rejected(words())),
+    }
+}
+
+/// Returns the service's own words about an error. The rest of an answer may repeat the text with its code.
+fn reason(shape: SmsShape, body: &[u8]) -> String {
+    match shape {
+        // https://www.twilio.com/docs/usage/twilios-response
+        SmsShape::Twilio => {
+            let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+            format!(": {} {}", answer["code"], answer["message"])
+        }
+        // https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html
+        SmsShape::Sns => {
+            let text = String::from_utf8_lossy(body);
+            let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+            code.map(|(code, _)| format!(": {code}")).unwrap_or_default()
+        }
+        SmsShape::Vonage | SmsShape::Json => String::new(),
+    }
+}
+
+/// Returns the meaning of Vonage's answer, whose status is always 200
+/// (https://api.support.vonage.com/hc/en-us/articles/204014733).
+fn vonage(body: &[u8]) -> Result<(), SendError> {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = &answer["messages"][0];
+    let words = || format!("status {}: {}", message["status"], message["error-text"]);
+    match message["status"].as_str() {
+        Some("0") => Ok(()),
+        Some("6" | "7" | "29" | "33") => Err(SendError::Rejected(words())),
+        Some(_) => Err(SendError::Unavailable(words())),
+        None => Err(SendError::Doubtful("the service's answer has no status".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sms(shape: &str, more: &str) -> Sms {
+        let text = format!(
+            "public_url = \"https://a.localhost\"\n[sms]\nshape = \"{shape}\"\nallowed_prefixes = \"+\"\n{more}"
+        );
+        let config = crate::config::Config::parse(&text, "test", std::path::Path::new("."), &|_| None);
+        config.unwrap().sms.unwrap()
+    }
+
+    fn sent(sms: &Sms) -> (String, String, String) {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let request = request(sms, "+4915112345678", "Code 1 & ü", now).unwrap();
+        let authorization =
+            request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+        let body = String::from_utf8(request.body().clone()).unwrap();
+        (request.uri().to_string(), authorization.unwrap_or_default(), body)
+    }
+
+    const ACCOUNT: &str = "account = \"AC1\"\nsecret = \"s\"\nfrom = \"+4930123456\"";
+
+    #[test]
+    fn each_service_gets_its_documented_request() {
+        let (url, authorization, body) = sent(&sms("twilio", ACCOUNT));
+        assert_eq!(url, "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json");
+        assert_eq!(authorization, "Basic QUMxOnM=");
+        assert_eq!(body, "To=%2B4915112345678&From=%2B4930123456&Body=Code+1+%26+%C3%BC");
+        let (url, authorization, body) = sent(&sms("vonage", ACCOUNT));
+        assert_eq!((url.as_str(), authorization.as_str()), ("https://rest.nexmo.com/sms/json", ""));
+        assert_eq!(
+            body,
+            "api_key=AC1&api_secret=s&from=4930123456&to=4915112345678&text=Code+1+%26+%C3%BC&type=unicode"
+        );
+        let json = "url = \"https://a.example/x\"\nsecret = \"s\"\nfrom = \"A\"";
+        let (url, authorization, body) = sent(&sms("json", json));
+        assert_eq!((url.as_str(), authorization.as_str()), ("https://a.example/x", "Bearer s"));
+        assert_eq!(body, r#"{"from":"A","text":"Code 1 & ü","to":"+4915112345678"}"#);
+    }
+
+    /// The signature was computed by botocore 1.44.8 (`SigV4Auth`) for the same request.
+    #[test]
+    fn a_request_to_sns_is_signed() {
+        let (url, authorization, body) = sent(&sms("sns", ACCOUNT));
+        assert_eq!(url, "https://sns.us-east-1.amazonaws.com/");
+        assert!(body.starts_with("Action=Publish&Version=2010-03-31&PhoneNumber=%2B4915112345678&Message="));
+        assert_eq!(
+            authorization,
+            "AWS4-HMAC-SHA256 Credential=AC1/20270115/us-east-1/sns/aws4_request, \
+             SignedHeaders=content-type;host;x-amz-date, Signature=c29e016a05281bfdb75fa8d1d2d258b5d9731d6d8ab07b0e8cc703f99fe90f6e"
+        );
+    }
+
+    #[test]
+    fn answers_are_judged_by_who_can_do_something() {
+        let of = |status: u16, body: &str| {
+            judge(SmsShape::Vonage, StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        assert_eq!(of(200, r#"{"messages":[{"status":"0"}]}"#), Ok(()));
+        assert!(matches!(of(200, r#"{"messages":[{"status":"1"}]}"#), Err(SendError::Unavailable(_))));
+        assert!(matches!(of(200, r#"{"messages":[{"status":"7"}]}"#), Err(SendError::Rejected(_))));
+        assert!(matches!(of(200, "{}"), Err(SendError::Doubtful(_))));
+        for (status, kind) in
+            [(400, "R"), (401, "U"), (429, "U"), (500, "U"), (502, "D"), (503, "U"), (302, "U")]
+        {
+            let error = judge(SmsShape::Json, StatusCode::from_u16(status).unwrap(), b"").unwrap_err();
+            assert!(format!("{error:?}").starts_with(kind), "{status}: {error:?}");
+        }
+        assert_eq!(judge(SmsShape::Json, StatusCode::ACCEPTED, b""), Ok(()));
+    }
+
+    #[test]
+    fn an_error_has_the_services_reason_and_not_the_text() {
+        let of = |shape, body: &str| {
+            judge(shape, StatusCode::BAD_REQUEST, body.as_bytes()).unwrap_err().to_string()
+        };
+        let twilio = of(SmsShape::Twilio, r#"{"code": 21211, "message": "Invalid 'To'", "body": "424242"}"#);
+        assert_eq!(twilio, "the service answered 400 Bad Request: 21211 \"Invalid 'To'\"");
+        let sns =
+            of(SmsShape::Sns, "<ErrorResponse><Error><Code>InvalidParameter</Code><Message>424242</Message>");
+        assert_eq!(sns, "the service answered 400 Bad Request: InvalidParameter");
+        assert_eq!(of(SmsShape::Json, "424242"), "the service answered 400 Bad Request");
+    }
+}
