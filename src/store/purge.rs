@@ -16,7 +16,7 @@ impl Store {
     /// Where the store does not answer.
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
         // Each statement with the moment before which rows are over; cookies go with their sessions.
-        let tables: [(&'static str, Timestamp); 10] = [
+        let tables: [(&'static str, Timestamp); 12] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(ROW_RETENTION)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
@@ -25,6 +25,8 @@ impl Store {
             ("DELETE FROM used_assertions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM judged_logins WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM revoked_tokens WHERE expires_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM account_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM refresh_families WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM nodes WHERE seen_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM changes WHERE made_at < $1", now.minus(CHANGE_RETENTION)),
         ];

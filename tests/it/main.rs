@@ -32,6 +32,8 @@ mod lying_provider;
 mod nodes;
 mod operations;
 mod over_time;
+mod people;
+mod people_differential;
 mod policies;
 mod policies_beside;
 mod policy_grammar;
