@@ -3,7 +3,7 @@
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
-use super::{cases, check, load, messages, run, saml, users};
+use super::{cases, check, load, messages, run, saml, user_admin, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
@@ -133,7 +133,7 @@ impl From<Who> for SubjectArg {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -148,6 +148,8 @@ enum ConfigCommand {
 
 #[derive(Subcommand)]
 enum Users {
+    #[command(flatten)]
+    Admin(user_admin::Command),
     /// Links the provider accounts of one user to another user
     Link {
         /// The remaining user: a user name, an e-mail address, or a `sub`
@@ -219,6 +221,7 @@ pub fn main() -> ExitCode {
                 explain::explain(&config, arguments, json, expect).await
             }
             Command::Load(arguments) => load::load(*arguments).await,
+            Command::Users(Users::Admin(command)) => user_admin::run(command).await,
             Command::Users(Users::Link { destination, source, config }) => {
                 users::link(&config, &destination, &source).await
             }

@@ -3,7 +3,8 @@
 
 use super::build::App;
 use super::nodes::NodeRegistry;
-use crate::base::Duration;
+use crate::base::{Duration, SystemEntropy};
+use crate::directory;
 use crate::store::{Feed, StoreError};
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
@@ -17,6 +18,9 @@ const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 const REVALIDATE_STREAMS_INTERVAL: Duration = Duration::from_secs(1);
 const NODE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
+const MAINTAIN_USERS_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum transactions of one round of user maintenance.
+const MAX_USER_BATCHES: u32 = 50;
 const ROTATE_KEYS_INTERVAL: Duration = Duration::from_secs(600);
 const REFRESH_SAML_KEYS: Duration = Duration::from_secs(5);
 const WARN_OF_EXPIRY: Duration = Duration::from_secs(24 * 3600);
@@ -41,6 +45,7 @@ pub async fn run(app: Arc<App>, shutdown: watch::Receiver<bool>) {
     });
     tasks.every(REVALIDATE_STREAMS_INTERVAL, |app| async move { app.gateway.revalidate_streams().await });
     tasks.every(PURGE_INTERVAL, |app| async move { purge(&app).await });
+    tasks.every(MAINTAIN_USERS_INTERVAL, |app| async move { maintain_users(&app).await });
     let presence = Arc::new(NodeRegistry::new(&app));
     let here = presence.clone();
     tasks.every(NODE_HEARTBEAT_INTERVAL, move |app| {
@@ -152,6 +157,19 @@ async fn rotate_keys(app: &App) {
     }
     if let Err(error) = app.pool.access_tokens.rotate(removes).await {
         tracing::error!(%error, "failed to rotate the access token keys");
+    }
+}
+
+/// Indexes the users that a node of an older version wrote, and removes the rows of deleted pools.
+async fn maintain_users(app: &App) {
+    let (store, now) = (&app.pool.store, app.clock.now());
+    match directory::index_users(store, MAX_USER_BATCHES, now, &SystemEntropy).await {
+        Ok(0) => {}
+        Ok(users) => tracing::info!(users, "indexed {users} users of an older version"),
+        Err(error) => tracing::warn!(%error, "failed to index the users of an older version"),
+    }
+    if let Err(error) = directory::purge_pools(store, MAX_USER_BATCHES, &SystemEntropy).await {
+        tracing::warn!(%error, "failed to remove the rows of deleted user pools");
     }
 }
 

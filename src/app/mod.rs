@@ -24,6 +24,7 @@ mod reload;
 mod run;
 mod saml;
 mod telemetry;
+mod user_admin;
 mod users;
 
 pub use commands::main;

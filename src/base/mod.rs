@@ -1,6 +1,7 @@
 //! Basic utilities: clock, random numbers, ids, secrets that cannot be printed, encryption at rest.
 //! No protocols, and no I/O except reading of named files.
 
+mod case_fold;
 mod clock;
 mod entropy;
 mod fingerprint;
@@ -13,13 +14,14 @@ mod seal;
 mod secret;
 mod text;
 
+pub use case_fold::{fold_case, nfc};
 pub use clock::{Clock, Duration, ManualClock, Moment, MonotonicTime, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use fold::fold;
 pub use ids::{
-    RandomToken, base64url_decode, base64url_encode, base64url_encode_into, client_id, pool_id, sha256, uuid,
-    uuid_from_bytes,
+    RandomToken, base64url_decode, base64url_encode, base64url_encode_into, client_id, pool_id, sha256,
+    time_ordered_number, uuid, uuid_from_bytes,
 };
 pub use jump::JumpDetector;
 pub use named_file::{MAX_SMALL_FILE, read_file, read_text};

@@ -23,6 +23,8 @@ pub enum Purpose {
     AtRest,
     /// A login attempt in its cookie.
     LoginAttempt,
+    /// The position in a list, returned to the client that reads it page by page.
+    PageToken,
 }
 
 const MAC_LABEL: &[u8] = b"narthex session cookie v1";
@@ -33,6 +35,7 @@ impl Purpose {
         match self {
             Self::AtRest => b"narthex at rest v1",
             Self::LoginAttempt => b"narthex login attempt v1",
+            Self::PageToken => b"narthex page token v1",
         }
     }
 }
@@ -91,6 +94,7 @@ pub struct KeyRing {
     id: [u8; KEY_ID],
     at_rest: hkdf::Prk,
     login_attempt: hkdf::Prk,
+    page_token: hkdf::Prk,
     session_cookie: hmac::Key,
     pseudonym: hmac::Key,
 }
@@ -103,6 +107,7 @@ impl KeyRing {
             id: master.id(),
             at_rest: prk(master, Purpose::AtRest.label()),
             login_attempt: prk(master, Purpose::LoginAttempt.label()),
+            page_token: prk(master, Purpose::PageToken.label()),
             session_cookie: hmac::Key::new(hmac::HMAC_SHA256, &mac[..]),
             pseudonym: hmac::Key::new(hmac::HMAC_SHA256, &derive(&prk(master, PSEUDONYM_LABEL), b"")[..]),
         }
@@ -180,6 +185,7 @@ impl KeyRing {
         let prk = match purpose {
             Purpose::AtRest => &self.at_rest,
             Purpose::LoginAttempt => &self.login_attempt,
+            Purpose::PageToken => &self.page_token,
         };
         let bytes = derive(prk, salt);
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes[..]).expect("invariant: 32 bytes"))

@@ -1,7 +1,7 @@
 //! Users from outside providers.
 
-use crate::base::{Entropy, Timestamp, sha256, uuid};
-use crate::model::{Attributes, Identity, Profile, User};
+use crate::base::{Entropy, Timestamp, sha256, time_ordered_number, uuid};
+use crate::model::{Attributes, Identity, Profile, User, UserStatus};
 use crate::store::{Change, Result, Tx};
 use std::collections::BTreeMap;
 
@@ -46,12 +46,15 @@ pub async fn upsert(
         }
         if user.apply_profile(&identity.provider, Profile { attributes, groups: groups.clone() }, now) {
             tx.save_user(&user).await?;
+            let pool = tx.get_or_add_pool(pool_id, now, entropy).await?;
+            user.no = tx.index_user(&pool, &user, entropy).await?;
             tx.publish(&Change::User(user.id.clone()), entropy).await?;
         }
         return Ok(user);
     }
-    let user = new_user(uuid(entropy), pool_id, account.clone(), now);
-    tx.add_user(&user).await?;
+    let no = time_ordered_number(now, entropy);
+    let user = User { no, ..new_user(uuid(entropy), pool_id, account.clone(), now) };
+    tx.add_user(&user, entropy).await?;
     Ok(user)
 }
 
@@ -60,9 +63,11 @@ pub fn new_user(id: String, pool_id: &str, account: FederatedAccount, now: Times
     let FederatedAccount { identity, attributes, groups, .. } = account;
     User {
         id,
+        no: 0,
         pool_id: pool_id.to_owned(),
         username: username(&identity),
         enabled: true,
+        status: UserStatus::ExternalProvider,
         attributes,
         groups,
         identities: vec![identity],

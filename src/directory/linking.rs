@@ -1,6 +1,7 @@
 //! Linking of accounts: an administrator declares that several provider accounts are one user.
 
 use super::federated::username;
+use super::sessions::end_sessions;
 use crate::base::{Entropy, Timestamp};
 use crate::model::{Identity, User};
 use crate::store::{Change, Result, Tx};
@@ -48,7 +49,7 @@ pub async fn link(
     end_sessions(tx, source, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
     tx.move_pool_identities(&source.id, &destination.id).await?;
-    tx.remove_user(&source.id).await?;
+    tx.remove_user(source, entropy).await?;
     tx.publish(&Change::User(source.id.clone()), entropy).await?;
     let linked = tx.user(&destination.id).await?.unwrap_or_else(|| destination.clone());
     save_changed(tx, linked, now, entropy).await.map(Ok)
@@ -80,14 +81,8 @@ pub async fn unlink(
     save_changed(tx, left, now, entropy).await.map(Ok)
 }
 
-async fn end_sessions(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Result<()> {
-    for session in tx.sessions_of(&user.id).await? {
-        tx.end_session(&session.id, entropy).await?;
-    }
-    Ok(())
-}
-
-async fn save_changed(
+/// Stores `user` as changed now, with the search keys, and publishes the change.
+pub(super) async fn save_changed(
     tx: &mut Tx<'_>,
     mut user: User,
     now: Timestamp,
@@ -96,6 +91,8 @@ async fn save_changed(
     user.version += 1;
     user.updated_at = now;
     tx.save_user(&user).await?;
+    let pool = tx.get_or_add_pool(&user.pool_id, now, entropy).await?;
+    user.no = tx.index_user(&pool, &user, entropy).await?;
     tx.publish(&Change::User(user.id.clone()), entropy).await?;
     Ok(user)
 }

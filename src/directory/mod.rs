@@ -1,15 +1,38 @@
 //! Operations on the users and sessions of a user pool, shared by pages, OAuth endpoints and
 //! commands.
 
+mod attributes;
+mod create;
+mod error;
 mod federated;
+mod filter;
+mod groups;
+mod lifecycle;
 mod linking;
+mod list;
+mod maintenance;
+mod names;
+mod page_token;
 mod password;
 mod sessions;
 pub mod sign_in;
 pub mod srp;
 
+pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
+pub use create::{NewUser, Origin, create_user};
+pub use error::{DirectoryError, ErrorKind};
 pub use federated::{FederatedAccount, new_user, upsert};
+pub use filter::Filter;
+pub use groups::{
+    GroupChanges, NewGroup, add_to_group, create_group, delete_group, list_groups, list_groups_of_user,
+    list_members, remove_from_group, update_group,
+};
+pub use lifecycle::{delete_user, set_enabled, set_status};
 pub use linking::{LinkError, link, unlink};
+pub use list::{UsersPage, UsersQuery, list_users, select_attributes};
+pub use maintenance::{index_users, purge_pools};
+pub use names::Takeover;
+pub use page_token::{Page, PageRequest};
 pub use password::{
     Acceptance, Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
     MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, PasswordPolicy, PolicyError, RangeError,

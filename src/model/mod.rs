@@ -5,7 +5,10 @@ mod attributes;
 mod claim;
 mod grant;
 mod key_schedule;
+mod names;
+mod pool;
 mod provider_tokens;
+mod schema;
 mod session;
 mod user;
 mod user_status;
@@ -14,7 +17,18 @@ pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
 pub use key_schedule::{KeyPhase, KeySchedule};
+pub use names::{
+    MAX_NAME_LENGTH, MAX_SEARCH_KEY, NameKind, SearchKey, SignInName, is_federated_name, is_name,
+    is_phone_number,
+};
+pub use pool::{
+    Pool, PoolSettings, PoolSource, PoolState, Quotas, SignInAttribute, SignInSettings, UserGroup,
+};
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
+pub use schema::{
+    AttributeType, CUSTOM_PREFIX, MAX_ATTRIBUTES, MAX_CUSTOM_NAME_LENGTH, Schema, SchemaAttribute,
+    SchemaViolations, check_addresses,
+};
 pub use session::{CookieScope, Session, SessionCookie};
 pub use user::{
     Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, Profile, User, is_address,

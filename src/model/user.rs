@@ -1,6 +1,6 @@
 //! A user of a pool.
 
-use super::Attributes;
+use super::{Attributes, UserStatus};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,12 +33,16 @@ fn is_invisible(c: char) -> bool {
 pub struct User {
     /// The `sub`: a UUID, never used again.
     pub id: String,
+    /// The number by which rows refer to the user; 0 until a node of this version has indexed a row of an older one.
+    pub no: i64,
     /// The user's pool.
     pub pool_id: String,
     /// Unique in the pool.
     pub username: String,
     /// Whether the user may sign in.
     pub enabled: bool,
+    /// The status.
+    pub status: UserStatus,
     /// What is known of the user.
     pub attributes: Attributes,
     /// The provider's groups, with its own names.

@@ -6,7 +6,7 @@ use crate::config::StoreUrl;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, SqlSafeStr as _};
 
-/// Version, description and text. The text is SQLite's; PostgreSQL differs in the blob's name alone.
+/// Version, description and text. The text is SQLite's; PostgreSQL has another name of the blob, and no `WITHOUT ROWID`.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first light", include_str!("migrations/0001_first_light.sql")),
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "revoked tokens", include_str!("migrations/0006_revoked_tokens.sql")),
     (7, "saml certificates", include_str!("migrations/0007_saml_certificates.sql")),
     (8, "confirmed until", include_str!("migrations/0008_confirmed_until.sql")),
+    (9, "people", include_str!("migrations/0009_people.sql")),
     (10, "outbox", include_str!("migrations/0010_outbox.sql")),
 ];
 
@@ -26,7 +27,7 @@ pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
     let migration = |(version, description, text): &(i64, &'static str, &'static str)| {
         let sql = match url {
             StoreUrl::Sqlite(_) => (*text).to_owned(),
-            StoreUrl::Postgres(_) => text.replace(" BLOB ", " BYTEA "),
+            StoreUrl::Postgres(_) => text.replace(" BLOB ", " BYTEA ").replace(") WITHOUT ROWID;", ");"),
         };
         let sql = AssertSqlSafe(sql).into_sql_str();
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)

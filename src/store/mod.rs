@@ -2,8 +2,10 @@
 //! serves both, through `sqlx::Any`. A file per part of the model; every method is a face of
 //! [`Store`] (reads) or [`Tx`] (writes).
 
+mod account_codes;
 mod changes;
 mod codes;
+mod groups;
 mod identities;
 mod keys;
 mod migrate;
@@ -11,27 +13,41 @@ mod nodes;
 mod opening;
 mod outbox;
 mod outbox_rate;
+mod passwords;
+mod pools;
 mod provider_tokens;
 mod purge;
+mod refresh_families;
 mod replay;
 mod revoked_tokens;
 mod saml_certificates;
 mod sessions;
 mod settings;
+mod sign_in_names;
+mod statements;
 mod transaction;
+mod user_index;
+mod user_lists;
 mod users;
 mod validated_logins;
 
+pub use account_codes::{AccountCode, CodeCheck};
 pub use changes::{Change, Feed, MAX_STALENESS};
 pub use keys::StoredKey;
 pub use nodes::Node;
 pub use opening::OpenStoreError;
 pub use outbox::{ClaimedMessage, DeadMessage, NewOutboxMessage};
+pub use passwords::{PasswordFailures, StoredPassword};
+pub use pools::Counter;
 pub use provider_tokens::{LeaseResult, StoredTokens};
+pub use refresh_families::RefreshFamily;
 pub use replay::ReplayKey;
 pub use saml_certificates::StoredCertificate;
 pub use sessions::SessionRecord;
-pub use transaction::{Tx, Work};
+pub use sign_in_names::{Lookup, NameHolder};
+pub use statements::statements_of_people;
+pub use transaction::{CheckedWork, Tx, Work, WorkError};
+pub use user_lists::{ListPosition, MAX_LISTED_USERS, UserList};
 
 use crate::base::{Duration, KeyRing, Timestamp};
 use crate::config::StoreUrl;

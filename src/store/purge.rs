@@ -27,6 +27,8 @@ impl Store {
             ("DELETE FROM revoked_tokens WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM outbox WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM message_limits WHERE next_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM account_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM refresh_families WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM nodes WHERE seen_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM changes WHERE made_at < $1", now.minus(CHANGE_RETENTION)),
         ];

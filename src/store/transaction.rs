@@ -17,6 +17,25 @@ const MAX_ATTEMPTS: u32 = 6;
 /// A piece of work inside a transaction.
 pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
+/// A piece of work inside a transaction, with an error of its own.
+pub type CheckedWork<'t, T, E> = Pin<Box<dyn Future<Output = std::result::Result<T, E>> + Send + 't>>;
+
+/// An error of work inside a transaction: the database's, or a refusal of the work itself.
+pub trait WorkError: From<StoreError> + Send {
+    /// Returns the database's error, if it is one.
+    fn store_error(&self) -> Option<&StoreError>;
+}
+
+impl WorkError for StoreError {
+    fn store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+fn is_retryable(error: &impl WorkError) -> bool {
+    error.store_error().is_some_and(StoreError::is_retryable)
+}
+
 /// An open transaction. Nothing in it counts until [`Store::transaction`] commits it.
 ///
 /// `'a` is how long the work's surroundings live: it lets the work borrow from them.
@@ -89,11 +108,23 @@ impl Store {
         &self,
         work: impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync,
     ) -> Result<T> {
+        self.checked_transaction(work).await
+    }
+
+    /// Runs `work` as [`Store::transaction`] does. Any error of the work, also a refusal, rolls back
+    /// everything that it wrote.
+    ///
+    /// # Errors
+    /// Returns the error of `work`, or an error of the database.
+    pub async fn checked_transaction<'a, T: Send, E: WorkError>(
+        &self,
+        work: impl for<'t> Fn(&'t mut Tx<'a>) -> CheckedWork<'t, T, E> + Send + Sync,
+    ) -> std::result::Result<T, E> {
         let attempts = async {
             let mut attempt = 1;
             loop {
                 match self.attempt(&work).await {
-                    Err(error) if error.is_retryable() && attempt < MAX_ATTEMPTS => {
+                    Err(error) if is_retryable(&error) && attempt < MAX_ATTEMPTS => {
                         tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                         attempt += 1;
                     }
@@ -101,7 +132,8 @@ impl Store {
                 }
             }
         };
-        let result = within_deadline(attempts).await;
+        let result = tokio::time::timeout(OPERATION_TIMEOUT, attempts).await;
+        let result = result.unwrap_or_else(|_| Err(StoreError::Timeout.into()));
         self.note_write(&result);
         result
     }
@@ -117,27 +149,27 @@ impl Store {
     }
 
     /// Remembers whether the last write failed, for [`Store::ping`].
-    pub(super) fn note_write<T>(&self, result: &Result<T>) {
-        match result {
+    pub(super) fn note_write<T, E: WorkError>(&self, result: &std::result::Result<T, E>) {
+        match result.as_ref().map_err(E::store_error) {
             // What the work itself refuses says nothing of the store, and neither does a race.
-            Err(StoreError::Corrupt(_)) => {}
-            Err(error) if error.is_retryable() => {}
+            Err(None | Some(StoreError::Corrupt(_))) => {}
+            Err(Some(error)) if error.is_retryable() => {}
             result => self.last_write_failed.store(result.is_err(), Ordering::Release),
         }
     }
 
-    async fn attempt<'a, T: Send>(
+    async fn attempt<'a, T: Send, E: WorkError>(
         &self,
-        work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync),
-    ) -> Result<T> {
+        work: &(impl for<'t> Fn(&'t mut Tx<'a>) -> CheckedWork<'t, T, E> + Send + Sync),
+    ) -> std::result::Result<T, E> {
         let begun = Instant::now();
         let inner = OpenTransaction::begin(&self.pool, self.dialect.begin).await?;
         let (dialect, ring) = (self.dialect, self.ring.clone());
         let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
         match work(&mut tx).await {
             // A process that was stopped for a while must not commit what other nodes no longer look for in the feed.
-            Ok(_) if begun.elapsed() > OPERATION_TIMEOUT => Err(StoreError::Timeout),
-            Ok(value) => tx.inner.commit().await.map(|()| value),
+            Ok(_) if begun.elapsed() > OPERATION_TIMEOUT => Err(StoreError::Timeout.into()),
+            Ok(value) => tx.inner.commit().await.map(|()| value).map_err(E::from),
             Err(error) => {
                 tx.inner.rollback().await;
                 Err(error)

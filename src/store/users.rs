@@ -1,14 +1,42 @@
 //! Users and their provider accounts.
 
+use super::pools::Counter;
+use super::statements::{statements, user_columns};
 use super::{Result, Store, StoreError, Tx, within_deadline};
-use crate::base::Timestamp;
-use crate::model::{Identity, Profile, User};
+use crate::base::{Entropy, Timestamp};
+use crate::model::{Identity, Pool, Profile, SearchKey, User, UserStatus};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
 
-const COLUMNS: &str = "SELECT u.id, u.pool_id, u.username, u.enabled, u.attributes, u.provider_groups, u.version, \
-                       u.created_at, u.updated_at FROM users u WHERE u.id = $1";
+/// Pools read at once in a search through all of them.
+const POOLS_AT_ONCE: u32 = 100;
+
+statements! {
+    BY_ID = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1");
+    BY_NUMBER = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.no = $1 AND u.no > 0");
+    BY_USERNAME =
+        concat!("SELECT ", user_columns!(), " FROM users u WHERE u.pool_id = $1 AND u.username = $2");
+    OF_POOL = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.pool_id = $1 ORDER BY u.no LIMIT $2");
+    UNINDEXED = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.indexed_version <> u.version");
+    BY_KEY = "SELECT user_no FROM user_keys WHERE pool = $1 AND kind = $2 AND k = $3";
+    BY_IDENTITY = "SELECT user_id FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3";
+    IDENTITIES = "SELECT issuer, subject, provider, saml, attributes, provider_groups FROM user_identities \
+                  WHERE user_id = $1 ORDER BY created_at, issuer, subject";
+    ADD = "INSERT INTO users (id, no, pool_id, username, enabled, status, attributes, provider_groups, version, \
+           indexed_version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    ADD_IDENTITY = "INSERT INTO user_identities (pool_id, issuer, subject, user_id, provider, created_at, saml) \
+                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    MOVE_IDENTITIES = "UPDATE user_identities SET user_id = $2, attributes = COALESCE(attributes, $3), \
+                       provider_groups = COALESCE(provider_groups, $4) WHERE user_id = $1";
+    RENAME_PROVIDER =
+        "UPDATE user_identities SET provider = $4 WHERE pool_id = $1 AND issuer = $2 AND subject = $3";
+    REMOVE_IDENTITY = "DELETE FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3";
+    SAVE = "UPDATE users SET enabled = $2, attributes = $3, provider_groups = $4, version = $5, updated_at = $6, \
+            status = $7 WHERE id = $1";
+    SAVE_PROFILE = "UPDATE user_identities SET attributes = $3, provider_groups = $4 \
+                    WHERE user_id = $1 AND provider = $2 AND attributes IS NOT NULL";
+}
 
 impl Store {
     /// The user with this `sub`.
@@ -17,6 +45,15 @@ impl Store {
     /// Where the store does not answer.
     pub async fn user(&self, id: &str) -> Result<Option<User>> {
         within_deadline(async { load(&mut *self.pool.acquire().await?, id).await }).await
+    }
+
+    /// Returns the user of a pool with exactly this user name.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn user_by_username(&self, pool_id: &str, username: &str) -> Result<Option<User>> {
+        within_deadline(async { by_username(&mut *self.pool.acquire().await?, pool_id, username).await })
+            .await
     }
 }
 
@@ -29,31 +66,77 @@ impl Tx<'_> {
         load(&mut self.inner, id).await
     }
 
-    /// The users whose name, `sub` or e-mail address this is.
+    /// Returns the user with this number.
     ///
     /// # Errors
-    /// Where the store does not answer.
-    pub async fn users_named(&mut self, who: &str) -> Result<Vec<User>> {
-        // Addresses stand in JSON: this finds candidates, which are compared one by one below.
-        let plain = who.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM users WHERE id = $1 OR username = $2 OR LOWER(attributes) LIKE LOWER($3) ESCAPE '\\'",
-        )
-        .bind(who)
-        .bind(who)
-        .bind(format!("%{plain}%"))
-        .fetch_all(&mut *self.inner)
-        .await?;
-        let mut users = Vec::new();
-        for id in ids {
-            users.extend(self.user(&id).await?);
+    /// Returns an error if the database fails.
+    pub async fn user_by_number(&mut self, no: i64) -> Result<Option<User>> {
+        match sqlx::query(BY_NUMBER).bind(no).fetch_optional(&mut *self.inner).await? {
+            Some(row) => with_identities(&mut self.inner, &row).await.map(Some),
+            None => Ok(None),
         }
-        let called = |user: &User| {
-            user.id == who
-                || user.username == who
-                || user.email().is_some_and(|email| email.eq_ignore_ascii_case(who))
+    }
+
+    /// Returns the user of a pool with exactly this user name.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn user_by_username(&mut self, pool_id: &str, username: &str) -> Result<Option<User>> {
+        by_username(&mut self.inner, pool_id, username).await
+    }
+
+    /// Returns at most `limit` users of a pool, also those without a number.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn users_of_pool(&mut self, pool_id: &str, limit: u32) -> Result<Vec<User>> {
+        let query = sqlx::query(OF_POOL).bind(pool_id).bind(i64::from(limit));
+        query.fetch_all(&mut *self.inner).await?.iter().map(read).collect()
+    }
+
+    /// Returns the users of all pools whose name, `sub` or e-mail address this is.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn users_named(&mut self, name: &str) -> Result<Vec<User>> {
+        let mut users: Vec<User> = self.user(name).await?.into_iter().collect();
+        let mut after = i64::MIN;
+        loop {
+            let pools = self.pools(after, POOLS_AT_ONCE).await?;
+            let Some(last) = pools.last() else { break };
+            after = last.no;
+            for pool in &pools {
+                users.extend(self.user_by_username(&pool.id, name).await?);
+                users.extend(self.users_by_email(pool, name).await?);
+            }
+        }
+        // Rows of an older node have no key yet.
+        for row in sqlx::query(UNINDEXED).fetch_all(&mut *self.inner).await? {
+            users.push(with_identities(&mut self.inner, &row).await?);
+        }
+        let named = |user: &User| {
+            user.id == name
+                || user.username == name
+                || user.email().is_some_and(|email| email.eq_ignore_ascii_case(name))
         };
-        users.retain(called);
+        users.retain(named);
+        users.sort_by(|one, other| one.id.cmp(&other.id));
+        users.dedup_by(|one, other| one.id == other.id);
+        Ok(users)
+    }
+
+    async fn users_by_email(&mut self, pool: &Pool, email: &str) -> Result<Vec<User>> {
+        let key = SearchKey::Email;
+        let numbers: Vec<i64> = sqlx::query_scalar(BY_KEY)
+            .bind(pool.no)
+            .bind(key as i64)
+            .bind(key.stored(email))
+            .fetch_all(&mut *self.inner)
+            .await?;
+        let mut users = Vec::new();
+        for no in numbers {
+            users.extend(self.user_by_number(no).await?);
+        }
         Ok(users)
     }
 
@@ -67,54 +150,52 @@ impl Tx<'_> {
         issuer: &str,
         subject: &str,
     ) -> Result<Option<User>> {
-        let id: Option<String> = sqlx::query_scalar(
-            "SELECT user_id FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3",
-        )
-        .bind(pool_id)
-        .bind(issuer)
-        .bind(subject)
-        .fetch_optional(&mut *self.inner)
-        .await?;
+        let id: Option<String> = sqlx::query_scalar(BY_IDENTITY)
+            .bind(pool_id)
+            .bind(issuer)
+            .bind(subject)
+            .fetch_optional(&mut *self.inner)
+            .await?;
         match id {
             Some(id) => load(&mut self.inner, &id).await,
             None => Ok(None),
         }
     }
 
-    /// Adds `user` with its identities.
+    /// Adds `user`, who has a number, with the provider accounts and the search keys.
     ///
     /// # Errors
-    /// Where the store does not answer, or the user name is taken.
-    pub async fn add_user(&mut self, user: &User) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO users (id, pool_id, username, enabled, attributes, provider_groups, version, created_at, \
-             updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(&user.id)
-        .bind(&user.pool_id)
-        .bind(&user.username)
-        .bind(i64::from(user.enabled))
-        .bind(json(&user.attributes)?)
-        .bind(json(&user.groups)?)
-        .bind(user.version)
-        .bind(user.created_at.millis())
-        .bind(user.updated_at.millis())
-        .execute(&mut *self.inner)
-        .await?;
-        for identity in &user.identities {
-            sqlx::query(
-                "INSERT INTO user_identities (pool_id, issuer, subject, user_id, provider, created_at, saml) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(&user.pool_id)
-            .bind(&identity.issuer)
-            .bind(&identity.subject)
+    /// Returns an error if the database fails, or the user name is taken.
+    pub async fn add_user(&mut self, user: &User, entropy: &dyn Entropy) -> Result<()> {
+        let pool = self.get_or_add_pool(&user.pool_id, user.created_at, entropy).await?;
+        sqlx::query(ADD)
             .bind(&user.id)
-            .bind(&identity.provider)
+            .bind(user.no)
+            .bind(&user.pool_id)
+            .bind(&user.username)
+            .bind(i64::from(user.enabled))
+            .bind(user.status.name())
+            .bind(json(&user.attributes)?)
+            .bind(json(&user.groups)?)
+            .bind(user.version)
+            .bind(user.version)
             .bind(user.created_at.millis())
-            .bind(i64::from(identity.saml))
+            .bind(user.updated_at.millis())
             .execute(&mut *self.inner)
             .await?;
+        self.put_keys(&pool, user, &BTreeMap::new()).await?;
+        self.count(pool.no, Counter::Users, 1, entropy).await?;
+        for identity in &user.identities {
+            sqlx::query(ADD_IDENTITY)
+                .bind(&user.pool_id)
+                .bind(&identity.issuer)
+                .bind(&identity.subject)
+                .bind(&user.id)
+                .bind(&identity.provider)
+                .bind(user.created_at.millis())
+                .bind(i64::from(identity.saml))
+                .execute(&mut *self.inner)
+                .await?;
         }
         Ok(())
     }
@@ -124,9 +205,7 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn move_identities(&mut self, from: &User, to: &str) -> Result<()> {
-        let sql = "UPDATE user_identities SET user_id = $2, attributes = COALESCE(attributes, $3), \
-                   provider_groups = COALESCE(provider_groups, $4) WHERE user_id = $1";
-        sqlx::query(sql)
+        sqlx::query(MOVE_IDENTITIES)
             .bind(&from.id)
             .bind(to)
             .bind(json(&from.attributes)?)
@@ -141,9 +220,7 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn rename_provider(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
-        let sql =
-            "UPDATE user_identities SET provider = $4 WHERE pool_id = $1 AND issuer = $2 AND subject = $3";
-        sqlx::query(sql)
+        sqlx::query(RENAME_PROVIDER)
             .bind(pool_id)
             .bind(&identity.issuer)
             .bind(&identity.subject)
@@ -158,7 +235,7 @@ impl Tx<'_> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn remove_identity(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
-        sqlx::query("DELETE FROM user_identities WHERE pool_id = $1 AND issuer = $2 AND subject = $3")
+        sqlx::query(REMOVE_IDENTITY)
             .bind(pool_id)
             .bind(&identity.issuer)
             .bind(&identity.subject)
@@ -167,36 +244,23 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes a user whose sessions have ended.
+    /// Stores everything of `user` that can change. The search keys follow by [`Tx::index_user`].
     ///
     /// # Errors
-    /// Where the store does not answer.
-    pub async fn remove_user(&mut self, id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM users WHERE id = $1").bind(id).execute(&mut *self.inner).await?;
-        Ok(())
-    }
-
-    /// Saves what [`User::apply_profile`] changed.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn save_user(&mut self, user: &User) -> Result<()> {
-        sqlx::query(
-            "UPDATE users SET enabled = $2, attributes = $3, provider_groups = $4, version = $5, updated_at = $6 \
-             WHERE id = $1",
-        )
-        .bind(&user.id)
-        .bind(i64::from(user.enabled))
-        .bind(json(&user.attributes)?)
-        .bind(json(&user.groups)?)
-        .bind(user.version)
-        .bind(user.updated_at.millis())
-        .execute(&mut *self.inner)
-        .await?;
+        sqlx::query(SAVE)
+            .bind(&user.id)
+            .bind(i64::from(user.enabled))
+            .bind(json(&user.attributes)?)
+            .bind(json(&user.groups)?)
+            .bind(user.version)
+            .bind(user.updated_at.millis())
+            .bind(user.status.name())
+            .execute(&mut *self.inner)
+            .await?;
         for (provider, profile) in &user.profiles {
-            let sql = "UPDATE user_identities SET attributes = $3, provider_groups = $4 \
-                       WHERE user_id = $1 AND provider = $2 AND attributes IS NOT NULL";
-            sqlx::query(sql)
+            sqlx::query(SAVE_PROFILE)
                 .bind(&user.id)
                 .bind(provider)
                 .bind(json(&profile.attributes)?)
@@ -209,52 +273,75 @@ impl Tx<'_> {
 }
 
 pub(super) async fn load(connection: &mut AnyConnection, id: &str) -> Result<Option<User>> {
-    let Some(row) = sqlx::query(COLUMNS).bind(id).fetch_optional(&mut *connection).await? else {
-        return Ok(None);
-    };
-    let identities = sqlx::query(
-        "SELECT issuer, subject, provider, saml, attributes, provider_groups FROM user_identities WHERE user_id = $1 \
-         ORDER BY created_at, issuer, subject",
-    )
-    .bind(id)
-    .fetch_all(connection)
-    .await?;
-    let identity = |row: &AnyRow| {
-        Ok(Identity {
-            issuer: row.try_get("issuer")?,
-            subject: row.try_get("subject")?,
-            provider: row.try_get("provider")?,
-            saml: row.try_get::<i64, _>("saml")? != 0,
-        })
-    };
-    let mut profiles = BTreeMap::new();
-    for row in &identities {
-        if row.try_get::<Option<String>, _>("attributes")?.is_some() {
-            let profile =
-                Profile { attributes: unjson(row, "attributes")?, groups: unjson(row, "provider_groups")? };
-            profiles.insert(row.try_get("provider")?, profile);
-        }
+    match sqlx::query(BY_ID).bind(id).fetch_optional(&mut *connection).await? {
+        Some(row) => with_identities(connection, &row).await.map(Some),
+        None => Ok(None),
     }
-    Ok(Some(User {
-        profiles,
+}
+
+pub(super) async fn by_username(
+    connection: &mut AnyConnection,
+    pool_id: &str,
+    name: &str,
+) -> Result<Option<User>> {
+    match sqlx::query(BY_USERNAME).bind(pool_id).bind(name).fetch_optional(&mut *connection).await? {
+        Some(row) => with_identities(connection, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a user, and fetches the provider accounts.
+pub(super) async fn with_identities(connection: &mut AnyConnection, row: &AnyRow) -> Result<User> {
+    let mut user = read(row)?;
+    for row in sqlx::query(IDENTITIES).bind(&user.id).fetch_all(connection).await? {
+        add_identity(&mut user, &row)?;
+    }
+    Ok(user)
+}
+
+/// Reads a user without the provider accounts.
+pub(super) fn read(row: &AnyRow) -> Result<User> {
+    let status: String = row.try_get("status")?;
+    Ok(User {
         id: row.try_get("id")?,
+        no: row.try_get("no")?,
         pool_id: row.try_get("pool_id")?,
         username: row.try_get("username")?,
         enabled: row.try_get::<i64, _>("enabled")? != 0,
-        attributes: unjson(&row, "attributes")?,
-        groups: unjson(&row, "provider_groups")?,
-        identities: identities.iter().map(identity).collect::<Result<_>>()?,
+        // A newer node may know more.
+        status: UserStatus::parse(&status).unwrap_or(UserStatus::Unknown),
+        attributes: unjson(row, "attributes")?,
+        groups: unjson(row, "provider_groups")?,
+        identities: Vec::new(),
+        profiles: BTreeMap::new(),
         version: row.try_get("version")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
         updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
-    }))
+    })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// Reads a provider account of `user`.
+pub(super) fn add_identity(user: &mut User, row: &AnyRow) -> Result<()> {
+    let identity = Identity {
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        provider: row.try_get("provider")?,
+        saml: row.try_get::<i64, _>("saml")? != 0,
+    };
+    if row.try_get::<Option<String>, _>("attributes")?.is_some() {
+        let profile =
+            Profile { attributes: unjson(row, "attributes")?, groups: unjson(row, "provider_groups")? };
+        user.profiles.insert(identity.provider.clone(), profile);
+    }
+    user.identities.push(identity);
+    Ok(())
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-fn unjson<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
+pub(super) fn unjson<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
     let text: String = row.try_get(column)?;
-    serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("users.{column}: {error}")))
+    serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("column {column}: {error}")))
 }

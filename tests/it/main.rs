@@ -36,6 +36,8 @@ mod messages;
 mod nodes;
 mod operations;
 mod over_time;
+mod people;
+mod people_differential;
 mod policies;
 mod policies_beside;
 mod policy_grammar;

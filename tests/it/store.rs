@@ -1,9 +1,9 @@
 //! The store's contract, on both engines. Time is a value, so nothing waits.
 
-use crate::support::parties::Postgres;
+use crate::support::engine::{Engine, on_both_engines, ring};
 use narthex::base::{
-    Clock as _, Duration, Entropy as _, KeyRing, ManualClock, MasterKey, MonotonicTime, OpenError,
-    RandomToken, Secret, SystemEntropy, Timestamp, uuid,
+    Clock as _, Duration, Entropy as _, ManualClock, MonotonicTime, OpenError, RandomToken, Secret,
+    SystemEntropy, Timestamp, uuid,
 };
 use narthex::catalogue::IdentityPool;
 use narthex::config::{SessionLimits, StoreUrl};
@@ -21,46 +21,6 @@ const GRANT: Grant<'_> = Grant { client_id: "client", redirect_uri: "https://app
 
 fn now() -> Timestamp {
     Timestamp::from_seconds(1_800_000_000)
-}
-
-fn ring() -> Arc<KeyRing> {
-    Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
-}
-
-/// An engine with nothing in it yet.
-struct Engine {
-    url: StoreUrl,
-    _folder: tempfile::TempDir,
-}
-
-impl Engine {
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { url: StoreUrl::Sqlite(folder.path().join("a store.db")), _folder: folder }
-    }
-
-    fn postgres() -> Self {
-        let url = StoreUrl::Postgres(Secret::new(Postgres::shared().database()));
-        Self { url, _folder: tempfile::tempdir().unwrap() }
-    }
-
-    async fn open(&self) -> Store {
-        Store::open(&self.url, ring()).await.unwrap()
-    }
-}
-
-/// Runs each test on each engine.
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(super::Engine::sqlite()).await; }
-        )*}
-        mod postgres {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(super::Engine::postgres()).await; }
-        )*}
-    };
 }
 
 on_both_engines! {

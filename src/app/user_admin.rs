@@ -1,0 +1,221 @@
+//! `narthex users list`, `show`, `create`, `disable`, `enable` and `delete`.
+
+use super::build::CommandError;
+use super::offline;
+use super::output::{on_one_line, say};
+use super::users::open;
+use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
+use crate::catalogue::Ids;
+use crate::config::Config;
+use crate::directory::{self, DirectoryError, ErrorKind, NewUser, Origin, PageRequest, Takeover, UsersQuery};
+use crate::model::{Pool, User, UserStatus};
+use crate::store::{CheckedWork, Lookup, Store, Tx};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Maximum users of one page of the directory.
+const PAGE: u32 = 60;
+
+/// A command on the users of the configured user pool.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Lists users
+    List {
+        /// A condition: `email ^= "a"`, `cognito:user_status = "CONFIRMED"`, `status = "Disabled"`
+        #[arg(long, value_name = "FILTER")]
+        filter: Option<String>,
+        /// Maximum number of users
+        #[arg(long, value_name = "COUNT", default_value_t = 60)]
+        limit: usize,
+        /// Prints a JSON object per user
+        #[arg(long)]
+        json: bool,
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// Shows a user with all attributes
+    Show {
+        #[command(flatten)]
+        user: Name,
+        /// Prints a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Creates a confirmed user without a password
+    Create {
+        #[command(flatten)]
+        user: Name,
+        /// An attribute, such as `email=a@b.example`; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", value_parser = super::commands::key_and_value)]
+        attribute: Vec<(String, String)>,
+    },
+    /// Disables a user and ends all sessions, on every node
+    Disable(Name),
+    /// Enables a user
+    Enable(Name),
+    /// Deletes a user and everything that is stored of the user
+    Delete(Name),
+}
+
+/// A user of the configured user pool.
+#[derive(Args)]
+pub struct Name {
+    /// A user name, an alias, or a `sub`
+    user: String,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Returns an error if there is no such user, the directory refuses the operation, or the database fails.
+pub async fn run(command: Command) -> Result<(), CommandError> {
+    let (config, operation) = match command {
+        Command::List { filter, limit, json, config } => {
+            return list(&config, filter.as_deref().unwrap_or_default(), limit, json).await;
+        }
+        Command::Show { user, json } => (user, Operation::Show { json }),
+        Command::Create { user, attribute } => (user, Operation::Create(attribute)),
+        Command::Disable(user) => (user, Operation::SetEnabled(false)),
+        Command::Enable(user) => (user, Operation::SetEnabled(true)),
+        Command::Delete(user) => (user, Operation::Delete),
+    };
+    let Name { user: name, config } = config;
+    let (store, pool) = open_pool(&config).await?;
+    let (pool, operation, name) = (&pool, &operation, name.as_str());
+    let done = store
+        .checked_transaction(|tx| -> CheckedWork<'_, _, _> {
+            Box::pin(async move { operation.run(tx, pool, name).await })
+        })
+        .await;
+    store.close().await;
+    let user = done.map_err(failed)?;
+    match operation {
+        Operation::Show { json: true } => say!("{}", json_of(&user)),
+        Operation::Show { json: false } => show(&user),
+        Operation::Delete => say!("deleted {}", on_one_line(&user.username)),
+        _ => say!("{}", line_of(&user)),
+    }
+    Ok(())
+}
+
+enum Operation {
+    Show { json: bool },
+    Create(Vec<(String, String)>),
+    SetEnabled(bool),
+    Delete,
+}
+
+impl Operation {
+    async fn run(&self, tx: &mut Tx<'_>, pool: &Pool, name: &str) -> Result<User, DirectoryError> {
+        let (now, entropy) = (SystemClock.now(), &SystemEntropy);
+        if let Self::Create(attributes) = self {
+            let new = NewUser {
+                username: name.to_owned(),
+                attributes: attributes.iter().map(|(name, value)| (name, value)).collect(),
+                status: UserStatus::Confirmed,
+                origin: Origin::Administrator,
+                takeover: Takeover::Refuse,
+            };
+            return directory::create_user(tx, pool, &new, now, entropy).await;
+        }
+        let user = tx.find_user(pool, name, Lookup::Administrator).await?;
+        let user = user.ok_or(ErrorKind::UserNotFound)?;
+        match self {
+            Self::SetEnabled(enabled) => directory::set_enabled(tx, &user, *enabled, now, entropy).await,
+            Self::Delete => directory::delete_user(tx, &user, entropy).await.map(|()| user),
+            Self::Show { .. } | Self::Create(_) => Ok(user),
+        }
+    }
+}
+
+async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) -> Result<(), CommandError> {
+    let (store, pool) = open_pool(config).await?;
+    // The tokens are read again by this process alone.
+    let ring = KeyRing::new(&crate::base::MasterKey::random(&SystemEntropy));
+    let (mut left, mut token) = (limit, None::<String>);
+    while left > 0 {
+        let wanted = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let page = PageRequest { limit: Some(wanted), token: token.as_deref() };
+        let query = UsersQuery { filter, page };
+        let page = directory::list_users(&store, &ring, &pool, query, SystemClock.now(), &SystemEntropy)
+            .await
+            .map_err(failed)?;
+        for user in &page.entries {
+            match json {
+                true => say!("{}", json_of(user)),
+                false => say!("{}", line_of(user)),
+            }
+        }
+        left -= page.entries.len().min(left);
+        token = page.token;
+        if token.is_none() {
+            break;
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Opens the database of a deployment and its user pool, with the users of an older version indexed.
+async fn open_pool(file: &std::path::Path) -> Result<(Store, Pool), CommandError> {
+    let config = Config::load(file, &|name| std::env::var(name).ok())?;
+    let store = open(&config).await?;
+    let id = offline::ids(&config, Some(&store)).await.map_err(|e| CommandError::new("the store", e))?.pool;
+    if id == Ids::unknown(&config).pool {
+        let why = "the user pool does not exist yet\n  help: start this deployment once";
+        return Err(CommandError::new("narthex users", why));
+    }
+    let id = id.as_str();
+    let pool = async {
+        let (now, entropy) = (SystemClock.now(), &SystemEntropy);
+        let pool = store
+            .transaction(|tx| Box::pin(async move { tx.get_or_add_pool(id, now, entropy).await }))
+            .await?;
+        directory::index_users(&store, u32::MAX, now, entropy).await?;
+        Ok(pool)
+    };
+    let pool = pool.await.map_err(|error: crate::store::StoreError| CommandError::new("the store", error))?;
+    Ok((store, pool))
+}
+
+fn failed(error: DirectoryError) -> CommandError {
+    match error {
+        DirectoryError::Store(error) => CommandError::new("the store", error),
+        refused => CommandError::new("narthex users", on_one_line(refused.to_string().trim_end())),
+    }
+}
+
+fn line_of(user: &User) -> String {
+    let enabled = if user.enabled { "enabled" } else { "disabled" };
+    let email = user.email().unwrap_or_default();
+    let line = format!("{}  {}  {enabled}  {email}", user.username, user.status.name());
+    on_one_line(line.trim_end())
+}
+
+fn json_of(user: &User) -> serde_json::Value {
+    serde_json::json!({
+        "username": user.username,
+        "sub": user.id,
+        "status": user.status.name(),
+        "enabled": user.enabled,
+        "attributes": user.attributes,
+        "providers": user.identities.iter().map(|account| &account.provider).collect::<Vec<_>>(),
+        "created_at": user.created_at.seconds(),
+        "updated_at": user.updated_at.seconds(),
+    })
+}
+
+fn show(user: &User) {
+    say!("{}", line_of(user));
+    say!("  sub: {}", user.id);
+    for (name, value) in user.attributes.iter() {
+        say!("  {}: {}", on_one_line(name), on_one_line(value));
+    }
+    for account in &user.identities {
+        say!("  signs in by {}", on_one_line(&account.provider));
+    }
+}

@@ -1,0 +1,174 @@
+//! Changes of a user's attributes.
+
+use super::create::check_preferred_username;
+use super::error::{DirectoryError, ErrorKind, Outcome};
+use super::linking::save_changed;
+use super::names::{Stage, Takeover, update_names};
+use crate::base::{Entropy, Timestamp};
+use crate::model::{Attributes, MAX_ATTRIBUTES, Pool, SignInAttribute, User, check_addresses};
+use crate::store::Tx;
+
+/// The addresses whose verification is an attribute of its own, with the words of a missing one.
+const VERIFIABLE: [(SignInAttribute, &str); 2] = [
+    (SignInAttribute::Email, "Email is required to verify/un-verify an email"),
+    (SignInAttribute::PhoneNumber, "Phone Number is required to verify/un-verify a phone number"),
+];
+
+/// On behalf of which party an attribute is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An administrator, who may state that an address is verified.
+    Administrator,
+    /// The user.
+    User,
+    /// The directory itself, after the user has entered the code that was sent to an address.
+    Verification,
+}
+
+/// The result of a change.
+#[derive(Clone, Debug)]
+pub struct AttributeUpdate {
+    /// The user after the change.
+    pub user: User,
+    /// The addresses that changed and are not verified.
+    pub unverified: Vec<SignInAttribute>,
+}
+
+/// Changes attributes of `user`. An empty value removes an attribute. An address that changes is no
+/// longer verified, unless an administrator states that it is. A verified alias that another user
+/// holds moves to this one: it belongs to the last who verified it.
+///
+/// # Errors
+/// Returns `InvalidParameterException` for an attribute that does not fit, `NotAuthorizedException`
+/// for one that the actor may not write, `AliasExistsException` for a name that is taken.
+pub async fn update_attributes(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    user: &User,
+    changes: &Attributes,
+    actor: Actor,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<AttributeUpdate> {
+    if changes.iter().count() > MAX_ATTRIBUTES {
+        return Err(DirectoryError::invalid("Too many attributes."));
+    }
+    if actor == Actor::User {
+        refuse_verified_flags(changes)?;
+    }
+    pool.settings.schema.check_values(changes)?;
+    check_changes(pool, user, changes)?;
+    let mut after = user.clone();
+    for (name, value) in changes.iter() {
+        match value {
+            "" => after.attributes.remove(name),
+            value => after.attributes.set(name, value),
+        }
+    }
+    check_addresses(&after.attributes).map_err(DirectoryError::invalid)?;
+    check_preferred_username(pool, changes)?;
+    check_verified_flags(changes, &after.attributes)?;
+    let unverified = reset_verification(user, &mut after, changes);
+    let words = (Stage::Update, Takeover::LastVerifier);
+    check_still_named(pool, user, &after)?;
+    update_names(tx, pool, Some(user), &after, words, now, entropy).await?;
+    let user = save_changed(tx, after, now, entropy).await?;
+    Ok(AttributeUpdate { user, unverified })
+}
+
+/// Removes attributes of `user`.
+///
+/// # Errors
+/// Returns `InvalidParameterException` for an attribute that is required, immutable or not in the
+/// schema.
+pub async fn delete_attributes(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    user: &User,
+    names: &[&str],
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<User> {
+    let changes: Attributes = names.iter().map(|name| (*name, "")).collect();
+    let update = update_attributes(tx, pool, user, &changes, Actor::Administrator, now, entropy).await?;
+    Ok(update.user)
+}
+
+/// Checks that no immutable attribute changes and that no required one is removed.
+fn check_changes(pool: &Pool, user: &User, changes: &Attributes) -> Outcome<()> {
+    let schema = &pool.settings.schema;
+    let mut words = String::new();
+    for (name, value) in changes.iter() {
+        let Some(attribute) = schema.get(name) else { continue };
+        let has_value = name == "sub" || user.attributes.contains(name);
+        if !attribute.mutable && has_value {
+            words.push_str(&format!("user.{name}: Attribute cannot be updated.\n"));
+        } else if attribute.required && value.is_empty() {
+            words.push_str(&format!("user.{name}: Required attribute cannot be deleted.\n"));
+        }
+    }
+    match words.is_empty() {
+        true => Ok(()),
+        false => Err(DirectoryError::invalid(words)),
+    }
+}
+
+/// Checks that a user who signs in by an address keeps one.
+fn check_still_named(pool: &Pool, before: &User, after: &User) -> Outcome<()> {
+    if pool.sign_in_names(after).is_empty() && !pool.sign_in_names(before).is_empty() {
+        return Err(DirectoryError::invalid(
+            "user: The attribute that the user signs in with cannot be deleted.\n",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses changes of the verification of an address.
+///
+/// # Errors
+/// Returns `NotAuthorizedException`.
+pub(super) fn refuse_verified_flags(changes: &Attributes) -> Outcome<()> {
+    let is_flag = |(attribute, _): &(SignInAttribute, _)| {
+        attribute.verified_name().is_some_and(|name| changes.contains(name))
+    };
+    match VERIFIABLE.iter().any(is_flag) {
+        true => Err(DirectoryError::new(
+            ErrorKind::NotAuthorized,
+            "A client attempted to write unauthorized attribute",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Checks that each address whose verification is stated is among `attributes`.
+pub(super) fn check_verified_flags(changes: &Attributes, attributes: &Attributes) -> Outcome<()> {
+    for (attribute, words) in VERIFIABLE {
+        let stated = attribute.verified_name().and_then(|name| changes.get(name));
+        if stated.is_some_and(|value| !value.is_empty()) && !attributes.contains(attribute.name()) {
+            return Err(DirectoryError::invalid(words));
+        }
+    }
+    Ok(())
+}
+
+/// Marks the addresses that changed as not verified, unless `changes` state otherwise. Returns those
+/// that are not.
+fn reset_verification(before: &User, after: &mut User, changes: &Attributes) -> Vec<SignInAttribute> {
+    let mut unverified = Vec::new();
+    for (attribute, _) in VERIFIABLE {
+        let (name, Some(flag)) = (attribute.name(), attribute.verified_name()) else { continue };
+        let value = after.attributes.get(name).map(str::to_owned);
+        if value.as_deref() == before.attributes.get(name) {
+            continue;
+        }
+        if value.is_none() {
+            after.attributes.remove(flag);
+            continue;
+        }
+        if changes.get(flag) != Some("true") {
+            after.attributes.set(flag, "false");
+            unverified.push(attribute);
+        }
+    }
+    unverified
+}

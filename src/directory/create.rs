@@ -1,0 +1,180 @@
+//! Creation of local users, by sign-up and by administrators.
+
+use super::attributes::{check_verified_flags, refuse_verified_flags};
+use super::error::{DirectoryError, ErrorKind, Outcome};
+use super::names::{Stage, Takeover, update_names};
+use crate::base::{Entropy, Timestamp, time_ordered_number, uuid};
+use crate::model::{
+    Attributes, MAX_ATTRIBUTES, Pool, PoolState, SchemaViolations, SignInAttribute, User, UserStatus,
+    check_addresses, is_address, is_federated_name, is_name, is_phone_number,
+};
+use crate::store::Tx;
+use std::collections::BTreeMap;
+
+/// The interface through which a user is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By sign-up: all required attributes, no statement about verification.
+    SignUp,
+    /// By an administrator, who may leave required attributes to the first sign-in.
+    Administrator,
+}
+
+/// A user to create.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// What was typed as user name: an address in a pool with `username_attributes`.
+    pub username: String,
+    /// The attributes.
+    pub attributes: Attributes,
+    /// The status: `UNCONFIRMED`, `CONFIRMED` or `FORCE_CHANGE_PASSWORD`.
+    pub status: UserStatus,
+    /// The interface.
+    pub origin: Origin,
+    /// What becomes of a verified alias that another user holds (`ForceAliasCreation`).
+    pub takeover: Takeover,
+}
+
+/// Creates a local user.
+///
+/// # Errors
+/// Returns `InvalidParameterException` for a name or an attribute that does not fit,
+/// `UsernameExistsException` or `AliasExistsException` for one that is taken.
+pub async fn create_user(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    new: &NewUser,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<User> {
+    if pool.state != PoolState::Live {
+        return Err(ErrorKind::PoolNotFound.into());
+    }
+    let id = uuid(entropy);
+    let (username, attributes) = name_and_attributes(pool, new, &id)?;
+    let user = User {
+        no: time_ordered_number(now, entropy),
+        id,
+        pool_id: pool.id.clone(),
+        username,
+        enabled: true,
+        status: new.status,
+        attributes,
+        groups: Vec::new(),
+        identities: Vec::new(),
+        profiles: BTreeMap::new(),
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    let stage = match new.origin {
+        Origin::SignUp => Stage::SignUp,
+        Origin::Administrator => Stage::AdminCreate,
+    };
+    update_names(tx, pool, None, &user, (stage, new.takeover), now, entropy).await?;
+    tx.add_user(&user, entropy).await?;
+    Ok(user)
+}
+
+/// Checks a new user, and returns the user name and the attributes to store.
+fn name_and_attributes(pool: &Pool, new: &NewUser, id: &str) -> Outcome<(String, Attributes)> {
+    let schema = &pool.settings.schema;
+    if new.attributes.iter().count() > MAX_ATTRIBUTES {
+        return Err(DirectoryError::invalid("Too many attributes."));
+    }
+    if new.attributes.contains("sub") {
+        let violation = ("sub".to_owned(), "Attribute cannot be updated.".to_owned());
+        return Err(SchemaViolations(vec![violation]).into());
+    }
+    schema.check_values(&new.attributes)?;
+    let mut attributes: Attributes = new.attributes.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let username = match pool.settings.sign_in.username_attributes.as_slice() {
+        [] => local_name(pool, &new.username)?,
+        allowed => {
+            let attribute = typed_attribute(allowed, &new.username)?;
+            match attributes.get(attribute.name()) {
+                Some(value) if pool.stored_name(value) != pool.stored_name(&new.username) => {
+                    let name = attribute.name();
+                    return Err(DirectoryError::invalid(format!(
+                        "Attribute value for {name} must not be different from the username."
+                    )));
+                }
+                Some(_) => {}
+                None => attributes.set(attribute.name(), &new.username),
+            }
+            id.to_owned()
+        }
+    };
+    check_addresses(&attributes).map_err(DirectoryError::invalid)?;
+    check_preferred_username(pool, &attributes)?;
+    check_verified_flags(&new.attributes, &attributes)?;
+    if new.origin == Origin::SignUp {
+        refuse_verified_flags(&new.attributes)?;
+        schema.check_required(&attributes)?;
+    }
+    Ok((username, attributes))
+}
+
+/// Checks a user name that is not an address.
+fn local_name(pool: &Pool, name: &str) -> Outcome<String> {
+    if !is_name(name) {
+        return Err(DirectoryError::invalid(
+            "1 validation error detected: Value at 'username' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: [\\p{L}\\p{M}\\p{S}\\p{N}\\p{P}]+",
+        ));
+    }
+    check_name_form(pool, name)?;
+    Ok(name.to_owned())
+}
+
+/// Checks that a user name or a preferred one has not the form of another name: of a provider's user,
+/// or of an address that is an alias. It would keep the other's holder out.
+///
+/// # Errors
+/// Returns `InvalidParameterException`.
+pub(super) fn check_name_form(pool: &Pool, name: &str) -> Outcome<()> {
+    if is_federated_name(name) {
+        return Err(DirectoryError::invalid("Username is reserved for users of an identity provider."));
+    }
+    let aliases = &pool.settings.sign_in.alias_attributes;
+    if aliases.contains(&SignInAttribute::Email) && is_address(name) {
+        return Err(DirectoryError::invalid(
+            "Username cannot be of email format, since user pool is configured for email alias.",
+        ));
+    }
+    if aliases.contains(&SignInAttribute::PhoneNumber) && is_phone_number(name) {
+        return Err(DirectoryError::invalid(
+            "Username cannot be of phone number format, since user pool is configured for phone number alias.",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the form of a preferred user name that is an alias.
+///
+/// # Errors
+/// Returns `InvalidParameterException`.
+pub(super) fn check_preferred_username(pool: &Pool, attributes: &Attributes) -> Outcome<()> {
+    let is_alias = pool.settings.sign_in.alias_attributes.contains(&SignInAttribute::PreferredUsername);
+    match attributes.get(SignInAttribute::PreferredUsername.name()) {
+        Some(name) if is_alias => check_name_form(pool, name),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the attribute that was typed as user name.
+fn typed_attribute(allowed: &[SignInAttribute], typed: &str) -> Outcome<SignInAttribute> {
+    let has = |attribute| allowed.contains(&attribute);
+    let (email, phone) = (has(SignInAttribute::Email), has(SignInAttribute::PhoneNumber));
+    if email && is_address(typed) {
+        return Ok(SignInAttribute::Email);
+    }
+    if phone && is_phone_number(typed) {
+        return Ok(SignInAttribute::PhoneNumber);
+    }
+    Err(DirectoryError::invalid(match (email, phone) {
+        (true, true) => "Username should be either an email or a phone number.",
+        (false, true) => "Username should be a phone number.",
+        _ => "Username should be an email.",
+    }))
+}

@@ -1,0 +1,153 @@
+//! Errors of directory operations, with the exceptions and words of Cognito.
+
+use crate::model::SchemaViolations;
+use crate::store::{StoreError, WorkError};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The kind of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// There is no such user.
+    UserNotFound,
+    /// The user name has a holder.
+    UsernameExists,
+    /// The alias has a holder.
+    AliasExists,
+    /// The group's name is taken.
+    GroupExists,
+    /// There is no such group.
+    GroupNotFound,
+    /// There is no such pool.
+    PoolNotFound,
+    /// A parameter is not valid.
+    InvalidParameter,
+    /// The operation is not allowed.
+    NotAuthorized,
+    /// A quota is used up.
+    LimitExceeded,
+    /// The database failed.
+    Internal,
+}
+
+/// Every kind with the name of its exception and the default message.
+const KINDS: [(ErrorKind, &str, &str); 10] = [
+    (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
+    (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
+    (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
+    (ErrorKind::GroupExists, "GroupExistsException", "A group with the name already exists."),
+    (ErrorKind::GroupNotFound, "ResourceNotFoundException", "Group not found."),
+    (ErrorKind::PoolNotFound, "ResourceNotFoundException", "User pool does not exist."),
+    (ErrorKind::InvalidParameter, "InvalidParameterException", "Invalid parameter."),
+    (ErrorKind::NotAuthorized, "NotAuthorizedException", "Not authorized."),
+    (ErrorKind::LimitExceeded, "LimitExceededException", "Limit exceeded."),
+    (ErrorKind::Internal, "InternalErrorException", "Internal error."),
+];
+
+/// Why an operation of the directory failed.
+#[derive(Debug)]
+pub enum DirectoryError {
+    /// The operation was refused.
+    Refused {
+        /// The kind.
+        kind: ErrorKind,
+        /// The message for the client.
+        message: Cow<'static, str>,
+    },
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl DirectoryError {
+    /// Creates an error with a message of its own.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refused { kind, message: message.into() }
+    }
+
+    /// Creates an error of a parameter.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidParameter, message)
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { kind, .. } => *kind,
+            Self::Store(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// Returns the name of the exception in Cognito's API.
+    pub fn exception(&self) -> &'static str {
+        self.kind().entry().1
+    }
+
+    /// Returns the message for the client. The database's own words are not among them.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Refused { message, .. } => message,
+            Self::Store(_) => ErrorKind::Internal.entry().2,
+        }
+    }
+}
+
+impl ErrorKind {
+    fn entry(self) -> &'static (ErrorKind, &'static str, &'static str) {
+        KINDS.iter().find(|(kind, ..)| *kind == self).expect("invariant: the table has every kind")
+    }
+}
+
+impl From<ErrorKind> for DirectoryError {
+    fn from(kind: ErrorKind) -> Self {
+        Self::new(kind, kind.entry().2)
+    }
+}
+
+impl From<StoreError> for DirectoryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<SchemaViolations> for DirectoryError {
+    fn from(violations: SchemaViolations) -> Self {
+        Self::invalid(violations.to_string())
+    }
+}
+
+impl WorkError for DirectoryError {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { message, .. } => write!(f, "{}: {message}", self.exception()),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// The result of an operation of the directory.
+pub(super) type Outcome<T> = std::result::Result<T, DirectoryError>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_databases_words_are_not_for_clients() {
+        let error = DirectoryError::from(StoreError::Corrupt("row 7 of alice@corp.example".into()));
+        assert_eq!((error.exception(), error.message()), ("InternalErrorException", "Internal error."));
+        let error = DirectoryError::from(ErrorKind::UserNotFound);
+        assert_eq!((error.exception(), error.message()), ("UserNotFoundException", "User does not exist."));
+        assert_eq!(error.to_string(), "UserNotFoundException: User does not exist.");
+    }
+}

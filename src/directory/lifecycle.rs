@@ -1,0 +1,66 @@
+//! Status, disabling and deletion of users.
+
+use super::error::{DirectoryError, ErrorKind, Outcome};
+use super::linking::save_changed;
+use super::names::{Stage, Takeover, update_names};
+use super::sessions::end_sessions;
+use crate::base::{Entropy, Timestamp};
+use crate::model::{Pool, User, UserStatus};
+use crate::store::{Change, Tx};
+
+/// Gives `user` the status `next`. A user who becomes confirmed gets the verified aliases.
+///
+/// # Errors
+/// Returns `NotAuthorizedException` if the status may not follow, `AliasExistsException` if an alias
+/// is taken and `takeover` does not move it.
+pub async fn set_status(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    user: &User,
+    next: UserStatus,
+    takeover: Takeover,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<User> {
+    if !user.status.may_become(next) {
+        let (from, to) = (user.status.name(), next.name());
+        return Err(DirectoryError::new(
+            ErrorKind::NotAuthorized,
+            format!("User cannot become {to}. Current status is {from}"),
+        ));
+    }
+    let after = User { status: next, ..user.clone() };
+    update_names(tx, pool, Some(user), &after, (Stage::Update, takeover), now, entropy).await?;
+    Ok(save_changed(tx, after, now, entropy).await?)
+}
+
+/// Enables or disables `user`. Sessions and refresh tokens of a disabled user end.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub async fn set_enabled(
+    tx: &mut Tx<'_>,
+    user: &User,
+    enabled: bool,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<User> {
+    if !enabled {
+        end_sessions(tx, user, entropy).await?;
+        tx.remove_refresh_families(user.no).await?;
+    }
+    let after = User { enabled, ..user.clone() };
+    Ok(save_changed(tx, after, now, entropy).await?)
+}
+
+/// Deletes `user`: sessions, names, keys, passwords, codes and memberships go in the same transaction.
+/// The change feed names the `sub` until it is purged, an hour later.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub async fn delete_user(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Outcome<()> {
+    end_sessions(tx, user, entropy).await?;
+    tx.remove_user(user, entropy).await?;
+    tx.publish(&Change::User(user.id.clone()), entropy).await?;
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The names by which users sign in and are searched.
+
+use super::{Pool, SignInAttribute, User, UserStatus};
+use crate::base::{fold_case, nfc, sha256};
+use icu_properties::CodePointMapData;
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
+use std::borrow::Cow;
+
+/// Maximum characters of a user name and of a group's name.
+pub const MAX_NAME_LENGTH: usize = 128;
+/// Maximum bytes of a stored sign-in name; a longer one ends in its hash. An index entry of
+/// PostgreSQL has at most 2,704 bytes.
+const MAX_STORED_NAME: usize = 1024;
+/// Maximum bytes of a stored search key; a longer one is cut, and compared again with the row.
+pub const MAX_SEARCH_KEY: usize = 512;
+
+/// The kind of a sign-in name. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i64)]
+pub enum NameKind {
+    /// The user name.
+    Username = 1,
+    /// An e-mail address.
+    Email = 2,
+    /// A phone number.
+    PhoneNumber = 3,
+    /// The attribute `preferred_username`.
+    PreferredUsername = 4,
+}
+
+impl NameKind {
+    /// Returns the kind with this number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        [Self::Username, Self::Email, Self::PhoneNumber, Self::PreferredUsername]
+            .into_iter()
+            .find(|kind| *kind as i64 == number)
+    }
+}
+
+impl From<SignInAttribute> for NameKind {
+    fn from(attribute: SignInAttribute) -> Self {
+        match attribute {
+            SignInAttribute::Email => Self::Email,
+            SignInAttribute::PhoneNumber => Self::PhoneNumber,
+            SignInAttribute::PreferredUsername => Self::PreferredUsername,
+        }
+    }
+}
+
+/// A name by which a user of a pool signs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInName {
+    /// Its kind.
+    pub kind: NameKind,
+    /// Its stored form.
+    pub name: Vec<u8>,
+}
+
+impl Pool {
+    /// Returns the stored form of a sign-in name: normalized, and without case unless the pool is
+    /// case-sensitive.
+    pub fn stored_name(&self, name: &str) -> Vec<u8> {
+        let form = match self.settings.sign_in.case_sensitive {
+            true => nfc(name),
+            false => fold_case(name),
+        };
+        let bytes = form.as_bytes();
+        match bytes.len() > MAX_STORED_NAME {
+            true => [&bytes[..MAX_STORED_NAME - 32], &sha256(bytes)[..]].concat(),
+            false => bytes.to_vec(),
+        }
+    }
+
+    /// Returns the names by which `user` signs in to this pool, each once.
+    ///
+    /// A user of a provider has none: providers compare subjects exactly, and a name without case
+    /// would join two of them. In a pool with `username_attributes` the user name is the `sub`, and
+    /// an address counts from the sign-up on. An alias counts once it is verified and the user is
+    /// confirmed.
+    pub fn sign_in_names(&self, user: &User) -> Vec<SignInName> {
+        if user.status == UserStatus::ExternalProvider {
+            return Vec::new();
+        }
+        let sign_in = &self.settings.sign_in;
+        let mut names = Vec::new();
+        let mut add = |kind: NameKind, name: &str| {
+            let name = self.stored_name(name);
+            if !names.iter().any(|known: &SignInName| known.name == name) {
+                names.push(SignInName { kind, name });
+            }
+        };
+        if sign_in.username_attributes.is_empty() {
+            add(NameKind::Username, &user.username);
+        }
+        for attribute in &sign_in.username_attributes {
+            if let Some(value) = user.attributes.get(attribute.name()) {
+                add((*attribute).into(), value);
+            }
+        }
+        for attribute in &sign_in.alias_attributes {
+            let verified =
+                attribute.verified_name().is_none_or(|name| user.attributes.get(name) == Some("true"));
+            if let (Some(value), true) = (user.attributes.get(attribute.name()), verified)
+                && user.status != UserStatus::Unconfirmed
+            {
+                add((*attribute).into(), value);
+            }
+        }
+        names
+    }
+}
+
+/// An attribute that users are searched by. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum SearchKey {
+    /// The user name, compared with its case.
+    Username = 1,
+    /// `email`
+    Email = 2,
+    /// `phone_number`
+    PhoneNumber = 3,
+    /// `name`
+    Name = 4,
+    /// `given_name`
+    GivenName = 5,
+    /// `family_name`
+    FamilyName = 6,
+    /// `preferred_username`
+    PreferredUsername = 7,
+    /// `sub`
+    Sub = 8,
+}
+
+/// Every search key with the name of its attribute.
+const SEARCH_KEYS: [(SearchKey, &str); 8] = [
+    (SearchKey::Username, "username"),
+    (SearchKey::Email, "email"),
+    (SearchKey::PhoneNumber, "phone_number"),
+    (SearchKey::Name, "name"),
+    (SearchKey::GivenName, "given_name"),
+    (SearchKey::FamilyName, "family_name"),
+    (SearchKey::PreferredUsername, "preferred_username"),
+    (SearchKey::Sub, "sub"),
+];
+
+impl SearchKey {
+    /// Returns every key.
+    pub fn all() -> impl Iterator<Item = Self> {
+        SEARCH_KEYS.iter().map(|(key, _)| *key)
+    }
+
+    /// Returns the key of the attribute `name`.
+    pub fn parse(name: &str) -> Option<Self> {
+        SEARCH_KEYS.iter().find(|(_, known)| *known == name).map(|(key, _)| *key)
+    }
+
+    /// Returns the value that `user` has.
+    pub fn value(self, user: &User) -> Option<&str> {
+        match self {
+            Self::Username => Some(&user.username),
+            Self::Sub => Some(&user.id),
+            key => {
+                let (_, name) = SEARCH_KEYS.iter().find(|(known, _)| *known == key)?;
+                user.attributes.get(name)
+            }
+        }
+    }
+
+    /// Returns the form in which values are compared.
+    pub fn form(self, value: &str) -> Cow<'_, str> {
+        match self {
+            // "username (case-sensitive)" [ListUsers, `Filter`]
+            Self::Username => nfc(value),
+            _ => fold_case(value),
+        }
+    }
+
+    /// Returns the stored form of `value`.
+    pub fn stored(self, value: &str) -> Vec<u8> {
+        let form = self.form(value);
+        form.as_bytes()[..form.len().min(MAX_SEARCH_KEY)].to_vec()
+    }
+}
+
+/// Returns whether `name` has 1 to 128 letters, marks, symbols, numbers and punctuation characters,
+/// Cognito's `[\p{L}\p{M}\p{S}\p{N}\p{P}]+`.
+pub fn is_name(name: &str) -> bool {
+    let allowed = GeneralCategoryGroup::Letter
+        .union(GeneralCategoryGroup::Mark)
+        .union(GeneralCategoryGroup::Symbol)
+        .union(GeneralCategoryGroup::Number)
+        .union(GeneralCategoryGroup::Punctuation);
+    let categories = CodePointMapData::<GeneralCategory>::new();
+    (1..=MAX_NAME_LENGTH).contains(&name.chars().count())
+        && name.chars().all(|c| allowed.contains(categories.get(c)))
+}
+
+/// Returns whether it is a phone number in the form of E.164: `+` and at most 15 digits.
+pub fn is_phone_number(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether a user name has the form of a provider's: `provider~`, eight hexadecimal digits, `_`.
+/// A local user of such a name would keep the provider's user out.
+pub fn is_federated_name(name: &str) -> bool {
+    let Some((_, rest)) = name.split_once('~') else { return false };
+    let Some((issuer, _)) = rest.split_once('_') else { return false };
+    issuer.len() == 8 && issuer.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_cognitos_characters() {
+        for (name, fits) in [
+            ("bob", true),
+            ("Zoë+1@x.example", true),
+            ("\u{1f600}", true),
+            ("a b", false),
+            ("a\u{a0}b", false),
+            ("a\tb", false),
+            ("a\u{200b}b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_name(name), fits, "{name:?}");
+        }
+        assert!(is_name(&"ä".repeat(128)) && !is_name(&"a".repeat(129)));
+    }
+
+    #[test]
+    fn long_names_are_stored_short_and_stay_different() {
+        let pool = Pool::default();
+        let (one, other) = ("x".repeat(2000) + "1", "x".repeat(2000) + "2");
+        assert_eq!(pool.stored_name(&one).len(), MAX_STORED_NAME);
+        assert_ne!(pool.stored_name(&one), pool.stored_name(&other));
+        assert_eq!(SearchKey::Name.stored(&one), SearchKey::Name.stored(&other));
+    }
+
+    #[test]
+    fn a_providers_names_are_recognized() {
+        assert!(is_federated_name("corp~0123abcd_alice"));
+        assert!(is_federated_name("corp~0123abcd_"));
+        assert!(
+            !is_federated_name("corp~alice") && !is_federated_name("a_b~c_d") && !is_federated_name("bob")
+        );
+    }
+}

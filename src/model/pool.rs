@@ -1,0 +1,154 @@
+//! A user pool: its id, and the settings that decide what its users are.
+
+use super::Schema;
+use crate::base::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A user pool, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The number by which rows refer to it.
+    pub no: i64,
+    /// The id that clients know.
+    pub id: String,
+    /// Where it is declared.
+    pub source: PoolSource,
+    /// The settings.
+    pub settings: PoolSettings,
+    /// Incremented by each change.
+    pub version: i64,
+    /// Whether it is being deleted.
+    pub state: PoolState,
+    /// The time of creation.
+    pub created_at: Timestamp,
+    /// The time of the last change.
+    pub updated_at: Timestamp,
+}
+
+/// Where a pool is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolSource {
+    /// In the configuration file.
+    File,
+    /// By the API.
+    Api,
+}
+
+/// Whether a pool is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolState {
+    /// In use.
+    Live,
+    /// Deleted: its rows are removed in batches.
+    Deleting,
+}
+
+/// The settings of a pool that concern its users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoolSettings {
+    /// The attributes.
+    pub schema: Schema,
+    /// The names by which users sign in. Fixed when the pool is created.
+    pub sign_in: SignInSettings,
+    /// The limits on groups.
+    pub quotas: Quotas,
+}
+
+/// The names by which users sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignInSettings {
+    /// The attributes that take the place of a user name.
+    pub username_attributes: Vec<SignInAttribute>,
+    /// The attributes that are names besides the user name.
+    pub alias_attributes: Vec<SignInAttribute>,
+    /// Whether names that differ in case are different.
+    pub case_sensitive: bool,
+}
+
+/// An attribute that can be a sign-in name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInAttribute {
+    /// `email`
+    Email,
+    /// `phone_number`
+    PhoneNumber,
+    /// `preferred_username`
+    PreferredUsername,
+}
+
+impl SignInAttribute {
+    /// Returns the name of the attribute.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::PhoneNumber => "phone_number",
+            Self::PreferredUsername => "preferred_username",
+        }
+    }
+
+    /// Returns the name of the attribute that states its verification, if there is one.
+    pub fn verified_name(self) -> Option<&'static str> {
+        match self {
+            Self::Email => Some("email_verified"),
+            Self::PhoneNumber => Some("phone_number_verified"),
+            Self::PreferredUsername => None,
+        }
+    }
+}
+
+/// The limits on a pool's groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quotas {
+    /// Maximum groups of the pool.
+    pub groups: u32,
+    /// Maximum groups of a user.
+    pub groups_of_user: u32,
+}
+
+impl Default for Quotas {
+    /// Returns Cognito's quotas: "10,000 groups a pool, 100 a user".
+    fn default() -> Self {
+        Self { groups: 10_000, groups_of_user: 100 }
+    }
+}
+
+impl Default for Pool {
+    /// Returns a pool that is not stored, with the default settings.
+    fn default() -> Self {
+        Self {
+            no: 0,
+            id: String::new(),
+            source: PoolSource::File,
+            settings: PoolSettings::default(),
+            version: 1,
+            state: PoolState::Live,
+            created_at: Timestamp::from_millis(0),
+            updated_at: Timestamp::from_millis(0),
+        }
+    }
+}
+
+/// A group of a user pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserGroup {
+    /// The number by which rows refer to it.
+    pub no: i64,
+    /// The number of its pool.
+    pub pool: i64,
+    /// Unique in the pool.
+    pub name: String,
+    /// A description; may be empty.
+    pub description: String,
+    /// The role of its members; may be empty.
+    pub role: String,
+    /// The rank of its role: the lowest number applies.
+    pub precedence: Option<u32>,
+    /// The time of creation.
+    pub created_at: Timestamp,
+    /// The time of the last change.
+    pub updated_at: Timestamp,
+}

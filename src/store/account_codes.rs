@@ -1,0 +1,113 @@
+//! Codes that were sent to users: of sign-up, of attributes, of forgotten passwords.
+
+use super::statements::statements;
+use super::{Result, Tx};
+use crate::base::Timestamp;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use sqlx::Row;
+
+statements! {
+    PUT = "INSERT INTO account_codes (user_no, purpose, target, hash, attempts, expires_at, sent_at) \
+           VALUES ($1, $2, $3, $4, 0, $5, $6) ON CONFLICT (user_no, purpose, target) DO UPDATE \
+           SET hash = excluded.hash, attempts = 0, expires_at = excluded.expires_at, sent_at = excluded.sent_at";
+    ATTEMPT = "UPDATE account_codes SET attempts = attempts + 1 \
+               WHERE user_no = $1 AND purpose = $2 AND target = $3 AND attempts < $4 RETURNING hash, expires_at";
+    SENT = "SELECT sent_at FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
+    REMOVE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
+}
+
+/// A code that was sent. It is stored as a hash.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountCode<'a> {
+    /// The user's number.
+    pub user_no: i64,
+    /// What it is for, such as `sign_up`.
+    pub purpose: &'a str,
+    /// Where it was sent, such as `email`.
+    pub target: &'a str,
+}
+
+/// The result of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeCheck {
+    /// It is the code, which is now used up.
+    Match,
+    /// It is another one.
+    Mismatch,
+    /// The code has expired, or there were too many attempts, or there is none.
+    Expired,
+}
+
+impl Tx<'_> {
+    /// Stores the hash of a code, in place of an earlier one.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn put_account_code(
+        &mut self,
+        code: AccountCode<'_>,
+        hash: &[u8; 32],
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query(PUT)
+            .bind(code.user_no)
+            .bind(code.purpose)
+            .bind(code.target)
+            .bind(&hash[..])
+            .bind(expires_at.millis())
+            .bind(now.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Compares the hash of a code, at most `max_attempts` times. A code that matches is used up. The
+    /// transaction must be committed after a mismatch, which counts.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn check_account_code(
+        &mut self,
+        code: AccountCode<'_>,
+        hash: &[u8; 32],
+        max_attempts: u32,
+        now: Timestamp,
+    ) -> Result<CodeCheck> {
+        let row = sqlx::query(ATTEMPT)
+            .bind(code.user_no)
+            .bind(code.purpose)
+            .bind(code.target)
+            .bind(i64::from(max_attempts))
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        let Some(row) = row else { return Ok(CodeCheck::Expired) };
+        if row.try_get::<i64, _>("expires_at")? <= now.millis() {
+            return Ok(CodeCheck::Expired);
+        }
+        if verify_slices_are_equal(&row.try_get::<Vec<u8>, _>("hash")?, hash).is_err() {
+            return Ok(CodeCheck::Mismatch);
+        }
+        self.remove_account_code(code).await?;
+        Ok(CodeCheck::Match)
+    }
+
+    /// Returns when the current code was sent.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn account_code_sent_at(&mut self, code: AccountCode<'_>) -> Result<Option<Timestamp>> {
+        let query = sqlx::query_scalar(SENT).bind(code.user_no).bind(code.purpose).bind(code.target);
+        Ok(query.fetch_optional(&mut *self.inner).await?.map(Timestamp::from_millis))
+    }
+
+    /// Removes a code.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_account_code(&mut self, code: AccountCode<'_>) -> Result<()> {
+        let remove = sqlx::query(REMOVE).bind(code.user_no).bind(code.purpose).bind(code.target);
+        remove.execute(&mut *self.inner).await?;
+        Ok(())
+    }
+}

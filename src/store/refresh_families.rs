@@ -1,0 +1,154 @@
+//! Families of refresh tokens. A token is a sealed (family, generation); the row holds the current
+//! generation alone, so that rotation needs no list of hashes.
+
+use super::statements::statements;
+use super::{Result, Store, Tx, within_deadline};
+use crate::base::Timestamp;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+macro_rules! columns {
+    () => {
+        "id, user_no, client_id, generation, rotated_at, auth_time, scope, device_key, created_at, expires_at"
+    };
+}
+
+statements! {
+    BY_ID = concat!("SELECT ", columns!(), " FROM refresh_families WHERE id = $1");
+    OF_USER =
+        concat!("SELECT ", columns!(), " FROM refresh_families WHERE user_no = $1 ORDER BY created_at LIMIT $2");
+    ADD = concat!(
+        "INSERT INTO refresh_families (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    );
+    ROTATE = "UPDATE refresh_families SET generation = generation + 1, rotated_at = $3 \
+              WHERE id = $1 AND generation = $2";
+    REMOVE = "DELETE FROM refresh_families WHERE id = $1";
+    REMOVE_OF_USER = "DELETE FROM refresh_families WHERE user_no = $1";
+}
+
+/// All refresh tokens of one sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshFamily {
+    /// A random id.
+    pub id: String,
+    /// The user's number.
+    pub user_no: i64,
+    /// The app client.
+    pub client_id: String,
+    /// The generation of the current token, from 1.
+    pub generation: i64,
+    /// When the current token was issued.
+    pub rotated_at: Timestamp,
+    /// When the user was authenticated.
+    pub auth_time: Timestamp,
+    /// The granted scopes, separated by spaces.
+    pub scope: String,
+    /// The device; may be empty.
+    pub device_key: String,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// The end of all its tokens.
+    pub expires_at: Timestamp,
+}
+
+impl Store {
+    /// Returns the family with this id.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn refresh_family(&self, id: &str) -> Result<Option<RefreshFamily>> {
+        within_deadline(async {
+            let row = sqlx::query(BY_ID).bind(id).fetch_optional(&self.pool).await?;
+            row.as_ref().map(read).transpose()
+        })
+        .await
+    }
+
+    /// Returns at most `limit` families of a user, the oldest first.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn refresh_families(&self, user_no: i64, limit: u32) -> Result<Vec<RefreshFamily>> {
+        within_deadline(async {
+            let query = sqlx::query(OF_USER).bind(user_no).bind(i64::from(limit));
+            query.fetch_all(&self.pool).await?.iter().map(read).collect()
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    /// Returns the family with this id.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn refresh_family(&mut self, id: &str) -> Result<Option<RefreshFamily>> {
+        let row = sqlx::query(BY_ID).bind(id).fetch_optional(&mut *self.inner).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Adds `family`.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn add_refresh_family(&mut self, family: &RefreshFamily) -> Result<()> {
+        sqlx::query(ADD)
+            .bind(&family.id)
+            .bind(family.user_no)
+            .bind(&family.client_id)
+            .bind(family.generation)
+            .bind(family.rotated_at.millis())
+            .bind(family.auth_time.millis())
+            .bind(&family.scope)
+            .bind(&family.device_key)
+            .bind(family.created_at.millis())
+            .bind(family.expires_at.millis())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the generation after `current` the current one. Returns false if `current` is not: another
+    /// request has rotated it, or the family has ended.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn rotate_refresh_family(&mut self, id: &str, current: i64, now: Timestamp) -> Result<bool> {
+        let rotate = sqlx::query(ROTATE).bind(id).bind(current).bind(now.millis());
+        Ok(rotate.execute(&mut *self.inner).await?.rows_affected() > 0)
+    }
+
+    /// Ends a family. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_refresh_family(&mut self, id: &str) -> Result<bool> {
+        let remove = sqlx::query(REMOVE).bind(id);
+        Ok(remove.execute(&mut *self.inner).await?.rows_affected() > 0)
+    }
+
+    /// Ends all families of a user. Returns how many there were.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_refresh_families(&mut self, user_no: i64) -> Result<u64> {
+        let remove = sqlx::query(REMOVE_OF_USER).bind(user_no);
+        Ok(remove.execute(&mut *self.inner).await?.rows_affected())
+    }
+}
+
+fn read(row: &AnyRow) -> Result<RefreshFamily> {
+    let time = |column: &str| row.try_get(column).map(Timestamp::from_millis);
+    Ok(RefreshFamily {
+        id: row.try_get("id")?,
+        user_no: row.try_get("user_no")?,
+        client_id: row.try_get("client_id")?,
+        generation: row.try_get("generation")?,
+        rotated_at: time("rotated_at")?,
+        auth_time: time("auth_time")?,
+        scope: row.try_get("scope")?,
+        device_key: row.try_get("device_key")?,
+        created_at: time("created_at")?,
+        expires_at: time("expires_at")?,
+    })
+}
