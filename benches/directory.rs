@@ -1,6 +1,9 @@
 //! Latency of look-ups, searches and pages in a large user pool, on both database engines, and the
 //! size of the database. `NARTHEX_USERS` sets the number of users, `NARTHEX_ENGINES` the engines.
 
+// The servers of the tests may be longer than the program's functions.
+#![allow(clippy::too_many_lines)]
+
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../tests/it/support/mod.rs"]
 mod support;

@@ -57,7 +57,8 @@ pub enum Command {
 /// Runs the command.
 ///
 /// # Errors
-/// Returns an error if the file is invalid, there is no such message, or the database or the server fails.
+/// Returns an error if the file is invalid, there is no such message, or the database or the server
+/// fails.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     let (Command::List { config, .. }
     | Command::Retry { config, .. }

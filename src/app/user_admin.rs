@@ -71,7 +71,8 @@ pub struct Name {
 /// Runs a command.
 ///
 /// # Errors
-/// Returns an error if there is no such user, the directory refuses the operation, or the database fails.
+/// Returns an error if there is no such user, the directory refuses the operation, or the database
+/// fails.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     let (config, operation) = match command {
         Command::List { filter, limit, json, config } => {
@@ -160,7 +161,8 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
     Ok(())
 }
 
-/// Opens the database of a deployment and its user pool, with the users of an older version indexed.
+/// Opens the database of a deployment and its user pool, with the users of an older version
+/// indexed.
 async fn open_pool(file: &std::path::Path) -> Result<(Store, Pool), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;

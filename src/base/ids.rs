@@ -103,11 +103,12 @@ pub fn uuid_from_bytes(bytes: [u8; 16], version: u8) -> String {
 /// Bits of randomness in a time-ordered number.
 const NUMBER_RANDOM_BITS: u32 = 21;
 
-/// Returns a positive 63-bit number: 42 bits of milliseconds (until the year 2109), then 21 random bits.
+/// Returns a positive 63-bit number: 42 bits of milliseconds (until the year 2109), then 21 random
+/// bits.
 ///
 /// Rows numbered this way are listed in the order of creation, without a sequence that all nodes
-/// would wait for. Two numbers of one millisecond collide with a probability of 2^-21; a unique index
-/// detects that.
+/// would wait for. Two numbers of one millisecond collide with a probability of 2^-21; a unique
+/// index detects that.
 pub fn time_ordered_number(now: Timestamp, entropy: &dyn Entropy) -> i64 {
     let mut random = [0; 4];
     entropy.fill(&mut random);

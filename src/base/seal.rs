@@ -168,8 +168,8 @@ impl KeyRing {
         out
     }
 
-    /// Returns a keyed digest of `name`, which is stored in the place of a user or an address: without the master key
-    /// it cannot be guessed.
+    /// Returns a keyed digest of `name`, which is stored in the place of a user or an address:
+    /// without the master key it cannot be guessed.
     pub fn pseudonym(&self, name: &[u8]) -> [u8; 16] {
         let mut out = [0; 16];
         out.copy_from_slice(&hmac::sign(&self.pseudonym, name).as_ref()[..16]);

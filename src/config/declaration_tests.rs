@@ -1,7 +1,7 @@
 //! Tests that hold for every declared key.
 
 use super::item::Item;
-use super::key::{Declared, NodeRegistry, Section, Shape};
+use super::key::{Declared, Presence, Section, Shape};
 use super::reader::Source;
 use super::{Config, file, provider_keys, reference, schema};
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ fn every_default_and_example_is_valid() {
     for section in sections() {
         for key in section.declared().filter(|key| key.section().is_none()) {
             let entry = key.entry();
-            if let NodeRegistry::Default(toml) = entry.presence {
+            if let Presence::Default(toml) = entry.presence {
                 problems.extend(report_problems(section, key, toml, folder.path()));
             }
             problems.extend(report_problems(section, key, entry.example, folder.path()));
@@ -94,14 +94,70 @@ fn every_key_is_described_in_one_or_two_plain_sentences() {
 
 /// The required keys of a section, with their examples.
 fn required(section: &Section, kind: &str) -> String {
-    let is_required = |presence| {
-        !matches!(presence, NodeRegistry::Default(_) | NodeRegistry::Computed(_) | NodeRegistry::Optional)
-    };
+    let is_required =
+        |presence| !matches!(presence, Presence::Default(_) | Presence::Computed(_) | Presence::Optional);
     let entries = section.entries(Some(kind)).filter(|entry| is_required(entry.presence));
     let entries = entries
         .filter(|entry| !matches!(entry.name, "type" | "allow" | "private_key") || entry.only == ["apple"]);
     entries.map(|entry| format!("{} = {}\n", entry.name, entry.example)).collect()
 }
+
+/// A configuration with each section of the file, and each of its required keys.
+const EVERY_SECTION: &str = r#"public_url = "https://auth.example.com"
+[listen]
+[store]
+[session]
+[log]
+[mail]
+smtp = "smtps://mail.example.com"
+from = "no-reply@example.com"
+[sms]
+shape = "json"
+url = "https://sms.example.com/"
+from = "Example"
+allowed_prefixes = "+49"
+[messages]
+[[tls]]
+hosts = "app.example.com"
+cert = "certs/example.pem"
+key = "certs/example.key"
+[[provider]]
+type = "saml"
+metadata = "https://idp.example.com/metadata"
+allow = { groups = ["staff"] }
+[[issuer]]
+url = "https://idp.example.com"
+audience = "photos-api"
+[[role]]
+name = "editor"
+policies = "policies/editor.json"
+[[user_pool]]
+[[user_pool.group]]
+name = "editors"
+[[user_pool.resource_server]]
+identifier = "photos"
+scopes = "read"
+[[user_pool.client]]
+name = "reporter"
+secret = { env = "SECRET" }
+[[user_pool.message]]
+"event" = "sign_up"
+subject = "Your code"
+text = "{####}"
+[[identity_pool]]
+name = "main"
+[[identity_pool.role_mapping]]
+provider = "saml"
+type = "token"
+ambiguous = "deny"
+[[identity_pool.role_mapping]]
+provider = "idp.example.com"
+type = "rules"
+ambiguous = "deny"
+rules = [{ claim = "groups", match = "Equals", value = "staff", role = "editor" }]
+[[route]]
+host = "app.example.com"
+upstream = "http://127.0.0.1:3000""#;
 
 /// `Table::finish` panics on a declared key that no reader has looked up.
 #[test]
@@ -119,63 +175,7 @@ fn every_declared_key_is_read() {
             "public_url = \"https://a.example\"\n[[provider]]\ntype = \"{kind}\"\nallow = \"anyone\"\n{provider}"
         ));
     }
-    read(
-        r#"public_url = "https://auth.example.com"
-        [listen]
-        [store]
-        [session]
-        [log]
-        [mail]
-        smtp = "smtps://mail.example.com"
-        from = "no-reply@example.com"
-        [sms]
-        shape = "json"
-        url = "https://sms.example.com/"
-        from = "Example"
-        allowed_prefixes = "+49"
-        [messages]
-        [[tls]]
-        hosts = "app.example.com"
-        cert = "certs/example.pem"
-        key = "certs/example.key"
-        [[provider]]
-        type = "saml"
-        metadata = "https://idp.example.com/metadata"
-        allow = { groups = ["staff"] }
-        [[issuer]]
-        url = "https://idp.example.com"
-        audience = "photos-api"
-        [[role]]
-        name = "editor"
-        policies = "policies/editor.json"
-        [[user_pool]]
-        [[user_pool.group]]
-        name = "editors"
-        [[user_pool.resource_server]]
-        identifier = "photos"
-        scopes = "read"
-        [[user_pool.client]]
-        name = "reporter"
-        secret = { env = "SECRET" }
-        [[user_pool.message]]
-        "event" = "sign_up"
-        subject = "Your code"
-        text = "{####}"
-        [[identity_pool]]
-        name = "main"
-        [[identity_pool.role_mapping]]
-        provider = "saml"
-        type = "token"
-        ambiguous = "deny"
-        [[identity_pool.role_mapping]]
-        provider = "idp.example.com"
-        type = "rules"
-        ambiguous = "deny"
-        rules = [{ claim = "groups", match = "Equals", value = "staff", role = "editor" }]
-        [[route]]
-        host = "app.example.com"
-        upstream = "http://127.0.0.1:3000""#,
-    );
+    read(EVERY_SECTION);
 }
 
 #[test]

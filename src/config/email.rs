@@ -35,12 +35,14 @@ fn folded(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The maximum length of an address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+/// The maximum length of an address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle
+/// brackets).
 const MAX_ADDRESS: usize = 254;
 /// The maximum length of the part before the `@`, in bytes (RFC 5321, section 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
 
-/// An address to which e-mail can be sent: ASCII, a dot-string and a domain (RFC 5321, section 4.1.2).
+/// An address to which e-mail can be sent: ASCII, a dot-string and a domain (RFC 5321, section
+/// 4.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailAddress {
     /// The part before the `@`.
@@ -55,11 +57,12 @@ impl std::fmt::Display for MailAddress {
     }
 }
 
-/// Reads an address to which e-mail can be sent. A Unicode domain is converted to its IDNA form (RFC 5890).
+/// Reads an address to which e-mail can be sent. A Unicode domain is converted to its IDNA form
+/// (RFC 5890).
 ///
 /// # Errors
-/// Returns the reason, without the address. Quoted local parts, address literals and local parts that are not ASCII
-/// (RFC 6531) are rejected.
+/// Returns the reason, without the address. Quoted local parts, address literals and local parts
+/// that are not ASCII (RFC 6531) are rejected.
 pub fn mail_address(text: &str) -> Result<MailAddress, &'static str> {
     if text.len() > MAX_ADDRESS {
         return Err("is longer than an e-mail address can be");

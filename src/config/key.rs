@@ -16,7 +16,7 @@ pub(super) struct Entry {
     /// The key as it is written in the file.
     pub name: &'static str,
     /// Whether the key may be absent, and what applies then.
-    pub presence: NodeRegistry,
+    pub presence: Presence,
     /// One sentence for the reference page and the schema.
     pub about: &'static str,
     /// A valid value, as TOML.
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 
 /// Whether a key may be absent, and what applies then.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NodeRegistry {
+pub(super) enum Presence {
     /// The key is always required. The text is a hint for a file without it, or empty.
     Required(&'static str),
     /// The key is required on this condition, which the section's reader checks.
@@ -131,7 +131,7 @@ impl Key<()> {
     /// Declares a key that does not exist any more.
     pub const fn removed(name: &'static str, help: &'static str) -> Self {
         let mut key = Self::new(name, Type::Read(Shape::Text, |_| None), "");
-        key.entry.presence = NodeRegistry::Removed(help);
+        key.entry.presence = Presence::Removed(help);
         key
     }
 }
@@ -139,30 +139,30 @@ impl Key<()> {
 impl<T: 'static> Key<T> {
     /// Declares an optional key without a default.
     pub const fn new(name: &'static str, kind: Type<T>, about: &'static str) -> Self {
-        Self { entry: Entry { name, presence: NodeRegistry::Optional, about, example: "", only: &[] }, kind }
+        Self { entry: Entry { name, presence: Presence::Optional, about, example: "", only: &[] }, kind }
     }
 
     /// Makes the key required; `hint` is for a file without it.
     pub const fn required(mut self, hint: &'static str) -> Self {
-        self.entry.presence = NodeRegistry::Required(hint);
+        self.entry.presence = Presence::Required(hint);
         self
     }
 
     /// Documents that the key is required if `condition` holds.
     pub const fn required_if(mut self, condition: &'static str) -> Self {
-        self.entry.presence = NodeRegistry::RequiredIf(condition);
+        self.entry.presence = Presence::RequiredIf(condition);
         self
     }
 
     /// Sets the value of an absent key, as TOML. It is the example too.
     pub const fn default(mut self, toml: &'static str) -> Self {
-        self.entry.presence = NodeRegistry::Default(toml);
+        self.entry.presence = Presence::Default(toml);
         self.example(toml)
     }
 
     /// Documents how the section's reader computes the value of an absent key.
     pub const fn computed(mut self, text: &'static str) -> Self {
-        self.entry.presence = NodeRegistry::Computed(text);
+        self.entry.presence = Presence::Computed(text);
         self
     }
 
@@ -224,7 +224,7 @@ impl Entry {
 impl Section {
     /// Returns the keys.
     pub fn declared(&self) -> impl Iterator<Item = &'static dyn Declared> {
-        let exists = |key: &&dyn Declared| !matches!(key.entry().presence, NodeRegistry::Removed(_));
+        let exists = |key: &&dyn Declared| !matches!(key.entry().presence, Presence::Removed(_));
         self.keys.iter().copied().filter(exists)
     }
 
@@ -236,7 +236,7 @@ impl Section {
     /// Returns the keys that do not exist any more, each with the remedy.
     pub fn removed(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.keys.iter().filter_map(|key| match key.entry() {
-            Entry { name, presence: NodeRegistry::Removed(help), .. } => Some((*name, *help)),
+            Entry { name, presence: Presence::Removed(help), .. } => Some((*name, *help)),
             _ => None,
         })
     }

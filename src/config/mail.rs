@@ -72,7 +72,7 @@ const CONNECTIONS: Key<usize> = Key::new(
 .default("4");
 const TIMEOUT: Key<Duration> = Key::new(
     "timeout",
-    Type::Read(Shape::Duration, |item| timeout(item)),
+    Type::Read(Shape::Duration, timeout),
     "Maximum time for one message, with the connection; at most `\"60s\"`.",
 )
 .default("\"30s\"");

@@ -6,8 +6,8 @@ use super::reader::{Invalid, Table};
 use super::types::{COUNT, TEXT};
 use crate::base::is_control;
 
-/// The maximum lengths of Cognito, in characters (`EmailVerificationSubjectType`, `EmailVerificationMessageType`,
-/// `SmsVerificationMessageType`).
+/// The maximum lengths of Cognito, in characters (`EmailVerificationSubjectType`,
+/// `EmailVerificationMessageType`, `SmsVerificationMessageType`).
 const MAX_SUBJECT: usize = 140;
 const MAX_EMAIL: usize = 20_000;
 const MAX_SMS: usize = 140;

@@ -4,7 +4,7 @@
 use super::diagnostic::Diagnostic;
 use super::files::{FileState, Files};
 use super::item::Item;
-use super::key::{Declared as _, Entry, Key, Nested, NodeRegistry, Section};
+use super::key::{Declared as _, Entry, Key, Nested, Presence, Section};
 use super::redaction::{ExternalValues, without_user_info};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -118,7 +118,7 @@ impl<'a> Table<'a> {
         );
         self.read.borrow_mut().insert(name);
         let Some(value) = self.entries.get(name) else {
-            if let NodeRegistry::Required(hint) = presence {
+            if let Presence::Required(hint) = presence {
                 self.report_missing(&key.entry, hint);
             }
             return None;
@@ -151,7 +151,7 @@ impl<'a> Table<'a> {
 
     /// Reads the default of `key` as if the file had it.
     pub fn default<T: Clone>(&self, key: &Key<T>) -> Option<T> {
-        let NodeRegistry::Default(toml) = key.entry.presence else { return None };
+        let Presence::Default(toml) = key.entry.presence else { return None };
         let value = DeValue::parse(toml).ok()?;
         key.value(&Item::new(self.source, key.entry.name.to_owned(), &value))
     }

@@ -1,7 +1,7 @@
 //! The reference page of the configuration file, in Markdown.
 
 use super::file;
-use super::key::{Declared, NodeRegistry, Section, Shape};
+use super::key::{Declared, Presence, Section, Shape};
 use std::fmt::Write as _;
 
 const HEAD: &str = r#"# Configuration
@@ -83,11 +83,11 @@ fn write_keys(page: &mut String, section: &Section, keys: &[&dyn Declared]) {
     for key in keys {
         let entry = key.entry();
         let default = match entry.presence {
-            NodeRegistry::Required(_) => "required".to_owned(),
-            NodeRegistry::RequiredIf(condition) => format!("required if {condition}"),
-            NodeRegistry::Default(toml) => format!("`{toml}`"),
-            NodeRegistry::Computed(text) => text.to_owned(),
-            NodeRegistry::Optional | NodeRegistry::Removed(_) => "none".to_owned(),
+            Presence::Required(_) => "required".to_owned(),
+            Presence::RequiredIf(condition) => format!("required if {condition}"),
+            Presence::Default(toml) => format!("`{toml}`"),
+            Presence::Computed(text) => text.to_owned(),
+            Presence::Optional | Presence::Removed(_) => "none".to_owned(),
         };
         let kind = type_name(key.shape(), &key.words());
         let _ = writeln!(page, "| `{}` | {kind} | {default} | {} |", entry.name, entry.about);

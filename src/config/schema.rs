@@ -1,7 +1,7 @@
 //! The JSON Schema of the configuration file, for editors.
 
 use super::file;
-use super::key::{Declared, NodeRegistry, Section, Shape};
+use super::key::{Declared, Presence, Section, Shape};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeValue;
@@ -70,7 +70,7 @@ fn required(section: &Section, kind: Option<&str>) -> Vec<&'static str> {
         Some(kind) => entry.only.contains(&kind),
         None => entry.only.is_empty(),
     });
-    keys.filter(|entry| matches!(entry.presence, NodeRegistry::Required(_))).map(|entry| entry.name).collect()
+    keys.filter(|entry| matches!(entry.presence, Presence::Required(_))).map(|entry| entry.name).collect()
 }
 
 /// Returns the keys that exist, and those that are required, for each value of `type`.
@@ -104,7 +104,7 @@ fn property(keys: &[&dyn Declared]) -> Value {
         types => format!("{} Only with type {}.", entry.about, types.join(", ")),
     };
     schema.insert("description".into(), json!(about));
-    if let NodeRegistry::Default(toml) = entry.presence {
+    if let Presence::Default(toml) = entry.presence {
         schema.insert("default".into(), from_toml(toml));
     }
     if !entry.example.is_empty() {

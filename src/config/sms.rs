@@ -103,7 +103,7 @@ const RATE: Key<usize> = Key::new(
 .default("5");
 const TIMEOUT: Key<Duration> = Key::new(
     "timeout",
-    Type::Read(Shape::Duration, |item| timeout(item)),
+    Type::Read(Shape::Duration, timeout),
     "Maximum time for one request; at most `\"60s\"`.",
 )
 .default("\"10s\"");

@@ -151,8 +151,8 @@ pub(super) fn check_verified_flags(changes: &Attributes, attributes: &Attributes
     Ok(())
 }
 
-/// Marks the addresses that changed as not verified, unless `changes` state otherwise. Returns those
-/// that are not.
+/// Marks the addresses that changed as not verified, unless `changes` state otherwise. Returns
+/// those that are not.
 fn reset_verification(before: &User, after: &mut User, changes: &Attributes) -> Vec<SignInAttribute> {
     let mut unverified = Vec::new();
     for (attribute, _) in VERIFIABLE {

@@ -127,8 +127,8 @@ fn local_name(pool: &Pool, name: &str) -> Outcome<String> {
     Ok(name.to_owned())
 }
 
-/// Checks that a user name or a preferred one has not the form of another name: of a provider's user,
-/// or of an address that is an alias. It would keep the other's holder out.
+/// Checks that a user name or a preferred one has not the form of another name: of a provider's
+/// user, or of an address that is an alias. It would keep the other's holder out.
 ///
 /// # Errors
 /// Returns `InvalidParameterException`.

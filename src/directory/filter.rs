@@ -93,8 +93,8 @@ impl Filter {
         }
     }
 
-    /// Returns whether the value of the attribute matches. "cognito:user_status (case-insensitive)",
-    /// "status (case-sensitive)" [ListUsers, `Filter`].
+    /// Returns whether the value of the attribute matches. "cognito:user_status
+    /// (case-insensitive)", "status (case-sensitive)" [ListUsers, `Filter`].
     fn matches_text(&self, value: &str) -> bool {
         let (value, wanted) = match self.attribute {
             Attribute::Key(key) => (key.form(value), key.form(&self.value)),

@@ -131,8 +131,8 @@ pub async fn delete_group(tx: &mut Tx<'_>, pool: &Pool, name: &str, entropy: &dy
 /// Adds `user` to a group. A member stays one.
 ///
 /// # Errors
-/// Returns `ResourceNotFoundException` if there is no such group, `LimitExceededException` if the user
-/// is in too many.
+/// Returns `ResourceNotFoundException` if there is no such group, `LimitExceededException` if the
+/// user is in too many.
 pub async fn add_to_group(
     tx: &mut Tx<'_>,
     pool: &Pool,

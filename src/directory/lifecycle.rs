@@ -11,8 +11,8 @@ use crate::store::{Change, Tx};
 /// Gives `user` the status `next`. A user who becomes confirmed gets the verified aliases.
 ///
 /// # Errors
-/// Returns `NotAuthorizedException` if the status may not follow, `AliasExistsException` if an alias
-/// is taken and `takeover` does not move it.
+/// Returns `NotAuthorizedException` if the status may not follow, `AliasExistsException` if an
+/// alias is taken and `takeover` does not move it.
 pub async fn set_status(
     tx: &mut Tx<'_>,
     pool: &Pool,
@@ -53,8 +53,8 @@ pub async fn set_enabled(
     Ok(save_changed(tx, after, now, entropy).await?)
 }
 
-/// Deletes `user`: sessions, names, keys, passwords, codes and memberships go in the same transaction.
-/// The change feed names the `sub` until it is purged, an hour later.
+/// Deletes `user`: sessions, names, keys, passwords, codes and memberships go in the same
+/// transaction. The change feed names the `sub` until it is purged, an hour later.
 ///
 /// # Errors
 /// Returns an error if the database fails.

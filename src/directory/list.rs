@@ -7,8 +7,8 @@ use crate::base::{Entropy, KeyRing, Timestamp};
 use crate::model::{Attributes, Pool, User};
 use crate::store::{ListPosition, Store, UserList};
 
-/// Maximum reads for one page. Long values are compared again with the row, which may leave few of a
-/// read; a page may then be short.
+/// Maximum reads for one page. Long values are compared again with the row, which may leave few of
+/// a read; a page may then be short.
 const MAX_READS: usize = 20;
 
 /// A list of users that a client asks for.
@@ -78,10 +78,9 @@ impl Position {
         let Some(bytes) = bytes else { return Ok(Self { list: 0, after: None }) };
         let invalid = || DirectoryError::invalid("Invalid pagination token.");
         let (list, rest) = bytes.split_first().ok_or_else(invalid)?;
-        let after = match rest.split_first_chunk::<8>() {
-            None => None,
-            Some((no, key)) => Some(ListPosition { key: key.to_vec(), user_no: i64::from_be_bytes(*no) }),
-        };
+        let after = rest
+            .split_first_chunk::<8>()
+            .map(|(no, key)| ListPosition { key: key.to_vec(), user_no: i64::from_be_bytes(*no) });
         Ok(Self { list: usize::from(*list), after })
     }
 
@@ -95,7 +94,8 @@ impl Position {
     }
 }
 
-/// Returns the attributes of `user`, `sub` among them, that a client asks for; all if it names none.
+/// Returns the attributes of `user`, `sub` among them, that a client asks for; all if it names
+/// none.
 ///
 /// # Errors
 /// Returns `InvalidParameterException` for a name that is not in the schema.

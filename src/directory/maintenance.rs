@@ -36,8 +36,8 @@ pub async fn index_users(
     Ok(indexed)
 }
 
-/// Removes the users and groups of deleted pools, at most `batches` transactions, and then the pools.
-/// Returns whether anything is left.
+/// Removes the users and groups of deleted pools, at most `batches` transactions, and then the
+/// pools. Returns whether anything is left.
 ///
 /// # Errors
 /// Returns an error if the database fails.

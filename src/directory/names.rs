@@ -1,5 +1,5 @@
-//! Sign-in names: each belongs to one user of a pool. A user's names follow from the user's row, and
-//! each change of the row claims and releases them in the same transaction.
+//! Sign-in names: each belongs to one user of a pool. A user's names follow from the user's row,
+//! and each change of the row claims and releases them in the same transaction.
 
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::linking::save_changed;
@@ -15,7 +15,8 @@ const SUB_LENGTH: usize = 36;
 pub enum Takeover {
     /// The operation fails.
     Refuse,
-    /// The alias moves to the user who verified it last; that of the other one is no longer verified.
+    /// The alias moves to the user who verified it last; that of the other one is no longer
+    /// verified.
     LastVerifier,
 }
 
@@ -80,7 +81,8 @@ pub(super) async fn update_names(
     Ok(())
 }
 
-/// Returns whether a name is the `sub` of another user, which would hide that user from administrators.
+/// Returns whether a name is the `sub` of another user, which would hide that user from
+/// administrators.
 async fn is_sub_of_another(tx: &mut Tx<'_>, pool: &Pool, name: &SignInName, user: &User) -> Outcome<bool> {
     match std::str::from_utf8(&name.name) {
         Ok(text) if text.len() == SUB_LENGTH => {
@@ -91,8 +93,8 @@ async fn is_sub_of_another(tx: &mut Tx<'_>, pool: &Pool, name: &SignInName, user
     }
 }
 
-/// Returns whether a name moves to the last verifier: an address that is an alias for both. In a pool
-/// with `username_attributes` it is the user name, which stays with its user.
+/// Returns whether a name moves to the last verifier: an address that is an alias for both. In a
+/// pool with `username_attributes` it is the user name, which stays with its user.
 fn is_movable(pool: &Pool, name: &SignInName, holder: NameHolder) -> bool {
     let is_address = |kind| matches!(kind, NameKind::Email | NameKind::PhoneNumber);
     pool.settings.sign_in.username_attributes.is_empty() && is_address(name.kind) && is_address(holder.kind)

@@ -25,7 +25,8 @@ fn exponential(first: Duration, failures: u32, limit: Duration) -> Duration {
     first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(limit)
 }
 
-/// Returns between three quarters and all of `interval`, so that nodes and messages do not return at once.
+/// Returns between three quarters and all of `interval`, so that nodes and messages do not return
+/// at once.
 fn jittered(interval: Duration, entropy: &dyn Entropy) -> Duration {
     let mut byte = [0];
     entropy.fill(&mut byte);

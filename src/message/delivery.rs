@@ -1,4 +1,5 @@
-//! Delivery of the outbox: claims due messages at the operator's rate, sends them side by side, and stores the outcome.
+//! Delivery of the outbox: claims due messages at the operator's rate, sends them side by side, and
+//! stores the outcome.
 
 use super::content::Content;
 use super::errors::SendError;
@@ -250,8 +251,8 @@ impl Delivery {
         to: &str,
         deadline: Instant,
     ) -> Result<smtp::Connection, SendError> {
-        // A server that accepts no session cannot be used. One that does not answer about a recipient may answer about
-        // others.
+        // A server that accepts no session cannot be used. One that does not answer about a
+        // recipient may answer about others.
         let late = || Err(SendError::Postponed(SendError::timeout(mail.timeout).to_string()));
         let idle = self.idle_connections().pop().filter(|connection| connection.is_reusable(server));
         if let Some(mut connection) = idle {
@@ -269,7 +270,8 @@ impl Delivery {
         Ok(connection)
     }
 
-    /// Stores that the text is about to be transmitted, which makes a stopped node's message doubtful.
+    /// Stores that the text is about to be transmitted, which makes a stopped node's message
+    /// doubtful.
     async fn begin_transmission(&self, message: &ClaimedMessage) -> Result<(), SendError> {
         match self.store.begin_transmission(message, self.clock.now()).await {
             Ok(true) => Ok(()),

@@ -83,7 +83,8 @@ impl SendError {
         Self::Unavailable(format!("no answer within {} s", limit.as_secs()))
     }
 
-    /// Returns the error with the recipient, control characters and further text removed from the server's answer.
+    /// Returns the error with the recipient, control characters and further text removed from the
+    /// server's answer.
     pub(super) fn without(self, recipient: &str) -> Self {
         let clean = |text: String| clean(&text, recipient);
         match self {

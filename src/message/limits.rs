@@ -68,7 +68,8 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     applicable
 }
 
-/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, which one client has alone.
+/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, which one
+/// client has alone.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
@@ -79,7 +80,8 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the new time of a limit by the generic cell rate algorithm, or the wait until the next message.
+/// Returns the new time of a limit by the generic cell rate algorithm, or the wait until the next
+/// message.
 fn next_at(stored: Option<Timestamp>, per_hour: u32, now: Timestamp) -> Result<Timestamp, Duration> {
     let interval = PERIOD / per_hour.max(1);
     // A time further ahead was stored by a clock that was ahead.

@@ -56,8 +56,8 @@ pub(super) fn count_sms(number: &str) {
     SMS_SENT.with_label_values(&[sms_prefix(number)]).inc();
 }
 
-/// Counts a code from a text message to `number` that a user entered. Many messages to a country code without used codes
-/// are a sign of SMS pumping.
+/// Counts a code from a text message to `number` that a user entered. Many messages to a country
+/// code without used codes are a sign of SMS pumping.
 pub fn count_used_code(number: &str) {
     SMS_CODES_USED.with_label_values(&[sms_prefix(number)]).inc();
 }

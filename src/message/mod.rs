@@ -1,14 +1,15 @@
 //! E-mail and text messages to users: texts, limits, the outbox and its delivery.
 //!
-//! [`enqueue`] adds a message inside of the caller's transaction, so that a message exists exactly if the change does
-//! that it reports. [`Delivery`] sends it afterwards.
+//! [`enqueue`] adds a message inside of the caller's transaction, so that a message exists exactly
+//! if the change does that it reports. [`Delivery`] sends it afterwards.
 //!
 //! # Duplicates
 //!
-//! One node at a time has the lease of a message, and the row is deleted once the server has accepted it. The outcome
-//! is unknown if the connection or the node fails after the text was transmitted and before the acceptance was stored.
-//! An e-mail is then sent again (at least once): a lost code keeps a user out, while a second copy has the same code and
-//! the same Message-ID, by which servers can drop it. A text message is not sent again (at most once): each costs money,
+//! One node at a time has the lease of a message, and the row is deleted once the server has
+//! accepted it. The outcome is unknown if the connection or the node fails after the text was
+//! transmitted and before the acceptance was stored. An e-mail is then sent again (at least once):
+//! a lost code keeps a user out, while a second copy has the same code and the same Message-ID, by
+//! which servers can drop it. A text message is not sent again (at most once): each costs money,
 //! and the user can ask for another code.
 
 mod backoff;
@@ -67,7 +68,8 @@ impl<'a> MessageSettings<'a> {
 
 /// A message to a user.
 pub struct Message<'a> {
-    /// The key against duplicates, chosen outside of the transaction: a second message with it is not added.
+    /// The key against duplicates, chosen outside of the transaction: a second message with it is
+    /// not added.
     pub key: &'a str,
     /// The user pool's id.
     pub pool: &'a str,
@@ -93,11 +95,11 @@ pub struct Message<'a> {
     pub expires_at: Timestamp,
 }
 
-/// Adds a message to the outbox in the caller's transaction. Returns the masked recipient, as Cognito's
-/// `CodeDeliveryDetails` has it.
+/// Adds a message to the outbox in the caller's transaction. Returns the masked recipient, as
+/// Cognito's `CodeDeliveryDetails` has it.
 ///
-/// A retry of the transaction with the same key adds nothing. If the message was sent in between, its row is gone, and
-/// the retry adds it again.
+/// A retry of the transaction with the same key adds nothing. If the message was sent in between,
+/// its row is gone, and the retry adds it again.
 ///
 /// # Errors
 /// The inner error is a refusal, with which nothing was written; the outer one is the database's.
@@ -151,7 +153,8 @@ fn outbox_id(pool: &str, key: &str) -> String {
     base64url_encode(&sha256(format!("{pool}\0{key}"))[..18])
 }
 
-/// Sends a test message to `to` at once, without the outbox. Returns `false` if the log is the destination.
+/// Sends a test message to `to` at once, without the outbox. Returns `false` if the log is the
+/// destination.
 ///
 /// # Errors
 /// Returns an error if the address is invalid or the server does not accept the message.

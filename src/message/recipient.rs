@@ -2,7 +2,8 @@
 
 use crate::config::Channel;
 
-/// The country codes of two digits (ITU-T E.164, annex D); `1` and `7` have one digit, all others three.
+/// The country codes of two digits (ITU-T E.164, annex D); `1` and `7` have one digit, all others
+/// three.
 const TWO_DIGITS: [&str; 44] = [
     "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47", "48",
     "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65", "66", "81",
@@ -18,8 +19,8 @@ pub(super) fn phone_number(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// Returns the country code of a telephone number, with the `+`; at most 800 different ones exist. It is a label of
-/// metrics.
+/// Returns the country code of a telephone number, with the `+`; at most 800 different ones exist.
+/// It is a label of metrics.
 pub fn sms_prefix(number: &str) -> &'static str {
     /// All codes, so that a label costs no allocation.
     static CODES: std::sync::LazyLock<Vec<String>> =
@@ -34,7 +35,8 @@ pub fn sms_prefix(number: &str) -> &'static str {
     code.and_then(|code| CODES.get(code)).map_or("+", String::as_str)
 }
 
-/// Returns the recipient as Cognito's `CodeDeliveryDetails` shows it: `f***@e***`, or the last four digits.
+/// Returns the recipient as Cognito's `CodeDeliveryDetails` shows it: `f***@e***`, or the last four
+/// digits.
 pub fn mask(channel: Channel, recipient: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match channel {

@@ -26,10 +26,10 @@ impl SmsClient {
             request.ok_or_else(|| SendError::Rejected("the request cannot be written".to_owned()))?;
         let request = reqwest::Request::try_from(request)
             .map_err(|error| SendError::Rejected(error.without_url().to_string()))?;
-        let mut response = client.execute(request).await.map_err(|error| failure(error))?;
+        let mut response = client.execute(request).await.map_err(failure)?;
         let mut body = Vec::new();
         while body.len() < MAX_ANSWER
-            && let Some(chunk) = response.chunk().await.map_err(|error| failure(error))?
+            && let Some(chunk) = response.chunk().await.map_err(failure)?
         {
             body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
         }
@@ -60,7 +60,8 @@ impl SmsClient {
     }
 }
 
-/// Returns the meaning of a request without an answer. Only without a connection is it certain that nothing was sent.
+/// Returns the meaning of a request without an answer. Only without a connection is it certain that
+/// nothing was sent.
 fn failure(error: reqwest::Error) -> SendError {
     let is_unsent = error.is_connect() || error.is_builder();
     let error = error.without_url();

@@ -140,8 +140,8 @@ fn hex(bytes: &[u8]) -> String {
 /// Returns the meaning of an answer.
 ///
 /// # Errors
-/// An answer of a gateway between ([`StatusCode::BAD_GATEWAY`], [`StatusCode::GATEWAY_TIMEOUT`]) leaves the outcome
-/// unknown.
+/// An answer of a gateway between ([`StatusCode::BAD_GATEWAY`], [`StatusCode::GATEWAY_TIMEOUT`])
+/// leaves the outcome unknown.
 pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<(), SendError> {
     let words = || format!("the service answered {status}{}", reason(shape, body));
     match status {
@@ -158,7 +158,8 @@ pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<
     }
 }
 
-/// Returns the service's own words about an error. The rest of an answer may repeat the text with its code.
+/// Returns the service's own words about an error. The rest of an answer may repeat the text with
+/// its code.
 fn reason(shape: SmsShape, body: &[u8]) -> String {
     match shape {
         // https://www.twilio.com/docs/usage/twilios-response

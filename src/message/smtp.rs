@@ -1,4 +1,5 @@
-//! The dialogue with a mail server (RFC 5321, RFC 4954), in steps, so that the caller knows which one failed.
+//! The dialogue with a mail server (RFC 5321, RFC 4954), in steps, so that the caller knows which
+//! one failed.
 
 use super::errors::SendError;
 use super::{mime, smtp_stream};
@@ -117,7 +118,8 @@ fn refusal(error: &Error) -> SendError {
     let words = words(error);
     match error.status().map(u16::from) {
         Some(500..=599) => SendError::Rejected(words),
-        // Also the end of the connection: the server may not like this one recipient, and others must not wait for it.
+        // Also the end of the connection: the server may not like this one recipient, and others
+        // must not wait for it.
         Some(_) | None => SendError::Postponed(words),
     }
 }

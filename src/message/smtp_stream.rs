@@ -1,7 +1,7 @@
 //! Connections to a mail server: TCP, STARTTLS and TLS, for lettre's protocol.
 //!
-//! STARTTLS is done here: lettre keeps what the server sent before the handshake in its buffer, and would take it for
-//! answers of the encrypted connection (RFC 3207, section 6).
+//! STARTTLS is done here: lettre keeps what the server sent before the handshake in its buffer, and
+//! would take it for answers of the encrypted connection (RFC 3207, section 6).
 
 use super::errors::SendError;
 use crate::config::{MailSecurity, SmtpServer};
@@ -22,7 +22,8 @@ use tokio_rustls::client::TlsStream;
 
 /// The maximum size of a server's answer before TLS, in bytes.
 const MAX_REPLY: usize = 8 * 1024;
-/// The greeting for lettre, which reads one at the start of each connection: after STARTTLS there is none.
+/// The greeting for lettre, which reads one at the start of each connection: after STARTTLS there
+/// is none.
 const GREETING: &[u8] = b"220 TLS\r\n";
 
 /// Opens a connection to `server`, encrypted as it demands.
@@ -76,8 +77,8 @@ fn tls_config(server: &SmtpServer) -> Result<ClientConfig, String> {
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-/// Asks the server for TLS (RFC 3207, section 4). Reads no byte beyond its consent, so that bytes which follow in plain
-/// text make the handshake fail.
+/// Asks the server for TLS (RFC 3207, section 4). Reads no byte beyond its consent, so that bytes
+/// which follow in plain text make the handshake fail.
 async fn start_tls(tcp: &mut TcpStream, peer: SocketAddr) -> Result<(), String> {
     let own = match tcp.local_addr().unwrap_or(peer) {
         SocketAddr::V4(own) => format!("[{}]", own.ip()),

@@ -91,8 +91,8 @@ pub(super) fn write(
     })
 }
 
-/// Returns the pool's own text: in the user's language, or for every language unless there is a built-in text in the
-/// user's language.
+/// Returns the pool's own text: in the user's language, or for every language unless there is a
+/// built-in text in the user's language.
 fn choose<'t>(
     templates: &'t [MessageTemplate],
     event: MessageEvent,
@@ -259,9 +259,9 @@ mod tests {
         assert_eq!(subject(&[], Some("DE_at")), "Ihr Bestätigungscode");
         assert_eq!(subject(&[], Some("fr")), "Your confirmation code");
         let english = template(Some("en"), "Own", "{####}", None);
-        assert_eq!(subject(&[english.clone()], None), "Own");
-        assert_eq!(subject(&[english.clone()], Some("fr")), "Own");
-        assert_eq!(subject(&[english.clone()], Some("de")), "Ihr Bestätigungscode");
+        assert_eq!(subject(std::slice::from_ref(&english), None), "Own");
+        assert_eq!(subject(std::slice::from_ref(&english), Some("fr")), "Own");
+        assert_eq!(subject(std::slice::from_ref(&english), Some("de")), "Ihr Bestätigungscode");
         let (every, swiss) =
             (template(None, "All", "{####}", None), template(Some("de-ch"), "CH", "{####}", None));
         assert_eq!(subject(&[english.clone(), every.clone(), swiss.clone()], Some("de-CH")), "CH");

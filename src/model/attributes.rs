@@ -1,4 +1,5 @@
-//! A user's attributes, in two pieces of memory: a busy gateway holds those of a hundred thousand people.
+//! A user's attributes, in two pieces of memory: a busy gateway holds those of a hundred thousand
+//! people.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};

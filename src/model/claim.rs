@@ -6,16 +6,17 @@ use serde_json::{Map, Value};
 /// 2 to the 53: every whole number below it is a float of its own.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// A claim that is there, and whose values cannot be compared. To take it for an absent one would let its bearer escape
-/// a Deny or a rule.
+/// A claim that is there, and whose values cannot be compared. To take it for an absent one would
+/// let its bearer escape a Deny or a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadableClaim;
 
-/// Returns the values of a claim as texts of at most `longest` bytes. `null` and empty texts are none.
+/// Returns the values of a claim as texts of at most `longest` bytes. `null` and empty texts are
+/// none.
 ///
 /// # Errors
-/// Where a value is an object or a list in a list, is too long, holds control characters, or lost digits as it was
-/// read; where there are too many.
+/// Where a value is an object or a list in a list, is too long, holds control characters, or lost
+/// digits as it was read; where there are too many.
 pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, UnreadableClaim> {
     match value {
         Value::Null => Ok(Vec::new()),
@@ -45,8 +46,8 @@ fn is_exact(number: &serde_json::Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < MAX_EXACT_INTEGER)
 }
 
-/// Whether the claim `name` is kept elsewhere (OpenID Connect Core 1.0, section 5.6.2: "Distributed Claims"), as some
-/// providers do with groups that are too many for a token.
+/// Whether the claim `name` is kept elsewhere (OpenID Connect Core 1.0, section 5.6.2: "Distributed
+/// Claims"), as some providers do with groups that are too many for a token.
 pub fn is_distributed(claims: &Map<String, Value>, name: &str) -> bool {
     let names = claims.get("_claim_names").and_then(Value::as_object);
     !claims.contains_key(name) && names.is_some_and(|names| names.contains_key(name))

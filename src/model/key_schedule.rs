@@ -1,4 +1,5 @@
-//! The times of a SAML key. The phase of each key follows from these times alone, so that all nodes agree on it.
+//! The times of a SAML key. The phase of each key follows from these times alone, so that all nodes
+//! agree on it.
 
 use crate::base::Timestamp;
 

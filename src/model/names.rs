@@ -202,8 +202,8 @@ pub fn is_phone_number(number: &str) -> bool {
     (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns whether a user name has the form of a provider's: `provider~`, eight hexadecimal digits, `_`.
-/// A local user of such a name would keep the provider's user out.
+/// Returns whether a user name has the form of a provider's: `provider~`, eight hexadecimal digits,
+/// `_`. A local user of such a name would keep the provider's user out.
 pub fn is_federated_name(name: &str) -> bool {
     let Some((_, rest)) = name.split_once('~') else { return false };
     let Some((issuer, _)) = rest.split_once('_') else { return false };

@@ -4,8 +4,8 @@ use crate::base::{Duration, Secret, Timestamp};
 
 /// How long before their end tokens are renewed, so that requests need not wait for it.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
-/// How long a session goes on after its tokens' end while the provider does not answer, counted from when
-/// its first failed call: for an idle session there was no call.
+/// How long a session goes on after its tokens' end while the provider does not answer, counted
+/// from when its first failed call: for an idle session there was no call.
 const OUTAGE_GRACE: Duration = Duration::from_secs(3600);
 
 /// How far the clock of the node that wrote a time may be ahead.
@@ -54,8 +54,8 @@ pub struct RenewalTimes {
     pub due_at: Timestamp,
     /// When the access token ends.
     pub expires_at: Timestamp,
-    /// Until when the provider's last complete answer about the person is good: the end of the access token that came
-    /// with it. New tokens without such an answer do not move it.
+    /// Until when the provider's last complete answer about the person is good: the end of the
+    /// access token that came with it. New tokens without such an answer do not move it.
     pub confirmed_until: Timestamp,
     /// Since when the provider has not confirmed the person; never, where it did the last time.
     pub failing_since: Timestamp,
@@ -75,9 +75,9 @@ pub enum Freshness {
 }
 
 impl RenewalTimes {
-    /// The times as they are to be read at `now`, where two renewals are `longest` apart at most. One that lies further
-    /// ahead was written by a clock that was wrong, and is due: otherwise a provider's refusal would go unnoticed for as
-    /// long as that clock was ahead.
+    /// The times as they are to be read at `now`, where two renewals are `longest` apart at most.
+    /// One that lies further ahead was written by a clock that was wrong, and is due: otherwise a
+    /// provider's refusal would go unnoticed for as long as that clock was ahead.
     pub fn corrected(self, now: Timestamp, longest: Duration) -> Self {
         let failing_since = match self.failing_since {
             Timestamp::NEVER => Timestamp::NEVER,

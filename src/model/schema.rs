@@ -125,7 +125,8 @@ impl Schema {
         self.declared.iter().find(named).or_else(|| STANDARD_REF.iter().find(named))
     }
 
-    /// Checks `changes` against the types and bounds; an empty value, which removes an attribute, fits.
+    /// Checks `changes` against the types and bounds; an empty value, which removes an attribute,
+    /// fits.
     ///
     /// # Errors
     /// Returns all violations.

@@ -21,7 +21,8 @@ pub fn is_address(email: &str) -> bool {
         && !email.chars().any(is_invisible)
 }
 
-/// White space, control characters, and format characters that change how text looks and not what it says.
+/// White space, control characters, and format characters that change how text looks and not what
+/// it says.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -33,7 +34,8 @@ fn is_invisible(c: char) -> bool {
 pub struct User {
     /// The `sub`: a UUID, never used again.
     pub id: String,
-    /// The number by which rows refer to the user; 0 until a node of this version has indexed a row of an older one.
+    /// The number by which rows refer to the user; 0 until a node of this version has indexed a row
+    /// of an older one.
     pub no: i64,
     /// The user's pool.
     pub pool_id: String,
@@ -49,8 +51,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// The provider accounts that sign in as this user.
     pub identities: Vec<Identity>,
-    /// What the providers of linked accounts say, by the provider's name: each speaks for its own sessions.
-    /// The account that made the user has none; what its provider says is the user's own.
+    /// What the providers of linked accounts say, by the provider's name: each speaks for its own
+    /// sessions. The account that made the user has none; what its provider says is the user's own.
     pub profiles: BTreeMap<String, Profile>,
     /// Counts changes: what was made for an older version is stale.
     pub version: i64,
@@ -78,8 +80,8 @@ pub struct Identity {
     pub subject: String,
     /// The provider's name in this deployment.
     pub provider: String,
-    /// Whether it is a SAML account: the provider's own metadata declares the issuer, and the account is then
-    /// of no other provider with that issuer.
+    /// Whether it is a SAML account: the provider's own metadata declares the issuer, and the
+    /// account is then of no other provider with that issuer.
     pub saml: bool,
 }
 
@@ -99,8 +101,8 @@ impl User {
         self.attributes.get("name").or(self.attributes.get("email")).unwrap_or(&self.username)
     }
 
-    /// The user as `provider` speaks of them. What another provider says must not open, or shut, a door of
-    /// this one's.
+    /// The user as `provider` speaks of them. What another provider says must not open, or shut, a
+    /// door of this one's.
     #[must_use]
     pub fn for_provider(mut self, provider: &str) -> Self {
         if let Some(Profile { attributes, groups }) = self.profiles.get(provider).cloned() {
@@ -123,8 +125,8 @@ impl User {
         true
     }
 
-    /// Whether it is known which account a session through `provider` is of: where several accounts sign in as
-    /// this user, each of them speaks for its own sessions alone.
+    /// Whether it is known which account a session through `provider` is of: where several accounts
+    /// sign in as this user, each of them speaks for its own sessions alone.
     pub fn has_unambiguous_account(&self, provider: &str) -> bool {
         self.profiles.is_empty() || self.identities.iter().any(|identity| identity.provider == provider)
     }

@@ -62,8 +62,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Compares the hash of a code, at most `max_attempts` times. A code that matches is used up. The
-    /// transaction must be committed after a mismatch, which counts.
+    /// Compares the hash of a code, at most `max_attempts` times. A code that matches is used up.
+    /// The transaction must be committed after a mismatch, which counts.
     ///
     /// # Errors
     /// Returns an error if the database fails.

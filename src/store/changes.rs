@@ -47,19 +47,20 @@ impl Change {
 /// How far back every look at the feed reaches: a transaction that began earlier may commit later.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// How far the database's clock may differ from the time that has passed here between two looks: it is slewed, and an answer
-/// takes up to the deadline. A larger difference is a jump, beyond which changes may have been missed.
+/// How far the database's clock may differ from the time that has passed here between two looks: it
+/// is slewed, and an answer takes up to the deadline. A larger difference is a jump, beyond which
+/// changes may have been missed.
 const MAX_DRIFT: Duration = Duration::from_secs(30);
 
 /// How long changes are kept; a node that was away for longer cannot know what it missed.
 pub(super) const CHANGE_RETENTION: Duration = Duration::from_secs(3600);
 
-/// How long what is in memory counts after the store was last heard of: a sign-out or a revocation on another node
-/// could go unheard for this long, and no longer.
+/// How long what is in memory counts after the store was last heard of: a sign-out or a revocation
+/// on another node could go unheard for this long, and no longer.
 pub const MAX_STALENESS: Duration = Duration::from_secs(60);
 
-/// One node's place in the feed. Changes are written and read by the time of the database's clock: the nodes' own
-/// clocks do not matter.
+/// One node's place in the feed. Changes are written and read by the time of the database's clock:
+/// the nodes' own clocks do not matter.
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: HashMap<String, Timestamp>,
@@ -68,7 +69,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The changes that this node has not seen: since its last look, however long ago that was. `at` is when this look begins.
+    /// The changes that this node has not seen: since its last look, however long ago that was.
+    /// `at` is when this look begins.
     ///
     /// # Errors
     /// Where the store does not answer; the place in the feed stays.

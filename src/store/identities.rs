@@ -1,4 +1,5 @@
-//! The identities of identity pools: one for each person and pool. Guests have none here until they sign in.
+//! The identities of identity pools: one for each person and pool. Guests have none here until they
+//! sign in.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
@@ -32,8 +33,8 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The identity of this user in this identity pool: `candidate` where there was none, unless that is known
-    /// already.
+    /// The identity of this user in this identity pool: `candidate` where there was none, unless
+    /// that is known already.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -60,7 +61,8 @@ impl Tx<'_> {
         Ok(id.fetch_optional(&mut *self.inner).await?)
     }
 
-    /// Ends an identity that nobody has: its holder has `into` from now on. Returns whether it had no holder.
+    /// Ends an identity that nobody has: its holder has `into` from now on. Returns whether it had
+    /// no holder.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -84,8 +86,8 @@ impl Tx<'_> {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives the identities of one user to another, who is the same person: one of each identity pool stays, that
-    /// of `to` where both have one.
+    /// Gives the identities of one user to another, who is the same person: one of each identity
+    /// pool stays, that of `to` where both have one.
     ///
     /// # Errors
     /// Where the store does not answer.

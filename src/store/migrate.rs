@@ -6,7 +6,8 @@ use crate::config::StoreUrl;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, SqlSafeStr as _};
 
-/// Version, description and text. The text is SQLite's; PostgreSQL has another name of the blob, and no `WITHOUT ROWID`.
+/// Version, description and text. The text is SQLite's; PostgreSQL has another name of the blob,
+/// and no `WITHOUT ROWID`.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first light", include_str!("migrations/0001_first_light.sql")),
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),

@@ -73,8 +73,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01, SQLite's
-    /// BUSY, and 23505, which is what two first sign-ins of one person come to.
+    /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01,
+    /// SQLite's BUSY, and 23505, which is what two first sign-ins of one person come to.
     fn is_retryable(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "5" | "517"))
@@ -173,8 +173,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the store at `url` for somebody who only looks: nothing is made or changed. None where there is no
-    /// such file.
+    /// Opens the store at `url` for somebody who only looks: nothing is made or changed. None where
+    /// there is no such file.
     ///
     /// # Errors
     /// Where it cannot be reached.
@@ -204,7 +204,8 @@ impl Store {
             StoreUrl::Postgres(url) => (url.expose().to_owned(), &POSTGRES),
         };
         if let StoreUrl::Sqlite(_) = url {
-            // The pool would try again until its deadline, whatever the error is, and report that alone.
+            // The pool would try again until its deadline, whatever the error is, and report that
+            // alone.
             let mut connection = sqlx::AnyConnection::connect(&address).await?;
             for statement in dialect.on_connect {
                 connection.execute(*statement).await?;
@@ -227,8 +228,8 @@ impl Store {
         Ok(Self { pool, dialect, ring, last_write_failed: Arc::default() })
     }
 
-    /// Whether the store can be read and written now: it tries a read, and reports the last attempt to write. Every node
-    /// writes to `nodes` every five seconds.
+    /// Whether the store can be read and written now: it tries a read, and reports the last attempt
+    /// to write. Every node writes to `nodes` every five seconds.
     ///
     /// # Errors
     /// Where it cannot.
@@ -263,7 +264,8 @@ async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
     tokio::time::timeout(OPERATION_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
-/// Makes a database file that only its owner may read; SQLite gives the files beside it the same mode.
+/// Makes a database file that only its owner may read; SQLite gives the files beside it the same
+/// mode.
 fn make_private(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)

@@ -1,7 +1,7 @@
 //! Messages that are to be sent, sealed, and the lease by which one node at a time sends one.
 //!
-//! Each statement commits on its own: a serializable transaction over the due rows would conflict with every sign-up
-//! that adds one. Times of leases are by the database's clock.
+//! Each statement commits on its own: a serializable transaction over the due rows would conflict
+//! with every sign-up that adds one. Times of leases are by the database's clock.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Entropy, KeyRing, Purpose, Timestamp};
@@ -151,7 +151,8 @@ impl Tx<'_> {
 }
 
 impl Store {
-    /// Claims up to `limit` due messages of `channel` until `until`, the oldest first. No other node gets them before.
+    /// Claims up to `limit` due messages of `channel` until `until`, the oldest first. No other
+    /// node gets them before.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -162,7 +163,8 @@ impl Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<ClaimedMessage>> {
-        // PostgreSQL evaluates the outer condition again on a row that another node has just claimed, and skips it.
+        // PostgreSQL evaluates the outer condition again on a row that another node has just
+        // claimed, and skips it.
         const CLAIM: &str = "UPDATE outbox SET claimed_until = $1 WHERE claimed_until <= $2 AND state = 'pending' AND id IN \
              (SELECT id FROM outbox WHERE channel = $3 AND state = 'pending' AND due_at <= $4 AND claimed_until <= $5 \
              AND expires_at > $6 ORDER BY due_at LIMIT $7) \
@@ -192,7 +194,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the text is about to be transmitted; returns whether the lease is still this node's.
+    /// Notes that the text is about to be transmitted; returns whether the lease is still this
+    /// node's.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -236,8 +239,8 @@ impl Store {
         self.change_message(BURY, &[], failure, message).await
     }
 
-    /// Runs a statement on a claimed message. Its parameters are `values`, `text` unless it is empty, the key, and the
-    /// lease.
+    /// Runs a statement on a claimed message. Its parameters are `values`, `text` unless it is
+    /// empty, the key, and the lease.
     async fn change_message(
         &self,
         statement: &'static str,

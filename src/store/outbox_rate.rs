@@ -8,7 +8,8 @@ const BURST_MICROS: i64 = 1_000_000;
 /// How often the row is read again after another node changed it.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// Returns how many messages may be sent at `now`, at most `wanted`, and the stored time after they were.
+/// Returns how many messages may be sent at `now`, at most `wanted`, and the stored time after they
+/// were.
 fn grant(next_at: i64, wanted: u32, per_second: u32, now: Timestamp) -> (u32, i64) {
     let interval = (1_000_000 / i64::from(per_second.max(1))).max(1);
     let now = now.millis().saturating_mul(1000);
@@ -20,7 +21,8 @@ fn grant(next_at: i64, wanted: u32, per_second: u32, now: Timestamp) -> (u32, i6
 }
 
 impl Store {
-    /// Reserves up to `wanted` messages of `channel` at a rate of `per_second`; returns how many may be sent now.
+    /// Reserves up to `wanted` messages of `channel` at a rate of `per_second`; returns how many
+    /// may be sent now.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -40,11 +40,12 @@ struct Plain<'a> {
     name_id: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// What `confirmed_until` holds in a row of the version before: the end of the access token decides.
+/// What `confirmed_until` holds in a row of the version before: the end of the access token
+/// decides.
 const UNKNOWN_CONFIRMATION: Timestamp = Timestamp::from_millis(0);
 
-/// Whether a lease until `until` is good at `now`. One that lasts longer than two of them was taken by a clock that was
-/// ahead, and would keep everybody from renewing until that time comes.
+/// Whether a lease until `until` is good at `now`. One that lasts longer than two of them was taken
+/// by a clock that was ahead, and would keep everybody from renewing until that time comes.
 fn is_leased(until: Timestamp, now: Timestamp, longest: Duration) -> bool {
     now < until && until <= now.plus(longest * 2)
 }
@@ -93,8 +94,8 @@ pub(super) async fn load(
 }
 
 impl Store {
-    /// Whether somebody is renewing a session's tokens, by a lease that is `longest` at most: a look that costs no writer
-    /// anything.
+    /// Whether somebody is renewing a session's tokens, by a lease that is `longest` at most: a
+    /// look that costs no writer anything.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -124,8 +125,8 @@ impl Tx<'_> {
         load(&mut self.inner, &self.ring, session_id).await
     }
 
-    /// Saves a session's tokens after the provider confirmed the person, replaces the tokens before, and
-    /// ends the lease. The renewal is due at `due_at`.
+    /// Saves a session's tokens after the provider confirmed the person, replaces the tokens
+    /// before, and ends the lease. The renewal is due at `due_at`.
     ///
     /// # Errors
     /// Where the store does not answer, or the session is gone.
@@ -156,8 +157,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Replaces a session's tokens after a renewal that did not confirm the person: the time of the last
-    /// confirmation, the first failure and the lease stay.
+    /// Replaces a session's tokens after a renewal that did not confirm the person: the time of the
+    /// last confirmation, the first failure and the lease stay.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -198,7 +199,8 @@ impl Tx<'_> {
         Ok(self.ring.seal(Purpose::AtRest, &seal_context(session_id), &plain, entropy))
     }
 
-    /// Asks for the renewal of a session's tokens, which happens every `interval` at least. The lease ends at `until`.
+    /// Asks for the renewal of a session's tokens, which happens every `interval` at least. The
+    /// lease ends at `until`.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -224,7 +226,8 @@ impl Tx<'_> {
         Ok(LeaseResult::Taken(stored.tokens))
     }
 
-    /// Whether the lease until `until` is still the caller's: it may have ended, and be another's now.
+    /// Whether the lease until `until` is still the caller's: it may have ended, and be another's
+    /// now.
     ///
     /// # Errors
     /// Where the store does not answer.

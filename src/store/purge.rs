@@ -5,8 +5,8 @@ use super::{Result, Store};
 use crate::base::{Duration, Timestamp};
 use crate::config::SessionLimits;
 
-/// How long everything is kept after its end: a used authorization code, so that its reuse is noticed; the rest, because
-/// the clock by which it is over may be ahead.
+/// How long everything is kept after its end: a used authorization code, so that its reuse is
+/// noticed; the rest, because the clock by which it is over may be ahead.
 const ROW_RETENTION: Duration = Duration::from_secs(3600);
 
 impl Store {
@@ -15,8 +15,9 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
-        // Each statement with the moment before which rows are over; cookies go with their sessions.
-        let tables: [(&'static str, Timestamp); 12] = [
+        // Each statement with the moment before which rows are over; cookies go with their
+        // sessions.
+        let tables: [(&'static str, Timestamp); 14] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(ROW_RETENTION)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),

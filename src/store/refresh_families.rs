@@ -108,8 +108,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes the generation after `current` the current one. Returns false if `current` is not: another
-    /// request has rotated it, or the family has ended.
+    /// Makes the generation after `current` the current one. Returns false if `current` is not:
+    /// another request has rotated it, or the family has ended.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -45,8 +45,8 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Notes that `id` was used, which is remembered until `expires_at`; answers whether this is the first
-    /// time.
+    /// Notes that `id` was used, which is remembered until `expires_at`; answers whether this is
+    /// the first time.
     ///
     /// # Errors
     /// Where the store does not answer.

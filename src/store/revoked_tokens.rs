@@ -5,8 +5,8 @@ use crate::base::{Entropy, Timestamp};
 use sqlx::Row;
 
 impl Store {
-    /// Every revoked token that has not been purged: its `jti`, and until when it is kept. Which of them have expired is not
-    /// asked, since the caller's clock may be ahead and be set back.
+    /// Every revoked token that has not been purged: its `jti`, and until when it is kept. Which of
+    /// them have expired is not asked, since the caller's clock may be ahead and be set back.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -36,7 +36,8 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Revokes the token with this `jti`, which is stored until `expires_at`, and informs every node.
+    /// Revokes the token with this `jti`, which is stored until `expires_at`, and informs every
+    /// node.
     ///
     /// # Errors
     /// Where the store does not answer.

@@ -49,7 +49,8 @@ impl Tx<'_> {
         rows.iter().map(read).collect()
     }
 
-    /// Saves a certificate and the key's times. A certificate that is there stays, and gets these times.
+    /// Saves a certificate and the key's times. A certificate that is there stays, and gets these
+    /// times.
     ///
     /// # Errors
     /// Where the store does not answer.

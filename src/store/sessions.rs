@@ -15,7 +15,8 @@ pub struct SessionRecord {
     pub user: User,
     /// Where the cookie counts.
     pub scope: CookieScope,
-    /// When its provider's tokens are to be renewed, and the access token; nothing where there are none.
+    /// When its provider's tokens are to be renewed, and the access token; nothing where there are
+    /// none.
     pub tokens: Option<(RenewalTimes, Secret)>,
 }
 

@@ -66,8 +66,8 @@ impl Store {
         .await
     }
 
-    /// The same as [`Store::check_master_key`] for a store that is only looked at: one without a master key has none to
-    /// compare with.
+    /// The same as [`Store::check_master_key`] for a store that is only looked at: one without a
+    /// master key has none to compare with.
     ///
     /// # Errors
     /// Where the store does not answer.

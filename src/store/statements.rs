@@ -1,5 +1,5 @@
-//! The SQL statements of the tables of people, as constants in lists: a test reads the query plan of
-//! each on both engines, and another that these files run no other statement.
+//! The SQL statements of the tables of people, as constants in lists: a test reads the query plan
+//! of each on both engines, and another that these files run no other statement.
 
 /// Declares statements as constants, and the list of all of them.
 macro_rules! statements {

@@ -1,4 +1,5 @@
-//! Transactions: run again where they lose a race, ended by a deadline, and never left open on a connection that others get.
+//! Transactions: run again where they lose a race, ended by a deadline, and never left open on a
+//! connection that others get.
 
 use super::{Dialect, OPERATION_TIMEOUT, Result, Store, StoreError, within_deadline};
 use crate::base::{Duration, KeyRing};
@@ -46,9 +47,10 @@ pub struct Tx<'a> {
     surroundings: PhantomData<&'a ()>,
 }
 
-/// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that succeeded: in
-/// whatever state a failed or an interrupted one leaves it, the next user would inherit that. sqlx's own transaction
-/// returns it and counts on a later rollback, which fails where SQLite has rolled back by itself, as on a full disk.
+/// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that
+/// succeeded: in whatever state a failed or an interrupted one leaves it, the next user would
+/// inherit that. sqlx's own transaction returns it and counts on a later rollback, which fails
+/// where SQLite has rolled back by itself, as on a full disk.
 pub(super) struct OpenTransaction {
     connection: PoolConnection<Any>,
     ended: bool,
@@ -111,8 +113,8 @@ impl Store {
         self.checked_transaction(work).await
     }
 
-    /// Runs `work` as [`Store::transaction`] does. Any error of the work, also a refusal, rolls back
-    /// everything that it wrote.
+    /// Runs `work` as [`Store::transaction`] does. Any error of the work, also a refusal, rolls
+    /// back everything that it wrote.
     ///
     /// # Errors
     /// Returns the error of `work`, or an error of the database.
@@ -167,7 +169,8 @@ impl Store {
         let (dialect, ring) = (self.dialect, self.ring.clone());
         let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
         match work(&mut tx).await {
-            // A process that was stopped for a while must not commit what other nodes no longer look for in the feed.
+            // A process that was stopped for a while must not commit what other nodes no longer
+            // look for in the feed.
             Ok(_) if begun.elapsed() > OPERATION_TIMEOUT => Err(StoreError::Timeout.into()),
             Ok(value) => tx.inner.commit().await.map(|()| value).map_err(E::from),
             Err(error) => {

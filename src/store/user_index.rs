@@ -29,7 +29,8 @@ statements! {
     REMOVE_USER = "DELETE FROM users WHERE id = $1";
 }
 
-/// What is removed of a user besides the row itself, whose sessions and provider accounts go with it.
+/// What is removed of a user besides the row itself, whose sessions and provider accounts go with
+/// it.
 const OF_USER: [&str; 9] = [
     REMOVE_KEYS,
     REMOVE_NAMES,
@@ -43,8 +44,8 @@ const OF_USER: [&str; 9] = [
 ];
 
 impl Store {
-    /// Returns at most `limit` users who were written by a node of an older version and have no number
-    /// or no current search keys.
+    /// Returns at most `limit` users who were written by a node of an older version and have no
+    /// number or no current search keys.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -58,8 +59,8 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Gives `user` a number if there is none, and stores the search keys of the current attributes.
-    /// Returns the user's number.
+    /// Gives `user` a number if there is none, and stores the search keys of the current
+    /// attributes. Returns the user's number.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -120,8 +121,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes everything of a user whose sessions have ended. An identity of an identity pool stays
-    /// without its user, so that no guest can take over its id.
+    /// Removes everything of a user whose sessions have ended. An identity of an identity pool
+    /// stays without its user, so that no guest can take over its id.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -7,7 +7,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::HashMap;
 
-/// Maximum users of one page of a list: Cognito's 60, and one that shows whether another page follows.
+/// Maximum users of one page of a list: Cognito's 60, and one that shows whether another page
+/// follows.
 pub const MAX_LISTED_USERS: u32 = 61;
 
 /// The users to list, of one pool.

@@ -1,5 +1,5 @@
-//! Logins that were judged where a form of another site brought them, and wait for the browser's next step,
-//! in which it shows its own cookies again.
+//! Logins that were judged where a form of another site brought them, and wait for the browser's
+//! next step, in which it shows its own cookies again.
 
 use super::{Result, StoreError, Tx};
 use crate::base::{Entropy, Purpose, Timestamp};

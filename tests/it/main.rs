@@ -4,6 +4,20 @@
 // Tests with many cases, and the servers they start, may be longer than the program's functions.
 #![allow(clippy::too_many_lines)]
 
+/// Runs each test on each engine.
+macro_rules! on_both_engines {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(crate::support::engine::Engine::sqlite()).await; }
+        )*}
+        mod postgres {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(crate::support::engine::Engine::postgres()).await; }
+        )*}
+    };
+}
+
 mod support;
 mod upgrade;
 

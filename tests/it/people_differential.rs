@@ -2,7 +2,7 @@
 //! `NARTHEX_DIFFERENTIAL=100000` sets the number of operations; the seed is printed.
 
 use crate::people::{ADDRESSES, ALIASES, add_pool, create, delete, federated, pool_settings, status, update};
-use crate::support::engine::{Engine, on_both_engines, ring};
+use crate::support::engine::{Engine, ring};
 use narthex::base::{Duration, Entropy as _, KeyRing, SystemEntropy, Timestamp};
 use narthex::directory::{
     self, Actor, DirectoryError, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,
@@ -405,7 +405,7 @@ impl Run {
             };
         }
         for (of, flag) in [("email", "email_verified"), ("phone_number", "phone_number_verified")] {
-            if changes.get(flag).is_some() && !after.attributes.contains_key(of) {
+            if changes.contains_key(flag) && !after.attributes.contains_key(of) {
                 assert_eq!(exception(&result), Some("InvalidParameterException"), "{changes:?}");
                 return;
             }

@@ -120,8 +120,11 @@ impl Case {
             _ => {}
         }
         let pool = POOLS[number as usize % POOLS.len()];
-        let user =
-            if number % 2 == 0 { format!("user-{number}") } else { format!("Jörg {number}@example.com") };
+        let user = if number.is_multiple_of(2) {
+            format!("user-{number}")
+        } else {
+            format!("Jörg {number}@example.com")
+        };
         Self { pool, user, password: password(number), salt, zeros_of_b: None }
     }
 

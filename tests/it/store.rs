@@ -1,6 +1,6 @@
 //! The store's contract, on both engines. Time is a value, so nothing waits.
 
-use crate::support::engine::{Engine, on_both_engines, ring};
+use crate::support::engine::{Engine, ring};
 use narthex::base::{
     Clock as _, Duration, Entropy as _, ManualClock, MonotonicTime, OpenError, RandomToken, Secret,
     SystemEntropy, Timestamp, uuid,

@@ -60,13 +60,7 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     connections::upstreams(&config, &mut report).await;
     say!("providers");
     providers::check(&catalogue, &mut report).await?;
-    say!("register at each provider");
-    for provider in &config.providers {
-        say!("  {}", provider.name);
-        for (what, address) in provider_settings(&config, provider) {
-            say!("    {what:<26} {address}");
-        }
-    }
+    print_registrations(&config);
     print_app_clients(&catalogue, is_unreachable);
     say!("what each app's verifier expects of the assertion: aud, and signer where it asks for one");
     for route in catalogue.routes() {
@@ -84,6 +78,17 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
             Err(CommandError::new("narthex check --strict", format!("{count} warning(s), listed above")))
         }
         (count, _) => Err(CommandError::new("narthex check", format!("{count} problem(s), listed above"))),
+    }
+}
+
+/// Prints what to register at each provider.
+fn print_registrations(config: &Config) {
+    say!("register at each provider");
+    for provider in &config.providers {
+        say!("  {}", provider.name);
+        for (what, address) in provider_settings(config, provider) {
+            say!("    {what:<26} {address}");
+        }
     }
 }
 

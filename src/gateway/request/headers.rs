@@ -397,7 +397,8 @@ mod tests {
             strip_connection_fields(StatusCode::from_u16(status).unwrap(), &mut headers);
             let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
             let mut left = left;
-            (names.sort_unstable(), left.sort_unstable());
+            names.sort_unstable();
+            left.sort_unstable();
             assert_eq!(names, left, "{status}");
         }
     }

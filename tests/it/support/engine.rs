@@ -47,18 +47,3 @@ impl Engine {
 pub fn ring() -> Arc<KeyRing> {
     Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)))
 }
-
-/// Runs each test on each engine.
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(crate::support::engine::Engine::sqlite()).await; }
-        )*}
-        mod postgres {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(crate::support::engine::Engine::postgres()).await; }
-        )*}
-    };
-}
-pub(crate) use on_both_engines;
