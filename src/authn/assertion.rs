@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How long an assertion counts.
+/// Lifetime of an assertion.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
 /// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
 const MAX_GROUPS_BYTES: usize = 3072;

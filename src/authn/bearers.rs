@@ -177,8 +177,8 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Takes over the issuers of the catalogue that counts now, the user pool among them; one that
-    /// did not change keeps its keys, and its tokens count on.
+    /// Applies the issuers of the current catalogue, the user pool among them; one that
+    /// did not change keeps its keys, and its tokens stay valid.
     pub fn apply(&self, current: &CatalogueCell) {
         let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (catalogue, old) = (current.load(), self.issuers.load());
@@ -231,7 +231,7 @@ impl BearerAuthenticator {
                         let verified = verify(*unverified, of.issuer(), &keys, now.wall).ok()?;
                         let size = (seen, token.len());
                         let bearer = self.principal_for(&of, verified, keys.digest, generation, size).ok()?;
-                        // Who asks whether one counts still will ask again.
+                        // The caller revalidates it again later.
                         self.insert(seen, &bearer, now.monotonic);
                         bearer
                     }
@@ -242,7 +242,7 @@ impl BearerAuthenticator {
         self.not_revoked(bearer, now.monotonic).ok()
     }
 
-    /// A token of the user pool counts unless it was revoked.
+    /// A token of the user pool is valid unless it was revoked.
     fn not_revoked(
         &self,
         bearer: BearerPrincipal,
@@ -259,7 +259,7 @@ impl BearerAuthenticator {
     /// The principal of a token that was seen before, if it is still valid.
     fn cached(&self, seen: Option<Fingerprint>, now: Moment) -> Option<BearerPrincipal> {
         let seen = seen?;
-        // A stream may hold one that counts no more: the cache knows the one that was verified
+        // A stream may keep an expired entry alive; the cache has the one that was verified
         // since.
         if let Some(live) = self.recent.get(&seen, now.monotonic).filter(|live| self.is_current(live, now)) {
             return Some(BearerPrincipal(live));

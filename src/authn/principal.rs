@@ -81,7 +81,7 @@ impl Principal {
     }
 
     /// The role that `pool` gives the principal, with its identity there. It is worked out once,
-    /// and counts as long as the catalogue, the user and the session are what they were.
+    /// and is valid as long as the catalogue, the user and the session are what they were.
     ///
     /// # Errors
     /// Where the store is needed for the identity, and does not answer. That there is no role is a

@@ -60,7 +60,8 @@ impl<Who: Eq + Hash> RateLimiter<Who> {
     }
 }
 
-/// What counts as one address: an IPv6 host commonly has a whole /64 (RFC 6177) to itself.
+/// Returns the part of an address that is limited as one: an IPv6 host commonly has a whole /64
+/// (RFC 6177) to itself.
 pub fn rate_limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -71,7 +71,7 @@ impl SessionPrincipal {
         now.wall.minus(now.monotonic.since(last_seen))
     }
 
-    /// The access token that the provider granted, while it counts.
+    /// The access token that the provider granted, while it is valid.
     pub fn access_token(&self, now: Timestamp) -> Option<&Secret> {
         self.tokens().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
     }
@@ -213,7 +213,7 @@ impl SessionAuthenticator {
         if mine.is_ok() {
             let (sessions, live, hash) = (self.clone(), live.clone(), token.hash());
             tokio::spawn(async move {
-                // Where the store is away, how long memory counts is the feed's to say.
+                // While the store is unavailable, the change feed limits the age of cached entries.
                 if let Ok(None) = sessions.store.session_by_cookie(&hash).await {
                     live.stale.store(true, Ordering::Release);
                 }
@@ -221,9 +221,9 @@ impl SessionAuthenticator {
         }
     }
 
-    /// Whether what the provider said of `principal` counts still. Where it is about to end, one
-    /// request has it renewed and all go on; where it is over, all wait, and the session must be
-    /// looked at again.
+    /// Returns whether the provider's claims about `principal` are still valid. Where it is about
+    /// to end, one request has it renewed and all go on; where it is over, all wait, and the
+    /// session must be looked at again.
     async fn renew_if_due(
         self: &Arc<Self>,
         principal: &SessionPrincipal,
@@ -237,7 +237,7 @@ impl SessionAuthenticator {
                 Ok(true)
             }
             Freshness::Expired => Box::pin(self.renew(principal)).await.map(|()| false),
-            // It counts no more, and the reading of it says so.
+            // It is no longer valid, and the reader checks that.
             Freshness::Lost => Ok(false),
         }
     }
@@ -278,7 +278,7 @@ impl SessionAuthenticator {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = RandomToken::parse(token) else { return Ok(None) };
         let changes = self.changes.load(Ordering::Acquire);
-        // A stream may hold one that counts no more: the cache knows the one that was read since.
+        // A stream may keep an expired entry alive; the cache has the one that was read since.
         if let Some(live) =
             self.front_cache.get(token.bytes(), now.monotonic).filter(|live| self.is_current(live, now))
         {
@@ -364,7 +364,7 @@ impl SessionAuthenticator {
             && now.monotonic.since(last_seen) < self.catalogue.load().config.session.idle
     }
 
-    /// The principal of a session that counts, unless the store was silent too long to know.
+    /// Returns the principal of a valid session, unless the store was silent too long to know.
     fn to_principal(
         &self,
         live: Arc<CachedSession>,

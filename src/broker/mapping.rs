@@ -37,7 +37,7 @@ pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<Fed
         }
     }
     if attributes.contains("email") {
-        // An address counts only where someone who can know says that it is the person's. What
+        // An address is verified only if the provider has proved that it is the user's. What
         // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section
         // 5.1), not of another claim that the file takes the address from.
         let other = config.attributes.get("email").is_some_and(|claim| claim != "email");

@@ -49,7 +49,7 @@ impl Attributes {
     }
 }
 
-/// Of two of one name, the last counts.
+/// Of two attributes of one name, the last is kept.
 impl<Name: AsRef<str> + Ord, Value: AsRef<str>> FromIterator<(Name, Value)> for Attributes {
     fn from_iter<All: IntoIterator<Item = (Name, Value)>>(all: All) -> Self {
         let mut all: Vec<(Name, Value)> = all.into_iter().collect();

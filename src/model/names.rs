@@ -75,8 +75,8 @@ impl Pool {
     ///
     /// A user of a provider has none: providers compare subjects exactly, and a name without case
     /// would join two of them. In a pool with `username_attributes` the user name is the `sub`, and
-    /// an address counts from the sign-up on. An alias counts once it is verified and the user is
-    /// confirmed.
+    /// an address is a name from the sign-up on. An alias is one once it is verified and the user
+    /// is confirmed.
     pub fn sign_in_names(&self, user: &User) -> Vec<SignInName> {
         if user.status == UserStatus::ExternalProvider {
             return Vec::new();

@@ -40,7 +40,7 @@ impl Session {
     }
 }
 
-/// Where a session cookie counts.
+/// Where a session cookie is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieScope<Name = String> {
     /// At the pool's own pages.
@@ -87,7 +87,7 @@ pub struct SessionCookie {
     pub hash: [u8; 32],
     /// The session of the cookie.
     pub session_id: String,
-    /// Where it counts.
+    /// Where it is valid.
     pub scope: CookieScope,
     /// When it was set.
     pub created_at: Timestamp,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Mutex;
 
-/// How long a document counts that cannot be fetched again.
+/// Maximum age of a document that cannot be fetched again.
 pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 /// How often an unknown key, or a provider that is down, may make us fetch.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -47,12 +47,13 @@ impl<D> CachedDocument<D> {
         Self { provider, clock, state, fetching: Mutex::default(), generation: AtomicU32::new(0) }
     }
 
-    /// The document that is there now, as long as one counts; nobody waits for it.
+    /// Returns the cached document if it is still valid, without waiting.
     pub fn current(&self) -> Option<Arc<D>> {
         self.state.load().within(MAX_STALE, self.clock.monotonic()).cloned()
     }
 
-    /// Whether the document is there that counts `now`, and is such a one. Asked for each request.
+    /// Returns whether the document that is valid `now` satisfies the condition. Called for each
+    /// request.
     pub fn current_is(&self, now: MonotonicTime, is: impl FnOnce(&D) -> bool) -> bool {
         self.state.load().within(MAX_STALE, now).is_some_and(|document| is(document))
     }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use oauth2::{AuthType, ErrorResponseType, RedirectUrl, RequestTokenError, StandardErrorResponse};
 use serde_json::json;
 
-/// How long a secret counts that was signed for one call.
+/// Lifetime of a secret that is signed for one call.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The token endpoint's errors that speak of the person's grant (RFC 6749, section 5.2; OpenID

@@ -89,12 +89,12 @@ impl IssuerKeys {
         &self.issuer
     }
 
-    /// Whether the keys that count `now` are those of this digest.
+    /// Returns whether the keys that are valid `now` have this digest.
     pub fn match_digest(&self, digest: &[u8; 32], now: MonotonicTime) -> bool {
         self.cached.current_is(now, |keys| keys.digest == *digest)
     }
 
-    /// The keys that are known, however old as far as they count; fetched only where there are
+    /// Returns the cached keys of any valid age; fetched only where there are
     /// none.
     ///
     /// # Errors

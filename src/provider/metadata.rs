@@ -100,7 +100,7 @@ pub struct PublishedMetadata {
 }
 
 impl PublishedMetadata {
-    /// The document as it counts for one tenant, whose issuer is `issuer`.
+    /// The document as it applies to one tenant, whose issuer is `issuer`.
     ///
     /// Microsoft's key set says of each key whose tokens it signs: one of a single tenant must not
     /// sign for all of them.

@@ -63,7 +63,7 @@ impl Tx<'_> {
     }
 
     /// Compares the hash of a code, at most `max_attempts` times. A code that matches is used up.
-    /// The transaction must be committed after a mismatch, which counts.
+    /// The transaction must be committed after a mismatch, which is recorded.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -55,7 +55,7 @@ const MAX_DRIFT: Duration = Duration::from_secs(30);
 /// How long changes are kept; a node that was away for longer cannot know what it missed.
 pub(super) const CHANGE_RETENTION: Duration = Duration::from_secs(3600);
 
-/// How long what is in memory counts after the store was last heard of: a sign-out or a revocation
+/// How long cached entries are used after the last answer of the store: a sign-out or a revocation
 /// on another node could go unheard for this long, and no longer.
 pub const MAX_STALENESS: Duration = Duration::from_secs(60);
 
@@ -92,7 +92,7 @@ impl Feed {
             let kind: String = row.try_get("kind")?;
             Ok((id, made_at, Change::read(&kind, row.try_get("subject")?)))
         };
-        // All are read before any counts as seen: an error must not swallow what came before it.
+        // All are read before any is marked as seen: an error must not swallow what came before it.
         let rows = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut news = Vec::new();
         if self.last.is_some_and(|last| may_have_missed(last, (now, at))) {

@@ -13,7 +13,7 @@ pub struct SessionRecord {
     pub session: Session,
     /// The user.
     pub user: User,
-    /// Where the cookie counts.
+    /// Where the cookie is valid.
     pub scope: CookieScope,
     /// When its provider's tokens are to be renewed, and the access token; nothing where there are
     /// none.

@@ -37,7 +37,7 @@ fn is_retryable(error: &impl WorkError) -> bool {
     error.store_error().is_some_and(StoreError::is_retryable)
 }
 
-/// An open transaction. Nothing in it counts until [`Store::transaction`] commits it.
+/// An open transaction. Nothing in it takes effect until [`Store::transaction`] commits it.
 ///
 /// `'a` is how long the work's surroundings live: it lets the work borrow from them.
 pub struct Tx<'a> {
@@ -49,7 +49,7 @@ pub struct Tx<'a> {
 
 /// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that
 /// succeeded: in whatever state a failed or an interrupted one leaves it, the next user would
-/// inherit that. sqlx's own transaction returns it and counts on a later rollback, which fails
+/// inherit that. sqlx's own transaction returns it and relies on a later rollback, which fails
 /// where SQLite has rolled back by itself, as on a full disk.
 pub(super) struct OpenTransaction {
     connection: PoolConnection<Any>,

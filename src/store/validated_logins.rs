@@ -34,7 +34,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What was kept for the login attempt `id` and counts at `now`.
+    /// What was kept for the login attempt `id` and is valid at `now`.
     ///
     /// # Errors
     /// Where the store does not answer, or it does not open under the master key.

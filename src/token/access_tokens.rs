@@ -125,11 +125,11 @@ impl AccessTokens {
         Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
     }
 
-    /// What `token` says, where it is one of the user pool's and counts. Whether it was revoked is
+    /// What `token` says, where it is a valid one of the user pool's. Whether it was revoked is
     /// the store's to say, which knows before any node has heard.
     ///
     /// # Errors
-    /// Why it does not count.
+    /// Why it is not valid.
     pub fn verify(
         &self,
         catalogue: &Catalogue,
@@ -141,7 +141,7 @@ impl AccessTokens {
         verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
-    /// What there is to revoke of `token`, where it is one of the user pool's. It need not count
+    /// What there is to revoke of `token`, where it is one of the user pool's. It need not be valid
     /// just now: a clock that is behind, or a file that is about to change, may let it count the
     /// next moment.
     ///

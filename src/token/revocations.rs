@@ -31,7 +31,7 @@ pub struct Revocations {
     missed: AtomicBool,
 }
 
-/// Why it is not known to count.
+/// Why it is not known to be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationError {
     /// It was revoked.
@@ -60,7 +60,7 @@ impl Revocations {
         Ok(revocations)
     }
 
-    /// Whether the token with this `jti` still counts.
+    /// Whether the token with this `jti` is still valid.
     ///
     /// # Errors
     /// Why that is not known, or not so.
@@ -85,8 +85,8 @@ impl Revocations {
     /// heard of then.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer: then nothing counts as heard, now or the next
-    /// time, until it does.
+    /// Where the store is needed and does not answer: then nothing is marked as read, now or the
+    /// next time, until it does.
     pub async fn apply_changes(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
         let mut read_at = self.read_at.lock().await;
         let now = self.clock.monotonic();

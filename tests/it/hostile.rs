@@ -518,7 +518,7 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
     assert_eq!(answers.iter().position(|status| *status == 429), Some(30), "{answers:?}");
     let told = attacker.get(&callback).await;
     assert!(told.headers().contains_key("retry-after"));
-    // What costs nobody anything does not count: any page could have browsers ask for it.
+    // A request without cost is no failure: any page could have browsers send it.
     let office = from([127, 0, 0, 68]);
     for _ in 0..40 {
         is(&office.get(&format!("{}/oauth2/idpresponse/corp?state=x", narthex.origin("auth"))).await, 400);

@@ -75,7 +75,7 @@ async fn two_hundred_requests_on_two_nodes_at_the_tokens_end_cause_one_refresh()
     }
     assert_eq!(scene.provider.count("reuses").await, 0);
 
-    // The app that asks for it gets the provider's token, and each time one that counts.
+    // The app that asks for it gets the provider's token, and each time one that is valid.
     let tokens: std::collections::HashSet<String> = scene
         .upstream
         .seen()

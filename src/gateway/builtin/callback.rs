@@ -61,7 +61,7 @@ pub async fn answer(ctx: &RequestContext<'_>) -> Result<HttpResponse, LocalRespo
         Ok(None) => {}
         // The browser that asked for the code delivers the response twice, or signed in anew
         // meanwhile: it gets nothing by this one, and goes on to where its present session, if it
-        // has one, is found. It counts all the same: each costs the store a transaction.
+        // has one, is found. It is limited all the same: each costs the store a transaction.
         Err(why @ (CodeError::Duplicate | CodeError::SessionEnded)) => {
             failures.record(incoming.client.map(rate_limit_key));
             tracing::info!(request_id = incoming.request_id, ?why, "a callback brought no session");

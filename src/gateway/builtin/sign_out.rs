@@ -55,7 +55,7 @@ fn is_intended(ctx: &RequestContext<'_>) -> bool {
     let mode = header.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
     let dest = header.get("sec-fetch-dest").map(http::HeaderValue::as_bytes);
     match (&ctx.session.req_header().method, site) {
-        // An image in somebody's text must not sign every reader out: only going there counts.
+        // An image in somebody's text must not sign every reader out: only a navigation does that.
         // Nor must a frame in it.
         (&Method::GET, Some(b"same-origin")) => mode == Some(b"navigate") && dest == Some(b"document"),
         (_, Some(b"same-origin")) => true,

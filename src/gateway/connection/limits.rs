@@ -19,7 +19,7 @@ pub struct ConnectionLimiter {
 /// A place that a connection takes, as long as it lives.
 pub struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
-    /// The address that it counts for; none while that is unknown, or where it does not count.
+    /// The address whose share it uses; none while that is unknown, or where there is no share.
     address: Option<IpAddr>,
     _counted: metrics::GaugeGuard,
 }

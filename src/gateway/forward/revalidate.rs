@@ -59,7 +59,7 @@ impl Gateway {
         if let Principal::Bearer(bearer) = &principal
             && (!entry.route.config.bearer || missing_scope(bearer, &entry.route).is_some())
         {
-            return Some("its token does not count here any more");
+            return Some("its token is not accepted here any more");
         }
         let judged = match (&*entry.route.rule, &principal) {
             (Rule::Policy(judged), _) => judged,

@@ -163,7 +163,7 @@ impl HeadReader {
 }
 
 /// The value of the field line where it is named `name`. A name that whitespace follows is refused
-/// by the HTTP parser; here it counts as the name, so that nothing is read out of such a line in
+/// by the HTTP parser; here it is part of the name, so that nothing is read out of such a line in
 /// the meantime.
 fn value<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let rest = line.get(name.len()..).filter(|_| line[..name.len()].eq_ignore_ascii_case(name))?;

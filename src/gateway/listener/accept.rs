@@ -294,7 +294,7 @@ async fn wait_until_drained(
 }
 
 /// Finds out whose connection it is, and whether they may have one more. Connections of a proxy are
-/// many people's, and do not count for its address.
+/// many people's, and are not limited by its address.
 async fn identify_peer(
     stream: &mut L4Stream,
     face: ListenerKind,

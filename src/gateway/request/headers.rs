@@ -220,7 +220,7 @@ fn set_route_headers(
     Ok(())
 }
 
-/// Hands the provider's access token on, while there is one that counts.
+/// Hands the provider's access token on, while there is a valid one.
 fn set_access_token(headers: &mut HeaderMap, who: &SessionPrincipal, now: Timestamp) -> Result<()> {
     let Some(token) = who.access_token(now) else { return Ok(()) };
     let mut value = HeaderValue::from_str(token.expose())
@@ -359,7 +359,7 @@ pub fn rewrite_response(
         // RFC 9111, section 7.3: caches store responses with cookies, too, unless a directive
         // forbids it: another client would become the same guest.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-        // RFC 9213: these would count for more.
+        // RFC 9213: these take precedence.
         for name in ["cdn-cache-control", "surrogate-control", "expires"] {
             headers.remove(name);
         }

@@ -84,7 +84,7 @@ impl Gateway {
         }
     }
 
-    /// Takes over the catalogue that counts now, once its upstreams have addresses.
+    /// Applies the current catalogue, once its upstreams have addresses.
     pub async fn apply(&self) {
         let catalogue = self.pool.catalogue.load();
         self.bearers.apply(&self.pool.catalogue);

@@ -49,7 +49,7 @@ pub enum Credential {
     Session {
         /// The text of its cookie.
         cookie: String,
-        /// Where that counts.
+        /// Where that is valid.
         scope: CookieScope,
         /// The session that it stood for when the request began.
         id: String,

@@ -22,7 +22,7 @@ pub(super) fn check_demands(
         return Err(ProviderError::invalid("auth_time", detail));
     }
     // The provider has judged "the last time the End-User was actively authenticated" when the
-    // request reached it: what the person read there since then does not count.
+    // request reached it: what the person read there since then is no authentication.
     if let (Some(max_age), Some(auth_time)) = (demands.max_age, auth_time)
         && begun_at > auth_time.plus(max_age).plus(SKEW)
     {

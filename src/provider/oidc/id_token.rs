@@ -94,7 +94,7 @@ impl OidcProvider {
         Ok(claims)
     }
 
-    /// The metadata that counts for `token`, which is not yet verified: it must be one of an issuer
+    /// The metadata that applies to `token`, which is not yet verified: it must be one of an issuer
     /// whose people may come, and is verified by that issuer's own keys.
     pub(super) fn document_of(
         &self,

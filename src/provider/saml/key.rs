@@ -9,7 +9,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
-/// How long the certificate says that it holds. Only the key in it counts.
+/// Validity period in the certificate. Only its key is used.
 const VALID: Duration = Duration::from_secs(20 * 365 * 86400);
 
 /// What is wrong with a key.

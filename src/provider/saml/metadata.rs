@@ -59,7 +59,7 @@ pub struct Provider {
     pub logout: Option<Endpoint>,
     /// Whether it takes only signed requests.
     pub wants_signed_requests: bool,
-    /// Until when the metadata counts.
+    /// The end of the metadata's validity.
     pub valid_until: Option<Timestamp>,
 }
 

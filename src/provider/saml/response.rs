@@ -356,7 +356,7 @@ fn check_conditions(assertion: Node<'_, '_>, expected: &Expected<'_>) -> Result<
                 let audiences = xml::children(condition, SAML, "Audience").map(xml::text);
                 let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
                 // "the SAML assertion is addressed to one or more specific audiences": each
-                // restriction must name us, since all of them count.
+                // restriction must name us, since all of them apply.
                 if !audiences.iter().any(|audience| xml::trim(audience) == expected.audience) {
                     return Err(invalid("audience", format!("it is for {}", audiences.join(", "))));
                 }
