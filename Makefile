@@ -12,7 +12,7 @@ MDBOOK := $(abspath $(TARGET_DIR))/mdbook-$(MDBOOK_VERSION)
 INSTALL := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	$(CARGO) install --quiet --locked
 
-.PHONY: run test lint docs help defences differential fuzz scan bench soak build-tools test-tools bench-tools
+.PHONY: run test lint docs help mutations differential fuzz scan bench soak build-tools test-tools bench-tools
 
 ## Runs the demo, or the configuration in narthex.toml if there is one.
 run: build-tools
@@ -39,9 +39,9 @@ docs: build-tools $(MDBOOK)/bin/mdbook
 help:
 	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { split($$0, name, ":"); printf "make %-14s %s\n", name[1], text; text = "" }' Makefile
 
-## Removes each defence and expects its test to fail; WORDS selects by name. Half an hour.
-defences: build-tools test-tools
-	NARTHEX_PARTIES=$(PARTIES) tests/defences.py $(WORDS)
+## Applies each mutation and expects its test to fail; WORDS selects by name, or --sample N. Hours.
+mutations: build-tools test-tools
+	NARTHEX_PARTIES=$(PARTIES) tests/mutations.py $(WORDS)
 
 ## Compares XML signatures with xmlsec1 on 10,000 documents, and SRP with its clients on 10,000 passwords. Half an hour.
 differential: build-tools test-tools

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Mutation tests: removes each defence of tests/defences.toml and expects its test to fail.
+"""Mutation tests: applies each mutation of tests/mutations.toml and expects its test to fail.
 
-usage: tests/defences.py [WORDS…]      only defences whose names contain one of the words
+usage: tests/mutations.py [--sample N] [WORDS…]      only mutations whose names contain one of the words;
+                                                     N of them, chosen at random
 
-Works on a copy in the target folder. Fails if a test passes without its defence, or if the text of a
-defence does not occur exactly once in its file."""
+Works on a copy in the target folder. Fails if a test passes with a mutation, or if the text of a
+mutation does not occur exactly once in its file."""
+import argparse
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -16,8 +19,8 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-COPY = TARGET / "defences" / "copy"
-# Longer than any of these tests takes; a test that hangs without its defence has failed, too.
+COPY = TARGET / "mutations" / "copy"
+# Longer than any of these tests takes; a test that hangs with a mutation has failed, too.
 TIMEOUT_SECONDS = 180
 
 
@@ -37,7 +40,7 @@ def copy_tree():
 
 
 def cargo(*arguments, seconds=None):
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET / "defences" / "build"), RUST_BACKTRACE="0")
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(TARGET / "mutations" / "build"), RUST_BACKTRACE="0")
     environment.setdefault("NARTHEX_PARTIES", str(TARGET / "parties"))
     command = ["cargo", "test", "--quiet", *arguments]
     with subprocess.Popen(
@@ -67,42 +70,47 @@ def spans(code, text):
     return [match.span() for match in pattern(code).finditer(text)]
 
 
-def check(defence):
-    file = COPY / defence["file"]
+def check(mutation):
+    file = COPY / mutation["file"]
     text = file.read_text()
-    found = spans(defence["take_out"], text)
+    found = spans(mutation["find"], text)
     if len(found) != 1:
-        return f"its text occurs {len(found)} times in {defence['file']}"
+        return f"its text occurs {len(found)} times in {mutation['file']}"
     [(start, end)] = found
-    file.write_text(text[:start] + defence["put_in"] + text[end:])
+    file.write_text(text[:start] + mutation["replace"] + text[end:])
     try:
-        where = ["--lib"] if defence["test"].startswith("lib::") else ["--test", defence.get("binary", "it")]
+        where = ["--lib"] if mutation["test"].startswith("lib::") else ["--test", mutation.get("binary", "it")]
         built, output = cargo(*where, "--no-run")
         if built != 0:
-            return "compilation fails without it:\n" + output[-2000:]
-        test = defence["test"].removeprefix("lib::")
+            return "compilation fails with it:\n" + output[-2000:]
+        test = mutation["test"].removeprefix("lib::")
         code, output = cargo(*where, test, "--", "--exact", seconds=TIMEOUT_SECONDS)
         if "running 0 tests" in output and "running 1 test" not in output:
             return f"there is no test {test}"
-        return None if code != 0 else f"{test} passes without it"
+        return None if code != 0 else f"{test} passes with it"
     finally:
         file.write_text(text)
 
 
 def main():
-    defences = tomllib.loads((ROOT / "tests/defences.toml").read_text())["defence"]
-    words = [word.lower() for word in sys.argv[1:]]
-    if words:
-        defences = [d for d in defences if any(word in d["name"].lower() for word in words)]
+    mutations = tomllib.loads((ROOT / "tests/mutations.toml").read_text())["mutation"]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("words", nargs="*", type=str.lower)
+    arguments = parser.parse_args()
+    if arguments.words:
+        mutations = [m for m in mutations if any(word in m["name"].lower() for word in arguments.words)]
+    if arguments.sample:
+        mutations = random.sample(mutations, min(arguments.sample, len(mutations)))
     copy_tree()
     failures = 0
-    for number, defence in enumerate(defences, 1):
+    for number, mutation in enumerate(mutations, 1):
         started_at = time.monotonic()
-        problem = check(defence)
+        problem = check(mutation)
         failures += problem is not None
-        result = "its test fails without it" if problem is None else f"PROBLEM: {problem}"
-        print(f"{number}/{len(defences)} {defence['name']}: {result} ({time.monotonic() - started_at:.0f} s)", flush=True)
-    print(f"{len(defences) - failures} of {len(defences)} defences are covered by their tests")
+        result = "its test fails" if problem is None else f"PROBLEM: {problem}"
+        print(f"{number}/{len(mutations)} {mutation['name']}: {result} ({time.monotonic() - started_at:.0f} s)", flush=True)
+    print(f"{len(mutations) - failures} of {len(mutations)} mutations are found by their tests")
     sys.exit(failures > 0)
 
 
