@@ -1,6 +1,6 @@
 //! Unicode caseless matching of names (Unicode Standard, section 3.13).
 //!
-//! [`super::fold`] is lossier: it drops accents, so that spellings which some server treats as
+//! [`super::fold()`] is lossier: it drops accents, so that spellings which some server treats as
 //! equal are equal. Two people's names must stay different, and this one keeps everything but the
 //! case.
 

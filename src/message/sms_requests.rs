@@ -103,7 +103,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// Signs a request with AWS Signature Version 4
-/// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 fn sign(sms: &Sms, request: &mut Request<Vec<u8>>, id: &str, secret: &str, now: Timestamp) -> Option<()> {
     let time = chrono::DateTime::from_timestamp(now.seconds(), 0)?;
     let (date, time) = (time.format("%Y%m%d").to_string(), time.format("%Y%m%dT%H%M%SZ").to_string());
@@ -178,7 +178,7 @@ fn reason(shape: SmsShape, body: &[u8]) -> String {
 }
 
 /// Returns the meaning of Vonage's answer, whose status is always 200
-/// (https://api.support.vonage.com/hc/en-us/articles/204014733).
+/// (<https://api.support.vonage.com/hc/en-us/articles/204014733>).
 fn vonage(body: &[u8]) -> Result<(), SendError> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = &answer["messages"][0];

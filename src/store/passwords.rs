@@ -22,6 +22,7 @@ statements! {
     SET_PASSWORD = "INSERT INTO passwords (user_no, sealed, set_at, expires_at) VALUES ($1, $2, $3, $4) \
                     ON CONFLICT (user_no) DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at, \
                     expires_at = excluded.expires_at";
+    REPLACE_HASH = "UPDATE passwords SET sealed = $3 WHERE user_no = $1 AND set_at = $2";
     EARLIER = "SELECT sealed, set_at FROM password_history WHERE user_no = $1 ORDER BY set_at DESC LIMIT $2";
     ADD_EARLIER = "INSERT INTO password_history (user_no, set_at, sealed) VALUES ($1, $2, $3) \
                    ON CONFLICT (user_no, set_at) DO NOTHING";
@@ -142,6 +143,23 @@ impl Tx<'_> {
         self.clear_password_failures(user_no).await?;
         sqlx::query(REMOVE_VERIFIER).bind(user_no).execute(&mut *self.inner).await?;
         Ok(())
+    }
+
+    /// Replaces the hash of a user's password that was set at `set_at` by another hash of the same
+    /// password. Returns false if the password was changed since.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn replace_password_hash(
+        &mut self,
+        user_no: i64,
+        set_at: Timestamp,
+        hash: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<bool> {
+        let sealed = seal(&self.ring, PASSWORDS, user_no, hash, entropy);
+        let query = sqlx::query(REPLACE_HASH).bind(user_no).bind(set_at.millis()).bind(sealed);
+        Ok(query.execute(&mut *self.inner).await?.rows_affected() == 1)
     }
 
     async fn cut_history(&mut self, user_no: i64, history: u32) -> Result<()> {

@@ -49,7 +49,7 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// [`WorkError`] if the algorithm fails.
+    /// `WorkError` if the algorithm fails.
     pub fn compute(
         password: &[u8],
         salt: [u8; SALT_BYTES],
@@ -74,7 +74,7 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// [`WorkError`] if the algorithm fails.
+    /// `WorkError` if the algorithm fails.
     pub fn verify(
         &self,
         password: &[u8],

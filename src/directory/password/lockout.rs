@@ -26,6 +26,17 @@ pub struct Locked {
 }
 
 impl Lockout {
+    /// Returns the state of these parts: the failures, the last one, and the end of the lock.
+    pub fn from_parts(failures: u32, last_failure: Timestamp, locked_until: Timestamp) -> Self {
+        Self { failures, last_failure: last_failure.millis(), locked_until: locked_until.millis() }
+    }
+
+    /// Returns the parts of [`Lockout::from_parts`].
+    pub fn parts(self) -> (u32, Timestamp, Timestamp) {
+        let [last_failure, locked_until] = [self.last_failure, self.locked_until].map(Timestamp::from_millis);
+        (self.failures, last_failure, locked_until)
+    }
+
     /// Counts an attempt as failed in advance. Returns the state to store before the password is
     /// verified; after a success the caller stores the default. Parallel attempts thus cannot
     /// exceed the limit, if the caller stores by compare-and-set.

@@ -8,13 +8,21 @@
 //! ([`SessionSealer`]), so that anonymous calls write nothing.
 
 mod refusal;
+mod reply;
+mod service;
+#[cfg(test)]
+mod service_tests;
 mod session;
 mod state;
 mod step;
 #[cfg(test)]
 mod table_tests;
+mod work;
 
 pub use refusal::Refusal;
+pub use reply::{ChallengeReply, Exchange, Reply, SignInError};
+pub use service::{ClientSettings, Sender, SignInService};
 pub use session::{Attempt, SessionError, SessionSealer};
 pub use state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
 pub use step::{Effect, Outcome, Step, Work, advance};
+pub use work::{SIGN_UP_PURPOSE, SIGN_UP_TARGET};

@@ -11,6 +11,8 @@ pub enum Refusal {
     UnexpectedAnswer,
     /// The challenge is void: the user, the status or the password changed since it was sent.
     InvalidSession,
+    /// The challenge has expired.
+    SessionExpired,
     /// The password or the proof is wrong, or there is no such user.
     IncorrectPassword,
     /// There is no such user, and the client may know it.
@@ -29,6 +31,8 @@ pub enum Refusal {
     InvalidSrpA,
     /// The pool's policy refuses the new password; the reason.
     InvalidPassword(String),
+    /// The new password is one of the user's earlier ones.
+    ReusedPassword,
     /// A required attribute has no value.
     AttributeMissing(String),
     /// A required attribute has a value, and cannot be changed in this step.
@@ -44,6 +48,7 @@ impl Refusal {
     pub fn exception(&self) -> &'static str {
         match self {
             Self::InvalidSession
+            | Self::SessionExpired
             | Self::IncorrectPassword
             | Self::UserDisabled
             | Self::TemporaryPasswordExpired
@@ -57,6 +62,7 @@ impl Refusal {
             Self::UserNotConfirmed => "UserNotConfirmedException",
             Self::PasswordResetRequired => "PasswordResetRequiredException",
             Self::InvalidPassword(_) => "InvalidPasswordException",
+            Self::ReusedPassword => "PasswordHistoryPolicyViolationException",
             Self::CodeMismatch => "CodeMismatchException",
             Self::CodeExpired => "ExpiredCodeException",
         }
@@ -69,6 +75,7 @@ impl std::fmt::Display for Refusal {
             Self::FlowNotEnabled(flow) => write!(f, "{} flow not enabled for this client", flow.name()),
             Self::UnexpectedAnswer => f.write_str("The answer does not belong to the challenge."),
             Self::InvalidSession => f.write_str("Invalid session for the user."),
+            Self::SessionExpired => f.write_str("Invalid session for the user, session is expired."),
             Self::IncorrectPassword => f.write_str("Incorrect username or password."),
             Self::UserNotFound => f.write_str("User does not exist."),
             Self::UserDisabled => f.write_str("User is disabled."),
@@ -80,6 +87,7 @@ impl std::fmt::Display for Refusal {
             Self::AttemptsExceeded => f.write_str("Password attempts exceeded"),
             Self::InvalidSrpA => f.write_str("SRP_A is not a valid public value."),
             Self::InvalidPassword(reason) => f.write_str(reason),
+            Self::ReusedPassword => f.write_str("Password has previously been used."),
             Self::AttributeMissing(name) => write!(f, "Invalid attributes given, {name} is missing"),
             Self::AttributePresent(name) => {
                 write!(f, "Cannot modify an already provided attribute: {name}")

@@ -16,8 +16,8 @@ const MAX_SESSION_LENGTH: usize = 4096;
 pub struct Attempt {
     /// Identifies the challenge, so that it is answered successfully once.
     pub id: String,
-    /// The name that the client sent.
-    pub name: String,
+    /// A digest of the name that the client sent.
+    pub name_key: String,
     /// The number of the user; 0 if no user has the name.
     pub user_no: i64,
     /// The challenge.
@@ -31,7 +31,7 @@ pub struct Attempt {
 impl Attempt {
     /// Returns the first challenge of a sign-in that begins now.
     pub fn begin(
-        name: &str,
+        name_key: &str,
         user_no: i64,
         challenge: Challenge,
         (now, validity): (Timestamp, Duration),
@@ -39,7 +39,7 @@ impl Attempt {
     ) -> Self {
         Self {
             id: uuid(entropy),
-            name: name.to_owned(),
+            name_key: name_key.to_owned(),
             user_no,
             challenge,
             begun_at: now.millis(),
@@ -69,18 +69,6 @@ pub enum SessionError {
     Expired,
 }
 
-impl std::fmt::Display for SessionError {
-    /// Writes AWS's words, of `NotAuthorizedException`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Invalid => "Invalid session for the user.",
-            Self::Expired => "Invalid session for the user, session is expired.",
-        })
-    }
-}
-
-impl std::error::Error for SessionError {}
-
 /// Encrypts and decrypts attempts.
 #[derive(Clone)]
 pub struct SessionSealer {
@@ -95,11 +83,17 @@ impl SessionSealer {
 
     /// Encrypts `attempt` for a client of a pool: at most 4096 characters of base64url.
     pub fn seal(&self, pool: &str, client: &str, attempt: &Attempt, entropy: &dyn Entropy) -> String {
+        base64url_encode(self.seal_bytes(pool, client, attempt, entropy))
+    }
+
+    /// As [`SessionSealer::seal`], without an encoding: the `SECRET_BLOCK` of Secure Remote
+    /// Password, which clients decode.
+    pub fn seal_bytes(&self, pool: &str, client: &str, attempt: &Attempt, entropy: &dyn Entropy) -> Vec<u8> {
         let mut plain = serde_json::to_vec(attempt).expect("invariant: an attempt is texts and numbers");
         // White space after the value, which the parser skips.
         plain.resize(plain.len().next_multiple_of(PADDING_BYTES), b' ');
         let context = context(pool, client);
-        base64url_encode(self.ring.seal(Purpose::LoginAttempt, &context, &plain, entropy))
+        self.ring.seal(Purpose::LoginAttempt, &context, &plain, entropy)
     }
 
     /// Decrypts what [`SessionSealer::seal`] returned for the same pool and client.
@@ -115,7 +109,21 @@ impl SessionSealer {
     ) -> Result<Attempt, SessionError> {
         let sealed = Some(session).filter(|session| session.len() <= MAX_SESSION_LENGTH);
         let sealed = sealed.and_then(base64url_decode).ok_or(SessionError::Invalid)?;
-        let plain = self.ring.open(Purpose::LoginAttempt, &context(pool, client), &sealed);
+        self.open_bytes(pool, client, &sealed, now)
+    }
+
+    /// Decrypts what [`SessionSealer::seal_bytes`] returned.
+    ///
+    /// # Errors
+    /// As [`SessionSealer::open`].
+    pub fn open_bytes(
+        &self,
+        pool: &str,
+        client: &str,
+        sealed: &[u8],
+        now: Timestamp,
+    ) -> Result<Attempt, SessionError> {
+        let plain = self.ring.open(Purpose::LoginAttempt, &context(pool, client), sealed);
         let plain = plain.map_err(|_| SessionError::Invalid)?;
         let attempt: Attempt = serde_json::from_slice(&plain).map_err(|_| SessionError::Invalid)?;
         match now.millis() < attempt.expires_at {
@@ -196,8 +204,8 @@ mod tests {
             |password_set_at| Challenge::PasswordVerifier { exchange: vec![255; 64], password_set_at };
         let known = length("alice", 1 << 62, exchange(1_800_000_000_000));
         assert_eq!(known, length("alice", 0, exchange(0)));
-        assert_eq!(known, length(&"\u{1}".repeat(64), 0, Challenge::SelectChallenge));
-        let longest = length(&"\u{1}".repeat(128), 1 << 62, exchange(i64::MAX));
+        let longest = length(&"\u{1}".repeat(43), 1 << 62, exchange(i64::MAX));
+        assert_eq!(known, longest);
         assert!((20..=MAX_SESSION_LENGTH).contains(&longest), "{longest}");
     }
 }

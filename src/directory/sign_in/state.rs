@@ -179,9 +179,8 @@ pub enum WorkResult {
     SrpBegun(Option<Vec<u8>>),
     /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof): whether it is right.
     SrpProof(bool),
-    /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword): why the pool's policy
-    /// refuses it, in AWS's words, if it does.
-    NewPassword(Result<(), String>),
+    /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword).
+    NewPassword(Result<(), Box<super::Refusal>>),
     /// Of [`Work::CheckCode`](super::Work::CheckCode).
     Code(Result<(), Box<super::Refusal>>),
 }

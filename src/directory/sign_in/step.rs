@@ -15,6 +15,9 @@ pub enum Step {
 }
 
 /// Work outside of the state machine. It takes the same time without a user.
+///
+/// A check of a password or a proof counts as failed before it begins, so that parallel attempts do
+/// not exceed the limit. [`Effect::ResetFailures`] follows the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Compare the answer's password with the user's.
@@ -46,8 +49,6 @@ pub enum Outcome {
 /// A change of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Count a wrong password.
-    RecordFailure,
     /// Reset the count of wrong passwords.
     ResetFailures,
     /// Hash the password again with today's parameters, and derive what a client needs of it.
@@ -143,14 +144,14 @@ fn password_on_page(facts: &Facts, rules: &Rules) -> Step {
     if facts.locked {
         return refuse(Refusal::AttemptsExceeded);
     }
-    let (password_set_at, effect) = match &facts.result {
+    let (password_set_at, effects) = match &facts.result {
         None => return Step::Work(Work::CheckPassword),
         Some(WorkResult::Password(PasswordCheck::Right { .. })) => {
-            (Some(user.password_set_at), Effect::ResetFailures)
+            (Some(user.password_set_at), vec![Effect::ResetFailures])
         }
-        _ => (None, Effect::RecordFailure),
+        _ => (None, Vec::new()),
     };
-    Step::Done(Outcome::Challenge(Challenge::ConfirmSignUp { password_set_at }), vec![effect])
+    Step::Done(Outcome::Challenge(Challenge::ConfirmSignUp { password_set_at }), effects)
 }
 
 fn srp_a(facts: &Facts, rules: &Rules) -> Step {
@@ -205,7 +206,7 @@ fn new_password(password_set_at: i64, attributes: &BTreeMap<String, String>, fac
             }
             Step::Done(Outcome::SignedIn, effects)
         }
-        Some(WorkResult::NewPassword(Err(reason))) => refuse(Refusal::InvalidPassword(reason.clone())),
+        Some(WorkResult::NewPassword(Err(refusal))) => refuse((**refusal).clone()),
         _ => refuse(Refusal::InvalidSession),
     }
 }
@@ -274,7 +275,7 @@ fn authenticated(user: &UserFacts, outdated: bool) -> Step {
 
 /// A wrong password or proof, and whatever must look like one.
 fn failed() -> Step {
-    Step::Done(Outcome::Refused(Refusal::IncorrectPassword), vec![Effect::RecordFailure])
+    refuse(Refusal::IncorrectPassword)
 }
 
 fn refuse(refusal: Refusal) -> Step {

@@ -46,7 +46,7 @@ mod verifier;
 #[cfg(test)]
 mod refusal_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use challenge::{Challenge, SESSION_KEY_LENGTH, SessionKey};
 pub use claim::Claim;

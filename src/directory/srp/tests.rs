@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use num_bigint::BigUint;
 
-pub(super) const POOL: &str = "eu-central-1_Ab3dEf6hI";
+pub(in crate::directory) const POOL: &str = "eu-central-1_Ab3dEf6hI";
 pub(super) const USER: &str = "alice";
-pub(super) const PASSWORD: &str = "Pässwörd-1";
+pub(in crate::directory) const PASSWORD: &str = "Pässwörd-1";
 pub(super) const BLOCK: &[u8] = b"secret block";
-pub(super) const TIMESTAMP: &str = "Sat Nov 7 09:05:04 UTC 2026";
-pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_794_042_304);
+pub(in crate::directory) const TIMESTAMP: &str = "Sat Nov 7 09:05:04 UTC 2026";
+pub(in crate::directory) const NOW: Timestamp = Timestamp::from_seconds(1_794_042_304);
 
 pub(super) struct Fixed(pub [u8; 32]);
 
@@ -27,7 +27,7 @@ pub(super) fn realm() -> Realm<'static> {
 }
 
 /// The number-th value of a reproducible series.
-pub(super) fn series(name: &str, number: u32) -> [u8; 32] {
+pub(in crate::directory) fn series(name: &str, number: u32) -> [u8; 32] {
     sha256(format!("{name}{number}"))
 }
 
@@ -65,13 +65,13 @@ pub(super) fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
 }
 
-pub(super) struct Client {
+pub(in crate::directory) struct Client {
     a: BigUint,
     public: BigUint,
 }
 
 /// What a client computes from a challenge.
-pub(super) struct Answer {
+pub(in crate::directory) struct Answer {
     u: BigUint,
     secret: BigUint,
     key: Vec<u8>,
@@ -89,18 +89,27 @@ impl Client {
     }
 
     pub fn answer(&self, challenge: &Challenge, password: &str) -> Answer {
+        let Challenge { server_public, salt, .. } = challenge;
+        self.answer_as((USER, password), (server_public, salt, BLOCK), TIMESTAMP)
+    }
+
+    pub fn answer_as(
+        &self,
+        (user, password): (&str, &str),
+        (server_public, salt, block): (&str, &str, &[u8]),
+        timestamp: &str,
+    ) -> Answer {
         let (n, g) = (prime(), BigUint::from(2u8));
-        let [b, salt] = [&challenge.server_public, &challenge.salt]
-            .map(|hex| BigUint::parse_bytes(hex.as_bytes(), 16).unwrap());
+        let [b, salt] = [server_public, salt].map(|hex| BigUint::parse_bytes(hex.as_bytes(), 16).unwrap());
         let u = hash_of(&[&pad_hex(&self.public), &pad_hex(&b)]);
-        let identity = sha256(format!("{}{USER}:{password}", realm().as_str()));
+        let identity = sha256(format!("{}{user}:{password}", realm().as_str()));
         let x = hash_of(&[&pad_hex(&salt), &identity]);
         let k = hash_of(&[&pad_hex(&n), &pad_hex(&g)]);
         let difference = (&b + &n - (k * g.modpow(&x, &n)) % &n) % &n;
         let secret = difference.modpow(&(&self.a + &u * x), &n);
         let prk = mac(&pad_hex(&u), &pad_hex(&secret));
         let key = mac(&prk, b"Caldera Derived Key\x01")[..16].to_vec();
-        let message = [realm().as_str().as_bytes(), USER.as_bytes(), BLOCK, TIMESTAMP.as_bytes()].concat();
+        let message = [realm().as_str().as_bytes(), user.as_bytes(), block, timestamp.as_bytes()].concat();
         let signature = STANDARD.encode(mac(&key, &message));
         Answer { u, secret, key, signature }
     }

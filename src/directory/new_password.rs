@@ -1,0 +1,115 @@
+//! A new password: checked against the pool's policy and the user's earlier passwords, and hashed.
+
+use super::password::{HashError, Hasher, PasswordHash, PasswordPolicy, Verdict};
+use crate::base::{Entropy, Secret, Timestamp};
+use crate::model::User;
+use crate::store::{Result, Store, StoreError, StoredPassword, Tx};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The prefix of AWS's words for a password that the policy refuses.
+const POLICY_PREFIX: &str = "Password did not conform with policy: ";
+
+/// A password that the policy accepts, hashed.
+#[derive(Debug)]
+pub struct PreparedPassword {
+    hash: PasswordHash,
+}
+
+/// Why a new password is refused, or could not be prepared.
+#[derive(Debug)]
+pub enum NewPasswordError {
+    /// The policy refuses it; AWS's words.
+    Policy(String),
+    /// It is the current password or one of the earlier ones that the policy remembers.
+    Reused,
+    /// The password could not be hashed now.
+    Hash(HashError),
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NewPasswordError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<HashError> for NewPasswordError {
+    fn from(error: HashError) -> Self {
+        Self::Hash(error)
+    }
+}
+
+/// Checks and hashes a new password of `user`. `client` is the network of the client, for the
+/// hasher.
+///
+/// # Errors
+/// Returns the first reason of a refusal, or why the password could not be prepared.
+pub async fn prepare_password(
+    (store, hasher): (&Store, &Hasher),
+    policy: &PasswordPolicy,
+    user: &User,
+    password: &Secret,
+    client: u64,
+) -> std::result::Result<PreparedPassword, NewPasswordError> {
+    let attributes = ["email", "phone_number", "preferred_username"];
+    let mut names = vec![user.username.as_str()];
+    names.extend(attributes.into_iter().filter_map(|name| user.attributes.get(name)));
+    if let Err(violations) = policy.check(password.expose(), &names) {
+        let reason = violations.first().map(ToString::to_string).unwrap_or_default();
+        return Err(NewPasswordError::Policy(format!("{POLICY_PREFIX}{reason}")));
+    }
+    for hash in remembered(store, user.no, policy.history_size).await? {
+        let verdict = hasher.verify(client, password.clone(), Arc::new(hash)).await?;
+        if matches!(verdict, Verdict::Match { .. }) {
+            return Err(NewPasswordError::Reused);
+        }
+    }
+    Ok(PreparedPassword { hash: hasher.hash(client, password.clone()).await? })
+}
+
+/// Returns the hashes of the `history_size` latest passwords, the current one among them.
+async fn remembered(store: &Store, user_no: i64, history_size: u16) -> Result<Vec<PasswordHash>> {
+    let Some(earlier) = history_size.checked_sub(1) else { return Ok(Vec::new()) };
+    let hashes = store
+        .transaction(|tx| {
+            Box::pin(async move {
+                let current = tx.password(user_no).await?.map(|password| password.hash);
+                let earlier = tx.password_history(user_no, earlier.into()).await?;
+                Ok(current.into_iter().chain(earlier).collect::<Vec<_>>())
+            })
+        })
+        .await?;
+    hashes.iter().map(parse_hash).collect()
+}
+
+/// Parses a stored hash.
+///
+/// # Errors
+/// Returns an error if the database holds something else.
+pub(super) fn parse_hash(stored: &Zeroizing<Vec<u8>>) -> Result<PasswordHash> {
+    let text = std::str::from_utf8(stored).ok();
+    let hash = text.and_then(|text| PasswordHash::parse(text).ok());
+    hash.ok_or_else(|| StoreError::Corrupt("passwords.sealed: no password hash".to_owned()))
+}
+
+impl PreparedPassword {
+    /// Sets the password of a user; `expires_at` ends a temporary one.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn set(
+        &self,
+        tx: &mut Tx<'_>,
+        user_no: i64,
+        policy: &PasswordPolicy,
+        (now, expires_at): (Timestamp, Option<Timestamp>),
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let hash = Zeroizing::new(self.hash.expose().as_bytes().to_vec());
+        let stored = StoredPassword { hash, set_at: now, expires_at };
+        let earlier = policy.history_size.saturating_sub(1);
+        tx.set_password(user_no, &stored, earlier.into(), entropy).await
+    }
+}

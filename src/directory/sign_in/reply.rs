@@ -1,0 +1,157 @@
+//! Results of a step, for pages and APIs.
+
+use super::{Challenge, Refusal, SessionError};
+use crate::base::{Duration, Timestamp};
+use crate::directory::{DirectoryError, HashError, NewPasswordError, srp};
+use crate::model::User;
+use crate::store::{StoreError, WorkError};
+
+/// The result of a step.
+#[derive(Debug)]
+pub enum Reply {
+    /// The client has to answer a challenge.
+    Challenge(Box<ChallengeReply>),
+    /// The user is authenticated.
+    SignedIn {
+        /// The user.
+        user: Box<User>,
+        /// When the sign-in began.
+        begun_at: Timestamp,
+    },
+    /// The sign-up is confirmed, and the user has to sign in.
+    Confirmed,
+    /// The step failed.
+    Refused(Refusal),
+}
+
+/// A challenge, with what the client needs to answer it.
+#[derive(Debug)]
+pub struct ChallengeReply {
+    /// The challenge.
+    pub challenge: Challenge,
+    /// The `Session` string; empty for `PASSWORD_VERIFIER`, which has none.
+    pub session: String,
+    /// The values of `PASSWORD_VERIFIER`.
+    pub exchange: Option<Exchange>,
+}
+
+/// The values of `PASSWORD_VERIFIER`.
+#[derive(Debug)]
+pub struct Exchange {
+    /// `SALT`, in hexadecimal digits.
+    pub salt: String,
+    /// `SRP_B`, in hexadecimal digits.
+    pub server_public: String,
+    /// `SECRET_BLOCK`, before base64.
+    pub secret_block: Vec<u8>,
+    /// `USER_ID_FOR_SRP` and `USERNAME`; `None` for the name that the client sent.
+    pub user_id: Option<String>,
+}
+
+/// The public part of an exchange that has begun.
+pub(super) struct BegunExchange {
+    pub(super) challenge: srp::Challenge,
+    pub(super) user_id: Option<String>,
+}
+
+impl ChallengeReply {
+    pub(super) fn with_session(challenge: Challenge, session: String) -> Self {
+        Self { challenge, session, exchange: None }
+    }
+
+    pub(super) fn with_exchange(challenge: Challenge, begun: BegunExchange, secret_block: Vec<u8>) -> Self {
+        let srp::Challenge { salt, server_public, .. } = begun.challenge;
+        let exchange = Exchange { salt, server_public, secret_block, user_id: begun.user_id };
+        Self { challenge, session: String::new(), exchange: Some(exchange) }
+    }
+}
+
+/// Why a step could not be completed.
+#[derive(Debug)]
+pub enum SignInError {
+    /// Too many passwords are being hashed: `TooManyRequestsException`.
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The transaction of the effects was refused, and nothing was written.
+    Refused(Refusal),
+    /// The directory refused a change, or the database failed.
+    Directory(DirectoryError),
+    /// The password could not be hashed.
+    Hash(HashError),
+}
+
+impl std::fmt::Display for SignInError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Busy { retry_after } => {
+                write!(f, "too many sign-ins; help: retry after {} s", retry_after.as_secs())
+            }
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Directory(error) => error.fmt(f),
+            Self::Hash(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SignInError {}
+
+impl From<StoreError> for SignInError {
+    fn from(error: StoreError) -> Self {
+        Self::Directory(error.into())
+    }
+}
+
+impl From<DirectoryError> for SignInError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+impl From<Refusal> for SignInError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<HashError> for SignInError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy { retry_after } => Self::Busy { retry_after },
+            error => Self::Hash(error),
+        }
+    }
+}
+
+impl WorkError for SignInError {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Directory(DirectoryError::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Invalid => Self::InvalidSession,
+            SessionError::Expired => Self::SessionExpired,
+        }
+    }
+}
+
+impl TryFrom<NewPasswordError> for Refusal {
+    type Error = SignInError;
+
+    /// Returns the refusal, or the failure as an error.
+    fn try_from(error: NewPasswordError) -> Result<Self, SignInError> {
+        match error {
+            NewPasswordError::Policy(reason) => Ok(Self::InvalidPassword(reason)),
+            NewPasswordError::Reused => Ok(Self::ReusedPassword),
+            NewPasswordError::Hash(error) => Err(error.into()),
+            NewPasswordError::Store(error) => Err(error.into()),
+        }
+    }
+}

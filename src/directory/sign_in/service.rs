@@ -1,0 +1,423 @@
+//! Drives a sign-in: reads the facts, does the work that the state machine asks for, applies the
+//! effects.
+
+use super::reply::{BegunExchange, ChallengeReply, Reply, SignInError};
+use super::state::{Answer, Challenge, Facts, Flow, Rules, State, UserFacts, WorkResult};
+use super::step::{Effect, Outcome, Step, Work, advance};
+use super::work::{NewCredentials, Workers, failures, lockout};
+use super::{Attempt, Refusal, SessionSealer};
+use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, base64url_decode, base64url_encode};
+use crate::directory::new_password::PreparedPassword;
+use crate::directory::{Actor, Hasher, Lockout, PasswordPolicy, Takeover, set_status, update_attributes};
+use crate::model::{Attributes, Pool, User};
+use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
+use moka::sync::Cache;
+use std::sync::Arc;
+
+/// Names without a user whose wrong passwords are remembered.
+const MAX_UNKNOWN_NAMES: u64 = 100_000;
+/// How long they are: as long as the longest lock and the time that resets a count.
+const UNKNOWN_NAME_TTL: Duration = Duration::from_mins(30);
+
+/// The settings of a pool and an app client that a sign-in depends on.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// The client id.
+    pub client_id: String,
+    /// What decides about a step.
+    pub rules: Rules,
+    /// Lifetime of a challenge (`AuthSessionValidity`).
+    pub session_validity: Duration,
+    /// The pool's password policy.
+    pub password_policy: PasswordPolicy,
+}
+
+/// The sender of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// The app client.
+    pub client: &'a ClientSettings,
+    /// A digest of the client's network, for a fair share of the hashing threads.
+    pub network: u64,
+}
+
+/// Signs users in with the passwords of their pool.
+pub struct SignInService {
+    store: Store,
+    workers: Workers,
+    ring: Arc<KeyRing>,
+    sealer: SessionSealer,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Wrong passwords of names without a user: anonymous calls write nothing.
+    unknown: Cache<[u8; 16], Lockout>,
+}
+
+/// One step, as far as it does not change.
+pub(super) struct StepInput<'a> {
+    pub(super) sender: Sender<'a>,
+    pub(super) state: State,
+    pub(super) answer: &'a Answer,
+    /// The bytes of `SECRET_BLOCK`, if the step has one.
+    pub(super) secret_block: &'a [u8],
+    pub(super) name_key: [u8; 16],
+    pub(super) user: Option<User>,
+    pub(super) password: Option<StoredPassword>,
+    attempt: Option<Attempt>,
+}
+
+/// What the work of a step produced, for its effects and its reply.
+#[derive(Default)]
+struct Products {
+    password: Option<PreparedPassword>,
+    credentials: Option<NewCredentials>,
+    exchange: Option<BegunExchange>,
+}
+
+impl SignInService {
+    /// Creates the service of a deployment.
+    pub fn new(
+        store: Store,
+        hasher: Arc<Hasher>,
+        ring: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let unknown = Cache::builder().max_capacity(MAX_UNKNOWN_NAMES).time_to_idle(UNKNOWN_NAME_TTL);
+        Self {
+            store,
+            workers: Workers::new(hasher, &ring),
+            sealer: SessionSealer::new(ring.clone()),
+            ring,
+            clock,
+            entropy,
+            unknown: unknown.build(),
+        }
+    }
+
+    /// Begins a sign-in as `name`.
+    ///
+    /// # Errors
+    /// Returns an error if the work could not be done. A refusal is a [`Reply`].
+    pub async fn begin(
+        &self,
+        sender: Sender<'_>,
+        flow: Flow,
+        name: &str,
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
+        let user = self.store.find_user(sender.pool, name, Lookup::SignIn).await?;
+        let name_key = self.name_key(sender.pool, name);
+        let password = self.password(user.as_ref()).await?;
+        let state = State::Begin(flow);
+        let secret_block = &[];
+        self.run(StepInput { sender, state, answer, secret_block, name_key, user, password, attempt: None })
+            .await
+    }
+
+    /// Continues a sign-in with the answer to a challenge. `session` is the `Session` string.
+    ///
+    /// # Errors
+    /// As [`SignInService::begin`].
+    pub async fn respond(
+        &self,
+        sender: Sender<'_>,
+        session: &str,
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
+        let (pool, client) = (sender.pool.id.as_str(), sender.client.client_id.as_str());
+        match self.sealer.open(pool, client, session, self.clock.now()) {
+            Ok(attempt) => self.resume(sender, attempt, &[], answer).await,
+            Err(error) => Ok(Reply::Refused(error.into())),
+        }
+    }
+
+    /// Continues a Secure Remote Password exchange. `secret_block` has the bytes of
+    /// `PASSWORD_CLAIM_SECRET_BLOCK`, which identify the exchange in the place of a session.
+    ///
+    /// # Errors
+    /// As [`SignInService::begin`].
+    pub async fn respond_to_exchange(
+        &self,
+        sender: Sender<'_>,
+        secret_block: &[u8],
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
+        let (pool, client) = (sender.pool.id.as_str(), sender.client.client_id.as_str());
+        match self.sealer.open_bytes(pool, client, secret_block, self.clock.now()) {
+            Ok(attempt) => self.resume(sender, attempt, secret_block, answer).await,
+            // Cognito answers a foreign block as a wrong password.
+            Err(_) => Ok(Reply::Refused(Refusal::IncorrectPassword)),
+        }
+    }
+
+    async fn resume(
+        &self,
+        sender: Sender<'_>,
+        attempt: Attempt,
+        secret_block: &[u8],
+        answer: &Answer,
+    ) -> Result<Reply, SignInError> {
+        let user_no = attempt.user_no;
+        let user = match user_no {
+            0 => None,
+            no => self.store.transaction(|tx| Box::pin(tx.user_by_number(no))).await?,
+        };
+        let password = self.password(user.as_ref()).await?;
+        let mut name_key = [0; 16];
+        if let Some(bytes) = base64url_decode(&attempt.name_key)
+            && bytes.len() == name_key.len()
+        {
+            name_key.copy_from_slice(&bytes);
+        }
+        let state = State::Challenged(attempt.challenge.clone());
+        let attempt = Some(attempt);
+        self.run(StepInput { sender, state, answer, secret_block, name_key, user, password, attempt }).await
+    }
+
+    /// Runs one step of the state machine to its end.
+    async fn run(&self, input: StepInput<'_>) -> Result<Reply, SignInError> {
+        let now = self.clock.now();
+        let mut facts = self.facts(&input, now).await?;
+        let mut products = Products::default();
+        let (outcome, effects) = loop {
+            let step = advance(&input.state, input.answer, &facts, &input.sender.client.rules);
+            match step {
+                Step::Done(outcome, effects) => break (outcome, effects),
+                Step::Work(work) => match self.work(work, &input, &mut products).await? {
+                    Some(result) => facts.result = Some(result),
+                    None => facts.locked = true,
+                },
+            }
+        };
+        if effects.contains(&Effect::UpdateCredentials) {
+            products.credentials = self.workers.credentials(&self.entropy, &input).await?;
+        }
+        let signs_in = !matches!(outcome, Outcome::Refused(_) | Outcome::Confirmed);
+        let user = match effects.is_empty() {
+            true => input.user.clone(),
+            false => match self.apply(&input, &effects, signs_in, &products, now).await {
+                Ok(user) => user,
+                Err(SignInError::Refused(refusal)) => return Ok(Reply::Refused(refusal)),
+                Err(error) => return Err(error),
+            },
+        };
+        self.reply(&input, outcome, user, products.exchange, now)
+    }
+
+    /// Does `work`. Returns `None` if the name is locked.
+    async fn work(
+        &self,
+        work: Work,
+        input: &StepInput<'_>,
+        products: &mut Products,
+    ) -> Result<Option<WorkResult>, SignInError> {
+        match work {
+            Work::CheckPassword => {
+                // Side by side: a write before the comparison would distinguish known users by
+                // time.
+                let (admitted, check) =
+                    tokio::join!(self.count_attempt(input), self.workers.check_password(&self.store, input));
+                Ok(admitted?.then_some(WorkResult::Password(check?)))
+            }
+            Work::BeginSrp => {
+                products.exchange = self.workers.begin_srp((&self.store, &self.entropy), input).await?;
+                let key = products.exchange.as_ref().map(|begun| begun.challenge.key.to_bytes().to_vec());
+                Ok(Some(WorkResult::SrpBegun(key)))
+            }
+            Work::CheckSrpProof => {
+                let is_right = self.workers.check_proof(input, self.clock.now());
+                Ok(self.count_attempt(input).await?.then_some(WorkResult::SrpProof(is_right)))
+            }
+            Work::PrepareNewPassword => {
+                let result = match self.workers.prepare(&self.store, input).await? {
+                    Ok(prepared) => {
+                        products.password = Some(prepared);
+                        Ok(())
+                    }
+                    Err(refusal) => Err(Box::new(refusal)),
+                };
+                Ok(Some(WorkResult::NewPassword(result)))
+            }
+            Work::CheckCode => self.workers.check_code(&self.store, input, self.clock.now()).await.map(Some),
+        }
+    }
+
+    /// Counts an attempt as failed. Returns false during a lock.
+    async fn count_attempt(&self, input: &StepInput<'_>) -> Result<bool, SignInError> {
+        let now = self.clock.now();
+        let Some(user) = &input.user else {
+            let lockout = self.unknown.get(&input.name_key).unwrap_or_default();
+            let next = lockout.begin_attempt(now);
+            if let Ok(next) = next {
+                self.unknown.insert(input.name_key, next);
+            }
+            return Ok(next.is_ok());
+        };
+        let user_no = user.no;
+        let admitted = self.store.transaction(|tx| {
+            Box::pin(async move {
+                let Ok(next) = lockout(tx.password_failures(user_no).await?).begin_attempt(now) else {
+                    return Ok(false);
+                };
+                tx.save_password_failures(user_no, failures(next)).await?;
+                Ok(true)
+            })
+        });
+        Ok(admitted.await?)
+    }
+
+    /// Applies the effects of a step in one transaction. Returns the user after them.
+    async fn apply(
+        &self,
+        input: &StepInput<'_>,
+        effects: &[Effect],
+        signs_in: bool,
+        products: &Products,
+        now: Timestamp,
+    ) -> Result<Option<User>, SignInError> {
+        let entropy = &*self.entropy;
+        let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
+            Box::pin(async move {
+                let Some(user) = &input.user else { return Ok(None) };
+                let mut user = match tx.user_by_number(user.no).await? {
+                    Some(current) if current.enabled || !signs_in => current,
+                    Some(_) => return Err(Refusal::UserDisabled.into()),
+                    None => return Err(Refusal::InvalidSession.into()),
+                };
+                // The facts are of before the work, which took its time.
+                let set_at = tx.password(user.no).await?.map(|password| password.set_at);
+                if set_at != input.password.as_ref().map(|password| password.set_at) {
+                    return Err(Refusal::InvalidSession.into());
+                }
+                for effect in effects {
+                    user = apply_one(tx, (input, user), effect, products, (now, entropy)).await?;
+                }
+                Ok(Some(user))
+            })
+        });
+        changed.await
+    }
+
+    fn reply(
+        &self,
+        input: &StepInput<'_>,
+        outcome: Outcome,
+        user: Option<User>,
+        begun: Option<BegunExchange>,
+        now: Timestamp,
+    ) -> Result<Reply, SignInError> {
+        let challenge = match (outcome, user) {
+            (Outcome::Challenge(challenge), _) => challenge,
+            (Outcome::SignedIn, Some(user)) => {
+                let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
+                return Ok(Reply::SignedIn { user: Box::new(user), begun_at });
+            }
+            (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
+            (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
+            (Outcome::Refused(refusal), _) => return Ok(Reply::Refused(refusal)),
+        };
+        let times = (now, input.sender.client.session_validity);
+        let user_no = input.user.as_ref().map_or(0, |user| user.no);
+        let entropy = &*self.entropy;
+        let attempt = match &input.attempt {
+            Some(attempt) => attempt.next(challenge.clone(), times, entropy),
+            None => {
+                Attempt::begin(&base64url_encode(input.name_key), user_no, challenge.clone(), times, entropy)
+            }
+        };
+        let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.client_id.as_str());
+        Ok(Reply::Challenge(Box::new(match (&challenge, begun) {
+            (Challenge::PasswordVerifier { .. }, Some(begun)) => {
+                let secret_block = self.sealer.seal_bytes(pool, client, &attempt, entropy);
+                ChallengeReply::with_exchange(challenge, begun, secret_block)
+            }
+            _ => {
+                let session = self.sealer.seal(pool, client, &attempt, entropy);
+                ChallengeReply::with_session(challenge, session)
+            }
+        })))
+    }
+
+    /// Returns what the step depends on.
+    async fn facts(&self, input: &StepInput<'_>, now: Timestamp) -> Result<Facts, SignInError> {
+        let lockout = match &input.user {
+            Some(user) => lockout(self.store.password_failures(user.no).await?),
+            None => self.unknown.get(&input.name_key).unwrap_or_default(),
+        };
+        let user = input.user.as_ref().map(|user| {
+            let required = input.sender.pool.settings.schema.iter();
+            let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
+            let (present_attributes, missing_attributes) = required
+                .map(|attribute| attribute.name.to_string())
+                .partition(|name| user.attributes.contains(name));
+            let password = input.password.as_ref();
+            UserFacts {
+                status: user.status,
+                enabled: user.enabled,
+                password_set_at: password.map_or(0, |password| password.set_at.millis()),
+                temporary_password_expired: password
+                    .and_then(|password| password.expires_at)
+                    .is_some_and(|end| end <= now),
+                missing_attributes,
+                present_attributes,
+            }
+        });
+        Ok(Facts { user, locked: lockout.remaining(now).is_some(), result: None })
+    }
+
+    async fn password(&self, user: Option<&User>) -> Result<Option<StoredPassword>, SignInError> {
+        match user {
+            Some(user) => Ok(self.store.password(user.no).await?),
+            None => Ok(None),
+        }
+    }
+
+    fn name_key(&self, pool: &Pool, name: &str) -> [u8; 16] {
+        let mut text = format!("sign-in {} ", pool.no).into_bytes();
+        text.extend(pool.stored_name(name));
+        self.ring.pseudonym(&text)
+    }
+}
+
+/// Applies one effect. Returns the user after it.
+async fn apply_one(
+    tx: &mut Tx<'_>,
+    (input, user): (&StepInput<'_>, User),
+    effect: &Effect,
+    products: &Products,
+    (now, entropy): (Timestamp, &dyn Entropy),
+) -> Result<User, SignInError> {
+    let (pool, policy) = (input.sender.pool, &input.sender.client.password_policy);
+    match effect {
+        Effect::ResetFailures => tx.clear_password_failures(user.no).await?,
+        Effect::UpdateCredentials => {
+            if let Some(credentials) = &products.credentials {
+                credentials.save(tx, user.no, entropy).await?;
+            }
+        }
+        Effect::SetPassword => {
+            let prepared = products.password.as_ref().ok_or(Refusal::InvalidSession)?;
+            prepared.set(tx, user.no, policy, (now, None), entropy).await?;
+        }
+        Effect::SetAttributes(attributes) => {
+            let changes: Attributes = attributes.iter().collect();
+            let update = update_attributes(tx, pool, &user, &changes, Actor::User, now, entropy).await?;
+            return Ok(update.user);
+        }
+        Effect::SetStatus(status) => {
+            let takeover = Takeover::LastVerifier;
+            return Ok(set_status(tx, pool, &user, *status, takeover, now, entropy).await?);
+        }
+        Effect::SpendChallenge => {
+            let attempt = input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;
+            let expires_at = Timestamp::from_millis(attempt.expires_at);
+            if !tx.use_once(ReplayKey::LoginAttempt, &attempt.id, expires_at).await? {
+                return Err(Refusal::InvalidSession.into());
+            }
+        }
+    }
+    Ok(user)
+}

@@ -1,0 +1,274 @@
+//! Sign-ins against a database and hashing threads.
+
+use super::*;
+use crate::base::{
+    Clock as _, Duration, KeyRing, ManualClock, MasterKey, Secret, SystemEntropy, Timestamp, sha256,
+};
+use crate::config::StoreUrl;
+use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
+use crate::directory::{
+    Argon2Params, Hasher, HasherSettings, NewUser, Origin, PasswordPolicy, Takeover, create_user,
+    prepare_password, set_enabled,
+};
+use crate::model::{Attributes, Pool, PoolSettings, SignInAttribute, SignInSettings, User, UserStatus};
+use crate::store::{AccountCode, CheckedWork, Store};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+const PASSWORD: &str = "Correct-Horse-7-Battery";
+const OTHER: &str = "Another-Horse-8-Staple";
+
+struct Scene {
+    store: Store,
+    hasher: Arc<Hasher>,
+    service: SignInService,
+    clock: Arc<ManualClock>,
+    pool: Pool,
+    client: ClientSettings,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
+        let url = StoreUrl::Sqlite(folder.path().join("store.db"));
+        let store = Store::open(&url, ring.clone()).await.unwrap();
+        let settings = HasherSettings {
+            params: Argon2Params::new(64, 1, 1).unwrap(),
+            threads: NonZeroUsize::MIN,
+            max_wait: Duration::from_secs(20),
+        };
+        let hasher = Arc::new(Hasher::start(settings, Arc::new(SystemEntropy)).unwrap());
+        let clock = Arc::new(ManualClock::new(NOW));
+        let entropy = Arc::new(SystemEntropy);
+        let service = SignInService::new(store.clone(), hasher.clone(), ring, clock.clone(), entropy);
+        let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
+        let settings = PoolSettings { sign_in: aliases, ..Default::default() };
+        let pool = Pool { no: 7, id: POOL.to_owned(), settings, ..Pool::default() };
+        store
+            .transaction(|tx| {
+                let pool = &pool;
+                Box::pin(tx.add_pool(pool))
+            })
+            .await
+            .unwrap();
+        let client = ClientSettings {
+            client_id: "client".to_owned(),
+            rules: Rules { flows: Flow::all().collect(), hide_unknown_users: true },
+            session_validity: Duration::from_mins(3),
+            password_policy: PasswordPolicy { history_size: 2, ..PasswordPolicy::default() },
+        };
+        Self { store, hasher, service, clock, pool, client, _folder: folder }
+    }
+
+    fn sender(&self) -> Sender<'_> {
+        Sender { pool: &self.pool, client: &self.client, network: 1 }
+    }
+
+    async fn user(&self, name: &str, status: UserStatus, expires_at: Option<Timestamp>) -> User {
+        let new = NewUser {
+            username: name.to_owned(),
+            attributes: Attributes::from_iter([("email", format!("{name}@example.com"))]),
+            status,
+            origin: Origin::Administrator,
+            takeover: Takeover::Refuse,
+        };
+        let (pool, now) = (&self.pool, self.clock.now());
+        let created = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
+            let new = &new;
+            Box::pin(async move { Ok(create_user(tx, pool, new, now, &SystemEntropy).await?) })
+        });
+        let user = created.await.unwrap();
+        let (policy, password) = (&self.client.password_policy, Secret::new(PASSWORD));
+        let prepared =
+            prepare_password((&self.store, &self.hasher), policy, &user, &password, 1).await.unwrap();
+        let set = self.store.transaction(|tx| {
+            let prepared = &prepared;
+            Box::pin(prepared.set(tx, user.no, policy, (now, expires_at), &SystemEntropy))
+        });
+        set.await.unwrap();
+        user
+    }
+
+    async fn password(&self, flow: Flow, name: &str, password: &str) -> Reply {
+        let answer = Answer::Password(Secret::new(password));
+        self.service.begin(self.sender(), flow, name, &answer).await.unwrap()
+    }
+
+    async fn by_srp(&self, name: &str, password: &str) -> (Reply, Vec<u8>, Answer) {
+        let client = Client::new(series("a", 1));
+        let begin = Answer::SrpA(client.public_hex());
+        let reply = self.service.begin(self.sender(), Flow::UserSrp, name, &begin).await.unwrap();
+        let Reply::Challenge(challenge) = reply else { panic!("{reply:?}") };
+        let exchange = challenge.exchange.as_ref().unwrap();
+        let values = (&*exchange.server_public, &*exchange.salt, &*exchange.secret_block);
+        let user_id = exchange.user_id.as_deref().unwrap_or(name);
+        let signature = client.answer_as((user_id, password), values, TIMESTAMP).signature;
+        let proof = Answer::SrpProof { timestamp: TIMESTAMP.to_owned(), signature };
+        let block = exchange.secret_block.clone();
+        let reply = self.service.respond_to_exchange(self.sender(), &block, &proof).await.unwrap();
+        (reply, block, proof)
+    }
+}
+
+fn signed_in(reply: &Reply) -> &str {
+    let Reply::SignedIn { user, .. } = reply else { panic!("{reply:?}") };
+    &user.username
+}
+
+fn refused(reply: &Reply) -> &Refusal {
+    let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
+    refusal
+}
+
+#[tokio::test]
+async fn a_password_signs_in_and_wrong_ones_lock_the_name_known_or_not() {
+    let scene = Scene::new().await;
+    scene.user("alice", UserStatus::Confirmed, None).await;
+    assert_eq!(signed_in(&scene.password(Flow::UserPassword, "Alice", PASSWORD).await), "alice");
+    // An unknown name is locked after as many attempts.
+    for name in ["alice", "nobody"] {
+        for _ in 0..5 {
+            assert_eq!(
+                refused(&scene.password(Flow::UserPassword, name, OTHER).await),
+                &Refusal::IncorrectPassword
+            );
+        }
+        for password in [OTHER, PASSWORD] {
+            assert_eq!(
+                refused(&scene.password(Flow::UserPassword, name, password).await),
+                &Refusal::AttemptsExceeded
+            );
+        }
+    }
+    scene.clock.advance(Duration::from_secs(2));
+    assert_eq!(signed_in(&scene.password(Flow::UserPassword, "alice", PASSWORD).await), "alice");
+    // The right password reset the count.
+    assert_eq!(
+        refused(&scene.password(Flow::UserPassword, "alice", OTHER).await),
+        &Refusal::IncorrectPassword
+    );
+    assert_eq!(signed_in(&scene.password(Flow::UserPassword, "alice", PASSWORD).await), "alice");
+}
+
+#[tokio::test]
+async fn parallel_wrong_passwords_do_not_exceed_the_limit() {
+    let scene = Scene::new().await;
+    scene.user("alice", UserStatus::Confirmed, None).await;
+    let attempts = (0..12).map(|_| scene.password(Flow::UserPassword, "alice", OTHER));
+    let replies = futures_util::future::join_all(attempts).await;
+    let compared = replies.iter().filter(|reply| *refused(reply) == Refusal::IncorrectPassword).count();
+    assert_eq!(compared, 5);
+}
+
+#[tokio::test]
+async fn an_exchange_signs_in_after_a_plain_sign_in_and_its_block_works_once() {
+    let scene = Scene::new().await;
+    scene.user("alice", UserStatus::Confirmed, None).await;
+    // Without a verifier the exchange looks like one with a wrong password.
+    assert_eq!(refused(&scene.by_srp("alice", PASSWORD).await.0), &Refusal::IncorrectPassword);
+    assert_eq!(refused(&scene.by_srp("nobody", PASSWORD).await.0), &Refusal::IncorrectPassword);
+    signed_in(&scene.password(Flow::UserPassword, "alice", PASSWORD).await);
+    let (reply, block, proof) = scene.by_srp("alice", PASSWORD).await;
+    assert_eq!(signed_in(&reply), "alice");
+    let again = scene.service.respond_to_exchange(scene.sender(), &block, &proof).await.unwrap();
+    assert_eq!(refused(&again), &Refusal::InvalidSession);
+    assert_eq!(refused(&scene.by_srp("alice", OTHER).await.0), &Refusal::IncorrectPassword);
+    // A block of another client, an altered one, and an expired one.
+    let mut other = scene.client.clone();
+    other.client_id = "other".to_owned();
+    let sender = Sender { client: &other, ..scene.sender() };
+    let foreign = scene.service.respond_to_exchange(sender, &block, &proof).await.unwrap();
+    assert_eq!(refused(&foreign), &Refusal::IncorrectPassword);
+    let mut altered = block.clone();
+    altered[100] ^= 1;
+    let altered = scene.service.respond_to_exchange(scene.sender(), &altered, &proof).await.unwrap();
+    assert_eq!(refused(&altered), &Refusal::IncorrectPassword);
+}
+
+#[tokio::test]
+async fn a_temporary_password_leads_to_a_new_one_that_is_no_earlier_one() {
+    let scene = Scene::new().await;
+    let end = NOW.plus(Duration::from_hours(1));
+    let bob = scene.user("bob", UserStatus::ForceChangePassword, Some(end)).await;
+    let reply = scene.password(Flow::UserPassword, "bob", PASSWORD).await;
+    let Reply::Challenge(challenge) = reply else { panic!("{reply:?}") };
+    assert_eq!(challenge.challenge.name(), "NEW_PASSWORD_REQUIRED");
+    let change = async |session: &str, password: &str| {
+        let answer = Answer::NewPassword { password: Secret::new(password), attributes: BTreeMap::new() };
+        scene.service.respond(scene.sender(), session, &answer).await.unwrap()
+    };
+    let session = challenge.session.clone();
+    assert_eq!(refused(&change(&session, PASSWORD).await), &Refusal::ReusedPassword);
+    let weak = change(&session, "short").await;
+    assert_eq!(refused(&weak).to_string(), "Password did not conform with policy: Password not long enough");
+    assert_eq!(signed_in(&change(&session, OTHER).await), "bob");
+    assert_eq!(refused(&change(&session, OTHER).await), &Refusal::InvalidSession);
+    assert_eq!(signed_in(&scene.password(Flow::UserPassword, "bob", OTHER).await), "bob");
+    assert_eq!(
+        refused(&scene.password(Flow::UserPassword, "bob", PASSWORD).await),
+        &Refusal::IncorrectPassword
+    );
+    let stored = scene.store.user(&bob.id).await.unwrap().unwrap();
+    assert_eq!(stored.status, UserStatus::Confirmed);
+    scene.user("carol", UserStatus::ForceChangePassword, Some(end)).await;
+    scene.clock.advance(Duration::from_hours(1));
+    let late = scene.password(Flow::UserPassword, "carol", PASSWORD).await;
+    assert_eq!(refused(&late), &Refusal::TemporaryPasswordExpired);
+}
+
+#[tokio::test]
+async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_password() {
+    let scene = Scene::new().await;
+    for (name, password, signs_in) in [("dave", PASSWORD, true), ("erin", OTHER, false)] {
+        let user = scene.user(name, UserStatus::Unconfirmed, None).await;
+        let refusal = scene.password(Flow::UserPassword, name, password).await;
+        assert_eq!(refused(&refusal), &Refusal::UserNotConfirmed);
+        let code = AccountCode { user_no: user.no, purpose: SIGN_UP_PURPOSE, target: SIGN_UP_TARGET };
+        let (now, end) = (scene.clock.now(), scene.clock.now().plus(Duration::from_hours(24)));
+        let hash = sha256("123456");
+        let put = scene.store.transaction(|tx| {
+            let hash = &hash;
+            Box::pin(tx.put_account_code(code, hash, end, now))
+        });
+        put.await.unwrap();
+        let Reply::Challenge(challenge) = scene.password(Flow::Page, name, password).await else { panic!() };
+        let enter = async |code: &str| {
+            let answer = Answer::Code(code.to_owned());
+            scene.service.respond(scene.sender(), &challenge.session, &answer).await.unwrap()
+        };
+        assert_eq!(refused(&enter("654321").await), &Refusal::CodeMismatch);
+        let reply = enter("123456").await;
+        assert_eq!(matches!(reply, Reply::SignedIn { .. }), signs_in, "{reply:?}");
+        assert_eq!(matches!(reply, Reply::Confirmed), !signs_in, "{reply:?}");
+        assert_eq!(refused(&enter("123456").await), &Refusal::CodeExpired);
+        assert_eq!(signed_in(&scene.password(Flow::Page, name, PASSWORD).await), name);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_user_does_not_sign_in_and_a_challenge_expires() {
+    let scene = Scene::new().await;
+    let user = scene.user("frank", UserStatus::ForceChangePassword, None).await;
+    let Reply::Challenge(challenge) = scene.password(Flow::UserPassword, "frank", PASSWORD).await else {
+        panic!()
+    };
+    let answer = Answer::NewPassword { password: Secret::new(OTHER), attributes: BTreeMap::new() };
+    let respond = || scene.service.respond(scene.sender(), &challenge.session, &answer);
+    scene.clock.advance(Duration::from_mins(3));
+    assert_eq!(refused(&respond().await.unwrap()), &Refusal::SessionExpired);
+    let now = scene.clock.now();
+    let disable = scene.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
+        let user = &user;
+        Box::pin(async move { Ok(set_enabled(tx, user, false, now, &SystemEntropy).await?) })
+    });
+    disable.await.unwrap();
+    let reply = scene.password(Flow::UserPassword, "frank", PASSWORD).await;
+    assert_eq!(refused(&reply), &Refusal::UserDisabled);
+    assert_eq!(
+        refused(&scene.password(Flow::UserPassword, "frank", OTHER).await),
+        &Refusal::IncorrectPassword
+    );
+}
