@@ -69,6 +69,13 @@ pub async fn update_attributes(
     check_preferred_username(pool, changes)?;
     check_verified_flags(changes, &after.attributes)?;
     let unverified = reset_verification(user, &mut after, changes);
+    for (attribute, _) in VERIFIABLE {
+        let name = attribute.name();
+        if user.attributes.get(name) != after.attributes.get(name) {
+            // A code that was sent to the earlier address verifies no other one.
+            tx.remove_account_codes_of_target(user.no, name).await?;
+        }
+    }
     let words = (Stage::Update, Takeover::LastVerifier);
     check_still_named(pool, user, &after)?;
     update_names(tx, pool, Some(user), &after, words, now, entropy).await?;

@@ -33,7 +33,7 @@ pub use linking::{LinkError, link, unlink};
 pub use list::{UsersPage, UsersQuery, list_users, select_attributes};
 pub use maintenance::{index_users, purge_pools};
 pub use names::Takeover;
-pub use new_password::{NewPasswordError, PreparedPassword, prepare_password};
+pub use new_password::{NewPassword, NewPasswordError, PreparedPassword, prepare_password};
 pub use page_token::{Page, PageRequest};
 pub use password::{
     Acceptance, Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,

@@ -1,6 +1,7 @@
 //! A new password: checked against the pool's policy and the user's earlier passwords, and hashed.
 
 use super::password::{HashError, Hasher, PasswordHash, PasswordPolicy, Verdict};
+use super::srp::{Realm, Verifier};
 use crate::base::{Entropy, Secret, Timestamp};
 use crate::model::User;
 use crate::store::{Result, Store, StoreError, StoredPassword, Tx};
@@ -10,10 +11,22 @@ use zeroize::Zeroizing;
 /// The prefix of AWS's words for a password that the policy refuses.
 const POLICY_PREFIX: &str = "Password did not conform with policy: ";
 
+/// A password to set.
+#[derive(Clone, Copy)]
+pub struct NewPassword<'a> {
+    /// The password.
+    pub password: &'a Secret,
+    /// A digest of the client's network, for a fair share of the hashing threads.
+    pub network: u64,
+    /// The random numbers of a verifier for Secure Remote Password; `None` if no client of the pool
+    /// allows that. Without a verifier a user of such a client cannot sign in.
+    pub verifier_entropy: Option<&'a Arc<dyn Entropy>>,
+}
+
 /// A password that the policy accepts, hashed.
-#[derive(Debug)]
 pub struct PreparedPassword {
     hash: PasswordHash,
+    verifier: Option<Verifier>,
 }
 
 /// Why a new password is refused, or could not be prepared.
@@ -41,8 +54,7 @@ impl From<HashError> for NewPasswordError {
     }
 }
 
-/// Checks and hashes a new password of `user`. `client` is the network of the client, for the
-/// hasher.
+/// Checks and hashes a new password of `user`.
 ///
 /// # Errors
 /// Returns the first reason of a refusal, or why the password could not be prepared.
@@ -50,9 +62,9 @@ pub async fn prepare_password(
     (store, hasher): (&Store, &Hasher),
     policy: &PasswordPolicy,
     user: &User,
-    password: &Secret,
-    client: u64,
+    new: NewPassword<'_>,
 ) -> std::result::Result<PreparedPassword, NewPasswordError> {
+    let NewPassword { password, network, verifier_entropy } = new;
     let attributes = ["email", "phone_number", "preferred_username"];
     let mut names = vec![user.username.as_str()];
     names.extend(attributes.into_iter().filter_map(|name| user.attributes.get(name)));
@@ -61,12 +73,33 @@ pub async fn prepare_password(
         return Err(NewPasswordError::Policy(format!("{POLICY_PREFIX}{reason}")));
     }
     for hash in remembered(store, user.no, policy.history_size).await? {
-        let verdict = hasher.verify(client, password.clone(), Arc::new(hash)).await?;
+        let verdict = hasher.verify(network, password.clone(), Arc::new(hash)).await?;
         if matches!(verdict, Verdict::Match { .. }) {
             return Err(NewPasswordError::Reused);
         }
     }
-    Ok(PreparedPassword { hash: hasher.hash(client, password.clone()).await? })
+    let hash = hasher.hash(network, password.clone()).await?;
+    let verifier = match verifier_entropy {
+        Some(entropy) => derive_verifier(user, password, entropy).await,
+        None => None,
+    };
+    Ok(PreparedPassword { hash, verifier })
+}
+
+/// Derives the verifier of a password for Secure Remote Password. `None` for a pool without a
+/// realm.
+pub(super) async fn derive_verifier(
+    user: &User,
+    password: &Secret,
+    entropy: &Arc<dyn Entropy>,
+) -> Option<Verifier> {
+    let (pool_id, user_id) = (user.pool_id.clone(), user.username.clone());
+    let (password, entropy) = (password.clone(), entropy.clone());
+    let derived = tokio::task::spawn_blocking(move || {
+        let realm = Realm::of_pool(&pool_id)?;
+        Some(Verifier::create(realm, &user_id, password.expose(), &*entropy))
+    });
+    derived.await.ok().flatten()
 }
 
 /// Returns the hashes of the `history_size` latest passwords, the current one among them.
@@ -110,6 +143,10 @@ impl PreparedPassword {
         let hash = Zeroizing::new(self.hash.expose().as_bytes().to_vec());
         let stored = StoredPassword { hash, set_at: now, expires_at };
         let earlier = policy.history_size.saturating_sub(1);
-        tx.set_password(user_no, &stored, earlier.into(), entropy).await
+        tx.set_password(user_no, &stored, earlier.into(), entropy).await?;
+        match &self.verifier {
+            Some(verifier) => tx.set_srp_verifier(user_no, &verifier.to_bytes()[..], entropy).await,
+            None => Ok(()),
+        }
     }
 }

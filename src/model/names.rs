@@ -60,9 +60,10 @@ impl Pool {
     /// Returns the stored form of a sign-in name: normalized, and without case unless the pool is
     /// case-sensitive.
     pub fn stored_name(&self, name: &str) -> Vec<u8> {
+        let name = with_ascii_domain(name);
         let form = match self.settings.sign_in.case_sensitive {
-            true => nfc(name),
-            false => fold_case(name),
+            true => nfc(&name),
+            false => fold_case(&name),
         };
         let bytes = form.as_bytes();
         match bytes.len() > MAX_STORED_NAME {
@@ -210,9 +211,31 @@ pub fn is_federated_name(name: &str) -> bool {
     issuer.len() == 8 && issuer.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Returns an address with its domain in the form of the Domain Name System (UTS #46). Case folding
+/// joins domains that are different there, such as `ß` and `ss`: the owner of one would get the
+/// name of an address at the other.
+fn with_ascii_domain(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    let parts = name.rsplit_once('@').filter(|(_, domain)| !domain.contains('%'));
+    match parts.map(|(local, domain)| (local, url::Host::parse(domain))) {
+        Some((local, Ok(url::Host::Domain(ascii)))) => Cow::Owned(format!("{local}@{ascii}")),
+        _ => Cow::Borrowed(name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_at_different_domains_stay_different_names() {
+        let pool = Pool::default();
+        assert_ne!(pool.stored_name("v@straße.example"), pool.stored_name("v@strasse.example"));
+        assert_eq!(pool.stored_name("V@STRAßE.example"), pool.stored_name("v@xn--strae-oqa.example"));
+        assert_eq!(pool.stored_name("v@BÜCHER.example"), pool.stored_name("V@bücher.example"));
+    }
 
     #[test]
     fn names_have_cognitos_characters() {

@@ -13,6 +13,7 @@ statements! {
     ATTEMPT = "UPDATE account_codes SET attempts = attempts + 1 \
                WHERE user_no = $1 AND purpose = $2 AND target = $3 AND attempts < $4 RETURNING hash, expires_at";
     SENT = "SELECT sent_at FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
+    REMOVE_OF_TARGET = "DELETE FROM account_codes WHERE user_no = $1 AND target = $2";
     REMOVE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
 }
 
@@ -99,6 +100,16 @@ impl Tx<'_> {
     pub async fn account_code_sent_at(&mut self, code: AccountCode<'_>) -> Result<Option<Timestamp>> {
         let query = sqlx::query_scalar(SENT).bind(code.user_no).bind(code.purpose).bind(code.target);
         Ok(query.fetch_optional(&mut *self.inner).await?.map(Timestamp::from_millis))
+    }
+
+    /// Removes all codes of a user that were sent to `target`.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn remove_account_codes_of_target(&mut self, user_no: i64, target: &str) -> Result<()> {
+        let remove = sqlx::query(REMOVE_OF_TARGET).bind(user_no).bind(target);
+        remove.execute(&mut *self.inner).await?;
+        Ok(())
     }
 
     /// Removes a code.

@@ -56,6 +56,13 @@ impl Lockout {
         Ok(Self { failures, last_failure: now.millis(), locked_until })
     }
 
+    /// Takes back an attempt of [`Lockout::begin_attempt`] whose password was not compared.
+    #[must_use]
+    pub fn withdraw_attempt(self, now: Timestamp) -> Self {
+        let locked_until = self.locked_until.min(now.millis());
+        Self { failures: self.failures.saturating_sub(1), locked_until, ..self }
+    }
+
     /// Returns the time until the lock ends; `None` without a lock.
     pub fn remaining(self, now: Timestamp) -> Option<Duration> {
         let (last_failure, end) =

@@ -25,7 +25,6 @@ pub enum Reply {
 }
 
 /// A challenge, with what the client needs to answer it.
-#[derive(Debug)]
 pub struct ChallengeReply {
     /// The challenge.
     pub challenge: Challenge,
@@ -36,7 +35,6 @@ pub struct ChallengeReply {
 }
 
 /// The values of `PASSWORD_VERIFIER`.
-#[derive(Debug)]
 pub struct Exchange {
     /// `SALT`, in hexadecimal digits.
     pub salt: String,
@@ -46,6 +44,13 @@ pub struct Exchange {
     pub secret_block: Vec<u8>,
     /// `USER_ID_FOR_SRP` and `USERNAME`; `None` for the name that the client sent.
     pub user_id: Option<String>,
+}
+
+impl std::fmt::Debug for ChallengeReply {
+    /// Leaves out what would answer the challenge.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChallengeReply").field("challenge", &self.challenge).finish_non_exhaustive()
+    }
 }
 
 /// The public part of an exchange that has begun.

@@ -5,7 +5,7 @@ use super::reply::{BegunExchange, ChallengeReply, Reply, SignInError};
 use super::state::{Answer, Challenge, Facts, Flow, Rules, State, UserFacts, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::{NewCredentials, Workers, failures, lockout};
-use super::{Attempt, Refusal, SessionSealer};
+use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, base64url_decode, base64url_encode};
 use crate::directory::new_password::PreparedPassword;
 use crate::directory::{Actor, Hasher, Lockout, PasswordPolicy, Takeover, set_status, update_attributes};
@@ -88,7 +88,7 @@ impl SignInService {
         let unknown = Cache::builder().max_capacity(MAX_UNKNOWN_NAMES).time_to_idle(UNKNOWN_NAME_TTL);
         Self {
             store,
-            workers: Workers::new(hasher, &ring),
+            workers: Workers::new(hasher, ring.clone()),
             sealer: SessionSealer::new(ring.clone()),
             ring,
             clock,
@@ -220,11 +220,21 @@ impl SignInService {
                 // time.
                 let (admitted, check) =
                     tokio::join!(self.count_attempt(input), self.workers.check_password(&self.store, input));
-                Ok(admitted?.then_some(WorkResult::Password(check?)))
+                match (admitted?, check) {
+                    (false, _) => Ok(None),
+                    (true, Ok(check)) => Ok(Some(WorkResult::Password(check))),
+                    (true, Err(error)) => {
+                        self.withdraw_attempt(input).await?;
+                        Err(error)
+                    }
+                }
             }
             Work::BeginSrp => {
                 products.exchange = self.workers.begin_srp((&self.store, &self.entropy), input).await?;
-                let key = products.exchange.as_ref().map(|begun| begun.challenge.key.to_bytes().to_vec());
+                let key = products
+                    .exchange
+                    .as_ref()
+                    .map(|begun| ExchangeState(begun.challenge.key.to_bytes().to_vec()));
                 Ok(Some(WorkResult::SrpBegun(key)))
             }
             Work::CheckSrpProof => {
@@ -232,7 +242,7 @@ impl SignInService {
                 Ok(self.count_attempt(input).await?.then_some(WorkResult::SrpProof(is_right)))
             }
             Work::PrepareNewPassword => {
-                let result = match self.workers.prepare(&self.store, input).await? {
+                let result = match self.workers.prepare((&self.store, &self.entropy), input).await? {
                     Ok(prepared) => {
                         products.password = Some(prepared);
                         Ok(())
@@ -269,6 +279,25 @@ impl SignInService {
         Ok(admitted.await?)
     }
 
+    /// Takes back an attempt that was counted and not compared, for want of a thread.
+    async fn withdraw_attempt(&self, input: &StepInput<'_>) -> Result<(), SignInError> {
+        let now = self.clock.now();
+        let Some(user) = &input.user else {
+            if let Some(lockout) = self.unknown.get(&input.name_key) {
+                self.unknown.insert(input.name_key, lockout.withdraw_attempt(now));
+            }
+            return Ok(());
+        };
+        let user_no = user.no;
+        let withdrawn = self.store.transaction(|tx| {
+            Box::pin(async move {
+                let stored = lockout(tx.password_failures(user_no).await?);
+                tx.save_password_failures(user_no, failures(stored.withdraw_attempt(now))).await
+            })
+        });
+        Ok(withdrawn.await?)
+    }
+
     /// Applies the effects of a step in one transaction. Returns the user after them.
     async fn apply(
         &self,
@@ -278,16 +307,19 @@ impl SignInService {
         products: &Products,
         now: Timestamp,
     ) -> Result<Option<User>, SignInError> {
+        let Some(before) = &input.user else { return Ok(None) };
         let entropy = &*self.entropy;
         let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, SignInError> {
             Box::pin(async move {
-                let Some(user) = &input.user else { return Ok(None) };
-                let mut user = match tx.user_by_number(user.no).await? {
+                // The facts are of before the work, which took its time.
+                let mut user = match tx.user_by_number(before.no).await? {
+                    Some(current) if current.status != before.status => {
+                        return Err(Refusal::InvalidSession.into());
+                    }
                     Some(current) if current.enabled || !signs_in => current,
                     Some(_) => return Err(Refusal::UserDisabled.into()),
                     None => return Err(Refusal::InvalidSession.into()),
                 };
-                // The facts are of before the work, which took its time.
                 let set_at = tx.password(user.no).await?.map(|password| password.set_at);
                 if set_at != input.password.as_ref().map(|password| password.set_at) {
                     return Err(Refusal::InvalidSession.into());
@@ -408,7 +440,11 @@ async fn apply_one(
             return Ok(update.user);
         }
         Effect::SetStatus(status) => {
-            let takeover = Takeover::LastVerifier;
+            // A sign-up takes no alias from another user.
+            let takeover = match input.state {
+                State::Challenged(Challenge::ConfirmSignUp { .. }) => Takeover::Refuse,
+                _ => Takeover::LastVerifier,
+            };
             return Ok(set_status(tx, pool, &user, *status, takeover, now, entropy).await?);
         }
         Effect::SpendChallenge => {

@@ -1,14 +1,12 @@
 //! Sign-ins against a database and hashing threads.
 
 use super::*;
-use crate::base::{
-    Clock as _, Duration, KeyRing, ManualClock, MasterKey, Secret, SystemEntropy, Timestamp, sha256,
-};
+use crate::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, Secret, SystemEntropy, Timestamp};
 use crate::config::StoreUrl;
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
-    Argon2Params, Hasher, HasherSettings, NewUser, Origin, PasswordPolicy, Takeover, create_user,
-    prepare_password, set_enabled,
+    Argon2Params, Hasher, HasherSettings, NewPassword, NewUser, Origin, PasswordPolicy, Takeover,
+    create_user, prepare_password, set_enabled,
 };
 use crate::model::{Attributes, Pool, PoolSettings, SignInAttribute, SignInSettings, User, UserStatus};
 use crate::store::{AccountCode, CheckedWork, Store};
@@ -22,6 +20,7 @@ const OTHER: &str = "Another-Horse-8-Staple";
 struct Scene {
     store: Store,
     hasher: Arc<Hasher>,
+    ring: Arc<KeyRing>,
     service: SignInService,
     clock: Arc<ManualClock>,
     pool: Pool,
@@ -43,7 +42,7 @@ impl Scene {
         let hasher = Arc::new(Hasher::start(settings, Arc::new(SystemEntropy)).unwrap());
         let clock = Arc::new(ManualClock::new(NOW));
         let entropy = Arc::new(SystemEntropy);
-        let service = SignInService::new(store.clone(), hasher.clone(), ring, clock.clone(), entropy);
+        let service = SignInService::new(store.clone(), hasher.clone(), ring.clone(), clock.clone(), entropy);
         let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
         let settings = PoolSettings { sign_in: aliases, ..Default::default() };
         let pool = Pool { no: 7, id: POOL.to_owned(), settings, ..Pool::default() };
@@ -60,7 +59,7 @@ impl Scene {
             session_validity: Duration::from_mins(3),
             password_policy: PasswordPolicy { history_size: 2, ..PasswordPolicy::default() },
         };
-        Self { store, hasher, service, clock, pool, client, _folder: folder }
+        Self { store, hasher, ring, service, clock, pool, client, _folder: folder }
     }
 
     fn sender(&self) -> Sender<'_> {
@@ -82,8 +81,8 @@ impl Scene {
         });
         let user = created.await.unwrap();
         let (policy, password) = (&self.client.password_policy, Secret::new(PASSWORD));
-        let prepared =
-            prepare_password((&self.store, &self.hasher), policy, &user, &password, 1).await.unwrap();
+        let new = NewPassword { password: &password, network: 1, verifier_entropy: None };
+        let prepared = prepare_password((&self.store, &self.hasher), policy, &user, new).await.unwrap();
         let set = self.store.transaction(|tx| {
             let prepared = &prepared;
             Box::pin(prepared.set(tx, user.no, policy, (now, expires_at), &SystemEntropy))
@@ -189,6 +188,22 @@ async fn an_exchange_signs_in_after_a_plain_sign_in_and_its_block_works_once() {
 }
 
 #[tokio::test]
+async fn a_choice_of_the_exchange_is_not_spent_and_reveals_no_user() {
+    let scene = Scene::new().await;
+    scene.user("alice", UserStatus::Confirmed, None).await;
+    for name in ["alice", "nobody"] {
+        let begun =
+            scene.service.begin(scene.sender(), Flow::UserAuth, name, &Answer::Nothing).await.unwrap();
+        let Reply::Challenge(choice) = begun else { panic!("{begun:?}") };
+        let public = Answer::SrpA(Client::new(series("a", 1)).public_hex());
+        for _ in 0..2 {
+            let reply = scene.service.respond(scene.sender(), &choice.session, &public).await.unwrap();
+            assert!(matches!(reply, Reply::Challenge(_)), "{name}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_temporary_password_leads_to_a_new_one_that_is_no_earlier_one() {
     let scene = Scene::new().await;
     let end = NOW.plus(Duration::from_hours(1));
@@ -206,6 +221,7 @@ async fn a_temporary_password_leads_to_a_new_one_that_is_no_earlier_one() {
     assert_eq!(refused(&weak).to_string(), "Password did not conform with policy: Password not long enough");
     assert_eq!(signed_in(&change(&session, OTHER).await), "bob");
     assert_eq!(refused(&change(&session, OTHER).await), &Refusal::InvalidSession);
+    assert_eq!(signed_in(&scene.by_srp("bob", OTHER).await.0), "bob", "the new password has a verifier");
     assert_eq!(signed_in(&scene.password(Flow::UserPassword, "bob", OTHER).await), "bob");
     assert_eq!(
         refused(&scene.password(Flow::UserPassword, "bob", PASSWORD).await),
@@ -228,7 +244,7 @@ async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_
         assert_eq!(refused(&refusal), &Refusal::UserNotConfirmed);
         let code = AccountCode { user_no: user.no, purpose: SIGN_UP_PURPOSE, target: SIGN_UP_TARGET };
         let (now, end) = (scene.clock.now(), scene.clock.now().plus(Duration::from_hours(24)));
-        let hash = sha256("123456");
+        let hash = code_hash(&scene.ring, code, &Secret::new("123456"));
         let put = scene.store.transaction(|tx| {
             let hash = &hash;
             Box::pin(tx.put_account_code(code, hash, end, now))
@@ -236,7 +252,7 @@ async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_
         put.await.unwrap();
         let Reply::Challenge(challenge) = scene.password(Flow::Page, name, password).await else { panic!() };
         let enter = async |code: &str| {
-            let answer = Answer::Code(code.to_owned());
+            let answer = Answer::Code(Secret::new(code));
             scene.service.respond(scene.sender(), &challenge.session, &answer).await.unwrap()
         };
         assert_eq!(refused(&enter("654321").await), &Refusal::CodeMismatch);

@@ -123,6 +123,9 @@ impl SessionSealer {
         sealed: &[u8],
         now: Timestamp,
     ) -> Result<Attempt, SessionError> {
+        if sealed.len() > MAX_SESSION_LENGTH {
+            return Err(SessionError::Invalid);
+        }
         let plain = self.ring.open(Purpose::LoginAttempt, &context(pool, client), sealed);
         let plain = plain.map_err(|_| SessionError::Invalid)?;
         let attempt: Attempt = serde_json::from_slice(&plain).map_err(|_| SessionError::Invalid)?;
@@ -142,6 +145,7 @@ fn context(pool: &str, client: &str) -> String {
 mod tests {
     use super::*;
     use crate::base::{MasterKey, SystemEntropy};
+    use crate::directory::sign_in::ExchangeState;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
     const VALIDITY: Duration = Duration::from_secs(180);
@@ -152,6 +156,13 @@ mod tests {
 
     fn attempt(name: &str, user_no: i64, challenge: Challenge) -> Attempt {
         Attempt::begin(name, user_no, challenge, (NOW, VALIDITY), &SystemEntropy)
+    }
+
+    #[test]
+    fn debug_output_has_no_secret() {
+        let exchange =
+            Challenge::PasswordVerifier { exchange: ExchangeState(vec![77; 18]), password_set_at: 0 };
+        assert!(!format!("{:?}", attempt("alice", 7, exchange)).contains("77"));
     }
 
     #[test]
@@ -200,8 +211,10 @@ mod tests {
         let length = |name: &str, user_no, challenge| {
             sealer.seal("pool", "client", &attempt(name, user_no, challenge), &SystemEntropy).len()
         };
-        let exchange =
-            |password_set_at| Challenge::PasswordVerifier { exchange: vec![255; 64], password_set_at };
+        let exchange = |password_set_at| Challenge::PasswordVerifier {
+            exchange: ExchangeState(vec![255; 64]),
+            password_set_at,
+        };
         let known = length("alice", 1 << 62, exchange(1_800_000_000_000));
         assert_eq!(known, length("alice", 0, exchange(0)));
         let longest = length(&"\u{1}".repeat(43), 1 << 62, exchange(i64::MAX));

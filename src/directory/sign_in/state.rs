@@ -65,7 +65,7 @@ pub enum Challenge {
     /// `PASSWORD_VERIFIER`: the proof of a Secure Remote Password exchange.
     PasswordVerifier {
         /// The server's state of the exchange.
-        exchange: Vec<u8>,
+        exchange: ExchangeState,
         /// When the password was set that the exchange is about, in milliseconds; 0 without one.
         password_set_at: i64,
     },
@@ -81,6 +81,17 @@ pub enum Challenge {
         /// sign-in. `None` after a wrong password.
         password_set_at: Option<i64>,
     },
+}
+
+/// The server's state of an exchange: secret, and sealed wherever it leaves the process.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ExchangeState(pub Vec<u8>);
+
+impl std::fmt::Debug for ExchangeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExchangeState(…)")
+    }
 }
 
 impl Challenge {
@@ -128,7 +139,7 @@ pub enum Answer {
         attributes: BTreeMap<String, String>,
     },
     /// A code that was sent in a message.
-    Code(String),
+    Code(Secret),
 }
 
 /// The settings of the pool and the app client that decide about a sign-in.
@@ -176,7 +187,7 @@ pub enum WorkResult {
     Password(PasswordCheck),
     /// Of [`Work::BeginSrp`](super::Work::BeginSrp): the server's state of the exchange; `None` for
     /// a public value that the protocol refuses.
-    SrpBegun(Option<Vec<u8>>),
+    SrpBegun(Option<ExchangeState>),
     /// Of [`Work::CheckSrpProof`](super::Work::CheckSrpProof): whether it is right.
     SrpProof(bool),
     /// Of [`Work::PrepareNewPassword`](super::Work::PrepareNewPassword).

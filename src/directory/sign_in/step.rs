@@ -100,18 +100,21 @@ impl Rules {
     }
 }
 
-/// Adds [`Effect::SpendChallenge`] where an answer to a challenge succeeded. A wrong answer leaves
-/// the challenge as it is: the client may try again until the limits of attempts.
+/// Adds [`Effect::SpendChallenge`] where an answer to a challenge proved something. A wrong answer
+/// leaves the challenge as it is: the client may try again until the limits of attempts. The start
+/// of an exchange proves nothing, and spending it would distinguish known users.
 fn spend(state: &State, step: Step) -> Step {
     match (state, step) {
-        (State::Challenged(_), Step::Done(outcome, mut effects))
-            if !matches!(outcome, Outcome::Refused(_)) =>
-        {
+        (State::Challenged(_), Step::Done(outcome, mut effects)) if proves(&outcome) => {
             effects.push(Effect::SpendChallenge);
             Step::Done(outcome, effects)
         }
         (_, step) => step,
     }
+}
+
+fn proves(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Refused(_) | Outcome::Challenge(Challenge::PasswordVerifier { .. }))
 }
 
 /// `SELECT_CHALLENGE`, unless the name alone is refused.

@@ -18,7 +18,7 @@ const SET_AT: i64 = 17;
 fn states() -> Vec<State> {
     let challenges = [
         Challenge::SelectChallenge,
-        Challenge::PasswordVerifier { exchange: vec![1], password_set_at: SET_AT },
+        Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT },
         Challenge::NewPasswordRequired { password_set_at: SET_AT },
         Challenge::ConfirmSignUp { password_set_at: Some(SET_AT) },
     ];
@@ -32,7 +32,7 @@ fn answers() -> Vec<Answer> {
         Answer::SrpA("a1".into()),
         Answer::SrpProof { timestamp: String::new(), signature: String::new() },
         Answer::NewPassword { password: Secret::new("n"), attributes: BTreeMap::new() },
-        Answer::Code("123456".into()),
+        Answer::Code(Secret::new("123456")),
     ]
 }
 
@@ -164,7 +164,8 @@ fn each_status_has_its_outcome_for_the_right_and_the_wrong_password() {
         let found = outcome(by_password(&facts(Some(user(status)), wrong()), &rules()));
         assert_eq!(found, refused(with_wrong), "{status:?}");
         // By Secure Remote Password the same.
-        let exchange = Challenge::PasswordVerifier { exchange: vec![1], password_set_at: SET_AT };
+        let exchange =
+            Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT };
         let proof = Answer::SrpProof { timestamp: String::new(), signature: String::new() };
         for (right, expected) in [(true, with_right), (false, refused(with_wrong))] {
             let facts = facts(Some(user(status)), Some(WorkResult::SrpProof(right)));
@@ -247,7 +248,8 @@ fn a_temporary_password_expires_and_its_challenge_is_void_after_any_change() {
     for user in void {
         assert_eq!(step(user.clone()), Step::Done(Outcome::Refused(InvalidSession), Vec::new()), "{user:?}");
     }
-    let exchange = Challenge::PasswordVerifier { exchange: vec![1], password_set_at: SET_AT - 1 };
+    let exchange =
+        Challenge::PasswordVerifier { exchange: ExchangeState(vec![1]), password_set_at: SET_AT - 1 };
     let proof = Answer::SrpProof { timestamp: String::new(), signature: String::new() };
     let right = facts(Some(user(Confirmed)), Some(WorkResult::SrpProof(true)));
     let found = outcome(advance(&State::Challenged(exchange), &proof, &right, &rules()));
@@ -322,6 +324,6 @@ fn an_exchange_begins_with_a_valid_public_value_alone() {
         outcome(advance(&State::Begin(Flow::UserSrp), &answers()[2], &facts, &rules()))
     };
     assert_eq!(begin(None), Outcome::Refused(InvalidSrpA));
-    let challenge = Challenge::PasswordVerifier { exchange: vec![9], password_set_at: SET_AT };
-    assert_eq!(begin(Some(vec![9])), Outcome::Challenge(challenge));
+    let challenge = Challenge::PasswordVerifier { exchange: ExchangeState(vec![9]), password_set_at: SET_AT };
+    assert_eq!(begin(Some(ExchangeState(vec![9]))), Outcome::Challenge(challenge));
 }

@@ -5,7 +5,9 @@ use super::service::StepInput;
 use super::state::{Answer, Challenge, PasswordCheck, WorkResult};
 use super::{Flow, Refusal};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
-use crate::directory::new_password::{PreparedPassword, parse_hash, prepare_password};
+use crate::directory::new_password::{
+    NewPassword, PreparedPassword, derive_verifier, parse_hash, prepare_password,
+};
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
 use crate::directory::{HashError, Hasher, Lockout, PasswordHash, Verdict};
 use crate::store::{AccountCode, CodeCheck, PasswordFailures, Result, Store, Tx};
@@ -15,6 +17,8 @@ use tokio::task::spawn_blocking;
 
 /// Exchanges that are computed at the same time, some 7 ms of a core each.
 const MAX_EXCHANGES: usize = 2;
+/// Exchanges that are computed or wait; others are refused at once.
+const MAX_WAITING_EXCHANGES: usize = 64;
 /// The longest time that an exchange waits for others.
 const MAX_EXCHANGE_WAIT: Duration = Duration::from_secs(3);
 /// Wrong codes until a code is void.
@@ -28,7 +32,9 @@ pub const SIGN_UP_TARGET: &str = "account";
 pub(super) struct Workers {
     hasher: Arc<Hasher>,
     simulator: Arc<Simulator>,
-    exchanges: Semaphore,
+    ring: Arc<KeyRing>,
+    exchanges: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// A hash and a verifier of a password that was right.
@@ -40,12 +46,13 @@ pub(super) struct NewCredentials {
 
 impl Workers {
     /// The simulated users follow from the master key: every node has the same ones.
-    pub(super) fn new(hasher: Arc<Hasher>, ring: &KeyRing) -> Self {
+    pub(super) fn new(hasher: Arc<Hasher>, ring: Arc<KeyRing>) -> Self {
         let mut key = [0; 32];
         key[..16].copy_from_slice(&ring.pseudonym(b"simulated SRP users, 1"));
         key[16..].copy_from_slice(&ring.pseudonym(b"simulated SRP users, 2"));
-        let (simulator, exchanges) = (Arc::new(Simulator::new(&key)), Semaphore::new(MAX_EXCHANGES));
-        Self { hasher, simulator, exchanges }
+        let exchanges = Arc::new(Semaphore::new(MAX_EXCHANGES));
+        let waiting = Arc::new(Semaphore::new(MAX_WAITING_EXCHANGES));
+        Self { hasher, simulator: Arc::new(Simulator::new(&key)), ring, exchanges, waiting }
     }
 
     /// Compares the answer's password. A user without one gets the work of a wrong password.
@@ -86,12 +93,15 @@ impl Workers {
             None => None,
         };
         let busy = || SignInError::Busy { retry_after: Duration::from_secs(1) };
-        let permit = tokio::time::timeout(MAX_EXCHANGE_WAIT, self.exchanges.acquire()).await;
-        let _permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
+        let place = self.waiting.clone().try_acquire_owned().map_err(|_| busy())?;
+        let permit = tokio::time::timeout(MAX_EXCHANGE_WAIT, self.exchanges.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let (client_public, entropy, simulator) =
             (client_public.clone(), entropy.clone(), self.simulator.clone());
         let (pool_id, name) = (input.sender.pool.id.clone(), crate::base::base64url_encode(input.name_key));
         let begun = spawn_blocking(move || {
+            // The work goes on when its client leaves, and keeps its share until it ends.
+            let _permits = (permit, place);
             // Also for a user with a verifier: the time must not depend on it.
             let simulated = simulator.user(&pool_id, &name);
             let verifier = verifier.and_then(|bytes| Verifier::from_bytes(&bytes).ok());
@@ -117,7 +127,7 @@ impl Workers {
             return false;
         };
         let (Some(realm), Ok(key)) =
-            (Realm::of_pool(&input.sender.pool.id), SessionKey::from_bytes(exchange))
+            (Realm::of_pool(&input.sender.pool.id), SessionKey::from_bytes(&exchange.0))
         else {
             return false;
         };
@@ -129,15 +139,16 @@ impl Workers {
     /// Checks and hashes a new password.
     pub(super) async fn prepare(
         &self,
-        store: &Store,
+        (store, entropy): (&Store, &Arc<dyn Entropy>),
         input: &StepInput<'_>,
     ) -> std::result::Result<std::result::Result<PreparedPassword, Refusal>, SignInError> {
         let (Some(user), Answer::NewPassword { password, .. }) = (&input.user, input.answer) else {
             return Ok(Err(Refusal::InvalidSession));
         };
-        let policy = &input.sender.client.password_policy;
-        let network = input.sender.network;
-        match prepare_password((store, &self.hasher), policy, user, password, network).await {
+        let client = input.sender.client;
+        let verifier_entropy = client.rules.uses_srp().then_some(entropy);
+        let new = NewPassword { password, network: input.sender.network, verifier_entropy };
+        match prepare_password((store, &self.hasher), &client.password_policy, user, new).await {
             Ok(prepared) => Ok(Ok(prepared)),
             Err(error) => Refusal::try_from(error).map(Err),
         }
@@ -153,8 +164,8 @@ impl Workers {
         let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
             return Ok(WorkResult::Code(Err(Box::new(Refusal::CodeExpired))));
         };
-        let hash = sha256(code);
         let account_code = AccountCode { user_no: user.no, purpose: SIGN_UP_PURPOSE, target: SIGN_UP_TARGET };
+        let hash = code_hash(&self.ring, account_code, code);
         let check = store.transaction(|tx| {
             Box::pin(async move { tx.check_account_code(account_code, &hash, MAX_CODE_ATTEMPTS, now).await })
         });
@@ -183,15 +194,7 @@ impl Workers {
             Err(_) => return Ok(None),
         };
         let verifier = match input.sender.client.rules.uses_srp() {
-            true => {
-                let (pool_id, user_id) = (input.sender.pool.id.clone(), user.username.clone());
-                let (password, entropy): (Secret, _) = (password.clone(), entropy.clone());
-                let derived = spawn_blocking(move || {
-                    let realm = Realm::of_pool(&pool_id)?;
-                    Some(Verifier::create(realm, &user_id, password.expose(), &*entropy))
-                });
-                derived.await.ok().flatten()
-            }
+            true => derive_verifier(user, password, entropy).await,
             false => None,
         };
         Ok(Some(NewCredentials { set_at: stored.set_at, hash, verifier }))
@@ -216,6 +219,12 @@ impl super::Rules {
     pub(super) fn uses_srp(&self) -> bool {
         self.flows.iter().any(|flow| matches!(flow, Flow::UserSrp | Flow::UserAuth))
     }
+}
+
+/// Returns what is stored of a code: a digest that a copy of the database does not help to guess.
+pub fn code_hash(ring: &KeyRing, of: AccountCode<'_>, code: &Secret) -> [u8; 32] {
+    let AccountCode { user_no, purpose, target } = of;
+    sha256(ring.pseudonym(format!("code {user_no} {purpose} {target} {}", code.expose()).as_bytes()))
 }
 
 /// Returns the lockout of stored failures.
