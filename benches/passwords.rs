@@ -66,6 +66,7 @@ fn pooled(runtime: &tokio::runtime::Runtime) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
     let running = runtime.spawn(saturate(start(1), Arc::clone(&stop)));
     let begin = Instant::now();
+    // The length of the measurement, which counts what other threads do meanwhile.
     thread::sleep(DURATION);
     stop.store(true, Ordering::Relaxed);
     let count = runtime.block_on(running).expect("no caller panics");

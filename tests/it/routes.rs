@@ -380,9 +380,9 @@ async fn an_app_below_a_path_need_not_know_where_it_stands() {
     }
 }
 
-/// Answers each request on a connection with what `tell` makes of its head, and a WebSocket's with
-/// the switch.
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, tell: impl Fn(&str) -> String) {
+/// Responds to each request on a connection with the body that `body_of` returns for its head, and
+/// to a request for a WebSocket with the switch.
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, body_of: impl Fn(&str) -> String) {
     loop {
         let asked = head(&mut stream).await;
         if asked.is_empty() {
@@ -397,7 +397,7 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, tell: impl Fn
         if asked.starts_with("POST") {
             drop(stream.read_exact(&mut [0; 2]).await);
         }
-        let body = tell(&asked);
+        let body = body_of(&asked);
         say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
     }
 }
