@@ -159,6 +159,8 @@ pub fn with_sessions(text: &str, folder: &Path, count: usize) -> Vec<Vec<u8>> {
         let now = SystemClock.now().minus(Duration::from_secs(120));
         let mut requests = Vec::new();
         for person in 0..count {
+            // The numbers of users who are made in the same millisecond may collide.
+            let now = now.minus(Duration::from_millis(person as u64));
             let route = person % ROUTES;
             let scope = &CookieScope::App(format!("app{route}.example.com"));
             let token = &RandomToken::random(&SystemEntropy);

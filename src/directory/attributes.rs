@@ -5,7 +5,9 @@ use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::linking::save_changed;
 use super::names::{Stage, Takeover, update_names};
 use crate::base::{Entropy, Timestamp};
-use crate::model::{Attributes, MAX_ATTRIBUTES, Pool, SignInAttribute, User, check_addresses};
+use crate::model::{
+    AppClientSettings, Attributes, MAX_ATTRIBUTES, Pool, SignInAttribute, User, check_addresses,
+};
 use crate::store::Tx;
 
 /// The addresses whose verification is an attribute of its own, with the words of a missing one.
@@ -16,11 +18,11 @@ const VERIFIABLE: [(SignInAttribute, &str); 2] = [
 
 /// On behalf of which party an attribute is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Actor {
+pub enum Actor<'a> {
     /// An administrator, who may state that an address is verified.
     Administrator,
-    /// The user.
-    User,
+    /// The user, through an app client with these settings.
+    User(&'a AppClientSettings),
     /// The directory itself, after the user has entered the code that was sent to an address.
     Verification,
 }
@@ -46,15 +48,18 @@ pub async fn update_attributes(
     pool: &Pool,
     user: &User,
     changes: &Attributes,
-    actor: Actor,
+    actor: Actor<'_>,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<AttributeUpdate> {
     if changes.iter().count() > MAX_ATTRIBUTES {
         return Err(DirectoryError::invalid("Too many attributes."));
     }
-    if actor == Actor::User {
+    if let Actor::User(client) = actor {
         refuse_verified_flags(changes)?;
+        if !changes.iter().all(|(name, _)| client.may_write(name)) {
+            return Err(unauthorized());
+        }
     }
     pool.settings.schema.check_values(changes)?;
     check_changes(pool, user, changes)?;
@@ -87,17 +92,18 @@ pub async fn update_attributes(
 ///
 /// # Errors
 /// Returns `InvalidParameterException` for an attribute that is required, immutable or not in the
-/// schema.
+/// schema, `NotAuthorizedException` for one that the actor may not write.
 pub async fn delete_attributes(
     tx: &mut Tx<'_>,
     pool: &Pool,
     user: &User,
     names: &[&str],
+    actor: Actor<'_>,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<User> {
     let changes: Attributes = names.iter().map(|name| (*name, "")).collect();
-    let update = update_attributes(tx, pool, user, &changes, Actor::Administrator, now, entropy).await?;
+    let update = update_attributes(tx, pool, user, &changes, actor, now, entropy).await?;
     Ok(update.user)
 }
 
@@ -139,12 +145,13 @@ pub(super) fn refuse_verified_flags(changes: &Attributes) -> Outcome<()> {
         attribute.verified_name().is_some_and(|name| changes.contains(name))
     };
     match VERIFIABLE.iter().any(is_flag) {
-        true => Err(DirectoryError::new(
-            ErrorKind::NotAuthorized,
-            "A client attempted to write unauthorized attribute",
-        )),
+        true => Err(unauthorized()),
         false => Ok(()),
     }
+}
+
+fn unauthorized() -> DirectoryError {
+    DirectoryError::new(ErrorKind::NotAuthorized, "A client attempted to write unauthorized attribute")
 }
 
 /// Checks that each address whose verification is stated is among `attributes`.

@@ -24,14 +24,36 @@ pub enum ErrorKind {
     InvalidParameter,
     /// The operation is not allowed.
     NotAuthorized,
-    /// A quota is used up.
+    /// A quota is used up, or there were too many attempts.
     LimitExceeded,
+    /// The code is wrong.
+    CodeMismatch,
+    /// The code has expired, or none was sent.
+    CodeExpired,
+    /// No message can be sent to the user.
+    CodeDelivery,
+    /// The policy refuses the password.
+    InvalidPassword,
+    /// The password is one of the user's earlier ones.
+    ReusedPassword,
+    /// The operation does not fit the user's status.
+    UnsupportedUserState,
+    /// The user has not confirmed the sign-up.
+    UserNotConfirmed,
+    /// The user must set a new password with a code.
+    PasswordResetRequired,
+    /// A refresh token was used again after its rotation.
+    RefreshTokenReuse,
+    /// There is no such app client.
+    ClientNotFound,
+    /// There is too much work.
+    TooManyRequests,
     /// The database failed.
     Internal,
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 10] = [
+const KINDS: [(ErrorKind, &str, &str); 21] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -41,6 +63,33 @@ const KINDS: [(ErrorKind, &str, &str); 10] = [
     (ErrorKind::InvalidParameter, "InvalidParameterException", "Invalid parameter."),
     (ErrorKind::NotAuthorized, "NotAuthorizedException", "Not authorized."),
     (ErrorKind::LimitExceeded, "LimitExceededException", "Limit exceeded."),
+    (
+        ErrorKind::CodeMismatch,
+        "CodeMismatchException",
+        "Invalid verification code provided, please try again.",
+    ),
+    (ErrorKind::CodeExpired, "ExpiredCodeException", "Invalid code provided, please request a code again."),
+    (ErrorKind::CodeDelivery, "CodeDeliveryFailureException", "The code could not be sent."),
+    (ErrorKind::InvalidPassword, "InvalidPasswordException", "Password did not conform with policy."),
+    (
+        ErrorKind::ReusedPassword,
+        "PasswordHistoryPolicyViolationException",
+        "Password has previously been used.",
+    ),
+    (ErrorKind::UnsupportedUserState, "UnsupportedUserStateException", "User is in an unsupported state."),
+    (ErrorKind::UserNotConfirmed, "UserNotConfirmedException", "User is not confirmed."),
+    (
+        ErrorKind::PasswordResetRequired,
+        "PasswordResetRequiredException",
+        "Password reset required for the user",
+    ),
+    (
+        ErrorKind::RefreshTokenReuse,
+        "RefreshTokenReuseException",
+        "Refresh token has been used before and is now invalidated.",
+    ),
+    (ErrorKind::ClientNotFound, "ResourceNotFoundException", "User pool client does not exist."),
+    (ErrorKind::TooManyRequests, "TooManyRequestsException", "Rate exceeded"),
     (ErrorKind::Internal, "InternalErrorException", "Internal error."),
 ];
 

@@ -1,11 +1,12 @@
 //! Status, disabling and deletion of users.
 
+use super::account_code::RightCode;
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::linking::save_changed;
 use super::names::{Stage, Takeover, update_names};
 use super::sessions::end_sessions;
 use crate::base::{Entropy, Timestamp};
-use crate::model::{Pool, User, UserStatus};
+use crate::model::{Pool, SignInAttribute, User, UserStatus};
 use crate::store::{Change, Tx};
 
 /// Gives `user` the status `next`. A user who becomes confirmed gets the verified aliases.
@@ -30,6 +31,42 @@ pub async fn set_status(
         ));
     }
     let after = User { status: next, ..user.clone() };
+    update_names(tx, pool, Some(user), &after, (Stage::Update, takeover), now, entropy).await?;
+    Ok(save_changed(tx, after, now, entropy).await?)
+}
+
+/// Confirms the sign-up of `user`. A code verifies the address that it was sent to.
+///
+/// # Errors
+/// Returns `NotAuthorizedException` for a user who is not unconfirmed, `ExpiredCodeException` if
+/// the code was used, `AliasExistsException` if an alias is taken and `takeover` does not move it.
+pub(super) async fn confirm(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    user: &User,
+    code: Option<&RightCode>,
+    takeover: Takeover,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<User> {
+    if user.status != UserStatus::Unconfirmed {
+        let status = user.status.name();
+        return Err(DirectoryError::new(
+            ErrorKind::NotAuthorized,
+            format!("User cannot be confirmed. Current status is {status}"),
+        ));
+    }
+    let mut after = User { status: UserStatus::Confirmed, ..user.clone() };
+    if let Some(code) = code {
+        code.use_up(tx).await?;
+        let sent = |attribute: &&SignInAttribute| {
+            user.attributes.get(attribute.name()) == Some(code.address.as_str())
+        };
+        let verified = pool.settings.auto_verified.iter().find(sent);
+        if let Some(flag) = verified.and_then(|attribute| attribute.verified_name()) {
+            after.attributes.set(flag, "true");
+        }
+    }
     update_names(tx, pool, Some(user), &after, (Stage::Update, takeover), now, entropy).await?;
     Ok(save_changed(tx, after, now, entropy).await?)
 }

@@ -1,6 +1,7 @@
 //! Operations on the users and sessions of a user pool, shared by pages, OAuth endpoints and
 //! commands.
 
+mod account_code;
 mod attributes;
 mod create;
 mod error;
@@ -15,10 +16,12 @@ mod names;
 mod new_password;
 mod page_token;
 mod password;
+mod sender;
 mod sessions;
 pub mod sign_in;
 pub mod srp;
 
+pub use account_code::{CodePurpose, new_code};
 pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
 pub use create::{NewUser, Origin, create_user};
 pub use error::{DirectoryError, ErrorKind};
@@ -37,7 +40,8 @@ pub use new_password::{NewPassword, NewPasswordError, PreparedPassword, prepare_
 pub use page_token::{Page, PageRequest};
 pub use password::{
     Acceptance, Argon2Params, HashError, HashFormatError, Hasher, HasherSettings, Locked, Lockout, MAX_LOCK,
-    MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, PasswordPolicy, PolicyError, RangeError,
-    RangeQuery, Verdict, Violation, accept_after_lookup, is_common_password,
+    MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, RangeError, RangeQuery, Verdict,
+    Violation, accept_after_lookup, is_common_password,
 };
+pub use sender::Sender;
 pub use sessions::{Authentication, Browser, begin_session};

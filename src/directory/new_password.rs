@@ -1,9 +1,9 @@
 //! A new password: checked against the pool's policy and the user's earlier passwords, and hashed.
 
-use super::password::{HashError, Hasher, PasswordHash, PasswordPolicy, Verdict};
+use super::password::{HashError, Hasher, PasswordHash, Verdict};
 use super::srp::{Realm, Verifier};
 use crate::base::{Entropy, Secret, Timestamp};
-use crate::model::User;
+use crate::model::{PasswordPolicy, User};
 use crate::store::{Result, Store, StoreError, StoredPassword, Tx};
 use std::sync::Arc;
 use zeroize::Zeroizing;

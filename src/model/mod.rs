@@ -1,11 +1,13 @@
 //! Plain state and its changes: who the users are and what sessions they have. Nothing here reads
 //! a clock, a file or a database.
 
+mod app_client;
 mod attributes;
 mod claim;
 mod grant;
 mod key_schedule;
 mod names;
+mod password_policy;
 mod pool;
 mod provider_tokens;
 mod schema;
@@ -13,6 +15,7 @@ mod session;
 mod user;
 mod user_status;
 
+pub use app_client::{AppClient, AppClientSettings, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
@@ -21,8 +24,9 @@ pub use names::{
     MAX_NAME_LENGTH, MAX_SEARCH_KEY, NameKind, SearchKey, SignInName, is_federated_name, is_name,
     is_phone_number,
 };
+pub use password_policy::{PasswordPolicy, PolicyError};
 pub use pool::{
-    Pool, PoolSettings, PoolSource, PoolState, Quotas, SignInAttribute, SignInSettings, UserGroup,
+    Pool, PoolSettings, PoolSource, PoolState, Quotas, Recovery, SignInAttribute, SignInSettings, UserGroup,
 };
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
 pub use schema::{

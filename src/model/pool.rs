@@ -1,6 +1,6 @@
 //! A user pool: its id, and the settings that decide what its users are.
 
-use super::Schema;
+use super::{PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,16 +43,48 @@ pub enum PoolState {
     Deleting,
 }
 
-/// The settings of a pool that concern its users.
+/// The settings of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolSettings {
+    /// The name, which need not be unique.
+    pub name: String,
     /// The attributes.
     pub schema: Schema,
     /// The names by which users sign in. Fixed when the pool is created.
     pub sign_in: SignInSettings,
     /// The limits on groups.
     pub quotas: Quotas,
+    /// The rules for new passwords.
+    pub password_policy: PasswordPolicy,
+    /// Whether only administrators create users (`AllowAdminCreateUserOnly`).
+    pub only_administrators_create: bool,
+    /// The addresses to which a code is sent at sign-up; its entry verifies the address.
+    pub auto_verified: Vec<SignInAttribute>,
+    /// The addresses whose earlier value stays until the new one is verified
+    /// (`AttributesRequireVerificationBeforeUpdate`).
+    pub verify_before_update: Vec<SignInAttribute>,
+    /// Where the code for a forgotten password is sent; the first that a user has.
+    pub recovery: Recovery,
+    /// Whether the pool cannot be deleted.
+    pub deletion_protection: bool,
+}
+
+/// Where the code for a forgotten password is sent (`AccountRecoverySetting`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recovery {
+    /// To the first of these that the user has verified.
+    Addresses(Vec<SignInAttribute>),
+    /// Nowhere: an administrator sets a new password (`admin_only`).
+    Administrator,
+}
+
+impl Default for Recovery {
+    /// Returns Cognito's order without a setting: a verified phone number, then a verified e-mail
+    /// address.
+    fn default() -> Self {
+        Self::Addresses(vec![SignInAttribute::PhoneNumber, SignInAttribute::Email])
+    }
 }
 
 /// The names by which users sign in.

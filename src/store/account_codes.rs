@@ -7,12 +7,15 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use sqlx::Row;
 
 statements! {
-    PUT = "INSERT INTO account_codes (user_no, purpose, target, hash, attempts, expires_at, sent_at) \
-           VALUES ($1, $2, $3, $4, 0, $5, $6) ON CONFLICT (user_no, purpose, target) DO UPDATE \
-           SET hash = excluded.hash, attempts = 0, expires_at = excluded.expires_at, sent_at = excluded.sent_at";
+    PUT = "INSERT INTO account_codes (user_no, purpose, target, hash, attempts, expires_at, sent_at, address) \
+           VALUES ($1, $2, $3, $4, 0, $5, $6, $7) ON CONFLICT (user_no, purpose, target) DO UPDATE \
+           SET hash = excluded.hash, attempts = 0, expires_at = excluded.expires_at, \
+           sent_at = excluded.sent_at, address = excluded.address";
     ATTEMPT = "UPDATE account_codes SET attempts = attempts + 1 \
-               WHERE user_no = $1 AND purpose = $2 AND target = $3 AND attempts < $4 RETURNING hash, expires_at";
-    SENT = "SELECT sent_at FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
+               WHERE user_no = $1 AND purpose = $2 AND target = $3 AND attempts < $4 \
+               RETURNING hash, expires_at, address";
+    ADDRESS = "SELECT address FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
+    USE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3 AND hash = $4";
     REMOVE_OF_TARGET = "DELETE FROM account_codes WHERE user_no = $1 AND target = $2";
     REMOVE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
 }
@@ -29,10 +32,10 @@ pub struct AccountCode<'a> {
 }
 
 /// The result of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeCheck {
-    /// It is the code, which is now used up.
-    Match,
+    /// It is the code that was sent to this address. [`Tx::use_account_code`] uses it up.
+    Match(String),
     /// It is another one.
     Mismatch,
     /// The code has expired, or there were too many attempts, or there is none.
@@ -40,14 +43,14 @@ pub enum CodeCheck {
 }
 
 impl Tx<'_> {
-    /// Stores the hash of a code, in place of an earlier one.
+    /// Stores the hash of a code that is sent to `address`, in place of an earlier one.
     ///
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn put_account_code(
         &mut self,
         code: AccountCode<'_>,
-        hash: &[u8; 32],
+        (hash, address): (&[u8; 32], &str),
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
@@ -58,13 +61,14 @@ impl Tx<'_> {
             .bind(&hash[..])
             .bind(expires_at.millis())
             .bind(now.millis())
+            .bind(address)
             .execute(&mut *self.inner)
             .await?;
         Ok(())
     }
 
-    /// Compares the hash of a code, at most `max_attempts` times. A code that matches is used up.
-    /// The transaction must be committed after a mismatch, which is recorded.
+    /// Compares the hash of a code, at most `max_attempts` times. Each comparison is recorded, for
+    /// which the transaction must be committed.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -89,17 +93,26 @@ impl Tx<'_> {
         if verify_slices_are_equal(&row.try_get::<Vec<u8>, _>("hash")?, hash).is_err() {
             return Ok(CodeCheck::Mismatch);
         }
-        self.remove_account_code(code).await?;
-        Ok(CodeCheck::Match)
+        Ok(CodeCheck::Match(row.try_get("address")?))
     }
 
-    /// Returns when the current code was sent.
+    /// Uses up a code that has matched, in the transaction of what it allows. Returns false if
+    /// another request has used it, or a newer code was sent.
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn account_code_sent_at(&mut self, code: AccountCode<'_>) -> Result<Option<Timestamp>> {
-        let query = sqlx::query_scalar(SENT).bind(code.user_no).bind(code.purpose).bind(code.target);
-        Ok(query.fetch_optional(&mut *self.inner).await?.map(Timestamp::from_millis))
+    pub async fn use_account_code(&mut self, code: AccountCode<'_>, hash: &[u8; 32]) -> Result<bool> {
+        let remove = sqlx::query(USE).bind(code.user_no).bind(code.purpose).bind(code.target).bind(&hash[..]);
+        Ok(remove.execute(&mut *self.inner).await?.rows_affected() > 0)
+    }
+
+    /// Returns the address to which the current code was sent.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn account_code_address(&mut self, code: AccountCode<'_>) -> Result<Option<String>> {
+        let query = sqlx::query_scalar(ADDRESS).bind(code.user_no).bind(code.purpose).bind(code.target);
+        Ok(query.fetch_optional(&mut *self.inner).await?)
     }
 
     /// Removes all codes of a user that were sent to `target`.

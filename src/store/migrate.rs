@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "confirmed until", include_str!("migrations/0008_confirmed_until.sql")),
     (9, "people", include_str!("migrations/0009_people.sql")),
     (10, "outbox", include_str!("migrations/0010_outbox.sql")),
+    (11, "account codes", include_str!("migrations/0011_account_codes.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -9,6 +9,10 @@ use crate::config::SessionLimits;
 /// noticed; the rest, because the clock by which it is over may be ahead.
 const ROW_RETENTION: Duration = Duration::from_secs(3600);
 
+/// How long a family of refresh tokens is kept after its end: its last access token may live for a
+/// day longer, and a sign-out ends that as well.
+const FAMILY_RETENTION: Duration = Duration::from_secs(25 * 3600);
+
 impl Store {
     /// Removes what is over at `now`; answers how many rows went.
     ///
@@ -17,7 +21,7 @@ impl Store {
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
         // Each statement with the moment before which rows are over; cookies go with their
         // sessions.
-        let tables: [(&'static str, Timestamp); 14] = [
+        let tables: [(&'static str, Timestamp); 15] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM sessions WHERE last_seen_at < $1", now.minus(limits.idle).minus(ROW_RETENTION)),
             ("DELETE FROM authorization_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
@@ -29,7 +33,9 @@ impl Store {
             ("DELETE FROM outbox WHERE expires_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM message_limits WHERE next_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM account_codes WHERE expires_at < $1", now.minus(ROW_RETENTION)),
-            ("DELETE FROM refresh_families WHERE expires_at < $1", now.minus(ROW_RETENTION)),
+            // A count is reset after 15 minutes without a failure.
+            ("DELETE FROM password_failures WHERE last_failure_at < $1", now.minus(ROW_RETENTION)),
+            ("DELETE FROM refresh_families WHERE expires_at < $1", now.minus(FAMILY_RETENTION)),
             ("DELETE FROM nodes WHERE seen_at < $1", now.minus(ROW_RETENTION)),
             ("DELETE FROM changes WHERE made_at < $1", now.minus(CHANGE_RETENTION)),
         ];

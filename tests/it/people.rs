@@ -8,15 +8,18 @@ use narthex::directory::{
     NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery,
 };
 use narthex::model::{
-    Attributes, Identity, Pool, PoolSettings, PoolSource, PoolState, Quotas, Schema, SchemaAttribute,
-    SignInAttribute, SignInSettings, User, UserStatus,
+    AppClientSettings, Attributes, Identity, Pool, PoolSettings, PoolSource, PoolState, Quotas, Schema,
+    SchemaAttribute, SignInAttribute, SignInSettings, User, UserStatus,
 };
 use narthex::store::{
     AccountCode, CheckedWork, CodeCheck, Counter, Lookup, PasswordFailures, RefreshFamily, Store,
     StoredPassword, Tx, statements_of_people,
 };
 use sqlx::{AssertSqlSafe, Row as _};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// A client through which a user can write every attribute.
+static CLIENT: LazyLock<AppClientSettings> = LazyLock::new(AppClientSettings::default);
 
 on_both_engines! {
     a_name_finds_its_user_by_the_rules_of_the_pool
@@ -118,7 +121,7 @@ pub(crate) async fn update(
     pool: &Pool,
     user: &User,
     changes: &[(&str, &str)],
-    actor: Actor,
+    actor: Actor<'_>,
 ) -> Result<User, DirectoryError> {
     let changes = &attributes(changes);
     let update = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
@@ -344,8 +347,9 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
         );
     }
     // A user name that is also the preferred one stays when the latter goes.
-    let bob = update(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User).await.unwrap();
-    update(&store, &pool, &bob, &[("preferred_username", "")], Actor::User).await.unwrap();
+    let bob =
+        update(&store, &pool, &bob, &[("preferred_username", "Bob")], Actor::User(&CLIENT)).await.unwrap();
+    update(&store, &pool, &bob, &[("preferred_username", "")], Actor::User(&CLIENT)).await.unwrap();
     assert!(store.find_user(&pool, "bob", Lookup::SignIn).await.unwrap().is_some());
     for (name, words) in [
         ("a@x.example", "Username cannot be of email format, since user pool is configured for email alias."),
@@ -357,7 +361,8 @@ async fn a_name_is_never_taken_from_its_user(engine: Engine) {
     ] {
         let refused = create(&store, &pool, &new_user(name, &[]), now()).await;
         assert_eq!(refusal(refused), ("InvalidParameterException", words.into()));
-        let preferred = update(&store, &pool, &eve, &[("preferred_username", name)], Actor::User).await;
+        let preferred =
+            update(&store, &pool, &eve, &[("preferred_username", name)], Actor::User(&CLIENT)).await;
         assert_eq!(
             refusal(preferred),
             ("InvalidParameterException", words.into()),
@@ -446,15 +451,18 @@ async fn attributes_are_checked_and_verification_does_not_outlive_its_address(en
             ("InvalidParameterException", words.into())
         );
     }
-    assert_eq!(refusal(change(&[("email_verified", "true")], Actor::User).await).0, "NotAuthorizedException");
+    assert_eq!(
+        refusal(change(&[("email_verified", "true")], Actor::User(&CLIENT)).await).0,
+        "NotAuthorizedException"
+    );
     let user =
         change(&[("email", "b@x.example"), ("email_verified", "true")], Actor::Administrator).await.unwrap();
     assert!(user.email_verified());
-    let user = change(&[("email", "b@x.example")], Actor::User).await.unwrap();
+    let user = change(&[("email", "b@x.example")], Actor::User(&CLIENT)).await.unwrap();
     assert!(user.email_verified(), "the same address stays verified");
-    let user = change(&[("email", "c@x.example")], Actor::User).await.unwrap();
+    let user = change(&[("email", "c@x.example")], Actor::User(&CLIENT)).await.unwrap();
     assert_eq!(user.attributes.get("email_verified"), Some("false"));
-    let user = change(&[("email", "")], Actor::User).await.unwrap();
+    let user = change(&[("email", "")], Actor::User(&CLIENT)).await.unwrap();
     assert_eq!((user.email(), user.attributes.get("email_verified")), (None, None));
     assert_eq!(store.user(&bob.id).await.unwrap(), Some(user));
 }
@@ -755,7 +763,7 @@ async fn nothing_is_left_of_a_deleted_user(engine: Engine) {
                 let failures = PasswordFailures { failures: 1, last_failure_at: now(), locked_until: now() };
                 tx.save_password_failures(user.no, failures).await?;
                 let code = AccountCode { user_no: user.no, purpose: "attribute", target: address };
-                tx.put_account_code(code, &sha256("code"), now(), now()).await?;
+                tx.put_account_code(code, (&sha256("code"), address), now(), now()).await?;
                 tx.get_or_insert_identity("eu:pool", &user.id, &uuid(&SystemEntropy), now()).await?;
                 if tx.group(pool.no, "staff").await?.is_none() {
                     let new = NewGroup { name: "staff".into(), ..NewGroup::default() };
@@ -943,7 +951,9 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
         let expires_at = now().plus(Duration::from_secs(60));
         store
             .transaction(|tx| {
-                Box::pin(async move { tx.put_account_code(code, &sha256("123456"), expires_at, now()).await })
+                Box::pin(async move {
+                    tx.put_account_code(code, (&sha256("123456"), "a@b.example"), expires_at, now()).await
+                })
             })
             .await
             .unwrap();
@@ -968,7 +978,14 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
         );
     }
     assert_eq!(check(code, "000000", now()).await, CodeCheck::Mismatch);
-    assert_eq!(check(code, "123456", now()).await, CodeCheck::Match);
+    assert_eq!(check(code, "123456", now()).await, CodeCheck::Match("a@b.example".to_owned()));
+    let use_up = async |hash: [u8; 32]| {
+        let hash = &hash;
+        store.transaction(|tx| Box::pin(async move { tx.use_account_code(code, hash).await })).await.unwrap()
+    };
+    assert!(!use_up(sha256("000000")).await, "another code");
+    assert!(use_up(sha256("123456")).await);
+    assert!(!use_up(sha256("123456")).await);
     assert_eq!(check(code, "123456", now()).await, CodeCheck::Expired, "it is used up");
     put().await;
     for _ in 0..3 {

@@ -30,4 +30,4 @@ pub use foreign::HashFormatError;
 pub use hash::{PasswordHash, Verdict};
 pub use hasher::{HashError, Hasher, HasherSettings};
 pub use lockout::{Locked, Lockout, MAX_LOCK};
-pub use policy::{MAX_PASSWORD_CHARS, PasswordPolicy, PolicyError, Violation};
+pub use policy::{MAX_PASSWORD_CHARS, Violation};

@@ -21,10 +21,9 @@ mod work;
 
 pub use refusal::Refusal;
 pub use reply::{ChallengeReply, Exchange, Reply, SignInError};
-pub use service::{ClientSettings, Sender, SignInService};
+pub use service::SignInService;
 pub use session::{Attempt, SessionError, SessionSealer};
 pub use state::{
     Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult,
 };
 pub use step::{Effect, Outcome, Step, Work, advance};
-pub use work::{SIGN_UP_PURPOSE, SIGN_UP_TARGET, code_hash};

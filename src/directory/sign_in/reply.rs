@@ -17,6 +17,9 @@ pub enum Reply {
         user: Box<User>,
         /// When the sign-in began.
         begun_at: Timestamp,
+        /// When the password was set with which the user signed in: tokens and sessions are for it
+        /// alone.
+        password_set_at: Timestamp,
     },
     /// The sign-up is confirmed, and the user has to sign in.
     Confirmed,
@@ -42,8 +45,8 @@ pub struct Exchange {
     pub server_public: String,
     /// `SECRET_BLOCK`, before base64.
     pub secret_block: Vec<u8>,
-    /// `USER_ID_FOR_SRP` and `USERNAME`; `None` for the name that the client sent.
-    pub user_id: Option<String>,
+    /// `USER_ID_FOR_SRP` and `USERNAME`.
+    pub user_id: String,
 }
 
 impl std::fmt::Debug for ChallengeReply {
@@ -56,7 +59,7 @@ impl std::fmt::Debug for ChallengeReply {
 /// The public part of an exchange that has begun.
 pub(super) struct BegunExchange {
     pub(super) challenge: srp::Challenge,
-    pub(super) user_id: Option<String>,
+    pub(super) user_id: String,
 }
 
 impl ChallengeReply {

@@ -6,42 +6,14 @@ use super::state::{Answer, Challenge, Facts, Flow, Rules, State, UserFacts, Work
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::{NewCredentials, Workers, failures, lockout};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
-use crate::base::{Clock, Duration, Entropy, KeyRing, Timestamp, base64url_decode, base64url_encode};
+use crate::base::{Clock, Entropy, KeyRing, Timestamp};
+use crate::directory::account_code::RightCode;
+use crate::directory::lifecycle::confirm;
 use crate::directory::new_password::PreparedPassword;
-use crate::directory::{Actor, Hasher, Lockout, PasswordPolicy, Takeover, set_status, update_attributes};
+use crate::directory::{Actor, Hasher, Sender, Takeover, set_status, update_attributes};
 use crate::model::{Attributes, Pool, User};
 use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
-use moka::sync::Cache;
 use std::sync::Arc;
-
-/// Names without a user whose wrong passwords are remembered.
-const MAX_UNKNOWN_NAMES: u64 = 100_000;
-/// How long they are: as long as the longest lock and the time that resets a count.
-const UNKNOWN_NAME_TTL: Duration = Duration::from_mins(30);
-
-/// The settings of a pool and an app client that a sign-in depends on.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    /// The client id.
-    pub client_id: String,
-    /// What decides about a step.
-    pub rules: Rules,
-    /// Lifetime of a challenge (`AuthSessionValidity`).
-    pub session_validity: Duration,
-    /// The pool's password policy.
-    pub password_policy: PasswordPolicy,
-}
-
-/// The sender of a message.
-#[derive(Clone, Copy, Debug)]
-pub struct Sender<'a> {
-    /// The pool.
-    pub pool: &'a Pool,
-    /// The app client.
-    pub client: &'a ClientSettings,
-    /// A digest of the client's network, for a fair share of the hashing threads.
-    pub network: u64,
-}
 
 /// Signs users in with the passwords of their pool.
 pub struct SignInService {
@@ -51,8 +23,6 @@ pub struct SignInService {
     sealer: SessionSealer,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// Wrong passwords of names without a user: anonymous calls write nothing.
-    unknown: Cache<[u8; 16], Lockout>,
 }
 
 /// One step, as far as it does not change.
@@ -62,7 +32,10 @@ pub(super) struct StepInput<'a> {
     pub(super) answer: &'a Answer,
     /// The bytes of `SECRET_BLOCK`, if the step has one.
     pub(super) secret_block: &'a [u8],
-    pub(super) name_key: [u8; 16],
+    /// The name that the client sent.
+    pub(super) name: String,
+    /// The user's number; a negative one that follows from the name if no user has it.
+    pub(super) account_no: i64,
     pub(super) user: Option<User>,
     pub(super) password: Option<StoredPassword>,
     attempt: Option<Attempt>,
@@ -74,6 +47,7 @@ struct Products {
     password: Option<PreparedPassword>,
     credentials: Option<NewCredentials>,
     exchange: Option<BegunExchange>,
+    code: Option<RightCode>,
 }
 
 impl SignInService {
@@ -85,7 +59,6 @@ impl SignInService {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let unknown = Cache::builder().max_capacity(MAX_UNKNOWN_NAMES).time_to_idle(UNKNOWN_NAME_TTL);
         Self {
             store,
             workers: Workers::new(hasher, ring.clone()),
@@ -93,7 +66,6 @@ impl SignInService {
             ring,
             clock,
             entropy,
-            unknown: unknown.build(),
         }
     }
 
@@ -109,12 +81,8 @@ impl SignInService {
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
         let user = self.store.find_user(sender.pool, name, Lookup::SignIn).await?;
-        let name_key = self.name_key(sender.pool, name);
-        let password = self.password(user.as_ref()).await?;
-        let state = State::Begin(flow);
-        let secret_block = &[];
-        self.run(StepInput { sender, state, answer, secret_block, name_key, user, password, attempt: None })
-            .await
+        let (name, secret_block) = (name.to_owned(), &[]);
+        self.run(sender, State::Begin(flow), answer, (name, user, None), secret_block).await
     }
 
     /// Continues a sign-in with the answer to a challenge. `session` is the `Session` string.
@@ -127,7 +95,7 @@ impl SignInService {
         session: &str,
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
-        let (pool, client) = (sender.pool.id.as_str(), sender.client.client_id.as_str());
+        let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
         match self.sealer.open(pool, client, session, self.clock.now()) {
             Ok(attempt) => self.resume(sender, attempt, &[], answer).await,
             Err(error) => Ok(Reply::Refused(error.into())),
@@ -145,7 +113,7 @@ impl SignInService {
         secret_block: &[u8],
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
-        let (pool, client) = (sender.pool.id.as_str(), sender.client.client_id.as_str());
+        let (pool, client) = (sender.pool.id.as_str(), sender.client.id.as_str());
         match self.sealer.open_bytes(pool, client, secret_block, self.clock.now()) {
             Ok(attempt) => self.resume(sender, attempt, secret_block, answer).await,
             // Cognito answers a foreign block as a wrong password.
@@ -165,25 +133,31 @@ impl SignInService {
             0 => None,
             no => self.store.transaction(|tx| Box::pin(tx.user_by_number(no))).await?,
         };
-        let password = self.password(user.as_ref()).await?;
-        let mut name_key = [0; 16];
-        if let Some(bytes) = base64url_decode(&attempt.name_key)
-            && bytes.len() == name_key.len()
-        {
-            name_key.copy_from_slice(&bytes);
-        }
         let state = State::Challenged(attempt.challenge.clone());
-        let attempt = Some(attempt);
-        self.run(StepInput { sender, state, answer, secret_block, name_key, user, password, attempt }).await
+        let subject = (attempt.name.clone(), user, Some(attempt));
+        self.run(sender, state, answer, subject, secret_block).await
     }
 
     /// Runs one step of the state machine to its end.
-    async fn run(&self, input: StepInput<'_>) -> Result<Reply, SignInError> {
+    async fn run(
+        &self,
+        sender: Sender<'_>,
+        state: State,
+        answer: &Answer,
+        (name, user, attempt): (String, Option<User>, Option<Attempt>),
+        secret_block: &[u8],
+    ) -> Result<Reply, SignInError> {
+        let account_no = user.as_ref().map_or_else(|| self.unknown_no(sender.pool, &name), |user| user.no);
+        // A name without a user costs the same statements: the time must not depend on it.
+        let password = self.store.password(account_no).await?;
+        let input =
+            StepInput { sender, state, answer, secret_block, name, account_no, user, password, attempt };
         let now = self.clock.now();
+        let rules = Rules::of(&sender.client.settings);
         let mut facts = self.facts(&input, now).await?;
         let mut products = Products::default();
         let (outcome, effects) = loop {
-            let step = advance(&input.state, input.answer, &facts, &input.sender.client.rules);
+            let step = advance(&input.state, input.answer, &facts, &rules);
             match step {
                 Step::Done(outcome, effects) => break (outcome, effects),
                 Step::Work(work) => match self.work(work, &input, &mut products).await? {
@@ -204,7 +178,7 @@ impl SignInService {
                 Err(error) => return Err(error),
             },
         };
-        self.reply(&input, outcome, user, products.exchange, now)
+        self.reply(&input, outcome, user, products, now)
     }
 
     /// Does `work`. Returns `None` if the name is locked.
@@ -251,28 +225,29 @@ impl SignInService {
                 };
                 Ok(Some(WorkResult::NewPassword(result)))
             }
-            Work::CheckCode => self.workers.check_code(&self.store, input, self.clock.now()).await.map(Some),
+            Work::CheckCode => {
+                let result = match self.workers.check_code(&self.store, input, self.clock.now()).await? {
+                    Ok(right) => {
+                        products.code = Some(right);
+                        Ok(())
+                    }
+                    Err(refusal) => Err(Box::new(refusal)),
+                };
+                Ok(Some(WorkResult::Code(result)))
+            }
         }
     }
 
     /// Counts an attempt as failed. Returns false during a lock.
     async fn count_attempt(&self, input: &StepInput<'_>) -> Result<bool, SignInError> {
         let now = self.clock.now();
-        let Some(user) = &input.user else {
-            let lockout = self.unknown.get(&input.name_key).unwrap_or_default();
-            let next = lockout.begin_attempt(now);
-            if let Ok(next) = next {
-                self.unknown.insert(input.name_key, next);
-            }
-            return Ok(next.is_ok());
-        };
-        let user_no = user.no;
+        let account_no = input.account_no;
         let admitted = self.store.transaction(|tx| {
             Box::pin(async move {
-                let Ok(next) = lockout(tx.password_failures(user_no).await?).begin_attempt(now) else {
+                let Ok(next) = lockout(tx.password_failures(account_no).await?).begin_attempt(now) else {
                     return Ok(false);
                 };
-                tx.save_password_failures(user_no, failures(next)).await?;
+                tx.save_password_failures(account_no, failures(next)).await?;
                 Ok(true)
             })
         });
@@ -282,17 +257,11 @@ impl SignInService {
     /// Takes back an attempt that was counted and not compared, for want of a thread.
     async fn withdraw_attempt(&self, input: &StepInput<'_>) -> Result<(), SignInError> {
         let now = self.clock.now();
-        let Some(user) = &input.user else {
-            if let Some(lockout) = self.unknown.get(&input.name_key) {
-                self.unknown.insert(input.name_key, lockout.withdraw_attempt(now));
-            }
-            return Ok(());
-        };
-        let user_no = user.no;
+        let account_no = input.account_no;
         let withdrawn = self.store.transaction(|tx| {
             Box::pin(async move {
-                let stored = lockout(tx.password_failures(user_no).await?);
-                tx.save_password_failures(user_no, failures(stored.withdraw_attempt(now))).await
+                let stored = lockout(tx.password_failures(account_no).await?);
+                tx.save_password_failures(account_no, failures(stored.withdraw_attempt(now))).await
             })
         });
         Ok(withdrawn.await?)
@@ -338,30 +307,32 @@ impl SignInService {
         input: &StepInput<'_>,
         outcome: Outcome,
         user: Option<User>,
-        begun: Option<BegunExchange>,
+        products: Products,
         now: Timestamp,
     ) -> Result<Reply, SignInError> {
         let challenge = match (outcome, user) {
             (Outcome::Challenge(challenge), _) => challenge,
             (Outcome::SignedIn, Some(user)) => {
                 let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
-                return Ok(Reply::SignedIn { user: Box::new(user), begun_at });
+                let password_set_at = match &products.password {
+                    Some(_) => now,
+                    None => input.password.as_ref().map_or(now, |password| password.set_at),
+                };
+                return Ok(Reply::SignedIn { user: Box::new(user), begun_at, password_set_at });
             }
             (Outcome::SignedIn, None) => return Ok(Reply::Refused(Refusal::IncorrectPassword)),
             (Outcome::Confirmed, _) => return Ok(Reply::Confirmed),
             (Outcome::Refused(refusal), _) => return Ok(Reply::Refused(refusal)),
         };
-        let times = (now, input.sender.client.session_validity);
+        let times = (now, input.sender.client.settings.session_validity());
         let user_no = input.user.as_ref().map_or(0, |user| user.no);
         let entropy = &*self.entropy;
         let attempt = match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
-            None => {
-                Attempt::begin(&base64url_encode(input.name_key), user_no, challenge.clone(), times, entropy)
-            }
+            None => Attempt::begin(&input.name, user_no, challenge.clone(), times, entropy),
         };
-        let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.client_id.as_str());
-        Ok(Reply::Challenge(Box::new(match (&challenge, begun) {
+        let (pool, client) = (input.sender.pool.id.as_str(), input.sender.client.id.as_str());
+        Ok(Reply::Challenge(Box::new(match (&challenge, products.exchange) {
             (Challenge::PasswordVerifier { .. }, Some(begun)) => {
                 let secret_block = self.sealer.seal_bytes(pool, client, &attempt, entropy);
                 ChallengeReply::with_exchange(challenge, begun, secret_block)
@@ -375,10 +346,7 @@ impl SignInService {
 
     /// Returns what the step depends on.
     async fn facts(&self, input: &StepInput<'_>, now: Timestamp) -> Result<Facts, SignInError> {
-        let lockout = match &input.user {
-            Some(user) => lockout(self.store.password_failures(user.no).await?),
-            None => self.unknown.get(&input.name_key).unwrap_or_default(),
-        };
+        let lockout = lockout(self.store.password_failures(input.account_no).await?);
         let user = input.user.as_ref().map(|user| {
             let required = input.sender.pool.settings.schema.iter();
             let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
@@ -400,17 +368,13 @@ impl SignInService {
         Ok(Facts { user, locked: lockout.remaining(now).is_some(), result: None })
     }
 
-    async fn password(&self, user: Option<&User>) -> Result<Option<StoredPassword>, SignInError> {
-        match user {
-            Some(user) => Ok(self.store.password(user.no).await?),
-            None => Ok(None),
-        }
-    }
-
-    fn name_key(&self, pool: &Pool, name: &str) -> [u8; 16] {
+    /// Returns the number under which the failed attempts of a name without a user are counted, so
+    /// that all nodes lock it as they lock a user.
+    fn unknown_no(&self, pool: &Pool, name: &str) -> i64 {
         let mut text = format!("sign-in {} ", pool.no).into_bytes();
         text.extend(pool.stored_name(name));
-        self.ring.pseudonym(&text)
+        let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = self.ring.pseudonym(&text);
+        i64::from_be_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth]) | i64::MIN
     }
 }
 
@@ -422,7 +386,8 @@ async fn apply_one(
     products: &Products,
     (now, entropy): (Timestamp, &dyn Entropy),
 ) -> Result<User, SignInError> {
-    let (pool, policy) = (input.sender.pool, &input.sender.client.password_policy);
+    let pool = input.sender.pool;
+    let policy = &pool.settings.password_policy;
     match effect {
         Effect::ResetFailures => tx.clear_password_failures(user.no).await?,
         Effect::UpdateCredentials => {
@@ -436,16 +401,25 @@ async fn apply_one(
         }
         Effect::SetAttributes(attributes) => {
             let changes: Attributes = attributes.iter().collect();
-            let update = update_attributes(tx, pool, &user, &changes, Actor::User, now, entropy).await?;
+            let update = update_attributes(
+                tx,
+                pool,
+                &user,
+                &changes,
+                Actor::User(&input.sender.client.settings),
+                now,
+                entropy,
+            )
+            .await?;
             return Ok(update.user);
         }
         Effect::SetStatus(status) => {
+            return Ok(set_status(tx, pool, &user, *status, Takeover::LastVerifier, now, entropy).await?);
+        }
+        Effect::ConfirmSignUp => {
+            let code = products.code.as_ref().ok_or(Refusal::InvalidSession)?;
             // A sign-up takes no alias from another user.
-            let takeover = match input.state {
-                State::Challenged(Challenge::ConfirmSignUp { .. }) => Takeover::Refuse,
-                _ => Takeover::LastVerifier,
-            };
-            return Ok(set_status(tx, pool, &user, *status, takeover, now, entropy).await?);
+            return Ok(confirm(tx, pool, &user, Some(code), Takeover::Refuse, now, entropy).await?);
         }
         Effect::SpendChallenge => {
             let attempt = input.attempt.as_ref().ok_or(Refusal::InvalidSession)?;

@@ -5,11 +5,14 @@ use crate::base::{Clock as _, Duration, KeyRing, ManualClock, MasterKey, Secret,
 use crate::config::StoreUrl;
 use crate::directory::srp::tests::{Client, NOW, POOL, TIMESTAMP, series};
 use crate::directory::{
-    Argon2Params, Hasher, HasherSettings, NewPassword, NewUser, Origin, PasswordPolicy, Takeover,
+    Argon2Params, CodePurpose, Hasher, HasherSettings, NewPassword, NewUser, Origin, Sender, Takeover,
     create_user, prepare_password, set_enabled,
 };
-use crate::model::{Attributes, Pool, PoolSettings, SignInAttribute, SignInSettings, User, UserStatus};
-use crate::store::{AccountCode, CheckedWork, Store};
+use crate::model::{
+    AppClient, AppClientSettings, Attributes, PasswordPolicy, Pool, PoolSettings, SignInAttribute,
+    SignInSettings, User, UserStatus,
+};
+use crate::store::{CheckedWork, Store};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ struct Scene {
     service: SignInService,
     clock: Arc<ManualClock>,
     pool: Pool,
-    client: ClientSettings,
+    client: AppClient,
     _folder: tempfile::TempDir,
 }
 
@@ -44,7 +47,12 @@ impl Scene {
         let entropy = Arc::new(SystemEntropy);
         let service = SignInService::new(store.clone(), hasher.clone(), ring.clone(), clock.clone(), entropy);
         let aliases = SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() };
-        let settings = PoolSettings { sign_in: aliases, ..Default::default() };
+        let settings = PoolSettings {
+            sign_in: aliases,
+            password_policy: PasswordPolicy { history_size: 2, ..Default::default() },
+            auto_verified: vec![SignInAttribute::Email],
+            ..Default::default()
+        };
         let pool = Pool { no: 7, id: POOL.to_owned(), settings, ..Pool::default() };
         store
             .transaction(|tx| {
@@ -53,17 +61,24 @@ impl Scene {
             })
             .await
             .unwrap();
-        let client = ClientSettings {
-            client_id: "client".to_owned(),
-            rules: Rules { flows: Flow::all().collect(), hide_unknown_users: true },
-            session_validity: Duration::from_mins(3),
-            password_policy: PasswordPolicy { history_size: 2, ..PasswordPolicy::default() },
+        let flows = Flow::all().map(|flow| flow.setting().to_owned()).collect();
+        let client = AppClient {
+            id: "client".to_owned(),
+            settings: AppClientSettings { explicit_auth_flows: flows, ..Default::default() },
+            ..Default::default()
         };
         Self { store, hasher, ring, service, clock, pool, client, _folder: folder }
     }
 
     fn sender(&self) -> Sender<'_> {
-        Sender { pool: &self.pool, client: &self.client, network: 1 }
+        Sender {
+            pool: &self.pool,
+            client: &self.client,
+            keeps_verifiers: true,
+            network: 1,
+            address: None,
+            language: None,
+        }
     }
 
     async fn user(&self, name: &str, status: UserStatus, expires_at: Option<Timestamp>) -> User {
@@ -80,7 +95,7 @@ impl Scene {
             Box::pin(async move { Ok(create_user(tx, pool, new, now, &SystemEntropy).await?) })
         });
         let user = created.await.unwrap();
-        let (policy, password) = (&self.client.password_policy, Secret::new(PASSWORD));
+        let (policy, password) = (&self.pool.settings.password_policy, Secret::new(PASSWORD));
         let new = NewPassword { password: &password, network: 1, verifier_entropy: None };
         let prepared = prepare_password((&self.store, &self.hasher), policy, &user, new).await.unwrap();
         let set = self.store.transaction(|tx| {
@@ -103,7 +118,7 @@ impl Scene {
         let Reply::Challenge(challenge) = reply else { panic!("{reply:?}") };
         let exchange = challenge.exchange.as_ref().unwrap();
         let values = (&*exchange.server_public, &*exchange.salt, &*exchange.secret_block);
-        let user_id = exchange.user_id.as_deref().unwrap_or(name);
+        let user_id = &*exchange.user_id;
         let signature = client.answer_as((user_id, password), values, TIMESTAMP).signature;
         let proof = Answer::SrpProof { timestamp: TIMESTAMP.to_owned(), signature };
         let block = exchange.secret_block.clone();
@@ -177,7 +192,7 @@ async fn an_exchange_signs_in_after_a_plain_sign_in_and_its_block_works_once() {
     assert_eq!(refused(&scene.by_srp("alice", OTHER).await.0), &Refusal::IncorrectPassword);
     // A block of another client, an altered one, and an expired one.
     let mut other = scene.client.clone();
-    other.client_id = "other".to_owned();
+    other.id = "other".to_owned();
     let sender = Sender { client: &other, ..scene.sender() };
     let foreign = scene.service.respond_to_exchange(sender, &block, &proof).await.unwrap();
     assert_eq!(refused(&foreign), &Refusal::IncorrectPassword);
@@ -242,13 +257,11 @@ async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_
         let user = scene.user(name, UserStatus::Unconfirmed, None).await;
         let refusal = scene.password(Flow::UserPassword, name, password).await;
         assert_eq!(refused(&refusal), &Refusal::UserNotConfirmed);
-        let code = AccountCode { user_no: user.no, purpose: SIGN_UP_PURPOSE, target: SIGN_UP_TARGET };
-        let (now, end) = (scene.clock.now(), scene.clock.now().plus(Duration::from_hours(24)));
-        let hash = code_hash(&scene.ring, code, &Secret::new("123456"));
-        let put = scene.store.transaction(|tx| {
-            let hash = &hash;
-            Box::pin(tx.put_account_code(code, hash, end, now))
-        });
+        let (code, address) = (&Secret::new("123456"), &*format!("{name}@example.com"));
+        let times = (&*scene.ring, scene.clock.now());
+        let put = scene
+            .store
+            .transaction(|tx| Box::pin(CodePurpose::SignUp.put(tx, (user.no, address), code, times)));
         put.await.unwrap();
         let Reply::Challenge(challenge) = scene.password(Flow::Page, name, password).await else { panic!() };
         let enter = async |code: &str| {
@@ -259,6 +272,8 @@ async fn an_unconfirmed_user_confirms_on_the_page_and_is_signed_in_by_the_right_
         let reply = enter("123456").await;
         assert_eq!(matches!(reply, Reply::SignedIn { .. }), signs_in, "{reply:?}");
         assert_eq!(matches!(reply, Reply::Confirmed), !signs_in, "{reply:?}");
+        let confirmed = scene.store.user(&user.id).await.unwrap().unwrap();
+        assert!(confirmed.email_verified(), "the code was sent to the address");
         assert_eq!(refused(&enter("123456").await), &Refusal::CodeExpired);
         assert_eq!(signed_in(&scene.password(Flow::Page, name, PASSWORD).await), name);
     }

@@ -2,6 +2,7 @@
 
 use super::Challenge;
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
+use crate::model::MAX_NAME_LENGTH;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ const MAX_SESSION_LENGTH: usize = 4096;
 pub struct Attempt {
     /// Identifies the challenge, so that it is answered successfully once.
     pub id: String,
-    /// A digest of the name that the client sent.
-    pub name_key: String,
+    /// The name that the client sent.
+    pub name: String,
     /// The number of the user; 0 if no user has the name.
     pub user_no: i64,
     /// The challenge.
@@ -31,7 +32,7 @@ pub struct Attempt {
 impl Attempt {
     /// Returns the first challenge of a sign-in that begins now.
     pub fn begin(
-        name_key: &str,
+        name: &str,
         user_no: i64,
         challenge: Challenge,
         (now, validity): (Timestamp, Duration),
@@ -39,7 +40,8 @@ impl Attempt {
     ) -> Self {
         Self {
             id: uuid(entropy),
-            name_key: name_key.to_owned(),
+            // No user has a longer one.
+            name: name.chars().take(MAX_NAME_LENGTH + 1).collect(),
             user_no,
             challenge,
             begun_at: now.millis(),

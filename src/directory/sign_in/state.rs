@@ -1,7 +1,7 @@
 //! States, answers and facts of a sign-in.
 
 use crate::base::Secret;
-use crate::model::UserStatus;
+use crate::model::{AppClientSettings, UserStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -149,6 +149,15 @@ pub struct Rules {
     pub flows: Vec<Flow>,
     /// Whether an unknown user gets the answers of a wrong password (`PreventUserExistenceErrors`).
     pub hide_unknown_users: bool,
+}
+
+impl Rules {
+    /// Returns the rules of a client. An entry of `ExplicitAuthFlows` that this version does not
+    /// know allows nothing.
+    pub fn of(client: &AppClientSettings) -> Self {
+        let flows = Flow::all().filter(|flow| client.allows_auth_flow(flow.setting())).collect();
+        Self { flows, hide_unknown_users: client.hide_unknown_users }
+    }
 }
 
 /// What is known of the user, read for this step.

@@ -59,6 +59,8 @@ pub enum Effect {
     SetAttributes(BTreeMap<String, String>),
     /// Set the user's status.
     SetStatus(UserStatus),
+    /// Use the code of the sign-up, which verifies its address, and set the status.
+    ConfirmSignUp,
     /// Record that the challenge was answered, so that it is not answered again.
     SpendChallenge,
 }
@@ -225,7 +227,7 @@ fn code(password_set_at: Option<i64>, facts: &Facts) -> Step {
                 true => Outcome::SignedIn,
                 false => Outcome::Confirmed,
             };
-            Step::Done(outcome, vec![Effect::SetStatus(UserStatus::Confirmed)])
+            Step::Done(outcome, vec![Effect::ConfirmSignUp])
         }
         Some(WorkResult::Code(Err(refusal))) => refuse((**refusal).clone()),
         _ => refuse(Refusal::CodeMismatch),

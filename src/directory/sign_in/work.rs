@@ -1,16 +1,18 @@
 //! The work of a step: passwords on the hashing threads, Secure Remote Password on blocking ones.
 
+use super::Refusal;
 use super::reply::{BegunExchange, SignInError};
 use super::service::StepInput;
-use super::state::{Answer, Challenge, PasswordCheck, WorkResult};
-use super::{Flow, Refusal};
-use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
+use super::state::{Answer, Challenge, PasswordCheck};
+use crate::base::{Duration, Entropy, KeyRing, Timestamp};
+use crate::directory::account_code::{CodePurpose, RightCode};
 use crate::directory::new_password::{
     NewPassword, PreparedPassword, derive_verifier, parse_hash, prepare_password,
 };
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
-use crate::directory::{HashError, Hasher, Lockout, PasswordHash, Verdict};
-use crate::store::{AccountCode, CodeCheck, PasswordFailures, Result, Store, Tx};
+use crate::directory::{ErrorKind, HashError, Hasher, Lockout, PasswordHash, Verdict};
+use crate::model::{Pool, SignInAttribute, is_address, is_phone_number};
+use crate::store::{PasswordFailures, Result, Store, Tx};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -21,12 +23,6 @@ const MAX_EXCHANGES: usize = 2;
 const MAX_WAITING_EXCHANGES: usize = 64;
 /// The longest time that an exchange waits for others.
 const MAX_EXCHANGE_WAIT: Duration = Duration::from_secs(3);
-/// Wrong codes until a code is void.
-const MAX_CODE_ATTEMPTS: u32 = 5;
-/// The purpose of the codes of sign-up.
-pub const SIGN_UP_PURPOSE: &str = "sign_up";
-/// Where the code of a sign-up was sent: one code is valid, whatever the channel.
-pub const SIGN_UP_TARGET: &str = "account";
 
 /// Threads and keys of the work.
 pub(super) struct Workers {
@@ -73,7 +69,7 @@ impl Workers {
         match self.hasher.verify(network, password.clone(), hash).await {
             Ok(Verdict::Match { needs_rehash }) => {
                 let lacks_verifier =
-                    input.sender.client.rules.uses_srp() && store.srp_verifier(user.no).await?.is_none();
+                    input.sender.keeps_verifiers && store.srp_verifier(user.no).await?.is_none();
                 Ok(PasswordCheck::Right { outdated: needs_rehash || lacks_verifier })
             }
             Ok(Verdict::Mismatch) | Err(HashError::TooLong) => Ok(PasswordCheck::Wrong),
@@ -88,17 +84,15 @@ impl Workers {
         input: &StepInput<'_>,
     ) -> std::result::Result<Option<BegunExchange>, SignInError> {
         let Answer::SrpA(client_public) = input.answer else { return Ok(None) };
-        let verifier = match &input.user {
-            Some(user) => store.srp_verifier(user.no).await?,
-            None => None,
-        };
+        let verifier = store.srp_verifier(input.account_no).await?;
         let busy = || SignInError::Busy { retry_after: Duration::from_secs(1) };
         let place = self.waiting.clone().try_acquire_owned().map_err(|_| busy())?;
         let permit = tokio::time::timeout(MAX_EXCHANGE_WAIT, self.exchanges.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
         let (client_public, entropy, simulator) =
             (client_public.clone(), entropy.clone(), self.simulator.clone());
-        let (pool_id, name) = (input.sender.pool.id.clone(), crate::base::base64url_encode(input.name_key));
+        let pool_id = input.sender.pool.id.clone();
+        let name = crate::base::base64url_encode(input.sender.pool.stored_name(&input.name));
         let begun = spawn_blocking(move || {
             // The work goes on when its client leaves, and keeps its share until it ends.
             let _permits = (permit, place);
@@ -112,11 +106,11 @@ impl Workers {
             challenge.map(|challenge| (challenge, simulated.user_id().to_owned()))
         });
         let begun = begun.await.map_err(|_| busy())?;
-        let names_are_ids = !input.sender.pool.settings.sign_in.username_attributes.is_empty();
         let username = input.user.as_ref().map(|user| user.username.clone());
-        Ok(begun.ok().map(|(challenge, simulated_id)| BegunExchange {
+        let simulated = |id| simulated_username(input.sender.pool, &input.name, id);
+        Ok(begun.ok().map(|(challenge, id)| BegunExchange {
             challenge,
-            user_id: username.or_else(|| names_are_ids.then_some(simulated_id)),
+            user_id: username.unwrap_or_else(|| simulated(id)),
         }))
     }
 
@@ -145,10 +139,11 @@ impl Workers {
         let (Some(user), Answer::NewPassword { password, .. }) = (&input.user, input.answer) else {
             return Ok(Err(Refusal::InvalidSession));
         };
-        let client = input.sender.client;
-        let verifier_entropy = client.rules.uses_srp().then_some(entropy);
-        let new = NewPassword { password, network: input.sender.network, verifier_entropy };
-        match prepare_password((store, &self.hasher), &client.password_policy, user, new).await {
+        let sender = input.sender;
+        let verifier_entropy = sender.keeps_verifiers.then_some(entropy);
+        let new = NewPassword { password, network: sender.network, verifier_entropy };
+        let policy = &sender.pool.settings.password_policy;
+        match prepare_password((store, &self.hasher), policy, user, new).await {
             Ok(prepared) => Ok(Ok(prepared)),
             Err(error) => Refusal::try_from(error).map(Err),
         }
@@ -160,20 +155,18 @@ impl Workers {
         store: &Store,
         input: &StepInput<'_>,
         now: Timestamp,
-    ) -> std::result::Result<WorkResult, SignInError> {
+    ) -> std::result::Result<std::result::Result<RightCode, Refusal>, SignInError> {
         let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
-            return Ok(WorkResult::Code(Err(Box::new(Refusal::CodeExpired))));
+            return Ok(Err(Refusal::CodeExpired));
         };
-        let account_code = AccountCode { user_no: user.no, purpose: SIGN_UP_PURPOSE, target: SIGN_UP_TARGET };
-        let hash = code_hash(&self.ring, account_code, code);
-        let check = store.transaction(|tx| {
-            Box::pin(async move { tx.check_account_code(account_code, &hash, MAX_CODE_ATTEMPTS, now).await })
-        });
-        Ok(WorkResult::Code(match check.await? {
-            CodeCheck::Match => Ok(()),
-            CodeCheck::Mismatch => Err(Box::new(Refusal::CodeMismatch)),
-            CodeCheck::Expired => Err(Box::new(Refusal::CodeExpired)),
-        }))
+        match CodePurpose::SignUp.check((store, &self.ring), user.no, code, now).await {
+            Ok(right) => Ok(Ok(right)),
+            Err(error) => match error.kind() {
+                ErrorKind::CodeMismatch => Ok(Err(Refusal::CodeMismatch)),
+                ErrorKind::CodeExpired => Ok(Err(Refusal::CodeExpired)),
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// Hashes the right password again, and derives a verifier where the client may use one.
@@ -193,7 +186,7 @@ impl Workers {
             // hash.
             Err(_) => return Ok(None),
         };
-        let verifier = match input.sender.client.rules.uses_srp() {
+        let verifier = match input.sender.keeps_verifiers {
             true => derive_verifier(user, password, entropy).await,
             false => None,
         };
@@ -214,17 +207,20 @@ impl NewCredentials {
     }
 }
 
-impl super::Rules {
-    /// Returns whether a flow of the client needs verifiers for Secure Remote Password.
-    pub(super) fn uses_srp(&self) -> bool {
-        self.flows.iter().any(|flow| matches!(flow, Flow::UserSrp | Flow::UserAuth))
+/// Returns the user name of a name without a user. It is the id of a simulated user where a user
+/// name cannot be what was typed, and otherwise the name as it is compared.
+fn simulated_username(pool: &Pool, typed: &str, simulated_id: String) -> String {
+    let sign_in = &pool.settings.sign_in;
+    let is_alias = sign_in.alias_attributes.iter().any(|attribute| match attribute {
+        SignInAttribute::Email => is_address(typed),
+        SignInAttribute::PhoneNumber => is_phone_number(typed),
+        SignInAttribute::PreferredUsername => false,
+    });
+    match String::from_utf8(pool.stored_name(typed)) {
+        _ if is_alias || !sign_in.username_attributes.is_empty() => simulated_id,
+        Ok(folded) => folded,
+        Err(_) => typed.to_owned(),
     }
-}
-
-/// Returns what is stored of a code: a digest that a copy of the database does not help to guess.
-pub fn code_hash(ring: &KeyRing, of: AccountCode<'_>, code: &Secret) -> [u8; 32] {
-    let AccountCode { user_no, purpose, target } = of;
-    sha256(ring.pseudonym(format!("code {user_no} {purpose} {target} {}", code.expose()).as_bytes()))
 }
 
 /// Returns the lockout of stored failures.

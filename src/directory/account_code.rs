@@ -1,0 +1,153 @@
+//! The codes that users get in messages: of sign-up, of a forgotten password, of an address.
+
+use super::error::{ErrorKind, Outcome};
+use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
+use crate::store::{AccountCode, CodeCheck, Store, Tx};
+
+/// Wrong codes until a code is void.
+const MAX_ATTEMPTS: u32 = 5;
+/// The digits of a code.
+const DIGITS: usize = 6;
+
+/// What a code is for. A code for one purpose is none for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodePurpose {
+    /// Confirms a sign-up.
+    SignUp,
+    /// Allows a new password.
+    ForgotPassword,
+    /// Verifies the attribute of this name.
+    Attribute(&'static str),
+}
+
+/// The lifetime of a code of sign-up and of an attribute: Cognito's.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+/// The lifetime of a code for a new password: Cognito's.
+const SHORT: Duration = Duration::from_secs(3600);
+
+impl CodePurpose {
+    /// Returns the stored purpose, the stored target and the lifetime. One code of sign-up is
+    /// valid at a time, whatever the channel.
+    fn row(self) -> (&'static str, &'static str, Duration) {
+        match self {
+            Self::SignUp => ("sign_up", "account", LONG),
+            Self::ForgotPassword => ("forgot_password", "account", SHORT),
+            Self::Attribute(name) => ("attribute", name, LONG),
+        }
+    }
+
+    /// Returns the lifetime of a code.
+    pub fn lifetime(self) -> Duration {
+        self.row().2
+    }
+
+    /// Returns the code of a user.
+    pub(super) fn of(self, user_no: i64) -> AccountCode<'static> {
+        let (purpose, target, _) = self.row();
+        AccountCode { user_no, purpose, target }
+    }
+
+    /// Stores a code that is sent to `address`, in place of an earlier one.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn put(
+        self,
+        tx: &mut Tx<'_>,
+        (user_no, address): (i64, &str),
+        code: &Secret,
+        (ring, now): (&KeyRing, Timestamp),
+    ) -> crate::store::Result<()> {
+        let of = self.of(user_no);
+        let hash = hash(ring, of, code);
+        tx.put_account_code(of, (&hash, address), now.plus(self.lifetime()), now).await
+    }
+
+    /// Compares `code` with the one of a user, in a transaction of its own: the attempt counts,
+    /// whatever follows.
+    ///
+    /// # Errors
+    /// Returns `CodeMismatchException` or `ExpiredCodeException`.
+    pub(super) async fn check(
+        self,
+        (store, ring): (&Store, &KeyRing),
+        user_no: i64,
+        code: &Secret,
+        now: Timestamp,
+    ) -> Outcome<RightCode> {
+        let of = self.of(user_no);
+        let hash = hash(ring, of, code);
+        let check = store.transaction(|tx| {
+            Box::pin(async move { tx.check_account_code(of, &hash, MAX_ATTEMPTS, now).await })
+        });
+        match check.await? {
+            CodeCheck::Match(address) => Ok(RightCode { of, hash, address }),
+            CodeCheck::Mismatch => Err(ErrorKind::CodeMismatch.into()),
+            CodeCheck::Expired => Err(ErrorKind::CodeExpired.into()),
+        }
+    }
+}
+
+/// A code that a user has entered correctly.
+#[derive(Clone, Debug)]
+pub(super) struct RightCode {
+    of: AccountCode<'static>,
+    hash: [u8; 32],
+    /// The address that it was sent to; empty for a code of an older node.
+    pub address: String,
+}
+
+impl RightCode {
+    /// Uses the code up, in the transaction of what it allows: a failure leaves the code valid.
+    ///
+    /// # Errors
+    /// Returns `ExpiredCodeException` if another request has used it.
+    pub async fn use_up(&self, tx: &mut Tx<'_>) -> Outcome<()> {
+        match tx.use_account_code(self.of, &self.hash).await? {
+            true => Ok(()),
+            false => Err(ErrorKind::CodeExpired.into()),
+        }
+    }
+}
+
+/// Returns a random code of six digits.
+pub fn new_code(entropy: &dyn Entropy) -> Secret {
+    // The bias of a remainder of 128 bits is below 2^-100.
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    let number = u128::from_be_bytes(bytes) % 10_u128.pow(DIGITS as u32);
+    Secret::new(format!("{number:0DIGITS$}"))
+}
+
+/// Returns what is stored of a code: a digest that a copy of the database does not help to guess.
+fn hash(ring: &KeyRing, of: AccountCode<'_>, code: &Secret) -> [u8; 32] {
+    let AccountCode { user_no, purpose, target } = of;
+    sha256(ring.pseudonym(format!("code {user_no} {purpose} {target} {}", code.expose()).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{MasterKey, SystemEntropy};
+
+    #[test]
+    fn a_code_has_six_digits_and_its_digest_is_of_one_user_and_purpose() {
+        for _ in 0..100 {
+            let code = new_code(&SystemEntropy);
+            assert!(code.expose().len() == 6 && code.expose().bytes().all(|b| b.is_ascii_digit()));
+        }
+        let ring = KeyRing::new(&MasterKey::random(&SystemEntropy));
+        let code = Secret::new("123456");
+        let all = [
+            hash(&ring, CodePurpose::SignUp.of(1), &code),
+            hash(&ring, CodePurpose::SignUp.of(2), &code),
+            hash(&ring, CodePurpose::ForgotPassword.of(1), &code),
+            hash(&ring, CodePurpose::Attribute("email").of(1), &code),
+            hash(&ring, CodePurpose::Attribute("phone_number").of(1), &code),
+            hash(&ring, CodePurpose::SignUp.of(1), &Secret::new("123457")),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all[at + 1..].iter().all(|other| other != one));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The sender of a request to a user pool.
+
+use crate::model::{AppClient, Pool};
+use std::net::IpAddr;
+
+/// The pool, the app client and the network of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// The app client.
+    pub client: &'a AppClient,
+    /// Whether a client of the pool allows Secure Remote Password: new passwords then get a
+    /// verifier.
+    pub keeps_verifiers: bool,
+    /// A digest of the client's network, for a fair share of the hashing threads.
+    pub network: u64,
+    /// The client's address, for the limits on messages.
+    pub address: Option<IpAddr>,
+    /// The user's language, as in `de-CH`, for the texts of messages.
+    pub language: Option<&'a str>,
+}

@@ -1,0 +1,155 @@
+//! An app client of a user pool: which sign-ins, grants and tokens an application may have.
+
+use super::PoolSource;
+use crate::base::{Duration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An app client, as it is stored. Its secrets are stored apart, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppClient {
+    /// The client id, unique among all pools.
+    pub id: String,
+    /// The number of its pool.
+    pub pool: i64,
+    /// Where it is declared.
+    pub source: PoolSource,
+    /// The settings.
+    pub settings: AppClientSettings,
+    /// Incremented by each change.
+    pub version: i64,
+    /// The time of creation.
+    pub created_at: Timestamp,
+    /// The time of the last change.
+    pub updated_at: Timestamp,
+}
+
+/// The settings of an app client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AppClientSettings {
+    /// The name.
+    pub name: String,
+    /// The flows of `InitiateAuth` that it may use, by their names in `ExplicitAuthFlows`.
+    pub explicit_auth_flows: Vec<String>,
+    /// Whether an unknown user gets the answers of a wrong password (`PreventUserExistenceErrors`).
+    pub hide_unknown_users: bool,
+    /// Lifetime of a challenge in seconds, 3 to 15 minutes.
+    pub session_validity: u64,
+    /// Lifetime of access tokens in seconds, 5 minutes to a day.
+    pub access_token_validity: u64,
+    /// Lifetime of id tokens in seconds, 5 minutes to a day.
+    pub id_token_validity: u64,
+    /// Lifetime of refresh tokens in seconds, an hour to 3,650 days.
+    pub refresh_token_validity: u64,
+    /// The rotation of refresh tokens; `None` for refresh tokens that stay.
+    pub rotation: Option<RefreshRotation>,
+    /// The attributes that a user can read through this client; `None` for all.
+    pub read_attributes: Option<Vec<String>>,
+    /// The attributes that a user can write through this client; `None` for all mutable ones.
+    pub write_attributes: Option<Vec<String>>,
+    /// The grants of OAuth 2.0 that it may use (`AllowedOAuthFlows`).
+    pub allowed_oauth_flows: Vec<String>,
+    /// The scopes that it may request.
+    pub allowed_oauth_scopes: Vec<String>,
+    /// The redirect URIs, compared exactly.
+    pub callback_urls: Vec<String>,
+    /// The redirect URI of a request without one.
+    pub default_redirect_uri: Option<String>,
+    /// The URLs to which a sign-out may lead.
+    pub logout_urls: Vec<String>,
+    /// The identity providers that its users may choose; `COGNITO` is the pool itself.
+    pub identity_providers: Vec<String>,
+}
+
+/// The rotation of refresh tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshRotation {
+    /// How long the earlier token stays valid, in seconds, 0 to 60.
+    pub grace: u64,
+}
+
+impl Default for AppClient {
+    /// Returns a client that is not stored, with the default settings.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            pool: 0,
+            source: PoolSource::Api,
+            settings: AppClientSettings::default(),
+            version: 1,
+            created_at: Timestamp::from_millis(0),
+            updated_at: Timestamp::from_millis(0),
+        }
+    }
+}
+
+impl Default for AppClientSettings {
+    /// Returns Cognito's defaults: challenges of 3 minutes, tokens of an hour, refresh tokens of 30
+    /// days without rotation.
+    fn default() -> Self {
+        let flows = ["ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"];
+        Self {
+            name: String::new(),
+            explicit_auth_flows: flows.map(str::to_owned).to_vec(),
+            hide_unknown_users: true,
+            session_validity: 180,
+            access_token_validity: 3600,
+            id_token_validity: 3600,
+            refresh_token_validity: 30 * 86_400,
+            rotation: None,
+            read_attributes: None,
+            write_attributes: None,
+            allowed_oauth_flows: Vec::new(),
+            allowed_oauth_scopes: Vec::new(),
+            callback_urls: Vec::new(),
+            default_redirect_uri: None,
+            logout_urls: Vec::new(),
+            identity_providers: vec!["COGNITO".to_owned()],
+        }
+    }
+}
+
+impl AppClientSettings {
+    /// Returns the lifetime of a challenge.
+    pub fn session_validity(&self) -> Duration {
+        Duration::from_secs(self.session_validity)
+    }
+
+    /// Returns whether `flow`, by its name in `ExplicitAuthFlows`, is allowed.
+    pub fn allows_auth_flow(&self, flow: &str) -> bool {
+        self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
+    }
+
+    /// Returns whether a user can read `attribute` through this client.
+    pub fn may_read(&self, attribute: &str) -> bool {
+        self.read_attributes.as_ref().is_none_or(|names| names.iter().any(|name| name == attribute))
+    }
+
+    /// Returns whether a user can write `attribute` through this client.
+    pub fn may_write(&self, attribute: &str) -> bool {
+        self.write_attributes.as_ref().is_none_or(|names| names.iter().any(|name| name == attribute))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_attributes_limits_and_none_does_not() {
+        let all = AppClientSettings::default();
+        assert!(all.may_read("email") && all.may_write("email"));
+        let some = AppClientSettings {
+            read_attributes: Some(vec!["email".to_owned()]),
+            write_attributes: Some(Vec::new()),
+            ..all
+        };
+        assert!(some.may_read("email") && !some.may_read("name") && !some.may_write("email"));
+    }
+
+    #[test]
+    fn settings_of_an_older_node_are_read_with_defaults() {
+        let read: AppClientSettings = serde_json::from_str(r#"{"name": "web", "later": 1}"#).unwrap();
+        assert_eq!(read, AppClientSettings { name: "web".to_owned(), ..AppClientSettings::default() });
+    }
+}
