@@ -168,7 +168,7 @@ async fn maintain_users(app: &App) {
         Ok(users) => tracing::info!(users, "indexed {users} users of an older version"),
         Err(error) => tracing::warn!(%error, "failed to index the users of an older version"),
     }
-    if let Err(error) = directory::purge_pools(store, MAX_USER_BATCHES, &SystemEntropy).await {
+    if let Err(error) = directory::purge_pools(store, MAX_USER_BATCHES, now, &SystemEntropy).await {
         tracing::warn!(%error, "failed to remove the rows of deleted user pools");
     }
 }

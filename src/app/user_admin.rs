@@ -127,7 +127,7 @@ impl Operation {
         let user = user.ok_or(ErrorKind::UserNotFound)?;
         match self {
             Self::SetEnabled(enabled) => directory::set_enabled(tx, &user, *enabled, now, entropy).await,
-            Self::Delete => directory::delete_user(tx, &user, entropy).await.map(|()| user),
+            Self::Delete => directory::delete_user(tx, &user, now, entropy).await.map(|()| user),
             Self::Show { .. } | Self::Create(_) => Ok(user),
         }
     }

@@ -54,8 +54,9 @@ struct CachedToken {
     /// The value of [`BearerAuthenticator::generation`] at which it was verified.
     generation: u32,
     principal_cache: PrincipalCache,
-    /// The `jti`, where the token is the user pool's own: by it one is revoked.
-    jti: Option<String>,
+    /// The names by which a token of the user pool is revoked: its own, and that of the sign-in
+    /// that it is from. Tokens of other issuers have none.
+    revoked_by: Box<[String]>,
     scopes: Box<[String]>,
     /// What it takes of the memory, about, in bytes.
     weight: u32,
@@ -248,12 +249,14 @@ impl BearerAuthenticator {
         bearer: BearerPrincipal,
         now: MonotonicTime,
     ) -> Result<BearerPrincipal, TokenError> {
-        let Some(jti) = &bearer.0.jti else { return Ok(bearer) };
-        match self.access_tokens.revocations.check(jti, now) {
-            Ok(()) => Ok(bearer),
-            Err(RevocationError::Revoked) => Err(TokenError::Revoked),
-            Err(RevocationError::Unknown) => Err(TokenError::RevocationUnknown),
+        for name in &bearer.0.revoked_by {
+            match self.access_tokens.revocations.check(name, now) {
+                Ok(()) => {}
+                Err(RevocationError::Revoked) => return Err(TokenError::Revoked),
+                Err(RevocationError::Unknown) => return Err(TokenError::RevocationUnknown),
+            }
         }
+        Ok(bearer)
     }
 
     /// The principal of a token that was seen before, if it is still valid.
@@ -402,14 +405,18 @@ impl BearerAuthenticator {
         (seen, length): (Option<Fingerprint>, usize),
     ) -> Result<BearerPrincipal, TokenError> {
         let issuer = of.issuer();
-        let own = match issuer.keys {
+        let is_own = matches!(issuer.keys, KeySource::Own(_));
+        let revoked_by = match is_own {
             // One that cannot be named cannot be revoked, and none of ours is such.
-            KeySource::Own(_) => Some(token.text("jti").unwrap_or_default().to_owned()),
-            _ => None,
+            true => {
+                let own = token.text("jti").unwrap_or_default().to_owned();
+                std::iter::once(own).chain(token.text("origin_jti").map(str::to_owned)).collect()
+            }
+            false => Box::default(),
         };
-        let id = match own {
-            Some(_) => token.subject.clone(),
-            None => {
+        let id = match is_own {
+            true => token.subject.clone(),
+            false => {
                 let parts: [&[u8]; 4] =
                     [b"subject of an issuer", issuer.url.as_bytes(), b"\0", token.subject.as_bytes()];
                 uuid_from_bytes(self.ring.mac(&parts.concat()), 8)
@@ -439,7 +446,7 @@ impl BearerAuthenticator {
             keys,
             expires_at,
             generation,
-            jti: own,
+            revoked_by,
             weight: u32::try_from(2 * length + FIXED_OVERHEAD + PER_STRING_OVERHEAD * texts)
                 .unwrap_or(u32::MAX),
             principal_cache: PrincipalCache::default(),

@@ -25,6 +25,8 @@ pub enum Purpose {
     LoginAttempt,
     /// The position in a list, returned to the client that reads it page by page.
     PageToken,
+    /// A refresh token.
+    RefreshToken,
 }
 
 const MAC_LABEL: &[u8] = b"narthex session cookie v1";
@@ -36,6 +38,7 @@ impl Purpose {
             Self::AtRest => b"narthex at rest v1",
             Self::LoginAttempt => b"narthex login attempt v1",
             Self::PageToken => b"narthex page token v1",
+            Self::RefreshToken => b"narthex refresh token v1",
         }
     }
 }
@@ -95,6 +98,7 @@ pub struct KeyRing {
     at_rest: hkdf::Prk,
     login_attempt: hkdf::Prk,
     page_token: hkdf::Prk,
+    refresh_token: hkdf::Prk,
     session_cookie: hmac::Key,
     pseudonym: hmac::Key,
 }
@@ -108,6 +112,7 @@ impl KeyRing {
             at_rest: prk(master, Purpose::AtRest.label()),
             login_attempt: prk(master, Purpose::LoginAttempt.label()),
             page_token: prk(master, Purpose::PageToken.label()),
+            refresh_token: prk(master, Purpose::RefreshToken.label()),
             session_cookie: hmac::Key::new(hmac::HMAC_SHA256, &mac[..]),
             pseudonym: hmac::Key::new(hmac::HMAC_SHA256, &derive(&prk(master, PSEUDONYM_LABEL), b"")[..]),
         }
@@ -186,6 +191,7 @@ impl KeyRing {
             Purpose::AtRest => &self.at_rest,
             Purpose::LoginAttempt => &self.login_attempt,
             Purpose::PageToken => &self.page_token,
+            Purpose::RefreshToken => &self.refresh_token,
         };
         let bytes = derive(prk, salt);
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes[..]).expect("invariant: 32 bytes"))

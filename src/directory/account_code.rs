@@ -2,6 +2,8 @@
 
 use super::error::{ErrorKind, Outcome};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
+use crate::message::count_used_code;
+use crate::model::is_phone_number;
 use crate::store::{AccountCode, CodeCheck, Store, Tx};
 
 /// Wrong codes until a code is void.
@@ -64,14 +66,15 @@ impl CodePurpose {
     }
 
     /// Compares `code` with the one of a user, in a transaction of its own: the attempt counts,
-    /// whatever follows.
+    /// whatever follows. Where users are hidden, a user without a code is like a name without a
+    /// user.
     ///
     /// # Errors
     /// Returns `CodeMismatchException` or `ExpiredCodeException`.
     pub(super) async fn check(
         self,
         (store, ring): (&Store, &KeyRing),
-        user_no: i64,
+        (user_no, hides_users): (i64, bool),
         code: &Secret,
         now: Timestamp,
     ) -> Outcome<RightCode> {
@@ -81,9 +84,15 @@ impl CodePurpose {
             Box::pin(async move { tx.check_account_code(of, &hash, MAX_ATTEMPTS, now).await })
         });
         match check.await? {
-            CodeCheck::Match(address) => Ok(RightCode { of, hash, address }),
+            CodeCheck::Match(address) => {
+                if is_phone_number(&address) {
+                    count_used_code(&address);
+                }
+                Ok(RightCode { of, hash, address })
+            }
             CodeCheck::Mismatch => Err(ErrorKind::CodeMismatch.into()),
-            CodeCheck::Expired => Err(ErrorKind::CodeExpired.into()),
+            CodeCheck::Absent if hides_users => Err(ErrorKind::CodeMismatch.into()),
+            CodeCheck::Expired | CodeCheck::Absent => Err(ErrorKind::CodeExpired.into()),
         }
     }
 }

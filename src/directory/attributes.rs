@@ -52,17 +52,8 @@ pub async fn update_attributes(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<AttributeUpdate> {
-    if changes.iter().count() > MAX_ATTRIBUTES {
-        return Err(DirectoryError::invalid("Too many attributes."));
-    }
-    if let Actor::User(client) = actor {
-        refuse_verified_flags(changes)?;
-        if !changes.iter().all(|(name, _)| client.may_write(name)) {
-            return Err(unauthorized());
-        }
-    }
-    pool.settings.schema.check_values(changes)?;
-    check_changes(pool, user, changes)?;
+    check_writable(changes, actor)?;
+    check_new_values(pool, user, changes)?;
     let mut after = user.clone();
     for (name, value) in changes.iter() {
         match value {
@@ -86,6 +77,33 @@ pub async fn update_attributes(
     update_names(tx, pool, Some(user), &after, words, now, entropy).await?;
     let user = save_changed(tx, after, now, entropy).await?;
     Ok(AttributeUpdate { user, unverified })
+}
+
+/// Checks that the actor may write these attributes.
+///
+/// # Errors
+/// Returns `NotAuthorizedException`.
+pub(super) fn check_writable(changes: &Attributes, actor: Actor<'_>) -> Outcome<()> {
+    let Actor::User(client) = actor else { return Ok(()) };
+    refuse_verified_flags(changes)?;
+    match changes.iter().all(|(name, _)| client.may_write(name)) {
+        true => Ok(()),
+        false => Err(unauthorized()),
+    }
+}
+
+/// Checks the new values of attributes against the schema, each by itself.
+///
+/// # Errors
+/// Returns `InvalidParameterException`.
+pub(super) fn check_new_values(pool: &Pool, user: &User, changes: &Attributes) -> Outcome<()> {
+    if changes.iter().count() > MAX_ATTRIBUTES {
+        return Err(DirectoryError::invalid("Too many attributes."));
+    }
+    pool.settings.schema.check_values(changes)?;
+    check_changes(pool, user, changes)?;
+    let values: Attributes = changes.iter().filter(|(_, value)| !value.is_empty()).collect();
+    check_addresses(&values).map_err(DirectoryError::invalid)
 }
 
 /// Removes attributes of `user`.

@@ -47,12 +47,19 @@ pub async fn create_user(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<User> {
+    let user = draft_user(pool, new, now, entropy)?;
+    add_user(tx, pool, (&user, new.origin, new.takeover), now, entropy).await?;
+    Ok(user)
+}
+
+/// Checks a new user, and returns the row to add.
+pub(super) fn draft_user(pool: &Pool, new: &NewUser, now: Timestamp, entropy: &dyn Entropy) -> Outcome<User> {
     if pool.state != PoolState::Live {
         return Err(ErrorKind::PoolNotFound.into());
     }
     let id = uuid(entropy);
     let (username, attributes) = name_and_attributes(pool, new, &id)?;
-    let user = User {
+    Ok(User {
         no: time_ordered_number(now, entropy),
         id,
         pool_id: pool.id.clone(),
@@ -66,14 +73,26 @@ pub async fn create_user(
         version: 1,
         created_at: now,
         updated_at: now,
-    };
-    let stage = match new.origin {
+    })
+}
+
+/// Adds a checked user, with the sign-in names.
+///
+/// # Errors
+/// Returns `UsernameExistsException` or `AliasExistsException` for a name that is taken.
+pub(super) async fn add_user(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    (user, origin, takeover): (&User, Origin, Takeover),
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<()> {
+    let stage = match origin {
         Origin::SignUp => Stage::SignUp,
         Origin::Administrator => Stage::AdminCreate,
     };
-    update_names(tx, pool, None, &user, (stage, new.takeover), now, entropy).await?;
-    tx.add_user(&user, entropy).await?;
-    Ok(user)
+    update_names(tx, pool, None, user, (stage, takeover), now, entropy).await?;
+    Ok(tx.add_user(user, entropy).await?)
 }
 
 /// Checks a new user, and returns the user name and the attributes to store.

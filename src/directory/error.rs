@@ -1,5 +1,9 @@
 //! Errors of directory operations, with the exceptions and words of Cognito.
 
+use super::new_password::NewPasswordError;
+use super::password::HashError;
+use crate::base::Duration;
+use crate::message::EnqueueError;
 use crate::model::SchemaViolations;
 use crate::store::{StoreError, WorkError};
 use std::borrow::Cow;
@@ -102,6 +106,8 @@ pub enum DirectoryError {
         kind: ErrorKind,
         /// The message for the client.
         message: Cow<'static, str>,
+        /// When to try again, if that can help.
+        retry_after: Option<Duration>,
     },
     /// The database failed.
     Store(StoreError),
@@ -110,7 +116,20 @@ pub enum DirectoryError {
 impl DirectoryError {
     /// Creates an error with a message of its own.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Refused { kind, message: message.into() }
+        Self::Refused { kind, message: message.into(), retry_after: None }
+    }
+
+    /// Creates an error that passes: when to try again.
+    pub fn for_now(kind: ErrorKind, message: &'static str, retry_after: Duration) -> Self {
+        Self::Refused { kind, message: message.into(), retry_after: Some(retry_after) }
+    }
+
+    /// Returns when to try again, if that can help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Store(_) => None,
+        }
     }
 
     /// Creates an error of a parameter.
@@ -161,6 +180,47 @@ impl From<StoreError> for DirectoryError {
 impl From<SchemaViolations> for DirectoryError {
     fn from(violations: SchemaViolations) -> Self {
         Self::invalid(violations.to_string())
+    }
+}
+
+/// AWS's words for a limit on codes.
+const TOO_MANY: &str = "Attempt limit exceeded, please try after some time.";
+
+impl From<EnqueueError> for DirectoryError {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::TooMany(_, wait) => Self::for_now(ErrorKind::LimitExceeded, TOO_MANY, wait),
+            // The remedy is the operator's.
+            error => {
+                tracing::warn!(%error, "no message was sent");
+                ErrorKind::CodeDelivery.into()
+            }
+        }
+    }
+}
+
+impl From<HashError> for DirectoryError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy { retry_after } => {
+                Self::for_now(ErrorKind::TooManyRequests, "Rate exceeded", retry_after)
+            }
+            error => {
+                tracing::error!(%error, "a password was not hashed");
+                ErrorKind::Internal.into()
+            }
+        }
+    }
+}
+
+impl From<NewPasswordError> for DirectoryError {
+    fn from(error: NewPasswordError) -> Self {
+        match error {
+            NewPasswordError::Policy(reason) => Self::new(ErrorKind::InvalidPassword, reason),
+            NewPasswordError::Reused => ErrorKind::ReusedPassword.into(),
+            NewPasswordError::Hash(error) => error.into(),
+            NewPasswordError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Status, disabling and deletion of users.
 
 use super::account_code::RightCode;
+use super::credential_events::{CredentialEvent, Current, end_credentials};
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::linking::save_changed;
 use super::names::{Stage, Takeover, update_names};
-use super::sessions::end_sessions;
 use crate::base::{Entropy, Timestamp};
 use crate::model::{Pool, SignInAttribute, User, UserStatus};
 use crate::store::{Change, Tx};
@@ -83,8 +83,8 @@ pub async fn set_enabled(
     entropy: &dyn Entropy,
 ) -> Outcome<User> {
     if !enabled {
-        end_sessions(tx, user, entropy).await?;
-        tx.remove_refresh_families(user.no).await?;
+        let event = CredentialEvent::Disabled;
+        end_credentials(tx, user, event, Current::default(), now, entropy).await?;
     }
     let after = User { enabled, ..user.clone() };
     Ok(save_changed(tx, after, now, entropy).await?)
@@ -95,8 +95,8 @@ pub async fn set_enabled(
 ///
 /// # Errors
 /// Returns an error if the database fails.
-pub async fn delete_user(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Outcome<()> {
-    end_sessions(tx, user, entropy).await?;
+pub async fn delete_user(tx: &mut Tx<'_>, user: &User, now: Timestamp, entropy: &dyn Entropy) -> Outcome<()> {
+    end_credentials(tx, user, CredentialEvent::Deleted, Current::default(), now, entropy).await?;
     tx.remove_user(user, entropy).await?;
     tx.publish(&Change::User(user.id.clone()), entropy).await?;
     Ok(())

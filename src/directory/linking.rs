@@ -1,7 +1,7 @@
 //! Linking of accounts: an administrator declares that several provider accounts are one user.
 
+use super::credential_events::{CredentialEvent, Current, end_credentials};
 use super::federated::username;
-use super::sessions::end_sessions;
 use crate::base::{Entropy, Timestamp};
 use crate::model::{Identity, User};
 use crate::store::{Change, Result, Tx};
@@ -46,7 +46,7 @@ pub async fn link(
     if let Some(both) = source.identities.iter().find(|account| of(account)) {
         return Ok(Err(LinkError::SameProvider(both.provider.clone())));
     }
-    end_sessions(tx, source, entropy).await?;
+    end_credentials(tx, source, CredentialEvent::AccountMoved, Current::default(), now, entropy).await?;
     tx.move_identities(source, &destination.id).await?;
     tx.move_pool_identities(&source.id, &destination.id).await?;
     tx.remove_user(source, entropy).await?;
@@ -56,7 +56,7 @@ pub async fn link(
 }
 
 /// Removes the account of `provider` from `user`: the next sign-in with it creates a new user. Ends
-/// all sessions of the user, because some may know the provider by another name.
+/// all sessions and tokens of the user, because some may know the provider by another name.
 ///
 /// # Errors
 /// Returns an error if the database fails. A [`LinkError`] is returned in the value.
@@ -73,7 +73,7 @@ pub async fn unlink(
     if username(identity) == user.username {
         return Ok(Err(LinkError::NamedAfter));
     }
-    end_sessions(tx, user, entropy).await?;
+    end_credentials(tx, user, CredentialEvent::AccountMoved, Current::default(), now, entropy).await?;
     tx.remove_identity(&user.pool_id, identity).await?;
     let mut left = user.clone();
     left.identities.retain(|other| other != identity);

@@ -41,7 +41,12 @@ pub async fn index_users(
 ///
 /// # Errors
 /// Returns an error if the database fails.
-pub async fn purge_pools(store: &Store, batches: u32, entropy: &dyn Entropy) -> Outcome<bool> {
+pub async fn purge_pools(
+    store: &Store,
+    batches: u32,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<bool> {
     let pools = store.deleted_pools(POOLS_AT_ONCE).await?;
     let mut left = !pools.is_empty();
     for _ in 0..batches {
@@ -52,17 +57,22 @@ pub async fn purge_pools(store: &Store, batches: u32, entropy: &dyn Entropy) -> 
         let pool = &pool;
         store
             .checked_transaction(|tx| -> CheckedWork<'_, (), _> {
-                Box::pin(async move { purge_batch(tx, &pool.id, pool.no, entropy).await })
+                Box::pin(async move { purge_batch(tx, (&pool.id, pool.no), now, entropy).await })
             })
             .await?;
     }
     Ok(left)
 }
 
-async fn purge_batch(tx: &mut Tx<'_>, pool_id: &str, pool: i64, entropy: &dyn Entropy) -> Outcome<()> {
+async fn purge_batch(
+    tx: &mut Tx<'_>,
+    (pool_id, pool): (&str, i64),
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<()> {
     let users = tx.users_of_pool(pool_id, BATCH).await?;
     for user in &users {
-        delete_user(tx, user, entropy).await?;
+        delete_user(tx, user, now, entropy).await?;
     }
     let groups = tx.groups(pool, BATCH).await?;
     for group in &groups {

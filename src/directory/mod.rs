@@ -2,8 +2,10 @@
 //! commands.
 
 mod account_code;
+mod accounts;
 mod attributes;
 mod create;
+mod credential_events;
 mod error;
 mod federated;
 mod filter;
@@ -16,14 +18,20 @@ mod names;
 mod new_password;
 mod page_token;
 mod password;
+mod password_attempts;
 mod sender;
 mod sessions;
 pub mod sign_in;
 pub mod srp;
+mod tokens;
 
 pub use account_code::{CodePurpose, new_code};
+pub use accounts::{
+    AccountDeps, AccountService, AdminNewUser, Administration, CodeDelivery, Invitation, SignUp, SignedUp,
+};
 pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
 pub use create::{NewUser, Origin, create_user};
+pub use credential_events::{CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent};
 pub use error::{DirectoryError, ErrorKind};
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use filter::Filter;
@@ -45,3 +53,4 @@ pub use password::{
 };
 pub use sender::Sender;
 pub use sessions::{Authentication, Browser, begin_session};
+pub use tokens::{IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};

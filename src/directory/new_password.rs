@@ -102,15 +102,19 @@ pub(super) async fn derive_verifier(
     derived.await.ok().flatten()
 }
 
-/// Returns the hashes of the `history_size` latest passwords, the current one among them.
+/// Returns the hashes of the `history_size` latest passwords, the current one among them; that also
+/// without a history if it is a temporary one, which the administrator knows.
 async fn remembered(store: &Store, user_no: i64, history_size: u16) -> Result<Vec<PasswordHash>> {
-    let Some(earlier) = history_size.checked_sub(1) else { return Ok(Vec::new()) };
     let hashes = store
         .transaction(|tx| {
             Box::pin(async move {
-                let current = tx.password(user_no).await?.map(|password| password.hash);
-                let earlier = tx.password_history(user_no, earlier.into()).await?;
-                Ok(current.into_iter().chain(earlier).collect::<Vec<_>>())
+                let current = tx.password(user_no).await?;
+                let current = current.filter(|it| history_size > 0 || it.expires_at.is_some());
+                let earlier = match history_size {
+                    0 | 1 => Vec::new(),
+                    size => tx.password_history(user_no, u32::from(size) - 1).await?,
+                };
+                Ok(current.map(|it| it.hash).into_iter().chain(earlier).collect::<Vec<_>>())
             })
         })
         .await?;

@@ -101,14 +101,6 @@ pub async fn begin_session(
     Ok(session)
 }
 
-/// Ends all sessions of `user`.
-pub(super) async fn end_sessions(tx: &mut Tx<'_>, user: &User, entropy: &dyn Entropy) -> Result<()> {
-    for session in tx.sessions_of(&user.id).await? {
-        tx.end_session(&session.id, entropy).await?;
-    }
-    Ok(())
-}
-
 /// Returns whether a sign-in ran in parallel to the one that created `earlier`: it had already
 /// begun, with the same user, provider and methods. A cookie from before that sign-in gains
 /// nothing.

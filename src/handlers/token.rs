@@ -156,8 +156,12 @@ async fn introspection_response(
 ) -> Result<HttpResponse, EndpointError> {
     let response = match own_active_token(pool, request)? {
         Some(token) => {
-            let revoked = pool.store.is_revoked(token.text("jti").unwrap_or_default()).await;
-            match revoked.map_err(|error| unavailable(info, &error))? {
+            let mut revoked = false;
+            for name in ["jti", "origin_jti"].into_iter().filter_map(|name| token.text(name)) {
+                let answer = pool.store.is_revoked(name).await;
+                revoked |= answer.map_err(|error| unavailable(info, &error))?;
+            }
+            match revoked {
                 true => inactive(),
                 false => active(&token),
             }

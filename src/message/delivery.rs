@@ -294,10 +294,13 @@ impl Delivery {
         let channel = state.channel.name();
         let count = |outcome| metrics::count(channel, &message.event, outcome);
         let failures = message.attempts.saturating_add(1);
+        if result.is_ok() {
+            // Before anything else can fail: the message would be sent again.
+            self.store.finish_message(message).await?;
+        }
         let next = self.store.time().await?.plus(backoff::before_retry(failures, &*self.entropy));
         match result {
             Ok(()) => {
-                self.store.finish_message(message).await?;
                 count(Outcome::Sent);
                 if let (Channel::Sms, Some(content)) = (state.channel, content) {
                     metrics::count_sms(&content.to);

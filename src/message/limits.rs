@@ -57,7 +57,10 @@ pub(super) async fn take(
 /// Returns the limits of a message: name in the store, and messages per hour.
 fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, String, u32)> {
     let pool = message.pool;
-    let mut applicable = vec![(Limit::User, format!("user/{pool}/{}", message.user), limits.per_user)];
+    // A limit for each event: reset codes that somebody else asks for leave the codes of a sign-in
+    // and of a new address.
+    let user = format!("user/{pool}/{}/{}", message.user, message.event.name());
+    let mut applicable = vec![(Limit::User, user, limits.per_user)];
     if let Some(client) = message.client {
         applicable.push((Limit::Address, format!("address/{}", network(client)), limits.per_address));
     }

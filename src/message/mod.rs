@@ -81,8 +81,11 @@ pub struct Message<'a> {
     pub recipient: &'a str,
     /// The user's language, as in `de-CH`.
     pub language: Option<&'a str>,
-    /// The user's `sub`, for the limit.
+    /// The user's `sub`, for the limit; for a name without a user what stands for it.
     pub user: &'a str,
+    /// Whether there is no such user: the limits and the work are those of a message, and nothing
+    /// is sent. An answer and its time then do not reveal who is a user.
+    pub is_simulated: bool,
     /// The user name, for the text.
     pub username: &'a str,
     /// The code or the temporary password.
@@ -122,7 +125,7 @@ pub async fn enqueue(
     let row = NewOutboxMessage {
         id: &id,
         pool: message.pool,
-        channel: message.channel.name(),
+        channel: if message.is_simulated { store::NO_CHANNEL } else { message.channel.name() },
         event: message.event.name(),
         content: &content.to_json(),
         expires_at: message.expires_at,
@@ -218,6 +221,7 @@ mod tests {
             recipient,
             language: None,
             user: "sub",
+            is_simulated: false,
             username: "ada",
             code,
             link: None,

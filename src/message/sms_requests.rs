@@ -147,11 +147,14 @@ pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<
     match status {
         status if status.is_success() && shape == SmsShape::Vonage => vonage(body),
         status if status.is_success() => Ok(()),
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Err(SendError::Doubtful(words())),
+        // The service, or a proxy before it, had the text.
+        StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT
+        | StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::REQUEST_TIMEOUT => Err(SendError::Doubtful(words())),
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::NOT_FOUND
-        | StatusCode::REQUEST_TIMEOUT
         | StatusCode::TOO_MANY_REQUESTS => Err(SendError::Unavailable(words())),
         status if status.is_server_error() || status.is_redirection() => Err(SendError::Unavailable(words())),
         _ => Err(SendError::Rejected(words())),
@@ -185,7 +188,8 @@ fn vonage(body: &[u8]) -> Result<(), SendError> {
     let words = || format!("status {}: {}", message["status"], message["error-text"]);
     match message["status"].as_str() {
         Some("0") => Ok(()),
-        Some("6" | "7" | "29" | "33") => Err(SendError::Rejected(words())),
+        // A parameter, the sender or the number is not valid: another try ends alike.
+        Some("2" | "3" | "6" | "7" | "15" | "22" | "29" | "33") => Err(SendError::Rejected(words())),
         Some(_) => Err(SendError::Unavailable(words())),
         None => Err(SendError::Doubtful("the service's answer has no status".to_owned())),
     }
@@ -252,10 +256,13 @@ mod tests {
         };
         assert_eq!(of(200, r#"{"messages":[{"status":"0"}]}"#), Ok(()));
         assert!(matches!(of(200, r#"{"messages":[{"status":"1"}]}"#), Err(SendError::Unavailable(_))));
-        assert!(matches!(of(200, r#"{"messages":[{"status":"7"}]}"#), Err(SendError::Rejected(_))));
+        for status in ["3", "7", "15", "22"] {
+            let body = format!(r#"{{"messages":[{{"status":"{status}"}}]}}"#);
+            assert!(matches!(of(200, &body), Err(SendError::Rejected(_))), "{status}");
+        }
         assert!(matches!(of(200, "{}"), Err(SendError::Doubtful(_))));
         for (status, kind) in
-            [(400, "R"), (401, "U"), (429, "U"), (500, "U"), (502, "D"), (503, "U"), (302, "U")]
+            [(400, "R"), (401, "U"), (408, "D"), (429, "U"), (500, "D"), (502, "D"), (503, "U"), (302, "U")]
         {
             let error = judge(SmsShape::Json, StatusCode::from_u16(status).unwrap(), b"").unwrap_err();
             assert!(format!("{error:?}").starts_with(kind), "{status}: {error:?}");

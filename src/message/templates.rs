@@ -208,6 +208,7 @@ mod tests {
             recipient: "ada@example.com",
             language,
             user: "sub",
+            is_simulated: false,
             username,
             code,
             link: None,

@@ -44,7 +44,7 @@ pub enum PoolState {
 }
 
 /// The settings of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolSettings {
     /// The name, which need not be unique.
@@ -66,8 +66,32 @@ pub struct PoolSettings {
     pub verify_before_update: Vec<SignInAttribute>,
     /// Where the code for a forgotten password is sent; the first that a user has.
     pub recovery: Recovery,
+    /// Whether a user whose temporary password was never replaced can set a new one with a code.
+    pub temporary_password_recovery: bool,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: bool,
+    /// The signature algorithm of new signing keys, as JOSE names it.
+    pub signing_algorithm: String,
+}
+
+impl Default for PoolSettings {
+    /// Returns Cognito's defaults.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            schema: Schema::default(),
+            sign_in: SignInSettings::default(),
+            quotas: Quotas::default(),
+            password_policy: PasswordPolicy::default(),
+            only_administrators_create: false,
+            auto_verified: Vec::new(),
+            verify_before_update: Vec::new(),
+            recovery: Recovery::default(),
+            temporary_password_recovery: false,
+            deletion_protection: false,
+            signing_algorithm: "RS256".to_owned(),
+        }
+    }
 }
 
 /// Where the code for a forgotten password is sent (`AccountRecoverySetting`).

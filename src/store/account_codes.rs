@@ -38,8 +38,10 @@ pub enum CodeCheck {
     Match(String),
     /// It is another one.
     Mismatch,
-    /// The code has expired, or there were too many attempts, or there is none.
+    /// The code has expired, or there were too many attempts.
     Expired,
+    /// There is no code.
+    Absent,
 }
 
 impl Tx<'_> {
@@ -86,7 +88,12 @@ impl Tx<'_> {
             .bind(i64::from(max_attempts))
             .fetch_optional(&mut *self.inner)
             .await?;
-        let Some(row) = row else { return Ok(CodeCheck::Expired) };
+        let Some(row) = row else {
+            return Ok(match self.account_code_address(code).await? {
+                Some(_) => CodeCheck::Expired,
+                None => CodeCheck::Absent,
+            });
+        };
         if row.try_get::<i64, _>("expires_at")? <= now.millis() {
             return Ok(CodeCheck::Expired);
         }

@@ -36,7 +36,7 @@ pub use changes::{Change, Feed, MAX_STALENESS};
 pub use keys::StoredKey;
 pub use nodes::Node;
 pub use opening::OpenStoreError;
-pub use outbox::{ClaimedMessage, DeadMessage, NewOutboxMessage};
+pub use outbox::{ClaimedMessage, DeadMessage, NO_CHANNEL, NewOutboxMessage};
 pub use passwords::{PasswordFailures, StoredPassword};
 pub use pools::Counter;
 pub use provider_tokens::{LeaseResult, StoredTokens};

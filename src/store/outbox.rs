@@ -9,6 +9,9 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use zeroize::Zeroizing;
 
+/// The channel of messages that are never sent: no node claims them, and they expire unnoticed.
+pub const NO_CHANNEL: &str = "none";
+
 /// A message for [`Tx::add_to_outbox`].
 pub struct NewOutboxMessage<'a> {
     /// The key against duplicates: a second message with it is not added.
@@ -269,14 +272,17 @@ impl Store {
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn drop_expired_messages(&self, now: Timestamp) -> Result<Vec<(String, String, String)>> {
-        const EXPIRED: &str = "SELECT id FROM outbox WHERE expires_at <= $1 LIMIT 1";
-        const DROP: &str = "DELETE FROM outbox WHERE expires_at <= $1 AND claimed_until <= $2 RETURNING channel, event, state";
+        const EXPIRED: &str = "SELECT id FROM outbox WHERE expires_at <= $1 AND channel <> $2 LIMIT 1";
+        const DROP: &str = "DELETE FROM outbox WHERE expires_at <= $1 AND claimed_until <= $2 AND channel <> $3 \
+             RETURNING channel, event, state";
         let rows = within_deadline(async {
-            let expired = sqlx::query(EXPIRED).bind(now.millis()).fetch_optional(&self.pool).await?;
+            let expired =
+                sqlx::query(EXPIRED).bind(now.millis()).bind(NO_CHANNEL).fetch_optional(&self.pool).await?;
             if expired.is_none() {
                 return Ok(Vec::new());
             }
-            Ok(sqlx::query(DROP).bind(now.millis()).bind(now.millis()).fetch_all(&self.pool).await?)
+            let drop = sqlx::query(DROP).bind(now.millis()).bind(now.millis()).bind(NO_CHANNEL);
+            Ok(drop.fetch_all(&self.pool).await?)
         })
         .await?;
         rows.iter()

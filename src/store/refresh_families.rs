@@ -3,7 +3,7 @@
 
 use super::statements::statements;
 use super::{Result, Store, Tx, within_deadline};
-use crate::base::Timestamp;
+use crate::base::{Duration, Entropy, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -23,8 +23,11 @@ statements! {
     ROTATE = "UPDATE refresh_families SET generation = generation + 1, rotated_at = $3 \
               WHERE id = $1 AND generation = $2";
     REMOVE = "DELETE FROM refresh_families WHERE id = $1";
-    REMOVE_OF_USER = "DELETE FROM refresh_families WHERE user_no = $1";
 }
+
+/// How long an access token may live after its family has ended: a day (Cognito's
+/// `AccessTokenValidity`), and an hour because clocks differ.
+const MAX_ACCESS_TOKEN_VALIDITY: Duration = Duration::from_secs(25 * 3600);
 
 /// All refresh tokens of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +130,38 @@ impl Tx<'_> {
         Ok(remove.execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
-    /// Ends all families of a user. Returns how many there were.
+    /// Ends a family, and the access tokens that were issued with it: they name it in `origin_jti`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
-    pub async fn remove_refresh_families(&mut self, user_no: i64) -> Result<u64> {
-        let remove = sqlx::query(REMOVE_OF_USER).bind(user_no);
-        Ok(remove.execute(&mut *self.inner).await?.rows_affected())
+    pub async fn end_refresh_family(
+        &mut self,
+        family: &RefreshFamily,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        self.remove_refresh_family(&family.id).await?;
+        self.revoke_token(&family.id, now.plus(MAX_ACCESS_TOKEN_VALIDITY), entropy).await
+    }
+
+    /// Ends all families of a user, apart from the one with the id `except`.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn end_refresh_families(
+        &mut self,
+        user_no: i64,
+        except: Option<&str>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        let query = sqlx::query(OF_USER).bind(user_no).bind(i64::from(u32::MAX));
+        let families: Vec<_> =
+            query.fetch_all(&mut *self.inner).await?.iter().map(read).collect::<Result<_>>()?;
+        for family in families.iter().filter(|family| except != Some(&*family.id)) {
+            self.end_refresh_family(family, now, entropy).await?;
+        }
+        Ok(())
     }
 }
 

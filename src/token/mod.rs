@@ -1,16 +1,24 @@
 //! What the pool issues and redeems: authorization codes, access tokens, and the signing keys with
 //! their lives; and whose access tokens are believed.
 
+mod access_claims;
 mod access_tokens;
 mod bearer;
 mod codes;
 mod keys;
 mod kind;
+mod pool_keys;
+mod refresh_tokens;
 mod revocations;
 mod spiffe;
+mod user_tokens;
 
+pub use access_claims::{AccessClaims, AccessTokenError, verify_access_token};
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
 pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, subject, verify, verify_introspected};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
+pub use pool_keys::{PoolKeys, TokenUse};
+pub use refresh_tokens::{NewFamily, RefreshError, RefreshTokens, Refreshed};
 pub use revocations::{RevocationError, Revocations};
+pub use user_tokens::{TokenGrant, TokenSubject, UserTokenKeys, UserTokens, issue_user_tokens};

@@ -21,6 +21,7 @@ macro_rules! on_both_engines {
 mod support;
 mod upgrade;
 
+mod accounts;
 mod apps;
 mod bearer;
 mod beside;
@@ -73,4 +74,5 @@ mod spellings;
 mod srp;
 mod store;
 mod streams;
+mod user_tokens;
 mod way_back;

@@ -106,6 +106,7 @@ async fn add(
         recipient: to,
         language: None,
         user,
+        is_simulated: false,
         username: "ada",
         code: &code,
         link: None,

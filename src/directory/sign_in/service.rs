@@ -4,14 +4,15 @@
 use super::reply::{BegunExchange, ChallengeReply, Reply, SignInError};
 use super::state::{Answer, Challenge, Facts, Flow, Rules, State, UserFacts, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
-use super::work::{NewCredentials, Workers, failures, lockout};
+use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
 use crate::base::{Clock, Entropy, KeyRing, Timestamp};
 use crate::directory::account_code::RightCode;
 use crate::directory::lifecycle::confirm;
 use crate::directory::new_password::PreparedPassword;
+use crate::directory::password_attempts::{Attempts, account_no};
 use crate::directory::{Actor, Hasher, Sender, Takeover, set_status, update_attributes};
-use crate::model::{Attributes, Pool, User};
+use crate::model::{Attributes, User};
 use crate::store::{CheckedWork, Lookup, ReplayKey, Store, StoredPassword, Tx};
 use std::sync::Arc;
 
@@ -48,6 +49,12 @@ struct Products {
     credentials: Option<NewCredentials>,
     exchange: Option<BegunExchange>,
     code: Option<RightCode>,
+}
+
+impl StepInput<'_> {
+    fn attempts<'s>(&self, store: &'s Store) -> Attempts<'s> {
+        Attempts { store, account_no: self.account_no }
+    }
 }
 
 impl SignInService {
@@ -147,7 +154,7 @@ impl SignInService {
         (name, user, attempt): (String, Option<User>, Option<Attempt>),
         secret_block: &[u8],
     ) -> Result<Reply, SignInError> {
-        let account_no = user.as_ref().map_or_else(|| self.unknown_no(sender.pool, &name), |user| user.no);
+        let account_no = account_no(&self.ring, sender.pool, &name, user.as_ref());
         // A name without a user costs the same statements: the time must not depend on it.
         let password = self.store.password(account_no).await?;
         let input =
@@ -188,17 +195,20 @@ impl SignInService {
         input: &StepInput<'_>,
         products: &mut Products,
     ) -> Result<Option<WorkResult>, SignInError> {
+        let now = self.clock.now();
         match work {
             Work::CheckPassword => {
                 // Side by side: a write before the comparison would distinguish known users by
                 // time.
-                let (admitted, check) =
-                    tokio::join!(self.count_attempt(input), self.workers.check_password(&self.store, input));
+                let (admitted, check) = tokio::join!(
+                    input.attempts(&self.store).begin(now),
+                    self.workers.check_password(&self.store, input)
+                );
                 match (admitted?, check) {
                     (false, _) => Ok(None),
                     (true, Ok(check)) => Ok(Some(WorkResult::Password(check))),
                     (true, Err(error)) => {
-                        self.withdraw_attempt(input).await?;
+                        input.attempts(&self.store).withdraw(now).await?;
                         Err(error)
                     }
                 }
@@ -212,8 +222,9 @@ impl SignInService {
                 Ok(Some(WorkResult::SrpBegun(key)))
             }
             Work::CheckSrpProof => {
-                let is_right = self.workers.check_proof(input, self.clock.now());
-                Ok(self.count_attempt(input).await?.then_some(WorkResult::SrpProof(is_right)))
+                let is_right = self.workers.check_proof(input, now);
+                let admitted = input.attempts(&self.store).begin(now).await?;
+                Ok(admitted.then_some(WorkResult::SrpProof(is_right)))
             }
             Work::PrepareNewPassword => {
                 let result = match self.workers.prepare((&self.store, &self.entropy), input).await? {
@@ -226,7 +237,7 @@ impl SignInService {
                 Ok(Some(WorkResult::NewPassword(result)))
             }
             Work::CheckCode => {
-                let result = match self.workers.check_code(&self.store, input, self.clock.now()).await? {
+                let result = match self.workers.check_code(&self.store, input, now).await? {
                     Ok(right) => {
                         products.code = Some(right);
                         Ok(())
@@ -236,35 +247,6 @@ impl SignInService {
                 Ok(Some(WorkResult::Code(result)))
             }
         }
-    }
-
-    /// Counts an attempt as failed. Returns false during a lock.
-    async fn count_attempt(&self, input: &StepInput<'_>) -> Result<bool, SignInError> {
-        let now = self.clock.now();
-        let account_no = input.account_no;
-        let admitted = self.store.transaction(|tx| {
-            Box::pin(async move {
-                let Ok(next) = lockout(tx.password_failures(account_no).await?).begin_attempt(now) else {
-                    return Ok(false);
-                };
-                tx.save_password_failures(account_no, failures(next)).await?;
-                Ok(true)
-            })
-        });
-        Ok(admitted.await?)
-    }
-
-    /// Takes back an attempt that was counted and not compared, for want of a thread.
-    async fn withdraw_attempt(&self, input: &StepInput<'_>) -> Result<(), SignInError> {
-        let now = self.clock.now();
-        let account_no = input.account_no;
-        let withdrawn = self.store.transaction(|tx| {
-            Box::pin(async move {
-                let stored = lockout(tx.password_failures(account_no).await?);
-                tx.save_password_failures(account_no, failures(stored.withdraw_attempt(now))).await
-            })
-        });
-        Ok(withdrawn.await?)
     }
 
     /// Applies the effects of a step in one transaction. Returns the user after them.
@@ -346,7 +328,7 @@ impl SignInService {
 
     /// Returns what the step depends on.
     async fn facts(&self, input: &StepInput<'_>, now: Timestamp) -> Result<Facts, SignInError> {
-        let lockout = lockout(self.store.password_failures(input.account_no).await?);
+        let locked = input.attempts(&self.store).is_locked(now).await?;
         let user = input.user.as_ref().map(|user| {
             let required = input.sender.pool.settings.schema.iter();
             let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
@@ -365,16 +347,7 @@ impl SignInService {
                 present_attributes,
             }
         });
-        Ok(Facts { user, locked: lockout.remaining(now).is_some(), result: None })
-    }
-
-    /// Returns the number under which the failed attempts of a name without a user are counted, so
-    /// that all nodes lock it as they lock a user.
-    fn unknown_no(&self, pool: &Pool, name: &str) -> i64 {
-        let mut text = format!("sign-in {} ", pool.no).into_bytes();
-        text.extend(pool.stored_name(name));
-        let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = self.ring.pseudonym(&text);
-        i64::from_be_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth]) | i64::MIN
+        Ok(Facts { user, locked, result: None })
     }
 }
 

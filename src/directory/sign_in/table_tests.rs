@@ -301,7 +301,7 @@ fn an_unconfirmed_user_reaches_the_code_with_any_password_and_the_app_with_the_r
             advance(&State::Challenged(challenge.clone()), &answers()[5], &facts(user, result), &rules())
         };
         let accepted = || Some(WorkResult::Code(Ok(())));
-        let confirmed = vec![Effect::SetStatus(Confirmed), Effect::SpendChallenge];
+        let confirmed = vec![Effect::ConfirmSignUp, Effect::SpendChallenge];
         assert_eq!(code(Some(user(Unconfirmed)), accepted()), Step::Done(end, confirmed.clone()));
         // Nothing signs in a disabled user, or one whose password changed meanwhile.
         let disabled = UserFacts { enabled: false, ..user(Unconfirmed) };

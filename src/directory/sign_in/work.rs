@@ -10,9 +10,9 @@ use crate::directory::new_password::{
     NewPassword, PreparedPassword, derive_verifier, parse_hash, prepare_password,
 };
 use crate::directory::srp::{self, Claim, Realm, SessionKey, Simulator, Verifier};
-use crate::directory::{ErrorKind, HashError, Hasher, Lockout, PasswordHash, Verdict};
+use crate::directory::{ErrorKind, HashError, Hasher, PasswordHash, Verdict};
 use crate::model::{Pool, SignInAttribute, is_address, is_phone_number};
-use crate::store::{PasswordFailures, Result, Store, Tx};
+use crate::store::{Result, Store, Tx};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -159,7 +159,7 @@ impl Workers {
         let (Some(user), Answer::Code(code)) = (&input.user, input.answer) else {
             return Ok(Err(Refusal::CodeExpired));
         };
-        match CodePurpose::SignUp.check((store, &self.ring), user.no, code, now).await {
+        match CodePurpose::SignUp.check((store, &self.ring), (user.no, false), code, now).await {
             Ok(right) => Ok(Ok(right)),
             Err(error) => match error.kind() {
                 ErrorKind::CodeMismatch => Ok(Err(Refusal::CodeMismatch)),
@@ -221,17 +221,4 @@ fn simulated_username(pool: &Pool, typed: &str, simulated_id: String) -> String 
         Ok(folded) => folded,
         Err(_) => typed.to_owned(),
     }
-}
-
-/// Returns the lockout of stored failures.
-pub(super) fn lockout(stored: Option<PasswordFailures>) -> Lockout {
-    stored.map_or_else(Lockout::default, |stored| {
-        Lockout::from_parts(stored.failures, stored.last_failure_at, stored.locked_until)
-    })
-}
-
-/// Returns the failures to store.
-pub(super) fn failures(lockout: Lockout) -> PasswordFailures {
-    let (failures, last_failure_at, locked_until) = lockout.parts();
-    PasswordFailures { failures, last_failure_at, locked_until }
 }

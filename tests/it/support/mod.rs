@@ -1,5 +1,6 @@
 //! Clients, providers and apps of the tests.
 
+pub mod accounts;
 pub mod browser;
 pub mod certificates;
 pub mod documented;

@@ -1,0 +1,306 @@
+//! What administrators do with accounts.
+
+use super::AccountService;
+use super::code_delivery::{Addressee, CodeDelivery, Requester, address_of};
+use super::recovery::resettable;
+use crate::base::{Duration, Entropy, Secret, Timestamp};
+use crate::config::MessageEvent;
+use crate::directory::account_code::CodePurpose;
+use crate::directory::create::{NewUser, Origin, add_user, draft_user};
+use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::lifecycle::{confirm, set_status};
+use crate::directory::names::Takeover;
+use crate::directory::new_password::PreparedPassword;
+use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus};
+use crate::store::{CheckedWork, Lookup, Tx};
+
+/// The characters of a generated password, without those that look alike.
+const CLASSES: [&[u8]; 4] =
+    [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnpqrstuvwxyz", b"23456789", b"!#%+-=?@_"];
+/// The length of a generated password.
+const GENERATED_LENGTH: usize = 16;
+
+/// The pool that an administrator works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Administration<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// Whether a client of the pool allows Secure Remote Password.
+    pub keeps_verifiers: bool,
+}
+
+/// A user that an administrator creates.
+#[derive(Clone, Debug)]
+pub struct AdminNewUser {
+    /// What was given as user name.
+    pub username: String,
+    /// The attributes.
+    pub attributes: Attributes,
+    /// The temporary password; generated if there is none.
+    pub temporary_password: Option<Secret>,
+    /// Whether the user gets a message.
+    pub invitation: Invitation,
+    /// What becomes of a verified alias that another user holds (`ForceAliasCreation`).
+    pub takeover: Takeover,
+}
+
+/// Whether a new user gets a message with the temporary password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invitation {
+    /// A message to each of these addresses that the user has (`DesiredDeliveryMediums`).
+    Send(Vec<SignInAttribute>),
+    /// None (`MessageAction=SUPPRESS`).
+    Suppress,
+}
+
+impl AccountService {
+    /// Creates a user with a temporary password.
+    ///
+    /// # Errors
+    /// Returns `UsernameExistsException`, `InvalidPasswordException`, and the errors of a new user
+    /// and of a message.
+    pub async fn admin_create_user(
+        &self,
+        administration: Administration<'_>,
+        new: AdminNewUser,
+    ) -> Outcome<User> {
+        let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
+        let user = NewUser {
+            username: new.username,
+            attributes: new.attributes,
+            status: UserStatus::ForceChangePassword,
+            origin: Origin::Administrator,
+            takeover: new.takeover,
+        };
+        let user = &draft_user(pool, &user, now, entropy)?;
+        let temporary = new.temporary_password.unwrap_or_else(|| generate(entropy));
+        let prepared = &self.prepare(pool, user, &temporary, (0, administration.keeps_verifiers)).await?;
+        let messages = self.invitations(user, &new.invitation, &temporary)?;
+        let (messages, takeover) = (&messages, new.takeover);
+        let added = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                add_user(tx, pool, (user, Origin::Administrator, takeover), now, entropy).await?;
+                self.set_temporary(tx, (pool, user), (prepared, messages), now).await
+            })
+        });
+        added.await?;
+        Ok(user.clone())
+    }
+
+    /// Sends the invitation of a user who has not signed in yet again, with a new temporary
+    /// password (`MessageAction=RESEND`).
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, or `UnsupportedUserStateException` for a user with an own
+    /// password.
+    pub async fn admin_resend_invitation(
+        &self,
+        administration: Administration<'_>,
+        name: &str,
+        invitation: &Invitation,
+    ) -> Outcome<User> {
+        let (pool, now) = (administration.pool, self.clock.now());
+        let user = self.named(pool, name).await?;
+        if user.status != UserStatus::ForceChangePassword {
+            let words = "Resend not possible. User has already changed the password.";
+            return Err(DirectoryError::new(ErrorKind::UnsupportedUserState, words));
+        }
+        let temporary = generate(&*self.entropy);
+        let prepared = self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
+        let messages = self.invitations(&user, invitation, &temporary)?;
+        let (prepared, messages) = (&prepared, &messages);
+        let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = current(tx, no).await?;
+                self.set_temporary(tx, (pool, &user), (prepared, messages), now).await?;
+                Ok(user)
+            })
+        });
+        set.await
+    }
+
+    /// Sets a password. One that is not permanent must be replaced at the next sign-in. All
+    /// sessions and tokens of the user end.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, `InvalidPasswordException`, or `NotAuthorizedException` for
+    /// a user of an identity provider.
+    pub async fn admin_set_password(
+        &self,
+        administration: Administration<'_>,
+        name: &str,
+        (password, is_permanent): (&Secret, bool),
+    ) -> Outcome<User> {
+        let (pool, entropy) = (administration.pool, &*self.entropy);
+        let user = self.named(pool, name).await?;
+        let hashing = (0, administration.keeps_verifiers);
+        let prepared = &self.prepare(pool, &user, password, hashing).await?;
+        let now = self.clock.now();
+        let (status, expires_at) = match is_permanent {
+            true => (UserStatus::Confirmed, None),
+            false => (UserStatus::ForceChangePassword, Some(temporary_end(pool, now))),
+        };
+        let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = current(tx, no).await?;
+                let event = CredentialEvent::PasswordSetByAdministrator;
+                end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
+                let policy = &pool.settings.password_policy;
+                prepared.set(tx, user.no, policy, (now, expires_at), entropy).await?;
+                tx.clear_password_failures(user.no).await?;
+                set_status(tx, pool, &user, status, Takeover::Refuse, now, entropy).await
+            })
+        });
+        set.await
+    }
+
+    /// Asks a user to set a new password with a code, which is sent. The current one is void, and
+    /// all sessions and tokens end.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, `NotAuthorizedException` for a user who cannot set one, or
+    /// `InvalidParameterException` without a verified address.
+    pub async fn admin_reset_password(
+        &self,
+        administration: Administration<'_>,
+        name: &str,
+    ) -> Outcome<CodeDelivery> {
+        let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
+        let user = self.named(pool, name).await?;
+        let message = &self.code_message(MessageEvent::ForgotPassword, resettable(pool, &user)?);
+        let reset = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = current(tx, no).await?;
+                let event = CredentialEvent::PasswordSetByAdministrator;
+                end_credentials(tx, &user, event, Current::default(), now, entropy).await?;
+                let (status, takeover) = (UserStatus::ResetRequired, Takeover::Refuse);
+                let user = set_status(tx, pool, &user, status, takeover, now, entropy).await?;
+                let to = Addressee { account_no: no, user: Some(&user), name: "" };
+                let request = (message, Requester::default());
+                self.send_code(tx, (pool, to), CodePurpose::ForgotPassword, request, now).await
+            })
+        });
+        reset.await
+    }
+
+    /// Confirms a sign-up without a code, which verifies no address.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, or `NotAuthorizedException` for a user who is confirmed.
+    pub async fn admin_confirm_sign_up(&self, pool: &Pool, name: &str) -> Outcome<User> {
+        let (entropy, now) = (&*self.entropy, self.clock.now());
+        let user = self.named(pool, name).await?;
+        let confirmed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = current(tx, no).await?;
+                confirm(tx, pool, &user, None, Takeover::Refuse, now, entropy).await
+            })
+        });
+        confirmed.await
+    }
+
+    /// Ends all sessions and tokens of a user.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`.
+    pub async fn admin_sign_out_everywhere(&self, pool: &Pool, name: &str) -> Outcome<()> {
+        let user = self.named(pool, name).await?;
+        self.sign_out_everywhere(&user).await
+    }
+
+    /// Ends all sessions and tokens of `user` (`GlobalSignOut`).
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn sign_out_everywhere(&self, user: &User) -> Outcome<()> {
+        let (entropy, now) = (&*self.entropy, self.clock.now());
+        let ended = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let event = CredentialEvent::SignedOutEverywhere;
+                Ok(end_credentials(tx, user, event, Current::default(), now, entropy).await?)
+            })
+        });
+        ended.await
+    }
+
+    async fn named(&self, pool: &Pool, name: &str) -> Outcome<User> {
+        let found = self.store.find_user(pool, name, Lookup::Administrator).await?;
+        found.ok_or_else(|| ErrorKind::UserNotFound.into())
+    }
+
+    fn invitations(
+        &self,
+        user: &User,
+        invitation: &Invitation,
+        temporary: &Secret,
+    ) -> Outcome<Vec<super::code_delivery::Prepared>> {
+        let Invitation::Send(attributes) = invitation else { return Ok(Vec::new()) };
+        let addresses: Vec<_> =
+            attributes.iter().filter_map(|attribute| address_of(user, *attribute)).collect();
+        if addresses.is_empty() {
+            return Err(DirectoryError::invalid("User has no address for the invitation."));
+        }
+        let message = |to| self.secret_message(MessageEvent::AdminCreateUser, to, temporary.clone());
+        Ok(addresses.into_iter().map(message).collect())
+    }
+
+    /// Sets a temporary password, and sends it.
+    async fn set_temporary(
+        &self,
+        tx: &mut Tx<'_>,
+        (pool, user): (&Pool, &User),
+        (prepared, messages): (&PreparedPassword, &[super::code_delivery::Prepared]),
+        now: Timestamp,
+    ) -> Outcome<()> {
+        let (entropy, expires_at) = (&*self.entropy, temporary_end(pool, now));
+        let policy: &PasswordPolicy = &pool.settings.password_policy;
+        prepared.set(tx, user.no, policy, (now, Some(expires_at)), entropy).await?;
+        for message in messages {
+            let to = Addressee { account_no: user.no, user: Some(user), name: "" };
+            message.send(tx, (pool, to), Requester::default(), (now, expires_at), entropy).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
+    tx.user_by_number(no).await?.ok_or_else(|| ErrorKind::UserNotFound.into())
+}
+
+fn temporary_end(pool: &Pool, now: Timestamp) -> Timestamp {
+    let days = pool.settings.password_policy.temporary_password_validity_days;
+    now.plus(Duration::from_secs(u64::from(days) * 86_400))
+}
+
+/// Returns a random password with a character of each class, about 90 bits.
+fn generate(entropy: &dyn Entropy) -> Secret {
+    let mut numbers = [0; GENERATED_LENGTH * 4];
+    entropy.fill(&mut numbers);
+    let all = CLASSES.concat();
+    let character = |(at, bytes): (usize, &[u8])| {
+        let number = bytes.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte)) as usize;
+        let from = CLASSES.get(at).copied().unwrap_or(&all);
+        char::from(from[number % from.len()])
+    };
+    Secret::new(numbers.chunks(4).enumerate().map(character).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    #[test]
+    fn a_generated_password_fits_every_policy_of_its_length() {
+        let policy = PasswordPolicy { minimum_length: GENERATED_LENGTH as u16, ..Default::default() };
+        for _ in 0..100 {
+            let password = generate(&SystemEntropy);
+            assert_eq!(policy.check(password.expose(), &[]), Ok(()));
+        }
+    }
+}

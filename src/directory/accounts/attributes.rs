@@ -1,0 +1,206 @@
+//! The attributes of a signed-in user: changes, and the verification of addresses.
+//!
+//! A new address waits until its code is entered where the pool says so, or where the address is
+//! the name by which the user signs in: a mistyped one must not keep the user out.
+
+use super::AccountService;
+use super::code_delivery::{Addressee, CodeDelivery, Prepared, Recipient, Requester};
+use crate::base::Secret;
+use crate::config::MessageEvent;
+use crate::directory::account_code::{CodePurpose, RightCode};
+use crate::directory::attributes::{Actor, check_new_values, check_writable, update_attributes};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::sender::Sender;
+use crate::model::{Attributes, Pool, SignInAttribute, User};
+use crate::store::{CheckedWork, Tx};
+
+/// The attributes that are addresses.
+const ADDRESSES: [SignInAttribute; 2] = [SignInAttribute::Email, SignInAttribute::PhoneNumber];
+
+impl AccountService {
+    /// Changes attributes. Returns where codes were sent that verify new addresses.
+    ///
+    /// # Errors
+    /// Returns the errors of a change of attributes and of a message; then nothing has changed.
+    pub async fn update_own_attributes(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        changes: &Attributes,
+    ) -> Outcome<(User, Vec<CodeDelivery>)> {
+        let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
+        let actor = Actor::User(&sender.client.settings);
+        check_writable(changes, actor)?;
+        check_new_values(pool, user, changes)?;
+        let (at_once, waiting) = split(pool, user, changes);
+        let messages: Vec<Prepared> =
+            unverified(pool, user, changes).into_iter().map(|to| self.attribute_message(to)).collect();
+        let (at_once, waiting, messages) = (&at_once, &waiting, &messages);
+        let requester = Requester::of(&sender);
+        let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let mut user = signed_in(tx, no).await?;
+                for to in waiting {
+                    let name = pool.stored_name(&to.address);
+                    let holder = tx.holder_of_name(pool.no, &name).await?;
+                    if holder.is_some_and(|holder| holder.user_no != no) && is_username(pool, to.attribute) {
+                        return Err(taken(to.attribute));
+                    }
+                }
+                user = update_attributes(tx, pool, &user, at_once, actor, now, entropy).await?.user;
+                let mut deliveries = Vec::new();
+                for message in messages {
+                    let to = Addressee { account_no: no, user: Some(&user), name: "" };
+                    let purpose = CodePurpose::Attribute(message.attribute().name());
+                    let request = (message, requester);
+                    deliveries.push(self.send_code(tx, (pool, to), purpose, request, now).await?);
+                }
+                Ok((user, deliveries))
+            })
+        });
+        changed.await
+    }
+
+    /// Sends a code that verifies an address: the new one that waits, or else the current one.
+    ///
+    /// # Errors
+    /// Returns `InvalidParameterException` for another attribute, or one without a value.
+    pub async fn send_attribute_code(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        attribute: SignInAttribute,
+    ) -> Outcome<CodeDelivery> {
+        let (pool, now) = (sender.pool, self.clock.now());
+        let purpose = purpose(attribute)?;
+        let (waiting, account) = (purpose.of(user.no), user.no);
+        let waiting =
+            self.store.transaction(|tx| Box::pin(async move { tx.account_code_address(waiting).await }));
+        let waiting = waiting.await?.filter(|address| !address.is_empty());
+        let current = || user.attributes.get(attribute.name()).map(str::to_owned);
+        let address = waiting
+            .or_else(current)
+            .ok_or_else(|| DirectoryError::invalid(format!("User does not have {}.", attribute.name())))?;
+        let message = &self.attribute_message(Recipient { attribute, address });
+        let requester = Requester::of(&sender);
+        let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let user = signed_in(tx, account).await?;
+                let to = Addressee { account_no: account, user: Some(&user), name: "" };
+                self.send_code(tx, (pool, to), purpose, (message, requester), now).await
+            })
+        });
+        sent.await
+    }
+
+    /// Verifies an address with the code that was sent to it. A new address that waited takes the
+    /// place of the current one.
+    ///
+    /// # Errors
+    /// Returns `CodeMismatchException`, `ExpiredCodeException`, or `AliasExistsException` if the
+    /// address is the user name of another user. A refusal leaves the code valid.
+    pub async fn verify_own_attribute(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        attribute: SignInAttribute,
+        code: &Secret,
+    ) -> Outcome<User> {
+        let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
+        let keys = (&self.store, &*self.ring);
+        let right = &purpose(attribute)?.check(keys, (user.no, false), code, now).await?;
+        let verified = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = signed_in(tx, no).await?;
+                let changes = verification(&user, attribute, right)?;
+                right.use_up(tx).await?;
+                let update =
+                    update_attributes(tx, pool, &user, &changes, Actor::Verification, now, entropy).await?;
+                Ok(update.user)
+            })
+        });
+        verified.await
+    }
+
+    fn attribute_message(&self, to: Recipient) -> Prepared {
+        self.code_message(MessageEvent::AttributeVerification, to)
+    }
+}
+
+/// Returns the changes that take effect at once, and the addresses that wait for a code.
+fn split(pool: &Pool, user: &User, changes: &Attributes) -> (Attributes, Vec<Recipient>) {
+    let waits = |name: &str, value: &str| {
+        let attribute = ADDRESSES.into_iter().find(|attribute| attribute.name() == name)?;
+        let is_new = !value.is_empty() && user.attributes.get(name) != Some(value);
+        let has_earlier = user.attributes.contains(name);
+        let before_update = pool.settings.verify_before_update.contains(&attribute) && has_earlier;
+        (is_new && (before_update || is_username(pool, attribute)))
+            .then(|| Recipient { attribute, address: value.to_owned() })
+    };
+    let waiting: Vec<_> = changes.iter().filter_map(|(name, value)| waits(name, value)).collect();
+    let is_waiting = |name: &str| waiting.iter().any(|to| to.attribute.name() == name);
+    (changes.iter().filter(|(name, _)| !is_waiting(name)).collect(), waiting)
+}
+
+/// Returns the new addresses to which a code is sent: those that wait, and those that the pool
+/// verifies.
+fn unverified(pool: &Pool, user: &User, changes: &Attributes) -> Vec<Recipient> {
+    let (at_once, mut unverified) = split(pool, user, changes);
+    for attribute in ADDRESSES {
+        let Some(value) = at_once.get(attribute.name()).filter(|value| !value.is_empty()) else { continue };
+        let is_new = user.attributes.get(attribute.name()) != Some(value);
+        if is_new && pool.settings.auto_verified.contains(&attribute) {
+            unverified.push(Recipient { attribute, address: value.to_owned() });
+        }
+    }
+    unverified
+}
+
+/// Returns the changes that follow from the right code for an address.
+fn verification(user: &User, attribute: SignInAttribute, right: &RightCode) -> Outcome<Attributes> {
+    let (name, Some(flag)) = (attribute.name(), attribute.verified_name()) else {
+        return Err(DirectoryError::invalid("The attribute cannot be verified."));
+    };
+    // A code of an older node is for the current address: a change of that removed the code.
+    let current = user.attributes.get(name).unwrap_or_default();
+    let address = if right.address.is_empty() { current } else { &right.address };
+    match address {
+        "" => Err(ErrorKind::CodeExpired.into()),
+        address => Ok(Attributes::from_iter([(name, address), (flag, "true")])),
+    }
+}
+
+fn purpose(attribute: SignInAttribute) -> Outcome<CodePurpose> {
+    match attribute {
+        SignInAttribute::Email | SignInAttribute::PhoneNumber => Ok(CodePurpose::Attribute(attribute.name())),
+        SignInAttribute::PreferredUsername => {
+            Err(DirectoryError::invalid("The attribute cannot be verified."))
+        }
+    }
+}
+
+fn is_username(pool: &Pool, attribute: SignInAttribute) -> bool {
+    pool.settings.sign_in.username_attributes.contains(&attribute)
+}
+
+fn taken(attribute: SignInAttribute) -> DirectoryError {
+    let name = attribute.name();
+    DirectoryError::new(ErrorKind::AliasExists, format!("An account with the given {name} already exists."))
+}
+
+/// Returns the user of a request, who may have been deleted or disabled since.
+async fn signed_in(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
+    let user = tx.user_by_number(no).await?.ok_or(ErrorKind::UserNotFound)?;
+    match user.enabled {
+        true => Ok(user),
+        false => Err(DirectoryError::new(ErrorKind::NotAuthorized, "User is disabled.")),
+    }
+}
+
+impl Prepared {
+    fn attribute(&self) -> SignInAttribute {
+        self.recipient().attribute
+    }
+}

@@ -1,0 +1,176 @@
+//! Codes in messages to users.
+
+use super::AccountService;
+use crate::base::{Entropy, Secret, Timestamp, uuid};
+use crate::catalogue::Catalogue;
+use crate::config::{Channel, MessageEvent};
+use crate::directory::account_code::{CodePurpose, new_code};
+use crate::directory::error::Outcome;
+use crate::message::{Message, MessageSettings, enqueue};
+use crate::model::{Pool, Recovery, SignInAttribute, User, is_address};
+use crate::store::Tx;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where a code was sent (Cognito's `CodeDeliveryDetails`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeDelivery {
+    /// The attribute with the address.
+    pub attribute: SignInAttribute,
+    /// The kind of the message.
+    pub channel: Channel,
+    /// The masked address.
+    pub destination: String,
+}
+
+/// An address of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recipient {
+    pub attribute: SignInAttribute,
+    pub address: String,
+}
+
+/// Who asked for a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requester<'a> {
+    pub address: Option<IpAddr>,
+    pub language: Option<&'a str>,
+}
+
+/// A message that is ready to be added in a transaction, which may be run several times.
+pub(super) struct Prepared {
+    pub secret: Secret,
+    key: String,
+    catalogue: Arc<Catalogue>,
+    event: MessageEvent,
+    recipient: Recipient,
+}
+
+/// The account that a message is for.
+#[derive(Clone, Copy)]
+pub(super) struct Addressee<'a> {
+    /// The user's number, or that of a name without a user.
+    pub account_no: i64,
+    /// The user; `None` for a name without one, for which nothing is sent.
+    pub user: Option<&'a User>,
+    /// The name that the client sent, for a name without a user.
+    pub name: &'a str,
+}
+
+impl AccountService {
+    /// Prepares a message with a new code.
+    pub(super) fn code_message(&self, event: MessageEvent, recipient: Recipient) -> Prepared {
+        self.secret_message(event, recipient, new_code(&*self.entropy))
+    }
+
+    /// Prepares a message with a code or a temporary password.
+    pub(super) fn secret_message(
+        &self,
+        event: MessageEvent,
+        recipient: Recipient,
+        secret: Secret,
+    ) -> Prepared {
+        let (key, catalogue) = (uuid(&*self.entropy), self.catalogue.load());
+        Prepared { secret, key, catalogue, event, recipient }
+    }
+
+    /// Stores the code of a message, and adds the message to the outbox.
+    pub(super) async fn send_code(
+        &self,
+        tx: &mut Tx<'_>,
+        (pool, to): (&Pool, Addressee<'_>),
+        purpose: CodePurpose,
+        (message, requester): (&Prepared, Requester<'_>),
+        now: Timestamp,
+    ) -> Outcome<CodeDelivery> {
+        let of = (to.account_no, &*message.recipient.address);
+        purpose.put(tx, of, &message.secret, (&self.ring, now)).await?;
+        let expires_at = now.plus(purpose.lifetime());
+        message.send(tx, (pool, to), requester, (now, expires_at), &*self.entropy).await
+    }
+}
+
+impl Prepared {
+    /// Returns where the message goes.
+    pub(super) fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    /// Adds the message to the outbox. Its key makes a repeated transaction add it once.
+    pub(super) async fn send(
+        &self,
+        tx: &mut Tx<'_>,
+        (pool, to): (&Pool, Addressee<'_>),
+        requester: Requester<'_>,
+        (now, expires_at): (Timestamp, Timestamp),
+        entropy: &dyn Entropy,
+    ) -> Outcome<CodeDelivery> {
+        let Self { secret, key, catalogue, event, recipient } = self;
+        let channel = channel(recipient.attribute);
+        let locale = to.user.and_then(|user| user.attributes.get("locale"));
+        let simulated = format!("unknown {}", to.account_no);
+        let message = Message {
+            key,
+            pool: &pool.id,
+            event: *event,
+            channel,
+            recipient: &recipient.address,
+            language: locale.or(requester.language),
+            user: to.user.map_or(&simulated, |user| &user.id),
+            is_simulated: to.user.is_none(),
+            username: to.user.map_or(to.name, |user| &user.username),
+            code: secret,
+            link: None,
+            client: requester.address,
+            expires_at,
+        };
+        let settings = MessageSettings::of(&catalogue.config);
+        let destination = enqueue(tx, settings, &message, now, entropy).await??;
+        Ok(CodeDelivery { attribute: recipient.attribute, channel, destination })
+    }
+}
+
+/// Returns the kind of messages to an address.
+fn channel(attribute: SignInAttribute) -> Channel {
+    match attribute {
+        SignInAttribute::PhoneNumber => Channel::Sms,
+        SignInAttribute::Email | SignInAttribute::PreferredUsername => Channel::Email,
+    }
+}
+
+/// Returns an address of `user`.
+pub(super) fn address_of(user: &User, attribute: SignInAttribute) -> Option<Recipient> {
+    let address = user.attributes.get(attribute.name())?.to_owned();
+    Some(Recipient { attribute, address })
+}
+
+/// Returns the address that a sign-up verifies. "Phone goes first where both wait for a code."
+pub(super) fn sign_up_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
+    let verified = &pool.settings.auto_verified;
+    let order = [SignInAttribute::PhoneNumber, SignInAttribute::Email];
+    let mut allowed = order.into_iter().filter(|attribute| verified.contains(attribute));
+    allowed.find_map(|attribute| address_of(user, attribute))
+}
+
+/// Returns the address to which a code for a new password is sent: the first of the pool's list
+/// that the user has verified.
+pub(super) fn recovery_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
+    let Recovery::Addresses(order) = &pool.settings.recovery else { return None };
+    let is_verified = |attribute: &&SignInAttribute| {
+        let flag = attribute.verified_name().and_then(|name| user.attributes.get(name));
+        flag == Some("true")
+    };
+    order.iter().filter(is_verified).find_map(|attribute| address_of(user, *attribute))
+}
+
+/// Returns the address in the answer for a name without a user: what was typed, or one that follows
+/// from it.
+pub(super) fn simulated_recipient(name: &str, account_no: i64) -> Recipient {
+    let letter = char::from(b'a' + (account_no.unsigned_abs() % 26) as u8);
+    let first = name.chars().find(|c| c.is_ascii_alphanumeric()).unwrap_or(letter);
+    let address = match is_address(name) && name.is_ascii() {
+        true => name.to_owned(),
+        false => format!("{first}@{letter}.invalid"),
+    };
+    Recipient { attribute: SignInAttribute::Email, address }
+}

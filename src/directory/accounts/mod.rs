@@ -1,0 +1,89 @@
+//! The life of an account: sign-up, codes, passwords and addresses, by users and by administrators.
+//! Pages, OAuth endpoints and the Cognito API call it; none of them holds a rule of its own.
+//!
+//! Passwords are compared and hashed outside of transactions. Each change, with its codes and
+//! messages, is one transaction: a crash leaves nothing half done.
+
+mod administration;
+mod attributes;
+mod code_delivery;
+mod password;
+mod recovery;
+mod sign_up;
+
+pub use administration::{AdminNewUser, Administration, Invitation};
+pub use code_delivery::CodeDelivery;
+pub use sign_up::{SignUp, SignedUp};
+
+use super::error::Outcome;
+use super::new_password::{NewPassword, PreparedPassword, prepare_password};
+use super::password::Hasher;
+use super::password_attempts::account_no;
+use crate::base::{Clock, Entropy, KeyRing, Secret};
+use crate::catalogue::CatalogueCell;
+use crate::model::{Pool, User};
+use crate::store::{Lookup, Store};
+use std::sync::Arc;
+
+/// Changes accounts of user pools.
+pub struct AccountService {
+    store: Store,
+    hasher: Arc<Hasher>,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// The settings of messages.
+    catalogue: Arc<CatalogueCell>,
+}
+
+/// What an [`AccountService`] works with.
+pub struct AccountDeps {
+    /// The database.
+    pub store: Store,
+    /// The threads that hash passwords.
+    pub hasher: Arc<Hasher>,
+    /// The encryption keys.
+    pub ring: Arc<KeyRing>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random number generator.
+    pub entropy: Arc<dyn Entropy>,
+    /// The configuration, for the settings of messages.
+    pub catalogue: Arc<CatalogueCell>,
+}
+
+/// The account that a name stands for: a user, or nobody.
+struct Account {
+    user: Option<User>,
+    /// The user's number, or a negative one that follows from the name.
+    no: i64,
+}
+
+impl AccountService {
+    /// Creates the service of a deployment.
+    pub fn new(deps: AccountDeps) -> Self {
+        let AccountDeps { store, hasher, ring, clock, entropy, catalogue } = deps;
+        Self { store, hasher, ring, clock, entropy, catalogue }
+    }
+
+    /// Returns the account of a name at sign-in.
+    async fn account(&self, pool: &Pool, name: &str) -> Outcome<Account> {
+        let user = self.store.find_user(pool, name, Lookup::SignIn).await?;
+        let no = account_no(&self.ring, pool, name, user.as_ref());
+        Ok(Account { user, no })
+    }
+
+    /// Checks and hashes a new password of `user`.
+    async fn prepare(
+        &self,
+        pool: &Pool,
+        user: &User,
+        password: &Secret,
+        (network, keeps_verifiers): (u64, bool),
+    ) -> Outcome<PreparedPassword> {
+        let verifier_entropy = keeps_verifiers.then_some(&self.entropy);
+        let new = NewPassword { password, network, verifier_entropy };
+        let policy = &pool.settings.password_policy;
+        Ok(prepare_password((&self.store, &self.hasher), policy, user, new).await?)
+    }
+}

@@ -1,0 +1,168 @@
+//! Sign-up, its confirmation, and another code for it.
+
+use super::code_delivery::{
+    Addressee, CodeDelivery, Recipient, Requester, sign_up_recipient, simulated_recipient,
+};
+use super::{Account, AccountService};
+use crate::base::Secret;
+use crate::config::MessageEvent;
+use crate::directory::account_code::CodePurpose;
+use crate::directory::attributes::{Actor, check_writable};
+use crate::directory::create::{NewUser, Origin, add_user, draft_user};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::lifecycle::confirm;
+use crate::directory::names::Takeover;
+use crate::directory::sender::Sender;
+use crate::model::{Attributes, User, UserStatus};
+use crate::store::CheckedWork;
+
+/// A sign-up.
+#[derive(Clone, Copy, Debug)]
+pub struct SignUp<'a> {
+    /// What was typed as user name.
+    pub username: &'a str,
+    /// The password.
+    pub password: &'a Secret,
+    /// The attributes.
+    pub attributes: &'a Attributes,
+}
+
+/// The result of a sign-up.
+#[derive(Clone, Debug)]
+pub struct SignedUp {
+    /// The user, who is not confirmed.
+    pub user: User,
+    /// Where the code was sent; `None` if an administrator has to confirm the user.
+    pub delivery: Option<CodeDelivery>,
+}
+
+impl AccountService {
+    /// Signs a user up, and sends the code that confirms it.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` if only administrators create users,
+    /// `InvalidPasswordException`, and the errors of a new user and of a message.
+    pub async fn sign_up(&self, sender: Sender<'_>, sign_up: SignUp<'_>) -> Outcome<SignedUp> {
+        let (pool, entropy) = (sender.pool, &*self.entropy);
+        if pool.settings.only_administrators_create {
+            return Err(DirectoryError::new(
+                ErrorKind::NotAuthorized,
+                "SignUp is not permitted for this user pool",
+            ));
+        }
+        check_writable(sign_up.attributes, Actor::User(&sender.client.settings))?;
+        let new = NewUser {
+            username: sign_up.username.to_owned(),
+            attributes: sign_up.attributes.clone(),
+            status: UserStatus::Unconfirmed,
+            origin: Origin::SignUp,
+            takeover: Takeover::Refuse,
+        };
+        let now = self.clock.now();
+        let user = draft_user(pool, &new, now, entropy)?;
+        let hashing = (sender.network, sender.keeps_verifiers);
+        let password = self.prepare(pool, &user, sign_up.password, hashing).await?;
+        let message = sign_up_recipient(pool, &user).map(|to| self.code_message(MessageEvent::SignUp, to));
+        let (user_of_work, password, message) = (&user, &password, &message);
+        let requester = Requester::of(&sender);
+        let added = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let user = user_of_work;
+                add_user(tx, pool, (user, Origin::SignUp, Takeover::Refuse), now, entropy).await?;
+                password.set(tx, user.no, &pool.settings.password_policy, (now, None), entropy).await?;
+                let Some(message) = message else { return Ok(None) };
+                let to = Addressee { account_no: user.no, user: Some(user), name: "" };
+                let request = (message, requester);
+                self.send_code(tx, (pool, to), CodePurpose::SignUp, request, now).await.map(Some)
+            })
+        });
+        let delivery = added.await?;
+        Ok(SignedUp { user, delivery })
+    }
+
+    /// Confirms a sign-up with the code that was sent. The code verifies its address. `takeover`
+    /// decides about an alias that another user has verified (`ForceAliasCreation`).
+    ///
+    /// # Errors
+    /// Returns `CodeMismatchException`, `ExpiredCodeException`, `AliasExistsException`, or
+    /// `NotAuthorizedException` for a user who is confirmed. A refusal leaves the code valid.
+    pub async fn confirm_sign_up(
+        &self,
+        sender: Sender<'_>,
+        name: &str,
+        code: &Secret,
+        takeover: Takeover,
+    ) -> Outcome<User> {
+        let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
+        let hides_users = sender.client.settings.hide_unknown_users;
+        let Account { user, no } = self.account(pool, name).await?;
+        match &user {
+            None if !hides_users => return Err(ErrorKind::UserNotFound.into()),
+            Some(user) if user.status != UserStatus::Unconfirmed => {
+                return Err(not_unconfirmed(user));
+            }
+            _ => {}
+        }
+        let right = CodePurpose::SignUp.check((&self.store, &self.ring), (no, hides_users), code, now);
+        let right = &right.await?;
+        let Some(user) = user else { return Err(ErrorKind::CodeMismatch.into()) };
+        let confirmed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = tx.user_by_number(no).await?.ok_or(ErrorKind::CodeMismatch)?;
+                confirm(tx, pool, &user, Some(right), takeover, now, entropy).await
+            })
+        });
+        confirmed.await
+    }
+
+    /// Sends another code for a sign-up; the earlier one is void.
+    ///
+    /// # Errors
+    /// Returns `InvalidParameterException` for a user who is confirmed or has no address,
+    /// `UserNotFoundException` if users are not hidden, `LimitExceededException` after too many.
+    pub async fn resend_sign_up_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
+        let (pool, now) = (sender.pool, self.clock.now());
+        let Account { user, no } = self.account(pool, name).await?;
+        let recipient = match &user {
+            None if !sender.client.settings.hide_unknown_users => {
+                return Err(ErrorKind::UserNotFound.into());
+            }
+            None => simulated_recipient(name, no),
+            Some(user) => unconfirmed_recipient(sender, user)?,
+        };
+        let (message, requester) =
+            (&self.code_message(MessageEvent::Resend, recipient), Requester::of(&sender));
+        let to = Addressee { account_no: no, user: user.as_ref(), name };
+        let sent = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                self.send_code(tx, (pool, to), CodePurpose::SignUp, (message, requester), now).await
+            })
+        });
+        sent.await
+    }
+}
+
+/// Returns the address to which the code of an unconfirmed user is sent.
+fn unconfirmed_recipient(sender: Sender<'_>, user: &User) -> Outcome<Recipient> {
+    if user.status != UserStatus::Unconfirmed {
+        return Err(DirectoryError::invalid("User is already confirmed."));
+    }
+    let recipient = sign_up_recipient(sender.pool, user);
+    recipient.ok_or_else(|| DirectoryError::invalid("Auto verification not turned on."))
+}
+
+fn not_unconfirmed(user: &User) -> DirectoryError {
+    let status = user.status.name();
+    DirectoryError::new(
+        ErrorKind::NotAuthorized,
+        format!("User cannot be confirmed. Current status is {status}"),
+    )
+}
+
+impl<'a> Requester<'a> {
+    /// Returns the sender of a request.
+    pub(super) fn of(sender: &Sender<'a>) -> Self {
+        Self { address: sender.address, language: sender.language }
+    }
+}

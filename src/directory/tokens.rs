@@ -1,0 +1,272 @@
+//! The tokens of users: issued after a sign-in, refreshed, revoked, verified.
+
+use super::error::{DirectoryError, ErrorKind, Outcome};
+use super::sender::Sender;
+use crate::base::{Clock, Entropy, KeyRing, Timestamp, uuid};
+use crate::model::{AppClient, Pool, User, UserGroup, UserStatus};
+use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
+use crate::token::{
+    AccessClaims, AccessTokenError, NewFamily, PoolKeys, RefreshError, RefreshTokens, TokenGrant,
+    TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens, verify_access_token,
+};
+use std::sync::Arc;
+
+/// The entry of `ExplicitAuthFlows` that allows `REFRESH_TOKEN_AUTH`.
+const REFRESH_FLOW: &str = "ALLOW_REFRESH_TOKEN_AUTH";
+
+/// Issues and verifies the tokens of users.
+pub struct TokenService {
+    store: Store,
+    ring: Arc<KeyRing>,
+    keys: Arc<PoolKeys>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// A completed sign-in, for which tokens are issued.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedIn<'a> {
+    /// The user.
+    pub user: &'a User,
+    /// When the password was set with which the user signed in; `None` for another kind of sign-in.
+    pub password_set_at: Option<Timestamp>,
+    /// The scopes of the access token, separated by spaces.
+    pub scope: &'a str,
+    /// The `nonce` of an authorization request.
+    pub nonce: Option<&'a str>,
+    /// The remembered device; may be empty.
+    pub device_key: &'a str,
+}
+
+/// Tokens for a client.
+#[derive(Clone, Debug)]
+pub struct IssuedTokens {
+    /// The id token and the access token.
+    pub tokens: UserTokens,
+    /// The refresh token; `None` at a refresh without rotation.
+    pub refresh_token: Option<String>,
+}
+
+/// How a client refreshes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshFlow {
+    /// `InitiateAuth` with `REFRESH_TOKEN_AUTH`, which a client with rotation may not use.
+    InitiateAuth,
+    /// `GetTokensFromRefreshToken` and the token endpoint.
+    Tokens,
+}
+
+/// The user of an access token.
+#[derive(Clone, Debug)]
+pub struct TokenUser {
+    /// The user.
+    pub user: User,
+    /// What the token says.
+    pub claims: AccessClaims,
+}
+
+impl TokenService {
+    /// Creates the service of a deployment.
+    pub fn new(
+        store: Store,
+        ring: Arc<KeyRing>,
+        keys: Arc<PoolKeys>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { store, ring, keys, clock, entropy }
+    }
+
+    /// Issues the tokens of a sign-in. `issuer` is the `iss` claim of the pool's tokens.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` if the user was disabled or got another password since.
+    pub async fn issue(
+        &self,
+        sender: Sender<'_>,
+        issuer: &str,
+        signed_in: SignedIn<'_>,
+    ) -> Outcome<IssuedTokens> {
+        // Before the transaction, which must not wait for the making of a key.
+        let keys = self.signing_keys(sender.pool).await?;
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let refresh_tokens = self.refresh_tokens(&sender);
+        let begun = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                let user = current_user(tx, signed_in.user.no).await?;
+                let set_at = tx.password(user.no).await?.map(|password| password.set_at);
+                if signed_in.password_set_at.is_some() && set_at != signed_in.password_set_at {
+                    return Err(not_authorized("Incorrect username or password."));
+                }
+                let groups = groups(tx, sender.pool, &user).await?;
+                let SignedIn { scope, device_key, .. } = signed_in;
+                let new = NewFamily { user_no: user.no, auth_time: now, scope, device_key };
+                let (family, token) = refresh_tokens.begin(tx, new, now, entropy).await?;
+                Ok((user, groups, family, token))
+            })
+        });
+        let (user, groups, family, token) = begun.await?;
+        let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
+        let nonce = signed_in.nonce;
+        let tokens = self.tokens(&keys, subject, (issuer, nonce), &family, now)?;
+        Ok(IssuedTokens { tokens, refresh_token: Some(token) })
+    }
+
+    /// Issues new tokens for a refresh token.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` for a token that is not valid, or of a user who was
+    /// disabled; `RefreshTokenReuseException` for one that was used before, which ends the family.
+    pub async fn refresh(
+        &self,
+        sender: Sender<'_>,
+        issuer: &str,
+        token: &str,
+        flow: RefreshFlow,
+    ) -> Outcome<IssuedTokens> {
+        check_flow(sender.client, flow)?;
+        let keys = self.signing_keys(sender.pool).await?;
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let refresh_tokens = self.refresh_tokens(&sender);
+        let redeemed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            Box::pin(async move {
+                // Committed also with an error: it ends the family.
+                let refreshed = match refresh_tokens.redeem(tx, token, now, entropy).await? {
+                    Ok(refreshed) => refreshed,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let user = current_user(tx, refreshed.family.user_no).await?;
+                let groups = groups(tx, sender.pool, &user).await?;
+                Ok(Ok((user, groups, refreshed)))
+            })
+        });
+        let (user, groups, refreshed) = redeemed.await?.map_err(refused)?;
+        let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
+        let tokens = self.tokens(&keys, subject, (issuer, None), &refreshed.family, now)?;
+        Ok(IssuedTokens { tokens, refresh_token: refreshed.next })
+    }
+
+    /// Ends the family of a refresh token, with its access tokens (RFC 7009). A token that is
+    /// unknown or has ended is no error (section 2.2: "invalid tokens do not cause an error
+    /// response").
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn revoke(&self, sender: Sender<'_>, token: &str) -> Outcome<()> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let refresh_tokens = self.refresh_tokens(&sender);
+        let revoked = self
+            .store
+            .transaction(|tx| Box::pin(async move { refresh_tokens.revoke(tx, token, now, entropy).await }));
+        drop(revoked.await?);
+        Ok(())
+    }
+
+    /// Verifies an access token of a user of `pool`. The store is asked whether it has ended: a
+    /// sign-out on another node counts at once.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException`, or `UserNotFoundException` for a user who was deleted.
+    pub async fn user_of_access_token(&self, pool: &Pool, issuer: &str, token: &str) -> Outcome<TokenUser> {
+        let keys = self.keys.of(pool, TokenUse::Access).await.map_err(|error| key_error(&error))?;
+        let claims = verify_access_token(&keys, issuer, token, self.clock.now()).map_err(|error| {
+            not_authorized(match error {
+                AccessTokenError::Invalid => "Invalid Access Token",
+                AccessTokenError::Expired => "Access Token has expired",
+            })
+        })?;
+        let family = self.store.refresh_family(&claims.origin_jti).await?;
+        if family.is_none_or(|family| family.client_id != claims.client_id) {
+            return Err(not_authorized("Access Token has been revoked"));
+        }
+        let user = self.store.user(&claims.subject).await?.filter(|user| user.pool_id == pool.id);
+        match user {
+            Some(user) if user.enabled => Ok(TokenUser { user, claims }),
+            Some(_) => Err(not_authorized("User is disabled.")),
+            None => Err(ErrorKind::UserNotFound.into()),
+        }
+    }
+
+    async fn signing_keys(&self, pool: &Pool) -> Outcome<UserTokenKeys> {
+        let (access, id) =
+            tokio::join!(self.keys.of(pool, TokenUse::Access), self.keys.of(pool, TokenUse::Id));
+        let failed = |error: Arc<_>| key_error(&error);
+        Ok(UserTokenKeys { access: access.map_err(failed)?, id: id.map_err(failed)? })
+    }
+
+    fn refresh_tokens<'a>(&'a self, sender: &Sender<'a>) -> RefreshTokens<'a> {
+        RefreshTokens { ring: &self.ring, pool: &sender.pool.id, client: sender.client }
+    }
+
+    fn tokens(
+        &self,
+        keys: &UserTokenKeys,
+        subject: TokenSubject<'_>,
+        (issuer, nonce): (&str, Option<&str>),
+        family: &RefreshFamily,
+        now: Timestamp,
+    ) -> Outcome<UserTokens> {
+        let entropy = &*self.entropy;
+        let event_id = uuid(entropy);
+        let grant = TokenGrant {
+            issuer,
+            scope: &family.scope,
+            auth_time: family.auth_time,
+            origin_jti: &family.id,
+            event_id: &event_id,
+            nonce,
+            device_key: &family.device_key,
+        };
+        issue_user_tokens(keys, subject, grant, now, entropy).map_err(|error| {
+            tracing::error!(%error, "a token was not signed");
+            ErrorKind::Internal.into()
+        })
+    }
+}
+
+/// Returns the user of a sign-in or a refresh, who may have changed since.
+async fn current_user(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
+    let user =
+        tx.user_by_number(no).await?.ok_or_else(|| not_authorized("Refresh Token has been revoked"))?;
+    match user.status {
+        _ if !user.enabled => Err(not_authorized("User is disabled.")),
+        UserStatus::Confirmed | UserStatus::ExternalProvider => Ok(user),
+        UserStatus::ResetRequired => Err(ErrorKind::PasswordResetRequired.into()),
+        _ => Err(not_authorized("Incorrect username or password.")),
+    }
+}
+
+async fn groups(tx: &mut Tx<'_>, pool: &Pool, user: &User) -> Outcome<Vec<UserGroup>> {
+    Ok(tx.groups_of_user(user.no, pool.settings.quotas.groups_of_user).await?)
+}
+
+/// Checks that a client may refresh in this way.
+fn check_flow(client: &AppClient, flow: RefreshFlow) -> Outcome<()> {
+    let settings = &client.settings;
+    let is_allowed = match flow {
+        RefreshFlow::InitiateAuth => settings.rotation.is_none() && settings.allows_auth_flow(REFRESH_FLOW),
+        RefreshFlow::Tokens => settings.rotation.is_some() || settings.allows_auth_flow(REFRESH_FLOW),
+    };
+    match is_allowed {
+        true => Ok(()),
+        false => Err(DirectoryError::invalid("REFRESH_TOKEN_AUTH flow not enabled for this client")),
+    }
+}
+
+fn refused(error: RefreshError) -> DirectoryError {
+    match error {
+        RefreshError::Invalid => not_authorized("Invalid Refresh Token"),
+        RefreshError::Expired => not_authorized("Refresh Token has expired"),
+        RefreshError::Revoked => not_authorized("Refresh Token has been revoked"),
+        RefreshError::Reused => ErrorKind::RefreshTokenReuse.into(),
+    }
+}
+
+fn not_authorized(words: &'static str) -> DirectoryError {
+    DirectoryError::new(ErrorKind::NotAuthorized, words)
+}
+
+fn key_error(error: &crate::token::KeyChainError) -> DirectoryError {
+    tracing::error!(%error, "the signing keys of a user pool cannot be used");
+    ErrorKind::Internal.into()
+}

@@ -1,0 +1,188 @@
+//! Refresh tokens of users. A token is a sealed pair of a family and a generation; the store holds
+//! the current generation of each family alone.
+
+use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
+use crate::model::AppClient;
+use crate::store::{RefreshFamily, Result, Tx};
+
+/// The longest refresh token that is looked at, in characters.
+const MAX_LENGTH: usize = 512;
+
+/// Whose family begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFamily<'a> {
+    /// The user's number.
+    pub user_no: i64,
+    /// When the user was authenticated.
+    pub auth_time: Timestamp,
+    /// The granted scopes, separated by spaces.
+    pub scope: &'a str,
+    /// The remembered device; may be empty.
+    pub device_key: &'a str,
+}
+
+/// A refresh token that was used.
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// The family.
+    pub family: RefreshFamily,
+    /// The token to use next; `None` for a client without rotation.
+    pub next: Option<String>,
+}
+
+/// Why a refresh token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshError {
+    /// It is none of this pool and client.
+    Invalid,
+    /// It has expired.
+    Expired,
+    /// Its family has ended.
+    Revoked,
+    /// It was used before: its family has ended now.
+    Reused,
+}
+
+/// Issues and verifies refresh tokens.
+#[derive(Clone, Copy)]
+pub struct RefreshTokens<'a> {
+    /// The encryption keys.
+    pub ring: &'a KeyRing,
+    /// The pool's id.
+    pub pool: &'a str,
+    /// The app client.
+    pub client: &'a AppClient,
+}
+
+impl RefreshTokens<'_> {
+    /// Begins a family. Returns it with its first token.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn begin(
+        self,
+        tx: &mut Tx<'_>,
+        new: NewFamily<'_>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(RefreshFamily, String)> {
+        let validity = Duration::from_secs(self.client.settings.refresh_token_validity);
+        let family = RefreshFamily {
+            id: uuid(entropy),
+            user_no: new.user_no,
+            client_id: self.client.id.clone(),
+            generation: 1,
+            rotated_at: now,
+            auth_time: new.auth_time,
+            scope: new.scope.to_owned(),
+            device_key: new.device_key.to_owned(),
+            created_at: now,
+            expires_at: now.plus(validity),
+        };
+        tx.add_refresh_family(&family).await?;
+        let token = self.seal(&family.id, family.generation, entropy);
+        Ok((family, token))
+    }
+
+    /// Uses a token. RFC 9700, section 4.14.2: if a rotated token is used again, "the authorization
+    /// server cannot determine which party submitted the invalid refresh token, but it will revoke
+    /// the active refresh token".
+    ///
+    /// The earlier token stays valid for the client's grace period, and returns the current one:
+    /// several tabs refresh with one token.
+    ///
+    /// # Errors
+    /// The outer error is the database's. With the inner one the transaction must be committed: the
+    /// end of a family is recorded in it.
+    pub async fn redeem(
+        self,
+        tx: &mut Tx<'_>,
+        token: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<std::result::Result<Refreshed, RefreshError>> {
+        let (family, generation) = match self.find(tx, token).await? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        if family.expires_at <= now {
+            return Ok(Err(RefreshError::Expired));
+        }
+        let Some(rotation) = self.client.settings.rotation else {
+            // A client that had a rotation before may hold an earlier token.
+            return Ok(match generation == family.generation {
+                true => Ok(Refreshed { family, next: None }),
+                false => Err(RefreshError::Revoked),
+            });
+        };
+        let grace = Duration::from_secs(rotation.grace);
+        let in_grace = generation + 1 == family.generation && now.since(family.rotated_at) < grace;
+        let current = match generation {
+            current if current == family.generation => {
+                if !tx.rotate_refresh_family(&family.id, current, now).await? {
+                    return Ok(Err(RefreshError::Revoked));
+                }
+                current + 1
+            }
+            _ if in_grace => family.generation,
+            _ => {
+                tx.end_refresh_family(&family, now, entropy).await?;
+                return Ok(Err(RefreshError::Reused));
+            }
+        };
+        let next = Some(self.seal(&family.id, current, entropy));
+        Ok(Ok(Refreshed { family: RefreshFamily { generation: current, ..family }, next }))
+    }
+
+    /// Ends the family of a token, also of an earlier one (RFC 7009, section 2.1). Returns it.
+    ///
+    /// # Errors
+    /// The outer error is the database's.
+    pub async fn revoke(
+        self,
+        tx: &mut Tx<'_>,
+        token: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<std::result::Result<RefreshFamily, RefreshError>> {
+        match self.find(tx, token).await? {
+            Ok((family, _)) => {
+                tx.end_refresh_family(&family, now, entropy).await?;
+                Ok(Ok(family))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Returns the family and the generation of a token.
+    async fn find(
+        self,
+        tx: &mut Tx<'_>,
+        token: &str,
+    ) -> Result<std::result::Result<(RefreshFamily, i64), RefreshError>> {
+        let Some((id, generation)) = self.open(token) else { return Ok(Err(RefreshError::Invalid)) };
+        let Some(family) = tx.refresh_family(&id).await? else { return Ok(Err(RefreshError::Revoked)) };
+        // The seal names the client as well; a restored database might not.
+        match family.client_id == self.client.id && generation <= family.generation {
+            true => Ok(Ok((family, generation))),
+            false => Ok(Err(RefreshError::Invalid)),
+        }
+    }
+
+    fn seal(self, family: &str, generation: i64, entropy: &dyn Entropy) -> String {
+        let plain = format!("{generation} {family}");
+        base64url_encode(self.ring.seal(Purpose::RefreshToken, &self.context(), plain.as_bytes(), entropy))
+    }
+
+    fn open(self, token: &str) -> Option<(String, i64)> {
+        let sealed = Some(token).filter(|token| token.len() <= MAX_LENGTH).and_then(base64url_decode)?;
+        let plain = self.ring.open(Purpose::RefreshToken, &self.context(), &sealed).ok()?;
+        let (generation, family) = std::str::from_utf8(&plain).ok()?.split_once(' ')?;
+        Some((family.to_owned(), generation.parse().ok()?))
+    }
+
+    /// Neither id has a space: no two pairs share a context.
+    fn context(self) -> String {
+        format!("refresh token {} {}", self.pool, self.client.id)
+    }
+}

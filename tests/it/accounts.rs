@@ -1,0 +1,400 @@
+//! The life of an account, on both engines: sign-up, codes, passwords, addresses. A number in a
+//! comment is that of a complaint about other directories.
+
+use crate::support::accounts::{AccountScene, OTHER, PASSWORD, refusal};
+use crate::support::engine::Engine;
+use narthex::base::{Duration, Secret};
+use narthex::directory::{AdminNewUser, Current, Invitation, SignUp, Takeover};
+use narthex::model::{
+    AppClientSettings, Attributes, PasswordPolicy, PoolSettings, SignInAttribute, SignInSettings, User,
+    UserStatus,
+};
+
+on_both_engines! {
+    a_sign_up_is_confirmed_by_its_code_alone
+    an_unconfirmed_user_is_told_nothing_of_the_password
+    a_confirmation_takes_no_alias_unless_it_is_forced
+    a_forgotten_password_is_replaced_with_a_code
+    names_without_a_user_get_the_answers_of_users
+    a_new_address_waits_for_its_code
+    an_address_that_is_the_user_name_waits_in_every_pool
+    a_client_writes_its_attributes_alone
+    a_changed_password_is_checked_like_a_sign_in
+    administrators_create_invite_and_reset
+    messages_have_limits
+}
+
+fn email_alias() -> PoolSettings {
+    PoolSettings {
+        sign_in: SignInSettings { alias_attributes: vec![SignInAttribute::Email], ..Default::default() },
+        auto_verified: vec![SignInAttribute::Email],
+        verify_before_update: vec![SignInAttribute::Email, SignInAttribute::PhoneNumber],
+        ..Default::default()
+    }
+}
+
+fn email_username() -> PoolSettings {
+    PoolSettings {
+        sign_in: SignInSettings { username_attributes: vec![SignInAttribute::Email], ..Default::default() },
+        auto_verified: vec![SignInAttribute::Email],
+        ..Default::default()
+    }
+}
+
+async fn current(scene: &AccountScene, user: &User) -> User {
+    scene.store.user(&user.id).await.unwrap().unwrap()
+}
+
+async fn confirm(scene: &AccountScene, name: &str, code: &Secret) -> Result<User, (String, String)> {
+    let confirmed = scene.accounts.confirm_sign_up(scene.sender(), name, code, Takeover::Refuse).await;
+    confirmed.map_err(|error| (error.exception().to_owned(), error.message().to_owned()))
+}
+
+async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
+    assert_eq!((ada.status, ada.email_verified()), (UserStatus::Unconfirmed, false));
+    let (to, code) = scene.code().await;
+    assert_eq!(to, "ada@example.com");
+    // 17: a code is for one purpose and one user.
+    scene.sign_up("bob", &[("email", "bob@example.com")]).await.unwrap();
+    let (_, bobs) = scene.code().await;
+    for (name, wrong) in [("ada", &bobs), ("bob", &code)] {
+        assert_eq!(confirm(&scene, name, wrong).await.unwrap_err().0, "CodeMismatchException");
+    }
+    let new = Secret::new(OTHER);
+    let reset = scene.accounts.confirm_forgot_password(scene.sender(), "ada", &code, &new).await;
+    assert_eq!(refusal(reset).0, "CodeMismatchException");
+    let ada = confirm(&scene, "ada", &code).await.unwrap();
+    assert_eq!((ada.status, ada.email_verified()), (UserStatus::Confirmed, true));
+    let again = confirm(&scene, "ada", &code).await.unwrap_err();
+    assert_eq!(
+        again,
+        ("NotAuthorizedException".into(), "User cannot be confirmed. Current status is CONFIRMED".into())
+    );
+    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "the alias signs in");
+    // A resent code voids the first one, and five wrong ones void the code.
+    scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
+    let (_, second) = scene.code().await;
+    if second != bobs {
+        assert_eq!(confirm(&scene, "bob", &bobs).await.unwrap_err().0, "CodeMismatchException");
+    }
+    for _ in 0..5 {
+        confirm(&scene, "bob", &Secret::new("x")).await.unwrap_err();
+    }
+    assert_eq!(confirm(&scene, "bob", &second).await.unwrap_err().0, "ExpiredCodeException");
+    scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
+    let (_, third) = scene.code().await;
+    scene.clock.advance(Duration::from_hours(24));
+    assert_eq!(confirm(&scene, "bob", &third).await.unwrap_err().0, "ExpiredCodeException");
+    let resent = scene.accounts.resend_sign_up_code(scene.sender(), "ada").await;
+    assert_eq!(refusal(resent).1, "User is already confirmed.");
+    // The whole sign-up is refused with its password.
+    let (weak, none) = (Secret::new("short"), Attributes::default());
+    let sign_up = SignUp { username: "carl", password: &weak, attributes: &none };
+    let refused = refusal(scene.accounts.sign_up(scene.sender(), sign_up).await);
+    assert_eq!(refused.0, "InvalidPasswordException");
+    assert!(scene.store.user_by_username(&scene.pool.id, "carl").await.unwrap().is_none());
+    let closed = PoolSettings { only_administrators_create: true, ..scene.pool.settings.clone() };
+    let scene = AccountScene { pool: narthex::model::Pool { settings: closed, ..scene.pool }, ..scene };
+    assert_eq!(refusal(scene.sign_up("dora", &[]).await).1, "SignUp is not permitted for this user pool");
+}
+
+async fn an_unconfirmed_user_is_told_nothing_of_the_password(engine: Engine) {
+    use narthex::directory::sign_in::{Answer, Flow, Refusal, Reply};
+    let scene = AccountScene::new(engine, email_alias()).await;
+    scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
+    let (_, code) = scene.code().await;
+    // 2: the wrong and the right password get one answer, in the API and on the page.
+    for password in [PASSWORD, OTHER] {
+        let answer = Answer::Password(Secret::new(password));
+        let begin = async |flow| scene.sign_in.begin(scene.sender(), flow, "ada", &answer).await.unwrap();
+        let reply = begin(Flow::UserPassword).await;
+        assert!(matches!(reply, Reply::Refused(Refusal::UserNotConfirmed)), "{reply:?}");
+        let Reply::Challenge(page) = begin(Flow::Page).await else { panic!("{password}") };
+        if password == PASSWORD {
+            let answer = Answer::Code(code.clone());
+            let reply = scene.sign_in.respond(scene.sender(), &page.session, &answer).await.unwrap();
+            assert!(matches!(reply, Reply::SignedIn { .. }), "the code leads straight in: {reply:?}");
+            break;
+        }
+    }
+}
+
+async fn a_confirmation_takes_no_alias_unless_it_is_forced(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let first = scene.user("first", "shared@example.com").await;
+    scene.sign_up("second", &[("email", "shared@example.com")]).await.unwrap();
+    let (_, code) = scene.code().await;
+    let refused = confirm(&scene, "second", &code).await.unwrap_err();
+    assert_eq!(refused.0, "AliasExistsException");
+    assert!(current(&scene, &first).await.email_verified());
+    // The refusal left the code valid.
+    let takeover = Takeover::LastVerifier;
+    let second = scene.accounts.confirm_sign_up(scene.sender(), "second", &code, takeover).await.unwrap();
+    assert!(second.email_verified() && !current(&scene, &first).await.email_verified());
+}
+
+async fn a_forgotten_password_is_replaced_with_a_code(engine: Engine) {
+    let policy = PasswordPolicy { history_size: 2, ..Default::default() };
+    let scene = AccountScene::new(engine, PoolSettings { password_policy: policy, ..email_alias() }).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    for _ in 0..9 {
+        assert!(scene.password("ada", OTHER).await.is_none());
+    }
+    let delivery = scene.accounts.forgot_password(scene.sender(), "ada@example.com").await.unwrap();
+    assert_eq!(delivery.destination, "a***@e***");
+    let (to, code) = scene.code().await;
+    assert_eq!(to, "ada@example.com");
+    let set = async |code: &Secret, password: &str| {
+        let password = &Secret::new(password);
+        scene.accounts.confirm_forgot_password(scene.sender(), "ada", code, password).await
+    };
+    assert_eq!(refusal(set(&Secret::new("000000x"), OTHER).await).0, "CodeMismatchException");
+    // What the policy refuses leaves the code valid.
+    assert_eq!(refusal(set(&code, "short").await).0, "InvalidPasswordException");
+    assert_eq!(refusal(set(&code, PASSWORD).await).0, "PasswordHistoryPolicyViolationException");
+    set(&code, OTHER).await.unwrap();
+    assert_eq!(refusal(set(&code, "Third-Horse-9-Staple").await).0, "CodeMismatchException", "it is used up");
+    assert!(!scene.is_valid(&tokens).await, "all tokens end");
+    assert!(scene.password("ada", PASSWORD).await.is_none());
+    assert!(scene.password("ada", OTHER).await.is_some(), "the lock of wrong passwords ended as well");
+    // A code for a password verifies no address, and the other way round.
+    scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
+    let (_, code) = scene.code().await;
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await;
+    assert_eq!(refusal(verified).0, "ExpiredCodeException");
+    scene.clock.advance(Duration::from_hours(1));
+    assert_eq!(refusal(set(&code, PASSWORD).await).0, "ExpiredCodeException");
+}
+
+async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    scene.user("ada", "ada@example.com").await;
+    scene.sign_up("unverified", &[]).await.unwrap();
+    scene.messages().await;
+    let wrong = &Secret::new("999999x");
+    let new = &Secret::new(OTHER);
+    for name in ["ada", "nobody", "unverified"] {
+        let forgot = async || scene.accounts.forgot_password(scene.sender(), name).await;
+        let confirm = async || scene.accounts.confirm_forgot_password(scene.sender(), name, wrong, new).await;
+        assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
+        let delivery = forgot().await.unwrap();
+        let shape: String = delivery.destination.chars().filter(|c| !c.is_alphabetic()).collect();
+        assert_eq!((shape.as_str(), delivery.attribute), ("***@***", SignInAttribute::Email), "{name}");
+        for _ in 0..5 {
+            assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
+        }
+        assert_eq!(refusal(confirm().await).0, "ExpiredCodeException", "{name}");
+        for _ in 0..4 {
+            assert_eq!(forgot().await.unwrap(), delivery, "{name}: the answer is stable");
+        }
+        assert_eq!(refusal(forgot().await).0, "LimitExceededException", "{name}");
+        // Wrong passwords lock the name.
+        for _ in 0..8 {
+            scene.password(name, OTHER).await;
+        }
+        use narthex::directory::sign_in::{Answer, Flow, Refusal, Reply};
+        let answer = Answer::Password(Secret::new(PASSWORD));
+        let reply = scene.sign_in.begin(scene.sender(), Flow::UserPassword, name, &answer).await.unwrap();
+        if name != "unverified" {
+            assert!(matches!(reply, Reply::Refused(Refusal::AttemptsExceeded)), "{name}: {reply:?}");
+        }
+    }
+    let sent: Vec<_> = scene.messages().await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(sent, ["ada@example.com"; 5], "nothing is sent to others");
+    // A client may ask for plain answers.
+    let plain = AppClientSettings { hide_unknown_users: false, ..scene.client.settings.clone() };
+    let client = narthex::model::AppClient { settings: plain, ..scene.client.clone() };
+    let sender = narthex::directory::Sender { client: &client, ..scene.sender() };
+    let forgot = refusal(scene.accounts.forgot_password(sender, "nobody").await);
+    assert_eq!(forgot.1, "Username/client id combination not found.");
+    let forgot = refusal(scene.accounts.forgot_password(sender, "unverified").await);
+    assert_eq!(forgot.0, "InvalidParameterException");
+    let resent = refusal(scene.accounts.resend_sign_up_code(sender, "nobody").await);
+    assert_eq!(resent.0, "UserNotFoundException");
+}
+
+async fn a_new_address_waits_for_its_code(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    // 1: a mistyped address, never confirmed.
+    let changes = Attributes::from_iter([("email", "adda@example.com"), ("name", "Ada")]);
+    let changed = scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
+    assert_eq!(changed.0.email(), Some("ada@example.com"));
+    assert_eq!((changed.0.attributes.get("name"), changed.1.len()), (Some("Ada"), 1));
+    assert_eq!(scene.code().await.0, "adda@example.com");
+    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "the old address signs in");
+    assert!(scene.password("adda@example.com", PASSWORD).await.is_none());
+    scene.accounts.forgot_password(scene.sender(), "ada@example.com").await.unwrap();
+    assert_eq!(scene.code().await.0, "ada@example.com", "and gets the codes");
+    // The right one, confirmed by a code that was asked for again.
+    let changes = Attributes::from_iter([("email", "ada@new.example")]);
+    scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
+    let (_, first) = scene.code().await;
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    scene.accounts.send_attribute_code(sender, &ada, email).await.unwrap();
+    let (to, second) = scene.code().await;
+    assert_eq!(to, "ada@new.example");
+    if first != second {
+        let early = scene.accounts.verify_own_attribute(sender, &ada, email, &first).await;
+        assert_eq!(refusal(early).0, "CodeMismatchException");
+    }
+    let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &second).await.unwrap();
+    assert_eq!((verified.email(), verified.email_verified()), (Some("ada@new.example"), true));
+    assert!(scene.password("ada@new.example", PASSWORD).await.is_some());
+    assert!(scene.password("ada@example.com", PASSWORD).await.is_none());
+    let again = scene.accounts.verify_own_attribute(sender, &ada, email, &second).await;
+    assert_eq!(refusal(again).0, "ExpiredCodeException");
+    let phone = scene.accounts.send_attribute_code(sender, &ada, SignInAttribute::PhoneNumber).await;
+    assert_eq!(refusal(phone).0, "InvalidParameterException");
+}
+
+async fn an_address_that_is_the_user_name_waits_in_every_pool(engine: Engine) {
+    let scene = AccountScene::new(engine, email_username()).await;
+    let ada = scene.user("ada@example.com", "ada@example.com").await;
+    scene.user("bob@example.com", "bob@example.com").await;
+    let change = async |email: &str| {
+        let changes = Attributes::from_iter([("email", email)]);
+        scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await
+    };
+    assert_eq!(refusal(change("bob@example.com").await).0, "AliasExistsException");
+    let phone = Attributes::from_iter([("phone_number", "+4915112345678")]);
+    scene.accounts.update_own_attributes(scene.sender(), &ada, &phone).await.unwrap();
+    change("ada@new.example").await.unwrap();
+    let (to, code) = scene.code().await;
+    assert_eq!(to, "ada@new.example");
+    assert!(scene.password("ada@new.example", PASSWORD).await.is_none(), "not before its code");
+    assert!(scene.password("ada@example.com", PASSWORD).await.is_some());
+    // Meanwhile somebody signs up with it.
+    scene.sign_up("ada@new.example", &[]).await.unwrap();
+    scene.messages().await;
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await;
+    assert_eq!(refusal(verified).0, "AliasExistsException");
+    assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "nothing changed");
+}
+
+async fn a_client_writes_its_attributes_alone(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    let settings = AppClientSettings {
+        write_attributes: Some(vec!["name".to_owned(), "email".to_owned()]),
+        ..scene.client.settings.clone()
+    };
+    let client = narthex::model::AppClient { settings, ..scene.client.clone() };
+    let sender = narthex::directory::Sender { client: &client, ..scene.sender() };
+    let change = async |name: &str, value: &str| {
+        let changes = Attributes::from_iter([(name, value)]);
+        scene.accounts.update_own_attributes(sender, &ada, &changes).await
+    };
+    change("name", "Ada").await.unwrap();
+    for (name, value) in [("nickname", "a"), ("email_verified", "true")] {
+        assert_eq!(
+            refusal(change(name, value).await),
+            ("NotAuthorizedException".into(), "A client attempted to write unauthorized attribute".into()),
+            "{name}"
+        );
+    }
+    let sign_up = SignUp {
+        username: "eve",
+        password: &Secret::new(PASSWORD),
+        attributes: &Attributes::from_iter([("nickname", "e")]),
+    };
+    assert_eq!(refusal(scene.accounts.sign_up(sender, sign_up).await).0, "NotAuthorizedException");
+    assert_eq!(refusal(change("email", "no address").await).0, "InvalidParameterException");
+}
+
+async fn a_changed_password_is_checked_like_a_sign_in(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    let (kept, other) =
+        (scene.password("ada", PASSWORD).await.unwrap(), scene.password("ada", PASSWORD).await.unwrap());
+    let family = scene
+        .tokens
+        .user_of_access_token(&scene.pool, crate::support::accounts::ISSUER, &kept.tokens.access_token)
+        .await
+        .unwrap()
+        .claims
+        .origin_jti;
+    let change = async |previous: &str, proposed: &str| {
+        let passwords = (&Secret::new(previous), &Secret::new(proposed));
+        let current = Current { session: None, family: Some(&family) };
+        scene.accounts.change_password(scene.sender(), &ada, current, passwords).await
+    };
+    assert_eq!(refusal(change(OTHER, OTHER).await).1, "Incorrect username or password.");
+    assert_eq!(refusal(change(PASSWORD, "short").await).0, "InvalidPasswordException");
+    change(PASSWORD, OTHER).await.unwrap();
+    // 36: all others end, and that of the change stays.
+    assert!(scene.is_valid(&kept).await && !scene.is_valid(&other).await);
+    assert!(scene.password("ada", OTHER).await.is_some());
+    for _ in 0..5 {
+        change(PASSWORD, OTHER).await.unwrap_err();
+    }
+    assert_eq!(refusal(change(OTHER, PASSWORD).await).1, "Password attempts exceeded");
+}
+
+async fn administrators_create_invite_and_reset(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let new = |name: &str, invitation| AdminNewUser {
+        username: name.to_owned(),
+        attributes: Attributes::from_iter([("email", "ada@example.com"), ("email_verified", "true")]),
+        temporary_password: None,
+        invitation,
+        takeover: Takeover::Refuse,
+    };
+    let by_email = Invitation::Send(vec![SignInAttribute::Email]);
+    let administration = scene.administration();
+    let create = async |new| scene.accounts.admin_create_user(administration, new).await;
+    let ada = create(new("ada", by_email.clone())).await.unwrap();
+    assert_eq!(ada.status, UserStatus::ForceChangePassword);
+    let [(to, text)] = &scene.messages().await[..] else { panic!() };
+    assert!(to == "ada@example.com" && text.contains("ada"), "{text}");
+    let taken = refusal(create(new("ada", Invitation::Suppress)).await);
+    assert_eq!(taken, ("UsernameExistsException".into(), "User account already exists".into()));
+    scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await.unwrap();
+    let [(_, second)] = &scene.messages().await[..] else { panic!() };
+    assert_ne!(text, second, "another password");
+    // A temporary password cannot stay.
+    let reset = scene.accounts.admin_reset_password(administration, "ada").await;
+    assert_eq!(refusal(reset).1, "User password cannot be reset in the current state.");
+    let password = &Secret::new(PASSWORD);
+    scene.accounts.admin_set_password(administration, "ada", (password, true)).await.unwrap();
+    let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await;
+    assert_eq!(refusal(again).0, "UnsupportedUserStateException");
+    let tokens = scene.password("ada", PASSWORD).await.unwrap();
+    scene.accounts.admin_reset_password(administration, &ada.id).await.unwrap();
+    assert!(!scene.is_valid(&tokens).await && scene.password("ada", PASSWORD).await.is_none());
+    let (_, code) = scene.code().await;
+    let new = &Secret::new(OTHER);
+    let set = scene.accounts.confirm_forgot_password(scene.sender(), "ada", &code, new).await;
+    assert_eq!(set.unwrap().status, UserStatus::Confirmed);
+    assert!(scene.password("ada", OTHER).await.is_some());
+    scene.sign_up("bob", &[]).await.unwrap();
+    let bob = scene.accounts.admin_confirm_sign_up(&scene.pool, "bob").await.unwrap();
+    assert_eq!(bob.status, UserStatus::Confirmed);
+    let gone = scene.accounts.admin_set_password(administration, "nobody", (password, true)).await;
+    assert_eq!(refusal(gone).0, "UserNotFoundException");
+}
+
+async fn messages_have_limits(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    scene.user("ada", "ada@example.com").await;
+    for _ in 0..5 {
+        scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
+    }
+    let refused = scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap_err();
+    assert_eq!(refused.message(), "Attempt limit exceeded, please try after some time.");
+    assert!(refused.retry_after().is_some_and(|wait| wait <= Duration::from_secs(720)));
+    // Each event has its own: somebody else's wish for a new password does not block an address.
+    let ada = scene.store.user_by_username(&scene.pool.id, "ada").await.unwrap().unwrap();
+    scene.accounts.send_attribute_code(scene.sender(), &ada, SignInAttribute::Email).await.unwrap();
+    // A number in a country that the operator does not allow: nothing is written.
+    let settings = PoolSettings { auto_verified: vec![SignInAttribute::PhoneNumber], ..email_alias() };
+    let scene = AccountScene { pool: narthex::model::Pool { settings, ..scene.pool }, ..scene };
+    let refused = refusal(scene.sign_up("eve", &[("phone_number", "+881234567890")]).await);
+    assert_eq!(refused.0, "CodeDeliveryFailureException");
+    assert!(scene.store.user_by_username(&scene.pool.id, "eve").await.unwrap().is_none());
+}
