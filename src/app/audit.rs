@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 24] = [
+const EVENTS: [Event; 26] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -99,6 +99,16 @@ const EVENTS: [Event; 24] = [
         name: "token_revoked",
         fields: &["client", "client_id", "jti", "request_id"],
         about: "An app client revoked one of its access tokens.",
+    },
+    Event {
+        name: "account_changed",
+        fields: &["change", "client_id", "pool", "sub"],
+        about: "An account of a user pool changed; `change` says how. Without `client_id` an administrator did it.",
+    },
+    Event {
+        name: "refresh_token_reused",
+        fields: &["client_id", "pool"],
+        about: "A refresh token was used again after its rotation. All tokens of that sign-in were revoked.",
     },
     Event {
         name: "reload",

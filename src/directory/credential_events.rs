@@ -44,28 +44,41 @@ pub enum Extent {
     Others,
 }
 
-/// Every event with what it ends.
-pub const CREDENTIAL_EVENTS: [(CredentialEvent, Ends); 7] = [
+/// Every event with its words in the documentation and with what it ends.
+pub const CREDENTIAL_EVENTS: [(CredentialEvent, &str, Ends); 7] = [
     (
         CredentialEvent::PasswordChanged,
+        "The user changes the password",
         Ends { sessions: Extent::Others, tokens: Extent::Others, recovery_code: true },
     ),
     (
         CredentialEvent::PasswordRecovered,
+        "The user sets a new password with a code",
         Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true },
     ),
     (
         CredentialEvent::PasswordSetByAdministrator,
+        "An administrator sets a password, or asks for a new one",
         Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true },
     ),
-    (CredentialEvent::Disabled, Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true }),
-    (CredentialEvent::Deleted, Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true }),
+    (
+        CredentialEvent::Disabled,
+        "An administrator disables the user",
+        Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true },
+    ),
+    (
+        CredentialEvent::Deleted,
+        "The user is deleted",
+        Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: true },
+    ),
     (
         CredentialEvent::SignedOutEverywhere,
+        "The user, or an administrator, signs the user out everywhere",
         Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: false },
     ),
     (
         CredentialEvent::AccountMoved,
+        "An account of an identity provider is linked to another user, or unlinked",
         Ends { sessions: Extent::All, tokens: Extent::All, recovery_code: false },
     ),
 ];
@@ -91,8 +104,8 @@ pub(super) async fn end_credentials(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<()> {
-    let found = CREDENTIAL_EVENTS.iter().find(|(known, _)| *known == event);
-    let (_, ends) = found.expect("invariant: the table has every event");
+    let found = CREDENTIAL_EVENTS.iter().find(|(known, ..)| *known == event);
+    let (.., ends) = found.expect("invariant: the table has every event");
     let except = |extent: Extent, current| match extent {
         Extent::All => None,
         Extent::Others => current,
@@ -115,8 +128,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_has_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/concepts/accounts.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let extent = |extent| match extent {
+            Extent::All => "all",
+            Extent::Others => "all others",
+        };
+        for (_, about, ends) in CREDENTIAL_EVENTS {
+            let code = if ends.recovery_code { "void" } else { "stays" };
+            let row = format!("| {about} | {} | {} | {code} |", extent(ends.sessions), extent(ends.tokens));
+            assert!(page.contains(&row), "{path} lacks:\n{row}");
+        }
+    }
+
+    #[test]
     fn only_the_users_own_change_keeps_the_current_credentials() {
-        for (event, ends) in CREDENTIAL_EVENTS {
+        for (event, _, ends) in CREDENTIAL_EVENTS {
             let keeps = ends.sessions == Extent::Others || ends.tokens == Extent::Others;
             assert_eq!(keeps, event == CredentialEvent::PasswordChanged, "{event:?}");
         }

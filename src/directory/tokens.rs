@@ -140,7 +140,12 @@ impl TokenService {
                 Ok(Ok((user, groups, refreshed)))
             })
         });
-        let (user, groups, refreshed) = redeemed.await?.map_err(refused)?;
+        let redeemed = redeemed.await?;
+        if let Err(RefreshError::Reused) = redeemed {
+            let (client_id, pool) = (&*sender.client.id, &*sender.pool.id);
+            tracing::warn!(target: "audit", event = "refresh_token_reused", client_id, pool);
+        }
+        let (user, groups, refreshed) = redeemed.map_err(refused)?;
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let tokens = self.tokens(&keys, subject, (issuer, None), &refreshed.family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next })

@@ -81,7 +81,7 @@ pub struct Message<'a> {
     pub recipient: &'a str,
     /// The user's language, as in `de-CH`.
     pub language: Option<&'a str>,
-    /// The user's `sub`, for the limit; for a name without a user what stands for it.
+    /// The user's `sub`, for the limit; for a name without a user a text that follows from it.
     pub user: &'a str,
     /// Whether there is no such user: the limits and the work are those of a message, and nothing
     /// is sent. An answer and its time then do not reveal who is a user.

@@ -96,7 +96,8 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     assert_eq!(refused.0, "InvalidPasswordException");
     assert!(scene.store.user_by_username(&scene.pool.id, "carl").await.unwrap().is_none());
     let closed = PoolSettings { only_administrators_create: true, ..scene.pool.settings.clone() };
-    let scene = AccountScene { pool: narthex::model::Pool { settings: closed, ..scene.pool }, ..scene };
+    let mut scene = scene;
+    scene.pool.settings = closed;
     assert_eq!(refusal(scene.sign_up("dora", &[]).await).1, "SignUp is not permitted for this user pool");
 }
 
@@ -393,7 +394,8 @@ async fn messages_have_limits(engine: Engine) {
     scene.accounts.send_attribute_code(scene.sender(), &ada, SignInAttribute::Email).await.unwrap();
     // A number in a country that the operator does not allow: nothing is written.
     let settings = PoolSettings { auto_verified: vec![SignInAttribute::PhoneNumber], ..email_alias() };
-    let scene = AccountScene { pool: narthex::model::Pool { settings, ..scene.pool }, ..scene };
+    let mut scene = scene;
+    scene.pool.settings = settings;
     let refused = refusal(scene.sign_up("eve", &[("phone_number", "+881234567890")]).await);
     assert_eq!(refused.0, "CodeDeliveryFailureException");
     assert!(scene.store.user_by_username(&scene.pool.id, "eve").await.unwrap().is_none());

@@ -74,5 +74,6 @@ mod spellings;
 mod srp;
 mod store;
 mod streams;
+mod timing;
 mod user_tokens;
 mod way_back;

@@ -266,7 +266,7 @@ async fn happen(scene: &AccountScene, user: &User, event: CredentialEvent, curre
 
 async fn each_event_ends_what_the_table_says(engine: Engine) {
     let scene = scene(engine).await;
-    for (at, (event, ends)) in CREDENTIAL_EVENTS.into_iter().enumerate() {
+    for (at, (event, _, ends)) in CREDENTIAL_EVENTS.into_iter().enumerate() {
         let name = format!("user-{at}");
         let user = scene.user(&name, &format!("{name}@example.com")).await;
         let tokens =

@@ -1,8 +1,8 @@
 //! What administrators do with accounts.
 
-use super::AccountService;
 use super::code_delivery::{Addressee, CodeDelivery, Requester, address_of};
 use super::recovery::resettable;
+use super::{AccountService, audit};
 use crate::base::{Duration, Entropy, Secret, Timestamp};
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
@@ -85,6 +85,7 @@ impl AccountService {
             })
         });
         added.await?;
+        audit("created", user, None);
         Ok(user.clone())
     }
 
@@ -118,7 +119,9 @@ impl AccountService {
                 Ok(user)
             })
         });
-        set.await
+        let user = set.await?;
+        audit("invited_again", &user, None);
+        Ok(user)
     }
 
     /// Sets a password. One that is not permanent must be replaced at the next sign-in. All
@@ -154,7 +157,9 @@ impl AccountService {
                 set_status(tx, pool, &user, status, Takeover::Refuse, now, entropy).await
             })
         });
-        set.await
+        let user = set.await?;
+        audit("password_set", &user, None);
+        Ok(user)
     }
 
     /// Asks a user to set a new password with a code, which is sent. The current one is void, and
@@ -184,7 +189,9 @@ impl AccountService {
                 self.send_code(tx, (pool, to), CodePurpose::ForgotPassword, request, now).await
             })
         });
-        reset.await
+        let delivery = reset.await?;
+        audit("password_reset", &user, None);
+        Ok(delivery)
     }
 
     /// Confirms a sign-up without a code, which verifies no address.
@@ -201,7 +208,9 @@ impl AccountService {
                 confirm(tx, pool, &user, None, Takeover::Refuse, now, entropy).await
             })
         });
-        confirmed.await
+        let user = confirmed.await?;
+        audit("sign_up_confirmed", &user, None);
+        Ok(user)
     }
 
     /// Ends all sessions and tokens of a user.
@@ -225,7 +234,9 @@ impl AccountService {
                 Ok(end_credentials(tx, user, event, Current::default(), now, entropy).await?)
             })
         });
-        ended.await
+        ended.await?;
+        audit("signed_out_everywhere", user, None);
+        Ok(())
     }
 
     async fn named(&self, pool: &Pool, name: &str) -> Outcome<User> {

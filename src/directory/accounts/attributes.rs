@@ -3,8 +3,8 @@
 //! A new address waits until its code is entered where the pool says so, or where the address is
 //! the name by which the user signs in: a mistyped one must not keep the user out.
 
-use super::AccountService;
 use super::code_delivery::{Addressee, CodeDelivery, Prepared, Recipient, Requester};
+use super::{AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::{CodePurpose, RightCode};
@@ -59,7 +59,9 @@ impl AccountService {
                 Ok((user, deliveries))
             })
         });
-        changed.await
+        let (user, deliveries) = changed.await?;
+        audit("attributes_updated", &user, Some(&sender.client.id));
+        Ok((user, deliveries))
     }
 
     /// Sends a code that verifies an address: the new one that waits, or else the current one.
@@ -121,7 +123,9 @@ impl AccountService {
                 Ok(update.user)
             })
         });
-        verified.await
+        let user = verified.await?;
+        audit("address_verified", &user, Some(&sender.client.id));
+        Ok(user)
     }
 
     fn attribute_message(&self, to: Recipient) -> Prepared {

@@ -52,7 +52,7 @@ pub struct AccountDeps {
     pub catalogue: Arc<CatalogueCell>,
 }
 
-/// The account that a name stands for: a user, or nobody.
+/// The account that a name is of: a user, or nobody.
 struct Account {
     user: Option<User>,
     /// The user's number, or a negative one that follows from the name.
@@ -86,4 +86,11 @@ impl AccountService {
         let policy = &pool.settings.password_policy;
         Ok(prepare_password((&self.store, &self.hasher), policy, user, new).await?)
     }
+}
+
+/// Writes the audit line of a change. `client_id` is of the client through which the user made it;
+/// an administrator has none.
+fn audit(change: &str, user: &User, client_id: Option<&str>) {
+    let (sub, pool) = (&*user.id, &*user.pool_id);
+    tracing::info!(target: "audit", event = "account_changed", change, sub, pool, client_id);
 }

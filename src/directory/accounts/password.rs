@@ -1,6 +1,6 @@
 //! The password of a signed-in user.
 
-use super::AccountService;
+use super::{AccountService, audit};
 use crate::base::Secret;
 use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
@@ -47,7 +47,9 @@ impl AccountService {
                 Ok(end_credentials(tx, &user, event, current, now, entropy).await?)
             })
         });
-        changed.await
+        changed.await?;
+        audit("password_changed", user, Some(&sender.client.id));
+        Ok(())
     }
 
     /// Compares the password of `user`, as a sign-in does. Returns when it was set.

@@ -3,7 +3,7 @@
 use super::code_delivery::{
     Addressee, CodeDelivery, Recipient, Requester, recovery_recipient, simulated_recipient,
 };
-use super::{Account, AccountService};
+use super::{Account, AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
@@ -97,7 +97,9 @@ impl AccountService {
                 set_status(tx, pool, &user, status, takeover, now, entropy).await
             })
         });
-        set.await
+        let user = set.await?;
+        audit("password_recovered", &user, Some(&sender.client.id));
+        Ok(user)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::code_delivery::{
     Addressee, CodeDelivery, Recipient, Requester, sign_up_recipient, simulated_recipient,
 };
-use super::{Account, AccountService};
+use super::{Account, AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
@@ -77,6 +77,7 @@ impl AccountService {
             })
         });
         let delivery = added.await?;
+        audit("sign_up", &user, Some(&sender.client.id));
         Ok(SignedUp { user, delivery })
     }
 
@@ -113,7 +114,9 @@ impl AccountService {
                 confirm(tx, pool, &user, Some(right), takeover, now, entropy).await
             })
         });
-        confirmed.await
+        let user = confirmed.await?;
+        audit("sign_up_confirmed", &user, Some(&sender.client.id));
+        Ok(user)
     }
 
     /// Sends another code for a sign-up; the earlier one is void.

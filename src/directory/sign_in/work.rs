@@ -222,3 +222,24 @@ fn simulated_username(pool: &Pool, typed: &str, simulated_id: String) -> String 
         Err(_) => typed.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{PoolSettings, SignInSettings};
+
+    #[test]
+    fn the_user_name_of_nobody_is_the_name_as_it_is_compared() {
+        let name = |sign_in: SignInSettings, typed: &str| {
+            let settings = PoolSettings { sign_in, ..Default::default() };
+            simulated_username(&Pool { settings, ..Pool::default() }, typed, "id".to_owned())
+        };
+        let plain = SignInSettings::default;
+        assert_eq!(name(plain(), "ADA"), "ada");
+        assert_eq!(name(SignInSettings { case_sensitive: true, ..plain() }, "ADA"), "ADA");
+        let aliases = || vec![SignInAttribute::Email];
+        assert_eq!(name(SignInSettings { username_attributes: aliases(), ..plain() }, "ADA"), "id");
+        let by_alias = || SignInSettings { alias_attributes: aliases(), ..plain() };
+        assert_eq!((&*name(by_alias(), "a@b.example"), &*name(by_alias(), "ADA")), ("id", "ada"));
+    }
+}
