@@ -85,6 +85,27 @@ pub struct Identity {
     pub saml: bool,
 }
 
+impl Default for User {
+    /// Returns a user who is nobody.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            no: 0,
+            pool_id: String::new(),
+            username: String::new(),
+            enabled: false,
+            status: UserStatus::Unknown,
+            attributes: Attributes::default(),
+            groups: Vec::new(),
+            identities: Vec::new(),
+            profiles: BTreeMap::new(),
+            version: 0,
+            created_at: Timestamp::from_millis(0),
+            updated_at: Timestamp::from_millis(0),
+        }
+    }
+}
+
 impl User {
     /// The e-mail address, if one is known.
     pub fn email(&self) -> Option<&str> {

@@ -14,6 +14,8 @@ const PASSWORDS: &str = "passwords";
 const HISTORY: &str = "password_history";
 /// The table of SRP verifiers.
 const VERIFIERS: &str = "srp_verifiers";
+/// The length of a hash by Argon2id, in bytes.
+const HASH_LENGTH: usize = 97;
 /// What the column `expires_at` has for a password that is not temporary.
 const NO_EXPIRY: i64 = 0;
 
@@ -236,7 +238,10 @@ async fn password(
     user_no: i64,
 ) -> Result<Option<StoredPassword>> {
     let row = sqlx::query(PASSWORD).bind(user_no).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = row else {
+        ring.imitate_open(Purpose::AtRest, HASH_LENGTH);
+        return Ok(None);
+    };
     let expires_at: i64 = row.try_get("expires_at")?;
     Ok(Some(StoredPassword {
         hash: open(ring, PASSWORDS, user_no, &row)?,

@@ -111,11 +111,8 @@ async fn find(
     }
     let stored = pool.stored_name(name);
     let row = sqlx::query(USER).bind(pool.no).bind(stored).fetch_optional(&mut *connection).await?;
-    if let Some(row) = row {
-        return users::with_identities(connection, &row).await.map(Some);
-    }
-    if lookup == Lookup::SignIn {
-        return Ok(None);
+    if row.is_some() || lookup == Lookup::SignIn {
+        return users::found(connection, row.as_ref()).await;
     }
     match users::by_username(connection, &pool.id, name).await? {
         Some(user) => Ok(Some(user)),

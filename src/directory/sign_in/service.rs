@@ -135,11 +135,7 @@ impl SignInService {
         secret_block: &[u8],
         answer: &Answer,
     ) -> Result<Reply, SignInError> {
-        let user_no = attempt.user_no;
-        let user = match user_no {
-            0 => None,
-            no => self.store.transaction(|tx| Box::pin(tx.user_by_number(no))).await?,
-        };
+        let user = self.store.user_by_number(attempt.user_no).await?;
         let state = State::Challenged(attempt.challenge.clone());
         let subject = (attempt.name.clone(), user, Some(attempt));
         self.run(sender, state, answer, subject, secret_block).await
@@ -329,7 +325,9 @@ impl SignInService {
     /// Returns what the step depends on.
     async fn facts(&self, input: &StepInput<'_>, now: Timestamp) -> Result<Facts, SignInError> {
         let locked = input.attempts(&self.store).is_locked(now).await?;
-        let user = input.user.as_ref().map(|user| {
+        // Also for nobody: the time must not depend on it.
+        let nobody = User::default();
+        let facts_of = |user: &User| {
             let required = input.sender.pool.settings.schema.iter();
             let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
             let (present_attributes, missing_attributes) = required
@@ -346,7 +344,9 @@ impl SignInService {
                 missing_attributes,
                 present_attributes,
             }
-        });
+        };
+        let facts = facts_of(input.user.as_ref().unwrap_or(&nobody));
+        let user = input.user.is_some().then_some(facts);
         Ok(Facts { user, locked, result: None })
     }
 }

@@ -8,8 +8,8 @@ use narthex::catalogue::{Catalogue, CatalogueCell};
 use narthex::config::Config;
 use narthex::directory::sign_in::{Answer, Flow, Reply, SignInService};
 use narthex::directory::{
-    AccountDeps, AccountService, Administration, DirectoryError, Hasher, HasherSettings, IssuedTokens,
-    Sender, SignUp, SignedIn, TokenService,
+    AccountDeps, AccountService, Administration, Argon2Params, DirectoryError, Hasher, HasherSettings,
+    IssuedTokens, Sender, SignUp, SignedIn, TokenService,
 };
 use narthex::model::{AppClient, AppClientSettings, Attributes, Pool, PoolSettings, User};
 use narthex::store::Store;
@@ -56,15 +56,17 @@ pub struct AccountScene {
 impl AccountScene {
     /// Creates a pool with these settings, and a client with every flow.
     pub async fn new(engine: Engine, settings: PoolSettings) -> Self {
+        Self::with_hashing(engine, settings, Argon2Params::new(64, 1, 1).unwrap()).await
+    }
+
+    /// As [`AccountScene::new`], with these parameters of password hashes.
+    pub async fn with_hashing(engine: Engine, settings: PoolSettings, params: Argon2Params) -> Self {
         let ring = Arc::new(KeyRing::new(&MasterKey::random(&SystemEntropy)));
         let store = Store::open(&engine.url, ring.clone()).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
         let entropy = Arc::new(SystemEntropy);
-        let hashing = HasherSettings {
-            params: narthex::directory::Argon2Params::new(64, 1, 1).unwrap(),
-            threads: NonZeroUsize::MIN,
-            max_wait: Duration::from_secs(20),
-        };
+        let hashing =
+            HasherSettings { params, threads: NonZeroUsize::MIN, max_wait: Duration::from_secs(20) };
         let hasher = Arc::new(Hasher::start(hashing, entropy.clone()).unwrap());
         let config = Config::parse(MESSAGES, "test", Path::new("."), &|_| None);
         let config = config.unwrap_or_else(|found| panic!("{found}"));
