@@ -78,37 +78,37 @@ fn mixed(i: usize) -> (String, Expected) {
     let long = "x".repeat(2049);
     let verified = vec![("email", email.as_str()), ("email_verified", "true")];
     let exists = "UsernameExistsException: A user with this `sub` exists.";
-    let (username, of, groups, error): (String, Vec<(&str, &str)>, Vec<&str>, Option<&'static str>) =
-        match i % 22 {
-            0 => (name, verified, vec!["staff"], None),
-            1 => (name, vec![("email", &earlier), ("custom:age", "7")], vec![], None),
-            2 => (format!("USER{}", i - 2), vec![], vec![], None),
-            3 => (name, vec![("email", &earlier), ("email_verified", "true")], vec![], None),
-            4 => (format!("a b{i}"), vec![], vec![], None),
-            5 => (format!("corp~0123abcd_{i}"), vec![], vec![], None),
-            6 => (email.clone(), vec![], vec![], None),
-            7 => (name, vec![("name", &long)], vec![], None),
-            8 => (name, vec![("custom:none", "x"), ("shoe", "y")], vec![], None),
-            9 => (name, vec![("custom:age", "seven")], vec![], None),
-            10 => (name, vec![("email", "no")], vec![], None),
-            11 => (name, vec![("phone_number_verified", "true")], vec![], None),
-            12 => (name, vec![("sub", "x")], vec![], None),
-            13 => (name, vec![("phone_number", "0041")], vec![], None),
-            14 => (name, vec![("preferred_username", "pp")], vec![], None),
-            15 => (name, vec![("preferred_username", &earlier)], vec![], None),
-            16 => (name, vec![("name", "")], vec!["staff", "other", "third"], None),
-            17 => (
-                name,
-                vec![],
-                vec!["nobody"],
-                Some("ResourceNotFoundException: groups: the group `nobody` does not exist."),
-            ),
-            18 => (name, vec![("given_name", "Zoë")], vec!["other", "staff", "staff"], None),
-            // The `sub` of the row of kind 0 before.
-            19 => (name, vec![], vec![], Some(exists)),
-            20 => (sub(i - 20), vec![], vec![], Some("UsernameExistsException: User account already exists")),
-            _ => (name, vec![], vec![], Some("InvalidParameterException: unknown field `shoe`")),
-        };
+    type Mixed<'a> = (String, Vec<(&'a str, &'a str)>, Vec<&'a str>, Option<&'static str>);
+    let (username, of, groups, error): Mixed<'_> = match i % 22 {
+        0 => (name, verified, vec!["staff"], None),
+        1 => (name, vec![("email", &earlier), ("custom:age", "7")], vec![], None),
+        2 => (format!("USER{}", i - 2), vec![], vec![], None),
+        3 => (name, vec![("email", &earlier), ("email_verified", "true")], vec![], None),
+        4 => (format!("a b{i}"), vec![], vec![], None),
+        5 => (format!("corp~0123abcd_{i}"), vec![], vec![], None),
+        6 => (email.clone(), vec![], vec![], None),
+        7 => (name, vec![("name", &long)], vec![], None),
+        8 => (name, vec![("custom:none", "x"), ("shoe", "y")], vec![], None),
+        9 => (name, vec![("custom:age", "seven")], vec![], None),
+        10 => (name, vec![("email", "no")], vec![], None),
+        11 => (name, vec![("phone_number_verified", "true")], vec![], None),
+        12 => (name, vec![("sub", "x")], vec![], None),
+        13 => (name, vec![("phone_number", "0041")], vec![], None),
+        14 => (name, vec![("preferred_username", "pp")], vec![], None),
+        15 => (name, vec![("preferred_username", &earlier)], vec![], None),
+        16 => (name, vec![("name", "")], vec!["staff", "other", "third"], None),
+        17 => (
+            name,
+            vec![],
+            vec!["nobody"],
+            Some("ResourceNotFoundException: groups: the group `nobody` does not exist."),
+        ),
+        18 => (name, vec![("given_name", "Zoë")], vec!["other", "staff", "staff"], None),
+        // The `sub` of the row of kind 0 before.
+        19 => (name, vec![], vec![], Some(exists)),
+        20 => (sub(i - 20), vec![], vec![], Some("UsernameExistsException: User account already exists")),
+        _ => (name, vec![], vec![], Some("InvalidParameterException: unknown field `shoe`")),
+    };
     let attributes = attributes(&of);
     let mut line =
         json!({ "kind": "user", "username": username, "attributes": attributes, "groups": groups });
