@@ -47,7 +47,7 @@ impl Progress {
             return;
         }
         self.shown = Some(Instant::now());
-        let text = text(work, self.begun.elapsed(), self.size);
+        let text = text(work, self.begun.elapsed(), self.size.filter(|_| self.is_terminal));
         match self.is_terminal {
             true => rewrite(&text),
             false => complain!("{text}"),
