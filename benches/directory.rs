@@ -1,5 +1,6 @@
-//! Latency of look-ups, searches and pages in a large user pool, on both database engines, and the
-//! size of the database. `NARTHEX_USERS` sets the number of users, `NARTHEX_ENGINES` the engines.
+//! Latency of look-ups, searches and pages in a large user pool, on both database engines, the size
+//! of the database, and the rate of an import. `NARTHEX_USERS` sets the number of users,
+//! `NARTHEX_ENGINES` the engines.
 
 // The servers of the tests may be longer than the program's functions.
 #![allow(clippy::too_many_lines)]
@@ -8,9 +9,9 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use narthex::base::{Duration, KeyRing, MasterKey, SystemEntropy, Timestamp};
+use narthex::base::{Duration, KeyRing, MasterKey, SystemClock, SystemEntropy, Timestamp};
 use narthex::config::StoreUrl;
-use narthex::directory::{self, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery};
+use narthex::directory::{self, ImportTarget, NewGroup, NewUser, Origin, PageRequest, Takeover, UsersQuery};
 use narthex::model::{
     Attributes, Pool, PoolSettings, PoolSource, SignInAttribute, SignInSettings, UserStatus,
 };
@@ -23,6 +24,8 @@ use support::engine::Engine;
 const BATCH: usize = 100;
 /// Repetitions of each measurement.
 const ROUNDS: usize = 200;
+/// A hash of another system, for the import.
+const HASH: &str = "$2b$04$6Gox9WpMNn/0T87w57Chp.7VPfrxAB/4O/k9fdEP1qIZWnlpxjWBG";
 /// Members of the group that is paged through, at most.
 const MAX_MEMBERS: usize = 100_000;
 
@@ -139,6 +142,33 @@ async fn measure(store: &Store, ring: &KeyRing, pool: &Pool, users: usize) {
     .await;
 }
 
+/// Imports users of JSON lines into a pool of their own, and prints the rate.
+async fn import(store: &Store, pool: &Pool, users: usize) {
+    let pool = Pool { no: 2, id: "eu-west-1_import".into(), ..pool.clone() };
+    let added = &pool;
+    store.transaction(|tx| Box::pin(async move { tx.add_pool(added).await })).await.unwrap();
+    let mut text = String::from("{\"kind\":\"group\",\"name\":\"staff\"}\n");
+    for number in 0..users {
+        let NewUser { username, attributes, .. } = user(number);
+        let line = serde_json::json!({
+            "kind": "user", "username": username, "attributes": attributes, "groups": ["staff"],
+            "password": { "hash": HASH },
+        });
+        text.push_str(&format!("{line}\n"));
+    }
+    let target = ImportTarget {
+        store: store.clone(),
+        pool: Arc::new(pool),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        dry_run: false,
+    };
+    let begun = Instant::now();
+    let counts = directory::import_users(&target, std::io::Cursor::new(text), &mut |_| {}).await.unwrap();
+    assert_eq!((counts.users, counts.failures), (users as u64, 0));
+    println!("\nImport: {:.0} users a second.", users as f64 / begun.elapsed().as_secs_f64());
+}
+
 async fn size(engine: &Engine) -> u64 {
     if let StoreUrl::Sqlite(path) = &engine.url {
         let mut connection = engine.connect().await;
@@ -181,6 +211,7 @@ async fn main() {
             size(&engine).await >> 20
         );
         measure(&store, &ring, &pool, users).await;
+        import(&store, &pool, users).await;
         store.close().await;
     }
 }

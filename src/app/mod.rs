@@ -19,12 +19,15 @@ mod nodes;
 mod notify;
 mod offline;
 mod output;
+mod progress;
 mod reference;
 mod reload;
 mod run;
 mod saml;
 mod telemetry;
 mod user_admin;
+mod user_export;
+mod user_import;
 mod users;
 
 pub use commands::main;

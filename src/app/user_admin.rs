@@ -1,15 +1,17 @@
-//! `narthex users list`, `show`, `create`, `disable`, `enable` and `delete`.
+//! `narthex users list`, `show`, `create`, `disable`, `enable` and `delete`; import and export are
+//! in files of their own.
 
 use super::build::CommandError;
 use super::offline;
 use super::output::{on_one_line, say};
 use super::users::open;
+use super::{user_export, user_import};
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::catalogue::Ids;
 use crate::config::Config;
 use crate::directory::{self, DirectoryError, ErrorKind, NewUser, Origin, PageRequest, Takeover, UsersQuery};
-use crate::model::{Pool, User, UserStatus};
-use crate::store::{CheckedWork, Lookup, Store, Tx};
+use crate::model::{Pool, PoolState, User, UserStatus};
+use crate::store::{CheckedWork, Lookup, Store, StoreError, Tx};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -56,6 +58,12 @@ pub enum Command {
     Enable(Name),
     /// Deletes a user and everything that is stored of the user
     Delete(Name),
+    /// Imports users and groups; a row that fails changes nothing, and the others are imported
+    Import(user_import::Arguments),
+    /// Exports users and groups as JSON lines, which `import` reads
+    Export(user_export::Arguments),
+    /// Prints the header of a CSV file for `import`
+    CsvHeader(user_import::PoolArg),
 }
 
 /// A user of the configured user pool.
@@ -78,6 +86,9 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::List { filter, limit, json, config } => {
             return list(&config, filter.as_deref().unwrap_or_default(), limit, json).await;
         }
+        Command::Import(arguments) => return user_import::import(arguments).await,
+        Command::Export(arguments) => return user_export::export(arguments).await,
+        Command::CsvHeader(pool) => return user_import::csv_header(pool).await,
         Command::Show { user, json } => (user, Operation::Show { json }),
         Command::Create { user, attribute } => (user, Operation::Create(attribute)),
         Command::Disable(user) => (user, Operation::SetEnabled(false)),
@@ -85,7 +96,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Delete(user) => (user, Operation::Delete),
     };
     let Name { user: name, config } = config;
-    let (store, pool) = open_pool(&config).await?;
+    let (store, pool) = open_pool(&config, None).await?;
     let (pool, operation, name) = (&pool, &operation, name.as_str());
     let done = store
         .checked_transaction(|tx| -> CheckedWork<'_, _, _> {
@@ -134,7 +145,7 @@ impl Operation {
 }
 
 async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) -> Result<(), CommandError> {
-    let (store, pool) = open_pool(config).await?;
+    let (store, pool) = open_pool(config, None).await?;
     // The tokens are read again by this process alone.
     let ring = KeyRing::new(&crate::base::MasterKey::random(&SystemEntropy));
     let (mut left, mut token) = (limit, None::<String>);
@@ -161,27 +172,41 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
     Ok(())
 }
 
-/// Opens the database of a deployment and its user pool, with the users of an older version
-/// indexed.
-async fn open_pool(file: &std::path::Path) -> Result<(Store, Pool), CommandError> {
+/// Opens the database of a deployment and the user pool `id`, that of the file by default, with the
+/// users of an older version indexed.
+pub(super) async fn open_pool(
+    file: &std::path::Path,
+    id: Option<&str>,
+) -> Result<(Store, Pool), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let store = open(&config).await?;
-    let id = offline::ids(&config, Some(&store)).await.map_err(|e| CommandError::new("the store", e))?.pool;
-    if id == Ids::unknown(&config).pool {
+    let own = offline::ids(&config, Some(&store)).await.map_err(store_failed)?.pool;
+    let is_own = id.is_none_or(|id| id == own);
+    if is_own && own == Ids::unknown(&config).pool {
         let why = "the user pool does not exist yet\n  help: start this deployment once";
         return Err(CommandError::new("narthex users", why));
     }
-    let id = id.as_str();
-    let pool = async {
-        let (now, entropy) = (SystemClock.now(), &SystemEntropy);
-        let pool = store
-            .transaction(|tx| Box::pin(async move { tx.get_or_add_pool(id, now, entropy).await }))
-            .await?;
-        directory::index_users(&store, u32::MAX, now, entropy).await?;
-        Ok(pool)
+    let (now, entropy, own) = (SystemClock.now(), &SystemEntropy, own.as_str());
+    let pool = match id.filter(|_| !is_own) {
+        Some(id) => store.pool(id).await.map_err(store_failed)?.filter(|pool| pool.state == PoolState::Live),
+        None => {
+            let added = store
+                .transaction(|tx| Box::pin(async move { tx.get_or_add_pool(own, now, entropy).await }))
+                .await;
+            Some(added.map_err(store_failed)?)
+        }
     };
-    let pool = pool.await.map_err(|error: crate::store::StoreError| CommandError::new("the store", error))?;
+    let Some(pool) = pool else {
+        let id = on_one_line(id.unwrap_or_default());
+        let why = format!("there is no user pool `{id}`\n  help: leave out `--pool` for that of the file");
+        return Err(CommandError::new("narthex users", why));
+    };
+    directory::index_users(&store, u32::MAX, now, entropy).await.map_err(store_failed)?;
     Ok((store, pool))
+}
+
+fn store_failed(error: StoreError) -> CommandError {
+    CommandError::new("the store", error)
 }
 
 fn failed(error: DirectoryError) -> CommandError {

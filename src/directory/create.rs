@@ -57,11 +57,18 @@ pub(super) fn draft_user(pool: &Pool, new: &NewUser, now: Timestamp, entropy: &d
     if pool.state != PoolState::Live {
         return Err(ErrorKind::PoolNotFound.into());
     }
-    let id = uuid(entropy);
+    Ok(User { no: time_ordered_number(now, entropy), ..new_local_user(pool, new, uuid(entropy), now)? })
+}
+
+/// Checks a new user, and returns the row to store. Its names may be taken, and it has no number.
+///
+/// # Errors
+/// Returns `InvalidParameterException` for a name or an attribute that does not fit.
+pub(super) fn new_local_user(pool: &Pool, new: &NewUser, id: String, now: Timestamp) -> Outcome<User> {
     let (username, attributes) = name_and_attributes(pool, new, &id)?;
     Ok(User {
-        no: time_ordered_number(now, entropy),
         id,
+        no: 0,
         pool_id: pool.id.clone(),
         username,
         enabled: true,
@@ -182,7 +189,10 @@ pub(super) fn check_preferred_username(pool: &Pool, attributes: &Attributes) -> 
 }
 
 /// Returns the attribute that was typed as user name.
-fn typed_attribute(allowed: &[SignInAttribute], typed: &str) -> Outcome<SignInAttribute> {
+///
+/// # Errors
+/// Returns `InvalidParameterException` for a name that is no address of the pool's kinds.
+pub(super) fn typed_attribute(allowed: &[SignInAttribute], typed: &str) -> Outcome<SignInAttribute> {
     let has = |attribute| allowed.contains(&attribute);
     let (email, phone) = (has(SignInAttribute::Email), has(SignInAttribute::PhoneNumber));
     if email && is_address(typed) {

@@ -47,15 +47,44 @@ pub async fn create_group(
     if pool.state != PoolState::Live {
         return Err(ErrorKind::PoolNotFound.into());
     }
+    check_group(new)?;
+    insert_group(tx, pool, new, time_ordered_number(now, entropy), now, entropy).await
+}
+
+/// Checks the name and the texts of a new group.
+///
+/// # Errors
+/// Returns `InvalidParameterException`.
+pub(super) fn check_group(new: &NewGroup) -> Outcome<()> {
     if !is_name(&new.name) {
         return Err(DirectoryError::invalid(
             "1 validation error detected: Value at 'groupName' failed to satisfy constraint: Member must satisfy \
              regular expression pattern: [\\p{L}\\p{M}\\p{S}\\p{N}\\p{P}]+",
         ));
     }
-    check_texts(&new.description, &new.role)?;
+    check_texts(&new.description, &new.role)
+}
+
+/// Adds a group with this number. A refusal leaves nothing in the transaction.
+///
+/// # Errors
+/// Returns `GroupExistsException` or `LimitExceededException`.
+pub(super) async fn insert_group(
+    tx: &mut Tx<'_>,
+    pool: &Pool,
+    new: &NewGroup,
+    no: i64,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<UserGroup> {
+    if tx.group(pool.no, &new.name).await?.is_some() {
+        return Err(ErrorKind::GroupExists.into());
+    }
+    if tx.counter(pool.no, Counter::Groups).await? >= i64::from(pool.settings.quotas.groups) {
+        return Err(too_many_groups_of_pool());
+    }
     let group = UserGroup {
-        no: time_ordered_number(now, entropy),
+        no,
         pool: pool.no,
         name: new.name.clone(),
         description: new.description.clone(),
@@ -67,14 +96,18 @@ pub async fn create_group(
     if !tx.add_group(&group).await? {
         return Err(ErrorKind::GroupExists.into());
     }
-    if tx.counter(pool.no, Counter::Groups).await? >= i64::from(pool.settings.quotas.groups) {
-        return Err(DirectoryError::new(
-            ErrorKind::LimitExceeded,
-            "Exceeded the limit of groups of a user pool.",
-        ));
-    }
     tx.count(pool.no, Counter::Groups, 1, entropy).await?;
     Ok(group)
+}
+
+/// Returns the error of a pool that has too many groups.
+pub(super) fn too_many_groups_of_pool() -> DirectoryError {
+    DirectoryError::new(ErrorKind::LimitExceeded, "Exceeded the limit of groups of a user pool.")
+}
+
+/// Returns the error of a user who is in too many groups.
+pub(super) fn too_many_groups_of_user() -> DirectoryError {
+    DirectoryError::new(ErrorKind::LimitExceeded, "Exceeded the limit of groups of a user.")
 }
 
 fn check_texts(description: &str, role: &str) -> Outcome<()> {
@@ -148,7 +181,7 @@ pub async fn add_to_group(
     }
     let groups = tx.groups_of_user(user.no, quota.saturating_add(1)).await?;
     if groups.len() > usize::try_from(quota).unwrap_or(usize::MAX) {
-        return Err(DirectoryError::new(ErrorKind::LimitExceeded, "Exceeded the limit of groups of a user."));
+        return Err(too_many_groups_of_user());
     }
     tx.publish(&Change::User(user.id.clone()), entropy).await?;
     Ok(())

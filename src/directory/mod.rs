@@ -7,9 +7,11 @@ mod attributes;
 mod create;
 mod credential_events;
 mod error;
+mod export;
 mod federated;
 mod filter;
 mod groups;
+mod import;
 mod lifecycle;
 mod linking;
 mod list;
@@ -33,11 +35,15 @@ pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attribute
 pub use create::{NewUser, Origin, create_user};
 pub use credential_events::{CREDENTIAL_EVENTS, CredentialEvent, Current, Ends, Extent};
 pub use error::{DirectoryError, ErrorKind};
+pub use export::{ExportCounts, ExportError, export_users};
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use filter::Filter;
 pub use groups::{
     GroupChanges, NewGroup, add_to_group, create_group, delete_group, list_groups, list_groups_of_user,
     list_members, remove_from_group, update_group,
+};
+pub use import::{
+    ImportCounts, ImportError, ImportEvent, ImportTarget, RowFailure, csv_header, import_users,
 };
 pub use lifecycle::{delete_user, set_enabled, set_status};
 pub use linking::{LinkError, link, unlink};

@@ -8,7 +8,7 @@ use crate::model::{NameKind, Pool, SignInAttribute, SignInName, User};
 use crate::store::{NameHolder, Tx};
 
 /// The length of a `sub`.
-const SUB_LENGTH: usize = 36;
+pub(super) const SUB_LENGTH: usize = 36;
 
 /// What becomes of an alias that another user holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Stage {
 }
 
 /// Returns the error of a name that another user has.
-fn conflict(kind: NameKind, stage: Stage, pool: &Pool) -> DirectoryError {
+pub(super) fn conflict(kind: NameKind, stage: Stage, pool: &Pool) -> DirectoryError {
     let attribute = match kind {
         NameKind::Username if stage == Stage::AdminCreate => {
             return DirectoryError::new(ErrorKind::UsernameExists, "User account already exists");

@@ -3,6 +3,8 @@
 //! [`Store`] (reads) or [`Tx`] (writes).
 
 mod account_codes;
+mod bulk;
+mod bulk_text;
 mod changes;
 mod codes;
 mod groups;
@@ -32,6 +34,7 @@ mod users;
 mod validated_logins;
 
 pub use account_codes::{AccountCode, CodeCheck};
+pub use bulk::{BulkBatch, BulkUser, bulk_lookups};
 pub use changes::{Change, Feed, MAX_STALENESS};
 pub use keys::StoredKey;
 pub use nodes::Node;
@@ -78,6 +81,19 @@ impl StoreError {
     fn is_retryable(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "5" | "517"))
+    }
+
+    /// Returns whether the database refuses the data of a statement: SQLSTATE classes 22, 23 and
+    /// 54, SQLite's TOOBIG, CONSTRAINT and MISMATCH.
+    pub fn is_of_data(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        let Some(code) = error.code() else { return false };
+        match code.parse::<u32>() {
+            // Extended codes of SQLite have the code in the lowest byte; a SQLSTATE has five
+            // characters.
+            Ok(number) if code.len() < 5 => matches!(number & 0xff, 18..=20),
+            _ => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Tx<'_> {
             .bind(user_no)
             .bind(sealed)
             .bind(password.set_at.millis())
-            .bind(password.expires_at.map_or(NO_EXPIRY, Timestamp::millis))
+            .bind(stored_expiry(password))
             .execute(&mut *self.inner)
             .await?;
         self.cut_history(user_no, history).await?;
@@ -238,16 +238,38 @@ async fn password(
     user_no: i64,
 ) -> Result<Option<StoredPassword>> {
     let row = sqlx::query(PASSWORD).bind(user_no).fetch_optional(connection).await?;
-    let Some(row) = row else {
-        ring.imitate_open(Purpose::AtRest, HASH_LENGTH);
-        return Ok(None);
-    };
+    match row {
+        Some(row) => read(ring, user_no, &row).map(Some),
+        None => {
+            ring.imitate_open(Purpose::AtRest, HASH_LENGTH);
+            Ok(None)
+        }
+    }
+}
+
+/// Reads the password of a user.
+pub(super) fn read(ring: &KeyRing, user_no: i64, row: &AnyRow) -> Result<StoredPassword> {
     let expires_at: i64 = row.try_get("expires_at")?;
-    Ok(Some(StoredPassword {
-        hash: open(ring, PASSWORDS, user_no, &row)?,
+    Ok(StoredPassword {
+        hash: open(ring, PASSWORDS, user_no, row)?,
         set_at: Timestamp::from_millis(row.try_get("set_at")?),
         expires_at: (expires_at != NO_EXPIRY).then_some(Timestamp::from_millis(expires_at)),
-    }))
+    })
+}
+
+/// Returns the sealed hash of a user's password.
+pub(super) fn sealed(
+    ring: &KeyRing,
+    user_no: i64,
+    password: &StoredPassword,
+    entropy: &dyn Entropy,
+) -> Vec<u8> {
+    seal(ring, PASSWORDS, user_no, &password.hash, entropy)
+}
+
+/// Returns what the column `expires_at` has for a password.
+pub(super) fn stored_expiry(password: &StoredPassword) -> i64 {
+    password.expires_at.map_or(NO_EXPIRY, Timestamp::millis)
 }
 
 fn failures(row: &AnyRow) -> Result<PasswordFailures> {

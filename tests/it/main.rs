@@ -42,6 +42,7 @@ mod hostile;
 mod hostile_saml;
 mod hosts;
 mod http2;
+mod import;
 mod introspection;
 mod lemonldap;
 mod linking;

@@ -13,7 +13,7 @@ use narthex::model::{
 };
 use narthex::store::{
     AccountCode, CheckedWork, CodeCheck, Counter, Lookup, PasswordFailures, RefreshFamily, Store,
-    StoredPassword, Tx, statements_of_people,
+    StoredPassword, Tx, bulk_lookups, statements_of_people,
 };
 use sqlx::{AssertSqlSafe, Row as _};
 use std::sync::{Arc, LazyLock};
@@ -1049,7 +1049,8 @@ async fn every_statement_uses_an_index(engine: Engine) {
             sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
         }
     }
-    for (file, name, sql) in statements_of_people() {
+    let lookups = bulk_lookups().map(|sql| ("bulk", "LOOKUP", sql));
+    for (file, name, sql) in statements_of_people().chain(lookups) {
         let plan = match engine.is_sqlite() {
             true => sqlite_plan(&mut connection, sql).await,
             false => postgres_plan(&mut connection, sql).await,

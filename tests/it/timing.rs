@@ -1,5 +1,5 @@
 //! Whether the time of an answer reveals who is a user. Calls for a user and for a name without one
-//! take turns. They are told apart if a rank test says so with p < 0.001, or if the medians differ
+//! take turns. They differ if a rank test says so with p < 0.001, or if the medians differ
 //! by more than a tenth of the interquartile range, in each of three runs.
 //!
 //! `NARTHEX_TIMING` is the number of calls of each kind. With fewer than 1,000 the medians are not
