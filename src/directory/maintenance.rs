@@ -36,8 +36,8 @@ pub async fn index_users(
     Ok(indexed)
 }
 
-/// Removes the users and groups of deleted pools, at most `batches` transactions, and then the
-/// pools. Returns whether anything is left.
+/// Removes the users and groups of deleted pools, at most `batches` transactions, and then what else
+/// they have and the pools. Returns whether anything is left.
 ///
 /// # Errors
 /// Returns an error if the database fails.
@@ -69,6 +69,10 @@ async fn purge_batch(tx: &mut Tx<'_>, pool_id: &str, pool: i64, entropy: &dyn En
         tx.remove_group(group.no).await?;
     }
     if users.is_empty() && groups.is_empty() {
+        tx.remove_pool_domains(pool).await?;
+        tx.remove_app_clients(pool).await?;
+        tx.remove_resource_servers(pool).await?;
+        tx.remove_identity_providers(pool).await?;
         tx.remove_pool(pool).await?;
     }
     Ok(())

@@ -16,6 +16,8 @@ mod names;
 mod new_password;
 mod page_token;
 mod password;
+mod pool_cache;
+pub mod pools;
 mod sender;
 mod sessions;
 pub mod sign_in;
@@ -43,5 +45,6 @@ pub use password::{
     MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, RangeError, RangeQuery, Verdict,
     Violation, accept_after_lookup, is_common_password,
 };
+pub use pool_cache::{PoolCache, PoolOfClient};
 pub use sender::Sender;
 pub use sessions::{Authentication, Browser, begin_session};

@@ -3,10 +3,13 @@
 //! [`Store`] (reads) or [`Tx`] (writes).
 
 mod account_codes;
+mod app_clients;
 mod changes;
+mod client_secrets;
 mod codes;
 mod groups;
 mod identities;
+mod identity_providers;
 mod keys;
 mod migrate;
 mod nodes;
@@ -14,11 +17,13 @@ mod opening;
 mod outbox;
 mod outbox_rate;
 mod passwords;
+mod pool_domains;
 mod pools;
 mod provider_tokens;
 mod purge;
 mod refresh_families;
 mod replay;
+mod resource_servers;
 mod revoked_tokens;
 mod saml_certificates;
 mod sessions;
