@@ -36,8 +36,8 @@ pub async fn index_users(
     Ok(indexed)
 }
 
-/// Removes the users and groups of deleted pools, at most `batches` transactions, and then what else
-/// they have and the pools. Returns whether anything is left.
+/// Removes the users and groups of deleted pools, at most `batches` transactions, then what else
+/// they have, and then the pools. Returns whether anything is left.
 ///
 /// # Errors
 /// Returns an error if the database fails.

@@ -1,9 +1,9 @@
 //! The attributes of a user pool's schema.
 
-use super::super::error::{DirectoryError, Outcome};
 use super::check::{check_length, duplicate};
 use super::{check_writable, live_pool, publish};
 use crate::base::{Entropy, Timestamp};
+use crate::directory::error::{DirectoryError, Outcome};
 use crate::model::{
     AttributeType, CUSTOM_PREFIX, MAX_CUSTOM_NAME_LENGTH, Pool, Schema, SchemaAttribute, is_name,
 };

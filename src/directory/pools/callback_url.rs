@@ -1,8 +1,8 @@
 //! Lists of the URLs to which a browser is sent after a sign-in or a sign-out.
 
-use super::super::error::{DirectoryError, Outcome};
 use super::check::{check_length, duplicate};
 use crate::config::callback_url_fault;
+use crate::directory::error::{DirectoryError, Outcome};
 
 /// Maximum URLs of a list.
 const MAX_URLS: usize = 100;

@@ -1,6 +1,6 @@
 //! Checks that several operations on pools share, with AWS's words.
 
-use super::super::error::{DirectoryError, Outcome};
+use crate::directory::error::{DirectoryError, Outcome};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 

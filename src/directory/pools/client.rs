@@ -1,11 +1,11 @@
 //! App clients of user pools: creation, changes, deletion, lists.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
-use super::super::page_token::{Page, PageRequest, Tokens};
 use super::client_settings::check_client;
 use super::secret::{check_given, next_secret};
 use super::{check_writable, live_pool, publish, text_page, text_position};
 use crate::base::{Entropy, KeyRing, Secret, Timestamp, client_id};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{AppClient, AppClientSettings, ClientSecret, Pool, PoolSource};
 use crate::store::{CheckedWork, Store, Tx};
 

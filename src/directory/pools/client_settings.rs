@@ -1,11 +1,11 @@
 //! The settings of app clients, checked with Cognito's bounds.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
 use super::callback_url::check_urls;
 use super::check::{check_length, check_name, check_range, check_visible, duplicate, unsatisfied};
 use super::provider::MAX_PROVIDERS;
 use super::resource_server::MAX_RESOURCE_SERVERS;
 use crate::config::AUTH_FLOWS;
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::model::{AppClientSettings, Pool, Schema};
 use crate::store::Tx;
 

@@ -1,9 +1,9 @@
 //! Domains of user pools: a label below the domain of the sign-in pages, or a full host name.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
 use super::check::unsatisfied;
 use super::{live_pool, publish};
 use crate::base::{Entropy, Timestamp};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::model::{Pool, PoolDomain};
 use crate::store::{Store, Tx};
 

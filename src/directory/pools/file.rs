@@ -1,12 +1,12 @@
 //! The user pool that the configuration file declares, with its app clients and resource servers:
 //! at the start and at each reload they are written to the database, from which every node reads.
 
-use super::super::error::{DirectoryError, Outcome};
 use super::client::end_refresh_families;
 use super::file_settings::{client_settings, pool_settings, server_settings};
 use super::publish;
 use crate::base::{Entropy, Secret, Timestamp, time_ordered_number};
 use crate::catalogue::Catalogue;
+use crate::directory::error::{DirectoryError, Outcome};
 use crate::model::{
     AppClient, AppClientSettings, ClientSecret, Pool, PoolSettings, PoolSource, ResourceServer,
     ResourceServerSettings,
@@ -65,8 +65,8 @@ impl FilePool {
 /// resource servers that the file no longer declares are removed, with the clients' refresh tokens.
 ///
 /// # Errors
-/// Returns `InvalidParameterException` if the file changes a sign-in setting of an existing pool, or
-/// declares what the API has created; an error if the database fails.
+/// Returns `InvalidParameterException` if the file changes a sign-in setting of an existing pool,
+/// or declares what the API has created; an error if the database fails.
 pub async fn write_file_pool(
     store: &Store,
     declared: &FilePool,

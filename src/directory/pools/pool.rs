@@ -1,11 +1,11 @@
 //! User pools: creation, changes, deletion, lists.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
-use super::super::page_token::{Page, PageRequest, Tokens};
 use super::attributes::check_declared;
 use super::check::{check_name, duplicate};
 use super::{check_writable, live_pool, publish};
 use crate::base::{Entropy, KeyRing, Timestamp, pool_id, time_ordered_number};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
     PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState, Recovery, SignInAttribute, SignInSettings,
 };

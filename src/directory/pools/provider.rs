@@ -1,10 +1,10 @@
 //! Identity providers of user pools: creation, changes, deletion, lists.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
-use super::super::page_token::{Page, PageRequest, Tokens};
 use super::provider_settings::check_provider;
 use super::{live_pool, publish, text_page, text_position};
 use crate::base::{Entropy, KeyRing, Timestamp};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{IdentityProvider, IdentityProviderSettings, Pool, ProviderKind};
 use crate::store::{Store, Tx};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Names, identifiers and settings of identity providers, checked with Cognito's bounds.
 
-use super::super::error::{DirectoryError, Outcome};
 use super::check::{check_length, check_pattern, duplicate, is_java_space, unsatisfied};
+use crate::directory::error::{DirectoryError, Outcome};
 use crate::model::{IdentityProvider, IdentityProviderSettings, ProviderKind, Schema, is_name};
 use url::Url;
 

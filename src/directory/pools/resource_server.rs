@@ -1,10 +1,10 @@
 //! Resource servers of user pools, and their scopes.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
-use super::super::page_token::{Page, PageRequest, Tokens};
 use super::check::{check_length, check_name, check_pattern, check_visible, duplicate};
 use super::{check_writable, live_pool, publish, text_page, text_position};
 use crate::base::{Entropy, KeyRing, Timestamp};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{Pool, PoolSource, ResourceServer, ResourceServerSettings};
 use crate::store::{Store, Tx};
 

@@ -1,10 +1,10 @@
 //! Secrets of app clients: the current one and its successor.
 
-use super::super::error::{DirectoryError, ErrorKind, Outcome};
 use super::check::{check_length, check_pattern};
 use super::client::{NewSecret, describe_client, writable_client};
 use super::publish;
 use crate::base::{Entropy, Secret, Timestamp, client_secret};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::model::{AppClient, ClientSecret, Pool};
 use crate::store::{Store, Tx};
 
