@@ -18,7 +18,7 @@
 //! | [`catalogue`] | immutable snapshots of configuration and stored ids |
 //! | [`token`] | authorization codes, access tokens, signing key rotation |
 //! | [`message`] | e-mail and text messages: texts, limits, the outbox and its delivery |
-//! | [`directory`] | users of a pool: names, groups, passwords, sign-in; creation of sessions |
+//! | [`directory`] | user pools, app clients, users: names, groups, passwords, sign-in; sessions |
 //! | [`provider`] | outside identity providers behind one trait |
 //! | [`broker`] | logins through a provider: attempts, attribute mapping, renewal |
 //! | [`identity`] | identity pools: identities, roles, principal tags |

@@ -2,6 +2,7 @@
 
 use super::lint::lint;
 use super::master_key;
+use super::pools::write_file_pool;
 use crate::authn::{
     BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
@@ -10,6 +11,7 @@ use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, 
 use crate::broker::{Broker, LoginAttempts};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
+use crate::directory::PoolCache;
 use crate::gateway::{Gateway, GatewayDeps, TlsStore};
 use crate::handlers::{self, AppState};
 use crate::identity::IdentityDirectory;
@@ -116,6 +118,9 @@ impl App {
             .await
             .map_err(|error| CommandError::new("the configuration", error))?;
         lint(&catalogue).log().map_err(|error| CommandError::new("the policies cannot be used", error))?;
+        write_file_pool(&catalogue, &basis.store, basis.clock.now(), &*basis.entropy)
+            .await
+            .map_err(|error| CommandError::new("the user pool of the configuration file", error))?;
         let outbound =
             ProviderHttpClient::new().map_err(|error| CommandError::new("calls to providers", error))?;
         let broker = basis.broker(&catalogue, outbound.clone()).await?;
@@ -200,6 +205,7 @@ impl Basis {
             broker,
             sessions: Arc::new(sessions),
             store: store.clone(),
+            pools: Arc::new(PoolCache::new(store.clone(), clock.clone())),
             keys: Arc::new(keys),
             access_tokens: Arc::new(access_tokens),
             failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),

@@ -3,7 +3,7 @@
 use super::explain::{self, Arguments, Expectation, SubjectArg};
 use super::output::{complain, say};
 use super::reference::Page;
-use super::{cases, check, load, messages, run, saml, user_admin, users};
+use super::{cases, check, load, messages, pools, run, saml, user_admin, users};
 use crate::config;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
@@ -95,6 +95,9 @@ enum Command {
     /// Manages users
     #[command(subcommand)]
     Users(Users),
+    /// Lists and shows user pools
+    #[command(subcommand)]
+    Pools(pools::Command),
     /// Manages e-mail and text messages that could not be sent
     #[command(subcommand)]
     Messages(messages::Command),
@@ -228,6 +231,7 @@ pub fn main() -> ExitCode {
             Command::Users(Users::Unlink { who, provider, config }) => {
                 users::unlink(&config, &who, &provider).await
             }
+            Command::Pools(command) => pools::run(command).await,
             Command::Messages(command) => messages::run(command).await,
             Command::Saml(command) => saml::run(command).await,
             Command::Users(Users::SignOut { who, config }) => users::sign_out(&config, &who).await,

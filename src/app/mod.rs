@@ -19,6 +19,7 @@ mod nodes;
 mod notify;
 mod offline;
 mod output;
+mod pools;
 mod progress;
 mod reference;
 mod reload;

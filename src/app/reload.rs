@@ -4,6 +4,7 @@
 use super::build::App;
 use super::lint::lint;
 use super::notify;
+use super::pools::write_file_pool;
 use crate::base::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, FileState, Files};
@@ -159,6 +160,9 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
         .apply(&catalogue)
         .await
         .map_err(|error| format!("the key for SAML cannot be had: {error}"))?;
+    write_file_pool(&catalogue, &app.pool.store, app.clock.now(), &*app.entropy)
+        .await
+        .map_err(|error| format!("the user pool of the configuration file: {error}"))?;
     // Nothing fails from here on: the new configuration is used completely or not at all.
     app.tls.replace(certificates);
     warn_of_restart(&old.config, &catalogue.config);
@@ -166,6 +170,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     app.pool.catalogue.replace(catalogue);
     // Access may have changed: every session is revalidated.
     app.pool.sessions.apply_changes(&[Change::Everything]);
+    app.pool.pools.apply_changes(&[Change::Everything]);
     app.gateway.apply().await;
     tracing::info!(target: "audit", event = "reload", generation, files = changed);
     let broker = app.pool.broker.clone();

@@ -1,6 +1,6 @@
 //! Random ids in the formats of the protocols.
 
-use super::{Entropy, Timestamp};
+use super::{Entropy, Secret, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -130,6 +130,11 @@ pub fn client_id(entropy: &dyn Entropy) -> String {
     random_text(&DIGITS_AND_LETTERS[..36], 26, entropy)
 }
 
+/// Returns a random app client secret in Cognito's format: 52 digits and letters, 309 bits.
+pub fn client_secret(entropy: &dyn Entropy) -> Secret {
+    Secret::new(random_text(DIGITS_AND_LETTERS, 52, entropy))
+}
+
 /// Returns `length` characters of `alphabet`, each with equal probability.
 fn random_text(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> String {
     // Reject bytes beyond the largest multiple: they would favour the first characters.
@@ -184,5 +189,8 @@ mod tests {
         let client = client_id(&SystemEntropy);
         assert_eq!(client.len(), 26);
         assert!(client.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
+        let secret = client_secret(&SystemEntropy);
+        assert_eq!(secret.expose().len(), 52);
+        assert!(secret.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
     }
 }

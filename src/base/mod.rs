@@ -20,8 +20,8 @@ pub use entropy::{Entropy, SystemEntropy};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use fold::fold;
 pub use ids::{
-    RandomToken, base64url_decode, base64url_encode, base64url_encode_into, client_id, pool_id, sha256,
-    time_ordered_number, uuid, uuid_from_bytes,
+    RandomToken, base64url_decode, base64url_encode, base64url_encode_into, client_id, client_secret,
+    pool_id, sha256, time_ordered_number, uuid, uuid_from_bytes,
 };
 pub use jump::JumpDetector;
 pub use named_file::{MAX_SMALL_FILE, read_file, read_text};

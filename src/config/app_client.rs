@@ -1,9 +1,11 @@
-//! `[[user_pool.client]]`: programs that get access tokens of the user pool.
+//! `[[user_pool.client]]`: apps that sign users in, and programs that get access tokens of the user
+//! pool.
 
+use super::client_sign_in::{ClientSignIn, KEYS};
 use super::item::Item;
 use super::key::{Key, Section, Shape, Type};
-use super::reader::Invalid;
-use super::reader::Table;
+use super::pool_attribute::PoolAttribute;
+use super::reader::{Invalid, Table};
 use super::resource_server::ResourceServer;
 use super::role::plain_name;
 use super::types::TEXTS;
@@ -19,8 +21,26 @@ const MAX_VALIDITY: Duration = Duration::from_secs(86400);
 
 pub(super) const SECTION: Section = Section {
     header: "[[user_pool.client]]",
-    about: "Programs that get access tokens of the user pool with the client credentials grant.",
-    keys: &[&NAME, &ID, &SECRETS, &ALLOWED_OAUTH_FLOWS, &ALLOWED_OAUTH_SCOPES, &ACCESS_TOKEN_VALIDITY],
+    about: "Apps that sign users in with `auth_flows`, and programs that get access tokens of the user pool with the client \
+            credentials grant.",
+    keys: &[
+        &NAME,
+        &ID,
+        &SECRETS,
+        &ALLOWED_OAUTH_FLOWS,
+        &ALLOWED_OAUTH_SCOPES,
+        &ACCESS_TOKEN_VALIDITY,
+        KEYS[0],
+        KEYS[1],
+        KEYS[2],
+        KEYS[3],
+        KEYS[4],
+        KEYS[5],
+        KEYS[6],
+        KEYS[7],
+        KEYS[8],
+        KEYS[9],
+    ],
 };
 const NAME: Key<String> = Key::new(
     "name",
@@ -38,7 +58,7 @@ const SECRETS: Key<Vec<Secret>> = Key::new(
     Type::Read(Shape::OneOrMore(&Shape::Secret), |item| Some(secrets(item))),
     "Client secret of at least 22 characters, or two of them during a rotation.",
 )
-.required("`openssl rand -base64 32` makes one")
+.required_if("`auth_flows` is not set, or `allowed_oauth_flows` is")
 .example("{ env = \"REPORTER_SECRET\" }");
 const ALLOWED_OAUTH_FLOWS: Key<Vec<OAuthFlow>> = Key::new(
     "allowed_oauth_flows",
@@ -74,6 +94,8 @@ pub struct AppClient {
     pub allowed_oauth_scopes: Vec<String>,
     /// The lifetime of its access tokens.
     pub access_token_validity: Duration,
+    /// What it lets users do.
+    pub sign_in: ClientSignIn,
 }
 
 /// A grant (Cognito's `AllowedOAuthFlows`).
@@ -84,11 +106,21 @@ pub enum OAuthFlow {
 }
 
 impl AppClient {
-    pub(super) fn read(table: &Table<'_>, known: &[ResourceServer]) -> Option<Self> {
+    pub(super) fn read(
+        table: &Table<'_>,
+        known: &[ResourceServer],
+        attributes: &[PoolAttribute],
+    ) -> Option<Self> {
         let name = table.read(&NAME);
         let id = table.read(&ID);
-        let secrets = table.read(&SECRETS);
         let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
+        let sign_in = ClientSignIn::read(table, attributes);
+        // A public client has no secret: whatever an app holds, its users can read.
+        let is_public = flows.is_empty() && sign_in.as_ref().is_none_or(|of| !of.auth_flows.is_empty());
+        let secrets = match is_public {
+            true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),
+            false => table.required(&SECRETS).map(|item| secrets(&item)),
+        };
         let scopes = table.get(&ALLOWED_OAUTH_SCOPES);
         let validity = table.read(&ACCESS_TOKEN_VALIDITY);
         match (&scopes, flows.is_empty()) {
@@ -111,6 +143,7 @@ impl AppClient {
             allowed_oauth_flows: flows,
             allowed_oauth_scopes: scopes,
             access_token_validity: validity?,
+            sign_in: sign_in?,
         })
     }
 }

@@ -12,8 +12,10 @@ mod allow;
 mod app_client;
 mod attributes;
 mod authorities;
+mod callback_url;
 mod client;
 mod client_keys;
+mod client_sign_in;
 #[cfg(test)]
 mod declaration_tests;
 mod demands;
@@ -36,6 +38,9 @@ mod message;
 mod message_template;
 mod oauth2;
 mod oidc;
+mod password_policy;
+mod pool_attribute;
+mod pool_rules;
 mod preset;
 mod provider;
 mod provider_keys;
@@ -64,7 +69,9 @@ pub use address::is_safe;
 pub use allow::Allow;
 pub use app_client::{AppClient, OAuthFlow};
 pub use attributes::STANDARD_ATTRIBUTES;
+pub use callback_url::callback_url_fault;
 pub use client::{Client, ClientSecret, PrivateKey, SignedSecret};
+pub use client_sign_in::{AUTH_FLOWS, ClientSignIn};
 pub use demands::Demands;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use email::{MailAddress, mail_address};
@@ -82,6 +89,9 @@ pub use message::{CHANNELS, Channel, MESSAGE_EVENTS, MessageEvent, MessageLimits
 pub use message_template::{MessageText, TextPiece};
 pub use oauth2::OAuth2;
 pub use oidc::{Issuer, Oidc, Tenants};
+pub use password_policy::PasswordRules;
+pub use pool_attribute::{AttributeKind, PoolAttribute};
+pub use pool_rules::{ContactAttribute, PoolRules, RecoveryRule};
 pub use preset::{
     ClientAuth, DEFAULT_LIFETIME, GroupList, PRESETS, Preset, Protocol, Quirks, SELECT_ACCOUNT, STANDARD,
     Verified,

@@ -3,6 +3,7 @@
 use super::app_client::{self, AppClient};
 use super::key::{Key, Nested, Section, Shape, Type};
 use super::message::{self, MessageTemplate};
+use super::pool_rules::{self, PoolRules};
 use super::reader::Table;
 use super::resource_server::{self, ResourceServer};
 use super::role::plain_name;
@@ -11,7 +12,25 @@ use super::types::{INTEGER, TEXT};
 pub(super) const SECTION: Section = Section {
     header: "[[user_pool]]",
     about: "The user directory, its groups, and the app clients that get access tokens. There is at most one.",
-    keys: &[&NAME, &SIGNING_ALGORITHM, &MAX_GROUPS_BYTES, &RESOURCE_SERVERS, &CLIENTS, &MESSAGES],
+    keys: &[
+        &NAME,
+        &SIGNING_ALGORITHM,
+        &pool_rules::USERNAME_ATTRIBUTES,
+        &pool_rules::ALIAS_ATTRIBUTES,
+        &pool_rules::CASE_SENSITIVE,
+        &pool_rules::SIGN_UP,
+        &pool_rules::AUTO_VERIFIED,
+        &pool_rules::VERIFY_BEFORE_UPDATE,
+        &pool_rules::RECOVERY,
+        &pool_rules::TEMPORARY_PASSWORD_RECOVERY,
+        &pool_rules::DELETION_PROTECTION,
+        &pool_rules::PASSWORD_POLICY,
+        &pool_rules::ATTRIBUTES,
+        &MAX_GROUPS_BYTES,
+        &RESOURCE_SERVERS,
+        &CLIENTS,
+        &MESSAGES,
+    ],
 };
 const NAME: Key<String> = Key::new(
     "name",
@@ -55,6 +74,8 @@ pub struct UserPool {
     pub name: String,
     /// Its groups.
     pub groups: Vec<Group>,
+    /// The rules of sign-in, sign-up, verification and recovery.
+    pub rules: PoolRules,
     /// The signature algorithm of its access tokens, as JOSE names it.
     pub signing_algorithm: &'static str,
     /// The APIs to which its access tokens give access.
@@ -80,6 +101,7 @@ impl UserPool {
     pub(super) fn read(table: &Table<'_>, roles: &[String]) -> Option<Self> {
         let name = table.read(&NAME);
         let signing_algorithm = table.read(&SIGNING_ALGORITHM);
+        let rules = PoolRules::read(table);
         let groups = table.distinct(
             &MAX_GROUPS_BYTES,
             |table| Group::read(table, roles),
@@ -88,9 +110,10 @@ impl UserPool {
         let resource_servers = table.distinct(&RESOURCE_SERVERS, ResourceServer::read, |server| {
             (server.identifier.clone(), format!("two resource servers are \"{}\"", server.identifier))
         });
+        let attributes = rules.as_ref().map_or(&[][..], |rules| &rules.attributes);
         let clients = table.distinct(
             &CLIENTS,
-            |table| AppClient::read(table, &resource_servers),
+            |table| AppClient::read(table, &resource_servers, attributes),
             |client| (client.name.clone(), format!("two app clients are named \"{}\"", client.name)),
         );
         let messages = table.distinct(&MESSAGES, MessageTemplate::read, |message| {
@@ -111,6 +134,7 @@ impl UserPool {
         Some(Self {
             name: name?,
             groups,
+            rules: rules?,
             signing_algorithm: signing_algorithm?,
             resource_servers,
             clients,

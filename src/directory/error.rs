@@ -50,6 +50,16 @@ pub enum ErrorKind {
     RefreshTokenReuse,
     /// There is no such app client.
     ClientNotFound,
+    /// There is no such domain, identity provider, resource server or secret.
+    ResourceNotFound,
+    /// The pool has an identity provider of this name.
+    DuplicateProvider,
+    /// The grants do not fit each other, or the client.
+    InvalidOAuthFlow,
+    /// No resource server has the scope.
+    ScopeDoesNotExist,
+    /// The configuration file declares it.
+    ReadOnly,
     /// There is too much work.
     TooManyRequests,
     /// The database failed.
@@ -57,7 +67,7 @@ pub enum ErrorKind {
 }
 
 /// Every kind with the name of its exception and the default message.
-const KINDS: [(ErrorKind, &str, &str); 21] = [
+const KINDS: [(ErrorKind, &str, &str); 26] = [
     (ErrorKind::UserNotFound, "UserNotFoundException", "User does not exist."),
     (ErrorKind::UsernameExists, "UsernameExistsException", "User already exists"),
     (ErrorKind::AliasExists, "AliasExistsException", "An account with the given email already exists."),
@@ -93,6 +103,11 @@ const KINDS: [(ErrorKind, &str, &str); 21] = [
         "Refresh token has been used before and is now invalidated.",
     ),
     (ErrorKind::ClientNotFound, "ResourceNotFoundException", "User pool client does not exist."),
+    (ErrorKind::ResourceNotFound, "ResourceNotFoundException", "Resource not found."),
+    (ErrorKind::DuplicateProvider, "DuplicateProviderException", "Provider already exists."),
+    (ErrorKind::InvalidOAuthFlow, "InvalidOAuthFlowException", "Invalid OAuth flow."),
+    (ErrorKind::ScopeDoesNotExist, "ScopeDoesNotExistException", "Scope does not exist."),
+    (ErrorKind::ReadOnly, "OperationNotEnabledException", "Declared in the configuration file."),
     (ErrorKind::TooManyRequests, "TooManyRequestsException", "Rate exceeded"),
     (ErrorKind::Internal, "InternalErrorException", "Internal error."),
 ];

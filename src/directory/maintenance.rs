@@ -36,8 +36,8 @@ pub async fn index_users(
     Ok(indexed)
 }
 
-/// Removes the users and groups of deleted pools, at most `batches` transactions, and then the
-/// pools. Returns whether anything is left.
+/// Removes the users and groups of deleted pools, at most `batches` transactions, then what else
+/// they have, and then the pools. Returns whether anything is left.
 ///
 /// # Errors
 /// Returns an error if the database fails.
@@ -79,6 +79,10 @@ async fn purge_batch(
         tx.remove_group(group.no).await?;
     }
     if users.is_empty() && groups.is_empty() {
+        tx.remove_pool_domains(pool).await?;
+        tx.remove_app_clients(pool).await?;
+        tx.remove_resource_servers(pool).await?;
+        tx.remove_identity_providers(pool).await?;
         tx.remove_pool(pool).await?;
     }
     Ok(())

@@ -21,6 +21,8 @@ mod new_password;
 mod page_token;
 mod password;
 mod password_attempts;
+mod pool_cache;
+pub mod pools;
 mod sender;
 mod sessions;
 pub mod sign_in;
@@ -57,6 +59,7 @@ pub use password::{
     MAX_PASSWORD_CHARS, MAX_RANGE_BYTES, ParamsError, PasswordHash, RangeError, RangeQuery, Verdict,
     Violation, accept_after_lookup, is_common_password,
 };
+pub use pool_cache::{PoolCache, PoolOfClient};
 pub use sender::Sender;
 pub use sessions::{Authentication, Browser, begin_session};
 pub use tokens::{IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};

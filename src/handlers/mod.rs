@@ -25,6 +25,7 @@ use crate::authn::{
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
+use crate::directory::PoolCache;
 use crate::model::CookieScope;
 use crate::pages::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
 use crate::store::{Store, StoreError};
@@ -48,6 +49,8 @@ pub struct AppState {
     pub sessions: Arc<SessionAuthenticator>,
     /// The database.
     pub store: Store,
+    /// The user pools and app clients that this node has used.
+    pub pools: Arc<PoolCache>,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
     /// Issued access tokens.

@@ -1,7 +1,7 @@
 //! An app client of a user pool: which sign-ins, grants and tokens an application may have.
 
 use super::PoolSource;
-use crate::base::{Duration, Timestamp};
+use crate::base::{Duration, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// An app client, as it is stored. Its secrets are stored apart, sealed.
@@ -21,6 +21,17 @@ pub struct AppClient {
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
+}
+
+/// A secret of an app client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSecret {
+    /// The id, unique among the client's secrets.
+    pub id: String,
+    /// The secret itself.
+    pub secret: Secret,
+    /// The time of creation.
+    pub created_at: Timestamp,
 }
 
 /// The settings of an app client.
@@ -118,6 +129,12 @@ impl AppClientSettings {
     /// Returns whether `flow`, by its name in `ExplicitAuthFlows`, is allowed.
     pub fn allows_auth_flow(&self, flow: &str) -> bool {
         self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
+    }
+
+    /// Returns whether the client allows Secure Remote Password: the pool's new passwords then get
+    /// a verifier.
+    pub fn keeps_verifiers(&self) -> bool {
+        ["ALLOW_USER_SRP_AUTH", "ALLOW_USER_AUTH"].iter().any(|flow| self.allows_auth_flow(flow))
     }
 
     /// Returns whether a user can read `attribute` through this client.

@@ -5,20 +5,24 @@ mod app_client;
 mod attributes;
 mod claim;
 mod grant;
+mod identity_provider;
 mod key_schedule;
 mod names;
 mod password_policy;
 mod pool;
+mod pool_domain;
 mod provider_tokens;
+mod resource_server;
 mod schema;
 mod session;
 mod user;
 mod user_status;
 
-pub use app_client::{AppClient, AppClientSettings, RefreshRotation};
+pub use app_client::{AppClient, AppClientSettings, ClientSecret, RefreshRotation};
 pub use attributes::Attributes;
 pub use claim::{TokenClaims, UnreadableClaim, claim_texts, is_distributed};
 pub use grant::{AuthorizationCode, AuthorizationRequest};
+pub use identity_provider::{IdentityProvider, IdentityProviderSettings, ProviderKind};
 pub use key_schedule::{KeyPhase, KeySchedule};
 pub use names::{
     MAX_NAME_LENGTH, MAX_SEARCH_KEY, NameKind, SearchKey, SignInName, is_federated_name, is_name,
@@ -28,7 +32,9 @@ pub use password_policy::{PasswordPolicy, PolicyError};
 pub use pool::{
     Pool, PoolSettings, PoolSource, PoolState, Quotas, Recovery, SignInAttribute, SignInSettings, UserGroup,
 };
+pub use pool_domain::PoolDomain;
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};
+pub use resource_server::{ResourceScope, ResourceServer, ResourceServerSettings};
 pub use schema::{
     AttributeType, CUSTOM_PREFIX, MAX_ATTRIBUTES, MAX_CUSTOM_NAME_LENGTH, Schema, SchemaAttribute,
     SchemaViolations, check_addresses,

@@ -119,6 +119,16 @@ impl Schema {
         STANDARD_REF.iter().map(current).chain(self.declared.iter().filter(own))
     }
 
+    /// Returns the attributes that the pool declares: its own ones, and standard ones anew.
+    pub fn declared(&self) -> &[SchemaAttribute] {
+        &self.declared
+    }
+
+    /// Returns the standard attribute `name`.
+    pub fn standard(name: &str) -> Option<&'static SchemaAttribute> {
+        STANDARD_REF.iter().find(|attribute| attribute.name == name)
+    }
+
     /// Returns the declaration of the attribute `name`.
     pub fn get(&self, name: &str) -> Option<&SchemaAttribute> {
         let named = |attribute: &&SchemaAttribute| attribute.name == name;

@@ -16,6 +16,9 @@ pub enum Change {
     User(String),
     /// The access token with this `jti` was revoked, which need not be remembered from this moment.
     Token(String, Timestamp),
+    /// The user pool with this id changed, or one of its clients, domains, providers or resource
+    /// servers.
+    Pool(String),
     /// More may have changed than is known: every cached entry is stale.
     Everything,
 }
@@ -26,6 +29,7 @@ impl Change {
             Self::Session(id) => ("session", id.into()),
             Self::User(id) => ("user", id.into()),
             Self::Token(jti, over) => ("token", format!("{} {jti}", over.millis()).into()),
+            Self::Pool(id) => ("pool", id.into()),
             Self::Everything => ("everything", "".into()),
         }
     }
@@ -35,6 +39,7 @@ impl Change {
         match kind {
             "session" => Self::Session(subject),
             "user" => Self::User(subject),
+            "pool" => Self::Pool(subject),
             "token" => match subject.split_once(' ').map(|(over, jti)| (over.parse(), jti)) {
                 Some((Ok(over), jti)) => Self::Token(jti.to_owned(), Timestamp::from_millis(over)),
                 _ => Self::Everything,

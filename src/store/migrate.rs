@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "people", include_str!("migrations/0009_people.sql")),
     (10, "outbox", include_str!("migrations/0010_outbox.sql")),
     (11, "account codes", include_str!("migrations/0011_account_codes.sql")),
+    (12, "app clients", include_str!("migrations/0012_app_clients.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -3,12 +3,15 @@
 //! [`Store`] (reads) or [`Tx`] (writes).
 
 mod account_codes;
+mod app_clients;
 mod bulk;
 mod bulk_text;
 mod changes;
+mod client_secrets;
 mod codes;
 mod groups;
 mod identities;
+mod identity_providers;
 mod keys;
 mod migrate;
 mod nodes;
@@ -16,11 +19,13 @@ mod opening;
 mod outbox;
 mod outbox_rate;
 mod passwords;
+mod pool_domains;
 mod pools;
 mod provider_tokens;
 mod purge;
 mod refresh_families;
 mod replay;
+mod resource_servers;
 mod revoked_tokens;
 mod saml_certificates;
 mod sessions;

@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 const COUNTER_SHARDS: u8 = 16;
 
 /// Every source with its stored name.
-const SOURCES: [(PoolSource, &str); 2] = [(PoolSource::File, "file"), (PoolSource::Api, "api")];
+pub(super) const SOURCES: [(PoolSource, &str); 2] = [(PoolSource::File, "file"), (PoolSource::Api, "api")];
 /// Every state with its stored name.
 const STATES: [(PoolState, &str); 2] = [(PoolState::Live, "live"), (PoolState::Deleting, "deleting")];
 
@@ -42,6 +42,9 @@ macro_rules! columns {
 statements! {
     BY_ID = concat!("SELECT ", columns!(), " FROM pools WHERE id = $1");
     PAGE = concat!("SELECT ", columns!(), " FROM pools WHERE no > $1 ORDER BY no LIMIT $2");
+    PAGE_IN_STATE = concat!(
+        "SELECT ", columns!(), " FROM pools WHERE state = $1 AND no > $2 ORDER BY no LIMIT $3"
+    );
     IN_STATE = concat!("SELECT ", columns!(), " FROM pools WHERE state = $1 ORDER BY no LIMIT $2");
     ADD = concat!(
         "INSERT INTO pools (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"
@@ -75,6 +78,19 @@ impl Store {
         within_deadline(async {
             let rows = sqlx::query(PAGE).bind(after).bind(i64::from(limit)).fetch_all(&self.pool).await?;
             rows.iter().map(read).collect()
+        })
+        .await
+    }
+
+    /// Returns at most `limit` pools in use after the number `after`, in the order of creation.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn live_pools(&self, after: i64, limit: u32) -> Result<Vec<Pool>> {
+        within_deadline(async {
+            let state = name_of(&STATES, PoolState::Live);
+            let query = sqlx::query(PAGE_IN_STATE).bind(state).bind(after).bind(i64::from(limit));
+            query.fetch_all(&self.pool).await?.iter().map(read).collect()
         })
         .await
     }
@@ -211,17 +227,17 @@ impl Tx<'_> {
     }
 }
 
-fn name_of<T: PartialEq>(names: &[(T, &'static str)], value: T) -> &'static str {
+pub(super) fn name_of<T: PartialEq>(names: &[(T, &'static str)], value: T) -> &'static str {
     let found = names.iter().find(|(known, _)| *known == value);
     found.map(|(_, name)| *name).expect("invariant: the table has every value")
 }
 
-fn named<T: Copy>(names: &[(T, &'static str)], row: &AnyRow, column: &str) -> Result<T> {
+pub(super) fn named<T: Copy>(names: &[(T, &'static str)], row: &AnyRow, column: &str) -> Result<T> {
     let name: String = row.try_get(column)?;
     let found = names.iter().find(|(_, known)| *known == name);
     found
         .map(|(value, _)| *value)
-        .ok_or_else(|| StoreError::Corrupt(format!("pools.{column}: `{name}` is not known")))
+        .ok_or_else(|| StoreError::Corrupt(format!("column {column}: `{name}` is not known")))
 }
 
 fn read(row: &AnyRow) -> Result<Pool> {

@@ -21,12 +21,17 @@ macro_rules! user_columns {
 pub(super) use user_columns;
 
 /// The files whose statements are listed.
-const FILES: [(&str, &[(&str, &str)]); 9] = [
+const FILES: [(&str, &[(&str, &str)]); 14] = [
     ("account_codes", super::account_codes::STATEMENTS),
+    ("app_clients", super::app_clients::STATEMENTS),
+    ("client_secrets", super::client_secrets::STATEMENTS),
     ("groups", super::groups::STATEMENTS),
+    ("identity_providers", super::identity_providers::STATEMENTS),
     ("passwords", super::passwords::STATEMENTS),
+    ("pool_domains", super::pool_domains::STATEMENTS),
     ("pools", super::pools::STATEMENTS),
     ("refresh_families", super::refresh_families::STATEMENTS),
+    ("resource_servers", super::resource_servers::STATEMENTS),
     ("sign_in_names", super::sign_in_names::STATEMENTS),
     ("user_index", super::user_index::STATEMENTS),
     ("user_lists", super::user_lists::STATEMENTS),

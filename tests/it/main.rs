@@ -57,6 +57,7 @@ mod people_differential;
 mod policies;
 mod policies_beside;
 mod policy_grammar;
+mod pools;
 mod programs;
 mod provider_answers;
 mod reload;

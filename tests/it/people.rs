@@ -710,7 +710,7 @@ async fn groups_have_members_and_quotas(engine: Engine) {
 }
 
 /// Everything that the database holds, as bytes.
-async fn everything(engine: &Engine) -> Vec<u8> {
+pub(crate) async fn everything(engine: &Engine) -> Vec<u8> {
     let mut connection = engine.connect().await;
     if let StoreUrl::Sqlite(path) = &engine.url {
         for statement in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
@@ -733,7 +733,7 @@ async fn everything(engine: &Engine) -> Vec<u8> {
     all
 }
 
-fn occurrences(haystack: &[u8], needle: &str) -> usize {
+pub(crate) fn occurrences(haystack: &[u8], needle: &str) -> usize {
     // PostgreSQL shows a BYTEA in hexadecimal digits.
     let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
     [needle, &hex]

@@ -1,0 +1,204 @@
+//! Keys of `[[user_pool]]` about sign-in, sign-up, verification and recovery.
+
+use super::client_sign_in::distinct;
+use super::item::Item;
+use super::key::{Key, Nested, Shape, Type};
+use super::password_policy::{self, PasswordRules};
+use super::pool_attribute::{self, MAX_CUSTOM, PoolAttribute};
+use super::reader::Table;
+use super::types::FLAG;
+
+const ADDRESS_CHOICES: &[(&str, ContactAttribute)] =
+    &[("email", ContactAttribute::Email), ("phone_number", ContactAttribute::PhoneNumber)];
+const ADDRESS_WORDS: &[&str] = &["email", "phone_number"];
+/// Distinct addresses.
+const ADDRESSES: Type<Vec<ContactAttribute>> =
+    Type::Read(Shape::OneOrMore(&Shape::Words(ADDRESS_WORDS)), |item| {
+        Some(distinct(item, |item| item.choice(ADDRESS_CHOICES)))
+    });
+const NONE: &str = "none";
+
+pub(super) const USERNAME_ATTRIBUTES: Key<Vec<ContactAttribute>> = Key::new(
+    "username_attributes",
+    ADDRESSES,
+    "Attributes that users sign in with instead of a user name. Fixed when the pool is created.",
+)
+.example("[\"email\"]");
+pub(super) const ALIAS_ATTRIBUTES: Key<Vec<ContactAttribute>> = Key::new(
+    "alias_attributes",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["email", "phone_number", "preferred_username"])), |item| {
+        let choices = [
+            ADDRESS_CHOICES[0],
+            ADDRESS_CHOICES[1],
+            ("preferred_username", ContactAttribute::PreferredUsername),
+        ];
+        Some(distinct(item, |item| item.choice(&choices)))
+    }),
+    "Verified attributes that users sign in with besides the user name. Fixed when the pool is created.",
+)
+.example("[\"email\", \"preferred_username\"]");
+pub(super) const CASE_SENSITIVE: Key<bool> = Key::new(
+    "case_sensitive",
+    FLAG,
+    "Whether names that differ in case are of different users. Fixed when the pool is created.",
+)
+.default("false");
+pub(super) const SIGN_UP: Key<bool> =
+    Key::new("sign_up", FLAG, "Whether users can sign up. If not, only administrators create users.")
+        .default("false");
+pub(super) const AUTO_VERIFIED: Key<Vec<ContactAttribute>> = Key::new(
+    "auto_verified",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["email", "phone_number", NONE])), addresses_or_none),
+    "Addresses to which a code is sent at sign-up, or `\"none\"`.",
+)
+.default("[\"email\"]");
+pub(super) const VERIFY_BEFORE_UPDATE: Key<Vec<ContactAttribute>> = Key::new(
+    "verify_before_update",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["email", "phone_number", NONE])), addresses_or_none),
+    "Addresses whose earlier value stays until the new one is verified, or `\"none\"`.",
+)
+.default("[\"email\", \"phone_number\"]");
+pub(super) const RECOVERY: Key<RecoveryRule> = Key::new(
+    "recovery",
+    Type::Read(Shape::OneOrMore(&Shape::Words(&["phone_number", "email", "admin_only"])), recovery),
+    "Where the code for a forgotten password is sent: the first address that the user has verified. `\"admin_only\"` for none.",
+)
+.default("[\"phone_number\", \"email\"]");
+pub(super) const TEMPORARY_PASSWORD_RECOVERY: Key<bool> = Key::new(
+    "temporary_password_recovery",
+    FLAG,
+    "Whether a user whose temporary password was never replaced can set a new one with a code.",
+)
+.default("false");
+pub(super) const DELETION_PROTECTION: Key<bool> =
+    Key::new("deletion_protection", FLAG, "Whether the pool cannot be deleted.").default("false");
+pub(super) const PASSWORD_POLICY: Key<Nested> = Key::table("password_policy", &password_policy::SECTION);
+pub(super) const ATTRIBUTES: Key<Nested> = Key::tables("attribute", &pool_attribute::SECTION);
+
+/// An attribute that is a sign-in name or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactAttribute {
+    /// `email`
+    Email,
+    /// `phone_number`
+    PhoneNumber,
+    /// `preferred_username`
+    PreferredUsername,
+}
+
+/// Where the code for a forgotten password is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecoveryRule {
+    /// To the first of these that the user has verified.
+    Addresses(Vec<ContactAttribute>),
+    /// Nowhere.
+    Administrator,
+}
+
+/// The rules of a user pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolRules {
+    /// The attributes that take the place of a user name.
+    pub username_attributes: Vec<ContactAttribute>,
+    /// The attributes that are names besides the user name.
+    pub alias_attributes: Vec<ContactAttribute>,
+    /// Whether names that differ in case are different.
+    pub case_sensitive: bool,
+    /// Whether users can sign up.
+    pub sign_up: bool,
+    /// The addresses to which a code is sent at sign-up.
+    pub auto_verified: Vec<ContactAttribute>,
+    /// The addresses whose earlier value stays until the new one is verified.
+    pub verify_before_update: Vec<ContactAttribute>,
+    /// Where the code for a forgotten password is sent.
+    pub recovery: RecoveryRule,
+    /// Whether the pool cannot be deleted.
+    pub deletion_protection: bool,
+    /// Whether a code can take the place of a temporary password that was never replaced.
+    pub temporary_password_recovery: bool,
+    /// The rules for new passwords.
+    pub password_policy: PasswordRules,
+    /// The declared attributes.
+    pub attributes: Vec<PoolAttribute>,
+}
+
+impl PoolRules {
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let username_attributes = table.read(&USERNAME_ATTRIBUTES).unwrap_or_default();
+        let alias_attributes = table.read(&ALIAS_ATTRIBUTES).unwrap_or_default();
+        let case_sensitive = table.read(&CASE_SENSITIVE);
+        let sign_up = table.read(&SIGN_UP);
+        let auto_verified = table.read(&AUTO_VERIFIED);
+        let verify_before_update = table.read(&VERIFY_BEFORE_UPDATE);
+        let recovery = table.read(&RECOVERY);
+        let deletion_protection = table.read(&DELETION_PROTECTION);
+        let temporary_password_recovery = table.read(&TEMPORARY_PASSWORD_RECOVERY);
+        let password_policy = table.table(&PASSWORD_POLICY).and_then(|table| PasswordRules::read(&table));
+        let attributes = table.distinct(&ATTRIBUTES, PoolAttribute::read, |attribute| {
+            (attribute.name.clone(), format!("two attributes are named \"{}\"", attribute.name))
+        });
+        if !username_attributes.is_empty() && !alias_attributes.is_empty() {
+            table.report(
+                "a user pool has `username_attributes` or `alias_attributes`, not both",
+                "remove one of them",
+            );
+        }
+        if attributes.iter().filter(|attribute| attribute.is_custom()).count() > MAX_CUSTOM {
+            table.report(
+                format!("a user pool has at most {MAX_CUSTOM} custom attributes"),
+                "remove some of them",
+            );
+        }
+        Some(Self {
+            username_attributes,
+            alias_attributes,
+            case_sensitive: case_sensitive?,
+            sign_up: sign_up?,
+            auto_verified: auto_verified?,
+            verify_before_update: verify_before_update?,
+            recovery: recovery?,
+            deletion_protection: deletion_protection?,
+            temporary_password_recovery: temporary_password_recovery?,
+            password_policy: password_policy?,
+            attributes,
+        })
+    }
+}
+
+/// Reads addresses, or the word for none.
+fn addresses_or_none(item: &Item<'_>) -> Option<Vec<ContactAttribute>> {
+    let choices = [
+        (ADDRESS_CHOICES[0].0, Some(ADDRESS_CHOICES[0].1)),
+        (ADDRESS_CHOICES[1].0, Some(ADDRESS_CHOICES[1].1)),
+        (NONE, None),
+    ];
+    let values = distinct(item, |item| item.choice(&choices));
+    if values.contains(&None) && values.len() > 1 {
+        item.report(
+            format!("`{}` has \"none\" and addresses", item.key),
+            "remove \"none\", or the addresses",
+        );
+        return None;
+    }
+    Some(values.into_iter().flatten().collect())
+}
+
+fn recovery(item: &Item<'_>) -> Option<RecoveryRule> {
+    let choices = [
+        (ADDRESS_CHOICES[0].0, Some(ADDRESS_CHOICES[0].1)),
+        (ADDRESS_CHOICES[1].0, Some(ADDRESS_CHOICES[1].1)),
+        ("admin_only", None),
+    ];
+    let values = distinct(item, |item| item.choice(&choices));
+    match values.as_slice() {
+        [None] => Some(RecoveryRule::Administrator),
+        values if values.contains(&None) => {
+            item.report(
+                "`recovery` has \"admin_only\" and addresses",
+                "write recovery = \"admin_only\", or the addresses",
+            );
+            None
+        }
+        values => Some(RecoveryRule::Addresses(values.iter().flatten().copied().collect())),
+    }
+}
