@@ -29,6 +29,7 @@ mod telemetry;
 mod user_admin;
 mod user_export;
 mod user_import;
+mod user_password;
 mod users;
 
 pub use commands::main;

@@ -5,7 +5,7 @@ use super::build::CommandError;
 use super::offline;
 use super::output::{on_one_line, say};
 use super::users::open;
-use super::{user_export, user_import};
+use super::{user_export, user_import, user_password};
 use crate::base::{Clock as _, KeyRing, SystemClock, SystemEntropy};
 use crate::catalogue::Ids;
 use crate::config::Config;
@@ -15,6 +15,8 @@ use crate::store::{CheckedWork, Lookup, Store, StoreError, Tx};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
+/// The command, in errors.
+const COMMAND: &str = "narthex users";
 /// Maximum users of one page of the directory.
 const PAGE: u32 = 60;
 
@@ -58,6 +60,8 @@ pub enum Command {
     Enable(Name),
     /// Deletes a user and everything that is stored of the user
     Delete(Name),
+    /// Voids the password of a user, and sends a code for a new one
+    ResetPassword(user_password::Arguments),
     /// Imports users and groups; a row that fails changes nothing, and the others are imported
     Import(user_import::Arguments),
     /// Exports users and groups as JSON lines, which `import` reads
@@ -70,10 +74,10 @@ pub enum Command {
 #[derive(Args)]
 pub struct Name {
     /// A user name, an alias, or a `sub`
-    user: String,
+    pub(super) user: String,
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = super::commands::DEFAULT_FILE)]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 }
 
 /// Runs a command.
@@ -86,6 +90,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::List { filter, limit, json, config } => {
             return list(&config, filter.as_deref().unwrap_or_default(), limit, json).await;
         }
+        Command::ResetPassword(arguments) => return user_password::reset(arguments).await,
         Command::Import(arguments) => return user_import::import(arguments).await,
         Command::Export(arguments) => return user_export::export(arguments).await,
         Command::CsvHeader(pool) => return user_import::csv_header(pool).await,
@@ -104,7 +109,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         })
         .await;
     store.close().await;
-    let user = done.map_err(failed)?;
+    let user = done.map_err(|error| failed(COMMAND, error))?;
     match operation {
         Operation::Show { json: true } => say!("{}", json_of(&user)),
         Operation::Show { json: false } => show(&user),
@@ -155,7 +160,7 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
         let query = UsersQuery { filter, page };
         let page = directory::list_users(&store, &ring, &pool, query, SystemClock.now(), &SystemEntropy)
             .await
-            .map_err(failed)?;
+            .map_err(|error| failed(COMMAND, error))?;
         for user in &page.entries {
             match json {
                 true => say!("{}", json_of(user)),
@@ -184,7 +189,7 @@ pub(super) async fn open_pool(
     let is_own = id.is_none_or(|id| id == own);
     if is_own && own == Ids::unknown(&config).pool {
         let why = "the user pool does not exist yet\n  help: start this deployment once";
-        return Err(CommandError::new("narthex users", why));
+        return Err(CommandError::new(COMMAND, why));
     }
     let (now, entropy, own) = (SystemClock.now(), &SystemEntropy, own.as_str());
     let pool = match id.filter(|_| !is_own) {
@@ -199,7 +204,7 @@ pub(super) async fn open_pool(
     let Some(pool) = pool else {
         let id = on_one_line(id.unwrap_or_default());
         let why = format!("there is no user pool `{id}`\n  help: leave out `--pool` for that of the file");
-        return Err(CommandError::new("narthex users", why));
+        return Err(CommandError::new(COMMAND, why));
     };
     directory::index_users(&store, u32::MAX, now, entropy).await.map_err(store_failed)?;
     Ok((store, pool))
@@ -209,10 +214,11 @@ fn store_failed(error: StoreError) -> CommandError {
     CommandError::new("the store", error)
 }
 
-fn failed(error: DirectoryError) -> CommandError {
+/// Returns the error of a command that the directory refused.
+pub(super) fn failed(command: &str, error: DirectoryError) -> CommandError {
     match error {
         DirectoryError::Store(error) => CommandError::new("the store", error),
-        refused => CommandError::new("narthex users", on_one_line(refused.to_string().trim_end())),
+        refused => CommandError::new(command, on_one_line(refused.to_string().trim_end())),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Ends every session of the user `who`: a user name, a `sub`, or an e-mail address. Running nodes
+/// Ends every session and every token of the user `who`: a user name, a `sub`, or an e-mail address. Running nodes
 /// follow within two seconds.
 ///
 /// # Errors
@@ -27,11 +27,9 @@ pub async fn sign_out(file: &Path, who: &str) -> Result<(), CommandError> {
             Box::pin(async move {
                 let mut ended = Vec::new();
                 for user in tx.users_named(who).await? {
-                    let sessions = tx.sessions_of(&user.id).await?;
-                    for session in &sessions {
-                        tx.end_session(&session.id, entropy).await?;
-                    }
-                    ended.push((user, sessions.len()));
+                    let sessions = tx.sessions_of(&user.id).await?.len();
+                    directory::sign_out_everywhere(tx, &user, SystemClock.now(), entropy).await?;
+                    ended.push((user, sessions));
                 }
                 Ok(ended)
             })
@@ -156,10 +154,15 @@ fn print_user(user: &User) {
     say!("{}: signs in by {}", user.username, accounts.join(", "));
 }
 
-/// Opens the database of a deployment, for a command that changes it.
-pub(super) async fn open(config: &Config) -> Result<Store, CommandError> {
+/// Returns the encryption keys of a deployment.
+pub(super) fn ring(config: &Config) -> Result<Arc<KeyRing>, CommandError> {
     let master = master_key::open(&config.store, &SystemEntropy)
         .map_err(|e| CommandError::new("the master key", e))?;
-    let store = Store::open(&config.store.url, Arc::new(KeyRing::new(&master))).await;
+    Ok(Arc::new(KeyRing::new(&master)))
+}
+
+/// Opens the database of a deployment, for a command that changes it.
+pub(super) async fn open(config: &Config) -> Result<Store, CommandError> {
+    let store = Store::open(&config.store.url, ring(config)?).await;
     store.map_err(|error| CommandError::new("the store", error))
 }

@@ -123,6 +123,19 @@ pub(super) async fn end_credentials(
     Ok(())
 }
 
+/// Ends all sessions and tokens of `user`.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub async fn sign_out_everywhere(
+    tx: &mut Tx<'_>,
+    user: &User,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<()> {
+    end_credentials(tx, user, CredentialEvent::SignedOutEverywhere, Current::default(), now, entropy).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,12 +3,15 @@
 
 use crate::support::accounts::{AccountScene, OTHER, PASSWORD, refusal};
 use crate::support::engine::Engine;
+use crate::support::narthex::NarthexBuilder;
+use crate::support::process::wait_until;
 use narthex::base::{Duration, Secret};
 use narthex::directory::{AdminNewUser, Current, Invitation, SignUp, Takeover};
 use narthex::model::{
     AppClientSettings, Attributes, PasswordPolicy, PoolSettings, SignInAttribute, SignInSettings, User,
     UserStatus,
 };
+use std::process::Command;
 
 on_both_engines! {
     a_sign_up_is_confirmed_by_its_code_alone
@@ -399,4 +402,33 @@ async fn messages_have_limits(engine: Engine) {
     let refused = refusal(scene.sign_up("eve", &[("phone_number", "+881234567890")]).await);
     assert_eq!(refused.0, "CodeDeliveryFailureException");
     assert!(scene.store.user_by_username(&scene.pool.id, "eve").await.unwrap().is_none());
+}
+
+/// The command, beside a running node that sends the message.
+#[test]
+fn the_command_resets_a_password() {
+    let narthex = NarthexBuilder::new()
+        .tables("[mail]\nsmtp = \"log\"\nfrom = \"no-reply@example.com\"\n")
+        .route("app", 1, "access = \"public\"\n")
+        .start();
+    let users = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+        let output = command.arg("users").args(arguments).current_dir(narthex.folder()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let email = ["--attribute", "email=ada@example.com", "--attribute", "email_verified=true"];
+    assert!(users(&[&["create", "ada"][..], &email].concat()).0);
+    let (good, reset) = users(&["reset-password", "ada"]);
+    assert!(good && reset == "a code is sent to a***@e***\n", "{reset}");
+    assert!(users(&["show", "ada"]).1.contains("RESET_REQUIRED"));
+    wait_until("the code is in the log", || narthex.log().contains("Your code to reset the password is"));
+    let (good, printed) = users(&["reset-password", "ada", "--print"]);
+    assert!(good && printed.starts_with("temporary password: "), "{printed}");
+    assert!(users(&["show", "ada"]).1.contains("FORCE_CHANGE_PASSWORD"));
+    let (good, refused) = users(&["reset-password", "nobody"]);
+    assert!(!good && refused.contains("UserNotFoundException: User does not exist."), "{refused}");
+    users(&["create", "bob"]);
+    let (good, refused) = users(&["reset-password", "bob"]);
+    assert!(!good && refused.contains("no registered/verified email or phone_number"), "{refused}");
 }

@@ -487,8 +487,9 @@ async fn a_row_that_the_database_refuses_fails_alone(engine: Engine) {
 
 /// Starts a deployment, whose user pool exists then.
 fn deployment(url: Option<&StoreUrl>) -> Narthex {
-    let mut builder =
-        NarthexBuilder::new().tables(&crate::programs::pool("RS256")).route("app", 9, "bearer = true\n");
+    let name = "name = \"people\"\n";
+    let pool = crate::programs::pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
+    let mut builder = NarthexBuilder::new().tables(&pool).route("app", 9, "bearer = true\n");
     if let Some(StoreUrl::Postgres(url)) = url {
         builder = builder.postgres(url.expose());
     }

@@ -7,7 +7,7 @@ use crate::base::{Duration, Entropy, Secret, Timestamp};
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
 use crate::directory::create::{NewUser, Origin, add_user, draft_user};
-use crate::directory::credential_events::{CredentialEvent, Current, end_credentials};
+use crate::directory::credential_events::{CredentialEvent, Current, end_credentials, sign_out_everywhere};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::lifecycle::{confirm, set_status};
 use crate::directory::names::Takeover;
@@ -162,6 +162,20 @@ impl AccountService {
         Ok(user)
     }
 
+    /// Sets a generated temporary password, and returns it.
+    ///
+    /// # Errors
+    /// As [`AccountService::admin_set_password`].
+    pub async fn admin_generate_password(
+        &self,
+        administration: Administration<'_>,
+        name: &str,
+    ) -> Outcome<Secret> {
+        let password = generate(&*self.entropy);
+        self.admin_set_password(administration, name, (&password, false)).await?;
+        Ok(password)
+    }
+
     /// Asks a user to set a new password with a code, which is sent. The current one is void, and
     /// all sessions and tokens end.
     ///
@@ -229,10 +243,7 @@ impl AccountService {
     pub async fn sign_out_everywhere(&self, user: &User) -> Outcome<()> {
         let (entropy, now) = (&*self.entropy, self.clock.now());
         let ended = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
-            Box::pin(async move {
-                let event = CredentialEvent::SignedOutEverywhere;
-                Ok(end_credentials(tx, user, event, Current::default(), now, entropy).await?)
-            })
+            Box::pin(async move { Ok(sign_out_everywhere(tx, user, now, entropy).await?) })
         });
         ended.await?;
         audit("signed_out_everywhere", user, None);

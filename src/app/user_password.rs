@@ -1,0 +1,65 @@
+//! `narthex users reset-password`: a code for a new password, or a temporary password.
+
+use super::build::CommandError;
+use super::output::{on_one_line, say};
+use super::user_admin::{Name, failed, open_pool};
+use super::users::ring;
+use crate::base::{Entropy, SystemClock, SystemEntropy};
+use crate::catalogue::{Catalogue, CatalogueCell};
+use crate::config::Config;
+use crate::directory::{AccountDeps, AccountService, Administration, Hasher, HasherSettings};
+use clap::Args;
+use std::sync::Arc;
+
+/// The options of the command.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    user: Name,
+    /// Sets a temporary password and prints it, in the place of a message with a code
+    #[arg(long)]
+    print: bool,
+}
+
+/// Voids the password of a user, and ends all sessions and tokens. A running node sends the message
+/// with the code.
+///
+/// # Errors
+/// Returns an error if there is no such user, the user cannot set a password, or the database
+/// fails.
+pub async fn reset(arguments: Arguments) -> Result<(), CommandError> {
+    const COMMAND: &str = "narthex users reset-password";
+    let Arguments { user: Name { user: name, config: file }, print } = arguments;
+    let config = Config::load(&file, &|name| std::env::var(name).ok())?;
+    let (store, pool) = open_pool(&file, None).await?;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let hasher = Hasher::start(HasherSettings::default(), entropy.clone());
+    let hasher = hasher.map_err(|error| CommandError::new("the threads that hash passwords", error))?;
+    let ring = ring(&config)?;
+    let catalogue = Catalogue::build(config, &store, &*entropy, 1).await;
+    let catalogue = catalogue.map_err(|error| CommandError::new("the configuration", error))?;
+    let keeps_verifiers = store.keeps_verifiers(pool.no).await;
+    let keeps_verifiers = keeps_verifiers.map_err(|error| CommandError::new("the store", error))?;
+    let accounts = AccountService::new(AccountDeps {
+        store: store.clone(),
+        hasher: Arc::new(hasher),
+        ring,
+        clock: Arc::new(SystemClock),
+        entropy,
+        catalogue: Arc::new(CatalogueCell::new(catalogue)),
+    });
+    let administration = Administration { pool: &pool, keeps_verifiers };
+    let done = match print {
+        true => {
+            let set = accounts.admin_generate_password(administration, &name).await;
+            set.map(|password| format!("temporary password: {}", password.expose()))
+        }
+        false => {
+            let reset = accounts.admin_reset_password(administration, &name).await;
+            reset.map(|delivery| format!("a code is sent to {}", delivery.destination))
+        }
+    };
+    store.close().await;
+    say!("{}", on_one_line(&done.map_err(|error| failed(COMMAND, error))?));
+    Ok(())
+}
