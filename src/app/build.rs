@@ -180,10 +180,16 @@ impl Basis {
     async fn user_pool(&self, catalogue: CatalogueCell, broker: Broker) -> Result<AppState, CommandError> {
         let Self { store, ring, clock, entropy } = self;
         let catalogue = Arc::new(catalogue);
-        let keys =
-            KeyChain::open("assertion", Algorithm::Es256, store.clone(), clock.clone(), entropy.clone())
-                .await
-                .map_err(|error| CommandError::new("the signing keys", error))?;
+        let keys = KeyChain::open(
+            "assertion",
+            Algorithm::Es256,
+            store.clone(),
+            clock.clone(),
+            entropy.clone(),
+            true,
+        )
+        .await
+        .map_err(|error| CommandError::new("the signing keys", error))?;
         let access_tokens = AccessTokens::open(store.clone(), clock.clone(), entropy.clone())
             .await
             .map_err(|error| CommandError::new("the tokens that were revoked", error))?;

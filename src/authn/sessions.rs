@@ -462,7 +462,7 @@ impl SessionAuthenticator {
             match change {
                 Change::Session(id) => self.index.take(&of_session(id), over),
                 Change::User(id) => self.index.take(&of_user(id), over),
-                Change::Token(..) | Change::Pool(_) => {}
+                Change::Token(..) | Change::Tokens | Change::Pool(_) => {}
                 Change::Everything => self.index.take_all(over),
             }
         }

@@ -1,6 +1,7 @@
 //! The codes that users get in messages: of sign-up, of a forgotten password, of an address.
 
-use super::error::{ErrorKind, Outcome};
+use super::error::{DirectoryError, ErrorKind, Outcome, TOO_MANY_ATTEMPTS};
+use super::password_attempts::{Attempts, negative_no};
 use crate::base::{Duration, Entropy, KeyRing, Secret, Timestamp, sha256};
 use crate::message::count_used_code;
 use crate::model::is_phone_number;
@@ -70,7 +71,8 @@ impl CodePurpose {
     /// user.
     ///
     /// # Errors
-    /// Returns `CodeMismatchException` or `ExpiredCodeException`.
+    /// Returns `CodeMismatchException`, `ExpiredCodeException`, or `LimitExceededException` after
+    /// too many wrong codes.
     pub(super) async fn check(
         self,
         (store, ring): (&Store, &KeyRing),
@@ -80,11 +82,17 @@ impl CodePurpose {
     ) -> Outcome<RightCode> {
         let of = self.of(user_no);
         let hash = hash(ring, of, code);
+        // Also across codes: a new one must not allow five more guesses.
+        let guesses = Attempts { store, account_no: guesses_no(ring, of) };
+        if !guesses.begin(now).await? {
+            return Err(DirectoryError::new(ErrorKind::LimitExceeded, TOO_MANY_ATTEMPTS));
+        }
         let check = store.transaction(|tx| {
             Box::pin(async move { tx.check_account_code(of, &hash, MAX_ATTEMPTS, now).await })
         });
         match check.await? {
             CodeCheck::Match(address) => {
+                guesses.clear().await?;
                 if is_phone_number(&address) {
                     count_used_code(&address);
                 }
@@ -126,6 +134,13 @@ pub fn new_code(entropy: &dyn Entropy) -> Secret {
     entropy.fill(&mut bytes);
     let number = u128::from_be_bytes(bytes) % 10_u128.pow(DIGITS as u32);
     Secret::new(format!("{number:0DIGITS$}"))
+}
+
+/// Returns the number under which wrong codes of a user and purpose are counted, negative as that
+/// of a name without a user.
+fn guesses_no(ring: &KeyRing, of: AccountCode<'_>) -> i64 {
+    let AccountCode { user_no, purpose, target } = of;
+    negative_no(ring, format!("wrong codes {user_no} {purpose} {target}").as_bytes())
 }
 
 /// Returns what is stored of a code: a digest that a copy of the database does not help to guess.

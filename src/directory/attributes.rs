@@ -148,7 +148,7 @@ fn check_changes(pool: &Pool, user: &User, changes: &Attributes) -> Outcome<()> 
 fn check_still_named(pool: &Pool, before: &User, after: &User) -> Outcome<()> {
     if pool.sign_in_names(after).is_empty() && !pool.sign_in_names(before).is_empty() {
         return Err(DirectoryError::invalid(
-            "user: The attribute that the user signs in with cannot be deleted.\n",
+            "user: The attribute that the user signs in with cannot be deleted, and must be verified.\n",
         ));
     }
     Ok(())

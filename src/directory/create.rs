@@ -94,6 +94,11 @@ pub(super) async fn add_user(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<()> {
+    // What the caller knows of the pool may be old.
+    let stored = tx.pool(&pool.id).await?;
+    if stored.is_none_or(|pool| pool.state != PoolState::Live) {
+        return Err(ErrorKind::PoolNotFound.into());
+    }
     let stage = match origin {
         Origin::SignUp => Stage::SignUp,
         Origin::Administrator => Stage::AdminCreate,
@@ -128,6 +133,7 @@ fn name_and_attributes(pool: &Pool, new: &NewUser, id: &str) -> Outcome<(String,
                 Some(_) => {}
                 None => attributes.set(attribute.name(), &new.username),
             }
+            mark_names(allowed, attribute, &mut attributes);
             id.to_owned()
         }
     };
@@ -139,6 +145,20 @@ fn name_and_attributes(pool: &Pool, new: &NewUser, id: &str) -> Outcome<(String,
         schema.check_required(&attributes)?;
     }
     Ok((username, attributes))
+}
+
+/// Marks the addresses of a new user: the one that was typed is a name although it is not verified,
+/// and another one is none before. Somebody else's number would be taken otherwise.
+fn mark_names(allowed: &[SignInAttribute], typed: SignInAttribute, attributes: &mut Attributes) {
+    for attribute in allowed {
+        let Some(flag) = attribute.verified_name() else { continue };
+        let is_verified = attributes.get(flag) == Some("true");
+        match *attribute == typed {
+            _ if is_verified || !attributes.contains(attribute.name()) => {}
+            true => attributes.remove(flag),
+            false => attributes.set(flag, "false"),
+        }
+    }
 }
 
 /// Checks a user name that is not an address.

@@ -199,12 +199,14 @@ impl From<SchemaViolations> for DirectoryError {
 }
 
 /// AWS's words for a limit on codes.
-const TOO_MANY: &str = "Attempt limit exceeded, please try after some time.";
+pub(super) const TOO_MANY_ATTEMPTS: &str = "Attempt limit exceeded, please try after some time.";
 
 impl From<EnqueueError> for DirectoryError {
     fn from(error: EnqueueError) -> Self {
         match error {
-            EnqueueError::TooMany(_, wait) => Self::for_now(ErrorKind::LimitExceeded, TOO_MANY, wait),
+            EnqueueError::TooMany(_, wait) => {
+                Self::for_now(ErrorKind::LimitExceeded, TOO_MANY_ATTEMPTS, wait)
+            }
             // The remedy is the operator's.
             error => {
                 tracing::warn!(%error, "no message was sent");

@@ -58,11 +58,16 @@ pub(super) async fn confirm(
     }
     let mut after = User { status: UserStatus::Confirmed, ..user.clone() };
     if let Some(code) = code {
-        code.use_up(tx).await?;
-        let sent = |attribute: &&SignInAttribute| {
+        let is_sent = |attribute: &SignInAttribute| {
             user.attributes.get(attribute.name()) == Some(code.address.as_str())
         };
-        let verified = pool.settings.auto_verified.iter().find(sent);
+        // A code of an older node has no address.
+        let has_address = [SignInAttribute::Email, SignInAttribute::PhoneNumber].iter().any(is_sent);
+        if !has_address && !code.address.is_empty() {
+            return Err(ErrorKind::CodeExpired.into());
+        }
+        code.use_up(tx).await?;
+        let verified = pool.settings.auto_verified.iter().find(|attribute| is_sent(attribute));
         if let Some(flag) = verified.and_then(|attribute| attribute.verified_name()) {
             after.attributes.set(flag, "true");
         }

@@ -4,6 +4,7 @@ use super::error::Outcome;
 use super::lifecycle::delete_user;
 use crate::base::{Entropy, Timestamp};
 use crate::store::{CheckedWork, Result, Store, Tx};
+use crate::token::{PoolKeys, TokenUse};
 
 /// Users of one transaction.
 const BATCH: u32 = 200;
@@ -49,17 +50,19 @@ pub async fn purge_pools(
 ) -> Outcome<bool> {
     let pools = store.deleted_pools(POOLS_AT_ONCE).await?;
     let mut left = !pools.is_empty();
+    let mut failed = Vec::new();
     for _ in 0..batches {
-        let Some(pool) = store.deleted_pools(1).await?.into_iter().next() else {
-            left = false;
-            break;
-        };
-        let pool = &pool;
-        store
-            .checked_transaction(|tx| -> CheckedWork<'_, (), _> {
-                Box::pin(async move { purge_batch(tx, (&pool.id, pool.no), now, entropy).await })
-            })
-            .await?;
+        let pools = store.deleted_pools(POOLS_AT_ONCE).await?;
+        left = !pools.is_empty();
+        // One that cannot be removed now must not keep the others.
+        let Some(pool) = pools.iter().find(|pool| !failed.contains(&pool.no)) else { break };
+        let removed = store.checked_transaction(|tx| -> CheckedWork<'_, (), _> {
+            Box::pin(async move { purge_batch(tx, (&pool.id, pool.no), now, entropy).await })
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, pool = pool.id, "the rows of a deleted user pool were not removed");
+            failed.push(pool.no);
+        }
     }
     Ok(left)
 }
@@ -83,6 +86,9 @@ async fn purge_batch(
         tx.remove_app_clients(pool).await?;
         tx.remove_resource_servers(pool).await?;
         tx.remove_identity_providers(pool).await?;
+        for token_use in TokenUse::ALL {
+            tx.remove_signing_keys_before(&PoolKeys::purpose(pool_id, token_use), i64::MAX).await?;
+        }
         tx.remove_pool(pool).await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::password::{HashError, Hasher, PasswordHash, Verdict};
 use super::srp::{Realm, Verifier};
-use crate::base::{Entropy, Secret, Timestamp};
+use crate::base::{Duration, Entropy, Secret, Timestamp};
 use crate::model::{PasswordPolicy, User};
 use crate::store::{Result, Store, StoreError, StoredPassword, Tx};
 use std::sync::Arc;
@@ -52,6 +52,12 @@ impl From<HashError> for NewPasswordError {
     fn from(error: HashError) -> Self {
         Self::Hash(error)
     }
+}
+
+/// Returns the end of a temporary password that is set at `set_at`.
+pub(super) fn temporary_end(policy: &PasswordPolicy, set_at: Timestamp) -> Timestamp {
+    let days = u64::from(policy.temporary_password_validity_days);
+    set_at.plus(Duration::from_secs(days * 86_400))
 }
 
 /// Checks and hashes a new password of `user`.

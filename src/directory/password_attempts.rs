@@ -14,7 +14,12 @@ pub(super) fn account_no(ring: &KeyRing, pool: &Pool, name: &str, user: Option<&
     }
     let mut text = format!("sign-in {} ", pool.no).into_bytes();
     text.extend(pool.stored_name(name));
-    let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = ring.pseudonym(&text);
+    negative_no(ring, &text)
+}
+
+/// Returns the negative number that follows from `text`.
+pub(super) fn negative_no(ring: &KeyRing, text: &[u8]) -> i64 {
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = ring.pseudonym(text);
     i64::from_be_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth]) | i64::MIN
 }
 
@@ -47,6 +52,15 @@ impl Attempts<'_> {
             })
         });
         begun.await
+    }
+
+    /// Forgets all attempts, after a right one.
+    pub async fn clear(self) -> Result<()> {
+        let account_no = self.account_no;
+        let cleared = self
+            .store
+            .transaction(|tx| Box::pin(async move { tx.clear_password_failures(account_no).await }));
+        cleared.await
     }
 
     /// Takes back an attempt that was counted and not compared, for want of a thread.

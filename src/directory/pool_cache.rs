@@ -128,7 +128,7 @@ impl PoolCache {
             let changed = match change {
                 Change::Pool(id) => &self.changed[self.slot(id)],
                 Change::Everything => &self.all_changed,
-                Change::Session(_) | Change::User(_) | Change::Token(..) => continue,
+                Change::Session(_) | Change::User(_) | Change::Token(..) | Change::Tokens => continue,
             };
             // In this order: a reader that knows the number finds the old entries old.
             let number = self.changes.load(Ordering::Acquire) + 1;

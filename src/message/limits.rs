@@ -61,6 +61,14 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     // and of a new address.
     let user = format!("user/{pool}/{}/{}", message.user, message.event.name());
     let mut applicable = vec![(Limit::User, user, limits.per_user)];
+    // Many accounts may have one address, which is somebody's who asked for nothing. Simulated
+    // ones are no address.
+    let recipient = match message.is_simulated {
+        true => message.user.to_owned(),
+        false => message.recipient.to_lowercase(),
+    };
+    let recipient = format!("recipient/{pool}/{recipient}/{}", message.event.name());
+    applicable.push((Limit::User, recipient, limits.per_user));
     if let Some(client) = message.client {
         applicable.push((Limit::Address, format!("address/{}", network(client)), limits.per_address));
     }

@@ -75,9 +75,9 @@ impl Pool {
     /// Returns the names by which `user` signs in to this pool, each once.
     ///
     /// A user of a provider has none: providers compare subjects exactly, and a name without case
-    /// would join two of them. In a pool with `username_attributes` the user name is the `sub`, and
-    /// an address is a name from the sign-up on. An alias is one once it is verified and the user
-    /// is confirmed.
+    /// would join two of them. In a pool with `username_attributes` the user name is the `sub`. The
+    /// address that was typed is a name from the sign-up on, another one once it is verified: it
+    /// says `false` until then. An alias is a name once it is verified and the user is confirmed.
     pub fn sign_in_names(&self, user: &User) -> Vec<SignInName> {
         if user.status == UserStatus::ExternalProvider {
             return Vec::new();
@@ -94,7 +94,9 @@ impl Pool {
             add(NameKind::Username, &user.username);
         }
         for attribute in &sign_in.username_attributes {
-            if let Some(value) = user.attributes.get(attribute.name()) {
+            let is_refuted =
+                attribute.verified_name().map(|name| user.attributes.get(name)) == Some(Some("false"));
+            if let (Some(value), false) = (user.attributes.get(attribute.name()), is_refuted) {
                 add((*attribute).into(), value);
             }
         }

@@ -14,6 +14,8 @@ statements! {
     ATTEMPT = "UPDATE account_codes SET attempts = attempts + 1 \
                WHERE user_no = $1 AND purpose = $2 AND target = $3 AND attempts < $4 \
                RETURNING hash, expires_at, address";
+    WITHDRAW = "UPDATE account_codes SET attempts = attempts - 1 \
+                WHERE user_no = $1 AND purpose = $2 AND target = $3";
     ADDRESS = "SELECT address FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
     USE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3 AND hash = $4";
     REMOVE_OF_TARGET = "DELETE FROM account_codes WHERE user_no = $1 AND target = $2";
@@ -69,8 +71,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Compares the hash of a code, at most `max_attempts` times. Each comparison is recorded, for
-    /// which the transaction must be committed.
+    /// Compares the hash of a code, at most `max_attempts` times. A mismatch is recorded, for which
+    /// the transaction must be committed.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -100,6 +102,8 @@ impl Tx<'_> {
         if verify_slices_are_equal(&row.try_get::<Vec<u8>, _>("hash")?, hash).is_err() {
             return Ok(CodeCheck::Mismatch);
         }
+        let withdraw = sqlx::query(WITHDRAW).bind(code.user_no).bind(code.purpose).bind(code.target);
+        withdraw.execute(&mut *self.inner).await?;
         Ok(CodeCheck::Match(row.try_get("address")?))
     }
 

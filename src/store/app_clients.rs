@@ -29,8 +29,6 @@ statements! {
     SAVE = "UPDATE app_clients SET settings = $2, keeps_verifiers = $3, version = $4, updated_at = $5 WHERE id = $1";
     REMOVE = "DELETE FROM app_clients WHERE id = $1";
     REMOVE_OF_POOL = "DELETE FROM app_clients WHERE pool = $1";
-    FAMILIES = "SELECT id FROM refresh_families WHERE client_id = $1 ORDER BY id LIMIT $2";
-    REMOVE_FAMILIES = "DELETE FROM refresh_families WHERE client_id = $1 AND id <= $2";
 }
 
 impl Store {
@@ -143,19 +141,6 @@ impl Tx<'_> {
         self.remove_client_secrets_of_pool(pool).await?;
         sqlx::query(REMOVE_OF_POOL).bind(pool).execute(&mut *self.inner).await?;
         Ok(())
-    }
-
-    /// Ends at most `limit` families of refresh tokens of an app client. Returns whether there were
-    /// any.
-    ///
-    /// # Errors
-    /// Returns an error if the database fails.
-    pub async fn remove_refresh_families_of_client(&mut self, client_id: &str, limit: u32) -> Result<bool> {
-        let query = sqlx::query_scalar(FAMILIES).bind(client_id).bind(i64::from(limit));
-        let ids: Vec<String> = query.fetch_all(&mut *self.inner).await?;
-        let Some(last) = ids.last() else { return Ok(false) };
-        sqlx::query(REMOVE_FAMILIES).bind(client_id).bind(last).execute(&mut *self.inner).await?;
-        Ok(true)
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Change {
     /// The user pool with this id changed, or one of its clients, domains, providers or resource
     /// servers.
     Pool(String),
+    /// Several access tokens were revoked, which are read again.
+    Tokens,
     /// More may have changed than is known: every cached entry is stale.
     Everything,
 }
@@ -30,6 +32,7 @@ impl Change {
             Self::User(id) => ("user", id.into()),
             Self::Token(jti, over) => ("token", format!("{} {jti}", over.millis()).into()),
             Self::Pool(id) => ("pool", id.into()),
+            Self::Tokens => ("tokens", "".into()),
             Self::Everything => ("everything", "".into()),
         }
     }
@@ -39,6 +42,7 @@ impl Change {
         match kind {
             "session" => Self::Session(subject),
             "user" => Self::User(subject),
+            "tokens" => Self::Tokens,
             "pool" => Self::Pool(subject),
             "token" => match subject.split_once(' ').map(|(over, jti)| (over.parse(), jti)) {
                 Some((Ok(over), jti)) => Self::Token(jti.to_owned(), Timestamp::from_millis(over)),

@@ -2,7 +2,7 @@
 //! generation alone, so that rotation needs no list of hashes.
 
 use super::statements::statements;
-use super::{Result, Store, Tx, within_deadline};
+use super::{Change, Result, Store, Tx, within_deadline};
 use crate::base::{Duration, Entropy, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -23,8 +23,20 @@ statements! {
     ROTATE = "UPDATE refresh_families SET generation = generation + 1, rotated_at = $3 \
               WHERE id = $1 AND generation = $2";
     REMOVE = "DELETE FROM refresh_families WHERE id = $1";
+    IDS_OF_USER = "SELECT id FROM refresh_families WHERE user_no = $1 AND id <> $2 ORDER BY created_at LIMIT $3";
+    REVOKE_OF_USER = "INSERT INTO revoked_tokens (jti, expires_at) \
+                      SELECT id, $3 FROM refresh_families WHERE user_no = $1 AND id <> $2 \
+                      ON CONFLICT (jti) DO NOTHING";
+    REMOVE_OF_USER = "DELETE FROM refresh_families WHERE user_no = $1 AND id <> $2";
+    REVOKE_OF_CLIENT = "INSERT INTO revoked_tokens (jti, expires_at) \
+                        SELECT id, $3 FROM refresh_families WHERE client_id = $1 AND id <= $2 \
+                        ON CONFLICT (jti) DO NOTHING";
+    IDS_OF_CLIENT = "SELECT id FROM refresh_families WHERE client_id = $1 ORDER BY id LIMIT $2";
+    REMOVE_OF_CLIENT = "DELETE FROM refresh_families WHERE client_id = $1 AND id <= $2";
 }
 
+/// The most revoked tokens that other nodes hear of one by one.
+const MAX_CHANGES: i64 = 16;
 /// How long an access token may live after its family has ended: a day (Cognito's
 /// `AccessTokenValidity`), and an hour because clocks differ.
 const MAX_ACCESS_TOKEN_VALIDITY: Duration = Duration::from_secs(25 * 3600);
@@ -144,7 +156,8 @@ impl Tx<'_> {
         self.revoke_token(&family.id, now.plus(MAX_ACCESS_TOKEN_VALIDITY), entropy).await
     }
 
-    /// Ends all families of a user, apart from the one with the id `except`.
+    /// Ends all families of a user, apart from the one with the id `except`: a few statements,
+    /// however many there are.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -155,11 +168,49 @@ impl Tx<'_> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<()> {
-        let query = sqlx::query(OF_USER).bind(user_no).bind(i64::from(u32::MAX));
-        let families: Vec<_> =
-            query.fetch_all(&mut *self.inner).await?.iter().map(read).collect::<Result<_>>()?;
-        for family in families.iter().filter(|family| except != Some(&*family.id)) {
-            self.end_refresh_family(family, now, entropy).await?;
+        let (except, until) = (except.unwrap_or_default(), now.plus(MAX_ACCESS_TOKEN_VALIDITY));
+        let ids = sqlx::query_scalar(IDS_OF_USER).bind(user_no).bind(except).bind(MAX_CHANGES + 1);
+        let ids: Vec<String> = ids.fetch_all(&mut *self.inner).await?;
+        let revoke = sqlx::query(REVOKE_OF_USER).bind(user_no).bind(except).bind(until.millis());
+        revoke.execute(&mut *self.inner).await?;
+        sqlx::query(REMOVE_OF_USER).bind(user_no).bind(except).execute(&mut *self.inner).await?;
+        self.publish_revoked(ids, until, entropy).await
+    }
+
+    /// Ends at most `limit` families of an app client. Returns whether there were any.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn end_refresh_families_of_client(
+        &mut self,
+        client_id: &str,
+        limit: u32,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<bool> {
+        let until = now.plus(MAX_ACCESS_TOKEN_VALIDITY);
+        let ids = sqlx::query_scalar(IDS_OF_CLIENT).bind(client_id).bind(i64::from(limit));
+        let ids: Vec<String> = ids.fetch_all(&mut *self.inner).await?;
+        let Some(last) = ids.last() else { return Ok(false) };
+        let revoke = sqlx::query(REVOKE_OF_CLIENT).bind(client_id).bind(last).bind(until.millis());
+        revoke.execute(&mut *self.inner).await?;
+        sqlx::query(REMOVE_OF_CLIENT).bind(client_id).bind(last).execute(&mut *self.inner).await?;
+        self.publish_revoked(ids, until, entropy).await?;
+        Ok(true)
+    }
+
+    /// Informs every node: of each token, or that there are many.
+    async fn publish_revoked(
+        &mut self,
+        ids: Vec<String>,
+        until: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<()> {
+        if i64::try_from(ids.len()).is_ok_and(|ids| ids > MAX_CHANGES) {
+            return self.publish(&Change::Tokens, entropy).await;
+        }
+        for id in ids {
+            self.publish(&Change::Token(id, until), entropy).await?;
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl AccessTokens {
         let signs = Algorithm::from_name(algorithm).ok_or(KeyChainError::Absent)?;
         let purpose = format!("user_pool/{pool}/access_token");
         let (store, clock, entropy) = (self.store.clone(), self.clock.clone(), self.entropy.clone());
-        let chain = KeyChain::open(&purpose, signs, store, clock, entropy).await?;
+        let chain = KeyChain::open(&purpose, signs, store, clock, entropy, true).await?;
         self.keys.store(Some(Arc::new(Keys { pool: pool.clone(), algorithm, chain })));
         Ok(())
     }

@@ -56,7 +56,8 @@ pub struct KeyChain {
 }
 
 impl KeyChain {
-    /// Reads the keys of `purpose`, making the first one where there is none.
+    /// Reads the keys of `purpose`, making the first one where there is none; `removes` as in
+    /// [`KeyChain::rotate`].
     ///
     /// # Errors
     /// Where the store does not answer, or a key cannot be read.
@@ -66,8 +67,9 @@ impl KeyChain {
         store: Store,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        removes: bool,
     ) -> Result<Self, KeyChainError> {
-        let set = rotate(purpose, algorithm, &store, clock.now(), &*entropy, true).await?;
+        let set = rotate(purpose, algorithm, &store, clock.now(), &*entropy, removes).await?;
         let purpose = purpose.to_owned();
         Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
     }

@@ -56,6 +56,11 @@ impl PoolKeys {
         Self { store, clock, entropy, sets }
     }
 
+    /// Returns the purpose under which the keys of a pool are stored.
+    pub fn purpose(pool_id: &str, token_use: TokenUse) -> String {
+        format!("user_pool/{pool_id}/{}_token", token_use.name())
+    }
+
     /// Returns the keys of `pool` for one kind of tokens. Concurrent calls read them once.
     ///
     /// # Errors
@@ -65,9 +70,9 @@ impl PoolKeys {
         let algorithm = Algorithm::from_name(name).ok_or_else(|| Arc::new(KeyChainError::Absent))?;
         let key = (pool.id.clone(), token_use, name.clone());
         let open = async {
-            let purpose = format!("user_pool/{}/{}_token", pool.id, token_use.name());
+            let purpose = Self::purpose(&pool.id, token_use);
             let (store, clock, entropy) = (self.store.clone(), self.clock.clone(), self.entropy.clone());
-            let chain = KeyChain::open(&purpose, algorithm, store, clock, entropy).await?;
+            let chain = KeyChain::open(&purpose, algorithm, store, clock, entropy, false).await?;
             Ok(chain.current())
         };
         self.sets.try_get_with(key, open).await

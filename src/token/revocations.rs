@@ -90,7 +90,7 @@ impl Revocations {
     pub async fn apply_changes(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
         let mut read_at = self.read_at.lock().await;
         let now = self.clock.monotonic();
-        if changes.contains(&Change::Everything) {
+        if changes.contains(&Change::Everything) || changes.contains(&Change::Tokens) {
             self.distrust_cache();
         }
         let of_token = |change: &Change| match change {

@@ -25,6 +25,10 @@ on_both_engines! {
     a_changed_password_is_checked_like_a_sign_in
     administrators_create_invite_and_reset
     messages_have_limits
+    a_code_is_void_once_its_address_is_not_the_users
+    a_second_address_is_no_name_before_it_is_verified
+    an_immutable_address_is_verified
+    an_address_gets_few_messages_from_many_accounts
 }
 
 fn email_alias() -> PoolSettings {
@@ -71,10 +75,7 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     let ada = confirm(&scene, "ada", &code).await.unwrap();
     assert_eq!((ada.status, ada.email_verified()), (UserStatus::Confirmed, true));
     let again = confirm(&scene, "ada", &code).await.unwrap_err();
-    assert_eq!(
-        again,
-        ("NotAuthorizedException".into(), "User cannot be confirmed. Current status is CONFIRMED".into())
-    );
+    assert_eq!(again.0, "CodeMismatchException", "as for a name without a user");
     assert!(scene.password("ada@example.com", PASSWORD).await.is_some(), "the alias signs in");
     // A resent code voids the first one, and five wrong ones void the code.
     scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
@@ -82,16 +83,30 @@ async fn a_sign_up_is_confirmed_by_its_code_alone(engine: Engine) {
     if second != bobs {
         assert_eq!(confirm(&scene, "bob", &bobs).await.unwrap_err().0, "CodeMismatchException");
     }
+    let mut refused = Vec::new();
     for _ in 0..5 {
-        confirm(&scene, "bob", &Secret::new("x")).await.unwrap_err();
+        refused.push(confirm(&scene, "bob", &Secret::new("x")).await.unwrap_err().0);
     }
-    assert_eq!(confirm(&scene, "bob", &second).await.unwrap_err().0, "ExpiredCodeException");
+    assert_eq!(confirm(&scene, "bob", &second).await.unwrap_err().0, "LimitExceededException");
+    scene.clock.advance(Duration::from_mins(16));
+    confirm(&scene, "bob", &Secret::new("x")).await.unwrap_err();
+    assert_eq!(confirm(&scene, "bob", &second).await.unwrap_err().0, "ExpiredCodeException", "{refused:?}");
+    scene.clock.advance(Duration::from_mins(16));
     scene.accounts.resend_sign_up_code(scene.sender(), "bob").await.unwrap();
     let (_, third) = scene.code().await;
     scene.clock.advance(Duration::from_hours(24));
     assert_eq!(confirm(&scene, "bob", &third).await.unwrap_err().0, "ExpiredCodeException");
-    let resent = scene.accounts.resend_sign_up_code(scene.sender(), "ada").await;
+    // A client that does not hide users gets AWS's words.
+    let plain = AppClientSettings { hide_unknown_users: false, ..scene.client.settings.clone() };
+    let client = narthex::model::AppClient { settings: plain, ..scene.client.clone() };
+    let sender = narthex::directory::Sender { client: &client, ..scene.sender() };
+    let resent = scene.accounts.resend_sign_up_code(sender, "ada").await;
     assert_eq!(refusal(resent).1, "User is already confirmed.");
+    let again = scene.accounts.confirm_sign_up(sender, "ada", &third, Takeover::Refuse).await;
+    assert_eq!(refusal(again).1, "User cannot be confirmed. Current status is CONFIRMED");
+    scene.messages().await;
+    scene.accounts.resend_sign_up_code(scene.sender(), "ada").await.unwrap();
+    assert!(scene.messages().await.is_empty(), "nothing is sent");
     // The whole sign-up is refused with its password.
     let (weak, none) = (Secret::new("short"), Attributes::default());
     let sign_up = SignUp { username: "carl", password: &weak, attributes: &none };
@@ -181,20 +196,27 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
     scene.messages().await;
     let wrong = &Secret::new("999999x");
     let new = &Secret::new(OTHER);
+    let mut sent = Vec::new();
     for name in ["ada", "nobody", "unverified"] {
         let forgot = async || scene.accounts.forgot_password(scene.sender(), name).await;
         let confirm = async || scene.accounts.confirm_forgot_password(scene.sender(), name, wrong, new).await;
         assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
         let delivery = forgot().await.unwrap();
+        sent.extend(scene.messages().await);
         let shape: String = delivery.destination.chars().filter(|c| !c.is_alphabetic()).collect();
         assert_eq!((shape.as_str(), delivery.attribute), ("***@***", SignInAttribute::Email), "{name}");
-        for _ in 0..5 {
+        for _ in 0..4 {
             assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
         }
+        assert_eq!(refusal(confirm().await).0, "LimitExceededException", "{name}");
+        scene.clock.advance(Duration::from_mins(16));
+        assert_eq!(refusal(confirm().await).0, "CodeMismatchException", "{name}");
         assert_eq!(refusal(confirm().await).0, "ExpiredCodeException", "{name}");
-        for _ in 0..4 {
+        scene.clock.advance(Duration::from_mins(44));
+        for _ in 0..5 {
             assert_eq!(forgot().await.unwrap(), delivery, "{name}: the answer is stable");
         }
+        sent.extend(scene.messages().await);
         assert_eq!(refusal(forgot().await).0, "LimitExceededException", "{name}");
         // Wrong passwords lock the name.
         for _ in 0..8 {
@@ -207,8 +229,8 @@ async fn names_without_a_user_get_the_answers_of_users(engine: Engine) {
             assert!(matches!(reply, Reply::Refused(Refusal::AttemptsExceeded)), "{name}: {reply:?}");
         }
     }
-    let sent: Vec<_> = scene.messages().await.into_iter().map(|(to, _)| to).collect();
-    assert_eq!(sent, ["ada@example.com"; 5], "nothing is sent to others");
+    let sent: Vec<_> = sent.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(sent, ["ada@example.com"; 6], "nothing is sent to others");
     // A client may ask for plain answers.
     let plain = AppClientSettings { hide_unknown_users: false, ..scene.client.settings.clone() };
     let client = narthex::model::AppClient { settings: plain, ..scene.client.clone() };
@@ -402,6 +424,64 @@ async fn messages_have_limits(engine: Engine) {
     let refused = refusal(scene.sign_up("eve", &[("phone_number", "+881234567890")]).await);
     assert_eq!(refused.0, "CodeDeliveryFailureException");
     assert!(scene.store.user_by_username(&scene.pool.id, "eve").await.unwrap().is_none());
+}
+
+async fn a_code_is_void_once_its_address_is_not_the_users(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    scene.accounts.forgot_password(scene.sender(), "ada").await.unwrap();
+    let (_, code) = scene.code().await;
+    // Somebody else reads the old mailbox, and Ada moves to another one.
+    let changes = Attributes::from_iter([("email", "ada@new.example")]);
+    scene.accounts.update_own_attributes(scene.sender(), &ada, &changes).await.unwrap();
+    let (_, of_address) = scene.code().await;
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    scene.accounts.verify_own_attribute(sender, &ada, email, &of_address).await.unwrap();
+    let set = scene.accounts.confirm_forgot_password(sender, "ada", &code, &Secret::new(OTHER)).await;
+    assert_eq!(refusal(set).0, "ExpiredCodeException");
+    assert!(scene.password("ada", PASSWORD).await.is_some());
+}
+
+async fn a_second_address_is_no_name_before_it_is_verified(engine: Engine) {
+    let both = vec![SignInAttribute::Email, SignInAttribute::PhoneNumber];
+    let sign_in = SignInSettings { username_attributes: both, ..Default::default() };
+    let scene = AccountScene::new(engine, PoolSettings { sign_in, ..email_username() }).await;
+    let number = "+4915112345678";
+    scene.sign_up("eve@example.com", &[("phone_number", number)]).await.unwrap();
+    let (_, code) = scene.code().await;
+    confirm(&scene, "eve@example.com", &code).await.unwrap();
+    assert!(scene.password("eve@example.com", PASSWORD).await.is_some());
+    assert!(scene.password(number, PASSWORD).await.is_none(), "somebody else's number");
+    let found = scene.store.find_user(&scene.pool, number, narthex::store::Lookup::Administrator).await;
+    assert!(found.unwrap().is_none());
+    let owner = scene.sign_up(number, &[]).await.unwrap();
+    assert_eq!(owner.attributes.get("phone_number"), Some(number));
+}
+
+async fn an_immutable_address_is_verified(engine: Engine) {
+    let email = narthex::model::SchemaAttribute {
+        mutable: false,
+        ..PoolSettings::default().schema.get("email").unwrap().clone()
+    };
+    let schema = narthex::model::Schema::new(vec![email]);
+    let scene = AccountScene::new(engine, PoolSettings { schema, ..email_alias() }).await;
+    scene.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
+    scene.messages().await;
+    let ada = scene.accounts.admin_confirm_sign_up(&scene.pool, "ada").await.unwrap();
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    scene.accounts.send_attribute_code(sender, &ada, email).await.unwrap();
+    let (_, code) = scene.code().await;
+    let verified = scene.accounts.verify_own_attribute(sender, &ada, email, &code).await.unwrap();
+    assert!(verified.email_verified());
+}
+
+async fn an_address_gets_few_messages_from_many_accounts(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    for at in 0..5 {
+        scene.sign_up(&format!("user-{at}"), &[("email", "victim@example.com")]).await.unwrap();
+    }
+    let sixth = scene.sign_up("user-5", &[("email", "Victim@example.com")]).await;
+    assert_eq!(refusal(sixth).0, "LimitExceededException");
 }
 
 /// The command, beside a running node that sends the message.

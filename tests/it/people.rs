@@ -234,7 +234,7 @@ async fn a_name_finds_its_user_by_the_rules_of_the_pool(engine: Engine) {
         ("pp", "nnn"),
         ("g@x.example", "nnn"),
         ("+15550001", "nss"),
-        ("+15550002", "nns"),
+        ("+15550002", "nnn"),
         ("vv", "nsn"),
         ("<sub>", "aaa"),
         ("<sub of a provider's>", "aaa"),
@@ -978,7 +978,10 @@ async fn passwords_and_codes_are_kept_as_the_rules_say(engine: Engine) {
         );
     }
     assert_eq!(check(code, "000000", now()).await, CodeCheck::Mismatch);
-    assert_eq!(check(code, "123456", now()).await, CodeCheck::Match("a@b.example".to_owned()));
+    for _ in 0..4 {
+        let matched = check(code, "123456", now()).await;
+        assert_eq!(matched, CodeCheck::Match("a@b.example".to_owned()), "a right one is no attempt");
+    }
     let use_up = async |hash: [u8; 32]| {
         let hash = &hash;
         store.transaction(|tx| Box::pin(async move { tx.use_account_code(code, hash).await })).await.unwrap()

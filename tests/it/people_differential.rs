@@ -125,8 +125,13 @@ impl NaivePool {
         }
         let verified = |flag: &str| get(flag).as_deref() == Some("true");
         if self.is_address_pool() {
-            names.extend(get("email").map(|email| (Kind::Email, email)));
-            names.extend(get("phone_number").map(|phone| (Kind::Phone, phone)));
+            let counts = |flag: &str| get(flag).as_deref() != Some("false");
+            names.extend(get("email").filter(|_| counts("email_verified")).map(|email| (Kind::Email, email)));
+            names.extend(
+                get("phone_number")
+                    .filter(|_| counts("phone_number_verified"))
+                    .map(|phone| (Kind::Phone, phone)),
+            );
         } else {
             names.push((Kind::Username, user.username.clone()));
         }
@@ -328,6 +333,16 @@ impl Run {
         if flagless("email_verified", "email") || flagless("phone_number_verified", "phone_number") {
             assert_eq!(exception(&created), Some("InvalidParameterException"));
             return;
+        }
+        // The typed address is a name at once, and another one when it is verified.
+        for (of, flag) in [("email", "email_verified"), ("phone_number", "phone_number_verified")] {
+            let is_typed = typed.starts_with('+') == (of == "phone_number");
+            let is_verified = attributes.get(flag).is_some_and(|value| value == "true");
+            match is_typed {
+                _ if !pool.is_address_pool() || is_verified || !attributes.contains_key(of) => {}
+                true => drop(attributes.remove(flag)),
+                false => drop(attributes.insert(flag.into(), "false".into())),
+            }
         }
         let sub = created.as_ref().map_or_else(|_| "refused".to_owned(), |user| user.id.clone());
         let username = if pool.is_address_pool() { sub.clone() } else { typed.to_owned() };

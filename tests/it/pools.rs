@@ -271,10 +271,10 @@ async fn clients_have_checked_settings(engine: Engine) {
     .await;
     assert_eq!(listed.len(), 5);
     assert!(listed.iter().all(|client| client.pool == pool.no));
-    let refused = pools::delete_client(&store, &other.id, id, &SystemEntropy).await;
+    let refused = pools::delete_client(&store, &other.id, id, now(), &SystemEntropy).await;
     assert_eq!(exception(refused), "ResourceNotFoundException");
-    pools::delete_client(&store, &pool.id, id, &SystemEntropy).await.unwrap();
-    let refused = pools::delete_client(&store, &pool.id, id, &SystemEntropy).await;
+    pools::delete_client(&store, &pool.id, id, now(), &SystemEntropy).await.unwrap();
+    let refused = pools::delete_client(&store, &pool.id, id, now(), &SystemEntropy).await;
     assert_eq!(exception(refused), "ResourceNotFoundException");
 }
 
@@ -471,9 +471,9 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     .unwrap();
     run!(store, |tx| pools::create_provider(tx, &pool.id, corp, now(), &SystemEntropy)).unwrap();
     run!(store, |tx| pools::create_domain(tx, &pool.id, "leaving-domain", now(), &SystemEntropy)).unwrap();
-    pools::delete_client(&store, &pool.id, &gone.id, &SystemEntropy).await.unwrap();
+    pools::delete_client(&store, &pool.id, &gone.id, now(), &SystemEntropy).await.unwrap();
     let after = everything(&engine).await;
-    for needle in [gone.id.as_str(), "earlier-client", "family-2"] {
+    for needle in [gone.id.as_str(), "earlier-client"] {
         assert_eq!(occurrences(&after, needle), 0, "{needle}");
     }
     assert!(store.refresh_family("family-1").await.unwrap().is_some());
@@ -576,7 +576,7 @@ async fn the_pool_of_the_file_is_read_only(engine: Engine) {
         ))
         .map(drop),
         run!(store, |tx| pools::remove_client_secret(tx, id, "web", "x", &SystemEntropy)),
-        pools::delete_client(&store, id, "web", &SystemEntropy).await,
+        pools::delete_client(&store, id, "web", now(), &SystemEntropy).await,
         run!(store, |tx| pools::update_resource_server(tx, id, "photos", photos, now(), &SystemEntropy))
             .map(drop),
         run!(store, |tx| pools::delete_resource_server(tx, id, "photos", &SystemEntropy)),
@@ -590,7 +590,7 @@ async fn the_pool_of_the_file_is_read_only(engine: Engine) {
     let pool = pools::find_pool(&store, id).await.unwrap();
     let made = new_client(&store, &pool, client_named("more")).await;
     write(&store, FILE).await.unwrap();
-    pools::delete_client(&store, id, &made.client.id, &SystemEntropy).await.unwrap();
+    pools::delete_client(&store, id, &made.client.id, now(), &SystemEntropy).await.unwrap();
 }
 
 async fn the_file_is_written_as_far_as_it_differs(engine: Engine) {
@@ -778,11 +778,13 @@ async fn a_thousand_pools_cost_a_lookup_nothing(engine: Engine) {
     let with_one = cold().await;
     let settings = &named("more");
     let mut ids = Vec::new();
-    for _ in 0..POOLS / 100 {
+    for batch in 0..POOLS / 100 {
         let batch = run!(store, |tx| async move {
             let mut ids = Vec::new();
-            for _ in 0..100 {
-                let pool = pools::create_pool(tx, REGION, settings, now(), &SystemEntropy).await?;
+            for at in 0..100 {
+                // Numbers that are made in the same millisecond may collide.
+                let at = now().plus(Duration::from_millis(batch as u64 * 100 + at));
+                let pool = pools::create_pool(tx, REGION, settings, at, &SystemEntropy).await?;
                 let new = NewClient { settings: client_named("web"), secret: Some(NewSecret::Generated) };
                 let made = pools::create_client(tx, &pool.id, &new, now(), &SystemEntropy).await?;
                 ids.push(made.client.id);

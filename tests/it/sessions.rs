@@ -152,7 +152,8 @@ impl Scene {
 
     async fn minter(&self) -> Minter {
         let (clock, entropy) = (self.clock.clone(), Arc::new(SystemEntropy));
-        let keys = KeyChain::open("assertion", Algorithm::Es256, self.store.clone(), clock, entropy.clone());
+        let keys =
+            KeyChain::open("assertion", Algorithm::Es256, self.store.clone(), clock, entropy.clone(), true);
         Minter::new(Arc::new(keys.await.unwrap()), entropy)
     }
 

@@ -549,8 +549,9 @@ async fn two_first_sign_ins_of_one_person_make_one_user(engine: Engine) {
 async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
     let store = engine.open().await;
     let clock = Arc::new(ManualClock::new(now()));
-    let open =
-        || KeyChain::open("test", Algorithm::Es256, store.clone(), clock.clone(), Arc::new(SystemEntropy));
+    let open = || {
+        KeyChain::open("test", Algorithm::Es256, store.clone(), clock.clone(), Arc::new(SystemEntropy), true)
+    };
     let (one, two) = tokio::join!(open(), open());
     let (one, two) = (one.unwrap(), two.unwrap());
     let first = one.current().signing.kid().to_owned();
@@ -578,8 +579,9 @@ async fn keys_are_published_before_they_sign_and_after(engine: Engine) {
 async fn another_algorithm_is_taken_up_as_a_new_key_is(engine: Engine) {
     let store = engine.open().await;
     let clock = Arc::new(ManualClock::new(now()));
-    let open =
-        |algorithm| KeyChain::open("test", algorithm, store.clone(), clock.clone(), Arc::new(SystemEntropy));
+    let open = |algorithm| {
+        KeyChain::open("test", algorithm, store.clone(), clock.clone(), Arc::new(SystemEntropy), true)
+    };
     let names = |chain: &KeyChain| {
         let keys = chain.current();
         let published: Vec<_> = keys.published.iter().map(|key| key.algorithm().name()).collect();

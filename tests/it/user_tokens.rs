@@ -22,6 +22,7 @@ on_both_engines! {
     a_refresh_token_is_of_its_pool_and_client
     each_event_ends_what_the_table_says
     tokens_are_for_the_password_of_the_sign_in
+    all_tokens_of_a_user_end_however_many_there_are
     two_nodes_rotate_a_token_once
 }
 
@@ -316,6 +317,24 @@ async fn tokens_are_for_the_password_of_the_sign_in(engine: Engine) {
     assert_eq!(refusal(issue().await).0, "NotAuthorizedException");
     happen(&scene, &ada, CredentialEvent::Disabled, Current::default()).await;
     assert_eq!(refusal(issue().await).1, "User is disabled.");
+}
+
+async fn all_tokens_of_a_user_end_however_many_there_are(engine: Engine) {
+    let scene = scene(engine).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    let mut tokens = Vec::new();
+    for _ in 0..40 {
+        tokens.push(scene.password("ada", PASSWORD).await.unwrap());
+    }
+    let mut feed = narthex::store::Feed::default();
+    feed.poll(&scene.store, scene.clock.monotonic()).await.unwrap();
+    scene.accounts.sign_out_everywhere(&ada).await.unwrap();
+    for tokens in &tokens {
+        let family = verified_claims(tokens)["origin_jti"].as_str().unwrap().to_owned();
+        assert!(!scene.is_valid(tokens).await && scene.store.is_revoked(&family).await.unwrap());
+    }
+    let changes = feed.poll(&scene.store, scene.clock.monotonic()).await.unwrap();
+    assert_eq!(changes, [narthex::store::Change::Tokens], "nodes read them once");
 }
 
 async fn two_nodes_rotate_a_token_once(engine: Engine) {

@@ -3,7 +3,7 @@
 use super::code_delivery::{Addressee, CodeDelivery, Requester, address_of};
 use super::recovery::resettable;
 use super::{AccountService, audit};
-use crate::base::{Duration, Entropy, Secret, Timestamp};
+use crate::base::{Entropy, Secret, Timestamp};
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
 use crate::directory::create::{NewUser, Origin, add_user, draft_user};
@@ -11,7 +11,7 @@ use crate::directory::credential_events::{CredentialEvent, Current, end_credenti
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::lifecycle::{confirm, set_status};
 use crate::directory::names::Takeover;
-use crate::directory::new_password::PreparedPassword;
+use crate::directory::new_password::{PreparedPassword, temporary_end};
 use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus};
 use crate::store::{CheckedWork, Lookup, Tx};
 
@@ -103,10 +103,7 @@ impl AccountService {
     ) -> Outcome<User> {
         let (pool, now) = (administration.pool, self.clock.now());
         let user = self.named(pool, name).await?;
-        if user.status != UserStatus::ForceChangePassword {
-            let words = "Resend not possible. User has already changed the password.";
-            return Err(DirectoryError::new(ErrorKind::UnsupportedUserState, words));
-        }
+        check_invited(&user)?;
         let temporary = generate(&*self.entropy);
         let prepared = self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
         let messages = self.invitations(&user, invitation, &temporary)?;
@@ -114,7 +111,9 @@ impl AccountService {
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
+                // The user may have chosen a password meanwhile.
                 let user = current(tx, no).await?;
+                check_invited(&user)?;
                 self.set_temporary(tx, (pool, &user), (prepared, messages), now).await?;
                 Ok(user)
             })
@@ -143,7 +142,9 @@ impl AccountService {
         let now = self.clock.now();
         let (status, expires_at) = match is_permanent {
             true => (UserStatus::Confirmed, None),
-            false => (UserStatus::ForceChangePassword, Some(temporary_end(pool, now))),
+            false => {
+                (UserStatus::ForceChangePassword, Some(temporary_end(&pool.settings.password_policy, now)))
+            }
         };
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
@@ -279,7 +280,7 @@ impl AccountService {
         (prepared, messages): (&PreparedPassword, &[super::code_delivery::Prepared]),
         now: Timestamp,
     ) -> Outcome<()> {
-        let (entropy, expires_at) = (&*self.entropy, temporary_end(pool, now));
+        let (entropy, expires_at) = (&*self.entropy, temporary_end(&pool.settings.password_policy, now));
         let policy: &PasswordPolicy = &pool.settings.password_policy;
         prepared.set(tx, user.no, policy, (now, Some(expires_at)), entropy).await?;
         for message in messages {
@@ -290,13 +291,19 @@ impl AccountService {
     }
 }
 
-async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
-    tx.user_by_number(no).await?.ok_or_else(|| ErrorKind::UserNotFound.into())
+/// Checks that a user still has the temporary password of an invitation.
+fn check_invited(user: &User) -> Outcome<()> {
+    match user.status {
+        UserStatus::ForceChangePassword => Ok(()),
+        _ => Err(DirectoryError::new(
+            ErrorKind::UnsupportedUserState,
+            "Resend not possible. User has already changed the password.",
+        )),
+    }
 }
 
-fn temporary_end(pool: &Pool, now: Timestamp) -> Timestamp {
-    let days = pool.settings.password_policy.temporary_password_validity_days;
-    now.plus(Duration::from_secs(u64::from(days) * 86_400))
+async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
+    tx.user_by_number(no).await?.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
 /// Returns a random password with a character of each class, about 90 bits.

@@ -172,6 +172,8 @@ fn verification(user: &User, attribute: SignInAttribute, right: &RightCode) -> O
     let address = if right.address.is_empty() { current } else { &right.address };
     match address {
         "" => Err(ErrorKind::CodeExpired.into()),
+        // An immutable attribute can be verified, and not be set.
+        address if address == current => Ok(Attributes::from_iter([(flag, "true")])),
         address => Ok(Attributes::from_iter([(name, address), (flag, "true")])),
     }
 }

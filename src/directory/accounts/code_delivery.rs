@@ -7,7 +7,7 @@ use crate::config::{Channel, MessageEvent};
 use crate::directory::account_code::{CodePurpose, new_code};
 use crate::directory::error::Outcome;
 use crate::message::{Message, MessageSettings, enqueue};
-use crate::model::{Pool, Recovery, SignInAttribute, User, is_address};
+use crate::model::{Pool, Recovery, SignInAttribute, User, is_address, is_phone_number};
 use crate::store::Tx;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,6 +72,25 @@ impl AccountService {
     ) -> Prepared {
         let (key, catalogue) = (uuid(&*self.entropy), self.catalogue.load());
         Prepared { secret, key, catalogue, event, recipient }
+    }
+
+    /// Returns the address in the answer for a name without a user. An address is of the first kind
+    /// for which there are settings.
+    pub(super) fn simulated_recipient(
+        &self,
+        attributes: &[SignInAttribute],
+        name: &str,
+        account_no: i64,
+    ) -> Recipient {
+        let config = &self.catalogue.load().config;
+        let has_settings = |attribute: &SignInAttribute| match channel(*attribute) {
+            Channel::Email => config.mail.is_some(),
+            Channel::Sms => config.sms.is_some(),
+        };
+        let configured: Vec<_> = attributes.iter().copied().filter(has_settings).collect();
+        let prefix = config.sms.as_ref().and_then(|sms| sms.allowed_prefixes.first());
+        let prefix = prefix.filter(|prefix| prefix.len() > 1).map_or("+1", String::as_str);
+        simulated_recipient(&configured, (name, account_no), prefix)
     }
 
     /// Stores the code of a message, and adds the message to the outbox.
@@ -155,22 +174,62 @@ pub(super) fn sign_up_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
 /// Returns the address to which a code for a new password is sent: the first of the pool's list
 /// that the user has verified.
 pub(super) fn recovery_recipient(pool: &Pool, user: &User) -> Option<Recipient> {
-    let Recovery::Addresses(order) = &pool.settings.recovery else { return None };
+    recovery_recipients(pool, user).next()
+}
+
+/// Returns whether `address`, to which a code was sent, still is one of `user`. The code of an
+/// older node has none.
+pub(super) fn is_recovery_address(pool: &Pool, user: &User, address: &str) -> bool {
+    address.is_empty() || recovery_recipients(pool, user).any(|to| to.address == address)
+}
+
+fn recovery_recipients<'a>(pool: &'a Pool, user: &'a User) -> impl Iterator<Item = Recipient> + use<'a> {
+    let order = recovery_attributes(pool);
     let is_verified = |attribute: &&SignInAttribute| {
         let flag = attribute.verified_name().and_then(|name| user.attributes.get(name));
         flag == Some("true")
     };
-    order.iter().filter(is_verified).find_map(|attribute| address_of(user, *attribute))
+    order.iter().filter(is_verified).filter_map(|attribute| address_of(user, *attribute))
 }
 
 /// Returns the address in the answer for a name without a user: what was typed, or one that follows
-/// from it.
-pub(super) fn simulated_recipient(name: &str, account_no: i64) -> Recipient {
-    let letter = char::from(b'a' + (account_no.unsigned_abs() % 26) as u8);
+/// from it. It is of a kind to which the pool sends codes, in the order of `attributes`.
+fn simulated_recipient(
+    attributes: &[SignInAttribute],
+    (name, account_no): (&str, i64),
+    sms_prefix: &str,
+) -> Recipient {
+    let number = account_no.unsigned_abs();
+    let letter = char::from(b'a' + (number % 26) as u8);
     let first = name.chars().find(|c| c.is_ascii_alphanumeric()).unwrap_or(letter);
-    let address = match is_address(name) && name.is_ascii() {
-        true => name.to_owned(),
-        false => format!("{first}@{letter}.invalid"),
-    };
-    Recipient { attribute: SignInAttribute::Email, address }
+    let sends = |attribute| attributes.contains(&attribute);
+    match attributes.first() {
+        _ if sends(SignInAttribute::Email) && is_address(name) && name.is_ascii() => {
+            Recipient { attribute: SignInAttribute::Email, address: name.to_owned() }
+        }
+        _ if sends(SignInAttribute::PhoneNumber) && is_phone_number(name) => {
+            Recipient { attribute: SignInAttribute::PhoneNumber, address: name.to_owned() }
+        }
+        Some(SignInAttribute::PhoneNumber) => Recipient {
+            attribute: SignInAttribute::PhoneNumber,
+            address: format!("{sms_prefix}{:07}", number % 10_000_000),
+        },
+        _ => Recipient { attribute: SignInAttribute::Email, address: format!("{first}@{letter}.invalid") },
+    }
+}
+
+/// Returns the addresses to which the pool sends codes for new passwords.
+fn recovery_attributes(pool: &Pool) -> &[SignInAttribute] {
+    match &pool.settings.recovery {
+        Recovery::Addresses(order) => order,
+        Recovery::Administrator => &[],
+    }
+}
+
+/// Returns the addresses to which the code of most users is sent: those that the pool verifies.
+pub(super) fn usual_recovery_attributes(pool: &Pool) -> Vec<SignInAttribute> {
+    let order = recovery_attributes(pool);
+    let verified = &pool.settings.auto_verified;
+    let usual: Vec<_> = order.iter().copied().filter(|attribute| verified.contains(attribute)).collect();
+    if usual.is_empty() { order.to_vec() } else { usual }
 }

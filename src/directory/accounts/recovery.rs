@@ -1,7 +1,8 @@
 //! Forgotten passwords.
 
 use super::code_delivery::{
-    Addressee, CodeDelivery, Recipient, Requester, recovery_recipient, simulated_recipient,
+    Addressee, CodeDelivery, Recipient, Requester, is_recovery_address, recovery_recipient,
+    usual_recovery_attributes,
 };
 use super::{Account, AccountService, audit};
 use crate::base::Secret;
@@ -39,7 +40,7 @@ impl AccountService {
             Err(_) if sender.client.settings.hide_unknown_users => {
                 // No message, and no code that would be valid.
                 user = None;
-                simulated_recipient(name, no)
+                self.simulated_recipient(&usual_recovery_attributes(pool), name, no)
             }
             Err(error) => return Err(error),
         };
@@ -86,7 +87,8 @@ impl AccountService {
                 // Hashing took its time.
                 let current = tx.user_by_number(no).await?;
                 let user = current.filter(|user| resettable(pool, user).is_ok());
-                let user = user.ok_or(ErrorKind::CodeMismatch)?;
+                let user = user.filter(|user| is_recovery_address(pool, user, &right.address));
+                let user = user.ok_or(ErrorKind::CodeExpired)?;
                 right.use_up(tx).await?;
                 let event = CredentialEvent::PasswordRecovered;
                 end_credentials(tx, &user, event, Current::default(), now, entropy).await?;

@@ -1,8 +1,6 @@
 //! Sign-up, its confirmation, and another code for it.
 
-use super::code_delivery::{
-    Addressee, CodeDelivery, Recipient, Requester, sign_up_recipient, simulated_recipient,
-};
+use super::code_delivery::{Addressee, CodeDelivery, Recipient, Requester, sign_up_recipient};
 use super::{Account, AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
@@ -85,8 +83,9 @@ impl AccountService {
     /// decides about an alias that another user has verified (`ForceAliasCreation`).
     ///
     /// # Errors
-    /// Returns `CodeMismatchException`, `ExpiredCodeException`, `AliasExistsException`, or
-    /// `NotAuthorizedException` for a user who is confirmed. A refusal leaves the code valid.
+    /// Returns `CodeMismatchException`, `ExpiredCodeException`, `AliasExistsException`, or, where
+    /// users are not hidden, `NotAuthorizedException` for a user who is confirmed. A refusal leaves
+    /// the code valid.
     pub async fn confirm_sign_up(
         &self,
         sender: Sender<'_>,
@@ -99,7 +98,7 @@ impl AccountService {
         let Account { user, no } = self.account(pool, name).await?;
         match &user {
             None if !hides_users => return Err(ErrorKind::UserNotFound.into()),
-            Some(user) if user.status != UserStatus::Unconfirmed => {
+            Some(user) if user.status != UserStatus::Unconfirmed && !hides_users => {
                 return Err(not_unconfirmed(user));
             }
             _ => {}
@@ -122,17 +121,25 @@ impl AccountService {
     /// Sends another code for a sign-up; the earlier one is void.
     ///
     /// # Errors
-    /// Returns `InvalidParameterException` for a user who is confirmed or has no address,
-    /// `UserNotFoundException` if users are not hidden, `LimitExceededException` after too many.
+    /// Returns `InvalidParameterException` for a user without an address, and, if users are not
+    /// hidden, for one who is confirmed, or `UserNotFoundException`; `LimitExceededException` after
+    /// too many.
     pub async fn resend_sign_up_code(&self, sender: Sender<'_>, name: &str) -> Outcome<CodeDelivery> {
         let (pool, now) = (sender.pool, self.clock.now());
-        let Account { user, no } = self.account(pool, name).await?;
+        let Account { mut user, no } = self.account(pool, name).await?;
         let recipient = match &user {
             None if !sender.client.settings.hide_unknown_users => {
                 return Err(ErrorKind::UserNotFound.into());
             }
-            None => simulated_recipient(name, no),
-            Some(user) => unconfirmed_recipient(sender, user)?,
+            Some(user) if user.status == UserStatus::Unconfirmed => unconfirmed_recipient(sender, user)?,
+            Some(_) if !sender.client.settings.hide_unknown_users => {
+                return Err(DirectoryError::invalid("User is already confirmed."));
+            }
+            // A user who is confirmed is like nobody.
+            _ => {
+                user = None;
+                self.simulated_recipient(&pool.settings.auto_verified, name, no)
+            }
         };
         let (message, requester) =
             (&self.code_message(MessageEvent::Resend, recipient), Requester::of(&sender));
@@ -148,9 +155,6 @@ impl AccountService {
 
 /// Returns the address to which the code of an unconfirmed user is sent.
 fn unconfirmed_recipient(sender: Sender<'_>, user: &User) -> Outcome<Recipient> {
-    if user.status != UserStatus::Unconfirmed {
-        return Err(DirectoryError::invalid("User is already confirmed."));
-    }
     let recipient = sign_up_recipient(sender.pool, user);
     recipient.ok_or_else(|| DirectoryError::invalid("Auto verification not turned on."))
 }

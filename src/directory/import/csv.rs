@@ -3,7 +3,7 @@
 
 use super::user::UserLine;
 use crate::directory::error::{DirectoryError, Outcome};
-use crate::model::{Attributes, Pool};
+use crate::model::{Attributes, Pool, SignInAttribute};
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
 
@@ -96,7 +96,8 @@ impl Columns {
         if username.is_empty() {
             return Err(invalid(format!("{USERNAME}: the value is required.")));
         }
-        let attributes: Attributes = attributes.into_iter().collect();
+        let mut attributes: Attributes = attributes.into_iter().collect();
+        drop_empty_flags(&mut attributes);
         check_verified(pool, &attributes)?;
         pool.settings.schema.check_required(&attributes)?;
         Ok(UserLine { username, attributes, ..UserLine::default() })
@@ -152,12 +153,25 @@ fn epoch(value: String) -> Outcome<String> {
     }
 }
 
+/// Removes `false` for an address that the user does not have: each row has a value in the column.
+fn drop_empty_flags(attributes: &mut Attributes) {
+    for attribute in [SignInAttribute::Email, SignInAttribute::PhoneNumber] {
+        if let Some(flag) = attribute.verified_name()
+            && !attributes.contains(attribute.name())
+            && attributes.get(flag) == Some("false")
+        {
+            attributes.remove(flag);
+        }
+    }
+}
+
 /// Checks that the verification of each address that the pool verifies is stated, and that one is
 /// verified.
 fn check_verified(pool: &Pool, attributes: &Attributes) -> Outcome<()> {
     let flags = || pool.settings.auto_verified.iter().filter_map(|attribute| attribute.verified_name());
     for flag in flags() {
-        if !matches!(attributes.get(flag), Some("true" | "false")) {
+        let has_address = flag.strip_suffix("_verified").is_some_and(|address| attributes.contains(address));
+        if has_address && !matches!(attributes.get(flag), Some("true" | "false")) {
             return Err(invalid(format!("{flag}: must be true or false.")));
         }
     }

@@ -5,6 +5,7 @@ use crate::base::{Entropy, Timestamp, sha256, uuid};
 use crate::directory::create::{NewUser, Origin, new_local_user, typed_attribute};
 use crate::directory::error::{DirectoryError, Outcome};
 use crate::directory::names::{SUB_LENGTH, Takeover};
+use crate::directory::new_password::temporary_end;
 use crate::model::{
     Attributes, Identity, MAX_ATTRIBUTE_LENGTH, MAX_GROUP_NAME_LENGTH, MAX_GROUPS, MAX_NAME_LENGTH, Pool,
     Profile, User, UserStatus, is_federated_name,
@@ -67,6 +68,14 @@ impl UserLine {
         let names = pool.sign_in_names(&user);
         let password = self.password.map(|password| match password.set_at {
             NOT_STATED => StoredPassword { set_at: now, ..password },
+            _ => password,
+        });
+        // A temporary password ends.
+        let password = password.map(|password| match user.status {
+            UserStatus::ForceChangePassword if password.expires_at.is_none() => {
+                let end = temporary_end(&pool.settings.password_policy, password.set_at);
+                StoredPassword { expires_at: Some(end), ..password }
+            }
             _ => password,
         });
         let mut groups = self.groups;

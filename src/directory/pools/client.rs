@@ -110,6 +110,7 @@ pub async fn delete_client(
     store: &Store,
     pool_id: &str,
     client_id: &str,
+    now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<()> {
     let check = store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
@@ -117,12 +118,12 @@ pub async fn delete_client(
     });
     check.await?;
     // The client is removed last: an interrupted deletion can be repeated.
-    end_refresh_families(store, client_id).await?;
+    end_refresh_families(store, client_id, now, entropy).await?;
     let delete = store.checked_transaction(|tx| -> CheckedWork<'_, _, _> {
         Box::pin(async move {
             let (pool, client) = writable_client(tx, pool_id, client_id).await?;
             tx.remove_app_client(&client.id).await?;
-            tx.remove_refresh_families_of_client(&client.id, FAMILIES_AT_ONCE).await?;
+            tx.end_refresh_families_of_client(&client.id, FAMILIES_AT_ONCE, now, entropy).await?;
             publish(tx, &pool, entropy).await
         })
     });
@@ -130,10 +131,17 @@ pub async fn delete_client(
 }
 
 /// Ends every refresh token of an app client.
-pub(super) async fn end_refresh_families(store: &Store, client_id: &str) -> Outcome<()> {
+pub(super) async fn end_refresh_families(
+    store: &Store,
+    client_id: &str,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome<()> {
     loop {
         let ended = store.transaction(|tx| {
-            Box::pin(async move { tx.remove_refresh_families_of_client(client_id, FAMILIES_AT_ONCE).await })
+            Box::pin(async move {
+                tx.end_refresh_families_of_client(client_id, FAMILIES_AT_ONCE, now, entropy).await
+            })
         });
         if !ended.await? {
             return Ok(());

@@ -78,7 +78,7 @@ pub async fn write_file_pool(
     });
     // The refresh tokens of a removed client would be valid again if the file had it again.
     for client_id in write.await? {
-        end_refresh_families(store, &client_id).await?;
+        end_refresh_families(store, &client_id, now, entropy).await?;
     }
     Ok(())
 }

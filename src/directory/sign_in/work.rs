@@ -164,6 +164,7 @@ impl Workers {
             Err(error) => match error.kind() {
                 ErrorKind::CodeMismatch => Ok(Err(Refusal::CodeMismatch)),
                 ErrorKind::CodeExpired => Ok(Err(Refusal::CodeExpired)),
+                ErrorKind::LimitExceeded => Ok(Err(Refusal::AttemptsExceeded)),
                 _ => Err(error.into()),
             },
         }
