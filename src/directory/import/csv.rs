@@ -171,7 +171,8 @@ fn check_verified(pool: &Pool, attributes: &Attributes) -> Outcome<()> {
     let flags = || pool.settings.auto_verified.iter().filter_map(|attribute| attribute.verified_name());
     for flag in flags() {
         let has_address = flag.strip_suffix("_verified").is_some_and(|address| attributes.contains(address));
-        if has_address && !matches!(attributes.get(flag), Some("true" | "false")) {
+        let is_stated = has_address || attributes.contains(flag);
+        if is_stated && !matches!(attributes.get(flag), Some("true" | "false")) {
             return Err(invalid(format!("{flag}: must be true or false.")));
         }
     }
