@@ -1,7 +1,7 @@
 //! Clocks that jump, on the real binary: libfaketime steps its wall clock, and leaves the monotonic
 //! one alone.
 
-use crate::programs::{NEXT, bring, pool, post, token};
+use crate::client_credentials::{NEXT, bring, pool, post, token};
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::{OpenIdProvider, Postgres};
 use crate::support::process::wait_until;

@@ -488,7 +488,8 @@ async fn a_row_that_the_database_refuses_fails_alone(engine: Engine) {
 /// Starts a deployment, whose user pool exists then.
 fn deployment(url: Option<&StoreUrl>) -> Narthex {
     let name = "name = \"people\"\n";
-    let pool = crate::programs::pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
+    let pool =
+        crate::client_credentials::pool("RS256").replace(name, &format!("{name}auto_verified = \"none\"\n"));
     let mut builder = NarthexBuilder::new().tables(&pool).route("app", 9, "bearer = true\n");
     if let Some(StoreUrl::Postgres(url)) = url {
         builder = builder.postgres(url.expose());

@@ -1,6 +1,6 @@
 //! Changes without a restart.
 
-use crate::programs::{bring, post};
+use crate::client_credentials::{bring, post};
 use crate::support::certificates;
 use crate::support::narthex::{Narthex, NarthexBuilder};
 use crate::support::parties::OpenIdProvider;
