@@ -80,11 +80,12 @@ pub fn profile() -> Option<String> {
     std::env::var("NARTHEX_BENCH_PROFILE").ok()
 }
 
-/// Returns the user-space instructions per request: the difference of a longer and a shorter run.
-/// If requests must be `new`, none is repeated.
+/// Returns the user-space instructions per request: the difference of a run with many requests and
+/// one with few, which idles for the rest of the same time. Background tasks are in both: under
+/// callgrind they would be a tenth of the difference. If requests must be `new`, none is repeated.
 pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
     let few = &proxy.requests[..FEW.min(proxy.requests.len())];
-    let run = |count: usize| {
+    let run = |count: usize, lasts: Duration| {
         let out = tempfile::NamedTempFile::new().unwrap();
         let kept = match profile() {
             Some(file) => format!("{file}.{}.{count}", proxy.port),
@@ -101,10 +102,13 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
         // admit only repeated ones.
         load.run(proxy, way, few, (0, 2 * few.len()), 1);
         std::thread::sleep(WRITTEN_DOWN);
+        let begun = Instant::now();
         match new {
             true => load.run(proxy, way, &proxy.requests, (few.len(), count), 1),
             false => load.run(proxy, way, few, (0, count), 1),
         };
+        let lasted = begun.elapsed();
+        std::thread::sleep(lasts.saturating_sub(lasted));
         // Bare pingora exits at once only on SIGINT.
         signal(running.pid, "INT");
         let mut said = String::new();
@@ -113,9 +117,10 @@ pub fn instructions(load: &Load, proxy: &Proxy, way: Way, new: bool) -> u64 {
         let total =
             said.lines().rev().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind's sum");
         let first = total.split_whitespace().next().unwrap();
-        first.parse::<u64>().unwrap()
+        (first.parse::<u64>().unwrap(), lasted)
     };
-    (run(LONG) - run(SHORT)) / (LONG - SHORT) as u64
+    let (many, lasted) = run(LONG, Duration::ZERO);
+    (many - run(SHORT, lasted).0) / (LONG - SHORT) as u64
 }
 
 /// Measures the proxies in turn on one core; load and upstream run on the other. `requests` per

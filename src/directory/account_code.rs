@@ -98,9 +98,15 @@ impl CodePurpose {
                 }
                 Ok(RightCode { of, hash, address })
             }
-            CodeCheck::Mismatch => Err(ErrorKind::CodeMismatch.into()),
-            CodeCheck::Absent if hides_users => Err(ErrorKind::CodeMismatch.into()),
-            CodeCheck::Expired | CodeCheck::Absent => Err(ErrorKind::CodeExpired.into()),
+            wrong => {
+                guesses.fail(now).await?;
+                Err(match wrong {
+                    CodeCheck::Absent if !hides_users => ErrorKind::CodeExpired,
+                    CodeCheck::Expired => ErrorKind::CodeExpired,
+                    _ => ErrorKind::CodeMismatch,
+                }
+                .into())
+            }
         }
     }
 }

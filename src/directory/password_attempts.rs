@@ -54,6 +54,18 @@ impl Attempts<'_> {
         begun.await
     }
 
+    /// Records that an attempt failed, which may lock the account.
+    pub async fn fail(self, now: Timestamp) -> Result<()> {
+        let account_no = self.account_no;
+        let failed = self.store.transaction(|tx| {
+            Box::pin(async move {
+                let stored = lockout(tx.password_failures(account_no).await?);
+                tx.save_password_failures(account_no, failures(stored.fail(now))).await
+            })
+        });
+        failed.await
+    }
+
     /// Forgets all attempts, after a right one.
     pub async fn clear(self) -> Result<()> {
         let account_no = self.account_no;

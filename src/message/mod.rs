@@ -83,6 +83,8 @@ pub struct Message<'a> {
     pub language: Option<&'a str>,
     /// The user's `sub`, for the limit; for a name without a user a text that follows from it.
     pub user: &'a str,
+    /// The user's number: the message is removed with the user.
+    pub user_no: i64,
     /// Whether there is no such user: the limits and the work are those of a message, and nothing
     /// is sent. An answer and its time then do not reveal who is a user.
     pub is_simulated: bool,
@@ -125,6 +127,7 @@ pub async fn enqueue(
     let row = NewOutboxMessage {
         id: &id,
         pool: message.pool,
+        user_no: message.user_no,
         channel: if message.is_simulated { store::NO_CHANNEL } else { message.channel.name() },
         event: message.event.name(),
         content: &content.to_json(),
@@ -221,6 +224,7 @@ mod tests {
             recipient,
             language: None,
             user: "sub",
+            user_no: 0,
             is_simulated: false,
             username: "ada",
             code,

@@ -208,6 +208,7 @@ mod tests {
             recipient: "ada@example.com",
             language,
             user: "sub",
+            user_no: 0,
             is_simulated: false,
             username,
             code,

@@ -18,6 +18,8 @@ pub struct NewOutboxMessage<'a> {
     pub id: &'a str,
     /// The user pool's id.
     pub pool: &'a str,
+    /// The user's number: the message is removed with the user.
+    pub user_no: i64,
     /// The channel's name.
     pub channel: &'a str,
     /// The event's name.
@@ -105,7 +107,8 @@ impl Tx<'_> {
         entropy: &dyn Entropy,
     ) -> Result<bool> {
         const INSERT: &str = "INSERT INTO outbox (id, pool, channel, event, sealed, state, due_at, claimed_until, sending_at, \
-             attempts, created_at, expires_at, failure) VALUES ($1, $2, $3, $4, $5, 'pending', $6, 0, 0, 0, $7, $8, '') \
+             attempts, created_at, expires_at, failure, user_no) \
+             VALUES ($1, $2, $3, $4, $5, 'pending', $6, 0, 0, 0, $7, $8, '', $9) \
              ON CONFLICT (id) DO NOTHING";
         let sealed = self.ring.seal(Purpose::AtRest, &seal_context(message.id), message.content, entropy);
         let done = sqlx::query(INSERT)
@@ -117,6 +120,7 @@ impl Tx<'_> {
             .bind(now.millis())
             .bind(now.millis())
             .bind(message.expires_at.millis())
+            .bind(message.user_no)
             .execute(&mut *self.inner)
             .await?;
         Ok(done.rows_affected() == 1)

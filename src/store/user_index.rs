@@ -25,13 +25,14 @@ statements! {
     REMOVE_VERIFIER = "DELETE FROM srp_verifiers WHERE user_no = $1";
     REMOVE_CODES = "DELETE FROM account_codes WHERE user_no = $1";
     REMOVE_FAMILIES = "DELETE FROM refresh_families WHERE user_no = $1";
+    REMOVE_MESSAGES = "DELETE FROM outbox WHERE user_no = $1";
     UNLINK_POOL_IDENTITIES = "UPDATE identities SET user_id = NULL WHERE user_id = $1";
     REMOVE_USER = "DELETE FROM users WHERE id = $1";
 }
 
 /// What is removed of a user besides the row itself, whose sessions and provider accounts go with
 /// it.
-const OF_USER: [&str; 9] = [
+const OF_USER: [&str; 10] = [
     REMOVE_KEYS,
     REMOVE_NAMES,
     REMOVE_MEMBERSHIPS,
@@ -41,6 +42,7 @@ const OF_USER: [&str; 9] = [
     REMOVE_VERIFIER,
     REMOVE_CODES,
     REMOVE_FAMILIES,
+    REMOVE_MESSAGES,
 ];
 
 impl Store {

@@ -5,12 +5,13 @@ use crate::support::accounts::{AccountScene, OTHER, PASSWORD, refusal};
 use crate::support::engine::Engine;
 use crate::support::narthex::NarthexBuilder;
 use crate::support::process::wait_until;
-use narthex::base::{Duration, Secret};
-use narthex::directory::{AdminNewUser, Current, Invitation, SignUp, Takeover};
+use narthex::base::{Clock as _, Duration, Secret, SystemEntropy};
+use narthex::directory::{AdminNewUser, Current, DirectoryError, Invitation, SignUp, Takeover};
 use narthex::model::{
     AppClientSettings, Attributes, PasswordPolicy, PoolSettings, SignInAttribute, SignInSettings, User,
     UserStatus,
 };
+use narthex::store::CheckedWork;
 use std::process::Command;
 
 on_both_engines! {
@@ -29,6 +30,7 @@ on_both_engines! {
     a_second_address_is_no_name_before_it_is_verified
     an_immutable_address_is_verified
     an_address_gets_few_messages_from_many_accounts
+    a_message_does_not_outlive_its_user
 }
 
 fn email_alias() -> PoolSettings {
@@ -482,6 +484,22 @@ async fn an_address_gets_few_messages_from_many_accounts(engine: Engine) {
     }
     let sixth = scene.sign_up("user-5", &[("email", "Victim@example.com")]).await;
     assert_eq!(refusal(sixth).0, "LimitExceededException");
+}
+
+async fn a_message_does_not_outlive_its_user(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    let ada = scene.user("ada", "ada@example.com").await;
+    scene.user("bob", "bob@example.com").await;
+    for name in ["ada", "bob"] {
+        scene.accounts.forgot_password(scene.sender(), name).await.unwrap();
+    }
+    let now = scene.clock.now();
+    let deleted = scene.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+        let ada = &ada;
+        Box::pin(async move { narthex::directory::delete_user(tx, ada, now, &SystemEntropy).await })
+    });
+    deleted.await.unwrap();
+    assert_eq!(scene.code().await.0, "bob@example.com");
 }
 
 /// The command, beside a running node that sends the message.

@@ -106,6 +106,7 @@ async fn add(
         recipient: to,
         language: None,
         user,
+        user_no: 0,
         is_simulated: false,
         username: "ada",
         code: &code,

@@ -136,6 +136,7 @@ impl Prepared {
             recipient: &recipient.address,
             language: locale.or(requester.language),
             user: to.user.map_or(&simulated, |user| &user.id),
+            user_no: to.account_no,
             is_simulated: to.user.is_none(),
             username: to.user.map_or(to.name, |user| &user.username),
             code: secret,

@@ -70,7 +70,10 @@ impl AccountService {
         let hash = Arc::new(parse_hash(&stored.hash)?);
         match self.hasher.verify(sender.network, password.clone(), hash).await {
             Ok(Verdict::Match { .. }) => Ok(stored.set_at),
-            Ok(Verdict::Mismatch) | Err(HashError::TooLong) => Err(incorrect()),
+            Ok(Verdict::Mismatch) | Err(HashError::TooLong) => {
+                attempts.fail(self.clock.now()).await?;
+                Err(incorrect())
+            }
             Err(error) => {
                 attempts.withdraw(self.clock.now()).await?;
                 Err(error.into())

@@ -2,7 +2,7 @@
 //! effects.
 
 use super::reply::{BegunExchange, ChallengeReply, Reply, SignInError};
-use super::state::{Answer, Challenge, Facts, Flow, Rules, State, UserFacts, WorkResult};
+use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::{NewCredentials, Workers};
 use super::{Attempt, ExchangeState, Refusal, SessionSealer};
@@ -202,7 +202,12 @@ impl SignInService {
                 );
                 match (admitted?, check) {
                     (false, _) => Ok(None),
-                    (true, Ok(check)) => Ok(Some(WorkResult::Password(check))),
+                    (true, Ok(check)) => {
+                        if check == PasswordCheck::Wrong {
+                            input.attempts(&self.store).fail(now).await?;
+                        }
+                        Ok(Some(WorkResult::Password(check)))
+                    }
                     (true, Err(error)) => {
                         input.attempts(&self.store).withdraw(now).await?;
                         Err(error)
@@ -220,6 +225,9 @@ impl SignInService {
             Work::CheckSrpProof => {
                 let is_right = self.workers.check_proof(input, now);
                 let admitted = input.attempts(&self.store).begin(now).await?;
+                if admitted && !is_right {
+                    input.attempts(&self.store).fail(now).await?;
+                }
                 Ok(admitted.then_some(WorkResult::SrpProof(is_right)))
             }
             Work::PrepareNewPassword => {
