@@ -23,7 +23,6 @@ on_both_engines! {
     each_event_ends_what_the_table_says
     tokens_are_for_the_password_of_the_sign_in
     all_tokens_of_a_user_end_however_many_there_are
-    programs_of_one_user_sign_in_together
     two_nodes_rotate_a_token_once
 }
 
@@ -336,23 +335,6 @@ async fn all_tokens_of_a_user_end_however_many_there_are(engine: Engine) {
     }
     let changes = feed.poll(&scene.store, scene.clock.monotonic()).await.unwrap();
     assert_eq!(changes, [narthex::store::Change::Tokens], "nodes read them once");
-}
-
-async fn programs_of_one_user_sign_in_together(engine: Engine) {
-    let scene = Arc::new(scene(engine).await);
-    scene.user("service", "service@example.com").await;
-    let programs = (0..12).map(|_| {
-        let scene = scene.clone();
-        tokio::spawn(async move { scene.password("service", PASSWORD).await.is_some() })
-    });
-    for program in programs.collect::<Vec<_>>() {
-        assert!(program.await.unwrap(), "a right password was refused");
-    }
-    // Wrong ones lock as before.
-    for _ in 0..5 {
-        assert!(scene.password("service", OTHER).await.is_none());
-    }
-    assert!(scene.password("service", PASSWORD).await.is_none());
 }
 
 async fn two_nodes_rotate_a_token_once(engine: Engine) {

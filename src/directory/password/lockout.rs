@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 
 /// Wrong passwords before the first lock.
 const FREE_FAILURES: u32 = 5;
-/// Further attempts whose result may be open at the same time before the first lock: programs of
-/// one user sign in together, each with the right password.
-const MAX_OPEN: u32 = 16;
 /// Longest lock.
 pub const MAX_LOCK: Duration = Duration::from_mins(15);
 /// Time without an attempt, after the end of a lock, that resets the count.
@@ -43,7 +40,7 @@ impl Lockout {
     /// Counts an attempt as failed in advance. Returns the state to store before the password is
     /// verified; after a success the caller stores the default, and after a failure the result of
     /// [`Lockout::fail`]. Parallel attempts thus cannot exceed the limit, if the caller stores by
-    /// compare-and-set. After the first lock one attempt at a time is possible.
+    /// compare-and-set. From the fifth on one attempt at a time is possible.
     ///
     /// # Errors
     ///
@@ -57,11 +54,8 @@ impl Lockout {
         let is_idle = now.since(Timestamp::from_millis(idle_since)) >= IDLE_RESET;
         let failures = if is_idle { 1 } else { self.failures.saturating_add(1) };
         let begun = Self { failures, last_failure: now.millis(), locked_until: 0 };
-        let was_locked = !is_idle && self.locked_until > 0;
-        match was_locked || failures > FREE_FAILURES + MAX_OPEN {
-            true => Ok(begun.fail(now)),
-            false => Ok(begun),
-        }
+        // Locked in advance: the result of an open attempt is not known.
+        Ok(begun.fail(now))
     }
 
     /// Returns the state after an attempt whose password was wrong: from the fifth on there is a
@@ -150,22 +144,6 @@ mod tests {
             assert_eq!(state.failures(), failures);
         }
         assert_eq!(lock_after(u32::MAX), MAX_LOCK);
-    }
-
-    #[test]
-    fn parallel_attempts_are_possible_before_the_first_lock_and_bounded() {
-        let mut state = Lockout::default();
-        for open in 1..=FREE_FAILURES + MAX_OPEN {
-            state = state.begin_attempt(at(0)).unwrap();
-            assert_eq!(state.remaining(at(0)), None, "{open}");
-        }
-        assert!(state.begin_attempt(at(0)).unwrap().begin_attempt(at(0)).is_err());
-        // The first of them that fails locks, for all of them.
-        assert_eq!(state.fail(at(0)).remaining(at(0)), Some(MAX_LOCK));
-        // After a lock one at a time.
-        let (locked, now) = after(6);
-        let next = locked.begin_attempt(at(now + 2)).unwrap();
-        assert!(next.begin_attempt(at(now + 2)).is_err());
     }
 
     #[test]

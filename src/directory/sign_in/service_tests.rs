@@ -171,13 +171,10 @@ async fn a_password_signs_in_and_wrong_ones_lock_the_name_known_or_not() {
 async fn parallel_wrong_passwords_do_not_exceed_the_limit() {
     let scene = Scene::new().await;
     scene.user("alice", UserStatus::Confirmed, None).await;
-    let attempts = (0..40).map(|_| scene.password(Flow::UserPassword, "alice", OTHER));
+    let attempts = (0..12).map(|_| scene.password(Flow::UserPassword, "alice", OTHER));
     let replies = futures_util::future::join_all(attempts).await;
     let compared = replies.iter().filter(|reply| *refused(reply) == Refusal::IncorrectPassword).count();
-    // Five, and those that were begun before the fifth had failed.
-    assert!((5..=22).contains(&compared), "{compared}");
-    let next = scene.password(Flow::UserPassword, "alice", PASSWORD).await;
-    assert_eq!(refused(&next), &Refusal::AttemptsExceeded);
+    assert_eq!(compared, 5);
 }
 
 #[tokio::test]
