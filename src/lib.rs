@@ -25,6 +25,7 @@
 //! | [`authn`] | authentication of requests by cookie or token; identity assertions |
 //! | [`pages`] | HTML pages and error responses |
 //! | [`handlers`] | endpoints of the user pool: authorization, callback, logout, tokens, keys |
+//! | [`aws`] | the Cognito API: protocol, signatures, operations |
 //! | [`gateway`] | listeners, TLS, routing, request authorization, proxying |
 //! | [`load`] | the load generator |
 //! | `fuzzing` | fuzz targets, in test builds and with the feature `fuzzing` |
@@ -77,6 +78,7 @@
 
 pub mod app;
 pub mod authn;
+pub mod aws;
 pub mod base;
 pub mod broker;
 pub mod catalogue;

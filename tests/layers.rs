@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, bottom to top.
-const MODULES: [&str; 19] = [
+const MODULES: [&str; 20] = [
     "base",
     "config",
     "jose",
@@ -24,6 +24,7 @@ const MODULES: [&str; 19] = [
     "authn",
     "pages",
     "handlers",
+    "aws",
     "gateway",
     "load",
     "fuzzing",

@@ -7,11 +7,12 @@ use crate::authn::{
     BearerAuthenticator, ConcurrencyLimiter, GuestAuthenticator, Minter, RateLimiter, Renewals,
     SessionAuthenticator,
 };
+use crate::aws;
 use crate::base::{Clock, Duration, Entropy, JumpDetector, KeyRing, SystemClock, SystemEntropy};
 use crate::broker::{Broker, LoginAttempts};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::{Config, LoadError};
-use crate::directory::PoolCache;
+use crate::directory::{Directory, DirectoryDeps, HasherSettings};
 use crate::gateway::{Gateway, GatewayDeps, TlsStore};
 use crate::handlers::{self, AppState};
 use crate::identity::IdentityDirectory;
@@ -30,6 +31,10 @@ use thiserror::Error;
 const FAILURES: u32 = 30;
 /// Interval of further failed sign-ins.
 const FAILURE_EVERY: Duration = Duration::from_secs(3);
+
+/// Burst and interval of wrong guesses of API calls per address, which an app's users may share.
+const WRONG_GUESSES: u32 = 100;
+const WRONG_GUESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Burst of failed authentications per app client and address. A misconfigured client retries
 /// constantly and must not lock out others. Guessing is prevented by the secret's length.
@@ -206,16 +211,26 @@ impl Basis {
             catalogue.clone(),
             renewals,
         );
+        let deps = DirectoryDeps {
+            store: store.clone(),
+            ring: ring.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            catalogue: catalogue.clone(),
+        };
+        let directory = Directory::start(deps, HasherSettings::default())
+            .map_err(|error| CommandError::new("the threads that hash passwords", error))?;
         Ok(AppState {
             catalogue,
             broker,
             sessions: Arc::new(sessions),
             store: store.clone(),
-            pools: Arc::new(PoolCache::new(store.clone(), clock.clone())),
+            directory,
             keys: Arc::new(keys),
             access_tokens: Arc::new(access_tokens),
             failed_sign_ins: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
             unsolicited_failures: RateLimiter::new(clock.clone(), FAILURES, FAILURE_EVERY),
+            wrong_guesses: RateLimiter::new(clock.clone(), WRONG_GUESSES, WRONG_GUESS_EVERY),
             saml_messages: ConcurrencyLimiter::new(SAML_MESSAGES),
             client_failures: RateLimiter::new(clock.clone(), CLIENT_FAILURES, CLIENT_FAILURE_EVERY),
             client_revocations: RateLimiter::new(clock.clone(), REVOCATIONS, REVOCATION_EVERY),
@@ -241,7 +256,7 @@ impl Basis {
                 access_tokens,
                 &**entropy,
             ),
-            router: handlers::router(pool.clone()),
+            router: handlers::router(pool.clone()).merge(aws::router(pool.clone())),
             minter: Minter::new(pool.keys.clone(), entropy.clone()),
             attempts: LoginAttempts::new(ring.clone(), clock.clone(), entropy.clone()),
             pool,

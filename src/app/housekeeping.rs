@@ -117,8 +117,8 @@ async fn poll_changes(app: &App, feed: &Mutex<Feed>) {
         Ok(news) => {
             app.pool.sessions.apply_changes(&news);
             app.pool.sessions.mark_synced_at(now);
-            app.pool.pools.apply_changes(&news);
-            app.pool.pools.mark_synced_at(now);
+            app.pool.directory.pools.apply_changes(&news);
+            app.pool.directory.pools.mark_synced_at(now);
             if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
                 tracing::warn!(%error, "cannot read the revoked tokens");
             }

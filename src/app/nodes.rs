@@ -2,7 +2,7 @@
 
 use super::build::App;
 use crate::base::{Duration, base64url_encode, metrics, uuid};
-use crate::config::{Config, KeySource};
+use crate::config::{Administrator, Config, KeySource};
 use crate::store::{Node, StoreError};
 use prometheus::IntGauge;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ impl NodeRegistry {
 /// paths. Keyed, because it covers secrets.
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
-    let Config { identity_pools, providers, issuers, routes, message_limits, .. } = config;
+    let Config { administrators, identity_pools, providers, issuers, routes, message_limits, .. } = config;
     let (mut routes, mut issuers, mut providers) = (routes.clone(), issuers.clone(), providers.clone());
     for ca in providers.iter_mut().filter_map(|provider| provider.ca.as_mut()) {
         ca.path = PathBuf::new();
@@ -108,6 +108,10 @@ fn digest(app: &App, config: &Config) -> String {
         "node {public_url} {region} {account_id} {session:?} {signed_out_url:?} {user_pool:?} {providers:?} \
          {issuers:?} {identity_pools:?} {routes:?} {message_limits:?}"
     );
+    for Administrator { name, access_key_id, secret_access_key, policies } in administrators {
+        text.extend([name, access_key_id, secret_access_key.expose()]);
+        text.extend(policies.iter().map(|file| file.text.as_str()));
+    }
     for role in roles {
         text.push_str(&role.name);
         text.extend(role.files().map(|file| file.text.as_str()));

@@ -170,7 +170,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     app.pool.catalogue.replace(catalogue);
     // Access may have changed: every session is revalidated.
     app.pool.sessions.apply_changes(&[Change::Everything]);
-    app.pool.pools.apply_changes(&[Change::Everything]);
+    app.pool.directory.pools.apply_changes(&[Change::Everything]);
     app.gateway.apply().await;
     tracing::info!(target: "audit", event = "reload", generation, files = changed);
     let broker = app.pool.broker.clone();

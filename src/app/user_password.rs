@@ -7,7 +7,7 @@ use super::users::ring;
 use crate::base::{Entropy, SystemClock, SystemEntropy};
 use crate::catalogue::{Catalogue, CatalogueCell};
 use crate::config::Config;
-use crate::directory::{AccountDeps, AccountService, Administration, Hasher, HasherSettings};
+use crate::directory::{Administration, Directory, DirectoryDeps, HasherSettings};
 use clap::Args;
 use std::sync::Arc;
 
@@ -33,21 +33,21 @@ pub async fn reset(arguments: Arguments) -> Result<(), CommandError> {
     let config = Config::load(&file, &|name| std::env::var(name).ok())?;
     let (store, pool) = open_pool(&file, None).await?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let hasher = Hasher::start(HasherSettings::default(), entropy.clone());
-    let hasher = hasher.map_err(|error| CommandError::new("the threads that hash passwords", error))?;
     let ring = ring(&config)?;
     let catalogue = Catalogue::build(config, &store, &*entropy, 1).await;
     let catalogue = catalogue.map_err(|error| CommandError::new("the configuration", error))?;
     let keeps_verifiers = store.keeps_verifiers(pool.no).await;
     let keeps_verifiers = keeps_verifiers.map_err(|error| CommandError::new("the store", error))?;
-    let accounts = AccountService::new(AccountDeps {
+    let deps = DirectoryDeps {
         store: store.clone(),
-        hasher: Arc::new(hasher),
         ring,
         clock: Arc::new(SystemClock),
         entropy,
         catalogue: Arc::new(CatalogueCell::new(catalogue)),
-    });
+    };
+    let directory = Directory::start(deps, HasherSettings::default());
+    let directory = directory.map_err(|error| CommandError::new("the threads that hash passwords", error))?;
+    let accounts = &directory.accounts;
     let administration = Administration { pool: &pool, keeps_verifiers };
     let done = match print {
         true => {

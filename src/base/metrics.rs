@@ -85,6 +85,13 @@ pub const OAUTH_REQUESTS: Metric = Metric {
     labels: &["endpoint", "result"],
     about: "Requests of app clients by endpoint and result: `success`, or the error code.",
 };
+/// Requests of the AWS APIs.
+pub const API_REQUESTS: Metric = Metric {
+    name: "narthex_api_requests_total",
+    kind: Kind::Counter,
+    labels: &["operation", "result"],
+    about: "Requests of the AWS APIs by operation and result: `success`, or the exception.",
+};
 /// Verified tokens.
 pub const BEARER_VERIFICATIONS: Metric = Metric {
     name: "narthex_bearer_verifications_total",
@@ -188,7 +195,7 @@ pub const SMS_CODES_USED: Metric = Metric {
 };
 
 /// All metrics, in the order of the reference page.
-const METRICS: [&Metric; 24] = [
+const METRICS: [&Metric; 25] = [
     &REQUESTS,
     &ROUTE_REQUESTS,
     &REQUEST_DURATION,
@@ -199,6 +206,7 @@ const METRICS: [&Metric; 24] = [
     &ACCESS_DENIED,
     &LOGINS,
     &OAUTH_REQUESTS,
+    &API_REQUESTS,
     &BEARER_VERIFICATIONS,
     &ACCESS_LOG_DROPPED,
     &NODES_DIFFERING,

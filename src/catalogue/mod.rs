@@ -1,10 +1,12 @@
 //! Immutable snapshots of the configuration and the stored ids, behind one atomic pointer. Each
 //! request loads one snapshot and uses only that.
 
+mod administrators;
 mod pool;
 mod roles;
 mod route;
 
+pub use administrators::{Administrator, Administrators};
 pub use pool::{AppClient, Pool};
 pub use roles::{
     BadPolicies, INVOKE_ACTION, IdentityPool, PolicyRule, PrincipalTag, Role, RoleId, Roles, Rule,
@@ -101,6 +103,8 @@ pub struct Catalogue {
     pub roles: Roles,
     /// The identity pools, which select roles.
     pub identity_pools: Vec<Arc<IdentityPool>>,
+    /// The administrators.
+    pub administrators: Administrators,
     routes: Vec<Arc<Route>>,
 }
 
@@ -167,6 +171,7 @@ impl Catalogue {
     /// Returns an error if a policy is invalid.
     pub fn of(config: Config, ids: Ids, generation: u64) -> Result<Self, BadPolicies> {
         let roles = Roles::compile(&config)?;
+        let administrators = Administrators::compile(&config)?;
         let user_pool = Pool::new(&config, ids.pool, ids.gateway_client, ids.clients);
         let pool = |(config, id): (&crate::config::IdentityPool, String)| {
             Arc::new(IdentityPool::new(id, config.clone()))
@@ -181,7 +186,20 @@ impl Catalogue {
             route.hosts.iter().map(of_host).collect()
         };
         let routes = config.routes.iter().flat_map(of_hosts).collect();
-        Ok(Self { generation, config: Arc::new(config), pool: user_pool, roles, identity_pools, routes })
+        Ok(Self {
+            generation,
+            config: Arc::new(config),
+            pool: user_pool,
+            roles,
+            identity_pools,
+            administrators,
+            routes,
+        })
+    }
+
+    /// Returns the `iss` claim of a pool's tokens.
+    pub fn issuer_of(&self, pool_id: &str) -> String {
+        self.config.public_url.join(&format!("/{pool_id}"))
     }
 
     /// Iterates over every route, once for each of its hosts.

@@ -72,6 +72,13 @@ pub struct Roles(Vec<Arc<Role>>);
 #[error("{}", .0.join("\n"))]
 pub struct BadPolicies(Vec<String>);
 
+impl BadPolicies {
+    /// Creates an error with one line for each invalid document.
+    pub(super) fn new(lines: Vec<String>) -> Self {
+        Self(lines)
+    }
+}
+
 impl Roles {
     /// Compiles the policies of `config`.
     ///

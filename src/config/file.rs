@@ -7,12 +7,13 @@ use super::reader::{Invalid, Table};
 use super::route::Access;
 use super::types::OUTPUT_PATH;
 use super::{
-    AccessLogSettings, Config, Files, IdentityPool, Listen, Mail, MailTransport, MessageLimits, Provider,
-    PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings, TlsCertificate, TrustedIssuer, UserPool,
+    AccessLogSettings, Administrator, Config, Files, IdentityPool, Listen, Mail, MailTransport,
+    MessageLimits, Provider, PublicUrl, Role, Route, SessionLimits, Sms, StoreSettings, TlsCertificate,
+    TrustedIssuer, UserPool,
 };
 use super::{
-    identity_pool, issuer, listen, log, mail, message, provider_keys, role, route_keys, session, sms, store,
-    tls, user_pool,
+    administrator, identity_pool, issuer, listen, log, mail, message, provider_keys, role, route_keys,
+    session, sms, store, tls, user_pool,
 };
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub(super) const SECTION: Section = Section {
         &REGION,
         &ACCOUNT_ID,
         &STATE_DIR,
-        &POLL_CHANGES_INTERVAL,
+        &LISTEN,
         &TLS,
         &STORE,
         &SESSION,
@@ -39,6 +40,7 @@ pub(super) const SECTION: Section = Section {
         &USER_POOLS,
         &ROLES,
         &IDENTITY_POOLS,
+        &ADMINISTRATORS,
     ],
 };
 const PUBLIC_URL: Key<PublicUrl> = Key::new(
@@ -60,7 +62,7 @@ const ACCOUNT_ID: Key<String> =
 const STATE_DIR: Key<PathBuf> = Key::new("state_dir", OUTPUT_PATH, "Folder of `certs/` and `narthex.sock`.")
     .computed("the folder of the SQLite database, or of the configuration")
     .example("\"/var/lib/narthex\"");
-const POLL_CHANGES_INTERVAL: Key<Nested> = Key::table("listen", &listen::SECTION);
+const LISTEN: Key<Nested> = Key::table("listen", &listen::SECTION);
 const TLS: Key<Nested> = Key::tables("tls", &tls::SECTION);
 const STORE: Key<Nested> = Key::table("store", &store::SECTION);
 const SESSION: Key<Nested> = Key::table("session", &session::SECTION);
@@ -74,13 +76,14 @@ const ISSUERS: Key<Nested> = Key::tables("issuer", &issuer::SECTION);
 const USER_POOLS: Key<Nested> = Key::tables("user_pool", &user_pool::SECTION);
 const ROLES: Key<Nested> = Key::tables("role", &role::SECTION);
 const IDENTITY_POOLS: Key<Nested> = Key::tables("identity_pool", &identity_pool::SECTION);
+const ADMINISTRATORS: Key<Nested> = Key::tables("administrator", &administrator::SECTION);
 
 /// Reads the file, which is in `folder`.
 pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     let public_url = table.read(&PUBLIC_URL);
     let region = table.read(&REGION);
     let account_id = table.read(&ACCOUNT_ID);
-    let listen = Listen::read(&table.table(&POLL_CHANGES_INTERVAL)?);
+    let listen = Listen::read(&table.table(&LISTEN)?);
     let tls = table.tables(&TLS).iter().filter_map(TlsCertificate::read).collect();
     let state_dir = table.read(&STATE_DIR);
     let store = StoreSettings::read(&table.table(&STORE)?, folder, state_dir.as_deref().unwrap_or(folder));
@@ -108,6 +111,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         let by_routes = routes.iter().filter_map(|route| route.allowed.as_ref()).flat_map(Allow::judged);
         provider.judged_attributes = by_pools.chain(by_routes.map(str::to_owned)).collect();
     }
+    let administrators = administrators(table);
     report_route_conflicts(table, &routes, public_url.as_ref());
     report_closed_routes(table, &routes, &identity_pools, &user_pool);
     table.finish();
@@ -129,6 +133,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
         user_pool,
         roles,
         identity_pools,
+        administrators,
         providers,
         issuers,
         routes,
@@ -230,6 +235,21 @@ fn principal_sources(
         names.push(user_pool.name.clone());
     }
     names
+}
+
+fn administrators(table: &Table<'_>) -> Vec<Administrator> {
+    let administrators = table.distinct(&ADMINISTRATORS, Administrator::read, |administrator| {
+        let name = &administrator.name;
+        (name.clone(), format!("two administrators are named \"{name}\""))
+    });
+    let mut ids = HashSet::new();
+    for second in administrators.iter().filter(|of| !ids.insert(&of.access_key_id)) {
+        table.report(
+            format!("two administrators have the access key `{}`", second.access_key_id),
+            "give each a key of its own: the audit log names the administrator",
+        );
+    }
+    administrators
 }
 
 fn routes(table: &Table<'_>, identity_pools: &[IdentityPool]) -> Vec<Route> {

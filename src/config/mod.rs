@@ -8,6 +8,7 @@
 use thiserror::Error;
 
 mod address;
+mod administrator;
 mod allow;
 mod app_client;
 mod attributes;
@@ -66,6 +67,7 @@ mod upstream;
 mod user_pool;
 
 pub use address::is_safe;
+pub use administrator::Administrator;
 pub use allow::Allow;
 pub use app_client::{AppClient, OAuthFlow};
 pub use attributes::STANDARD_ATTRIBUTES;
@@ -157,6 +159,8 @@ pub struct Config {
     pub roles: Vec<Role>,
     /// The rules that give roles to principals.
     pub identity_pools: Vec<IdentityPool>,
+    /// The administrators, who sign requests to the AWS APIs.
+    pub administrators: Vec<Administrator>,
     /// The identity providers.
     pub providers: Vec<Provider>,
     /// The external issuers of access tokens.

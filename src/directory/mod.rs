@@ -23,7 +23,9 @@ mod password;
 mod password_attempts;
 mod pool_cache;
 pub mod pools;
+mod secret_hash;
 mod sender;
+mod service;
 mod sessions;
 pub mod sign_in;
 pub mod srp;
@@ -31,7 +33,7 @@ mod tokens;
 
 pub use account_code::{CodePurpose, new_code};
 pub use accounts::{
-    AccountDeps, AccountService, AdminNewUser, Administration, CodeDelivery, Invitation, SignUp, SignedUp,
+    AccountService, AdminNewUser, Administration, CodeDelivery, Invitation, SignUp, SignedUp,
 };
 pub use attributes::{Actor, AttributeUpdate, delete_attributes, update_attributes};
 pub use create::{NewUser, Origin, create_user};
@@ -61,5 +63,6 @@ pub use password::{
 };
 pub use pool_cache::{PoolCache, PoolOfClient};
 pub use sender::Sender;
+pub use service::{Directory, DirectoryDeps};
 pub use sessions::{Authentication, Browser, begin_session};
 pub use tokens::{IssuedTokens, RefreshFlow, SignedIn, TokenService, TokenUser};

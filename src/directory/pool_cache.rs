@@ -110,6 +110,14 @@ impl PoolCache {
         Ok(self.cached_pool(id).await?.map(|(pool, _)| pool))
     }
 
+    /// As [`PoolCache::pool`], with whether a client of the pool allows Secure Remote Password.
+    ///
+    /// # Errors
+    /// Returns an error if the database is needed and fails.
+    pub async fn pool_with_verifiers(&self, id: &str) -> Outcome<Option<(Arc<Pool>, bool)>> {
+        Ok(self.cached_pool(id).await?)
+    }
+
     /// Returns the pool with this domain, if it is in use.
     ///
     /// # Errors

@@ -20,3 +20,14 @@ pub struct Sender<'a> {
     /// The user's language, as in `de-CH`, for the texts of messages.
     pub language: Option<&'a str>,
 }
+
+impl Sender<'_> {
+    /// Returns the digest of a client's network: an IPv4 address, or the /64 of an IPv6 address.
+    pub fn network_of(address: Option<IpAddr>) -> u64 {
+        match address.map(|address| address.to_canonical()) {
+            Some(IpAddr::V4(address)) => u64::from(u32::from(address)),
+            Some(IpAddr::V6(address)) => u64::try_from(u128::from(address) >> 64).unwrap_or_default(),
+            None => 0,
+        }
+    }
+}

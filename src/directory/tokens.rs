@@ -18,7 +18,7 @@ const REFRESH_FLOW: &str = "ALLOW_REFRESH_TOKEN_AUTH";
 pub struct TokenService {
     store: Store,
     ring: Arc<KeyRing>,
-    keys: Arc<PoolKeys>,
+    keys: PoolKeys,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -70,7 +70,7 @@ impl TokenService {
     pub fn new(
         store: Store,
         ring: Arc<KeyRing>,
-        keys: Arc<PoolKeys>,
+        keys: PoolKeys,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
@@ -149,6 +149,16 @@ impl TokenService {
         let subject = TokenSubject { client: sender.client, user: &user, groups: &groups };
         let tokens = self.tokens(&keys, subject, (issuer, None), &refreshed.family, now)?;
         Ok(IssuedTokens { tokens, refresh_token: refreshed.next })
+    }
+
+    /// Returns the user of a refresh token, if the token's family has not ended.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn user_of_refresh_token(&self, sender: Sender<'_>, token: &str) -> Outcome<Option<User>> {
+        let Some(id) = self.refresh_tokens(&sender).family_id(token) else { return Ok(None) };
+        let Some(family) = self.store.refresh_family(&id).await? else { return Ok(None) };
+        Ok(self.store.user_by_number(family.user_no).await?)
     }
 
     /// Ends the family of a refresh token, with its access tokens (RFC 7009). A token that is

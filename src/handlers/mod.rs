@@ -25,7 +25,7 @@ use crate::authn::{
 use crate::base::{Clock, Entropy};
 use crate::broker::Broker;
 use crate::catalogue::{Catalogue, CatalogueCell};
-use crate::directory::PoolCache;
+use crate::directory::Directory;
 use crate::model::CookieScope;
 use crate::pages::{self, App, ErrorResponse, HomePage, HttpResponse, ResponseContext};
 use crate::store::{Store, StoreError};
@@ -49,8 +49,8 @@ pub struct AppState {
     pub sessions: Arc<SessionAuthenticator>,
     /// The database.
     pub store: Store,
-    /// The user pools and app clients that this node has used.
-    pub pools: Arc<PoolCache>,
+    /// The user pools.
+    pub directory: Directory,
     /// The keys of assertions.
     pub keys: Arc<KeyChain>,
     /// Issued access tokens.
@@ -60,6 +60,8 @@ pub struct AppState {
     /// Failed IdP-initiated SAML responses, by address. Any page can make a browser send them, so
     /// they do not block sign-ins from the address.
     pub unsolicited_failures: RateLimiter<IpAddr>,
+    /// Wrong passwords and codes of API calls, by address.
+    pub wrong_guesses: RateLimiter<IpAddr>,
     /// SAML messages in verification, by address.
     pub saml_messages: ConcurrencyLimiter<IpAddr>,
     /// Failed client authentications, by address and client.

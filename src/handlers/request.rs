@@ -29,6 +29,8 @@ pub struct RequestOrigin {
     pub request_id: String,
     /// The client address.
     pub client: Option<IpAddr>,
+    /// The path and query as the client sent them, which a signature covers.
+    pub target: String,
 }
 
 /// Unique parameters.
@@ -101,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestData {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let origin = parts.extensions.remove();
-        let RequestOrigin { request_id, client } = origin.unwrap_or_default();
+        let RequestOrigin { request_id, client, .. } = origin.unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         // No other extractor needs the headers: the handler decides on the interpretation of the
         // body.

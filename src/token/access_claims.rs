@@ -63,3 +63,10 @@ pub fn verify_access_token(
         auth_time: time("auth_time")?,
     })
 }
+
+/// Returns the app client that a token names, before its verification: the keys are of the client's
+/// pool.
+pub fn client_of_access_token(token: &str) -> Option<String> {
+    let Unverified { claims, .. } = Unverified::read(token).ok()?;
+    claims.get("client_id")?.as_str().map(str::to_owned)
+}

@@ -13,7 +13,7 @@ mod revocations;
 mod spiffe;
 mod user_tokens;
 
-pub use access_claims::{AccessClaims, AccessTokenError, verify_access_token};
+pub use access_claims::{AccessClaims, AccessTokenError, client_of_access_token, verify_access_token};
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
 pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, subject, verify, verify_introspected};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};

@@ -154,6 +154,12 @@ impl RefreshTokens<'_> {
         }
     }
 
+    /// Returns the id of a token's family, if the token was issued to the client; the family may
+    /// have ended.
+    pub fn family_id(self, token: &str) -> Option<String> {
+        self.open(token).map(|(family, _)| family)
+    }
+
     /// Returns the family and the generation of a token.
     async fn find(
         self,

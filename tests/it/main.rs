@@ -28,6 +28,7 @@ mod browser;
 mod check;
 mod client_credentials;
 mod clock;
+mod cognito_api;
 mod crash;
 mod dead_ends;
 mod desync;

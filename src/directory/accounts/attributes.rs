@@ -8,8 +8,11 @@ use super::{AccountService, audit};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::{CodePurpose, RightCode};
-use crate::directory::attributes::{Actor, check_new_values, check_writable, update_attributes};
+use crate::directory::attributes::{
+    Actor, check_new_values, check_writable, delete_attributes, update_attributes,
+};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::lifecycle::delete_user;
 use crate::directory::sender::Sender;
 use crate::model::{Attributes, Pool, SignInAttribute, User};
 use crate::store::{CheckedWork, Tx};
@@ -62,6 +65,48 @@ impl AccountService {
         let (user, deliveries) = changed.await?;
         audit("attributes_updated", &user, Some(&sender.client.id));
         Ok((user, deliveries))
+    }
+
+    /// Removes attributes.
+    ///
+    /// # Errors
+    /// Returns the errors of [`delete_attributes`].
+    pub async fn delete_own_attributes(
+        &self,
+        sender: Sender<'_>,
+        user: &User,
+        names: &[&str],
+    ) -> Outcome<User> {
+        let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
+        let actor = Actor::User(&sender.client.settings);
+        let removed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = signed_in(tx, no).await?;
+                delete_attributes(tx, pool, &user, names, actor, now, entropy).await
+            })
+        });
+        let user = removed.await?;
+        audit("attributes_deleted", &user, Some(&sender.client.id));
+        Ok(user)
+    }
+
+    /// Deletes the account of a user, with everything that is stored of the user.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn delete_own_account(&self, sender: Sender<'_>, user: &User) -> Outcome<()> {
+        let (entropy, now) = (&*self.entropy, self.clock.now());
+        let deleted = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = user.no;
+            Box::pin(async move {
+                let user = signed_in(tx, no).await?;
+                delete_user(tx, &user, now, entropy).await
+            })
+        });
+        deleted.await?;
+        audit("user_deleted", user, Some(&sender.client.id));
+        Ok(())
     }
 
     /// Sends a code that verifies an address: the new one that waits, or else the current one.

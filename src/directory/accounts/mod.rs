@@ -19,6 +19,7 @@ use super::error::Outcome;
 use super::new_password::{NewPassword, PreparedPassword, prepare_password};
 use super::password::Hasher;
 use super::password_attempts::account_no;
+use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret};
 use crate::catalogue::CatalogueCell;
 use crate::model::{Pool, User};
@@ -36,22 +37,6 @@ pub struct AccountService {
     catalogue: Arc<CatalogueCell>,
 }
 
-/// What an [`AccountService`] works with.
-pub struct AccountDeps {
-    /// The database.
-    pub store: Store,
-    /// The threads that hash passwords.
-    pub hasher: Arc<Hasher>,
-    /// The encryption keys.
-    pub ring: Arc<KeyRing>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// The random number generator.
-    pub entropy: Arc<dyn Entropy>,
-    /// The configuration, for the settings of messages.
-    pub catalogue: Arc<CatalogueCell>,
-}
-
 /// The account that a name is of: a user, or nobody.
 struct Account {
     user: Option<User>,
@@ -61,8 +46,8 @@ struct Account {
 
 impl AccountService {
     /// Creates the service of a deployment.
-    pub fn new(deps: AccountDeps) -> Self {
-        let AccountDeps { store, hasher, ring, clock, entropy, catalogue } = deps;
+    pub(super) fn new(deps: DirectoryDeps, hasher: Arc<Hasher>) -> Self {
+        let DirectoryDeps { store, ring, clock, entropy, catalogue } = deps;
         Self { store, hasher, ring, clock, entropy, catalogue }
     }
 

@@ -20,8 +20,8 @@ mod table_tests;
 mod work;
 
 pub use refusal::Refusal;
-pub use reply::{ChallengeReply, Exchange, Reply, SignInError};
-pub use service::SignInService;
+pub use reply::{ChallengeReply, Exchange, NewPasswordParameters, Reply, SignInError};
+pub use service::{ChallengeId, ChallengeNames, SignInService};
 pub use session::{Attempt, SessionError, SessionSealer};
 pub use state::{
     Answer, Challenge, ExchangeState, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult,

@@ -2,8 +2,8 @@
 
 use super::{Challenge, Refusal, SessionError};
 use crate::base::{Duration, Timestamp};
-use crate::directory::{DirectoryError, HashError, NewPasswordError, srp};
-use crate::model::User;
+use crate::directory::{DirectoryError, HashError, NewPasswordError, Sender, srp};
+use crate::model::{Attributes, User};
 use crate::store::{StoreError, WorkError};
 
 /// The result of a step.
@@ -35,6 +35,31 @@ pub struct ChallengeReply {
     pub session: String,
     /// The values of `PASSWORD_VERIFIER`.
     pub exchange: Option<Exchange>,
+    /// The values of `NEW_PASSWORD_REQUIRED`.
+    pub new_password: Option<NewPasswordParameters>,
+}
+
+/// The values of `NEW_PASSWORD_REQUIRED`.
+#[derive(Debug)]
+pub struct NewPasswordParameters {
+    /// `USER_ID_FOR_SRP`
+    pub username: String,
+    /// The attributes that the client can read.
+    pub attributes: Attributes,
+    /// The required attributes without a value.
+    pub missing: Vec<String>,
+}
+
+impl NewPasswordParameters {
+    pub(super) fn of(sender: Sender<'_>, user: User) -> Self {
+        let settings = &sender.client.settings;
+        let attributes = user.attributes.iter().filter(|(name, _)| settings.may_read(name)).collect();
+        let required = sender.pool.settings.schema.iter();
+        let required = required.filter(|attribute| attribute.required && attribute.name != "sub");
+        let missing = required.map(|attribute| attribute.name.to_string());
+        let missing = missing.filter(|name| !user.attributes.contains(name)).collect();
+        Self { username: user.username, attributes, missing }
+    }
 }
 
 /// The values of `PASSWORD_VERIFIER`.
@@ -64,13 +89,13 @@ pub(super) struct BegunExchange {
 
 impl ChallengeReply {
     pub(super) fn with_session(challenge: Challenge, session: String) -> Self {
-        Self { challenge, session, exchange: None }
+        Self { challenge, session, exchange: None, new_password: None }
     }
 
     pub(super) fn with_exchange(challenge: Challenge, begun: BegunExchange, secret_block: Vec<u8>) -> Self {
         let srp::Challenge { salt, server_public, .. } = begun.challenge;
         let exchange = Exchange { salt, server_public, secret_block, user_id: begun.user_id };
-        Self { challenge, session: String::new(), exchange: Some(exchange) }
+        Self { challenge, session: String::new(), exchange: Some(exchange), new_password: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Drives a sign-in: reads the facts, does the work that the state machine asks for, applies the
 //! effects.
 
-use super::reply::{BegunExchange, ChallengeReply, Reply, SignInError};
+use super::reply::{BegunExchange, ChallengeReply, NewPasswordParameters, Reply, SignInError};
 use super::state::{Answer, Challenge, Facts, Flow, PasswordCheck, Rules, State, UserFacts, WorkResult};
 use super::step::{Effect, Outcome, Step, Work, advance};
 use super::work::{NewCredentials, Workers};
@@ -24,6 +24,24 @@ pub struct SignInService {
     sealer: SessionSealer,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// What identifies a challenge that a client answers.
+#[derive(Clone, Copy, Debug)]
+pub enum ChallengeId<'a> {
+    /// The `Session` string.
+    Session(&'a str),
+    /// The bytes of `PASSWORD_CLAIM_SECRET_BLOCK`.
+    SecretBlock(&'a [u8]),
+}
+
+/// The names of the user of a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeNames {
+    /// What the client sent at the beginning.
+    pub typed: String,
+    /// The user name; a simulated one for a name without a user.
+    pub username: String,
 }
 
 /// One step, as far as it does not change.
@@ -126,6 +144,28 @@ impl SignInService {
             // Cognito answers a foreign block as a wrong password.
             Err(_) => Ok(Reply::Refused(Refusal::IncorrectPassword)),
         }
+    }
+
+    /// Returns the names of the user of a challenge; `None` for a challenge that is not valid.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn names(
+        &self,
+        sender: Sender<'_>,
+        challenge: ChallengeId<'_>,
+    ) -> Result<Option<ChallengeNames>, SignInError> {
+        let (pool, client, now) = (sender.pool.id.as_str(), sender.client.id.as_str(), self.clock.now());
+        let attempt = match challenge {
+            ChallengeId::Session(session) => self.sealer.open(pool, client, session, now),
+            ChallengeId::SecretBlock(block) => self.sealer.open_bytes(pool, client, block, now),
+        };
+        let Ok(attempt) = attempt else { return Ok(None) };
+        let user = self.store.user_by_number(attempt.user_no).await?;
+        // Also for a known name: the time must not depend on it.
+        let simulated = self.workers.simulated_username(sender.pool, &attempt.name);
+        let username = user.map_or(simulated, |user| user.username);
+        Ok(Some(ChallengeNames { typed: attempt.name, username }))
     }
 
     async fn resume(
@@ -296,8 +336,8 @@ impl SignInService {
         products: Products,
         now: Timestamp,
     ) -> Result<Reply, SignInError> {
-        let challenge = match (outcome, user) {
-            (Outcome::Challenge(challenge), _) => challenge,
+        let (challenge, user) = match (outcome, user) {
+            (Outcome::Challenge(challenge), user) => (challenge, user),
             (Outcome::SignedIn, Some(user)) => {
                 let begun_at = input.attempt.as_ref().map_or(now, |it| Timestamp::from_millis(it.begun_at));
                 let password_set_at = match &products.password {
@@ -312,6 +352,12 @@ impl SignInService {
         };
         let times = (now, input.sender.client.settings.session_validity());
         let user_no = input.user.as_ref().map_or(0, |user| user.no);
+        let new_password = match (&challenge, user) {
+            (Challenge::NewPasswordRequired { .. }, Some(user)) => {
+                Some(NewPasswordParameters::of(input.sender, user))
+            }
+            _ => None,
+        };
         let entropy = &*self.entropy;
         let attempt = match &input.attempt {
             Some(attempt) => attempt.next(challenge.clone(), times, entropy),
@@ -325,7 +371,7 @@ impl SignInService {
             }
             _ => {
                 let session = self.sealer.seal(pool, client, &attempt, entropy);
-                ChallengeReply::with_session(challenge, session)
+                ChallengeReply { new_password, ..ChallengeReply::with_session(challenge, session) }
             }
         })))
     }

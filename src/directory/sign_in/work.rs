@@ -114,6 +114,12 @@ impl Workers {
         }))
     }
 
+    /// Returns the user name that answers have for a name without a user.
+    pub(super) fn simulated_username(&self, pool: &Pool, typed: &str) -> String {
+        let name = crate::base::base64url_encode(pool.stored_name(typed));
+        simulated_username(pool, typed, self.simulator.user(&pool.id, &name).user_id().to_owned())
+    }
+
     /// Returns whether the answer proves the password of the exchange.
     pub(super) fn check_proof(&self, input: &StepInput<'_>, now: Timestamp) -> bool {
         let Answer::SrpProof { timestamp, signature } = input.answer else { return false };

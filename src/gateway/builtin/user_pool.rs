@@ -37,8 +37,11 @@ pub async fn dispatch_to_user_pool(
     if let Some(headers) = request.headers_mut() {
         *headers = session.req_header().headers.clone();
     }
-    let request =
-        request.extension(RequestOrigin { request_id: incoming.request_id.clone(), client: incoming.client });
+    let request = request.extension(RequestOrigin {
+        request_id: incoming.request_id.clone(),
+        client: incoming.client,
+        target: target.to_owned(),
+    });
 
     if request::send_continue(session).await.is_err() {
         return LocalResponse::from(ErrorResponse::bad_request().into_response(visitor)).close_connection();

@@ -8,12 +8,11 @@ use narthex::catalogue::{Catalogue, CatalogueCell};
 use narthex::config::Config;
 use narthex::directory::sign_in::{Answer, Flow, Reply, SignInService};
 use narthex::directory::{
-    AccountDeps, AccountService, Administration, Argon2Params, DirectoryError, Hasher, HasherSettings,
+    AccountService, Administration, Argon2Params, Directory, DirectoryDeps, DirectoryError, HasherSettings,
     IssuedTokens, Sender, SignUp, SignedIn, TokenService,
 };
 use narthex::model::{AppClient, AppClientSettings, Attributes, Pool, PoolSettings, User};
 use narthex::store::Store;
-use narthex::token::PoolKeys;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,22 +66,18 @@ impl AccountScene {
         let entropy = Arc::new(SystemEntropy);
         let hashing =
             HasherSettings { params, threads: NonZeroUsize::MIN, max_wait: Duration::from_secs(20) };
-        let hasher = Arc::new(Hasher::start(hashing, entropy.clone()).unwrap());
         let config = Config::parse(MESSAGES, "test", Path::new("."), &|_| None);
         let config = config.unwrap_or_else(|found| panic!("{found}"));
         let catalogue = Catalogue::build(config, &store, &SystemEntropy, 1).await;
         let catalogue = catalogue.unwrap_or_else(|error| panic!("{error}"));
-        let accounts = AccountService::new(AccountDeps {
+        let deps = DirectoryDeps {
             store: store.clone(),
-            hasher: hasher.clone(),
-            ring: ring.clone(),
+            ring,
             clock: clock.clone(),
-            entropy: entropy.clone(),
+            entropy,
             catalogue: Arc::new(CatalogueCell::new(catalogue)),
-        });
-        let keys = Arc::new(PoolKeys::new(store.clone(), clock.clone(), entropy.clone()));
-        let tokens = TokenService::new(store.clone(), ring.clone(), keys, clock.clone(), entropy.clone());
-        let sign_in = SignInService::new(store.clone(), hasher, ring, clock.clone(), entropy);
+        };
+        let Directory { accounts, tokens, sign_in, .. } = Directory::start(deps, hashing).unwrap();
         // Keys of RSA take a second to make.
         let settings = PoolSettings { signing_algorithm: "ES256".to_owned(), ..settings };
         let pool = Pool { no: 7, id: "eu-central-1_Abc123def".to_owned(), settings, ..Pool::default() };

@@ -1,6 +1,7 @@
 //! Clients, providers and apps of the tests.
 
 pub mod accounts;
+pub mod aws;
 pub mod browser;
 pub mod certificates;
 pub mod documented;

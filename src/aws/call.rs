@@ -1,0 +1,187 @@
+//! A call of an operation: the request's sender, and what handlers find their objects by.
+
+use super::error::ApiError;
+use crate::base::Secret;
+use crate::catalogue::{Administrator, Catalogue};
+use crate::directory::{Administration, Directory, PoolOfClient, Sender, TokenUser};
+use crate::handlers::AppState;
+use crate::model::{Pool, User};
+use crate::policy::Permit;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The scope of access tokens that may call the API.
+const USER_ADMIN_SCOPE: &str = "aws.cognito.signin.user.admin";
+
+/// A call by an app.
+pub struct Call {
+    /// The state of the deployment.
+    pub app: Arc<AppState>,
+    /// The current snapshot of the configuration.
+    pub catalogue: Arc<Catalogue>,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The language that the client asks for.
+    pub language: Option<String>,
+    /// Whether the client has proved that it is the app's server.
+    confidential: AtomicBool,
+}
+
+/// A call by an administrator, whom a policy allows it.
+pub struct AdminCall {
+    /// The call.
+    pub call: Call,
+    /// The administrator.
+    pub administrator: Arc<Administrator>,
+    /// Proof that a policy allows the call.
+    pub _permit: Permit,
+}
+
+/// The user of an access token, with pool and client.
+pub struct TokenCall {
+    /// The user.
+    pub user: User,
+    /// The `origin_jti` claim, by which the token ends.
+    pub origin_jti: String,
+    /// The client, with its pool.
+    pub of: Arc<PoolOfClient>,
+}
+
+impl std::ops::Deref for AdminCall {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.call
+    }
+}
+
+impl Call {
+    /// Creates a call.
+    pub fn new(app: Arc<AppState>, address: Option<IpAddr>, language: Option<String>) -> Self {
+        let catalogue = app.catalogue.load();
+        Self { app, catalogue, address, language, confidential: AtomicBool::new(false) }
+    }
+
+    /// Returns the services of the user pools.
+    pub fn directory(&self) -> &Directory {
+        &self.app.directory
+    }
+
+    /// Returns the `iss` claim of a pool's tokens.
+    pub fn issuer(&self, pool: &Pool) -> String {
+        self.catalogue.issuer_of(&pool.id)
+    }
+
+    /// Returns an app client with its pool.
+    ///
+    /// # Errors
+    /// Returns `ResourceNotFoundException` if there is none.
+    pub async fn client(&self, client_id: &str) -> Result<Arc<PoolOfClient>, ApiError> {
+        self.directory().pools.client(client_id).await?.ok_or_else(|| no_client(client_id))
+    }
+
+    /// Returns an app client after the check of `SecretHash`, which is over `username`.
+    ///
+    /// # Errors
+    /// Returns `ResourceNotFoundException` or `NotAuthorizedException`.
+    pub async fn client_with_hash(
+        &self,
+        client_id: &str,
+        username: &str,
+        secret_hash: Option<&str>,
+    ) -> Result<Arc<PoolOfClient>, ApiError> {
+        let of = self.client(client_id).await?;
+        self.check_hash(&of, &[username], secret_hash)?;
+        Ok(of)
+    }
+
+    /// Checks `SecretHash`, which must be over one of `usernames`.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException`.
+    pub fn check_hash(
+        &self,
+        of: &PoolOfClient,
+        usernames: &[&str],
+        secret_hash: Option<&str>,
+    ) -> Result<(), ApiError> {
+        of.check_secret_hash(usernames, secret_hash)?;
+        if !of.secrets.is_empty() {
+            self.confidential.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Checks `ClientSecret`, which a client with a secret sends.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException`.
+    pub fn check_secret(&self, of: &PoolOfClient, secret: Option<&Secret>) -> Result<(), ApiError> {
+        of.check_secret(secret)?;
+        if !of.secrets.is_empty() {
+            self.confidential.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the client has proved that it is the app's server, whose address is that of
+    /// all its users.
+    pub fn is_confidential(&self) -> bool {
+        self.confidential.load(Ordering::Relaxed)
+    }
+
+    /// Returns the sender of a request through `of`.
+    pub fn sender<'a>(&'a self, of: &'a PoolOfClient) -> Sender<'a> {
+        Sender {
+            pool: &of.pool,
+            client: &of.client,
+            keeps_verifiers: of.keeps_verifiers,
+            network: Sender::network_of(self.address),
+            address: self.address,
+            language: self.language.as_deref(),
+        }
+    }
+
+    /// Returns the user of an access token.
+    ///
+    /// # Errors
+    /// Returns `NotAuthorizedException` for a token that is not valid.
+    pub async fn user(&self, access_token: &str) -> Result<TokenCall, ApiError> {
+        let invalid = || ApiError::not_authorized("Invalid Access Token");
+        let client_id = crate::token::client_of_access_token(access_token).ok_or_else(invalid)?;
+        let of = self.directory().pools.client(&client_id).await?.ok_or_else(invalid)?;
+        let tokens = &self.directory().tokens;
+        let found = tokens.user_of_access_token(&of.pool, &self.issuer(&of.pool), access_token).await?;
+        let TokenUser { user, claims } = found;
+        if !claims.scope.split(' ').any(|scope| scope == USER_ADMIN_SCOPE) {
+            return Err(ApiError::not_authorized("Access Token does not have required scopes"));
+        }
+        Ok(TokenCall { user, origin_jti: claims.origin_jti, of })
+    }
+}
+
+impl AdminCall {
+    /// Returns the pool with this id.
+    ///
+    /// # Errors
+    /// Returns `ResourceNotFoundException` if there is none.
+    pub async fn pool(&self, id: &str) -> Result<(Arc<Pool>, bool), ApiError> {
+        self.directory().pools.pool_with_verifiers(id).await?.ok_or_else(|| no_pool(id))
+    }
+
+    /// Returns the administration of a pool.
+    pub fn administration<'a>(&self, (pool, keeps_verifiers): &'a (Arc<Pool>, bool)) -> Administration<'a> {
+        Administration { pool, keeps_verifiers: *keeps_verifiers }
+    }
+}
+
+/// There is no such pool.
+pub fn no_pool(id: &str) -> ApiError {
+    ApiError::new("ResourceNotFoundException", format!("User pool {id} does not exist."))
+}
+
+/// There is no such app client.
+pub fn no_client(id: &str) -> ApiError {
+    ApiError::new("ResourceNotFoundException", format!("User pool client {id} does not exist."))
+}

@@ -1,0 +1,37 @@
+//! The operations of Cognito user pools: each reads its request, calls the directory, and writes
+//! its response.
+
+mod account;
+mod shapes;
+mod sign_in;
+mod sign_up;
+mod tokens;
+
+use super::operation::Operation;
+
+/// The operations of each family.
+const FAMILIES: [&[Operation]; 4] =
+    [sign_up::OPERATIONS, sign_in::OPERATIONS, account::OPERATIONS, tokens::OPERATIONS];
+
+/// Returns the operation of this name.
+pub fn find_operation(name: &str) -> Option<&'static Operation> {
+    FAMILIES.iter().flat_map(|family| family.iter()).find(|operation| operation.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::COGNITO_IDP;
+    use super::super::operation::Handler;
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn operations_are_signed_as_the_model_says() {
+        let mut names = HashSet::new();
+        for operation in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let model = COGNITO_IDP.operation(operation.name).expect(operation.name);
+            assert_eq!(model.unsigned, matches!(operation.handler, Handler::Public(_)), "{}", operation.name);
+            assert!(names.insert(operation.name), "{} occurs twice", operation.name);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Sign-in: `InitiateAuth` and the answers to challenges, by apps and by administrators.
+
+use super::shapes::{Parameters, attribute_object};
+use crate::aws::call::{AdminCall, Call, no_client};
+use crate::aws::error::ApiError;
+use crate::aws::operation::{Answer, Operation, operations};
+use crate::base::Secret;
+use crate::directory::sign_in::{
+    Answer as ChallengeAnswer, Challenge, ChallengeId, ChallengeReply, Flow, Reply, SignInError,
+};
+use crate::directory::{IssuedTokens, PoolOfClient, RefreshFlow, SignedIn};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+pub const OPERATIONS: &[Operation] = operations! {
+    Public "InitiateAuth" => initiate_auth;
+    Public "RespondToAuthChallenge" => respond_to_auth_challenge;
+    Admin "AdminInitiateAuth" => admin_initiate_auth;
+    Admin "AdminRespondToAuthChallenge" => admin_respond_to_auth_challenge;
+};
+
+/// The scope of tokens that the API issues.
+const SCOPE: &str = "aws.cognito.signin.user.admin";
+/// The prefix of attributes in `NEW_PASSWORD_REQUIRED`.
+const ATTRIBUTE_PREFIX: &str = "userAttributes.";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AuthRequest {
+    user_pool_id: Option<String>,
+    client_id: String,
+    auth_flow: String,
+    #[serde(default)]
+    auth_parameters: Parameters,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ChallengeRequest {
+    user_pool_id: Option<String>,
+    client_id: String,
+    challenge_name: String,
+    session: Option<String>,
+    #[serde(default)]
+    challenge_responses: Parameters,
+}
+
+/// The response to a sign-in: tokens, or a challenge.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "PascalCase")]
+pub struct AuthResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge_name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge_parameters: Option<Parameters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_result: Option<AuthenticationResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available_challenges: Option<[&'static str; 2]>,
+}
+
+/// `AuthenticationResultType`
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AuthenticationResult {
+    access_token: String,
+    expires_in: u64,
+    token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    id_token: String,
+}
+
+impl From<IssuedTokens> for AuthenticationResult {
+    fn from(issued: IssuedTokens) -> Self {
+        Self {
+            access_token: issued.tokens.access_token,
+            expires_in: issued.tokens.expires_in.as_secs(),
+            token_type: "Bearer",
+            refresh_token: issued.refresh_token,
+            id_token: issued.tokens.id_token,
+        }
+    }
+}
+
+impl AuthResponse {
+    /// The response with tokens.
+    pub fn tokens(issued: IssuedTokens) -> Self {
+        Self { authentication_result: Some(issued.into()), ..Self::default() }
+    }
+}
+
+async fn initiate_auth(call: &Call, request: AuthRequest) -> Answer<AuthResponse> {
+    let of = call.client(&request.client_id).await?;
+    match &*request.auth_flow {
+        "ADMIN_USER_PASSWORD_AUTH" | "ADMIN_NO_SRP_AUTH" => Err(not_supported()),
+        _ => begin(call, &of, &request).await,
+    }
+}
+
+async fn admin_initiate_auth(call: &AdminCall, request: AuthRequest) -> Answer<AuthResponse> {
+    let of = client_of_pool(call, request.user_pool_id.as_deref(), &request.client_id).await?;
+    match &*request.auth_flow {
+        "USER_PASSWORD_AUTH" => Err(not_supported()),
+        _ => begin(call, &of, &request).await,
+    }
+}
+
+async fn respond_to_auth_challenge(call: &Call, request: ChallengeRequest) -> Answer<AuthResponse> {
+    let of = call.client(&request.client_id).await?;
+    respond(call, &of, &request).await
+}
+
+async fn admin_respond_to_auth_challenge(
+    call: &AdminCall,
+    request: ChallengeRequest,
+) -> Answer<AuthResponse> {
+    let of = client_of_pool(call, request.user_pool_id.as_deref(), &request.client_id).await?;
+    respond(call, &of, &request).await
+}
+
+/// Returns a client of the pool that the request names.
+async fn client_of_pool(
+    call: &AdminCall,
+    pool_id: Option<&str>,
+    client_id: &str,
+) -> Answer<std::sync::Arc<PoolOfClient>> {
+    call.pool(pool_id.unwrap_or_default()).await?;
+    let of = call.client(client_id).await?;
+    if Some(of.pool.id.as_str()) == pool_id { Ok(of) } else { Err(no_client(client_id)) }
+}
+
+async fn begin(call: &Call, of: &PoolOfClient, request: &AuthRequest) -> Answer<AuthResponse> {
+    let parameters = &request.auth_parameters;
+    let flow = match &*request.auth_flow {
+        "REFRESH_TOKEN_AUTH" | "REFRESH_TOKEN" => return refresh(call, of, parameters).await,
+        "ADMIN_NO_SRP_AUTH" => Flow::AdminUserPassword,
+        name => Flow::parse(name)
+            .ok_or_else(|| ApiError::invalid_parameter(format!("{name} is not enabled for the client.")))?,
+    };
+    let name = required(parameters, "USERNAME")?;
+    call.check_hash(of, &[name], parameters.get("SECRET_HASH").map(String::as_str))?;
+    let answer = match (flow, parameters.get("PREFERRED_CHALLENGE").map(String::as_str)) {
+        (Flow::UserSrp, _) | (Flow::UserAuth, Some("PASSWORD_SRP")) => {
+            ChallengeAnswer::SrpA(required(parameters, "SRP_A")?.to_owned())
+        }
+        (Flow::UserAuth, None) => ChallengeAnswer::Nothing,
+        (Flow::UserAuth, Some("PASSWORD")) | (Flow::UserPassword | Flow::AdminUserPassword, _) => {
+            ChallengeAnswer::Password(Secret::new(required(parameters, "PASSWORD")?))
+        }
+        // A challenge that the pool does not have: Cognito lets the user choose.
+        (Flow::UserAuth, Some(_)) => ChallengeAnswer::Nothing,
+        (Flow::Page, _) => return Err(not_supported()),
+    };
+    let sign_in = &call.directory().sign_in;
+    let reply = sign_in.begin(call.sender(of), flow, name, &answer).await;
+    reply_of(call, of, reply).await
+}
+
+async fn respond(call: &Call, of: &PoolOfClient, request: &ChallengeRequest) -> Answer<AuthResponse> {
+    let responses = &request.challenge_responses;
+    let answer = challenge_answer(&request.challenge_name, responses)?;
+    let username = required(responses, "USERNAME")?;
+    let secret_block;
+    let id = match request.challenge_name.as_str() {
+        "PASSWORD_VERIFIER" => {
+            let text = required(responses, "PASSWORD_CLAIM_SECRET_BLOCK")?;
+            secret_block = STANDARD.decode(text).unwrap_or_default();
+            ChallengeId::SecretBlock(&secret_block)
+        }
+        _ => ChallengeId::Session(request.session.as_deref().ok_or_else(|| missing("Session"))?),
+    };
+    let (sign_in, sender) = (&call.directory().sign_in, call.sender(of));
+    let secret_hash = responses.get("SECRET_HASH").map(String::as_str);
+    match sign_in.names(sender, id).await.map_err(failed)? {
+        Some(names) => {
+            // From here on the hash is over the user name, whatever the user typed.
+            call.check_hash(of, &[&names.username], secret_hash)?;
+            if username != names.username && username != names.typed {
+                return Err(ApiError::not_authorized("Incorrect username or password."));
+            }
+        }
+        None => call.check_hash(of, &[username], secret_hash)?,
+    }
+    let reply = match id {
+        ChallengeId::Session(session) => sign_in.respond(sender, session, &answer).await,
+        ChallengeId::SecretBlock(block) => sign_in.respond_to_exchange(sender, block, &answer).await,
+    };
+    reply_of(call, of, reply).await
+}
+
+/// Reads the answer to a challenge.
+fn challenge_answer(challenge: &str, responses: &Parameters) -> Answer<ChallengeAnswer> {
+    let text = |name: &str| required(responses, name);
+    Ok(match challenge {
+        "PASSWORD_VERIFIER" => ChallengeAnswer::SrpProof {
+            timestamp: text("TIMESTAMP")?.to_owned(),
+            signature: text("PASSWORD_CLAIM_SIGNATURE")?.to_owned(),
+        },
+        "NEW_PASSWORD_REQUIRED" => ChallengeAnswer::NewPassword {
+            password: Secret::new(text("NEW_PASSWORD")?),
+            attributes: responses
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((name.strip_prefix(ATTRIBUTE_PREFIX)?.to_owned(), value.clone()))
+                })
+                .collect(),
+        },
+        "SELECT_CHALLENGE" => match text("ANSWER")? {
+            "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
+            "PASSWORD_SRP" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
+            _ => return Err(ApiError::invalid_parameter("The challenge is not available.")),
+        },
+        // The short form of a choice, which some clients send.
+        "PASSWORD" => ChallengeAnswer::Password(Secret::new(text("PASSWORD")?)),
+        "PASSWORD_SRP" => ChallengeAnswer::SrpA(text("SRP_A")?.to_owned()),
+        _ => return Err(ApiError::invalid_parameter("The challenge is not available.")),
+    })
+}
+
+async fn refresh(call: &Call, of: &PoolOfClient, parameters: &Parameters) -> Answer<AuthResponse> {
+    let token = required(parameters, "REFRESH_TOKEN")?;
+    let (tokens, sender) = (&call.directory().tokens, call.sender(of));
+    let secret_hash = parameters.get("SECRET_HASH").map(String::as_str);
+    if !of.secrets.is_empty() || secret_hash.is_some() {
+        let user = tokens.user_of_refresh_token(sender, token).await?;
+        let names = user.as_ref().map(|user| [user.username.as_str(), user.id.as_str()]);
+        call.check_hash(of, names.as_ref().map_or(&[], |names| &names[..]), secret_hash)?;
+    }
+    let issuer = call.issuer(&of.pool);
+    Ok(AuthResponse::tokens(tokens.refresh(sender, &issuer, token, RefreshFlow::InitiateAuth).await?))
+}
+
+/// Returns the response to a step: tokens for a completed sign-in.
+async fn reply_of(call: &Call, of: &PoolOfClient, reply: Result<Reply, SignInError>) -> Answer<AuthResponse> {
+    match reply.map_err(failed)? {
+        Reply::SignedIn { user, password_set_at, .. } => {
+            let signed_in = SignedIn {
+                user: &user,
+                password_set_at: Some(password_set_at),
+                scope: SCOPE,
+                nonce: None,
+                device_key: "",
+            };
+            let (tokens, issuer) = (&call.directory().tokens, call.issuer(&of.pool));
+            Ok(AuthResponse::tokens(tokens.issue(call.sender(of), &issuer, signed_in).await?))
+        }
+        Reply::Challenge(reply) => Ok(challenge_response(*reply)),
+        // Of the page alone.
+        Reply::Confirmed => Err(ApiError::internal()),
+        Reply::Refused(refusal) => Err(ApiError::new(refusal.exception(), refusal.to_string())),
+    }
+}
+
+fn challenge_response(reply: ChallengeReply) -> AuthResponse {
+    let mut parameters = Parameters::new();
+    let mut set = |name: &str, value: String| drop(parameters.insert(name.to_owned(), value));
+    if let Some(exchange) = reply.exchange {
+        set("SALT", exchange.salt);
+        set("SRP_B", exchange.server_public);
+        set("SECRET_BLOCK", STANDARD.encode(&exchange.secret_block));
+        set("USERNAME", exchange.user_id.clone());
+        set("USER_ID_FOR_SRP", exchange.user_id);
+    }
+    if let Some(new) = reply.new_password {
+        let missing: Vec<_> = new.missing.iter().map(|name| format!("{ATTRIBUTE_PREFIX}{name}")).collect();
+        set("USER_ID_FOR_SRP", new.username);
+        set("userAttributes", attribute_object(&new.attributes));
+        set("requiredAttributes", serde_json::json!(missing).to_string());
+    }
+    let choices =
+        matches!(reply.challenge, Challenge::SelectChallenge).then_some(["PASSWORD_SRP", "PASSWORD"]);
+    AuthResponse {
+        challenge_name: Some(reply.challenge.name()),
+        session: Some(reply.session).filter(|session| !session.is_empty()),
+        challenge_parameters: Some(parameters),
+        available_challenges: choices,
+        ..AuthResponse::default()
+    }
+}
+
+fn failed(error: SignInError) -> ApiError {
+    match error {
+        SignInError::Busy { retry_after } => ApiError::too_many_requests(retry_after),
+        SignInError::Refused(refusal) => ApiError::new(refusal.exception(), refusal.to_string()),
+        SignInError::Directory(error) => error.into(),
+        SignInError::Hash(error) => {
+            tracing::error!(%error, "a password was not hashed");
+            ApiError::internal()
+        }
+    }
+}
+
+fn required<'p>(parameters: &'p Parameters, name: &str) -> Answer<&'p str> {
+    parameters.get(name).map(String::as_str).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> ApiError {
+    ApiError::invalid_parameter(format!("Missing required parameter {name}"))
+}
+
+fn not_supported() -> ApiError {
+    ApiError::invalid_parameter("Initiate Auth method not supported.")
+}

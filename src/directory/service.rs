@@ -1,0 +1,67 @@
+//! The directory of a deployment.
+
+use super::accounts::AccountService;
+use super::password::{Hasher, HasherSettings};
+use super::pool_cache::PoolCache;
+use super::sign_in::SignInService;
+use super::tokens::TokenService;
+use crate::base::{Clock, Entropy, KeyRing};
+use crate::catalogue::CatalogueCell;
+use crate::store::Store;
+use crate::token::PoolKeys;
+use std::sync::Arc;
+
+/// The services of a deployment's user pools, which pages, OAuth endpoints, the Cognito API and
+/// commands call.
+pub struct Directory {
+    /// What the services work with.
+    pub deps: DirectoryDeps,
+    /// The user pools and app clients that this node has used.
+    pub pools: PoolCache,
+    /// Sign-ins.
+    pub sign_in: SignInService,
+    /// Accounts: sign-up, codes, passwords, addresses.
+    pub accounts: AccountService,
+    /// The tokens of users.
+    pub tokens: TokenService,
+}
+
+/// What a [`Directory`] works with.
+#[derive(Clone)]
+pub struct DirectoryDeps {
+    /// The database.
+    pub store: Store,
+    /// The encryption keys.
+    pub ring: Arc<KeyRing>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random number generator.
+    pub entropy: Arc<dyn Entropy>,
+    /// The configuration, for the settings of messages.
+    pub catalogue: Arc<CatalogueCell>,
+}
+
+impl Directory {
+    /// Starts the threads that hash passwords, and creates the services.
+    ///
+    /// # Errors
+    /// Returns an error if a thread cannot be started, or memory for one hash is missing.
+    pub fn start(deps: DirectoryDeps, hashing: HasherSettings) -> std::io::Result<Self> {
+        let hasher = Arc::new(Hasher::start(hashing, deps.entropy.clone())?);
+        let DirectoryDeps { store, ring, clock, entropy, .. } = deps.clone();
+        let keys = PoolKeys::new(store.clone(), clock.clone(), entropy.clone());
+        Ok(Self {
+            pools: PoolCache::new(store.clone(), clock.clone()),
+            sign_in: SignInService::new(
+                store.clone(),
+                hasher.clone(),
+                ring.clone(),
+                clock.clone(),
+                entropy.clone(),
+            ),
+            accounts: AccountService::new(deps.clone(), hasher),
+            tokens: TokenService::new(store, ring, keys, clock, entropy),
+            deps,
+        })
+    }
+}

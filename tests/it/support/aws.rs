@@ -1,0 +1,137 @@
+//! A deployment with the Cognito API, and boto3 as its client.
+
+use super::mail::MailServer;
+use super::narthex::{Narthex, NarthexBuilder};
+use super::process::{parties, wait_until};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The access key of an administrator who may do everything.
+pub const KEY: (&str, &str) = ("AKIAADMINISTRATOR001", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+/// A policy that allows all operations.
+const ALL: &str = r#"{ "Version": "2012-10-17",
+    "Statement": { "Effect": "Allow", "Action": "cognito-idp:*", "Resource": "*" } }"#;
+/// A password that the default policy accepts.
+pub const PASSWORD: &str = "Correct-Horse-7-Battery";
+/// Another one.
+pub const OTHER: &str = "Another-Horse-8-Staple";
+
+/// A Narthex with an administrator and a mail server.
+pub struct Api {
+    pub narthex: Narthex,
+    pub mail: MailServer,
+}
+
+impl Api {
+    /// Starts them, with further tables in the configuration.
+    pub fn start(tables: &str) -> Self {
+        let mail = MailServer::start("starttls", &[]);
+        let narthex = Self::builder(&mail, tables).start();
+        Self { narthex, mail }
+    }
+
+    /// The deployment of [`Api::start`], which is not started yet.
+    pub fn builder(mail: &MailServer, tables: &str) -> NarthexBuilder {
+        let (id, secret) = KEY;
+        NarthexBuilder::new()
+            .file("admin.json", ALL)
+            .tables(&format!(
+                "[[administrator]]\nname = \"admin\"\naccess_key_id = \"{id}\"\nsecret_access_key = \"{secret}\"\n\
+                 policies = [\"admin.json\"]\n"
+            ))
+            .tables(&mail.toml(""))
+            .tables(tables)
+    }
+
+    /// A client with the administrator's key.
+    pub fn boto(&self) -> Boto {
+        Boto::new(&self.narthex, KEY)
+    }
+
+    /// The newest code that was sent to `address`, of `count` messages.
+    pub fn code(&self, address: &str, count: usize) -> String {
+        wait_until("a message", || self.mail.count(address) >= count);
+        let accepted = self.mail.accepted();
+        let message = accepted.iter().rfind(|message| message["to"] == address).unwrap();
+        let text = message["text"].as_str().unwrap();
+        let body = text.split_once("\n\n").map_or(text, |(_, body)| body);
+        let mut words = body.split(|c: char| !c.is_ascii_digit());
+        words.find(|word| word.len() == 6).unwrap_or_else(|| panic!("{text}")).to_owned()
+    }
+}
+
+/// A process of boto3.
+pub struct Boto {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub code: String,
+    pub message: String,
+    /// The class of the exception in boto3.
+    pub class: String,
+    pub retry_after: Option<String>,
+}
+
+impl Boto {
+    /// A client with this access key.
+    pub fn new(narthex: &Narthex, (id, secret): (&str, &str)) -> Self {
+        Self::in_region(narthex, (id, secret), "us-east-1")
+    }
+
+    /// The same in another region.
+    pub fn in_region(narthex: &Narthex, (id, secret): (&str, &str), region: &str) -> Self {
+        let ca = narthex.folder().join("certs/local-authority.pem");
+        let mut process = Command::new(parties().join("venv/bin/python"))
+            .arg(parties().join("aws-client.py"))
+            .args([&narthex.origin("auth"), region, id, secret])
+            .arg(ca)
+            .env("PYTHONUTF8", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, orders, answers }
+    }
+
+    /// Calls a signed operation.
+    pub fn call(&mut self, operation: &str, parameters: Value) -> Result<Value, ApiError> {
+        self.ask(&json!({ "operation": operation, "parameters": parameters }))
+    }
+
+    /// Calls an operation without a signature.
+    pub fn unsigned(&mut self, operation: &str, parameters: Value) -> Result<Value, ApiError> {
+        self.ask(&json!({ "operation": operation, "parameters": parameters, "unsigned": true }))
+    }
+
+    fn ask(&mut self, order: &Value) -> Result<Value, ApiError> {
+        writeln!(self.orders, "{order}").unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{order}: {line}"));
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        match answer.get("ok") {
+            Some(ok) => Ok(ok.clone()),
+            None => Err(ApiError {
+                code: text("error"),
+                message: text("message"),
+                class: text("class"),
+                retry_after: answer["retry_after"].as_str().map(str::to_owned),
+            }),
+        }
+    }
+}
+
+impl Drop for Boto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,65 @@
+"""Calls AWS APIs with boto3, order by order: a line of JSON each, on standard input.
+
+usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE
+
+An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys. The answer is
+{"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""
+import json
+import socket
+import sys
+
+import boto3
+import botocore
+import botocore.config
+import botocore.exceptions
+
+endpoint, region, key, secret, ca = sys.argv[1:6]
+resolve = socket.getaddrinfo
+
+
+def local(host, *arguments, **named):
+    """Names below localhost are this machine's, whatever the resolver says."""
+    return resolve("127.0.0.1" if host.endswith(".localhost") else host, *arguments, **named)
+
+
+socket.getaddrinfo = local
+
+
+def client(service, unsigned):
+    config = {"retries": {"max_attempts": 0}, "parameter_validation": False}
+    if unsigned:
+        config["signature_version"] = botocore.UNSIGNED
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        verify=ca,
+        config=botocore.config.Config(**config),
+    )
+
+
+clients = {}
+for line in sys.stdin:
+    order = json.loads(line)
+    of = (order.get("service", "cognito-idp"), order.get("unsigned", False))
+    if of not in clients:
+        clients[of] = client(*of)
+    try:
+        method = getattr(clients[of], botocore.xform_name(order["operation"]))
+        answer = method(**order["parameters"])
+        headers = answer.pop("ResponseMetadata")["HTTPHeaders"]
+        result = {"ok": answer, "request_id": headers.get("x-amzn-requestid")}
+    except botocore.exceptions.ClientError as error:
+        headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+        result = {
+            "error": error.response["Error"]["Code"],
+            "message": error.response["Error"]["Message"],
+            "class": type(error).__name__,
+            "status": error.response["ResponseMetadata"]["HTTPStatusCode"],
+            "retry_after": headers.get("retry-after"),
+        }
+    except botocore.exceptions.BotoCoreError as error:
+        result = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(result, default=lambda value: value.timestamp()), flush=True)
