@@ -119,6 +119,10 @@ async fn poll_changes(app: &App, feed: &Mutex<Feed>) {
             app.pool.sessions.mark_synced_at(now);
             app.pool.directory.pools.apply_changes(&news);
             app.pool.directory.pools.mark_synced_at(now);
+            // A pool that routes name may be new, or gone.
+            if news.iter().any(|change| matches!(change, crate::store::Change::Pool(_))) {
+                app.gateway.apply_issuers().await;
+            }
             if let Err(error) = app.pool.access_tokens.revocations.apply_changes(&news, now).await {
                 tracing::warn!(%error, "cannot read the revoked tokens");
             }

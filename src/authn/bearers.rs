@@ -18,11 +18,13 @@ use crate::jose::{NumericDate, Unverified, authenticated_at};
 use crate::model::{TokenClaims, User};
 use crate::provider::{IntrospectionError, IssuerKeys, ProviderHttpClient};
 use crate::token::{
-    AccessToken, AccessTokens, RevocationError, SKEW, TokenError, names, verify, verify_introspected,
+    AccessToken, AccessTokens, RevocationError, SKEW, TokenError, is_user_token, names, verify,
+    verify_introspected,
 };
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
+use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +59,8 @@ struct CachedToken {
     /// The names by which a token of the user pool is revoked: its own, and that of the sign-in
     /// that it is from. Tokens of other issuers have none.
     revoked_by: Box<[String]>,
+    /// Whether the subject is a user of a pool of this deployment.
+    is_pool_user: bool,
     scopes: Box<[String]>,
     /// What it takes of the memory, about, in bytes.
     weight: u32,
@@ -98,6 +102,11 @@ impl BearerPrincipal {
     /// The claims that its user has no room for.
     pub fn claims(&self) -> &TokenClaims {
         &self.0.claims
+    }
+
+    /// Returns whether the subject is a user of a pool of this deployment.
+    pub fn is_pool_user(&self) -> bool {
+        self.0.is_pool_user
     }
 
     /// How its person was authenticated (RFC 8176), as far as it says.
@@ -178,9 +187,9 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Applies the issuers of the current catalogue, the user pool among them; one that
-    /// did not change keeps its keys, and its tokens stay valid.
-    pub fn apply(&self, current: &CatalogueCell) {
+    /// Applies the issuers of the current catalogue, the user pool of the file and `pools` among
+    /// them; one that did not change keeps its keys, and its tokens stay valid.
+    pub fn apply(&self, current: &CatalogueCell, pools: &[TrustedIssuer]) {
         let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (catalogue, old) = (current.load(), self.issuers.load());
         let own = self.access_tokens.as_issuer(&catalogue);
@@ -192,7 +201,7 @@ impl BearerAuthenticator {
             let new = || IssuerKeys::new(issuer.clone(), self.outbound.clone(), self.clock.clone());
             Arc::new(keys.unwrap_or_else(new))
         };
-        let issuers = own.iter().chain(&catalogue.config.issuers).map(issuer).collect();
+        let issuers = own.iter().chain(pools).chain(&catalogue.config.issuers).map(issuer).collect();
         self.issuers.store(Arc::new(issuers));
     }
 
@@ -406,6 +415,7 @@ impl BearerAuthenticator {
     ) -> Result<BearerPrincipal, TokenError> {
         let issuer = of.issuer();
         let is_own = matches!(issuer.keys, KeySource::Own(_));
+        let is_pool_user = is_user_token(issuer, &token.claims);
         let revoked_by = match is_own {
             // One that cannot be named cannot be revoked, and none of ours is such.
             true => {
@@ -424,8 +434,12 @@ impl BearerAuthenticator {
         };
         let AccessToken { subject, expires_at, scopes, claims } = token;
         let now = self.clock.now();
-        let (user, others) =
+        let (mut user, others) =
             user_from_claims(issuer, &subject, &claims, id, now).map_err(TokenError::Unreadable)?;
+        if is_pool_user {
+            let username = claims.get("username").and_then(Value::as_str).ok_or(TokenError::Subject)?;
+            (user.username, user.identities) = (username.to_owned(), Vec::new());
+        }
         let listed: usize = others.lists.iter().map(|(_, values)| 1 + values.len()).sum();
         let texts = scopes.len()
             + user.attributes.iter().count()
@@ -447,6 +461,7 @@ impl BearerAuthenticator {
             expires_at,
             generation,
             revoked_by,
+            is_pool_user,
             weight: u32::try_from(2 * length + FIXED_OVERHEAD + PER_STRING_OVERHEAD * texts)
                 .unwrap_or(u32::MAX),
             principal_cache: PrincipalCache::default(),

@@ -56,12 +56,15 @@ impl Principal {
             Self::Bearer(bearer) => Some(Person {
                 user: bearer.user(),
                 provider: &bearer.issuer().name,
-                groups: Groups::of(config, &bearer.issuer().name, &bearer.user().groups),
+                groups: match bearer.is_pool_user() {
+                    true => Groups::of_pool_user(config, &bearer.issuer().name, &bearer.user().groups),
+                    false => Groups::of(config, &bearer.issuer().name, &bearer.user().groups),
+                },
                 claims: Some(bearer.claims()),
                 methods: bearer.methods(),
                 auth_time: bearer.auth_time(),
                 issued_at: bearer.issued_at(),
-                of_user_pool: false,
+                of_user_pool: bearer.is_pool_user(),
             }),
             Self::Guest(_) => None,
         }
@@ -105,6 +108,9 @@ impl Principal {
         let identity_id = match self {
             Self::SignedIn(who) => {
                 Box::pin(identities.for_user(pool, &config.region, &who.user().id)).await?
+            }
+            Self::Bearer(bearer) if bearer.is_pool_user() => {
+                Box::pin(identities.for_user(pool, &config.region, &bearer.user().id)).await?
             }
             Self::Bearer(bearer) => identities.for_token(pool, &config.region, &bearer.user().id),
             Self::Guest(guest) => guest.identity_id().to_owned(),

@@ -28,7 +28,7 @@ pub struct Call {
     confidential: AtomicBool,
 }
 
-/// A call by an administrator, whom a policy allows it.
+/// A call by an administrator that a policy allows.
 pub struct AdminCall {
     /// The call.
     pub call: Call,

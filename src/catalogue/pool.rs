@@ -1,8 +1,8 @@
 //! The user pool and its app clients.
 
 use crate::base::{Duration, sha256};
-use crate::config::{self, Config, KeySource, OAuthFlow, TokenType, TrustedIssuer};
-use std::collections::{BTreeMap, HashMap};
+use crate::config::{self, Config, OAuthFlow, TrustedIssuer};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A user pool: user directory, broker of outside providers, and issuer of codes and access tokens.
@@ -59,18 +59,8 @@ impl Pool {
         let mut audiences: Vec<_> = self.clients().filter(may).map(|client| client.id.clone()).collect();
         // Sorted, so that an unchanged issuer compares as equal.
         audiences.sort_unstable();
-        TrustedIssuer {
-            name: config.user_pool.name.clone(),
-            url: self.issuer.clone(),
-            keys: KeySource::Own(keys),
-            audiences,
-            algorithms,
-            scopes: Vec::new(),
-            claims: BTreeMap::from([("token_use".to_owned(), "access".to_owned())]),
-            token_type: TokenType::Access,
-            introspection: None,
-            ca: None,
-        }
+        let (name, url) = (config.user_pool.name.clone(), self.issuer.clone());
+        TrustedIssuer::of_user_pool(name, url, keys, algorithms, audiences)
     }
 }
 

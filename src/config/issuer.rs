@@ -137,6 +137,29 @@ pub enum KeySource {
 }
 
 impl TrustedIssuer {
+    /// Returns a user pool of this deployment as an issuer of access tokens: its name, the `iss`
+    /// claim, the JWK Set with its algorithms, and the app clients whose own tokens are accepted.
+    pub fn of_user_pool(
+        name: String,
+        url: String,
+        keys: String,
+        algorithms: Vec<String>,
+        audiences: Vec<String>,
+    ) -> Self {
+        Self {
+            name,
+            url,
+            keys: KeySource::Own(keys),
+            audiences,
+            algorithms,
+            scopes: Vec::new(),
+            claims: BTreeMap::from([("token_use".to_owned(), "access".to_owned())]),
+            token_type: TokenType::Access,
+            introspection: None,
+            ca: None,
+        }
+    }
+
     /// Whether it is a SPIFFE trust domain, whose tokens need not have an `iss`.
     pub fn is_trust_domain(&self) -> bool {
         self.url.starts_with(SPIFFE)

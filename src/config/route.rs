@@ -32,6 +32,8 @@ pub struct Route {
     pub identity_pool: Option<String>,
     /// Whether bearer tokens are accepted.
     pub bearer: bool,
+    /// The user pools whose tokens are accepted, by name or id; `None` for the file's.
+    pub user_pools: Option<Vec<String>>,
     /// Whether the password of `Authorization: Basic` is accepted as a bearer token.
     pub basic_password: bool,
     /// The handling of CORS preflight requests; if absent, that of other requests.
@@ -134,6 +136,7 @@ impl Route {
         let assertion_groups = table.read(&keys::ASSERTION_GROUPS);
         let bearer = table.read(&keys::BEARER)?;
         report_without_bearer(table, bearer);
+        let user_pools = table.read(&keys::USER_POOLS);
         let scopes = table.read(&keys::SCOPES).unwrap_or_default();
         let basic_password = table.read(&keys::BASIC_PASSWORD).is_some();
         let cors_origins = table.read(&keys::CORS_ORIGINS).unwrap_or_default();
@@ -161,6 +164,7 @@ impl Route {
             access,
             identity_pool,
             bearer,
+            user_pools,
             basic_password,
             preflight,
             cors_origins,
@@ -179,6 +183,13 @@ impl Route {
             headers,
             response_headers,
         })
+    }
+
+    /// Returns whether tokens of a user pool are accepted, which has one of `names`; `is_own` of the
+    /// file's pool.
+    pub fn accepts_user_pool(&self, names: &[&str], is_own: bool) -> bool {
+        let is_named = |pools: &Vec<String>| pools.iter().any(|name| names.contains(&name.as_str()));
+        self.user_pools.as_ref().map_or(is_own, is_named)
     }
 
     /// Whether the assertion contains `group`.
@@ -248,7 +259,7 @@ fn identity_pool(table: &Table<'_>, access: Access, known: &[String]) -> Option<
 
 /// Reports keys that have no effect on a route without bearer tokens.
 fn report_without_bearer(table: &Table<'_>, bearer: bool) {
-    let items = [table.get(&keys::SCOPES), table.get(&keys::BASIC_PASSWORD)];
+    let items = [table.get(&keys::SCOPES), table.get(&keys::BASIC_PASSWORD), table.get(&keys::USER_POOLS)];
     for item in items.into_iter().flatten().filter(|_| !bearer) {
         item.report(
             format!("`{}` has no effect without bearer = true", item.key),

@@ -5,6 +5,7 @@ use super::header_template::{HeaderTemplate, header_templates};
 use super::host_pattern::{HOSTS_TYPE, HostPattern};
 use super::issuer::SCOPES_TYPE;
 use super::key::{Key, Section, Shape, Type};
+use super::reader::Invalid;
 use super::response_header::response_headers;
 use super::route::{Access, OnUnauthenticatedRequest, PathHandling, Preflight, SameSite, origin, path};
 use super::types::{DURATION, FLAG, TEXT, TEXTS};
@@ -34,6 +35,7 @@ pub const SECTION: Section = Section {
         &ASSERTION_GROUPS,
         &SAME_SITE,
         &BEARER,
+        &USER_POOLS,
         &BASIC_PASSWORD,
         &SCOPES,
         &CORS_ORIGINS,
@@ -122,6 +124,14 @@ pub const BEARER: Key<bool> = Key::new(
     "Whether access tokens of `[[issuer]]` and of the user pool are accepted in `Authorization: Bearer`.",
 )
 .default("false");
+pub const USER_POOLS: Key<Vec<String>> = Key::new(
+    "user_pools",
+    Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(item.list(|item| item.parse(user_pool)))),
+    "User pools whose tokens are accepted: the name of the file's, and ids of pools that were made by the API. Needs \
+     `bearer`.",
+)
+.computed("the user pool of the file")
+.example("[\"us-east-1_Ab3dEf6hI\"]");
 pub const BASIC_PASSWORD: Key<()> = Key::new(
     "basic_password",
     Type::ProviderChoice(&[("token", ())]),
@@ -200,3 +210,14 @@ const MAX_GROUPS_BYTES: Key<()> = Key::removed(
     "groups",
     "to limit access, write allowed_groups = [\"admins\"]; to choose the groups that the app gets, rename it to `assertion_groups`",
 );
+
+/// Reads the name or the id of a user pool.
+fn user_pool(text: &str) -> Result<String, Invalid> {
+    match (1..=128).contains(&text.len()) && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err((
+            format!("\"{text}\" is neither a name nor an id of a user pool"),
+            "write an id like \"us-east-1_Ab3dEf6hI\"; `narthex pools list` prints them".to_owned(),
+        )),
+    }
+}

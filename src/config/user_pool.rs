@@ -142,9 +142,12 @@ impl UserPool {
         })
     }
 
-    /// Whether any app client may get access tokens.
+    /// Returns whether any app client may get access tokens, for itself or for its users.
     pub fn issues_access_tokens(&self) -> bool {
-        self.clients.iter().any(|client| !client.allowed_oauth_flows.is_empty())
+        let issues = |client: &AppClient| {
+            !client.allowed_oauth_flows.is_empty() || !client.sign_in.auth_flows.is_empty()
+        };
+        self.clients.iter().any(issues)
     }
 
     /// Returns the group of this name.

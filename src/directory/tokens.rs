@@ -6,7 +6,7 @@ use crate::base::{Clock, Entropy, KeyRing, Timestamp, uuid};
 use crate::model::{AppClient, Pool, User, UserGroup, UserStatus};
 use crate::store::{CheckedWork, RefreshFamily, Store, Tx};
 use crate::token::{
-    AccessClaims, AccessTokenError, NewFamily, PoolKeys, RefreshError, RefreshTokens, TokenGrant,
+    AccessClaims, AccessTokenError, KeySet, NewFamily, PoolKeys, RefreshError, RefreshTokens, TokenGrant,
     TokenSubject, TokenUse, UserTokenKeys, UserTokens, issue_user_tokens, verify_access_token,
 };
 use std::sync::Arc;
@@ -200,6 +200,23 @@ impl TokenService {
             Some(_) => Err(not_authorized("User is disabled.")),
             None => Err(ErrorKind::UserNotFound.into()),
         }
+    }
+
+    /// Returns the public keys of a pool, of access tokens and id tokens, as a JWK Set (RFC 7517,
+    /// section 5). The first call for a pool makes the keys.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails, or a key cannot be made.
+    pub async fn jwk_set(&self, pool: &Pool) -> Outcome<String> {
+        self.keys.jwk_set(pool).await.map_err(|error| key_error(&error))
+    }
+
+    /// Returns the keys of a pool's access tokens.
+    ///
+    /// # Errors
+    /// As [`TokenService::jwk_set`].
+    pub async fn access_token_keys(&self, pool: &Pool) -> Outcome<Arc<KeySet>> {
+        self.keys.of(pool, TokenUse::Access).await.map_err(|error| key_error(&error))
     }
 
     async fn signing_keys(&self, pool: &Pool) -> Outcome<UserTokenKeys> {

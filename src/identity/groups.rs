@@ -29,6 +29,17 @@ impl<'a> Groups<'a> {
         Self { pool_groups, visible }
     }
 
+    /// Returns the groups of a user of the pool called `pool`, who is a member of them in the
+    /// directory. A group of the file's pool has the role that the file gives to its name.
+    pub fn of_pool_user(config: &'a Config, pool: &str, groups: &'a [String]) -> Self {
+        let own = &config.user_pool;
+        let is_member = |group: &&Group| own.name == pool && groups.contains(&group.name);
+        Self {
+            pool_groups: own.groups.iter().filter(is_member).collect(),
+            visible: groups.iter().map(String::as_str).collect(),
+        }
+    }
+
     /// Returns the group with a role and the lowest precedence; `None` if several such groups have
     /// different roles.
     pub fn preferred(&self) -> Option<&'a Group> {

@@ -4,7 +4,7 @@
 use super::kind;
 use super::spiffe::is_in_trust_domain;
 use crate::base::{Duration, Timestamp, is_deceptive};
-use crate::config::TrustedIssuer;
+use crate::config::{KeySource, TrustedIssuer};
 use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -189,7 +189,10 @@ fn check_claims(
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519, section 4.1.3: "Each principal intended to process the JWT MUST identify itself
     // with a value in the audience claim."
-    let ours = |audience: &str| issuer.audiences.iter().any(|known| known == audience);
+    // A user's token of a pool of this deployment was issued to a client of the pool, and ends with
+    // the client.
+    let is_pool_user = is_user_token(issuer, &claims);
+    let ours = |audience: &str| is_pool_user || issuer.audiences.iter().any(|known| known == audience);
     let is_empty = |aud: &&Value| aud.as_array().is_some_and(Vec::is_empty);
     let for_us = match claims.get("aud").filter(|aud| by_client == ByClient::CognitoOnly || !is_empty(aud)) {
         Some(Value::String(audience)) => ours(audience),
@@ -223,6 +226,12 @@ fn check_claims(
         return Err(TokenError::Scope(lacking.clone()));
     }
     Ok(AccessToken { subject, expires_at, scopes, claims })
+}
+
+/// Returns whether claims are of a token of a user of a pool of this deployment: a program's token
+/// belongs to no sign-in.
+pub fn is_user_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> bool {
+    matches!(issuer.keys, KeySource::Own(_)) && claims.contains_key("origin_jti")
 }
 
 /// Returns the subject of a token.

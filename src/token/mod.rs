@@ -15,7 +15,9 @@ mod user_tokens;
 
 pub use access_claims::{AccessClaims, AccessTokenError, client_of_access_token, verify_access_token};
 pub use access_tokens::{AccessTokens, IssueError, Revocable};
-pub use bearer::{AccessToken, SKEW, TokenError, names, scopes, subject, verify, verify_introspected};
+pub use bearer::{
+    AccessToken, SKEW, TokenError, is_user_token, names, scopes, subject, verify, verify_introspected,
+};
 pub use codes::{CodeError, Grant, challenge, issue, redeem};
 pub use keys::{KEY_SET_CACHE, KeyChain, KeyChainError, KeySet};
 pub use pool_keys::{PoolKeys, TokenUse};

@@ -521,7 +521,8 @@ async fn metadata_tells_of_what_works_and_of_one_pool() {
     assert_eq!(same.json::<Value>().await.unwrap(), metadata);
     let keys: Value = get(metadata["jwks_uri"].as_str().unwrap()).await.json().await.unwrap();
     let assertions: Value = get(&format!("{origin}/.well-known/jwks.json")).await.json().await.unwrap();
-    assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["keys"][0]["alg"]), (1, &json!("ES256")));
+    // One for access tokens, one for id tokens.
+    assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["keys"][0]["alg"]), (2, &json!("ES256")));
     assert_ne!(keys["keys"][0]["kid"], assertions["keys"][0]["kid"], "each signs with a key of its own");
     for nothing in ["/us-east-1_other0000/.well-known/jwks.json", "/.well-known/oauth-authorization-server/x"]
     {

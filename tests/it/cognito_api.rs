@@ -1,7 +1,11 @@
 //! Cognito's API with unchanged clients: sign-up, sign-in, own accounts.
 
 use crate::support::aws::{Api, Boto, KEY, OTHER, PASSWORD};
+use crate::support::mail::MailServer;
+use crate::support::upstream::Upstream;
+use crate::support::visitor::Visitor;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// A pool and a client in the file: users sign in by e-mail as well.
 const POOL: &str = r#"
@@ -106,4 +110,42 @@ fn administrators_sign_their_calls() {
     }
     let unsigned = api.boto().unsigned("AdminInitiateAuth", request()).unwrap_err();
     assert_eq!(unsigned.code, "MissingAuthenticationTokenException");
+}
+
+#[tokio::test]
+async fn a_users_access_token_opens_routes_until_it_is_revoked() {
+    let app = Upstream::start().await;
+    let mail = MailServer::start("starttls", &[]);
+    let group = "[[user_pool.group]]\nname = \"staff\"\n";
+    let builder = Api::builder(&mail, &format!("{POOL}{group}")).route("app", app.port, "bearer = true");
+    let other = "bearer = true\nuser_pools = [\"us-east-1_000000000\"]";
+    let narthex = builder.route("other", app.port, other).start();
+    let api = Api { narthex, mail };
+    let mut boto = api.boto();
+    let signed_up = sign_up(&mut boto, "alice", "alice@example.com");
+    let code = api.code("alice@example.com", 1);
+    let confirm = json!({ "ClientId": "webclient", "Username": "alice", "ConfirmationCode": code });
+    boto.unsigned("ConfirmSignUp", confirm).unwrap();
+    let tokens = boto.unsigned("InitiateAuth", password("alice", PASSWORD)).unwrap();
+    let tokens = &tokens["AuthenticationResult"];
+    let token = |name: &str| tokens[name].as_str().unwrap().to_owned();
+    let program = Visitor::new(&api.narthex).client;
+    let get = async |host: &str, token: &str| {
+        let url = format!("{}/headers", api.narthex.origin(host));
+        program.get(url).bearer_auth(token).send().await.unwrap()
+    };
+    assert_eq!(get("app", &token("AccessToken")).await.status(), 200);
+    let seen = app.seen();
+    assert_eq!(seen[0].one("x-amzn-oidc-identity"), signed_up["UserSub"]);
+    assert_eq!(seen[0].claims()["cognito:username"], "alice");
+    // An id token is for the client, and a route names the pools whose tokens it accepts.
+    assert_eq!(get("app", &token("IdToken")).await.status(), 401);
+    assert_eq!(get("other", &token("AccessToken")).await.status(), 401);
+    boto.unsigned("GlobalSignOut", json!({ "AccessToken": token("AccessToken") })).unwrap();
+    let ended = async || get("app", &token("AccessToken")).await.status() == 401;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !ended().await {
+        assert!(Instant::now() < deadline, "the token is still accepted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

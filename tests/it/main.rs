@@ -29,6 +29,7 @@ mod check;
 mod client_credentials;
 mod clock;
 mod cognito_api;
+mod cognito_libraries;
 mod crash;
 mod dead_ends;
 mod desync;

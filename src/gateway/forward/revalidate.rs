@@ -7,7 +7,7 @@ use crate::catalogue::Rule;
 use crate::gateway::authorize::policy_rule::{self, Requested};
 use crate::gateway::request::path::Path;
 use crate::gateway::request::{self, RequestInfo};
-use crate::gateway::state::credentials::{missing_scope, scope_of};
+use crate::gateway::state::credentials::{accepts_pool, missing_scope, scope_of};
 use crate::gateway::state::gateway::Gateway;
 use crate::gateway::state::long_lived::{Credential, LongRequest, StreamGuard};
 use crate::gateway::state::request_state;
@@ -57,7 +57,9 @@ impl Gateway {
             return (!is_public).then_some("its route is not public any more");
         };
         if let Principal::Bearer(bearer) = &principal
-            && (!entry.route.config.bearer || missing_scope(bearer, &entry.route).is_some())
+            && (!entry.route.config.bearer
+                || !accepts_pool(bearer, &entry.route, &table.catalogue)
+                || missing_scope(bearer, &entry.route).is_some())
         {
             return Some("its token is not accepted here any more");
         }

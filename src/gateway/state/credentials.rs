@@ -1,7 +1,8 @@
 //! Authentication of a request: by a bearer token, by the cookie of a session, or as a guest.
 
 use crate::authn::{APP_COOKIE, BearerPrincipal, GUEST_COOKIE, Principal, SessionPrincipal, cookie_value};
-use crate::catalogue::{IdentityPool, Route};
+use crate::catalogue::{Catalogue, IdentityPool, Route};
+use crate::config::KeySource;
 use crate::gateway::request::local_response::LocalResponse;
 use crate::gateway::request::{self, RequestInfo};
 use crate::gateway::state::request_context::RequestContext;
@@ -38,6 +39,9 @@ impl RequestContext<'_> {
         }
         let bearer = self.gateway.bearers.authenticate(&token, incoming.client, incoming.received).await;
         let bearer = bearer.map_err(|error| self.token_refusal(route, &error))?;
+        if !accepts_pool(&bearer, route, self.catalogue()) {
+            return Err(self.token_refusal(route, &TokenError::Issuer));
+        }
         if let Some(scope) = missing_scope(&bearer, route) {
             let failure =
                 ErrorResponse::insufficient_scope().with_challenge(&scope_challenge(&route.config.scopes));
@@ -95,6 +99,18 @@ impl RequestContext<'_> {
 
 fn scope_challenge(scopes: &[String]) -> String {
     format!("Bearer realm=\"narthex\", error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "))
+}
+
+/// Returns whether the route accepts tokens of the issuer: of a user pool only if it names it.
+pub fn accepts_pool(bearer: &BearerPrincipal, route: &Route, catalogue: &Catalogue) -> bool {
+    let issuer = bearer.issuer();
+    if !matches!(issuer.keys, KeySource::Own(_)) {
+        return true;
+    }
+    match issuer.url == catalogue.pool.issuer {
+        true => route.config.accepts_user_pool(&[&issuer.name, &catalogue.pool.id], true),
+        false => route.config.accepts_user_pool(&[&issuer.name], false),
+    }
 }
 
 /// Returns a scope that the route requires and the token lacks.

@@ -9,6 +9,7 @@ use crate::gateway::connection::limits::ConnectionLimiter;
 use crate::gateway::connection::request_limits::RequestLimiter;
 use crate::gateway::state::long_lived::LongLivedRequests;
 use crate::gateway::state::routes::{RouteEntry, RouteTable};
+use crate::gateway::state::user_pools::user_pool_issuers;
 use crate::handlers::AppState;
 use crate::identity::IdentityDirectory;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -87,7 +88,7 @@ impl Gateway {
     /// Applies the current catalogue, once its upstreams have addresses.
     pub async fn apply(&self) {
         let catalogue = self.pool.catalogue.load();
-        self.bearers.apply(&self.pool.catalogue);
+        self.apply_issuers().await;
         let table = RouteTable::build(catalogue, Some(&self.route_table.load()));
         // Side by side and not for long: one name that is not found must not hold up what else has
         // changed.
@@ -191,8 +192,14 @@ impl Gateway {
 
     /// Fetches again what verifies bearer tokens, where it is old; our own keys may have turned.
     pub async fn refresh_issuers(&self) {
-        self.bearers.apply(&self.pool.catalogue);
+        self.apply_issuers().await;
         self.bearers.refresh().await;
+    }
+
+    /// Applies the issuers of bearer tokens, with the user pools that routes name.
+    pub async fn apply_issuers(&self) {
+        let pools = user_pool_issuers(&self.pool.directory, &self.pool.catalogue.load()).await;
+        self.bearers.apply(&self.pool.catalogue, &pools);
     }
 
     /// Has everything that was judged by the wall clock judged again: that has jumped.

@@ -6,3 +6,4 @@ pub mod long_lived;
 pub mod request_context;
 pub mod request_state;
 pub mod routes;
+mod user_pools;

@@ -2,10 +2,9 @@
 
 use super::mail::MailServer;
 use super::narthex::{Narthex, NarthexBuilder};
-use super::process::{parties, wait_until};
+use super::orders::Orders;
+use super::process::wait_until;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The access key of an administrator who may do everything.
 pub const KEY: (&str, &str) = ("AKIAADMINISTRATOR001", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
@@ -49,6 +48,13 @@ impl Api {
         Boto::new(&self.narthex, KEY)
     }
 
+    /// The id of the pool in the file.
+    pub fn pool_id(&self) -> String {
+        let log = self.narthex.log();
+        let line = log.lines().find(|line| line.contains("\"message\":\"serving\"")).unwrap();
+        serde_json::from_str::<Value>(line).unwrap()["pool"].as_str().unwrap().to_owned()
+    }
+
     /// The newest code that was sent to `address`, of `count` messages.
     pub fn code(&self, address: &str, count: usize) -> String {
         wait_until("a message", || self.mail.count(address) >= count);
@@ -62,11 +68,7 @@ impl Api {
 }
 
 /// A process of boto3.
-pub struct Boto {
-    process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
+pub struct Boto(Orders);
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,19 +88,8 @@ impl Boto {
 
     /// The same in another region.
     pub fn in_region(narthex: &Narthex, (id, secret): (&str, &str), region: &str) -> Self {
-        let ca = narthex.folder().join("certs/local-authority.pem");
-        let mut process = Command::new(parties().join("venv/bin/python"))
-            .arg(parties().join("aws-client.py"))
-            .args([&narthex.origin("auth"), region, id, secret])
-            .arg(ca)
-            .env("PYTHONUTF8", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let orders = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        Self { process, orders, answers }
+        let ca = narthex.folder().join("certs/local-authority.pem").display().to_string();
+        Self(Orders::python("aws-client.py", &[&narthex.origin("auth"), region, id, secret, &ca]))
     }
 
     /// Calls a signed operation.
@@ -112,10 +103,7 @@ impl Boto {
     }
 
     fn ask(&mut self, order: &Value) -> Result<Value, ApiError> {
-        writeln!(self.orders, "{order}").unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{order}: {line}"));
+        let answer = self.0.ask(order);
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         match answer.get("ok") {
             Some(ok) => Ok(ok.clone()),
@@ -126,12 +114,5 @@ impl Boto {
                 retry_after: answer["retry_after"].as_str().map(str::to_owned),
             }),
         }
-    }
-}
-
-impl Drop for Boto {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -12,6 +12,7 @@ pub mod load;
 pub mod mail;
 pub mod narthex;
 pub mod odd_provider;
+pub mod orders;
 pub mod pages;
 pub mod parties;
 pub mod process;
