@@ -1,7 +1,7 @@
 //! Unicode caseless matching of names (Unicode Standard, section 3.13).
 //!
-//! [`super::fold()`] is lossier: it drops accents, so that spellings which some server treats as
-//! equal are equal. Two people's names must stay different, and this one keeps everything but the
+//! [`super::fold()`] also removes accents, so that spellings which some server treats as equal are
+//! equal. Names of different people must stay different, so this module removes only differences in
 //! case.
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};

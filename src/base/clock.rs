@@ -128,7 +128,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Returns the current reading of the monotonic clock.
     fn monotonic(&self) -> MonotonicTime;
 
-    /// Returns both.
+    /// Returns the readings of both clocks.
     fn moment(&self) -> Moment {
         Moment { wall: self.now(), monotonic: self.monotonic() }
     }
@@ -181,7 +181,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// Creates a clock that reads `at`.
     pub fn new(at: Timestamp) -> Self {
-        // As on a machine that has just started: no code may depend on the origin.
+        // The origin is that of a machine that has just started: no code may depend on it.
         Self { wall: AtomicI64::new(at.millis()), monotonic: AtomicI64::new(0) }
     }
 

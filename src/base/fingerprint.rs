@@ -4,7 +4,8 @@ use super::Entropy;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-/// Creates fingerprints under a random key. Fingerprints of two instances are not comparable.
+/// A generator of fingerprints with a random key. Fingerprints of two generators are not
+/// comparable.
 pub struct Fingerprints(LessSafeKey);
 
 /// A key for in-memory maps: GHASH of a text under a secret key (NIST SP 800-38D, section 6.4). Two
@@ -16,7 +17,7 @@ pub struct Fingerprints(LessSafeKey);
 pub struct Fingerprint(u128);
 
 impl Fingerprints {
-    /// Creates an instance with a random key.
+    /// Creates a generator with a random key.
     pub fn new(entropy: &dyn Entropy) -> Self {
         let mut key = Zeroizing::new([0; 16]);
         entropy.fill(&mut key[..]);

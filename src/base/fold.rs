@@ -18,9 +18,9 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     let nfkd = DecomposingNormalizerBorrowed::new_nfkd();
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let base = nfkd.normalize_iter(text.chars()).filter(|c| !is_removed(*c));
-    // Character by character, because the mapping of a whole text depends on context. In three
-    // steps, because servers compare either lower or upper case: `ı` and `i` share an upper-case
-    // form, `ẞ` and `ß` a lower-case one.
+    // Characters are mapped one by one, because the mapping of a whole text depends on context.
+    // There are three steps, because servers compare either lower or upper case: `ı` and `i` share
+    // an upper-case form, `ẞ` and `ß` a lower-case one.
     let folded = base.flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     // Some letters have an accent only in the other case.
     Cow::Owned(nfkc.normalize_iter(nfkd.normalize_iter(folded).filter(|c| !is_removed(*c))).collect())

@@ -14,7 +14,7 @@ pub fn base64url_encode_into(text: &mut String, bytes: impl AsRef<[u8]>) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
-/// Decodes base64url without padding; `None` for anything else.
+/// Decodes base64url without padding. Returns `None` for any other text.
 pub fn base64url_decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
@@ -40,7 +40,8 @@ impl RandomToken {
         Self(bytes)
     }
 
-    /// Reads a token from its text form; `None` unless it is exactly 43 base64url characters.
+    /// Parses the text form of a token. Returns `None` unless `text` is exactly 43 base64url
+    /// characters.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 43 {
             return None;
@@ -63,7 +64,7 @@ impl RandomToken {
         base64url_encode(self.0)
     }
 
-    /// Returns the digest to store: it does not allow a reader of the store to present the token.
+    /// Returns the digest to store. A reader of the store cannot present the token with it.
     pub fn hash(&self) -> [u8; 32] {
         sha256(self.0)
     }
@@ -82,8 +83,8 @@ pub fn uuid(entropy: &dyn Entropy) -> String {
     uuid_from_bytes(bytes, 4)
 }
 
-/// Returns the UUID of `version` made of `bytes`: 8 for bytes that are not random (RFC 9562,
-/// section 5.8).
+/// Returns the UUID of `version` with the bits of `bytes`. The version is 8 for bytes that are not
+/// random (RFC 9562, section 5.8).
 pub fn uuid_from_bytes(bytes: [u8; 16], version: u8) -> String {
     let mut b = bytes;
     b[6] = b[6] & 0x0f | version << 4;
@@ -106,9 +107,9 @@ const NUMBER_RANDOM_BITS: u32 = 21;
 /// Returns a positive 63-bit number: 42 bits of milliseconds (until the year 2109), then 21 random
 /// bits.
 ///
-/// Rows numbered this way are listed in the order of creation, without a sequence that all nodes
-/// would wait for. Two numbers of one millisecond collide with a probability of 2^-21; a unique
-/// index detects that.
+/// Rows numbered this way are listed in the order of creation, without a sequence shared by all
+/// nodes. Two numbers of one millisecond collide with a probability of 2^-21; a unique index
+/// detects that.
 pub fn time_ordered_number(now: Timestamp, entropy: &dyn Entropy) -> i64 {
     let mut random = [0; 4];
     entropy.fill(&mut random);
@@ -137,7 +138,7 @@ pub fn client_secret(entropy: &dyn Entropy) -> Secret {
 
 /// Returns `length` characters of `alphabet`, each with equal probability.
 fn random_text(alphabet: &[u8], length: usize, entropy: &dyn Entropy) -> String {
-    // Reject bytes beyond the largest multiple: they would favour the first characters.
+    // Bytes beyond the largest multiple are rejected: they would favour the first characters.
     let fair = 256 / alphabet.len() * alphabet.len();
     let mut text = String::with_capacity(length);
     while text.len() < length {

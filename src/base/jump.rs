@@ -10,7 +10,7 @@ const MAX_DRIFT: Duration = Duration::from_secs(5);
 /// soon.
 const STEADY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Detects jumps of the wall clock, in either direction.
+/// A detector of wall-clock jumps in either direction.
 pub struct JumpDetector {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -30,7 +30,7 @@ impl JumpDetector {
     }
 
     /// Returns the seconds by which the wall clock has jumped since the last call; negative if it
-    /// was set back.
+    /// was set back. Returns `None` without a jump.
     pub fn check(&self) -> Option<i64> {
         let now = self.clock.moment();
         let mut state = self.lock();

@@ -43,7 +43,7 @@ pub const REQUEST_DURATION: Metric = Metric {
 /// Open connections.
 pub const CONNECTIONS: Metric =
     Metric { name: "narthex_connections", kind: Kind::Gauge, labels: &[], about: "Open client connections." };
-/// Connections closed on arrival.
+/// Connections closed immediately after they were accepted.
 pub const CONNECTIONS_REFUSED: Metric = Metric {
     name: "narthex_connections_refused_total",
     kind: Kind::Counter,
@@ -78,7 +78,7 @@ pub const LOGINS: Metric = Metric {
     labels: &["provider", "result"],
     about: "Sign-ins by provider and result: `success`, or the reason of the failure as in the audit log.",
 };
-/// Requests of app clients.
+/// Requests from app clients.
 pub const OAUTH_REQUESTS: Metric = Metric {
     name: "narthex_oauth_requests_total",
     kind: Kind::Counter,
@@ -120,28 +120,28 @@ pub const SAML_CERTIFICATE_EXPIRY: Metric = Metric {
     labels: &[],
     about: "Seconds until the signing SAML certificate expires.",
 };
-/// Passwords that wait for a thread.
+/// Passwords that wait for a hashing thread.
 pub const PASSWORD_QUEUE_LENGTH: Metric = Metric {
     name: "narthex_password_queue_length",
     kind: Kind::Gauge,
     labels: &[],
     about: "Passwords that wait for a hashing thread.",
 };
-/// Waiting times of passwords.
+/// Time that passwords wait for a hashing thread.
 pub const PASSWORD_WAIT: Metric = Metric {
     name: "narthex_password_wait_seconds",
     kind: Kind::Histogram,
     labels: &[],
     about: "Time that a password waited for a hashing thread.",
 };
-/// Working times of passwords.
+/// Time that a hashing thread works on a password.
 pub const PASSWORD_WORK: Metric = Metric {
     name: "narthex_password_work_seconds",
     kind: Kind::Histogram,
     labels: &[],
     about: "Time that a hashing thread worked on a password.",
 };
-/// Passwords refused under load.
+/// Passwords rejected under load.
 pub const PASSWORDS_REFUSED: Metric = Metric {
     name: "narthex_passwords_refused_total",
     kind: Kind::Counter,
@@ -171,7 +171,7 @@ pub const MESSAGES_REFUSED: Metric = Metric {
     labels: &["channel", "limit"],
     about: "Messages that a limit of `[messages]` refused, by channel and limit.",
 };
-/// Age of the oldest message.
+/// Age of the oldest pending message.
 pub const MESSAGES_OLDEST: Metric = Metric {
     name: "narthex_messages_oldest_pending_seconds",
     kind: Kind::Gauge,
@@ -185,7 +185,7 @@ pub const SMS_SENT: Metric = Metric {
     labels: &["prefix"],
     about: "Text messages that were sent, by country code.",
 };
-/// Codes of text messages that were used.
+/// Codes from text messages that users entered.
 pub const SMS_CODES_USED: Metric = Metric {
     name: "narthex_sms_codes_used_total",
     kind: Kind::Counter,

@@ -1,4 +1,5 @@
-//! Bounded reading of files named in the configuration: never blocks on special files.
+//! Bounded reading of files that the configuration names. Special files are rejected and never
+//! block.
 
 use rustix::fs::OFlags;
 use std::fs::OpenOptions;

@@ -55,7 +55,7 @@ impl MasterKey {
         Self(bytes)
     }
 
-    /// Parses the text form, 43 base64url characters; `None` for anything else.
+    /// Parses the text form, 43 base64url characters. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(super::base64url_decode(text.trim())?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
@@ -81,7 +81,7 @@ impl std::fmt::Debug for MasterKey {
     }
 }
 
-/// Why decryption failed.
+/// An error of decryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// Encrypted under another master key.
@@ -92,7 +92,7 @@ pub enum OpenError {
     Damaged,
 }
 
-/// Encrypts and decrypts under one master key.
+/// The keys derived from one master key, for encryption, decryption and MACs.
 pub struct KeyRing {
     id: [u8; KEY_ID],
     at_rest: hkdf::Prk,
@@ -119,7 +119,7 @@ impl KeyRing {
     }
 
     /// Encrypts `plain`. `context` names its storage location (table, row and column, or cookie)
-    /// and is authenticated, so that a ciphertext cannot be moved elsewhere.
+    /// and is authenticated, so that a ciphertext cannot be moved to another location.
     ///
     /// Layout: key id (8 bytes), salt (24), ciphertext, tag (16).
     pub fn seal(&self, purpose: Purpose, context: &str, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
@@ -137,7 +137,7 @@ impl KeyRing {
         out
     }
 
-    /// Decrypts a result of [`KeyRing::seal`] for the same purpose and context.
+    /// Decrypts the result of [`KeyRing::seal`] for the same purpose and context.
     ///
     /// # Errors
     /// Returns [`OpenError::OtherKey`] for another master key, [`OpenError::Damaged`] otherwise.
@@ -165,8 +165,8 @@ impl KeyRing {
         Ok(body)
     }
 
-    /// Does the work of [`KeyRing::open`] for a message of `length` bytes that does not exist: the
-    /// time must not reveal that.
+    /// Performs the computation of [`KeyRing::open`] for a message of `length` bytes that does not
+    /// exist. So the response time does not reveal its absence.
     pub fn imitate_open(&self, purpose: Purpose, length: usize) {
         let key = self.message_key(purpose, &[0; SALT]);
         let mut body = vec![0; length + TAG];
@@ -182,15 +182,15 @@ impl KeyRing {
         out
     }
 
-    /// Returns a keyed digest of `name`, which is stored in the place of a user or an address:
-    /// without the master key it cannot be guessed.
+    /// Returns a keyed digest of `name`, which is stored instead of a user or an address. Without
+    /// the master key, `name` cannot be guessed from it.
     pub fn pseudonym(&self, name: &[u8]) -> [u8; 16] {
         let mut out = [0; 16];
         out.copy_from_slice(&hmac::sign(&self.pseudonym, name).as_ref()[..16]);
         out
     }
 
-    /// Verifies `mac` in constant time.
+    /// Returns whether `mac` is the MAC of `message`. Compares in constant time.
     pub fn mac_is(&self, message: &[u8], mac: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.mac(message), mac).is_ok()
     }
@@ -207,7 +207,7 @@ impl KeyRing {
     }
 }
 
-/// Every message has its own key, so a fixed nonce is safe.
+/// Returns the nonce of every message. It can be constant, because every message has its own key.
 fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }

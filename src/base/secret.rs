@@ -12,7 +12,7 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// Returns the secret itself, for the code that must send or use it.
+    /// Returns the secret text, for code that must send or use it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -8,7 +8,7 @@ pub fn is_control(c: char) -> bool {
 }
 
 /// Returns whether `c` can disguise a text: a control character, a separator, a zero-width
-/// character, or a change of direction (UAX #9). The two joiners are excluded: words of some
+/// character, or a direction control (UAX #9). The two joiners are excluded, because words of some
 /// languages need them.
 pub fn is_deceptive(c: char) -> bool {
     is_control(c)

@@ -1,5 +1,5 @@
-//! Immutable snapshots of the configuration and the stored ids, behind one atomic pointer. Each
-//! request loads one snapshot and uses only that.
+//! Immutable snapshots of the configuration and the stored ids, behind an atomic pointer. Each
+//! request loads one snapshot and uses no other.
 
 mod administrators;
 mod pool;
@@ -21,16 +21,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The generated ids of a deployment, fixed in the store.
+/// The generated ids of a deployment, which are stored permanently.
 #[derive(Clone, Debug)]
 pub struct Ids {
     /// The user pool's id.
     pub pool: String,
     /// The gateway's client id.
     pub gateway_client: String,
-    /// The app clients' ids, in the order of the file.
+    /// The app clients' ids, in the order of the configuration.
     pub clients: Vec<String>,
-    /// The ids of the identity pools, in the order of the file.
+    /// The ids of the identity pools, in the order of the configuration.
     pub identity_pools: Vec<String>,
 }
 
@@ -43,13 +43,13 @@ impl Ids {
         id.ends_with(UNKNOWN)
     }
 
-    /// Returns the first id that two app clients share.
+    /// Returns the first id that two app clients have in common.
     fn duplicate_client_id(&self) -> Option<&str> {
         let mut seen = HashSet::from([self.gateway_client.as_str()]);
         self.clients.iter().map(String::as_str).find(|id| !seen.insert(id))
     }
 
-    /// Returns placeholders for a deployment without access to its store.
+    /// Returns placeholders for a deployment whose store is not accessible.
     pub fn unknown(config: &Config) -> Self {
         let client = |client: &config::AppClient| {
             client.id.clone().unwrap_or_else(|| format!("{}_{UNKNOWN}", client.name))
@@ -91,11 +91,11 @@ impl Ids {
     }
 }
 
-/// One snapshot: everything on which decisions about requests depend.
+/// A snapshot of everything on which decisions about requests depend.
 pub struct Catalogue {
-    /// Number of this snapshot in this process.
+    /// The number of this snapshot in this process.
     pub generation: u64,
-    /// The configuration file.
+    /// The configuration.
     pub config: Arc<Config>,
     /// The user pool.
     pub pool: Pool,
@@ -112,10 +112,10 @@ fn client_setting(pool: &str, client: &str) -> String {
     format!("pool/{pool}/client/{client}")
 }
 
-/// Why no catalogue was built.
+/// An error of building a catalogue.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// Policy files are unusable.
+    /// Policy files are invalid.
     #[error("policies cannot be used\n{0}")]
     Policies(BadPolicies),
     /// Two app clients have this id.
@@ -130,10 +130,12 @@ pub enum BuildError {
 }
 
 impl Catalogue {
-    /// Combines `config` with the ids in the store.
+    /// Builds the catalogue from `config` and the ids in the store. Generates ids that are missing
+    /// there.
     ///
     /// # Errors
-    /// Returns an error if a policy is invalid or the database fails.
+    /// Returns an error if a policy is invalid, two app clients have the same id, or the database
+    /// fails.
     pub async fn build(
         config: Config,
         store: &Store,
@@ -207,14 +209,14 @@ impl Catalogue {
         self.routes.iter()
     }
 
-    /// Returns the shared allocation of a host name if a route has that host.
+    /// Returns the shared allocation of the host `name`, if a route has that host.
     pub fn host(&self, name: &str) -> Arc<str> {
         let known = self.routes().find(|route| *route.host == *name);
         known.map_or_else(|| name.into(), |route| route.host.clone())
     }
 
-    /// Iterates over the routes of `host`: those that name it, or else those whose wildcard
-    /// matches. The host of the sign-in pages has only routes that name it.
+    /// Iterates over the routes of `host`: those with its name, or else those whose wildcard
+    /// matches. Wildcards do not apply to the host of the sign-in pages.
     pub fn routes_of(&self, host: &Host) -> impl Iterator<Item = &Arc<Route>> {
         let named = self.routes.iter().any(|route| route.pattern.is(host));
         let by_wildcard = !named && host != self.config.public_url.host();
@@ -224,7 +226,8 @@ impl Catalogue {
         })
     }
 
-    /// Returns the host whose callback address is `uri`, compared exactly (RFC 9700, section 2.1).
+    /// Returns the host whose redirect URI is `uri`. The URIs are compared exactly (RFC 9700,
+    /// section 2.1).
     pub fn host_of_callback(&self, uri: &str) -> Option<Host> {
         let host = Host::parse(url::Url::parse(uri).ok()?.host_str()?)?;
         (self.routes_of(&host).next().is_some() && self.callback_of(&host) == uri).then_some(host)
@@ -241,7 +244,7 @@ impl Catalogue {
     }
 }
 
-/// The current snapshot, replaced atomically.
+/// The current snapshot, which is replaced atomically.
 pub struct CatalogueCell(ArcSwap<Catalogue>);
 
 impl CatalogueCell {

@@ -5,33 +5,34 @@ use crate::config::{self, Config, OAuthFlow, TrustedIssuer};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A user pool: user directory, broker of outside providers, and issuer of codes and access tokens.
+/// A user pool: a user directory, a broker of external identity providers, and an issuer of codes
+/// and access tokens.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// `<region>_<9 alphanumerics>`.
+    /// The pool's id: `<region>_<9 alphanumerics>`.
     pub id: String,
-    /// The client id of the gateway, which is an app client of its own pool.
+    /// The client id of the gateway, which is an app client of the pool.
     pub gateway_client: String,
-    /// The `iss` claim of its tokens.
+    /// The `iss` claim of the pool's tokens.
     pub issuer: String,
-    /// The app clients of the file, by id.
+    /// The app clients of the configuration, by id.
     clients: HashMap<String, Arc<AppClient>>,
 }
 
 /// An app client of a user pool.
 #[derive(Debug)]
 pub struct AppClient {
-    /// Its client id.
+    /// The client id.
     pub id: String,
-    /// Its name in the file.
+    /// The name in the configuration.
     pub name: String,
-    /// The grants that it may use.
+    /// The grants that the client may use.
     pub allowed_oauth_flows: Vec<OAuthFlow>,
-    /// The scopes that it may request.
+    /// The scopes that the client may request.
     pub allowed_oauth_scopes: Vec<String>,
-    /// Lifetime of its access tokens.
+    /// Lifetime of the client's access tokens.
     pub access_token_validity: Duration,
-    /// SHA-256 of each of its secrets.
+    /// SHA-256 of each secret.
     secrets: Vec<[u8; 32]>,
 }
 
@@ -47,17 +48,17 @@ impl Pool {
         self.clients.get(id)
     }
 
-    /// Iterates over the app clients of the file.
+    /// Iterates over the app clients of the configuration.
     pub fn clients(&self) -> impl Iterator<Item = &Arc<AppClient>> {
         self.clients.values()
     }
 
-    /// Returns the pool as a trusted issuer of bearer tokens: its audiences are the clients that
-    /// may obtain access tokens, its keys the JWK Set `keys`.
+    /// Returns the pool as a trusted issuer of bearer tokens. Its audiences are the clients that
+    /// may obtain access tokens, and its keys are the JWK Set `keys`.
     pub fn as_issuer(&self, config: &Config, keys: String, algorithms: Vec<String>) -> TrustedIssuer {
         let may = |client: &&Arc<AppClient>| !client.allowed_oauth_flows.is_empty();
         let mut audiences: Vec<_> = self.clients().filter(may).map(|client| client.id.clone()).collect();
-        // Sorted, so that an unchanged issuer compares as equal.
+        // Sorted, so that an unchanged issuer is equal to the earlier one.
         audiences.sort_unstable();
         let (name, url) = (config.user_pool.name.clone(), self.issuer.clone());
         TrustedIssuer::of_user_pool(name, url, keys, algorithms, audiences)
@@ -81,7 +82,7 @@ impl AppClient {
         self.allowed_oauth_flows.contains(&flow)
     }
 
-    /// Returns whether `secret` is one of its secrets, in constant time.
+    /// Returns whether `secret` is one of the client's secrets. Compares in constant time.
     pub fn verify_secret(&self, secret: &str) -> bool {
         let digest = sha256(secret);
         let same =

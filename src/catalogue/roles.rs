@@ -5,39 +5,39 @@ use crate::policy::{Document, Grants, Purpose, Statements};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The action of a request through the gateway, as API Gateway names it.
+/// The action of a request through the gateway, with API Gateway's name.
 pub const INVOKE_ACTION: &str = "execute-api:Invoke";
 
-/// The identification of a role. Caches keep this and not the policies, which a reload replaces.
+/// The identification of a role. Caches store it instead of the policies, which a reload replaces.
 #[derive(Debug)]
 pub struct RoleId {
-    /// Its index among the roles.
+    /// The index among the roles.
     index: usize,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its ARN.
+    /// The ARN.
     pub arn: String,
 }
 
 /// A role with its policies.
 #[derive(Debug)]
 pub struct Role {
-    /// Its identification.
+    /// The role's identification.
     pub id: Arc<RoleId>,
-    /// Its permissions policies.
+    /// The permissions policies and the boundary.
     pub grants: Grants,
-    /// Its trust policy; `None` trusts every identity pool.
+    /// The trust policy; `None` trusts every identity pool.
     pub trust: Option<Arc<Statements>>,
 }
 
 /// An identity pool.
 #[derive(Debug)]
 pub struct IdentityPool {
-    /// `{region}:{uuid}`.
+    /// The id: `{region}:{uuid}`.
     pub id: Arc<str>,
     /// The configuration.
     pub config: config::IdentityPool,
-    /// The principal tags that it sets.
+    /// The principal tags that the pool sets.
     pub tags: Vec<Arc<PrincipalTag>>,
 }
 
@@ -45,11 +45,11 @@ pub struct IdentityPool {
 /// access control").
 #[derive(Debug)]
 pub struct PrincipalTag {
-    /// Its name as configured.
+    /// The name as configured.
     pub name: String,
-    /// The name in lower case: policies compare tag keys without case.
+    /// The name in lower case, because policies compare tag keys without case.
     pub key: String,
-    /// The claim with its value.
+    /// The claim that contains the value.
     pub claim: String,
 }
 
@@ -67,7 +67,7 @@ impl IdentityPool {
 #[derive(Clone, Debug, Default)]
 pub struct Roles(Vec<Arc<Role>>);
 
-/// Unusable policy files.
+/// The error for invalid policy files.
 #[derive(Debug, Error)]
 #[error("{}", .0.join("\n"))]
 pub struct BadPolicies(Vec<String>);
@@ -130,14 +130,14 @@ impl Roles {
     }
 }
 
-/// Who may access a route.
+/// The access rule of a route.
 #[derive(Debug)]
 pub enum Rule {
     /// Everyone.
     Public,
     /// Every principal with a session.
     SignedIn,
-    /// Principals that match these lists.
+    /// Principals that these lists contain.
     Listed(Allow),
     /// Principals whose role's policies allow the request.
     Policy(PolicyRule),
@@ -148,11 +148,11 @@ pub enum Rule {
 pub struct PolicyRule {
     /// The identity pool that selects roles.
     pub identity_pool: Arc<IdentityPool>,
-    /// The prefix of every request's resource: all but method and path.
+    /// The prefix of every request's resource: everything except method and path.
     resource: String,
-    /// Each role's statements for this route, by role index.
+    /// Each role's statements that may apply to this route, by role index.
     grants: Vec<Grants>,
-    /// Trust policies that depend on the request, by role index.
+    /// Trust policies that depend on the individual request, by role index.
     trusts: Vec<Option<Arc<Statements>>>,
 }
 
@@ -176,7 +176,7 @@ impl Rule {
         }
     }
 
-    /// Returns the policy rule, if policies decide.
+    /// Returns the policy rule, if policies decide the access.
     pub fn judged(&self) -> Option<&PolicyRule> {
         match self {
             Self::Policy(rule) => Some(rule),
@@ -194,7 +194,7 @@ impl PolicyRule {
         Self { identity_pool, resource, grants, trusts: roles.iter().map(trust).collect() }
     }
 
-    /// Returns the ARN of a request's resource.
+    /// Returns the ARN of the resource of a request with this method and path.
     pub fn resource_of(&self, method: &str, segments: &[impl AsRef<str>]) -> String {
         let path: usize = segments.iter().map(|segment| segment.as_ref().len() + 1).sum();
         let mut resource = String::with_capacity(self.resource.len() + method.len() + path);

@@ -7,18 +7,18 @@ use http::HeaderValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A route with values precomputed from the configuration.
+/// A route for one of its host patterns, with values precomputed from the configuration.
 #[derive(Debug)]
 pub struct Route {
     /// The configuration.
     pub config: Arc<config::Route>,
-    /// The host pattern that this value was made for; a route has one value for each.
+    /// The host pattern of this value; there is one value for each host pattern of a route.
     pub pattern: HostPattern,
-    /// The host, shared by all cached values with it.
+    /// The host, shared with all cached values that contain it.
     pub host: Arc<str>,
-    /// The origin in browsers.
+    /// The origin, as browsers send it.
     pub origin: String,
-    /// The origin's authority, for a `Host` header.
+    /// The authority of the origin, for a `Host` header.
     pub authority: HeaderValue,
     /// The path prefix, percent-encoded, without a trailing slash; empty for `/`.
     pub path: String,
@@ -27,9 +27,9 @@ pub struct Route {
     /// The audience of assertions for this route: origin and path.
     pub audience: String,
     /// The signer of assertions, in the ARN format that verifiers of load balancer assertions
-    /// require. The last part identifies the deployment.
+    /// require. Its last part identifies the deployment.
     pub signer: String,
-    /// Who may access the route.
+    /// The access rule.
     pub rule: Arc<Rule>,
 }
 
@@ -62,7 +62,7 @@ impl Route {
         }
     }
 
-    /// Returns the path of the route's first page.
+    /// Returns the path of the route's start page.
     pub fn start_page(&self) -> Cow<'static, str> {
         match self.path.as_str() {
             "" => Cow::Borrowed("/"),
@@ -79,8 +79,8 @@ impl Route {
     }
 }
 
-/// Returns the path of these segments, percent-encoded (RFC 3986, section 3.3); empty without
-/// segments.
+/// Returns the path of these segments, percent-encoded (RFC 3986, section 3.3). Returns an empty
+/// text for no segments.
 fn encoded(segments: &[String]) -> String {
     let mut path = String::new();
     for segment in segments {

@@ -1,9 +1,9 @@
-//! Addresses of other servers.
+//! URLs of other servers.
 
 use super::reader::Invalid;
 use url::Url;
 
-/// Whether connections are secure: https, or plain http on this machine.
+/// Returns whether connections to `url` are secure: https, or plain http on this machine.
 pub fn is_safe(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -14,14 +14,14 @@ pub fn is_safe(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
-/// Reads the address of a server or page; `help` shows the form.
+/// Reads the URL of a server or page. `help` shows the expected form.
 pub(super) fn safe_url(text: &str, help: &str) -> Result<Url, Invalid> {
     let invalid = |why: String| (format!("\"{text}\" {why}"), help.to_owned());
     let url = Url::parse(text).map_err(|error| invalid(format!("is not a URL ({error})")))?;
     if is_safe(&url) { Ok(url) } else { Err(invalid("is not https".to_owned())) }
 }
 
-/// Reads an issuer identifier, which is compared byte for byte; `help` shows the form.
+/// Reads an issuer identifier, which is compared byte for byte. `help` shows the expected form.
 pub(super) fn identifier(text: &str, help: &str) -> Result<String, Invalid> {
     let url = safe_url(text, help)?;
     // OpenID Connect Discovery 1.0, section 3, and RFC 8414, section 2: "a URL that uses the
@@ -32,7 +32,7 @@ pub(super) fn identifier(text: &str, help: &str) -> Result<String, Invalid> {
     }
 }
 
-/// Reads the address of metadata.
+/// Reads the URL of metadata.
 pub(super) fn metadata_url(text: &str) -> Result<Url, Invalid> {
     safe_url(text, "write an https address, or the name of a file")
 }

@@ -9,7 +9,7 @@ use super::reader::Table;
 use super::route::Access;
 use super::types::TEXTS;
 
-/// The type of a provider's `allow`.
+/// The value type of a provider's `allow`.
 pub(super) const ALLOW: Type<Allow> = Type::Read(Shape::WordOrTable("anyone", &SECTION), allow);
 
 const SECTION: Section = Section {
@@ -46,10 +46,10 @@ pub(super) const ALLOWED_DOMAINS: Key<Vec<String>> = Key::new(
 .computed("every user who is signed in")
 .example("[\"example.com\"]");
 
-/// The accounts that are allowed to sign in, or to use a route.
+/// The accounts that may sign in, or use a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
-    /// Every account of the provider.
+    /// Every account of the provider, or every signed-in user of the route.
     Anyone,
     /// Accounts in at least one of the lists. Domains and addresses are in canonical form, and
     /// apply to verified e-mail addresses only.
@@ -58,13 +58,13 @@ pub enum Allow {
         domains: Vec<String>,
         /// E-mail addresses.
         emails: Vec<String>,
-        /// Groups, by the provider's names.
+        /// Groups, with the provider's names.
         groups: Vec<String>,
     },
 }
 
 impl Allow {
-    /// Returns the attributes by which the lists decide.
+    /// Returns the names of the attributes that the lists compare: `email`, `groups`, or both.
     pub fn judged(&self) -> impl Iterator<Item = &'static str> + use<> {
         let (by_email, by_groups) = match self {
             Self::Anyone => (false, false),
@@ -75,8 +75,8 @@ impl Allow {
         by_email.then_some("email").into_iter().chain(by_groups.then_some("groups"))
     }
 
-    /// Whether an account with this verified e-mail address and these groups is in one of the
-    /// lists.
+    /// Returns whether an account with this verified e-mail address and these groups is in one of
+    /// the lists.
     pub fn names(&self, verified_email: Option<&str>, groups: &[impl AsRef<str>]) -> bool {
         let Self::Only { domains, emails, groups: named } = self else { return true };
         let by_email = verified_email.map(canonical_email).is_some_and(|email| {
@@ -107,7 +107,7 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     Some(Allow::Only { domains, emails, groups })
 }
 
-/// Reads the users that may use a route; `None` if every user who is signed in may.
+/// Reads the users that may use a route. Returns `None` if every signed-in user may.
 pub(super) fn allowed(table: &Table<'_>, access: Access) -> Option<Allow> {
     let items = [&ALLOWED_GROUPS, &ALLOWED_EMAILS, &ALLOWED_DOMAINS].map(|key| table.get(key));
     let first = items.iter().flatten().next()?;

@@ -11,9 +11,9 @@ use super::role::plain_name;
 use super::types::TEXTS;
 use crate::base::{Duration, Secret};
 
-/// The minimum length of a secret: 128 bits in base64.
+/// The minimum length of a secret, in bytes: 128 bits in base64.
 const MIN_SECRET_BYTES: usize = 22;
-/// The maximum number of a client's secrets: the current one and its successor.
+/// The maximum number of secrets of a client: the current one and its successor.
 const MAX_SECRETS: usize = 2;
 /// The bounds of Cognito's `AccessTokenValidity`.
 const MIN_VALIDITY: Duration = Duration::from_secs(300);
@@ -82,19 +82,19 @@ const ACCESS_TOKEN_VALIDITY: Key<Duration> = Key::new(
 /// An app client of the user pool (RFC 6749, section 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppClient {
-    /// Unique in its pool.
+    /// The name, unique in the pool.
     pub name: String,
-    /// Its client id, if the file has one.
+    /// The client id, if the file has one.
     pub id: Option<String>,
-    /// Its secrets, each of which authenticates it.
+    /// The secrets; each of them authenticates the client.
     pub secrets: Vec<Secret>,
-    /// The grants with which it may get tokens.
+    /// The grants with which the client may get tokens.
     pub allowed_oauth_flows: Vec<OAuthFlow>,
-    /// The scopes that it may request.
+    /// The scopes that the client may request.
     pub allowed_oauth_scopes: Vec<String>,
-    /// The lifetime of its access tokens.
+    /// The lifetime of the client's access tokens.
     pub access_token_validity: Duration,
-    /// What it lets users do.
+    /// The settings for the sign-in of users.
     pub sign_in: ClientSignIn,
 }
 
@@ -115,7 +115,7 @@ impl AppClient {
         let id = table.read(&ID);
         let flows = table.read(&ALLOWED_OAUTH_FLOWS).unwrap_or_default();
         let sign_in = ClientSignIn::read(table, attributes);
-        // A public client has no secret: whatever an app holds, its users can read.
+        // A public client has no secret: the users of an app can read any secret in it.
         let is_public = flows.is_empty() && sign_in.as_ref().is_none_or(|of| !of.auth_flows.is_empty());
         let secrets = match is_public {
             true => Some(table.get(&SECRETS).map(|item| secrets(&item)).unwrap_or_default()),

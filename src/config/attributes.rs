@@ -23,7 +23,7 @@ pub const STANDARD_ATTRIBUTES: [&str; 15] = [
     "zoneinfo",
 ];
 
-/// Whether a user can have an attribute of this name.
+/// Returns whether a user can have an attribute of this name.
 fn is_attribute(name: &str) -> bool {
     let custom = name.strip_prefix("custom:").is_some_and(|rest| !rest.is_empty() && rest.len() <= 20);
     custom || STANDARD_ATTRIBUTES.contains(&name)

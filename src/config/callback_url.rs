@@ -1,11 +1,11 @@
-//! The URLs to which a browser is sent after a sign-in or a sign-out.
+//! URLs to which a browser is redirected after a sign-in or a sign-out.
 
 use super::reader::Invalid;
 use url::Url;
 
-/// Maximum characters of a URL.
+/// Maximum length of a URL, in characters.
 const MAX_URL_LENGTH: usize = 1024;
-/// Schemes that a browser runs or reads itself. A redirect to them is no app's.
+/// Schemes that a browser executes or displays itself. No app can receive a redirect to them.
 const REFUSED_SCHEMES: [&str; 12] = [
     "about",
     "blob",
@@ -21,9 +21,9 @@ const REFUSED_SCHEMES: [&str; 12] = [
     "wss",
 ];
 
-/// Returns why a URL cannot be a callback or a logout URL: it is absolute, without a fragment (RFC
-/// 6749, section 3.1.2), with `https`, `http` for `localhost`, or the scheme of an app (RFC 8252,
-/// section 7.1).
+/// Returns why a URL is not valid as a callback or logout URL, or `None` if it is valid. It must be
+/// absolute and without a fragment (RFC 6749, section 3.1.2). Its scheme must be `https`, `http`
+/// for `localhost`, or the scheme of an app (RFC 8252, section 7.1).
 pub fn callback_url_fault(text: &str) -> Option<&'static str> {
     if !(1..=MAX_URL_LENGTH).contains(&text.chars().count()) {
         return Some("it has no characters or more than 1024");
@@ -39,7 +39,7 @@ pub fn callback_url_fault(text: &str) -> Option<&'static str> {
         return Some("it contains a user name or a password");
     }
     match url.scheme() {
-        // The parser reads `https:host` and `https:/host` as well.
+        // The parser also accepts `https:host` and `https:/host`.
         "https" | "http" if !has_authority(text) => Some("it is not absolute"),
         "https" => None,
         "http" if url.host_str() == Some("localhost") => None,

@@ -20,7 +20,7 @@ pub struct Client {
     pub scopes: Vec<String>,
     /// Additional parameters of authorization requests.
     pub parameters: Vec<(String, String)>,
-    /// The demands among them, which the ID token must meet.
+    /// The requirements among these parameters, which the ID token must meet.
     pub demands: Box<Demands>,
 }
 
@@ -36,7 +36,7 @@ pub enum ClientSecret {
 }
 
 impl Client {
-    /// Returns the secret part of the credentials.
+    /// Returns the shared secret or private key.
     pub fn private(&self) -> Option<&Secret> {
         self.secret.as_ref().map(|secret| match secret {
             ClientSecret::Shared(secret) => secret,
@@ -51,10 +51,10 @@ impl Client {
 pub struct PrivateKey {
     /// The key: PKCS #8, PEM.
     pub pem: Secret,
-    /// Its `kid` at the provider; empty if it has none.
+    /// The key's `kid` at the provider; empty if it has none.
     pub id: String,
-    /// The header parameter that names its certificate, `x5t` or `x5t#S256`, and the value (RFC
-    /// 7515, section 4.1.7).
+    /// The thumbprint of the key's certificate: the header parameter, `x5t` or `x5t#S256`, and the
+    /// value (RFC 7515, section 4.1.7).
     pub thumbprint: Option<(&'static str, String)>,
 }
 
@@ -70,8 +70,8 @@ pub struct SignedSecret {
 }
 
 impl Client {
-    /// Reads the keys of a client whose credentials `secret` reads, and that requests `scopes`
-    /// unless the file has others.
+    /// Reads the keys of a client. The function `secret` reads its credentials. `scopes` are the
+    /// defaults of the requested scopes.
     pub(super) fn read(
         table: &Table<'_>,
         scopes: &[&str],
@@ -79,7 +79,7 @@ impl Client {
     ) -> Option<Self> {
         let id = table.read(&keys::CLIENT_ID);
         let auth = table.get(&keys::AUTH_METHOD).map(|item| keys::AUTH_METHOD.value(&item));
-        // After an error there, a missing secret need not be an error.
+        // After an invalid authentication method, a missing secret must not be reported.
         let secret = match auth {
             Some(None) => None,
             auth => secret(table, auth.flatten()),
@@ -97,7 +97,7 @@ impl Client {
         })
     }
 
-    /// Reports demands that nothing can meet: a provider of plain OAuth 2.0 issues no ID token.
+    /// Reports requirements that cannot be met: a plain OAuth 2.0 provider issues no ID token.
     pub(super) fn without_demands(self, table: &Table<'_>) -> Self {
         if *self.demands != Demands::default() {
             table.report(
@@ -108,7 +108,7 @@ impl Client {
         self
     }
 
-    /// Adds a scope.
+    /// Adds a scope, unless it is empty or already requested.
     pub(super) fn with_scope(mut self, scope: &str) -> Self {
         if !scope.is_empty() && !self.scopes.iter().any(|known| known == scope) {
             self.scopes.insert(0, scope.to_owned());

@@ -1,4 +1,4 @@
-//! The keys of `[[provider]]` about the client registration.
+//! Keys of `[[provider]]` for the client registration.
 
 use super::Demands;
 use super::item::Item;
@@ -86,7 +86,7 @@ pub const APPLE_PRIVATE_KEY: Key<Secret> = Key::new(
 .example("{ file = \"AuthKey.p8\" }")
 .only(&["apple"]);
 
-/// The parameters that every authorization request has, or must not have.
+/// Parameters that Narthex sets itself, or that an authorization request must not have.
 const RESERVED_PARAMETERS: [&str; 13] = [
     "client_id",
     "client_secret",

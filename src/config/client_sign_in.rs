@@ -10,7 +10,7 @@ use super::types::{FLAG, TEXTS};
 use crate::base::Duration;
 use std::ops::RangeInclusive;
 
-/// The flows of `InitiateAuth` that a client can allow, by their names in `ExplicitAuthFlows`.
+/// The flows of `InitiateAuth` that a client can allow, with their names in `ExplicitAuthFlows`.
 pub const AUTH_FLOWS: [&str; 9] = [
     "ALLOW_ADMIN_USER_PASSWORD_AUTH",
     "ALLOW_CLIENT_TOKEN_AUTH",
@@ -22,9 +22,9 @@ pub const AUTH_FLOWS: [&str; 9] = [
     "ALLOW_USER_PASSWORD_AUTH",
     "ALLOW_USER_SRP_AUTH",
 ];
-/// Maximum URLs of a list.
+/// Maximum number of URLs in a list.
 const MAX_URLS: usize = 100;
-/// The longest grace after a rotation, in seconds.
+/// Maximum validity of the earlier refresh token after a rotation, in seconds.
 const MAX_GRACE: u32 = 60;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
@@ -96,7 +96,7 @@ const LOGOUT_URLS: Key<Vec<String>> =
         .example("[\"https://app.example.com/\"]");
 const URLS: Type<Vec<String>> = Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(urls(item)));
 
-/// What an app client lets users do.
+/// The settings of an app client for the sign-in of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSignIn {
     /// The flows with which users sign in.
@@ -105,19 +105,20 @@ pub struct ClientSignIn {
     pub id_token_validity: Duration,
     /// The lifetime of refresh tokens.
     pub refresh_token_validity: Duration,
-    /// How long the earlier refresh token stays valid, in seconds; none for tokens that stay.
+    /// The validity of the earlier refresh token after a rotation, in seconds; `None` disables
+    /// rotation.
     pub refresh_rotation_grace: Option<u32>,
     /// The lifetime of a challenge.
     pub session_validity: Duration,
     /// Whether an unknown user gets the response to a wrong password.
     pub hide_unknown_users: bool,
-    /// The attributes that a user can read; none for all.
+    /// The attributes that a user can read; `None` for all.
     pub read_attributes: Option<Vec<String>>,
-    /// The attributes that a user can write; none for all mutable ones.
+    /// The attributes that a user can write; `None` for all mutable ones.
     pub write_attributes: Option<Vec<String>>,
-    /// The URLs to which a sign-in can lead.
+    /// The URLs to which a browser may be redirected after a sign-in.
     pub callback_urls: Vec<String>,
-    /// The URLs to which a sign-out can lead.
+    /// The URLs to which a browser may be redirected after a sign-out.
     pub logout_urls: Vec<String>,
 }
 
@@ -155,7 +156,7 @@ impl ClientSignIn {
     }
 }
 
-/// Reads distinct values.
+/// Reads distinct values. Reports duplicates.
 pub(super) fn distinct<T: PartialEq>(item: &Item<'_>, read: impl Fn(&Item<'_>) -> Option<T>) -> Vec<T> {
     let mut values = Vec::new();
     for item in item.one_or_more() {
@@ -174,7 +175,7 @@ fn auth_flow(item: &Item<'_>) -> Option<String> {
     item.choice(&choices).map(str::to_owned)
 }
 
-/// Reads a duration within bounds, which are in seconds.
+/// Reads a duration within `bounds`, which are in seconds.
 fn validity(item: &Item<'_>, bounds: RangeInclusive<u64>) -> Option<Duration> {
     let duration = item.duration()?;
     if !bounds.contains(&duration.as_secs()) {

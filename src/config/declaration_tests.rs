@@ -1,4 +1,4 @@
-//! Tests that hold for every declared key.
+//! Tests of every declared key.
 
 use super::item::Item;
 use super::key::{Declared, Presence, Section, Shape};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use toml::de::DeValue;
 
-/// The root section and every section below it.
+/// Returns the root section and every section below it.
 fn sections() -> Vec<&'static Section> {
     let mut found = vec![&file::SECTION];
     let mut at = 0;
@@ -24,7 +24,7 @@ fn sections() -> Vec<&'static Section> {
     found
 }
 
-/// A folder with the files that the examples name.
+/// Creates a folder with the files that the examples name.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -92,7 +92,7 @@ fn every_key_is_described_in_one_or_two_plain_sentences() {
     }
 }
 
-/// The required keys of a section, with their examples.
+/// Returns the required keys of a section, with their examples.
 fn required(section: &Section, kind: &str) -> String {
     let is_required =
         |presence| !matches!(presence, Presence::Default(_) | Presence::Computed(_) | Presence::Optional);
@@ -199,13 +199,13 @@ fn keys_of_other_types_and_removed_keys_are_reported_with_the_remedy() {
     assert!(found.contains("allowed_groups = [\"admins\"]"), "{found}");
 }
 
-/// A secret is redacted by the name of its key.
+/// Redaction of a secret depends on the name of its key.
 #[test]
 fn every_secret_key_is_redacted_in_diagnostics() {
     for section in sections() {
         for key in section.declared() {
             let is_secret = matches!(key.shape(), Shape::Secret | Shape::OneOrMore(Shape::Secret));
-            // A database's URL is redacted by its form.
+            // The URL of a database is redacted because of its form.
             if !is_secret || key.entry().name == "url" {
                 continue;
             }

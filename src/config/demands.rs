@@ -1,25 +1,25 @@
-//! Demands of an authorization request on the authentication, which the ID token must meet.
+//! Requirements of an authorization request for the authentication, which the ID token must meet.
 
 use super::reader::Invalid;
 use crate::base::Duration;
 use serde_json::Value;
 
-/// The demands of additional parameters (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.5.1).
+/// Requirements from additional parameters (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.5.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
     /// The maximum age of the authentication.
     pub max_age: Option<Duration>,
-    /// The authentication contexts, one of which is required; empty for any.
+    /// The acceptable authentication contexts, one of which is required; empty for any.
     pub acr: Vec<String>,
     /// Whether `auth_time` is required.
     pub auth_time: bool,
 }
 
 impl Demands {
-    /// Reads the demands out of `parameters`.
+    /// Reads the requirements from `parameters`.
     ///
     /// # Errors
-    /// An invalid value, and the remedy.
+    /// Returns a message about an invalid value, and the remedy.
     pub fn of(parameters: &[(String, String)]) -> Result<Self, Invalid> {
         let mut demands = Self::default();
         for (name, value) in parameters {
@@ -39,7 +39,7 @@ impl Demands {
         Ok(demands)
     }
 
-    /// Section 5.5.1: a claim that is requested as "essential".
+    /// Adds the essential claims of the parameter `claims` (section 5.5.1).
     fn add_claims(&mut self, text: &str) -> Result<(), Invalid> {
         let Ok(claims @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
             let remedy = "write a JSON object: claims = '{\"id_token\": {\"acr\": {\"essential\": true}}}'";

@@ -1,4 +1,4 @@
-//! Errors in the configuration file, each with its place and the remedy.
+//! Errors in the configuration file, each with its position and the remedy.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,9 +10,9 @@ pub struct Diagnostic {
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// The line of the file, redacted.
+    /// The line of the file, with secrets redacted.
     pub text: String,
-    /// The number of marked characters.
+    /// The number of characters to mark, at least 1.
     pub width: usize,
     /// The error.
     pub message: String,
@@ -40,16 +40,16 @@ impl Diagnostic {
 /// The keys whose values are secrets.
 const SECRET_KEYS: [&str; 5] = ["client_secret", "master_key", "password", "private_key", "secret"];
 
-/// Masks secrets and passwords of URLs in a line, since diagnostics are printed and logged.
+/// Masks secrets, and passwords in URLs, in a line, because diagnostics are printed and logged.
 /// `before` is the text before the line.
 fn redact(before: &str, line: &str) -> String {
-    // A line of a multi-line string has no key that classifies it: mask it whole.
+    // A line inside a multi-line string has no key that classifies it, so the whole line is masked.
     if [r#"""""#, "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1) {
         return line.chars().map(mask).collect();
     }
     let url = line.contains("://") && line.contains('@');
     match line.find(['"', '\'']).filter(|at| url || (has_secret_key(line) && !is_external(&line[..*at]))) {
-        // Each character is replaced by one, so that the marker below stays in place.
+        // Each character is replaced by one character, so that the marker below stays in place.
         Some(at) => line.char_indices().map(|(i, c)| if i > at { mask(c) } else { c }).collect(),
         None => line.to_owned(),
     }
@@ -59,7 +59,7 @@ fn mask(c: char) -> char {
     if matches!(c, '"' | '\'' | '\t') { c } else { '•' }
 }
 
-/// Whether a word of the line is the key of a secret, or a misspelling of one.
+/// Returns whether a word of the line is the key of a secret, or a misspelling of such a key.
 fn has_secret_key(line: &str) -> bool {
     let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
     let secret = |word: &str| {
@@ -69,7 +69,8 @@ fn has_secret_key(line: &str) -> bool {
     words.filter(|word| word.len() < 64).any(|word| secret(&word.to_ascii_lowercase()))
 }
 
-/// Whether the text before the first quote begins a table that names the secret's variable or file.
+/// Returns whether the text before the first quote begins a table with `env` or `file`, which only
+/// names the source of a secret.
 fn is_external(before: &str) -> bool {
     let table = before.split_once('{').map_or("", |(_, inside)| inside.trim_start());
     table.starts_with("env") || table.starts_with("file")
@@ -83,7 +84,7 @@ fn char_boundary(source: &str, mut at: usize) -> usize {
     at
 }
 
-/// The errors of one file, in the order of the file.
+/// The errors of one file, ordered by position.
 #[derive(Debug)]
 pub struct Diagnostics {
     /// The file's name, as given.

@@ -1,8 +1,9 @@
-//! Comparison of e-mail addresses and their domains, and the addresses to which e-mail is sent.
+//! Comparison of e-mail addresses and their domains, and validation of addresses to which e-mail is
+//! sent.
 //!
-//! ASCII letters are folded, nothing else: to Unicode, the KELVIN SIGN (U+212A) is a `k`, and with
-//! it the owner of one name could use another's. A domain that is not ASCII is compared in its IDNA
-//! form (RFC 5890) if it is the Unicode form of it, and byte for byte otherwise.
+//! Only ASCII letters are folded. Unicode case folding maps the KELVIN SIGN (U+212A) to `k`, so
+//! that the owner of one name could use the account of another. A non-ASCII domain is compared in
+//! its IDNA form (RFC 5890) if it is the Unicode form of that name, and byte for byte otherwise.
 
 use std::borrow::Cow;
 
@@ -41,7 +42,7 @@ const MAX_ADDRESS: usize = 254;
 /// The maximum length of the part before the `@`, in bytes (RFC 5321, section 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
 
-/// An address to which e-mail can be sent: ASCII, a dot-string and a domain (RFC 5321, section
+/// An address to which e-mail can be sent: a dot-string and a domain, in ASCII (RFC 5321, section
 /// 4.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailAddress {
@@ -57,8 +58,8 @@ impl std::fmt::Display for MailAddress {
     }
 }
 
-/// Reads an address to which e-mail can be sent. A Unicode domain is converted to its IDNA form
-/// (RFC 5890).
+/// Reads an address to which e-mail can be sent. Converts a Unicode domain to its IDNA form (RFC
+/// 5890).
 ///
 /// # Errors
 /// Returns the reason, without the address. Quoted local parts, address literals and local parts

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// The place of a value outside of the file.
+/// The source of a value outside of the file.
 #[derive(Clone, Copy)]
 pub(super) enum External<'a> {
     /// An environment variable.
@@ -13,7 +13,8 @@ pub(super) enum External<'a> {
 }
 
 impl<'a> External<'a> {
-    /// Returns the place that `value` names, if it is a table with one such key.
+    /// Returns the source that `value` names, if `value` is a table with the single key `env` or
+    /// `file`.
     pub fn of(value: &'a DeValue<'a>) -> Option<Self> {
         let table = value.as_table().filter(|table| table.len() == 1)?;
         let named = |key| table.get(key).filter(|name| name.get_ref().is_str());
@@ -29,8 +30,8 @@ impl std::fmt::Display for External<'_> {
     }
 }
 
-/// Returns the name in the first `${NAME}` of `text`. Shells replace such names; Narthex would send
-/// them as they are.
+/// Returns the name in the first `${NAME}` of `text`. Shells replace such placeholders, but Narthex
+/// does not: it would send them unchanged.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     text.split("${").skip(1).find_map(|rest| {
         let name = rest.split_once('}')?.0;

@@ -1,4 +1,4 @@
-//! The file's own keys, and the checks that concern several sections.
+//! The top-level keys of the file, and checks that involve several sections.
 
 use super::allow::Allow;
 use super::host_pattern::HostPattern;
@@ -141,7 +141,8 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> Option<Config> {
     })
 }
 
-/// Reads `[mail]`. Codes in the log are for a deployment on this machine only.
+/// Reads `[mail]`. Reports messages in the log (`smtp = "log"`) for a `public_url` on another
+/// machine.
 fn mail(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Option<Mail> {
     let item = table.get(&MAIL)?;
     let mail = Mail::read(&item.table(&mail::SECTION)?)?;
@@ -208,7 +209,7 @@ fn issuers(table: &Table<'_>, public_url: Option<&PublicUrl>) -> Vec<TrustedIssu
     issuers
 }
 
-/// Returns the names that role mappings can refer to: of providers, issuers and the user pool.
+/// Returns the names to which role mappings can refer: of providers, issuers and the user pool.
 fn principal_sources(
     table: &Table<'_>,
     providers: &[Provider],
@@ -295,8 +296,8 @@ fn report_route_conflicts(table: &Table<'_>, routes: &[Route], public_url: Optio
     }
 }
 
-/// Reports routes that no request can pass. A provider or issuer with an error is reported already,
-/// and is present here.
+/// Reports routes that no request can pass. A provider or issuer with an error counts as present,
+/// because its error is reported already.
 fn report_closed_routes(
     table: &Table<'_>,
     routes: &[Route],
@@ -323,7 +324,7 @@ fn report_closed_routes(
     }
 }
 
-/// Reads a region, whose form SDKs check.
+/// Reads a region. SDKs check its form.
 fn region(text: &str) -> Result<String, Invalid> {
     let parts: Vec<&str> = text.split('-').collect();
     let word = |s: &&str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase());

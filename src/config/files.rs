@@ -1,12 +1,13 @@
-//! The files that a configuration names, and the detection of changes.
+//! The files that a configuration names, and the detection of their changes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The state of a file; none if it cannot be found. Links are followed, so that a replaced link or
-/// folder (such as `..data` of Kubernetes) changes the state of every file below it. Programs can
-/// set the modification time, but not the time of the last status change.
+/// The state of a file; `None` inside if it cannot be found. Links are followed, so that replacing
+/// a link or folder (such as `..data` of Kubernetes) changes the state of every file below it. The
+/// state includes the time of the last status change, which programs cannot set, unlike the
+/// modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState(Option<[i64; 6]>);
 
@@ -55,7 +56,7 @@ mod tests {
         std::fs::rename(at("..new"), at("..data")).unwrap();
         let second = FileState::of(&secret);
         assert_ne!(second, first);
-        // As long, and with its old time of modification.
+        // The length and the modification time are unchanged.
         let modified = std::fs::metadata(&secret).unwrap().modified().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         write("two/secret", "third");

@@ -1,4 +1,4 @@
-//! `[route.headers]`: request headers for the upstream, fixed or from claims.
+//! `[route.headers]`: request headers for the upstream, with fixed values or values from claims.
 
 use super::item::Item;
 use super::reader::Invalid;
@@ -6,7 +6,7 @@ use super::reserved_name::{Meaning, meaning_of};
 use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 
-/// A header for the upstream.
+/// A request header for the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate {
     /// The header's name.
@@ -18,14 +18,14 @@ pub struct HeaderTemplate {
 /// The value of a header for the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderText {
-    /// The same in every request. One that is a secret is marked sensitive.
+    /// The same value in every request. A secret value is marked as sensitive.
     Fixed(HeaderValue),
-    /// Made from claims and text.
+    /// A template of claims and text.
     Claims(Vec<Piece>),
 }
 
 impl HeaderText {
-    /// Returns the pieces of a value that is made from claims.
+    /// Returns the pieces of a template; empty for a fixed value.
     pub fn pieces(&self) -> &[Piece] {
         match self {
             Self::Fixed(_) => &[],
@@ -60,7 +60,7 @@ pub(super) fn header_templates(item: &Item<'_>) -> Vec<HeaderTemplate> {
 }
 
 fn header_text(item: &Item<'_>) -> Option<HeaderText> {
-    // A secret may contain `${…}` by chance.
+    // A secret may contain `${…}` at random.
     let pieces = if item.is_literal() { item.parse_template(template)? } else { Vec::new() };
     match pieces.iter().any(|piece| matches!(piece, Piece::Claim(_))) {
         true => Some(HeaderText::Claims(pieces)),
@@ -68,8 +68,7 @@ fn header_text(item: &Item<'_>) -> Option<HeaderText> {
     }
 }
 
-/// Reads a value that is the same in every message: the string itself, `{ env = "NAME" }` or `{
-/// file = "path" }`.
+/// Reads a fixed value: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
 pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     let secret = item.secret()?;
     let Ok(mut value) = HeaderValue::from_bytes(secret.expose().as_bytes()) else {
@@ -83,8 +82,8 @@ pub(super) fn fixed_value(item: &Item<'_>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and those that
-/// the gateway changes.
+/// Headers that frame a message or concern one connection (RFC 9110, section 7.6.1), and headers
+/// that the gateway changes.
 pub(super) const PROTOCOL_HEADERS: &[&str] = &[
     "close",
     "connection",
@@ -101,7 +100,7 @@ pub(super) const PROTOCOL_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// Returns why a route must not set this header, and the remedy.
+/// Returns the reason why a route must not set this header, and the remedy.
 fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
     let name = normalize_name(name.as_str());
     if PROTOCOL_HEADERS.contains(&&*name) || name.starts_with("proxy-") {
@@ -120,9 +119,9 @@ fn unusable(name: &HeaderName) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns a header's name with every mark as `-`. Servers that pass headers in environment
-/// variables do not distinguish marks (RFC 3875, section 4.1.18), so names that differ only in
-/// marks are the same to them.
+/// Returns a header's name with every character except letters, digits and `-` replaced by `-`.
+/// Servers that pass headers in environment variables do not distinguish these characters (RFC
+/// 3875, section 4.1.18).
 pub fn normalize_name(name: &str) -> Cow<'_, str> {
     let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
     match name.bytes().any(odd) {

@@ -15,7 +15,7 @@ pub struct HostPattern {
     pub host: Host,
 }
 
-/// One host or several.
+/// The value type of one host or several.
 pub(super) const HOSTS_TYPE: Type<Vec<HostPattern>> =
     Type::Read(Shape::OneOrMore(&Shape::Text), |item: &Item<'_>| {
         let hosts = item.list(|item| item.parse(host));
@@ -33,7 +33,7 @@ fn host(text: &str) -> Result<HostPattern, Invalid> {
 }
 
 impl HostPattern {
-    /// Reads a pattern; `None` if the text is not one.
+    /// Parses a pattern. Returns `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("*.") {
             Some(domain) => Some(Self { wildcard: true, host: Host::parse(domain)? }),
@@ -41,12 +41,12 @@ impl HostPattern {
         }
     }
 
-    /// Whether the pattern is `host`, without a wildcard.
+    /// Returns whether the pattern is exactly `host`, without a wildcard.
     pub fn is(&self, host: &Host) -> bool {
         !self.wildcard && self.host == *host
     }
 
-    /// Whether the pattern matches `host`.
+    /// Returns whether the pattern matches `host`.
     pub fn matches(&self, host: &str) -> bool {
         match self.wildcard {
             false => host == self.host.as_str(),

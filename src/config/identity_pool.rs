@@ -8,7 +8,7 @@ use super::role_mapping::{self, AmbiguousRoleResolution, MappingType, RoleMappin
 use super::types::TEXT;
 use std::collections::BTreeMap;
 
-/// "A resource can have up to 50 tags."
+/// Quotation from the AWS documentation: "A resource can have up to 50 tags."
 const MAX_TAGS: usize = 50;
 
 pub(super) const SECTION: Section = Section {
@@ -43,15 +43,15 @@ const PRINCIPAL_TAGS: Key<BTreeMap<String, String>> = Key::new(
 /// Rules that give roles to principals.
 #[derive(Clone, Debug)]
 pub struct IdentityPool {
-    /// Unique in a deployment.
+    /// The name, unique in the deployment.
     pub name: String,
-    /// The role of signed-in users, unless a mapping gives another one.
+    /// The role of signed-in users, unless a role mapping assigns another one.
     pub authenticated_role: Option<String>,
-    /// The role of guests. Without one, there are no guests.
+    /// The role of guests; `None` disables guests.
     pub guest_role: Option<String>,
-    /// The role mappings, one for each provider.
+    /// The role mappings, at most one per provider.
     pub role_mappings: Vec<RoleMapping>,
-    /// Principal tag -> the claim that contains its value.
+    /// The claim that contains the value of each principal tag.
     pub principal_tags: BTreeMap<String, String>,
 }
 
@@ -89,7 +89,7 @@ impl IdentityPool {
         self.role_mappings.iter().find(|mapping| mapping.provider == provider)
     }
 
-    /// Returns the claims that decide on roles and tags of users of `provider`.
+    /// Returns the claims that determine roles and tags of users of `provider`.
     pub fn judged_claims(&self, provider: &str) -> impl Iterator<Item = &String> {
         let rules = self.mapping(provider).into_iter().flat_map(|mapping| match &mapping.by {
             MappingType::Rules(rules) => rules.as_slice(),
@@ -98,7 +98,8 @@ impl IdentityPool {
         rules.map(|rule| &rule.claim).chain(self.principal_tags.values())
     }
 
-    /// Returns every role that it names. A mapping of the type `token` gives those of groups too.
+    /// Returns every role that the pool names. The roles of groups, which mappings of the type
+    /// `token` assign, are not included.
     pub fn roles(&self) -> impl Iterator<Item = &String> {
         let rules = self.role_mappings.iter().flat_map(|mapping| match &mapping.by {
             MappingType::Rules(rules) => rules.as_slice(),

@@ -9,7 +9,7 @@ use super::types::{SECRET, TEXT};
 use crate::base::{Duration, Secret};
 use url::Url;
 
-/// The maximum of `introspection_cache`: a revoked token is accepted for as long.
+/// The maximum of `introspection_cache`: a revoked token may be accepted for this long.
 const MAX_CACHE: Duration = Duration::from_secs(3600);
 
 pub(super) const ENDPOINT: Key<Url> = Key::new(
@@ -55,7 +55,7 @@ pub struct Introspection {
 }
 
 impl Introspection {
-    /// Reads the keys about introspection; `None` if the issuer has no endpoint.
+    /// Reads the keys for introspection. Returns `None` if the issuer has no endpoint.
     pub(super) fn read(table: &Table<'_>) -> Option<Self> {
         let (id, secret) = (table.get(&CLIENT_ID), table.get(&CLIENT_SECRET));
         let (auth, cache) = (table.get(&AUTH_METHOD), table.get(&CACHE));

@@ -11,7 +11,7 @@ use super::types::TEXTS;
 use std::collections::BTreeMap;
 use url::Url;
 
-/// The supported signature algorithms (RFC 7518, section 3.1; RFC 8037): no symmetric one.
+/// The supported signature algorithms (RFC 7518, section 3.1; RFC 8037), all of them asymmetric.
 const ALGORITHM_NAMES: [&str; 10] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
@@ -86,22 +86,22 @@ const CA: Key<TextFile> = Key::new(
 )
 .example("\"certs/internal-ca.pem\"");
 
-/// An issuer of access tokens, and which of them to accept.
+/// A trusted issuer of access tokens, and the conditions for its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedIssuer {
-    /// Unique among issuers and providers; role mappings name it.
+    /// The name, unique among issuers and providers, to which role mappings refer.
     pub name: String,
-    /// Its `iss`, byte for byte.
+    /// The issuer identifier, which `iss` must equal byte for byte.
     pub url: String,
-    /// The source of its keys.
+    /// The source of the issuer's keys.
     pub keys: KeySource,
     /// The accepted audiences.
     pub audiences: Vec<String>,
     /// The accepted signature algorithms.
     pub algorithms: Vec<String>,
-    /// The scopes that each must have.
+    /// The scopes that each token must have.
     pub scopes: Vec<String>,
-    /// The claims that each must have, and their values.
+    /// The claims that each token must have, with their values.
     pub claims: BTreeMap<String, String>,
     /// The accepted kinds of tokens.
     pub token_type: TokenType,
@@ -114,25 +114,24 @@ pub struct TrustedIssuer {
 /// The accepted kinds of an issuer's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenType {
-    /// Tokens that are marked as access tokens.
+    /// Only tokens that are marked as access tokens.
     Access,
-    /// Any token for one of the audiences, since the tokens of workloads are not marked as access
-    /// tokens.
+    /// Any token for one of the audiences: tokens of workloads are not marked as access tokens.
     Any,
 }
 
 /// The source of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// Its metadata (OpenID Connect Discovery 1.0, RFC 8414).
+    /// The issuer's metadata (OpenID Connect Discovery 1.0, RFC 8414).
     Metadata,
-    /// A JWK Set at an address.
+    /// A JWK Set at a URL.
     Url(Url),
     /// A JWK Set in a file.
     File(TextFile),
-    /// A JWK Set: the issuer is the user pool.
+    /// The JWK Set of the user pool itself.
     Own(String),
-    /// None: each token is introspected.
+    /// No keys: each token is introspected.
     None,
 }
 
@@ -160,7 +159,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// Whether it is a SPIFFE trust domain, whose tokens need not have an `iss`.
+    /// Returns whether the issuer is a SPIFFE trust domain, whose tokens need not have an `iss`.
     pub fn is_trust_domain(&self) -> bool {
         self.url.starts_with(SPIFFE)
     }
@@ -205,10 +204,10 @@ impl TrustedIssuer {
     }
 }
 
-/// The scheme of SPIFFE IDs.
+/// The prefix of SPIFFE IDs.
 const SPIFFE: &str = "spiffe://";
 
-/// A SPIFFE trust domain: letters, digits and `.-_` (SPIFFE ID, section 2.1).
+/// Checks a SPIFFE trust domain: letters, digits and `.-_` (SPIFFE ID, section 2.1).
 fn trust_domain(text: &str, domain: &str) -> Result<String, Invalid> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     match (1..=255).contains(&domain.len()) && domain.bytes().all(plain) {
@@ -220,12 +219,13 @@ fn trust_domain(text: &str, domain: &str) -> Result<String, Invalid> {
     }
 }
 
-/// RFC 6749, section 3.3: a scope is printable ASCII, without space, `"` and `\`.
+/// Returns whether `text` is a scope: printable ASCII without space, `"` and `\` (RFC 6749, section
+/// 3.3).
 pub(super) fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
-/// A list of scopes.
+/// The value type of a list of scopes.
 pub(super) const SCOPES_TYPE: Type<Vec<String>> =
     Type::Read(Shape::OneOrMore(&Shape::Text), |item| Some(scopes(item)));
 

@@ -1,4 +1,4 @@
-//! A value of the file, and how values of each kind are read.
+//! A value of the file, and the functions that read values of each kind.
 
 use super::external::{External, placeholder};
 use super::key::{Key, Section};
@@ -12,12 +12,12 @@ use toml::Spanned;
 use toml::de::DeValue;
 use zeroize::Zeroizing;
 
-/// The keys of a table that names where a secret is.
+/// The keys of a table that names the source of a secret.
 const EXTERNAL: Section = Section { header: "a value outside of the file", about: "", keys: &[&ENV, &FILE] };
 const ENV: Key<String> = Key::new("env", TEXT, "Environment variable with the value.");
 const FILE: Key<String> = Key::new("file", TEXT, "File with the value.");
 
-/// A value with its key and its place in the file.
+/// A value with its key and its position in the file.
 pub(super) struct Item<'a> {
     source: &'a Source<'a>,
     pub key: String,
@@ -34,15 +34,15 @@ impl<'a> Item<'a> {
         self.source.report(self.value.span(), message, help);
     }
 
-    /// Reports an error that may only follow from a value that is missing, and is not reported
-    /// then.
+    /// Reports an error that may only follow from a missing value. Nothing is reported if a value
+    /// is missing.
     pub fn report_conflict(&self, message: impl Into<String>, help: impl Into<String>) {
         if !self.source.incomplete.get() {
             self.report(message, help);
         }
     }
 
-    /// Returns what `read` makes of the value. Reports an error if it is nothing.
+    /// Returns the result of `read`. Reports a wrong type if it returns `None`.
     fn read<T>(&self, wanted: &str, read: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Option<T> {
         let value = read(self.value.get_ref());
         if value.is_none() {
@@ -52,12 +52,12 @@ impl<'a> Item<'a> {
         value
     }
 
-    /// Whether the value is a string, or the name of a variable or file with one.
+    /// Returns whether the value is a string, or names a variable or file that contains one.
     pub fn is_string(&self) -> bool {
         self.value.get_ref().is_str() || External::of(self.value.get_ref()).is_some()
     }
 
-    /// Whether the string is in the file itself.
+    /// Returns whether the string is in the file itself.
     pub fn is_literal(&self) -> bool {
         self.value.get_ref().is_str()
     }
@@ -77,7 +77,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads a string in which `${…}` has a meaning.
+    /// Reads a string that may contain `${…}`.
     pub fn template(&self) -> Option<&'a str> {
         if let Some(external) = External::of(self.value.get_ref()) {
             let text = self.fetch(external, "value")?;
@@ -102,7 +102,7 @@ impl<'a> Item<'a> {
         self.unquoted("a whole number, at least 0", |value| value.as_integer()?.to_string().parse().ok())
     }
 
-    /// Reads a value without quotes, or the value of a variable or file.
+    /// Reads a value without quotes, or from a variable or file.
     fn unquoted<T: std::str::FromStr>(
         &self,
         wanted: &str,
@@ -117,8 +117,8 @@ impl<'a> Item<'a> {
         value
     }
 
-    /// Reads a variable or file whose value is `what`. A missing one is reported once, however many
-    /// keys name it.
+    /// Reads a variable or file whose content is `what`. A missing one is reported once, even if
+    /// several keys name it.
     fn fetch(&self, external: External<'a>, what: &str) -> Option<Zeroizing<String>> {
         let (span, found) = match external {
             External::Env(name) => {
@@ -137,7 +137,7 @@ impl<'a> Item<'a> {
                 let text = read_text(&path, MAX_SMALL_FILE).map(Zeroizing::new).map_err(|error| {
                     (format!("cannot read `{file}`: {error}"), "name a file that Narthex may read".to_owned())
                 });
-                // Editors end a file with a line feed, and some tools add more.
+                // Editors end a file with a line feed, and some tools add several.
                 let text = text.map(|text| Zeroizing::new(text.trim_end().to_owned()));
                 (name.span(), text.map(|text| (text, file)))
             }
@@ -169,7 +169,7 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// Reads the name of one of `known`, which are tables `[[what]]`.
+    /// Reads a name that must be in `known`: the names of the tables `[[what]]`.
     pub fn name_of(&self, what: &str, known: &[String]) -> Option<String> {
         let name = self.string()?;
         if !known.iter().any(|other| other == name) {
@@ -185,13 +185,13 @@ impl<'a> Item<'a> {
         Some(name.to_owned())
     }
 
-    /// Reads a string that `parse` accepts.
+    /// Reads a string and parses it with `parse`.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
         self.parsed(self.string()?, parse)
     }
 
-    /// Reads a string that `parse` accepts, and in which `${…}` has a meaning. A value outside of
-    /// the file is never such a template, and has its own reader.
+    /// Reads a string in which `${…}` has a meaning, and parses it with `parse`. A value outside of
+    /// the file is never such a template; other functions read it.
     pub fn parse_template<T>(&self, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
         debug_assert!(self.is_literal(), "`{}` is not in the file", self.key);
         self.parsed(self.template()?, parse)
@@ -211,8 +211,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Returns `message` about an external value without that value, or a general message if
-    /// `message` may repeat a part of it.
+    /// Returns `message` with the value of `external` replaced by its source. Returns a general
+    /// message if `message` may contain a part of the value.
     fn external_message(&self, external: External<'_>, text: &str, message: &str) -> String {
         match message.strip_prefix(&format!("\"{text}\" ")) {
             Some(rest) => format!("{external} {rest}"),
@@ -220,7 +220,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads one of the words of `choices`.
+    /// Reads one of the words in `choices`.
     pub fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
         self.parse(|text| {
             choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone()).ok_or_else(|| {
@@ -235,10 +235,10 @@ impl<'a> Item<'a> {
         self.parse(parse_duration)
     }
 
-    /// Reads the path of an input file, relative to the configuration's folder. The file is watched
-    /// for changes.
+    /// Reads the path of an input file, relative to the configuration's folder. Adds the file to
+    /// those that are watched for changes.
     pub fn path(&self) -> Option<PathBuf> {
-        // The content of such a file may be a private key, which must not appear as a path in a
+        // The content of the named file may be a private key, which must not appear as a path in a
         // message.
         if let Some(External::File(_)) = External::of(self.value.get_ref()) {
             self.report(
@@ -250,12 +250,12 @@ impl<'a> Item<'a> {
         Some(self.source.watch(self.string()?))
     }
 
-    /// Reads the path of a file or folder that is written, relative to the configuration's folder.
+    /// Reads the path of an output file or folder, relative to the configuration's folder.
     pub fn output_path(&self) -> Option<PathBuf> {
         Some(self.source.folder.join(self.string()?))
     }
 
-    /// Returns the values of an array, or the one value.
+    /// Returns the values of an array, or the single value.
     pub fn one_or_more(&self) -> Vec<Item<'a>> {
         match self.value.get_ref() {
             DeValue::Array(items) => {
@@ -269,7 +269,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads each value of an array, or the one value.
+    /// Reads each value of an array, or the single value.
     pub fn list<T>(&self, read: impl FnMut(&Item<'a>) -> Option<T>) -> Vec<T> {
         self.one_or_more().iter().filter_map(read).collect()
     }
@@ -279,7 +279,7 @@ impl<'a> Item<'a> {
         self.list(|item| item.string().map(str::to_owned))
     }
 
-    /// Returns the values of a table whose keys are of the user's choice.
+    /// Returns the values of a table with arbitrary keys.
     pub fn entries(&self) -> Vec<Item<'a>> {
         let table = self.read("a table", DeValue::as_table);
         let item = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
@@ -353,7 +353,7 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
 /// Reads a duration such as `"90s"`, `"15m"`, `"8h"` or `"7d"`.
 ///
 /// # Errors
-/// The error, and the remedy.
+/// Returns a message about the error, and the remedy.
 pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
     let invalid = || {
         (

@@ -1,5 +1,5 @@
-//! Declarations of the keys of the configuration file: one for each key. The reader, the JSON
-//! Schema and the reference page all use them.
+//! Declarations of the keys of the configuration file, one per key. The reader, the JSON Schema and
+//! the reference page use them.
 
 use super::item::Item;
 
@@ -10,43 +10,43 @@ pub(super) struct Key<T: 'static> {
     kind: Type<T>,
 }
 
-/// What the documents say about a key.
+/// The documentation of a key.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// The key as it is written in the file.
     pub name: &'static str,
-    /// Whether the key may be absent, and what applies then.
+    /// Whether the key may be absent, and the value that applies then.
     pub presence: Presence,
-    /// One sentence for the reference page and the schema.
+    /// One or two sentences for the reference page and the schema.
     pub about: &'static str,
     /// A valid value, as TOML.
     pub example: &'static str,
-    /// The values of `type` with which the key exists; empty if it always exists.
+    /// The values of `type` for which the key exists; empty if it always exists.
     pub only: &'static [&'static str],
 }
 
-/// Whether a key may be absent, and what applies then.
+/// Whether a key may be absent, and the value that applies then.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// The key is always required. The text is a hint for a file without it, or empty.
+    /// The key is always required. The text is a hint for a file without it, and may be empty.
     Required(&'static str),
     /// The key is required on this condition, which the section's reader checks.
     RequiredIf(&'static str),
-    /// This value applies, as TOML.
+    /// This value applies, in TOML.
     Default(&'static str),
     /// The section's reader computes a value, which the text describes.
     Computed(&'static str),
-    /// Nothing applies.
+    /// An absent key has no value.
     Optional,
-    /// The key does not exist any more. The text is the remedy.
+    /// The key was removed. The text is the remedy.
     Removed(&'static str),
 }
 
-/// The type of a key's value: how it is documented, and how it is read.
+/// The type of a key's value, with its documentation and its reader.
 pub(super) enum Type<T: 'static> {
     /// One of these words.
     ProviderChoice(&'static [(&'static str, T)]),
-    /// A value of this shape, which the function reads.
+    /// A value of this shape, with the function that reads it.
     Read(Shape, fn(&Item<'_>) -> Option<T>),
 }
 
@@ -61,17 +61,17 @@ pub(super) enum Shape {
     ProviderChoice,
     /// `true` or `false`.
     Flag,
-    /// An integer that is not smaller than this.
+    /// An integer of at least this value.
     Integer(u32),
     /// A duration such as `"90s"`.
     Duration,
     /// The path of a file, which cannot be given by `{ file = "…" }`.
     Path,
-    /// A string that must not be shown.
+    /// A string that must not be displayed.
     Secret,
     /// A value of this shape, or an array of them.
     OneOrMore(&'static Shape),
-    /// A table with keys of the user's choice, and values of this shape.
+    /// A table with arbitrary keys, and values of this shape.
     Map(&'static Shape),
     /// A table with these keys.
     Table(&'static Section),
@@ -81,9 +81,9 @@ pub(super) enum Shape {
     WordOrTable(&'static str, &'static Section),
 }
 
-/// A table of the file, and its keys.
+/// A table of the file, with its keys.
 pub(super) struct Section {
-    /// The table as it is written in the file, such as `[[route]]`.
+    /// The header of the table in the file, such as `[[route]]`.
     pub header: &'static str,
     /// One or two sentences for the reference page.
     pub about: &'static str,
@@ -93,25 +93,25 @@ pub(super) struct Section {
 
 /// A key of any type.
 pub(super) trait Declared: Sync {
-    /// What the documents say about the key.
+    /// Returns the documentation of the key.
     fn entry(&self) -> &Entry;
-    /// The form of its value.
+    /// Returns the form of the key's value.
     fn shape(&self) -> Shape;
-    /// The words of a [`Type::ProviderChoice`].
+    /// Returns the words of a [`Type::ProviderChoice`].
     fn words(&self) -> Vec<&'static str>;
-    /// The keys of its table, or of each of its tables.
+    /// Returns the section of the key's table, or of each of its tables.
     fn section(&self) -> Option<&'static Section> {
         match self.shape() {
             Shape::Table(section) | Shape::Tables(section) => Some(section),
             _ => None,
         }
     }
-    /// Whether `item` is a valid value.
+    /// Returns whether `item` is a valid value.
     #[cfg(test)]
     fn accepts(&self, item: &Item<'_>) -> bool;
 }
 
-/// The value of a key that has a section: `Table::table` and `Table::tables` read it.
+/// The type of a key that contains tables, which `Table::table` and `Table::tables` read.
 #[derive(Clone, Copy)]
 pub(super) enum Nested {}
 
@@ -128,7 +128,7 @@ impl Key<Nested> {
 }
 
 impl Key<()> {
-    /// Declares a key that does not exist any more.
+    /// Declares a key that was removed.
     pub const fn removed(name: &'static str, help: &'static str) -> Self {
         let mut key = Self::new(name, Type::Read(Shape::Text, |_| None), "");
         key.entry.presence = Presence::Removed(help);
@@ -142,7 +142,7 @@ impl<T: 'static> Key<T> {
         Self { entry: Entry { name, presence: Presence::Optional, about, example: "", only: &[] }, kind }
     }
 
-    /// Makes the key required; `hint` is for a file without it.
+    /// Makes the key required. `hint` is shown for a file without it.
     pub const fn required(mut self, hint: &'static str) -> Self {
         self.entry.presence = Presence::Required(hint);
         self
@@ -154,25 +154,25 @@ impl<T: 'static> Key<T> {
         self
     }
 
-    /// Sets the value of an absent key, as TOML. It is the example too.
+    /// Sets the default value, in TOML, which is also the example.
     pub const fn default(mut self, toml: &'static str) -> Self {
         self.entry.presence = Presence::Default(toml);
         self.example(toml)
     }
 
-    /// Documents how the section's reader computes the value of an absent key.
+    /// Documents how the section's reader computes the default value.
     pub const fn computed(mut self, text: &'static str) -> Self {
         self.entry.presence = Presence::Computed(text);
         self
     }
 
-    /// Sets the example, as TOML.
+    /// Sets the example, in TOML.
     pub const fn example(mut self, toml: &'static str) -> Self {
         self.entry.example = toml;
         self
     }
 
-    /// Limits the key to these values of `type`.
+    /// Restricts the key to these values of `type`.
     pub const fn only(mut self, types: &'static [&'static str]) -> Self {
         self.entry.only = types;
         self
@@ -215,25 +215,26 @@ impl<T: Clone + Sync + 'static> Declared for Key<T> {
 }
 
 impl Entry {
-    /// Whether the key exists with this value of `type`. Every key exists if the type is unknown.
+    /// Returns whether the key exists for this value of `type`. Every key exists if the type is
+    /// unknown.
     pub fn exists_with(&self, kind: Option<&str>) -> bool {
         self.only.is_empty() || kind.is_none_or(|kind| self.only.contains(&kind))
     }
 }
 
 impl Section {
-    /// Returns the keys.
+    /// Returns the keys that were not removed.
     pub fn declared(&self) -> impl Iterator<Item = &'static dyn Declared> {
         let exists = |key: &&dyn Declared| !matches!(key.entry().presence, Presence::Removed(_));
         self.keys.iter().copied().filter(exists)
     }
 
-    /// Returns the keys that exist with this value of `type`.
+    /// Returns the keys that exist for this value of `type`.
     pub fn entries(&self, kind: Option<&str>) -> impl Iterator<Item = &'static Entry> {
         self.declared().map(|key| key.entry()).filter(move |entry| entry.exists_with(kind))
     }
 
-    /// Returns the keys that do not exist any more, each with the remedy.
+    /// Returns the removed keys, each with the remedy.
     pub fn removed(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.keys.iter().filter_map(|key| match key.entry() {
             Entry { name, presence: Presence::Removed(help), .. } => Some((*name, *help)),

@@ -69,24 +69,25 @@ const CONNECTIONS_PER_ADDRESS: Key<usize> = Key::new(
 )
 .default("1000");
 
-/// Where to listen, and which proxies to trust.
+/// The listeners, the trusted proxies and the connection limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// TLS: HTTP/1.1 and HTTP/2; none if the trusted proxies terminate TLS.
+    /// The TLS listener for HTTP/1.1 and HTTP/2; `None` if trusted proxies terminate TLS.
     pub https: Option<SocketAddr>,
-    /// Plain HTTP: redirects to https, except for a trusted proxy that terminates TLS.
+    /// The plain HTTP listener. It redirects to https, except for requests of trusted proxies that
+    /// terminate TLS.
     pub http: Option<SocketAddr>,
-    /// A Unix socket for plain HTTP, whose clients are trusted proxies.
+    /// A Unix socket for plain HTTP. Every peer on it is a trusted proxy.
     pub socket: Option<PathBuf>,
-    /// Metrics and health.
+    /// The listener for metrics and health checks.
     pub admin: SocketAddr,
-    /// The proxies whose `X-Forwarded-*` headers are believed.
+    /// The proxies whose `X-Forwarded-*` headers are used.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether they send a PROXY protocol header.
+    /// Whether trusted proxies send a PROXY protocol header.
     pub proxy_protocol: bool,
     /// The maximum number of connections.
     pub connections: usize,
-    /// The maximum number of connections of one address, as the file has it; see
+    /// The configured maximum number of connections of one client address; see
     /// [`Listen::max_per_address`].
     pub connections_per_address: usize,
 }
@@ -135,15 +136,15 @@ impl Listen {
         }
     }
 
-    /// Returns the share of one address: `connections_per_address`, and at most nine tenths of
-    /// `connections`, so that no single address can use up what all share.
+    /// Returns the connection limit of one client address: `connections_per_address`, and at most
+    /// nine tenths of `connections`. So no single address can use all connections.
     pub fn max_per_address(&self) -> usize {
         let reserved = (self.connections / 10).max(1);
         self.connections_per_address.min(self.connections.saturating_sub(reserved)).max(1)
     }
 
-    /// Returns the address of the listener that serves: that of TLS, or the plain one behind a
-    /// proxy that terminates TLS.
+    /// Returns the address of the listener that serves requests: the TLS listener, or the plain one
+    /// behind a proxy that terminates TLS.
     pub fn serving(&self) -> Option<SocketAddr> {
         self.https.or(self.http)
     }

@@ -30,7 +30,7 @@ const ACCESS_QUERY: Key<bool> =
 /// The settings of the access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogSettings {
-    /// The format of its lines; without one there is no access log.
+    /// The format of the lines; `None` disables the access log.
     pub format: Option<AccessLogFormat>,
     /// The file to which lines are appended; standard output if absent.
     pub file: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub struct AccessLogSettings {
 /// The format of an access log's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// The combined format of Apache and nginx.
     Combined,

@@ -11,11 +11,11 @@ use crate::base::{Duration, Secret, is_control};
 use std::net::IpAddr;
 use url::{Host, Url};
 
-/// The maximum of `connections`: servers limit the connections of one client.
+/// The maximum of `connections`. Mail servers limit the connections of one client.
 const MAX_CONNECTIONS: usize = 64;
 /// The maximum of `rate`, in messages per second.
 const MAX_RATE: usize = 10_000;
-/// The maximum of `timeout`: a message is claimed for a longer time.
+/// The maximum of `timeout`, which is shorter than the lease on a message.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// The maximum length of a display name, in characters.
 const MAX_NAME: usize = 100;
@@ -80,7 +80,7 @@ const TIMEOUT: Key<Duration> = Key::new(
 /// The settings for e-mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// How messages leave.
+    /// The transport of messages.
     pub transport: MailTransport,
     /// The sender.
     pub from: Mailbox,
@@ -94,23 +94,23 @@ pub struct Mail {
     pub timeout: Duration,
 }
 
-/// How messages leave.
+/// The transport of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailTransport {
-    /// By a server.
+    /// A mail server.
     Smtp(SmtpServer),
-    /// They are printed in the log.
+    /// The log: messages are printed instead of sent.
     Log,
 }
 
 /// A submission server (RFC 6409).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpServer {
-    /// Its host name or IP address, without brackets.
+    /// The host name or IP address, without brackets.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// How connections are encrypted.
+    /// The encryption of connections.
     pub security: MailSecurity,
     /// User and password.
     pub credentials: Option<(String, Secret)>,
@@ -118,14 +118,14 @@ pub struct SmtpServer {
     pub ca: Option<TextFile>,
 }
 
-/// How a connection is encrypted.
+/// The encryption of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailSecurity {
     /// TLS from the first byte (RFC 8314, section 3.3).
     Implicit,
-    /// TLS after STARTTLS (RFC 3207), without which nothing is sent.
+    /// TLS after STARTTLS (RFC 3207), which is required.
     StartTls,
-    /// None: the peer must have an address of this machine or of a private network.
+    /// No encryption: the peer must have an address of this machine or of a private network.
     Plain,
 }
 
@@ -175,7 +175,7 @@ impl Mail {
         Some(Self { transport, from: from?, reply_to, rate, connections, timeout: timeout? })
     }
 
-    /// Returns the server.
+    /// Returns the server; `None` if messages are written to the log.
     pub fn server(&self) -> Option<&SmtpServer> {
         match &self.transport {
             MailTransport::Smtp(server) => Some(server),
@@ -185,7 +185,7 @@ impl Mail {
 }
 
 impl SmtpServer {
-    /// Returns the host and the port as they are written in an address.
+    /// Returns host and port in the form of a URL's authority.
     pub fn authority(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -193,7 +193,7 @@ impl SmtpServer {
         }
     }
 
-    /// Whether a connection without TLS may go to `address`.
+    /// Returns whether a connection without TLS to `address` is allowed.
     pub fn may_be_plain(address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
@@ -201,13 +201,13 @@ impl SmtpServer {
         }
     }
 
-    /// Whether the host is this machine by its name or address.
+    /// Returns whether the host is this machine, by its name or address.
     fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 }
 
-/// Reports `tls = "off"` where messages or the password could be read by others.
+/// Reports `tls = "off"` if others could read messages or the password.
 fn report_unencrypted(server: &SmtpServer, tls: &Item<'_>) {
     if server.security == MailSecurity::Implicit {
         tls.report("`tls` is off, and `smtp` begins with smtps:", "remove `tls`, or write smtp:");
@@ -226,7 +226,7 @@ fn report_unencrypted(server: &SmtpServer, tls: &Item<'_>) {
     }
 }
 
-/// Reads the address of a server, or the word for the log.
+/// Parses the URL of a server, or the word `log`.
 fn transport(text: &str) -> Result<MailTransport, Invalid> {
     let help =
         "write it like \"smtps://user@mail.example.com\" or \"smtp://mail.example.com:587\"".to_owned();
@@ -251,7 +251,7 @@ fn transport(text: &str) -> Result<MailTransport, Invalid> {
     }
     let host = match url.host() {
         Some(Host::Domain(name)) if !name.is_empty() => {
-            // The url crate leaves hosts of unknown schemes as they are.
+            // The url crate does not normalize hosts of unknown schemes.
             match url::Host::parse(name) {
                 Ok(host) => host.to_string().trim_matches(['[', ']']).to_owned(),
                 Err(_) => return invalid("has no valid host"),
@@ -269,7 +269,7 @@ fn transport(text: &str) -> Result<MailTransport, Invalid> {
 
 /// Decodes the user name of a URL.
 fn percent_decoded(text: &str) -> String {
-    // A form decodes `+` to a space, and a user name keeps it.
+    // Form decoding turns `+` into a space, but a user name keeps its `+`.
     let pair = format!("u={}", text.replace('+', "%2B"));
     url::form_urlencoded::parse(pair.as_bytes())
         .next()
@@ -277,7 +277,7 @@ fn percent_decoded(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Reads an address, or a name and an address in angle brackets.
+/// Parses an address, or a name and an address in angle brackets.
 fn mailbox(text: &str) -> Result<Mailbox, Invalid> {
     let invalid = |why: &str| {
         (format!("\"{text}\" {why}"), "write it like \"Example <no-reply@example.com>\"".to_owned())

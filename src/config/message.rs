@@ -12,7 +12,7 @@ const MAX_SUBJECT: usize = 140;
 const MAX_EMAIL: usize = 20_000;
 const MAX_SMS: usize = 140;
 
-/// The events on which messages are sent, by their names in the file.
+/// The events for which messages are sent, with their names in the file.
 pub const MESSAGE_EVENTS: [(&str, MessageEvent); 6] = [
     ("sign_up", MessageEvent::SignUp),
     ("resend", MessageEvent::Resend),
@@ -21,7 +21,7 @@ pub const MESSAGE_EVENTS: [(&str, MessageEvent); 6] = [
     ("admin_create_user", MessageEvent::AdminCreateUser),
     ("mfa", MessageEvent::Mfa),
 ];
-/// The channels, by their names in the file and in the store.
+/// The channels, with their names in the file and in the store.
 pub const CHANNELS: [(&str, Channel); 2] = [("email", Channel::Email), ("sms", Channel::Sms)];
 
 pub(super) const SECTION: Section = Section {
@@ -64,12 +64,12 @@ const PER_PREFIX: Key<usize> =
     Key::new("per_prefix", COUNT, "Maximum number of text messages per country code and hour.")
         .default("200");
 
-/// The event on which a message is sent.
+/// The event for which a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageEvent {
     /// A user signed up and must confirm.
     SignUp,
-    /// The user asked for the code again.
+    /// The user requested the code again.
     Resend,
     /// A user forgot the password.
     ForgotPassword,
@@ -90,7 +90,7 @@ pub enum Channel {
     Sms,
 }
 
-/// The text of a message of a user pool.
+/// A template for messages of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageTemplate {
     /// The event.
@@ -107,12 +107,12 @@ pub struct MessageTemplate {
     pub html: Option<MessageText>,
 }
 
-/// The maximum numbers of messages per hour, of all nodes.
+/// The maximum number of messages per hour, for all nodes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLimits {
     /// Per user.
     pub per_user: u32,
-    /// Per address of a client.
+    /// Per client address.
     pub per_address: u32,
     /// Text messages per country code.
     pub per_prefix: u32,
@@ -124,12 +124,12 @@ impl MessageEvent {
         MESSAGE_EVENTS.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
     }
 
-    /// Returns the event of this name.
+    /// Returns the event with this name.
     pub fn of(name: &str) -> Option<Self> {
         MESSAGE_EVENTS.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
     }
 
-    /// Whether a link can take the place of the code (Cognito's `DefaultEmailOption`).
+    /// Returns whether a link can replace the code (Cognito's `DefaultEmailOption`).
     pub fn can_have_link(self) -> bool {
         matches!(self, Self::SignUp | Self::Resend | Self::AttributeVerification)
     }
@@ -141,7 +141,7 @@ impl Channel {
         CHANNELS.iter().find(|(_, channel)| *channel == self).map_or("", |(name, _)| name)
     }
 
-    /// Returns the channel of this name.
+    /// Returns the channel with this name.
     pub fn of(name: &str) -> Option<Self> {
         CHANNELS.iter().find(|(known, _)| *known == name).map(|(_, channel)| *channel)
     }
@@ -198,7 +198,7 @@ impl MessageTemplate {
         Some(template)
     }
 
-    /// Reports missing placeholders, and those that have no value.
+    /// Reports missing placeholders, and placeholders without a value.
     fn report_placeholders(&self, table: &Table<'_>) {
         let event = self.event.name();
         for (key, body) in [("text", Some(&self.text)), ("html", self.html.as_ref())] {
@@ -233,7 +233,7 @@ impl MessageTemplate {
     }
 }
 
-/// Reads a language tag (RFC 5646, section 2.1), in lower case.
+/// Reads a language tag (RFC 5646, section 2.1). Returns it in lower case.
 fn language(text: &str) -> Result<String, Invalid> {
     let is_part =
         |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());

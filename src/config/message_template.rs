@@ -1,13 +1,13 @@
 //! Texts of messages with Cognito's placeholders, parsed once.
 
-/// A text with placeholders.
+/// A parsed text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageText(pub Vec<TextPiece>);
 
 /// A piece of a message's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextPiece {
-    /// Text as it is.
+    /// Literal text.
     Text(String),
     /// `{####}`: the code, or the temporary password.
     Code,
@@ -18,7 +18,7 @@ pub enum TextPiece {
 }
 
 impl MessageText {
-    /// Parses `text`. Other braces, as in style sheets, are text.
+    /// Parses `text`. Other braces, such as those in style sheets, are literal text.
     pub fn parse(text: &str) -> Self {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -44,17 +44,17 @@ impl MessageText {
         Self(pieces)
     }
 
-    /// Whether the text has the code.
+    /// Returns whether the text contains the code.
     pub fn has_code(&self) -> bool {
         self.0.contains(&TextPiece::Code)
     }
 
-    /// Whether the text has the user name.
+    /// Returns whether the text contains the user name.
     pub fn has_username(&self) -> bool {
         self.0.contains(&TextPiece::Username)
     }
 
-    /// Whether the text has a link.
+    /// Returns whether the text contains a link.
     pub fn has_link(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, TextPiece::Link(_)))
     }
@@ -70,7 +70,7 @@ fn placeholder(text: &str) -> Option<(TextPiece, usize)> {
     let inner = text.strip_prefix("{##")?;
     let end = inner.find("##}")?;
     let link = &inner[..end];
-    // A link's text ends in its line: two separate braces are no link.
+    // The text of a link is on one line and contains no braces.
     let is_text = !link.trim().is_empty() && !link.contains(['{', '}', '\n']);
     is_text.then(|| (TextPiece::Link(link.trim().to_owned()), end + 6))
 }

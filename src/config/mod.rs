@@ -1,9 +1,9 @@
-//! The TOML file, read into validated plain data. Later modules need not validate it again. It has
-//! no runtime types and opens no sockets.
+//! Reads the TOML file into validated plain data, which other modules need not validate again. This
+//! module has no runtime types and opens no sockets.
 //!
 //! Each key is declared once, as a `Key` in its section's file. The reader, the JSON Schema and the
-//! reference page use the declarations: a key without one cannot be read, and `Table::finish` finds
-//! a declared key that no reader reads.
+//! reference page use the declarations. A key without a declaration cannot be read, and
+//! `Table::finish` finds a declared key that no reader reads.
 
 use thiserror::Error;
 
@@ -125,19 +125,19 @@ use url::Url;
 /// The configuration, with defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the file, where relative paths start.
+    /// The folder of the file, to which relative paths refer.
     pub folder: PathBuf,
     /// The folder of `certs/` and `narthex.sock`.
     pub state_dir: PathBuf,
-    /// The address of the sign-in pages, and the issuer of assertions.
+    /// The address of the sign-in pages, which is also the issuer of assertions.
     pub public_url: PublicUrl,
     /// The AWS region in pool ids and ARNs.
     pub region: String,
     /// The AWS account id in ARNs.
     pub account_id: String,
-    /// Where to listen, and which proxies to trust.
+    /// The listeners, and the trusted proxies.
     pub listen: Listen,
-    /// Certificates; hosts without one get the local authority's.
+    /// The TLS certificates. Hosts without one use a certificate of the local authority.
     pub tls: Vec<TlsCertificate>,
     /// The database.
     pub store: StoreSettings,
@@ -151,7 +151,7 @@ pub struct Config {
     pub sms: Option<Sms>,
     /// The limits on messages.
     pub message_limits: MessageLimits,
-    /// The address after a sign-out; a page of Narthex if absent.
+    /// The address to which browsers are redirected after a sign-out; a page of Narthex if absent.
     pub signed_out_url: Option<Url>,
     /// The user directory.
     pub user_pool: UserPool,
@@ -167,11 +167,11 @@ pub struct Config {
     pub issuers: Vec<TrustedIssuer>,
     /// The routes.
     pub routes: Vec<Route>,
-    /// The configuration and every file that it names, in the state before it was read.
+    /// The configuration file and every file that it names, each with its state before it was read.
     pub files: Files,
 }
 
-/// The reason why there is no configuration.
+/// An error that prevents loading of the configuration.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -182,14 +182,15 @@ pub enum LoadError {
     Invalid(Diagnostics),
 }
 
-/// The maximum size of a configuration.
+/// The maximum size of the configuration file, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Config {
-    /// Reads and checks `file`.
+    /// Reads and validates `file`.
     ///
     /// # Errors
-    /// [`LoadError::Invalid`] has every error of the file, each with its place and the remedy.
+    /// Returns [`LoadError::Unreadable`] if the file cannot be read. [`LoadError::Invalid`]
+    /// contains every error of the file, each with its position and the remedy.
     pub fn load(file: &Path, environment: Environment<'_>) -> Result<Self, LoadError> {
         let state = FileState::of(file);
         let text = read_text(file, MAX_BYTES).map_err(|e| LoadError::Unreadable(file.to_owned(), e))?;
@@ -200,10 +201,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads and checks `text`, the content of the file called `name` in `folder`.
+    /// Reads and validates `text`, the content of the file `name` in `folder`.
     ///
     /// # Errors
-    /// Every error, in the order of the file.
+    /// Returns every error, ordered by position in the file.
     pub fn parse(
         text: &str,
         name: &str,
@@ -215,7 +216,7 @@ impl Config {
         for error in &syntax {
             source.report(error.span().unwrap_or(0..0), error.message(), "correct the TOML here");
         }
-        // After a syntax error, errors in the rest of the file would mislead.
+        // After a syntax error, errors found in the rest of the file would be misleading.
         let config = match syntax.is_empty() {
             true => file::read(&Table::new(&source, &file::SECTION, 0..0, document.get_ref()), folder),
             false => None,

@@ -44,7 +44,7 @@ pub(super) const PKCE: Key<bool> =
 /// The settings of an OAuth 2.0 provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth2 {
-    /// The issuer, which distinguishes its accounts from those of others.
+    /// The issuer, which distinguishes the provider's accounts from those of others.
     pub issuer: String,
     /// The authorization endpoint.
     pub authorization_endpoint: Url,
@@ -52,13 +52,15 @@ pub struct OAuth2 {
     pub token_endpoint: Url,
     /// The address of the user's profile, a JSON object.
     pub userinfo_endpoint: Url,
-    /// The address of the list of the user's e-mail addresses.
+    /// The URL of the list of the user's e-mail addresses.
     pub emails_endpoint: Option<Url>,
-    /// Whether the address in the profile is ignored.
+    /// Whether e-mail addresses are read from the list only, and the address in the profile is
+    /// ignored.
     pub emails_listed: bool,
-    /// The addresses of lists of the user's groups, each with JSON Pointers to the parts of a name.
+    /// The URLs of lists of the user's groups, each with JSON Pointers to the parts of a group's
+    /// name.
     pub group_lists: Vec<(Url, &'static [&'static str])>,
-    /// The claim that identifies the account: a name, or a JSON Pointer (RFC 6901).
+    /// The member of the profile that identifies the account: a name, or a JSON Pointer (RFC 6901).
     pub subject: String,
     /// The client registration.
     pub client: Client,
@@ -66,7 +68,7 @@ pub struct OAuth2 {
     pub quirks: Quirks,
 }
 
-/// The addresses of a preset.
+/// The URLs of a preset.
 pub(super) struct Endpoints {
     pub issuer: String,
     pub authorization: String,
@@ -85,7 +87,7 @@ impl OAuth2 {
         let client = Client::read(table, &[], client::optional_secret);
         let userinfo_endpoint = userinfo_endpoint?;
         Some(Self {
-            // The profile is what identifies the account.
+            // Accounts are identified by the profile's URL.
             issuer: userinfo_endpoint.to_string(),
             authorization_endpoint: authorization_endpoint?,
             token_endpoint: token_endpoint?,
@@ -99,7 +101,7 @@ impl OAuth2 {
         })
     }
 
-    /// Reads the keys of a preset; `at` applies `base_url` to an address.
+    /// Reads the keys of a preset. `at` applies `base_url` to a URL.
     pub(super) fn preset(
         table: &Table<'_>,
         preset: &Preset,
@@ -131,8 +133,8 @@ impl OAuth2 {
     }
 }
 
-/// RFC 6749, sections 3.1 and 3.2: an endpoint "MUST NOT include a fragment component", and needs
-/// TLS.
+/// Reads an endpoint, which "MUST NOT include a fragment component" and needs TLS (RFC 6749,
+/// sections 3.1 and 3.2).
 fn endpoint(text: &str) -> Result<Url, Invalid> {
     const HELP: &str = "write an https address";
     let url = safe_url(text, HELP)?;

@@ -61,17 +61,17 @@ pub(super) const TENANTS: Key<Vec<String>> = Key::new(
 /// The settings of an OpenID provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oidc {
-    /// The issuer of its ID tokens.
+    /// The issuer of ID tokens.
     pub issuer: Issuer,
     /// The client registration, whose scopes include `openid`.
     pub client: Client,
     /// Deviations from the standard.
     pub quirks: Quirks,
-    /// The address of its discovery document, if it does not follow from the issuer.
+    /// The URL of the discovery document, if it cannot be derived from the issuer.
     pub discovery_url: Option<Url>,
-    /// Whether its UserInfo endpoint is called, if it has one.
+    /// Whether the UserInfo endpoint is called, if the provider has one.
     pub userinfo: bool,
-    /// The additional audiences that an ID token may have; any if there is no list.
+    /// The additional audiences that an ID token may have; `None` allows any.
     pub trusted_audiences: Option<Vec<String>>,
 }
 
@@ -84,12 +84,12 @@ pub enum Issuer {
     PerTenant(Tenants),
 }
 
-/// The tenants of an authority.
+/// The tenants of an authority, such as Entra ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenants {
     /// The common prefix of their issuers.
     pub authority: String,
-    /// The word for all of them in addresses: `organizations` or `common`.
+    /// The word for all tenants in URLs: `organizations` or `common`.
     pub all: &'static str,
     /// The tenants whose users may sign in; empty for all.
     pub only: Vec<String>,
@@ -97,7 +97,7 @@ pub struct Tenants {
 
 /// The tenant of personal accounts.
 const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
-/// The placeholder for the tenant in discovery documents for several tenants.
+/// The placeholder for the tenant in discovery documents of several tenants.
 const PLACEHOLDER: &str = "{tenantid}";
 
 impl Tenants {
@@ -106,26 +106,26 @@ impl Tenants {
         format!("{}/{tenant}/v2.0", self.authority)
     }
 
-    /// Returns the issuer of a tenant whose users may sign in.
+    /// Returns the issuer of a tenant, if its users may sign in.
     pub fn issuer_of(&self, tenant: &str) -> Option<String> {
         let named = self.only.is_empty() || self.only.iter().any(|only| only == tenant);
         let kind = tenant != PERSONAL || self.all == "common";
         (is_guid(tenant) && named && kind).then(|| self.issuer(tenant))
     }
 
-    /// Returns the issuer as in metadata for all tenants.
+    /// Returns the issuer in the metadata of all tenants, with a placeholder for the tenant.
     pub fn template(&self) -> String {
         self.issuer(PLACEHOLDER)
     }
 
-    /// Replaces the placeholder of a template by a tenant.
+    /// Replaces the placeholder of a template with a tenant.
     pub fn filled(template: &str, tenant: &str) -> String {
         template.replace(PLACEHOLDER, tenant)
     }
 }
 
 impl Issuer {
-    /// Returns the address below which the discovery document is (OpenID Connect Discovery 1.0,
+    /// Returns the URL below which the discovery document is located (OpenID Connect Discovery 1.0,
     /// section 4).
     pub fn location(&self) -> String {
         match self {
@@ -134,7 +134,7 @@ impl Issuer {
         }
     }
 
-    /// Whether `issuer` is this issuer, or one of an allowed tenant.
+    /// Returns whether `issuer` is this issuer, or the issuer of an allowed tenant.
     pub fn is(&self, issuer: &str) -> bool {
         match self {
             Self::One(one) => one == issuer,
@@ -163,12 +163,11 @@ impl Oidc {
         Some(Self { issuer, client, quirks, discovery_url: None, userinfo: userinfo?, trusted_audiences })
     }
 
-    /// Reads the keys of a preset whose issuer is `issuer`.
+    /// Reads the keys of a preset with this issuer.
     pub(super) fn preset(table: &Table<'_>, preset: &Preset, issuer: String) -> Option<Self> {
         let secret = if preset.quirks.form_post { client::apple_key } else { client::required_secret };
         let client = Client::read(table, preset.scopes, secret);
-        // The aliases of an issuer are those of its own host, not of another one that `base_url`
-        // names.
+        // The aliases belong to the issuer's own host, not to a host that `base_url` names.
         let is_its_own = matches!(&preset.protocol, Protocol::OpenId { issuer: usual } if *usual == issuer);
         let issuer_aliases = if is_its_own { preset.quirks.issuer_aliases } else { &[] };
         Self::common(table, Issuer::One(issuer), client?, Quirks { issuer_aliases, ..preset.quirks })
@@ -197,7 +196,7 @@ impl Oidc {
     }
 }
 
-/// Reads the word for several tenants, or the id of one.
+/// Reads the word for several tenants, or the id of one tenant.
 fn tenant(text: &str) -> Result<(Option<&'static str>, String), Invalid> {
     match text {
         "common" => Ok((Some("common"), String::new())),

@@ -1,4 +1,4 @@
-//! `[[user_pool.attribute]]`: custom attributes, and standard ones declared anew.
+//! `[[user_pool.attribute]]`: custom attributes, and changed declarations of standard attributes.
 
 use super::attributes::STANDARD_ATTRIBUTES;
 use super::item::Item;
@@ -6,9 +6,9 @@ use super::key::{Key, Section, Shape, Type};
 use super::reader::{Invalid, Table};
 use super::types::FLAG;
 
-/// Maximum custom attributes of a pool.
+/// Maximum number of custom attributes of a pool.
 pub(super) const MAX_CUSTOM: usize = 50;
-/// The longest text.
+/// Maximum length of a text, in characters.
 const MAX_LENGTH: u32 = 2048;
 /// The prefix of custom attributes.
 const CUSTOM: &str = "custom:";
@@ -69,11 +69,11 @@ pub struct PoolAttribute {
     pub kind: AttributeKind,
     /// Whether the value may change.
     pub mutable: bool,
-    /// Whether each user has a value.
+    /// Whether each user must have a value.
     pub required: bool,
-    /// The smallest number, or the length of the shortest text.
+    /// The smallest number, or the minimum length of a text in characters.
     pub min: Option<i64>,
-    /// The largest number, or the length of the longest text.
+    /// The largest number, or the maximum length of a text in characters.
     pub max: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Keys of `[[user_pool]]` about sign-in, sign-up, verification and recovery.
+//! Keys of `[[user_pool]]` for sign-in, sign-up, verification and recovery.
 
 use super::client_sign_in::distinct;
 use super::item::Item;
@@ -11,7 +11,7 @@ use super::types::FLAG;
 const ADDRESS_CHOICES: &[(&str, ContactAttribute)] =
     &[("email", ContactAttribute::Email), ("phone_number", ContactAttribute::PhoneNumber)];
 const ADDRESS_WORDS: &[&str] = &["email", "phone_number"];
-/// Distinct addresses.
+/// The value type of distinct contact attributes.
 const ADDRESSES: Type<Vec<ContactAttribute>> =
     Type::Read(Shape::OneOrMore(&Shape::Words(ADDRESS_WORDS)), |item| {
         Some(distinct(item, |item| item.choice(ADDRESS_CHOICES)))
@@ -75,7 +75,7 @@ pub(super) const DELETION_PROTECTION: Key<bool> =
 pub(super) const PASSWORD_POLICY: Key<Nested> = Key::table("password_policy", &password_policy::SECTION);
 pub(super) const ATTRIBUTES: Key<Nested> = Key::tables("attribute", &pool_attribute::SECTION);
 
-/// An attribute that is a sign-in name or an address.
+/// An attribute that is a sign-in name or a contact address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactAttribute {
     /// `email`
@@ -86,35 +86,35 @@ pub enum ContactAttribute {
     PreferredUsername,
 }
 
-/// Where the code for a forgotten password is sent.
+/// The address to which the code for a forgotten password is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecoveryRule {
-    /// To the first of these that the user has verified.
+    /// The first of these addresses that the user has verified.
     Addresses(Vec<ContactAttribute>),
-    /// Nowhere.
+    /// No address: only an administrator can reset the password.
     Administrator,
 }
 
 /// The rules of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRules {
-    /// The attributes that take the place of a user name.
+    /// The attributes that replace the user name at sign-in.
     pub username_attributes: Vec<ContactAttribute>,
-    /// The attributes that are names besides the user name.
+    /// The attributes that are sign-in names in addition to the user name.
     pub alias_attributes: Vec<ContactAttribute>,
-    /// Whether names that differ in case are different.
+    /// Whether names that differ only in case belong to different users.
     pub case_sensitive: bool,
     /// Whether users can sign up.
     pub sign_up: bool,
     /// The addresses to which a code is sent at sign-up.
     pub auto_verified: Vec<ContactAttribute>,
-    /// The addresses whose earlier value stays until the new one is verified.
+    /// The addresses whose earlier value is kept until the new one is verified.
     pub verify_before_update: Vec<ContactAttribute>,
-    /// Where the code for a forgotten password is sent.
+    /// The address to which the code for a forgotten password is sent.
     pub recovery: RecoveryRule,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: bool,
-    /// Whether a code can take the place of a temporary password that was never replaced.
+    /// Whether a user can use a code instead of a temporary password that was never replaced.
     pub temporary_password_recovery: bool,
     /// The rules for new passwords.
     pub password_policy: PasswordRules,
@@ -165,7 +165,7 @@ impl PoolRules {
     }
 }
 
-/// Reads addresses, or the word for none.
+/// Reads addresses, or the word `none`.
 fn addresses_or_none(item: &Item<'_>) -> Option<Vec<ContactAttribute>> {
     let choices = [
         (ADDRESS_CHOICES[0].0, Some(ADDRESS_CHOICES[0].1)),

@@ -1,40 +1,40 @@
-//! The presets: data from the documentation of well-known providers.
+//! Presets: settings of well-known providers, taken from their documentation.
 
 use crate::base::Duration;
 
-/// A well-known provider.
+/// The settings of a well-known provider.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Its `type`, and its name unless the file has another.
+    /// The value of `type`, and the default name of the provider.
     pub name: &'static str,
-    /// The text of its button.
+    /// The text of the provider's button.
     pub display_name: &'static str,
-    /// The protocol and its addresses.
+    /// The protocol and its URLs.
     pub protocol: Protocol,
-    /// The scopes to request, unless the file has others.
+    /// The scopes to request by default.
     pub scopes: &'static [&'static str],
-    /// User attribute -> the provider's claim, if their names differ.
+    /// User attribute and the provider's claim, if their names differ.
     pub attributes: &'static [(&'static str, &'static str)],
     /// Deviations from the standards.
     pub quirks: Quirks,
 }
 
-/// A protocol and its addresses.
+/// A protocol and its URLs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// OpenID Connect; discovery provides the other addresses.
+    /// OpenID Connect. Discovery provides the other URLs.
     OpenId {
         /// The issuer.
         issuer: &'static str,
     },
     /// OpenID Connect with one issuer for each tenant.
     OpenIdTenants {
-        /// The common prefix of their issuers, followed by tenant and version.
+        /// The common prefix of the issuers, which tenant and version follow.
         authority: &'static str,
     },
     /// OAuth 2.0 (RFC 6749) with a profile endpoint.
     OAuth2 {
-        /// The issuer, which distinguishes its accounts from those of others.
+        /// The issuer, which distinguishes the provider's accounts from those of others.
         issuer: &'static str,
         /// The authorization endpoint.
         authorization: &'static str,
@@ -47,7 +47,7 @@ pub enum Protocol {
     },
 }
 
-/// How a client secret is sent (RFC 7591, section 2, `token_endpoint_auth_method`).
+/// The client authentication method (RFC 7591, section 2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// The method in the provider's metadata.
@@ -62,27 +62,28 @@ pub enum ClientAuth {
     None,
 }
 
-/// The maximum age of a provider's claims, unless its preset has another.
+/// The default maximum age of a provider's claims.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How the verification of an e-mail address is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
-    /// A claim of this name.
+    /// The value of a claim with this name.
     Claim(&'static str),
-    /// `email_verified`, if Google hosts the mailbox. Google verified other addresses once, maybe
-    /// years ago, and their owner may have changed since.
+    /// The value of `email_verified`, if Google hosts the mailbox. Google may have verified other
+    /// addresses years ago, and their owner may have changed since.
     WhereGoogleIsAuthoritative,
-    /// The provider does not state it.
+    /// The provider does not state whether an address is verified.
     Never,
 }
 
 /// A list of a user's groups at the provider.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GroupList {
-    /// Its address.
+    /// The URL of the list.
     pub address: &'static str,
-    /// JSON Pointers (RFC 6901) into each entry, whose values form the name, separated by `/`.
+    /// JSON Pointers (RFC 6901) into each entry, whose values form the group's name, separated by
+    /// `/`.
     pub name: &'static [&'static str],
 }
 
@@ -91,41 +92,42 @@ pub struct GroupList {
 pub struct Quirks {
     /// The client authentication method.
     pub client_auth: ClientAuth,
-    /// Whether it supports PKCE (RFC 7636), or ignores it as RFC 6749, section 3.1, requires.
+    /// Whether the provider supports PKCE (RFC 7636), or ignores it as RFC 6749, section 3.1,
+    /// requires.
     pub pkce: bool,
-    /// Whether its ID token contains the nonce.
+    /// Whether the ID token contains the nonce.
     pub nonce: bool,
-    /// Whether it responds with a form (OAuth 2.0 Form Post Response Mode).
+    /// Whether the provider responds with a form (OAuth 2.0 Form Post Response Mode).
     pub form_post: bool,
     /// The claims that identify the account.
     pub subject: &'static [&'static str],
     /// How the verification of an e-mail address is determined.
     pub verified: Verified,
-    /// Whether it sends the user's name only at the first sign-in, through the browser.
+    /// Whether the provider sends the user's name only at the first sign-in, through the browser.
     pub name_once: bool,
-    /// The maximum age of its claims, if it is not the access token's lifetime.
+    /// The maximum age of the claims; `None` for the default.
     pub lifetime: Option<Duration>,
-    /// Whether calls need a proof of the client secret (Facebook's `appsecret_proof`).
+    /// Whether API calls need a proof of the client secret (Facebook's `appsecret_proof`).
     pub appsecret_proof: bool,
-    /// The list of the user's e-mail addresses, each with `primary` and `verified`: the scope for
-    /// it, and its address.
+    /// The list of the user's e-mail addresses, each with `primary` and `verified`: the required
+    /// scope, and the URL.
     pub emails: Option<(&'static str, &'static str)>,
-    /// The scope for the lists of groups.
+    /// The required scope for the lists of groups.
     pub groups_scope: &'static str,
     /// The lists of groups.
     pub groups: &'static [GroupList],
-    /// Other issuers in its metadata and tokens.
+    /// Other issuers that the metadata and tokens may contain.
     pub issuer_aliases: &'static [&'static str],
-    /// The `prompt` with which the user can choose another account.
+    /// The value of `prompt` that lets the user choose another account.
     pub account_prompt: &'static str,
-    /// The origin of its API, and the API's path on a self-hosted instance.
+    /// The origin of the API, and the API's path on a self-hosted instance.
     pub self_hosted_api: Option<(&'static str, &'static str)>,
 }
 
-/// The `prompt` of providers with a list of accounts.
+/// The value of `prompt` for providers with an account chooser.
 pub const SELECT_ACCOUNT: &str = "select_account";
 
-/// No deviation.
+/// The settings of a provider without deviations.
 pub const STANDARD: Quirks = Quirks {
     client_auth: ClientAuth::AsMetadataSays,
     pkce: true,
@@ -174,9 +176,10 @@ pub const PRESETS: [Preset; 10] = [
             client_auth: ClientAuth::Post,
             form_post: true,
             name_once: true,
-            // Its metadata has named this host at times, and its tokens the other.
+            // Apple's metadata has sometimes contained this issuer while its tokens contained the
+            // other.
             issuer_aliases: &["https://account.apple.com"],
-            // It allows one verification of a refresh token a day.
+            // Apple allows one verification of a refresh token per day.
             lifetime: Some(Duration::from_secs(86400)),
             ..STANDARD
         },
@@ -285,7 +288,7 @@ pub const PRESETS: [Preset; 10] = [
         protocol: Protocol::OpenId { issuer: "https://www.linkedin.com/oauth" },
         scopes: OPENID,
         attributes: &[],
-        // It rejects a code verifier, and its ID token has no nonce.
+        // LinkedIn rejects a code verifier, and its ID token contains no nonce.
         quirks: Quirks { client_auth: ClientAuth::Post, pkce: false, nonce: false, ..STANDARD },
     },
     // learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
@@ -295,8 +298,8 @@ pub const PRESETS: [Preset; 10] = [
         protocol: Protocol::OpenIdTenants { authority: "https://login.microsoftonline.com" },
         scopes: OPENID,
         attributes: &[],
-        // A tenant can assign any address to its users. This claim states that the tenant owns the
-        // domain.
+        // A tenant can assign any address to its users. This claim states whether the tenant owns
+        // the domain.
         quirks: Quirks { verified: Verified::Claim("xms_edov"), account_prompt: SELECT_ACCOUNT, ..STANDARD },
     },
     // docs.slack.dev/authentication/sign-in-with-slack
@@ -306,7 +309,7 @@ pub const PRESETS: [Preset; 10] = [
         protocol: Protocol::OpenId { issuer: "https://slack.com" },
         scopes: OPENID,
         attributes: &[("groups", "https://slack.com/team_id")],
-        // A user id is unique in its workspace.
+        // A user id is unique only within its workspace.
         quirks: Quirks {
             client_auth: ClientAuth::Post,
             subject: &["https://slack.com/team_id", "sub"],
@@ -316,7 +319,7 @@ pub const PRESETS: [Preset; 10] = [
 ];
 
 impl Preset {
-    /// Returns the preset called `name`.
+    /// Returns the preset with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }

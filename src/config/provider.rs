@@ -14,12 +14,12 @@ use super::{Client, Issuer, OAuth2, Oidc, Saml};
 use crate::base::Duration;
 use std::collections::BTreeMap;
 
-/// An identity provider, and the accounts that may sign in.
+/// An identity provider, with the accounts that may sign in.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// Unique in a deployment; part of the callback's path.
+    /// The name, unique in the deployment and part of the callback's path.
     pub name: String,
-    /// The text of its button.
+    /// The text of the provider's button.
     pub display_name: String,
     /// The protocol and its settings.
     pub kind: Kind,
@@ -27,17 +27,18 @@ pub struct Provider {
     pub preset: Option<&'static Preset>,
     /// The accounts that may sign in.
     pub allow: Allow,
-    /// User attribute -> the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.
+    /// User attribute and the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.
     pub attributes: BTreeMap<String, String>,
-    /// A group of the provider -> the groups of the user pool to which its members belong.
+    /// A group of the provider, and the groups of the user pool to which its members belong.
     pub groups: BTreeMap<String, Vec<String>>,
     /// User attributes without which a sign-in is denied.
     pub required_attributes: Vec<String>,
-    /// User attributes that a rule or a principal tag uses.
+    /// User attributes that determine roles, principal tags or the access to routes.
     pub judged_attributes: Vec<String>,
-    /// Whether e-mail addresses are verified without a claim of the provider.
+    /// Whether e-mail addresses are treated as verified without a claim of the provider.
     pub trust_email: bool,
-    /// The e-mail domains of its users: a sign-in with such an address is sent to this provider.
+    /// The e-mail domains of the provider's users. A sign-in with such an address is sent to this
+    /// provider.
     pub domains: Vec<String>,
     /// Whether a sign-out ends the provider's session too, if the provider supports it.
     pub logout: bool,
@@ -57,13 +58,14 @@ pub enum Kind {
 }
 
 impl Provider {
-    /// Whether the e-mail address is in one of its domains.
+    /// Returns whether the e-mail address is in one of the provider's domains.
     pub fn answers_for(&self, email: &str) -> bool {
         let domain = email.rsplit_once('@').map(|(_, domain)| canonical_domain(domain));
         domain.is_some_and(|domain| self.domains.iter().any(|known| *known == domain))
     }
 
-    /// Whether `issuer` is this provider, if the file and not the provider's metadata defines that.
+    /// Returns whether `issuer` is this provider's issuer, as far as the configuration defines it
+    /// without the provider's metadata.
     pub fn issues(&self, issuer: &str) -> bool {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.issuer.is(issuer),
@@ -72,8 +74,8 @@ impl Provider {
         }
     }
 
-    /// Whether both are the same identity provider: with the same issuer, or the same source of
-    /// metadata.
+    /// Returns whether both are the same identity provider: they have the same issuer, or the same
+    /// source of metadata.
     pub fn is_same_source(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (Kind::Oidc(one), Kind::Oidc(other)) => one.issuer == other.issuer,
@@ -85,8 +87,8 @@ impl Provider {
         }
     }
 
-    /// Returns the path of its callback below `public_url`, which no other provider has (RFC 9700,
-    /// section 4.4.2).
+    /// Returns the path of the provider's callback below `public_url`. It differs for each provider
+    /// (RFC 9700, section 4.4.2).
     pub fn callback_path(&self) -> String {
         match &self.kind {
             Kind::Oidc(_) | Kind::OAuth2(_) => format!("/oauth2/idpresponse/{}", self.name),
@@ -113,7 +115,7 @@ impl Provider {
         lifetime.unwrap_or(DEFAULT_LIFETIME)
     }
 
-    /// Whether it responds with a form (OAuth 2.0 Form Post Response Mode).
+    /// Returns whether the provider responds with a form (OAuth 2.0 Form Post Response Mode).
     pub fn form_post(&self) -> bool {
         matches!(&self.kind, Kind::Oidc(oidc) if oidc.quirks.form_post)
     }
@@ -141,7 +143,7 @@ impl Provider {
             Some(ProviderType::Saml) => Saml::read(table).map(|read| Kind::Saml(Box::new(read))),
             Some(ProviderType::OAuth2) => OAuth2::read(table).map(|read| Kind::OAuth2(Box::new(read))),
             Some(ProviderType::Preset(preset)) => read_preset(table, preset, by_group),
-            // Without a type, `oidc` is the most probable one.
+            // If the type is missing, the keys are read as those of `oidc`, the most probable type.
             Some(ProviderType::Oidc) | None => Oidc::read(table).map(oidc).filter(|_| kind.is_some()),
         };
         let mut attributes: BTreeMap<String, String> = BTreeMap::new();
@@ -155,7 +157,8 @@ impl Provider {
         let required_attributes = table.read(&keys::REQUIRED_ATTRIBUTES).unwrap_or_default();
         let domains = table.read(&keys::DOMAINS).unwrap_or_default();
         let trust_email = table.read(&keys::TRUST_EMAIL);
-        // A sign-out here need not end the session of an account that is used elsewhere too.
+        // By default a sign-out does not end the session at a preset's provider, whose account is
+        // used elsewhere too.
         let logout = table.read(&keys::LOGOUT).unwrap_or(preset.is_none());
         let ca = table.read(&keys::CA);
         table.finish();
@@ -208,7 +211,7 @@ fn oidc(settings: Oidc) -> Kind {
     Kind::Oidc(Box::new(settings))
 }
 
-/// Reads the settings of a preset, whose addresses may be below `base_url`.
+/// Reads the settings of a preset, whose URLs may be below `base_url`.
 fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Option<Kind> {
     let base = match table.get(&keys::BASE_URL) {
         Some(item) => Some(keys::BASE_URL.value(&item)?),
@@ -221,8 +224,8 @@ fn read_preset(table: &Table<'_>, preset: &'static Preset, by_group: bool) -> Op
             let (origin, path) = address.split_at(path);
             match preset.quirks.self_hosted_api.filter(|(api, _)| *api == origin) {
                 None => format!("{base}{path}"),
-                // GitHub Enterprise Cloud with data residency has its API at a host of its own, as
-                // github.com has.
+                // GitHub Enterprise Cloud with data residency has its API on a separate host, like
+                // github.com.
                 Some(_) if base.ends_with(".ghe.com") => {
                     format!("{}{path}", base.replacen("://", "://api.", 1))
                 }
@@ -270,13 +273,13 @@ fn capitalized(name: &str) -> String {
     first.map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
 
-/// Reads the address of a self-hosted provider, without a trailing slash.
+/// Reads the URL of a self-hosted provider. Removes a trailing slash.
 pub(super) fn base_url(text: &str) -> Result<String, Invalid> {
     let url = identifier(text, "write it like \"https://gitlab.example.com\"")?;
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Reads the groups of the user pool for each of the provider's groups.
+/// Reads the groups of the user pool to which each of the provider's groups is mapped.
 fn groups(item: &Item<'_>, known: &[String]) -> BTreeMap<String, Vec<String>> {
     let names = |item: &Item<'_>| item.list(|item| item.name_of("user_pool.group", known));
     item.entries().into_iter().map(|item| (item.key.clone(), names(&item))).collect()

@@ -1,4 +1,4 @@
-//! The keys of `[[provider]]` that do not belong to one protocol.
+//! Keys of `[[provider]]` that do not belong to one protocol.
 
 use super::allow::{self, Allow};
 use super::attributes::{attribute_names, attributes};
@@ -21,7 +21,7 @@ pub(super) enum ProviderType {
     Saml,
     /// OAuth 2.0.
     OAuth2,
-    /// A provider whose settings are known.
+    /// A well-known provider.
     Preset(&'static Preset),
 }
 
@@ -50,7 +50,7 @@ const TYPES: [(&str, ProviderType); PRESETS.len() + 3] = {
     types
 };
 
-/// The types with a client registration.
+/// The values of `type` with a client registration.
 pub(super) const CLIENTS: &[&str] = &[
     "oidc",
     "oauth2",
@@ -65,7 +65,7 @@ pub(super) const CLIENTS: &[&str] = &[
     "microsoft",
     "slack",
 ];
-/// The types whose client has a secret, or a private key of its own choice.
+/// The values of `type` whose client can have a secret, or a private key for client assertions.
 pub(super) const SECRET_CLIENTS: &[&str] = &[
     "oidc",
     "oauth2",
@@ -79,7 +79,7 @@ pub(super) const SECRET_CLIENTS: &[&str] = &[
     "microsoft",
     "slack",
 ];
-/// The presets.
+/// The presets' values of `type`.
 const PRESET_TYPES: &[&str] = &[
     "amazon",
     "apple",
@@ -92,7 +92,7 @@ const PRESET_TYPES: &[&str] = &[
     "microsoft",
     "slack",
 ];
-/// The types with ID tokens.
+/// The values of `type` with ID tokens.
 pub(super) const OPENID: &[&str] = &["oidc", "apple", "gitlab", "google", "linkedin", "microsoft", "slack"];
 
 pub(super) const SECTION: Section = Section {

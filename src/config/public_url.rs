@@ -10,10 +10,11 @@ use url::Url;
 pub struct Host(String);
 
 impl Host {
-    /// Normalizes a `Host` or `:authority` header; `None` if it is not a host.
+    /// Parses a `Host` or `:authority` header. Returns `None` if it is not a valid host with an
+    /// optional port.
     pub fn from_authority(authority: &str) -> Option<Self> {
         let (host, port) = match authority.strip_prefix('[') {
-            // RFC 3986, section 3.2.2: an IPv6 address stands in brackets.
+            // An IPv6 address is in brackets (RFC 3986, section 3.2.2).
             Some(rest) => {
                 let (address, port) = rest.split_once(']')?;
                 address.parse::<std::net::Ipv6Addr>().ok()?;
@@ -27,13 +28,13 @@ impl Host {
         Self::parse(host)
     }
 
-    /// Normalizes a host name; `None` if it is not one.
+    /// Normalizes a host name. Returns `None` if it is not valid.
     pub fn parse(host: &str) -> Option<Self> {
         let name = host.strip_suffix('.').unwrap_or(host);
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let good = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            // By bytes, which is faster than a search for short names.
+            // Comparing bytes is faster than a substring search for short names.
             None => {
                 let labels = name.as_bytes().split(|byte| *byte == b'.');
                 labels.into_iter().all(|label| (1..=63).contains(&label.len()) && label.iter().all(plain))
@@ -60,7 +61,8 @@ impl std::borrow::Borrow<str> for Host {
     }
 }
 
-/// The address of the sign-in pages. Always https, since its cookies are `__Host-` cookies.
+/// The URL of the sign-in pages. The scheme is always https, because the cookies are `__Host-`
+/// cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     host: Host,
@@ -69,10 +71,10 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Reads an address.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// The error, and the remedy.
+    /// Returns a message about the error, and the remedy.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let example = || "write it like \"https://auth.example.com\"".to_owned();
         let invalid = |why: &str| (format!("\"{text}\" {why}"), example());
@@ -103,12 +105,12 @@ impl PublicUrl {
         &self.path
     }
 
-    /// Returns the origin of `host`, with the port of this address.
+    /// Returns the origin of `host`, with the port of this URL.
     pub fn origin_of(&self, host: &Host) -> String {
         self.origin(host)
     }
 
-    /// Returns the origin of a pattern, with `*` for its label.
+    /// Returns the origin of a pattern, with `*` as the wildcard's label.
     pub fn origin_of_pattern(&self, pattern: &HostPattern) -> String {
         self.origin(pattern)
     }
@@ -120,7 +122,7 @@ impl PublicUrl {
         }
     }
 
-    /// Appends `path`, which begins with a slash.
+    /// Returns this URL followed by `path`, which begins with a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{self}{path}")
     }

@@ -1,5 +1,5 @@
-//! Reads the parsed file. A reader reports an error and continues, so that one run reports all of
-//! them.
+//! Reads the parsed file. A reader reports an error and continues, so that one run reports every
+//! error.
 
 use super::diagnostic::Diagnostic;
 use super::files::{FileState, Files};
@@ -14,25 +14,25 @@ use std::sync::LazyLock;
 use toml::de::{DeTable, DeValue};
 use typed_arena::Arena;
 
-/// Looks up environment variables for `{ env = "NAME" }`.
+/// The function that looks up environment variables for `{ env = "NAME" }`.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A message about an invalid value, and the remedy.
 pub type Invalid = (String, String);
 
-/// The file being read, and the errors found so far.
+/// The file being read, with the errors found so far.
 pub(super) struct Source<'a> {
     pub text: &'a str,
     pub folder: &'a Path,
     pub environment: Environment<'a>,
-    /// Every file that has been named so far, in the state before it was read.
+    /// Every file named so far, with its state before it was read.
     pub files: RefCell<Files>,
     pub diagnostics: RefCell<Vec<Diagnostic>>,
-    /// The values of variables and files.
+    /// The values read from variables and files.
     pub texts: Arena<u8>,
-    /// The same, for messages.
+    /// The same values with their sources, for the redaction of messages.
     pub external: ExternalValues,
-    /// The variables and files without a value, each of which is reported once.
+    /// The variables and files without a value. Each is reported once.
     pub missing: RefCell<BTreeSet<String>>,
     /// Whether a value is missing. Errors that may follow from its absence are not reported then.
     pub incomplete: Cell<bool>,
@@ -53,7 +53,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Reports an error at `span`. Values of variables and files are replaced by their places.
+    /// Reports an error at `span`. Replaces values of variables and files with their sources.
     pub fn report(&self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let message = without_user_info(&self.external.redact(&message.into()));
         let help = self.external.redact(&help.into());
@@ -61,7 +61,7 @@ impl<'a> Source<'a> {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
-    /// Returns the path of the file called `name`, which is watched for changes from now on.
+    /// Returns the path of the file `name`, and adds it to the files that are watched for changes.
     pub fn watch(&self, name: &str) -> PathBuf {
         let path = self.folder.join(name);
         self.files.borrow_mut().entry(path.clone()).or_insert_with(|| FileState::of(&path));
@@ -97,18 +97,17 @@ impl<'a> Table<'a> {
         Self { source, name, section, span, entries, kind: Cell::new(None), read: RefCell::default() }
     }
 
-    /// Gives the table another name in messages.
+    /// Replaces the table's name in messages.
     pub fn named(self, name: String) -> Self {
         Self { name, ..self }
     }
 
-    /// Selects the keys that exist with this value of `type`.
+    /// Selects the keys that exist for this value of `type`.
     pub fn select(&self, kind: &'static str) {
         self.kind.set(Some(kind));
     }
 
-    /// Returns the value of `key`, if the file has one. Reports an error if a required key is
-    /// missing.
+    /// Returns the value of `key`, if the file has one. Reports a missing required key.
     pub fn get<T>(&self, key: &Key<T>) -> Option<Item<'a>> {
         let Entry { name, presence, .. } = key.entry;
         debug_assert!(
@@ -126,7 +125,7 @@ impl<'a> Table<'a> {
         Some(Item::new(self.source, name.to_owned(), value))
     }
 
-    /// Returns the value of `key`, which the circumstances require.
+    /// Returns the value of `key`, which is required in this case. Reports a missing key.
     pub fn required<T>(&self, key: &Key<T>) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
@@ -143,7 +142,7 @@ impl<'a> Table<'a> {
         self.source.report(self.span.clone(), format!("`{}` is missing in {}", entry.name, self.name), help);
     }
 
-    /// Reads the value of `key`: the file's, or else the default.
+    /// Reads the value of `key` in the file, or the default.
     pub fn read<T: Clone>(&self, key: &Key<T>) -> Option<T> {
         let value = self.get(key).and_then(|item| key.value(&item));
         value.or_else(|| self.default(key))
@@ -156,13 +155,13 @@ impl<'a> Table<'a> {
         key.value(&Item::new(self.source, key.entry.name.to_owned(), &value))
     }
 
-    /// Reads the table `key`, which is empty if the file has none.
+    /// Reads the table `key`. Returns an empty table if the file has none.
     pub fn table(&self, key: &Key<Nested>) -> Option<Table<'a>> {
         let section = key.section()?;
         self.get(key).and_then(|item| item.table(section)).or_else(|| self.empty(key))
     }
 
-    /// Returns an empty table with the keys of `key`: its values are the defaults.
+    /// Returns an empty table for `key`, whose values are the defaults.
     pub fn empty(&self, key: &Key<Nested>) -> Option<Table<'a>> {
         Some(Table::new(self.source, key.section()?, self.span.clone(), &EMPTY))
     }
@@ -173,8 +172,8 @@ impl<'a> Table<'a> {
         item.map(|(item, section)| item.tables(section)).unwrap_or_default()
     }
 
-    /// Reads the array of tables `key` with `read`. Reports those with the identity of an earlier
-    /// one.
+    /// Reads the array of tables `key` with `read`. `identity` returns the identity of a value and
+    /// the message for a duplicate, which is reported.
     pub fn distinct<T>(
         &self,
         key: &Key<Nested>,
@@ -194,20 +193,21 @@ impl<'a> Table<'a> {
         values
     }
 
-    /// Whether the file has the array of tables `key`, valid or not.
+    /// Returns whether the file has the array of tables `key`, valid or not.
     pub fn has(&self, key: &Key<Nested>) -> bool {
         self.entries.contains_key(key.entry.name)
     }
 
-    /// Reports an error that concerns several keys, at the table's head. It may only follow from a
-    /// value that is missing, and is not reported then.
+    /// Reports an error that involves several keys, at the table's header. Nothing is reported if a
+    /// value is missing, from which the error may follow.
     pub fn report(&self, message: impl Into<String>, help: impl Into<String>) {
         if !self.source.incomplete.get() {
             self.source.report(self.span.clone(), message, help);
         }
     }
 
-    /// Reports every key that is not declared.
+    /// Reports every key that is not declared, and panics in debug builds if a declared key was not
+    /// read.
     pub fn finish(&self) {
         let kind = self.kind.get();
         for key in self.entries.keys() {
@@ -232,7 +232,7 @@ impl<'a> Table<'a> {
                 );
             }
         }
-        // Without errors, the reader has looked up every key that exists.
+        // If there are no errors, the reader has looked up every key that exists.
         let selects = kind.is_some() || self.section.entries(None).all(|entry| entry.only.is_empty());
         if cfg!(debug_assertions) && selects && self.source.diagnostics.borrow().is_empty() {
             let read = self.read.borrow();
@@ -259,7 +259,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Returns the known word that `name` was probably meant to be.
+/// Returns the known word with the smallest edit distance to `name`, if it is small enough for a
+/// misspelling.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let limit = 1 + name.chars().count() / 4;
     known

@@ -1,26 +1,26 @@
-//! Keeps values from outside of the file, and passwords in addresses, out of messages, which are
+//! Removes external values, and user information in URLs, from messages, because messages are
 //! printed and logged.
 
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// The minimum length of a value that is replaced wherever it occurs; a shorter one is replaced
+/// The minimum length of a value that is replaced everywhere, in bytes. A shorter value is replaced
 /// only between quotes.
 const MIN_BARE_LENGTH: usize = 6;
 
-/// The values of variables and files that were read, each with its place as the file writes it.
+/// The values read from variables and files, each with its source as written in the file.
 #[derive(Default)]
 pub(super) struct ExternalValues(RefCell<Vec<(Zeroizing<String>, String)>>);
 
 impl ExternalValues {
-    /// Adds the value of `place`.
+    /// Adds the value of the source `place`.
     pub fn add(&self, value: &str, place: String) {
         let value = Zeroizing::new(value.to_ascii_lowercase());
         self.0.borrow_mut().push((value, place));
     }
 
-    /// Replaces every value in `message` by its place, without regard to ASCII case: hosts are in
-    /// lower case.
+    /// Replaces every value in `message` with its source. The search ignores ASCII case, because
+    /// hosts are converted to lower case.
     pub fn redact(&self, message: &str) -> String {
         let mut message = message.to_owned();
         for (value, place) in self.0.borrow().iter() {
@@ -35,7 +35,7 @@ impl ExternalValues {
     }
 }
 
-/// Replaces `wanted`, which is in lower case.
+/// Replaces `wanted`, which must be in lower case, ignoring the ASCII case of `text`.
 fn replace(text: &str, wanted: &str, by: &str) -> String {
     let folded = text.to_ascii_lowercase();
     let (mut replaced, mut end) = (String::with_capacity(text.len()), 0);
@@ -48,7 +48,7 @@ fn replace(text: &str, wanted: &str, by: &str) -> String {
     replaced
 }
 
-/// Removes user names and passwords from the addresses in `message`.
+/// Removes user names and passwords from the URLs in `message`.
 pub(super) fn without_user_info(message: &str) -> String {
     let mut parts = message.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();
@@ -56,7 +56,7 @@ pub(super) fn without_user_info(message: &str) -> String {
         shown.push_str("://");
         let end = part.find('"').unwrap_or(part.len());
         let authority = &part[..part[..end].find(['/', '?', '#']).unwrap_or(end)];
-        // A password with `/` is not valid, and looks like a port.
+        // A password with `/` is not valid, and the text before the slash resembles a port.
         let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
         let has_password = authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port));
         let user_info = part[..end].rfind('@').filter(|_| authority.contains('@') || has_password);

@@ -45,7 +45,7 @@ pub fn reference() -> String {
     page
 }
 
-/// Appends a section, and then the sections below it.
+/// Appends a section, and the sections below it.
 fn write_section(page: &mut String, section: &Section) {
     let title = match section.header.starts_with('[') {
         true => format!("`{}`", section.header),
@@ -77,7 +77,7 @@ fn write_section(page: &mut String, section: &Section) {
     }
 }
 
-/// Appends a table of keys, and an example of them.
+/// Appends a table of keys, and an example that contains them.
 fn write_keys(page: &mut String, section: &Section, keys: &[&dyn Declared]) {
     page.push_str("\n| Key | Type | Default | Description |\n|---|---|---|---|\n");
     for key in keys {

@@ -1,10 +1,10 @@
-//! Names of request headers with which proxies inform servers, frameworks and middleware about
-//! client and request. They are removed from client requests.
+//! Names of request headers with which proxies send information about client and request to
+//! servers, frameworks and middleware. The gateway removes them from client requests.
 
-/// The information in a reserved header.
+/// The information that a reserved header contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Set by the gateway: the assertion, the request's id.
+    /// Set by the gateway: the assertion and the request's id.
     Gateway,
     /// The client's address or TLS certificate.
     Client,
@@ -22,9 +22,9 @@ pub enum Meaning {
 
 use Meaning::{Client, Environment, Gateway, Host, Path, Scheme, User};
 
-/// Whole names. Where a name has marks other than `-`, they are written as `-`.
+/// Complete names. Characters other than letters, digits and `-` are written as `-`.
 const NAMES: &[(&str, Meaning)] = &[
-    // RFC 7239, RFC 9440, and what is commonly used in their place.
+    // RFC 7239, RFC 9440, and common alternatives.
     ("forwarded", Client),
     ("forwarded-for", Client),
     ("forwarded-for-ip", Client),
@@ -189,25 +189,25 @@ const PREFIXES: &[(&str, Meaning)] = &[
     ("x-webauth-", User),
 ];
 
-/// Returns the information in a header, if its name is reserved. `name` is in lower case, with
-/// every mark as `-`.
+/// Returns the information in a header, if its name is reserved. `name` must be in lower case, with
+/// every character except letters and digits written as `-`.
 pub fn meaning_of(name: &str) -> Option<Meaning> {
     let whole = NAMES.iter().find(|(reserved, _)| *reserved == name);
     let prefix = || PREFIXES.iter().find(|(reserved, _)| name.starts_with(reserved));
     whole.or_else(prefix).map(|(_, meaning)| *meaning)
 }
 
-/// A filter for reserved names, which excludes most other headers by their first letters and their
-/// length.
+/// A filter for reserved names. It excludes most other headers by their first characters and their
+/// length, without a comparison of names.
 #[derive(Clone, Debug)]
 pub struct NameFilter {
-    /// By first letter, the lengths of whole names, one bit each.
+    /// For each first character, the lengths of complete names, one bit each.
     lengths: [u32; LETTERS],
-    /// By first letter, the second letters of prefixes, one bit each.
+    /// For each first character, the second characters of prefixes, one bit each.
     seconds: [u32; LETTERS],
 }
 
-/// The filter of all names of this module.
+/// The filter for all names of this module.
 pub const RESERVED: NameFilter = {
     let (mut filter, mut at) = (NameFilter { lengths: [0; LETTERS], seconds: [0; LETTERS] }, 0);
     while at < NAMES.len() {
@@ -225,7 +225,7 @@ pub const RESERVED: NameFilter = {
 };
 
 impl NameFilter {
-    /// Returns the filter with `name` among its whole names.
+    /// Returns the filter with `name` added to the complete names.
     pub const fn with(mut self, name: &str) -> Self {
         if let [first, ..] = name.as_bytes() {
             self.lengths[letter(*first)] |= length(name);
@@ -233,7 +233,8 @@ impl NameFilter {
         self
     }
 
-    /// Whether `name` may be reserved, in any spelling.
+    /// Returns whether `name` may be reserved. Ignores case, and does not distinguish characters
+    /// other than letters and digits.
     pub const fn may_contain(&self, name: &str) -> bool {
         match name.as_bytes() {
             [first, second, ..] => {
@@ -245,15 +246,15 @@ impl NameFilter {
     }
 }
 
-/// The number of values of [`letter`].
+/// The number of values that [`letter`] returns.
 const LETTERS: usize = 28;
 
-/// The bit of a name's length; all lengths from 31 on have one.
+/// Returns the bit for a name's length. All lengths from 31 share one bit.
 const fn length(name: &str) -> u32 {
     1 << if name.len() < 31 { name.len() } else { 31 }
 }
 
-/// The number of a letter; all digits have one, and all marks have one.
+/// Returns the number of a letter. All digits share one number, and all other characters share one.
 const fn letter(byte: u8) -> usize {
     match byte {
         b'a'..=b'z' => (byte - b'a') as usize,

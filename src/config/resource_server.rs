@@ -24,9 +24,9 @@ const SCOPES: Key<Vec<String>> = Key::new("scopes", TEXTS, "Names of the scopes,
 /// An API with its scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceServer {
-    /// The first part of its scopes' names.
+    /// The prefix of the scopes' names.
     pub identifier: String,
-    /// The full names of its scopes: `identifier/name`.
+    /// The full names of the scopes: `identifier/name`.
     pub scopes: Vec<String>,
 }
 

@@ -1,11 +1,11 @@
-//! `[route.response_headers]`: headers that replace those of the upstream's responses.
+//! `[route.response_headers]`: headers that replace those in the upstream's responses.
 
 use super::header_template::{PROTOCOL_HEADERS, fixed_value, normalize_name};
 use super::item::Item;
 use super::reserved_name::{Meaning, meaning_of};
 use http::{HeaderName, HeaderValue};
 
-/// Names that a route must not set, each with the reason and the remedy.
+/// Header names that a route must not set, each with the reason and the remedy.
 const RESERVED: &[(&str, &str, &str)] = &[
     ("content-encoding", "says how the upstream wrote the body", "let the app set it"),
     ("content-range", "says how the upstream wrote the body", "let the app set it"),
@@ -19,7 +19,7 @@ const RESERVED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Reads the table; each name once.
+/// Reads the table. Reports names that occur twice.
 pub(super) fn response_headers(item: &Item<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for item in item.entries() {

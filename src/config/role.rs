@@ -7,7 +7,7 @@ use super::types::TEXT_FILE;
 use crate::base::read_text;
 use std::path::PathBuf;
 
-/// The maximum size of such a file.
+/// The maximum size of a text file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 pub(super) const SECTION: Section = Section {
@@ -40,25 +40,25 @@ const ASSUME_ROLE_POLICY: Key<TextFile> =
 /// A role (IAM User Guide, "IAM roles").
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// Unique in a deployment; the last part of its ARN.
+    /// The name, unique in the deployment and the last part of the role's ARN.
     pub name: String,
     /// The policies.
     pub policies: Vec<TextFile>,
-    /// A policy that must allow each request too.
+    /// A policy that must also allow each request.
     pub permissions_boundary: Option<TextFile>,
-    /// The trust policy. If absent, every principal to which an identity pool gives the role can
+    /// The trust policy. If absent, every principal to which an identity pool assigns the role can
     /// have it.
     pub assume_role_policy: Option<TextFile>,
 }
 
-/// A file that the configuration names, with its text.
+/// A text file that the configuration names, with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFile {
-    /// Its name in the configuration.
+    /// The file's name in the configuration.
     pub name: String,
-    /// Its path.
+    /// The file's path.
     pub path: PathBuf,
-    /// Its text.
+    /// The file's content.
     pub text: String,
 }
 

@@ -1,10 +1,10 @@
-//! `[[identity_pool.role_mapping]]`: roles by groups or claims.
+//! `[[identity_pool.role_mapping]]`: assignment of roles by groups or claims.
 
 use super::key::{Key, Nested, Section, Type};
 use super::reader::Table;
 use super::types::TEXT;
 
-/// "You can specify up to 25 rules" for a provider.
+/// The maximum number of rules: "You can specify up to 25 rules" for a provider.
 const MAX_RULES: usize = 25;
 
 pub(super) const SECTION: Section = Section {
@@ -70,18 +70,18 @@ const VALUE: Key<String> =
 const ROLE: Key<String> =
     Key::new("role", TEXT, "Name of the `[[role]]` that the rule gives.").required("").example("\"editor\"");
 
-/// How the users of a provider get their roles.
+/// The assignment of roles to users of a provider.
 #[derive(Clone, Debug)]
 pub struct RoleMapping {
-    /// The provider.
+    /// The name of the provider or issuer.
     pub provider: String,
-    /// How a role is chosen.
+    /// The method that selects the role.
     pub by: MappingType,
-    /// The result for users without a role of the mapping.
+    /// The result for users without a role from the mapping.
     pub ambiguous: AmbiguousRoleResolution,
 }
 
-/// How a role is chosen.
+/// The method that selects the role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MappingType {
     /// The role of the user pool's group with the lowest precedence.
@@ -90,7 +90,7 @@ pub enum MappingType {
     Rules(Vec<MappingRule>),
 }
 
-/// The result for users without a role by the mapping.
+/// The result for users without a role from the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmbiguousRoleResolution {
     /// The pool's role for signed-in users.
@@ -104,24 +104,24 @@ pub enum AmbiguousRoleResolution {
 pub struct MappingRule {
     /// The claim.
     pub claim: String,
-    /// How it is compared.
+    /// The comparison.
     pub match_type: MatchType,
     /// The value with which it is compared.
     pub value: String,
-    /// The role that the rule gives.
+    /// The role that the rule assigns.
     pub role: String,
 }
 
 /// A comparison. A claim with several values matches if one of them does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchType {
-    /// The claim is the value.
+    /// The claim equals the value.
     Equals,
     /// The claim contains the value.
     Contains,
     /// The claim begins with the value.
     StartsWith,
-    /// The claim exists, and none of its values is this one.
+    /// The claim exists, and none of its values equals the value.
     NotEqual,
 }
 
@@ -164,7 +164,7 @@ impl MappingRule {
         table.finish();
         let value = value?;
         if value.is_empty() {
-            // Every string begins with the empty one, and contains it.
+            // Every string begins with and contains the empty string.
             table.report("the `value` of a rule is empty", "write a value");
         }
         Some(Self { claim: claim?, match_type: match_type?, value, role: role? })

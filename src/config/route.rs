@@ -1,4 +1,4 @@
-//! `[[route]]`: hosts and paths, their upstreams, and the access to them.
+//! `[[route]]`: hosts and paths, their upstreams, and the access control.
 
 use super::allow::{Allow, allowed};
 use super::header_template::HeaderTemplate;
@@ -11,24 +11,24 @@ use crate::base::{Duration, fold, is_control};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-/// A host and path, the upstream for them, and the access to them.
+/// A host and path, with the upstream and the access control.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique in a deployment; the first host and the path unless given.
+    /// The name, unique in the deployment; by default the first host and the path.
     pub name: String,
     /// The hosts, at least one.
     pub hosts: Vec<HostPattern>,
-    /// The decoded segments of its path; none for `/`.
+    /// The decoded segments of the path; empty for `/`.
     pub path: Vec<String>,
-    /// Whether another proxy may ask for decisions about its requests (forward authentication).
+    /// Whether another proxy may request decisions about its requests (forward authentication).
     pub forward_auth: bool,
-    /// The servers, used in turn; none if another proxy forwards the requests.
+    /// The servers, used in turn; empty if another proxy forwards the requests.
     pub upstreams: Vec<Upstream>,
     /// TLS settings for https upstreams.
     pub upstream_tls: UpstreamTls,
     /// The access control.
     pub access: Access,
-    /// The identity pool whose roles apply, if policies do.
+    /// The identity pool that assigns roles, if the access control uses policies.
     pub identity_pool: Option<String>,
     /// Whether bearer tokens are accepted.
     pub bearer: bool,
@@ -36,7 +36,7 @@ pub struct Route {
     pub user_pools: Option<Vec<String>>,
     /// Whether the password of `Authorization: Basic` is accepted as a bearer token.
     pub basic_password: bool,
-    /// The handling of CORS preflight requests; if absent, that of other requests.
+    /// The handling of CORS preflight requests; if absent, they are handled like other requests.
     pub preflight: Option<Preflight>,
     /// The origins whose scripts may read responses.
     pub cors_origins: Vec<String>,
@@ -52,21 +52,21 @@ pub struct Route {
     pub allowed: Option<Allow>,
     /// The groups in the assertion: names, or prefixes followed by `*`. All if absent.
     pub assertion_groups: Option<Vec<String>>,
-    /// Whether the upstream gets the provider's access token.
+    /// Whether the upstream receives the provider's access token.
     pub access_token: bool,
-    /// Whether the upstream gets the `Host` of the request.
+    /// Whether the upstream receives the `Host` of the request.
     pub preserve_host: bool,
     /// Whether the route's path is removed from requests to the upstream.
     pub strip_prefix: bool,
-    /// Whether addresses in response headers are rewritten to those of the route.
+    /// Whether URLs in response headers are rewritten to those of the route.
     pub rewrite_responses: bool,
-    /// The accepted paths.
+    /// The accepted forms of paths.
     pub path_handling: PathHandling,
-    /// The maximum time without a byte from the upstream, except for streams.
+    /// The maximum time without a byte from the upstream. Streams are exempt.
     pub timeout: Duration,
     /// Additional request headers for the upstream.
     pub headers: Vec<HeaderTemplate>,
-    /// Headers that are set in its responses.
+    /// Headers that are set in responses.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -77,14 +77,14 @@ pub enum Access {
     SignedIn,
     /// Principals whose role's policies allow the request.
     Policy,
-    /// Everyone. The upstream gets the identity of signed-in users.
+    /// Everyone. The upstream receives the identity of signed-in users.
     Public,
 }
 
-/// The response to unauthenticated requests, as Application Load Balancers name it.
+/// The response to unauthenticated requests, with the names of Application Load Balancers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnauthenticatedRequest {
-    /// Browsers are redirected to sign in, programs get 401.
+    /// Browsers are redirected to sign in; programs receive 401.
     Auto,
     /// A redirect to sign in.
     Authenticate,
@@ -105,18 +105,18 @@ pub enum SameSite {
 /// The handling of CORS preflight requests (Fetch, section 4.8), which have no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preflight {
-    /// Narthex responds, by `cors_origins`.
+    /// Narthex responds, according to `cors_origins`.
     Answer,
     /// The app responds.
     Pass,
 }
 
-/// The accepted paths.
+/// The accepted forms of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathHandling {
-    /// No empty segment and no encoded slash.
+    /// Paths without empty segments and encoded slashes.
     Strict,
-    /// Both are accepted, as in object keys.
+    /// Paths that may have both, such as object keys.
     Opaque,
 }
 
@@ -185,14 +185,14 @@ impl Route {
         })
     }
 
-    /// Returns whether tokens of a user pool are accepted, which has one of `names`; `is_own` of the
-    /// file's pool.
+    /// Returns whether tokens of the user pool with these names are accepted; `is_own` states
+    /// whether it is the file's pool.
     pub fn accepts_user_pool(&self, names: &[&str], is_own: bool) -> bool {
         let is_named = |pools: &Vec<String>| pools.iter().any(|name| names.contains(&name.as_str()));
         self.user_pools.as_ref().map_or(is_own, is_named)
     }
 
-    /// Whether the assertion contains `group`.
+    /// Returns whether the assertion contains `group`.
     pub fn passes_group(&self, group: &str) -> bool {
         let fits = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => group.starts_with(prefix),
@@ -224,7 +224,7 @@ fn upstreams(table: &Table<'_>, forward_auth: bool) -> Vec<Upstream> {
     upstreams
 }
 
-/// Reads the name, which becomes part of ARNs if policies apply.
+/// Reads the name, which is part of ARNs if the access control uses policies.
 fn name(table: &Table<'_>, access: Access) -> Option<String> {
     match access {
         Access::Policy => table
@@ -234,7 +234,7 @@ fn name(table: &Table<'_>, access: Access) -> Option<String> {
     }
 }
 
-/// Reads the identity pool whose roles apply: the one that is named, or the only one.
+/// Reads the identity pool that assigns roles: the named one, or the only one.
 fn identity_pool(table: &Table<'_>, access: Access, known: &[String]) -> Option<String> {
     match (table.get(&keys::IDENTITY_POOL), access == Access::Policy, known) {
         (Some(item), true, _) => item.name_of("identity_pool", known),
@@ -257,7 +257,7 @@ fn identity_pool(table: &Table<'_>, access: Access, known: &[String]) -> Option<
     }
 }
 
-/// Reports keys that have no effect on a route without bearer tokens.
+/// Reports keys that have no effect without bearer tokens.
 fn report_without_bearer(table: &Table<'_>, bearer: bool) {
     let items = [table.get(&keys::SCOPES), table.get(&keys::BASIC_PASSWORD), table.get(&keys::USER_POOLS)];
     for item in items.into_iter().flatten().filter(|_| !bearer) {
@@ -278,11 +278,11 @@ fn cors_credentials(table: &Table<'_>, bearer: bool, origins: &[String]) -> bool
             "name the origins: cors_origins = [\"https://spa.example.com\"]",
         );
     }
-    // With bearer tokens, scripts need no cookie, so the file must allow it.
+    // Scripts that use bearer tokens need no cookie, so the file must allow it explicitly.
     table.read(&keys::CORS_CREDENTIALS).unwrap_or(!bearer)
 }
 
-/// Reads an origin in the form of browsers (RFC 6454, section 6.2).
+/// Reads an origin in the form that browsers send (RFC 6454, section 6.2).
 pub(super) fn origin(text: &str) -> Result<String, Invalid> {
     let parsed = Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple);
     match parsed.is_some_and(|origin| origin.ascii_serialization() == text) {
@@ -295,7 +295,7 @@ pub(super) fn origin(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// Reads a path as its decoded segments.
+/// Parses a path into its decoded segments.
 pub(super) fn path(text: &str) -> Result<Vec<String>, Invalid> {
     let wrong =
         |why: &str| (format!("\"{text}\" {why}"), "write a plain path such as \"/\" or \"/files\"".into());
@@ -305,7 +305,7 @@ pub(super) fn path(text: &str) -> Result<Vec<String>, Invalid> {
         return Ok(Vec::new());
     }
     let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
-    // LenientPath servers read such a path as another one.
+    // Lenient servers interpret such a path as a different one.
     let bad = |s: &String| {
         let folded = fold(s);
         s.is_empty()

@@ -89,15 +89,15 @@ pub(super) const IDP_INIT: Key<bool> =
 /// The settings of a SAML identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saml {
-    /// The source of its metadata.
+    /// The source of the provider's metadata.
     pub metadata: MetadataSource,
-    /// Its entity id, if the file has one.
+    /// The provider's entity id, if the file has one.
     pub issuer: Option<String>,
     /// The interval at which metadata is fetched.
     pub metadata_refresh: Duration,
     /// The certificate that must have signed the metadata.
     pub metadata_certificate: Option<PathBuf>,
-    /// The entity id of Narthex, if it is not the pool's.
+    /// The entity id of Narthex, if it differs from the pool's.
     pub entity_id: Option<String>,
     /// Whether assertions must be encrypted.
     pub encrypted_responses: bool,
@@ -107,7 +107,7 @@ pub struct Saml {
     pub idp_init: bool,
     /// The name id format to request.
     pub name_id_format: Option<String>,
-    /// Whether the user must authenticate anew for each sign-in.
+    /// Whether the user must authenticate again for each sign-in.
     pub force_authn: bool,
     /// The authentication context classes, one of which is required; empty for any.
     pub authn_context: Vec<String>,
@@ -182,12 +182,12 @@ fn refresh(item: &Item<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-/// SAML core, section 8.3.6: "a URI of not more than 1024 characters".
+/// Reads an entity id: "a URI of not more than 1024 characters" (SAML core, section 8.3.6).
 fn entity_id(text: &str) -> Result<String, Invalid> {
     uri(text, "entity id")
 }
 
-/// An authentication context class, which is a URI too.
+/// Reads an authentication context class, which is a URI too.
 fn class(text: &str) -> Result<String, Invalid> {
     uri(text, "authentication context class")
 }
@@ -202,7 +202,7 @@ fn uri(text: &str, what: &str) -> Result<String, Invalid> {
     }
 }
 
-/// The name id formats by their last word (SAML core, section 8.3).
+/// The name id formats, by the last part of their URI (SAML core, section 8.3).
 const FORMATS: [(&str, &str); 3] = [
     ("persistent", "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"),
     ("emailAddress", "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"),

@@ -15,7 +15,7 @@ pub fn schema() -> String {
     format!("{:#}\n", Value::Object(schema))
 }
 
-/// Returns the schemas of values that many keys have.
+/// Returns the schemas that several keys use.
 fn definitions() -> Value {
     let source = |name: &str, about: &str| {
         json!({
@@ -64,7 +64,7 @@ fn table(section: &Section) -> Map<String, Value> {
     schema
 }
 
-/// Returns the names of the keys that are always required with this value of `type`.
+/// Returns the names of the keys that are always required for this value of `type`.
 fn required(section: &Section, kind: Option<&str>) -> Vec<&'static str> {
     let keys = section.declared().map(|key| key.entry()).filter(|entry| match kind {
         Some(kind) => entry.only.contains(&kind),
@@ -91,7 +91,8 @@ fn conditions(section: &Section) -> Vec<Value> {
     groups.into_iter().map(condition).collect()
 }
 
-/// Returns the schema of the keys with one name, of which there are several if their types differ.
+/// Returns the schema of the keys with one name. There are several if the keys belong to different
+/// types.
 fn property(keys: &[&dyn Declared]) -> Value {
     let [key] = keys else {
         let one_of: Vec<Value> = keys.iter().map(|key| property(&[*key])).collect();
@@ -115,7 +116,7 @@ fn property(keys: &[&dyn Declared]) -> Value {
 
 /// Returns the schema of a value.
 fn value(shape: Shape, words: &[&str]) -> Map<String, Value> {
-    // In draft 7, members beside `$ref` are ignored, and a description will be added.
+    // In draft 7, members beside `$ref` are ignored, and a description is added later.
     let defined = |name| json!({ "allOf": [definition(name)] });
     let value = match shape {
         Shape::Text | Shape::Secret => defined("string"),

@@ -1,4 +1,4 @@
-//! `[session]`: lifetime of sessions, and the page after a sign-out.
+//! `[session]`: lifetime of sessions, and the redirect after a sign-out.
 
 use super::address::safe_url;
 use super::key::{Key, Section, Shape, Type};
@@ -33,19 +33,19 @@ const SIGNED_OUT_URL: Key<Url> = Key::new(
 .computed("a page that confirms the sign-out")
 .example("\"https://www.example.com/\"");
 
-/// The lifetime of sessions.
+/// The lifetime limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
-    /// Without a request.
+    /// The maximum time without a request.
     pub idle: Duration,
-    /// In total.
+    /// The maximum time since the sign-in.
     pub absolute: Duration,
     /// Whether session cookies are kept when the browser closes.
     pub persistent: bool,
 }
 
 impl SessionLimits {
-    /// Reads the limits, and the address after a sign-out.
+    /// Reads the limits, and the URL to which browsers are redirected after a sign-out.
     pub(super) fn read(table: &Table<'_>) -> (Option<Self>, Option<Url>) {
         let (idle_item, absolute_item) = (table.get(&IDLE), table.get(&ABSOLUTE));
         let (idle, absolute) = (table.read(&IDLE), table.read(&ABSOLUTE));
@@ -63,8 +63,8 @@ impl SessionLimits {
         (limits, signed_out_url)
     }
 
-    /// Returns the `Max-Age` of a cookie set at `now` for a session that expires at `expires_at`;
-    /// none for a cookie that the browser deletes when it closes.
+    /// Returns the `Max-Age` of a cookie that is set at `now` for a session that expires at
+    /// `expires_at`. Returns `None` for a cookie that the browser deletes when it closes.
     pub fn cookie_age(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
         self.persistent.then(|| expires_at.since(now))
     }

@@ -108,7 +108,7 @@ const TIMEOUT: Key<Duration> = Key::new(
 )
 .default("\"10s\"");
 
-/// The form of requests to a service.
+/// The form of requests to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmsShape {
     /// Twilio's "Create a Message".
@@ -132,7 +132,7 @@ pub struct Sms {
     pub method: Method,
     /// The account.
     pub account: Option<String>,
-    /// Its secret.
+    /// The secret of the account.
     pub secret: Option<Secret>,
     /// Further headers.
     pub headers: Vec<(HeaderName, Secret)>,
@@ -140,7 +140,7 @@ pub struct Sms {
     pub ca: Option<TextFile>,
     /// The sender.
     pub from: String,
-    /// The first characters of the numbers to which messages are sent, each beginning with `+`.
+    /// The allowed prefixes of telephone numbers, each beginning with `+`.
     pub allowed_prefixes: Vec<String>,
     /// The maximum number of messages per second, of all nodes.
     pub rate: u32,
@@ -186,13 +186,13 @@ impl Sms {
         })
     }
 
-    /// Whether messages may be sent to `number`, which is in the form of E.164 with a `+`.
+    /// Returns whether messages may be sent to `number`, which must be in E.164 form with a `+`.
     pub fn allows(&self, number: &str) -> bool {
         self.allowed_prefixes.iter().any(|prefix| number.starts_with(prefix.as_str()))
     }
 }
 
-/// Returns the address of the vendor's service.
+/// Returns the default URL of the vendor's service; `None` if there is no vendor.
 fn default_url(shape: SmsShape, account: &str, region: &str) -> Option<Url> {
     let mut url = match shape {
         // https://www.twilio.com/docs/messaging/api/message-resource
@@ -207,7 +207,7 @@ fn default_url(shape: SmsShape, account: &str, region: &str) -> Option<Url> {
     Some(url)
 }
 
-/// Reads the first digits of telephone numbers.
+/// Parses a prefix of telephone numbers.
 fn prefix(text: &str) -> Result<String, Invalid> {
     match text.strip_prefix('+') {
         Some(digits) if digits.len() <= 15 && digits.bytes().all(|b| b.is_ascii_digit()) => {

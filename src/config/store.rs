@@ -38,12 +38,13 @@ pub enum StoreUrl {
 pub struct StoreSettings {
     /// The database.
     pub url: StoreUrl,
-    /// The master key. If absent, a key file beside the SQLite database is created and used.
+    /// The master key. If absent, a key file beside the SQLite database is used, and created if
+    /// necessary.
     pub master_key: Option<Secret>,
 }
 
 impl StoreUrl {
-    /// Returns the folder of the SQLite file.
+    /// Returns the folder of the SQLite file; `None` for PostgreSQL.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(file) => file.parent(),
@@ -53,7 +54,7 @@ impl StoreUrl {
 }
 
 impl StoreSettings {
-    /// Reads the section of a file in `folder`. By default the database is in `state`.
+    /// Reads the section of a file in `folder`. `state` is the default folder of the database.
     pub(super) fn read(table: &Table<'_>, folder: &Path, state: &Path) -> Self {
         let item = table.get(&URL);
         let master_key = table.get(&MASTER_KEY);

@@ -1,4 +1,4 @@
-//! `[[tls]]`: certificates.
+//! `[[tls]]`: TLS certificates.
 
 use super::host_pattern::{HOSTS_TYPE, HostPattern};
 use super::key::{Key, Section};
@@ -21,7 +21,7 @@ const CERT: Key<PathBuf> = Key::new("cert", INPUT_FILE, "PEM file of the certifi
 const KEY: Key<PathBuf> =
     Key::new("key", INPUT_FILE, "PEM file of the private key.").required("").example("\"certs/example.key\"");
 
-/// A certificate, and the hosts that use it.
+/// A TLS certificate, with the hosts that use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsCertificate {
     /// The hosts.

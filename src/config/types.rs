@@ -1,4 +1,4 @@
-//! Types of values that several keys have.
+//! Value types that several keys have.
 
 use super::key::{Shape, Type};
 use super::role::TextFile;
@@ -17,11 +17,11 @@ pub const INTEGER: Type<u32> = Type::Read(Shape::Integer(0), |item| item.integer
 pub const COUNT: Type<usize> = Type::Read(Shape::Integer(1), |item| item.count());
 /// A duration such as `"90s"`.
 pub const DURATION: Type<Duration> = Type::Read(Shape::Duration, |item| item.duration());
-/// The path of a file that is read, and watched for changes.
+/// The path of an input file, which is watched for changes.
 pub const INPUT_FILE: Type<PathBuf> = Type::Read(Shape::Path, |item| item.path());
-/// The path of a file or folder that is written, relative to the configuration's folder.
+/// The path of an output file or folder, relative to the configuration's folder.
 pub const OUTPUT_PATH: Type<PathBuf> = Type::Read(Shape::Text, |item| item.output_path());
-/// A file whose text is part of the configuration.
+/// A text file whose content is part of the configuration.
 pub const TEXT_FILE: Type<TextFile> = Type::Read(Shape::Path, TextFile::read);
 /// A secret: the string itself, `{ env = "NAME" }` or `{ file = "path" }`.
 pub const SECRET: Type<Secret> = Type::Read(Shape::Secret, |item| item.secret());

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use url::{Host, Url};
 
-/// The maximum path length of a Unix socket (`sun_path` without its closing zero).
+/// The maximum path length of a Unix socket, in bytes (`sun_path` without its terminating zero).
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 pub(super) const CA: Key<PathBuf> = Key::new(
@@ -37,7 +37,7 @@ pub(super) const KEY: Key<PathBuf> =
 pub enum Scheme {
     /// Plain HTTP/1.1.
     Http,
-    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3): as gRPC servers use it.
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3), as gRPC servers use it.
     H2c,
     /// TLS: HTTP/1.1, or HTTP/2 for gRPC.
     Https,
@@ -59,12 +59,12 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// The address.
     pub endpoint: Endpoint,
-    /// The prefix of its paths: empty, or `/…` without a trailing slash.
+    /// The prefix of request paths: empty, or `/…` without a trailing slash.
     pub path: String,
 }
 
 impl Upstream {
-    /// Reads `http://host:port/path`, the same with another scheme, or `unix:///path`.
+    /// Parses `http://host:port/path`, the same with another scheme, or `unix:///path`.
     pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
         let wrong =
             |why: &str| (format!("\"{text}\" {why}"), "write it like \"http://127.0.0.1:3000\"".into());
@@ -82,7 +82,7 @@ impl Upstream {
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
             return Err(wrong("has more than scheme, host, port and path"));
         }
-        // The parser resolves dot segments, which are not accepted, in each of these spellings.
+        // The parser resolves dot segments in each of these spellings. They are not accepted.
         let spelled_out = text.to_ascii_lowercase().replace("%2e", ".");
         if spelled_out.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
             return Err(wrong("has a path with dot segments"));
@@ -104,7 +104,7 @@ impl Upstream {
         }
     }
 
-    /// Returns its name or address; `localhost` for a Unix socket.
+    /// Returns the server's name or address; `localhost` for a Unix socket.
     pub fn host(&self) -> &str {
         match &self.endpoint {
             Endpoint::Tcp(host, _) => host,
@@ -113,7 +113,7 @@ impl Upstream {
     }
 }
 
-/// Reads the part after `unix:`, an absolute path.
+/// Parses the part after `unix:`, which must be an absolute path.
 pub(super) fn socket_path(text: &str, rest: &str) -> Result<PathBuf, Invalid> {
     let wrong = |why: String| (format!("\"{text}\" {why}"), "write it like \"unix:///run/app.sock\"".into());
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -145,8 +145,8 @@ impl fmt::Display for Upstream {
 pub struct UpstreamTls {
     /// A PEM file of trusted certificate authorities; the system's if absent.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate must have, and that is sent as SNI; the upstream's host if
-    /// absent.
+    /// The name that the certificate must have, and that is sent as SNI; by default the upstream's
+    /// host.
     pub server_name: Option<String>,
     /// The client certificate.
     pub client: Option<ClientCertificate>,

@@ -1,4 +1,4 @@
-//! `[[user_pool]]`: the directory, its groups, and the app clients that get tokens.
+//! `[[user_pool]]`: the user directory, its groups, and the app clients.
 
 use super::app_client::{self, AppClient};
 use super::key::{Key, Nested, Section, Shape, Type};
@@ -70,30 +70,31 @@ const GROUP_PRECEDENCE: Key<u32> = Key::new(
 /// The user directory of a deployment.
 #[derive(Clone, Debug)]
 pub struct UserPool {
-    /// Its name. A pool with another name has other users.
+    /// The name. A pool with another name has other users.
     pub name: String,
-    /// Its groups.
+    /// The groups.
     pub groups: Vec<Group>,
     /// The rules of sign-in, sign-up, verification and recovery.
     pub rules: PoolRules,
-    /// The signature algorithm of its access tokens, as JOSE names it.
+    /// The JOSE name of the signature algorithm of access tokens.
     pub signing_algorithm: &'static str,
-    /// The APIs to which its access tokens give access.
+    /// The APIs for which access tokens are issued.
     pub resource_servers: Vec<ResourceServer>,
     /// The registered app clients.
     pub clients: Vec<AppClient>,
-    /// The texts of its messages, in the place of the built-in ones.
+    /// The message templates that replace the built-in ones.
     pub messages: Vec<MessageTemplate>,
 }
 
 /// A group of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Unique in its pool.
+    /// The name, unique in the pool.
     pub name: String,
-    /// The role that role mappings of the type `token` give to members.
+    /// The role that role mappings of the type `token` assign to members.
     pub role: Option<String>,
-    /// The rank of its role: the lowest number applies. A group without one is last.
+    /// The rank of the group's role: the role with the lowest number applies. A group without a
+    /// rank is last.
     pub precedence: Option<u32>,
 }
 
@@ -150,7 +151,7 @@ impl UserPool {
         self.clients.iter().any(issues)
     }
 
-    /// Returns the group of this name.
+    /// Returns the group with this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.name == name)
     }

@@ -1,13 +1,14 @@
-//! Configuration files.
+//! Fuzz target for configuration files.
 
 use crate::catalogue::{Catalogue, Ids};
 use crate::config::Config;
 use std::path::Path;
 
-/// Value of all environment variables: 32 bytes in base64url, the length of a master key.
+/// Value of all environment variables: 32 bytes in base64url, like a master key.
 const SECRET: &str = "YSBzZWNyZXQgb2YgdGhlIGVudmlyb25tZW50IDAxMjM";
 
-/// Parses the input as a configuration file in the source folder, which contains policies.
+/// Parses the input as a configuration file in the source folder, which contains policies. Returns
+/// whether a catalogue can be built from it.
 pub fn configuration(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let parse = || {

@@ -1,19 +1,19 @@
-//! `Cookie` and `Set-Cookie` headers.
+//! Fuzz target for `Cookie` and `Set-Cookie` headers.
 
 use crate::authn::{
     APP_COOKIE, GUEST_COOKIE, POOL_COOKIE, cookie_value, login_cookies, sets_own_cookie, without_own_cookies,
 };
 use http::HeaderValue;
 
-/// Common prefix of Narthex's cookies.
+/// Common prefix of the names of Narthex's cookies.
 const PREFIX: &[u8] = b"__Host-narthex";
 
-/// Parses each line as a `Cookie` header of one request, and the whole input as a `Set-Cookie`
-/// header of a response.
+/// Parses each line as a `Cookie` header of one request. A single line is also parsed as a
+/// `Set-Cookie` header of a response.
 pub fn cookies(data: &[u8]) -> bool {
     let mut headers = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
-        // The HTTP parser rejects invalid header values earlier.
+        // The HTTP parser rejects invalid header values before the parsers of cookies run.
         match HeaderValue::from_bytes(line) {
             Ok(_) => headers.push(line),
             Err(_) => return false,
@@ -41,9 +41,12 @@ pub fn cookies(data: &[u8]) -> bool {
     true
 }
 
+/// Checks that a response header which a browser would send back as one of Narthex's cookies is
+/// detected.
+///
 /// RFC 6265bis, section 5.6: "If the name-value-pair string lacks a %x3D ("=") character, then the
 /// name string is empty, and the value string is the value of name-value-pair." Section 5.8.3: a
-/// browser sends the value of a cookie without a name as it is, so that one may look like a cookie
+/// browser sends the value of a cookie without a name unchanged, so that it may resemble a cookie
 /// with a name.
 fn response_cookie(header: &[u8]) {
     let pair = header.split(|byte| *byte == b';').next().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Fuzz targets: parsers of untrusted input, as functions of bytes.
 //!
-//! Each function returns whether it accepted the input, and panics if an accepted input violates a
-//! property that the rest of the program relies on. `make fuzz` runs them under libFuzzer; the
-//! tests below run the seeds of `fuzz/seeds`. This module is built for tests and with the feature
-//! `fuzzing` only.
+//! Each function returns whether it accepts the input, and panics if an accepted input violates a
+//! property on which the rest of the program relies. `make fuzz` runs them under libFuzzer, and the
+//! tests below run the seeds of `fuzz/seeds`. This module is only built for tests and with the
+//! feature `fuzzing`.
 
 mod configuration;
 mod cookies;
@@ -19,7 +19,7 @@ pub use cookies::cookies;
 pub use policies::policy;
 pub use tokens::token;
 
-/// A target: its name and its function.
+/// A fuzz target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets. A file in `fuzz/targets` and a folder in `fuzz/seeds` have the same name.
@@ -51,7 +51,8 @@ mod tests {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Seeds with the prefix `refused` once violated a property, or must be rejected.
+    /// Seeds with the prefix `refused` must be rejected, or violated a property in an earlier
+    /// version.
     #[test]
     fn every_seed_is_judged_as_its_name_says() {
         let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");

@@ -1,4 +1,4 @@
-//! Policy documents.
+//! Fuzz target for policy documents.
 
 use crate::base::{Timestamp, fold};
 use crate::catalogue::INVOKE_ACTION;
@@ -12,11 +12,11 @@ use std::net::{IpAddr, Ipv4Addr};
 const PREFIX: &str = "arn:aws:execute-api:us-east-1:123456789012:photos/";
 /// The principal of trust policies.
 const PRINCIPAL: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
-/// Maximum number of tested actions and resources of a document.
+/// Maximum number of actions and of resources that are tested for a document.
 const MAX_QUESTIONS: usize = 4;
 
-/// Parses the input as a permissions policy and as a trust policy, and evaluates requests in
-/// several ways that must agree.
+/// Parses the input as a permissions policy and as a trust policy. Evaluates requests in several
+/// ways, which must agree. Returns whether the input is valid for either purpose.
 pub fn policy(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let mut accepted = false;
@@ -36,8 +36,8 @@ pub fn policy(data: &[u8]) -> bool {
 }
 
 fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
-    // A generic JSON parser takes the last duplicate member: accepted documents have none, so both
-    // agree.
+    // A generic JSON parser uses the last duplicate member. Accepted documents have no duplicates,
+    // so both parsers agree.
     let generic: serde_json::Value = serde_json::from_str(text).expect("an accepted policy is JSON");
     let generic =
         Document::parse(&generic.to_string(), purpose).expect("its generic reading is accepted too");
@@ -84,7 +84,7 @@ fn judged_alike(text: &str, purpose: Purpose, document: &Document) {
     }
 }
 
-/// Returns actions and resources of the document, with wildcards replaced, and one of a route.
+/// Returns actions and resources of the document, with wildcards replaced, and those of a route.
 fn questions(document: &Document) -> (Vec<String>, Vec<String>) {
     let filled = |pattern: &Pattern| pattern.to_string().replace('*', "a/B").replace('?', "c");
     let (mut actions, mut resources) =
@@ -126,7 +126,7 @@ fn explained(grants: &Grants, request: &EvalRequest<'_>) -> &'static str {
     }
 }
 
-/// A context in which every known key has a value and most others have none.
+/// A context in which every known key has a value, and most others are absent.
 struct Filled;
 
 impl Context for Filled {

@@ -1,4 +1,4 @@
-//! JWTs: access tokens and logout tokens.
+//! Fuzz target for JWTs: access tokens and logout tokens.
 
 use crate::authn::{methods, user_from_claims};
 use crate::base::{Timestamp, base64url_encode, uuid_from_bytes};
@@ -14,7 +14,7 @@ const ISSUER: &str = "https://idp.example.com";
 const AUDIENCE: &str = "narthex";
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
-/// An issuer whose key the target knows, because the fuzzer cannot sign.
+/// An issuer whose private key the target uses, because the fuzzer cannot sign.
 struct Issuer {
     config: TrustedIssuer,
     pair: Ed25519KeyPair,
@@ -45,8 +45,9 @@ static TRUSTED: LazyLock<Issuer> = LazyLock::new(|| {
     Issuer { config, pair, keys, logout: LogoutTokens::new(ISSUER, AUDIENCE, set) }
 });
 
-/// Parses the input as an unsigned token, which must be rejected; if it has a line break, also as
-/// header and claims, which are signed first.
+/// Parses the input as a complete token, which must be rejected. If the input has a line break,
+/// parses it as header and claims, which are signed first. Returns whether a signed token is
+/// accepted.
 pub fn token(data: &[u8]) -> bool {
     let issuer = &*TRUSTED;
     let Some(at) = memchr::memchr(b'\n', data) else {
@@ -81,7 +82,7 @@ fn access_token(text: &str) -> Result<AccessToken, TokenError> {
     verify(unverified, &issuer.config, &issuer.keys, NOW)
 }
 
-/// Checks properties of an accepted token with an independent parser.
+/// Checks properties of an accepted token with an independent JSON parser.
 fn believed(text: &str, claims: &[u8], token: &AccessToken) {
     assert!(text.len() <= MAX_TOKEN_LENGTH);
     let claims: Value = serde_json::from_slice(claims).expect("believed claims are JSON");

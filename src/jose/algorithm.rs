@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 pub enum Family {
     /// RSA, at least 2048 bits.
     Rsa,
-    /// A point on this curve; each coordinate has this many bytes.
+    /// An elliptic curve with this name; each coordinate has this many bytes.
     Ec(&'static str, usize),
     /// Ed25519.
     Ed25519,
@@ -76,8 +76,8 @@ algorithms! {
 }
 
 impl Algorithm {
-    /// Returns the algorithm called `name`. `none` and symmetric algorithms are unsupported: a
-    /// public key must never serve as a secret (RFC 8725, section 3.1).
+    /// Returns the algorithm called `name`. Returns `None` for `none` and symmetric algorithms: a
+    /// public key must never be used as a secret (RFC 8725, section 3.1).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|algorithm| algorithm.name() == name).copied()
     }

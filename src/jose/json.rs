@@ -17,12 +17,12 @@ impl<'de> Deserialize<'de> for UniqueKeysObject {
     }
 }
 
-/// Reads a JSON object in which no name occurs twice; `None` for any other text.
+/// Parses a JSON object in which no name occurs twice. Returns `None` for any other text.
 pub fn unique_keys_object(text: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(text).ok().map(|UniqueKeysObject(names)| names)
 }
 
-/// Any value within such an object.
+/// Any value inside such an object.
 struct UniqueKeysValue(Value);
 
 impl<'de> Deserialize<'de> for UniqueKeysValue {

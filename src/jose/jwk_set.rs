@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// Maximum number of keys per set: a rollover needs a few.
 const MAX_KEYS: usize = 100;
 
-/// Keys for verification.
+/// Public keys for the verification of signatures.
 #[derive(Default)]
 pub struct JwkSet {
     keys: Vec<VerifyingKey>,
@@ -47,8 +47,8 @@ struct Jwk {
 }
 
 impl JwkSet {
-    /// Parses a JWK Set. RFC 7517, section 5: implementations "SHOULD ignore JWKs within a JWK Set
-    /// that use "kty" values that are not understood", or that cannot be used.
+    /// Parses a JWK Set. Keys that cannot be used are ignored. RFC 7517, section 5: implementations
+    /// "SHOULD ignore JWKs within a JWK Set that use "kty" values that are not understood".
     ///
     /// An empty set is valid: its issuer has withdrawn all keys.
     ///
@@ -61,16 +61,17 @@ impl JwkSet {
         Ok(Self { keys, digest: sha256(json) })
     }
 
-    /// Returns whether a key has this id. A signature that no key verifies may be by a key newer
-    /// than the cached set, unless the set contains the named key.
+    /// Returns whether a key has this id. If no key verifies a signature, it may be made with a key
+    /// newer than the cached set, unless the set contains the named key.
     pub fn contains_kid(&self, kid: Option<&str>) -> bool {
         self.keys.iter().any(|key| kid.is_some() && key.kid.as_deref() == kid)
     }
 
-    /// Verifies `signature` of `message` by the key called `kid`, or by any key if none is named.
+    /// Returns whether `signature` of `message` verifies with the key called `kid`, or with any key
+    /// if `kid` is `None`.
     pub fn verify(&self, kid: Option<&str>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         // RFC 7517, section 4.5: "Use of this member is OPTIONAL". A key without an id is tried for
-        // any.
+        // any `kid`.
         let named =
             self.keys.iter().filter(|key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid);
         let mut keys = named.flat_map(|key| &key.by_algorithm).filter(|(of, _)| *of == algorithm);
@@ -87,7 +88,8 @@ impl VerifyingKey {
         if !verifies {
             return None;
         }
-        // Section 4.4; RFC 8725, section 3.1: a key is used only with the algorithm that it names.
+        // Section 4.4; RFC 8725, section 3.1: a key that names an algorithm is used only with that
+        // algorithm.
         let named = match &jwk.alg {
             Some(name) => Some(Algorithm::from_name(name)?),
             None => None,
@@ -111,7 +113,7 @@ impl VerifyingKey {
 impl Jwk {
     /// Returns the key in the verifier's format (RFC 7518, section 6; RFC 8037, section 2).
     fn bytes(&self, family: Family) -> Option<Vec<u8>> {
-        // RFC 7518, section 6.3.1: without padding; some issuers add it.
+        // RFC 7518, section 6.3.1: the encoding has no padding, but some issuers add it.
         let part = |value: &Option<String>| {
             value.as_ref().and_then(|text| base64url_decode(text.trim_end_matches('=')))
         };

@@ -6,13 +6,13 @@ use crate::base::base64url_decode;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Maximum length of a token in a header: servers commonly accept 8 KB of headers.
+/// Maximum length of a token in a header, in bytes: servers commonly accept 8 KB of headers.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
-/// Maximum length of an ID token or a signed UserInfo response, which arrive in a body with all
-/// groups of the user.
+/// Maximum length of an ID token or a signed UserInfo response, in bytes. They are sent in a body,
+/// with all groups of the user.
 pub const MAX_BODY_TOKEN_LENGTH: usize = 256 * 1024;
 
-/// Maximum logged characters of an unknown algorithm's name.
+/// Maximum number of logged characters of an unknown algorithm's name.
 const MAX_SHOWN_ALGORITHM_LENGTH: usize = 20;
 
 /// A parsed compact JWS; nothing in it is verified.
@@ -41,7 +41,7 @@ pub struct Unverified<'t> {
     pub claims: Map<String, Value>,
 }
 
-/// Why a token is malformed.
+/// The reason why a token is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// Too long.
@@ -68,7 +68,7 @@ pub enum Malformed {
 }
 
 impl<'t> Unverified<'t> {
-    /// Parses `token`.
+    /// Parses `token`, of at most [`MAX_TOKEN_LENGTH`] bytes.
     ///
     /// # Errors
     /// Returns an error if it is malformed.
@@ -88,8 +88,8 @@ impl<'t> Unverified<'t> {
 }
 
 impl<'t> Jws<'t> {
-    /// Parses `text`. Key locations in the header (`jku`, `jwk`, `x5u`, `x5c`) are ignored (RFC
-    /// 8725, section 3.10).
+    /// Parses `text`, of at most [`MAX_TOKEN_LENGTH`] bytes. Key locations in the header (`jku`,
+    /// `jwk`, `x5u`, `x5c`) are ignored (RFC 8725, section 3.10).
     ///
     /// # Errors
     /// Returns an error if it is malformed.

@@ -16,7 +16,7 @@ use jsonwebtoken::jwk::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Why a key could not be created, parsed or used.
+/// An error of creating, parsing or using a key.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct KeyError(String);
@@ -31,7 +31,7 @@ impl KeyError {
 pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
-    /// Parsed once: parsing costs as much as a signature.
+    /// The parsed key pair. Parsing costs as much as a signature.
     pair: Pair,
     jwk: Jwk,
     pem: String,
@@ -44,10 +44,10 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// Generates a private key: PKCS #8, DER.
+    /// Generates a private key, in PKCS #8, DER.
     ///
     /// # Errors
-    /// Returns an error if the generator fails.
+    /// Returns an error if the generator fails, or Narthex does not sign with `algorithm`.
     pub fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let failed = |_| KeyError::new("no key could be generated");
         let bytes = |der: &[u8]| Zeroizing::new(der.to_vec());

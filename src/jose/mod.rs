@@ -18,7 +18,7 @@ pub use numeric_date::{NumericDate, authenticated_at};
 use crate::base::base64url_encode_into;
 use serde::{Serialize, Serializer};
 
-/// Initial capacity for a token, in bytes: most need less.
+/// Initial capacity for a token, in bytes. Most tokens are shorter.
 const INITIAL_CAPACITY: usize = 2048;
 
 /// A header value.
@@ -49,7 +49,7 @@ impl Serialize for Header<'_> {
             ("alg", HeaderParameter::Text(self.key.algorithm().name())),
             ("kid", HeaderParameter::Text(self.key.kid())),
         ];
-        // Recipients that find the key by its certificate need no id.
+        // Recipients that find the key by its certificate need no key id.
         let standard = standard.into_iter().filter(|(name, _)| *name != "kid" || !self.key.kid().is_empty());
         let extra = self.extra.iter().copied().filter(|(name, _)| *name != "typ");
         serializer.collect_map(standard.chain(extra))
@@ -66,7 +66,8 @@ pub fn sign(
     extra: &[(&str, HeaderParameter<'_>)],
     claims: &impl Serialize,
 ) -> Result<String, KeyError> {
-    // RFC 7515, section 7.1. Not by the JOSE library, which would parse the key for each signature.
+    // RFC 7515, section 7.1. The JOSE library is not used, because it would parse the key for each
+    // signature.
     let unwritten = |error: serde_json::Error| KeyError::new(error.to_string());
     let (mut token, mut json) =
         (String::with_capacity(INITIAL_CAPACITY), Vec::with_capacity(INITIAL_CAPACITY / 2));

@@ -4,7 +4,8 @@ use crate::base::{Duration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// Upper bound: the year 5138. Larger numbers are milliseconds since 1970.
+/// Upper bound, in seconds: the year 5138. Larger numbers are milliseconds by mistake, and are
+/// rejected.
 const MAX_SECONDS: f64 = 1e11;
 
 /// A time in a token: "A JSON numeric value representing the number of seconds from
@@ -13,7 +14,8 @@ const MAX_SECONDS: f64 = 1e11;
 pub struct NumericDate(pub Timestamp);
 
 impl NumericDate {
-    /// Parses `value`, a number or a string of digits, which some issuers send.
+    /// Parses `value`: a number, or a string of digits, which some issuers send. Returns `None` for
+    /// a value that is not a time.
     pub fn read(value: &Value) -> Option<Timestamp> {
         let seconds = match value {
             Value::String(text) if is_decimal(text) => text.parse().ok(),
@@ -24,7 +26,7 @@ impl NumericDate {
         Some(Timestamp::from_millis((seconds * 1000.0) as i64))
     }
 
-    /// Parses the claim `name`.
+    /// Parses the claim `name`. Returns `None` if it is missing or not a time.
     pub fn of(claims: &Map<String, Value>, name: &str) -> Option<Timestamp> {
         claims.get(name).and_then(Self::read)
     }
@@ -44,7 +46,8 @@ fn is_decimal(text: &str) -> bool {
 }
 
 /// Returns the time of authentication (OpenID Connect Core 1.0, section 2: `auth_time`), if the
-/// token states it. A time more than `skew` in the future is ignored: it would never become old.
+/// token states it. A time more than `skew` in the future is ignored, because its age would stay
+/// below any limit.
 pub fn authenticated_at(claims: &Map<String, Value>, now: Timestamp, skew: Duration) -> Option<Timestamp> {
     let at = NumericDate::of(claims, "auth_time").filter(|at| at.millis() > 0 && *at <= now.plus(skew))?;
     Some(at.min(now))

@@ -17,23 +17,23 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-/// Timeout of a connection attempt and of a response.
+/// Timeout for opening a connection, and for a response.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The server under test, and its protocol.
+/// The server under test, with the protocol of the connections.
 pub struct Server {
     address: SocketAddr,
-    /// TLS, and the name that the certificate must have.
+    /// The TLS connector, and the name that the certificate must have.
     tls: Option<(TlsConnector, ServerName<'static>)>,
     http2: bool,
 }
 
-/// How to locate the server, and whether it may be remote.
+/// How the server is located, and whether it may be remote.
 #[derive(Clone, Debug, Default)]
 pub struct TargetOptions {
-    /// The server's address, instead of a DNS lookup.
+    /// The server's address, which replaces the DNS lookup.
     pub connect_to: Option<SocketAddr>,
-    /// The trusted certificate authorities, instead of the system's.
+    /// The trusted certificate authorities, which replace the system's.
     pub cacert: Option<PathBuf>,
     /// Whether remote servers are allowed.
     pub elsewhere: bool,
@@ -43,7 +43,7 @@ impl TargetOptions {
     /// Returns the address of the server in `url`.
     ///
     /// # Errors
-    /// Returns an error if it cannot be resolved or must not be loaded.
+    /// Returns an error if the host cannot be resolved, or the server must not be loaded.
     pub async fn find(&self, url: &Url) -> Result<SocketAddr, LoadError> {
         let (name, port) = (host(url)?, url.port_or_known_default().unwrap_or(443));
         let address = match self.connect_to {
@@ -73,7 +73,7 @@ fn host(url: &Url) -> Result<&str, LoadError> {
     Ok(host.trim_matches(['[', ']']))
 }
 
-/// An open connection: one request at a time by HTTP/1.1, concurrent ones by HTTP/2.
+/// An open connection: HTTP/1.1 for one request at a time, or HTTP/2 for concurrent requests.
 pub enum Connection {
     Http1(http1::SendRequest<Empty<Bytes>>),
     Http2(http2::SendRequest<Empty<Bytes>>),
@@ -84,12 +84,12 @@ pub enum Connection {
 pub struct ConnectionSlot(Mutex<Option<Connection>>);
 
 impl ConnectionSlot {
-    /// Takes the connection, or opens one.
+    /// Takes the connection, or opens one. An HTTP/2 connection stays in the slot.
     ///
     /// # Errors
     /// Returns an error if it cannot be opened.
     pub async fn take(&self, server: &Server) -> Result<Connection, LoadError> {
-        // Locked while connecting, so that concurrent requests open one connection.
+        // The lock is held while connecting, so that concurrent requests share one connection.
         let mut place = self.0.lock().await;
         let connection = match place.take().filter(|open| !open.is_over()) {
             Some(open) => open,
@@ -99,23 +99,23 @@ impl ConnectionSlot {
         Ok(connection)
     }
 
-    /// Discards the connection after a failure; the next request opens another.
+    /// Discards the connection after a failure. The next request opens another one.
     pub async fn give_up(&self) {
         *self.0.lock().await = None;
     }
 
-    /// Returns the connection for the next request.
+    /// Puts the connection back for the next request.
     pub async fn put_back(&self, connection: Connection) {
         self.0.lock().await.get_or_insert(connection);
     }
 }
 
 impl Server {
-    /// Resolves the server of `target`.
+    /// Locates the server of `target`.
     ///
     /// # Errors
-    /// Returns an error if it cannot be resolved, must not be loaded, or its certificate
-    /// authorities cannot be read.
+    /// Returns an error if the host cannot be resolved, the server must not be loaded, or the
+    /// certificate authorities cannot be read.
     pub async fn find(target: &Url, reach: &TargetOptions, http2: bool) -> Result<Self, LoadError> {
         let address = reach.find(target).await?;
         let tls = match target.scheme() {
@@ -130,7 +130,7 @@ impl Server {
         Ok(Self { address, tls, http2 })
     }
 
-    /// Returns its address.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -138,7 +138,8 @@ impl Server {
     /// Opens a connection.
     ///
     /// # Errors
-    /// Returns an error if that fails.
+    /// Returns an error if the connection cannot be opened in time, or does not support HTTP/2 as
+    /// required.
     pub async fn connect(&self) -> Result<Connection, LoadError> {
         let connected = tokio::time::timeout(RESPONSE_TIMEOUT, self.connect_at_leisure()).await;
         connected.map_err(|_| self.failed("no connection in time"))?
@@ -165,7 +166,7 @@ impl Server {
         Io: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
         let failed = |error: hyper::Error| self.failed(error);
-        // The requests report why a connection ended.
+        // Errors of the connection task are ignored, because the requests report them.
         match self.http2 {
             true => {
                 let (sender, connection) =
@@ -187,7 +188,8 @@ impl Server {
 }
 
 impl Connection {
-    /// Clones an HTTP/2 connection; `None` for HTTP/1.1, which takes one request at a time.
+    /// Clones an HTTP/2 connection. Returns `None` for HTTP/1.1, which handles one request at a
+    /// time.
     pub fn beside(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
@@ -195,7 +197,8 @@ impl Connection {
         }
     }
 
-    /// Returns whether the server has closed it, as after a maximum of requests or time.
+    /// Returns whether the connection is closed. Servers close connections after a maximum number
+    /// of requests or time.
     pub fn is_over(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
@@ -206,7 +209,7 @@ impl Connection {
     /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// Returns an error if there is no response in time; the connection is then unusable.
+    /// Returns an error if there is no complete response in time. The connection is then unusable.
     pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<StatusCode, LoadError> {
         let answered = async {
             let response = match self {
@@ -232,8 +235,8 @@ impl Connection {
     }
 }
 
-/// Returns a request for `target` with these headers. In HTTP/1.1 the host is a header, in HTTP/2 a
-/// part of the URI.
+/// Returns a GET request for `target`. The host is a header in HTTP/1.1, and a part of the URI in
+/// HTTP/2.
 pub fn request(target: &Url, http2: bool) -> Result<Request<Empty<Bytes>>, LoadError> {
     let authority = &target[url::Position::BeforeHost..url::Position::AfterPort];
     let path = &target[url::Position::BeforePath..url::Position::AfterQuery];
@@ -270,7 +273,7 @@ fn tls(cacert: Option<&Path>, http2: bool) -> Result<rustls::ClientConfig, LoadE
     Ok(config)
 }
 
-/// The innermost cause is the most specific.
+/// Returns the innermost cause of an error, which is the most specific.
 pub(super) fn why(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,7 +1,7 @@
-//! Load generator: measures latency on the token path at increasing rates, and finds the highest
-//! sustainable one.
+//! Load generator. It measures the latency of requests with tokens at increasing rates, and finds
+//! the highest sustained rate.
 //!
-//! It measures from outside, as a client, and knows only the server's address.
+//! It acts as a client that only knows the server's address.
 
 mod client;
 mod page;
@@ -28,21 +28,20 @@ use url::Url;
 
 /// Interval of progress lines.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// Pause between two steps, in which the server recovers.
+/// Pause between two steps, during which the server recovers.
 const REST_BETWEEN_STEPS: Duration = Duration::from_millis(300);
-/// Factor between increasing rates.
+/// Factor by which the rate increases.
 const GROWTH: f64 = 1.5;
-/// Maximum ratio between the lowest failing and the highest sustained rate at the end of the
-/// search.
+/// Ratio between the lowest failing and the highest sustained rate at which the search ends.
 const SEARCH_PRECISION: f64 = 1.04;
-/// Minimum share of requests answered on time at a sustained rate.
+/// Minimum ratio of the achieved to the offered rate for a sustained rate.
 const MIN_ON_TIME: f64 = 0.97;
 /// Maximum number of new tokens for one step.
 const MAX_NEW_TOKENS: f64 = 1e6;
-/// Maximum share of failed requests.
+/// Maximum share of failed requests for a sustained rate.
 const MAX_FAILURE_RATIO: f64 = 0.01;
 
-/// Why a load test failed.
+/// An error that prevents or aborts a load test.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct LoadError(String);
@@ -55,13 +54,13 @@ impl LoadError {
 
 /// The configuration of a load test.
 pub struct Plan {
-    /// The addresses, used in turn; all of one server.
+    /// The URLs, used in turn. All are on the same server.
     pub targets: Vec<Url>,
-    /// How to locate the server.
+    /// How the server is located.
     pub target_options: TargetOptions,
     /// Whether to use HTTP/2.
     pub http2: bool,
-    /// Headers of each request.
+    /// Additional headers of each request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Number of connections.
     pub connections: usize,
@@ -69,30 +68,30 @@ pub struct Plan {
     pub streams: usize,
     /// The first rate, in requests per second.
     pub rate: f64,
-    /// The maximum rate.
+    /// The maximum rate, in requests per second.
     pub until: f64,
-    /// Duration of each rate.
+    /// Duration of the step at each rate.
     pub step_time: Duration,
-    /// The source of tokens, if any.
+    /// The source of tokens; `None` for requests without tokens.
     pub tokens: Option<TokenSource>,
     /// Number of recurring users.
     pub users: usize,
-    /// The shares of the kinds of tokens.
+    /// The shares of the kinds of token.
     pub mix: Mix,
 }
 
-/// A callback for progress lines.
+/// A callback for progress lines: the line, and whether it is the last of its rate.
 pub type Progress<'a> = dyn Fn(&str, bool) + Sync + 'a;
 
-/// Tokens for requests.
+/// The tokens for requests.
 struct Tokens {
     known: ArcSwap<Vec<HeaderValue>>,
-    /// The earliest expiry of all.
+    /// The earliest expiry of the known tokens.
     end: Instant,
     bad: Vec<HeaderValue>,
 }
 
-/// Runs `plan`. `live` receives progress lines, and whether a line is the last of its rate.
+/// Runs `plan`. `live` receives the progress lines.
 ///
 /// # Errors
 /// Returns an error if the server must not be loaded, is unreachable, or rejects the first tokens.
@@ -145,7 +144,7 @@ async fn search_rate(
         let requests = match ready.await {
             Ok(requests) => requests,
             Err(error) if report.rows.is_empty() => return Err(error),
-            // The server may have failed under the last rate: report the measurements so far.
+            // The server may have failed at the last rate, so the results so far are reported.
             Err(error) => {
                 report.ended = Some(error.to_string());
                 break;
@@ -159,7 +158,7 @@ async fn search_rate(
         let is_open = row.wrongly_accepted > 0;
         report.rows.push(row);
         if is_open {
-            // Latency is irrelevant after a wrongly accepted token.
+            // Latency is irrelevant if an invalid token was accepted.
             break;
         }
         rate = match (sustained, too_high) {
@@ -167,7 +166,7 @@ async fn search_rate(
             (Some(sustained), None) => (sustained * GROWTH).min(plan.until),
             (Some(sustained), Some(high)) if high / sustained <= SEARCH_PRECISION => break,
             (Some(sustained), Some(high)) => (sustained * high).sqrt(),
-            // The first rate was too high: search lower rates.
+            // The first rate was too high, so lower rates are tried.
             (None, Some(high)) if high <= 1.0 => break,
             (None, _) => rate / 4.0,
         };
@@ -184,12 +183,12 @@ impl Tokens {
     }
 }
 
-/// Renews the known tokens before they expire.
+/// Renews the known tokens before they expire. Never returns.
 async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     let (Some(source), Some(tokens)) = (&plan.tokens, tokens) else { return std::future::pending().await };
     let mut end = tokens.end;
     loop {
-        // If renewal keeps failing, requests will report it.
+        // If renewals keep failing, the failed requests show it.
         let wait = end.saturating_duration_since(Instant::now()) / 2;
         tokio::time::sleep(wait.max(REST_BETWEEN_STEPS)).await;
         if let Ok((known, until)) = source.tokens(plan.users.max(1)).await {
@@ -199,8 +198,8 @@ async fn keep_fresh(plan: &Plan, tokens: &Option<Tokens>) -> Infallible {
     }
 }
 
-/// Sends every known token twice, because caches may admit only repeated tokens. Fails on a
-/// rejected token, which would be rejected throughout.
+/// Sends every known token twice, because caches may admit only repeated tokens. Returns an error
+/// for a rejected token, because all further requests with it would fail too.
 async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Result<(), LoadError> {
     let known = tokens.as_ref().map_or_else(Arc::default, |tokens| tokens.known.load_full());
     let line = ConnectionSlot::default();
@@ -232,7 +231,8 @@ async fn warm_up(plan: &Plan, server: &Server, tokens: &Option<Tokens>) -> Resul
     Ok(())
 }
 
-/// Prepares the requests of a step. New tokens are created before it begins.
+/// Returns the function that creates the requests of a step. New tokens are obtained before the
+/// step begins.
 async fn requests(
     plan: &Plan,
     tokens: &Arc<Option<Tokens>>,
@@ -244,7 +244,7 @@ async fn requests(
             let count = (0..count).filter(|number| mix.kind(*number) == TokenKind::New).count();
             let (all, end) = source.tokens(count).await?;
             let left = end.saturating_duration_since(Instant::now());
-            // Some requests are sent as late as one step time after the step.
+            // Some requests are sent up to one step time after the scheduled end of the step.
             if count > 0 && left < 2 * pace.time {
                 return Err(LoadError::new(format!(
                     "tokens count for {} s more, and those that were never seen are got before a step\n  help: a \
@@ -275,7 +275,7 @@ async fn requests(
             TokenKind::Known => &known[place % known.len()],
             TokenKind::Invalid => &tokens.bad[place % tokens.bad.len()],
             TokenKind::New => {
-                // Never more than prepared above.
+                // There are as many as were obtained above.
                 &unseen[next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % unseen.len()]
             }
         };
@@ -284,7 +284,7 @@ async fn requests(
     }))
 }
 
-/// Runs one step and reports progress.
+/// Runs one step and reports its progress.
 async fn step(
     plan: &Plan,
     server: &Arc<Server>,
@@ -304,7 +304,7 @@ async fn step(
             before = (tally.ended(), now);
         }
     };
-    // By HTTP/1.1 a connection takes one request at a time.
+    // An HTTP/1.1 connection handles one request at a time.
     let streams = if plan.http2 { plan.streams } else { 1 };
     tokio::select! {
         () = step.run(server, requests, lines, streams) => {}
@@ -316,7 +316,7 @@ async fn step(
 }
 
 impl Row {
-    /// Returns whether the server answered nearly all requests correctly and on time.
+    /// Returns whether the server responded correctly and on time to nearly all requests.
     fn is_sustained(offered: f64, achieved: f64, failed: f64) -> bool {
         achieved >= MIN_ON_TIME * offered && failed <= MAX_FAILURE_RATIO
     }

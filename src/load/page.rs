@@ -5,7 +5,7 @@ use super::report::{Report, Row};
 use askama::Template;
 use std::fmt::Write as _;
 
-/// Size of a plot in SVG units, without the axes' numbers.
+/// Size of a plot in SVG units, including its margins.
 const SIZE: (f64, f64) = (720.0, 300.0);
 const MARGIN: (f64, f64) = (64.0, 28.0);
 /// Height of a label.
@@ -45,11 +45,11 @@ struct Page<'a> {
     plots: Vec<Plot>,
 }
 
-/// A plot of several lines over an axis of rates.
+/// A plot of several curves over an axis of rates.
 struct Plot {
     title: &'static str,
     lines: Vec<Curve>,
-    /// Labels of the horizontal axis with their positions.
+    /// Labels of the horizontal axis, with their positions.
     across: Vec<(f64, String)>,
     up: Vec<(f64, String)>,
     /// Position of the highest sustained rate.
@@ -60,11 +60,11 @@ struct Curve {
     name: &'static str,
     /// The `points` attribute of a `polyline`.
     points: String,
-    /// Position of its label.
+    /// The position of the curve's label.
     end: (f64, f64),
 }
 
-/// An axis: its maximum, and whether it is logarithmic.
+/// An axis, linear or logarithmic.
 struct Axis {
     from: f64,
     to: f64,
@@ -72,7 +72,7 @@ struct Axis {
     length: f64,
 }
 
-/// Returns a round step between the numbers of an axis up to `most`.
+/// Returns a round interval between the labels of an axis up to `most`.
 fn round_step(most: f64) -> f64 {
     let tenth = 10_f64.powf((most / 5.0).log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -142,7 +142,7 @@ impl Plot {
             Curve { name, points: text, end }
         };
         let mut drawn: Vec<Curve> = lines.iter().map(line).collect();
-        // Labels of lines with the same end are placed below one another.
+        // Labels of curves with the same end are placed below one another.
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*one].end.1.total_cmp(&drawn[*other].end.1));
         let mut free = 0.0;

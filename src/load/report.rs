@@ -1,4 +1,4 @@
-//! Results of a load test: progress lines, a table, JSON.
+//! Results of a load test, as progress lines, as a table and as JSON.
 
 use super::Plan;
 use super::step::{Measurements, TargetRate};
@@ -6,10 +6,11 @@ use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The results of one rate. Latencies are in microseconds from the scheduled time.
+/// The results of one rate. Latencies are in microseconds, counted from the scheduled time of a
+/// request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Requests per second, as scheduled.
+    /// Scheduled requests per second.
     pub offered: f64,
     /// Responses per second.
     pub achieved: f64,
@@ -19,7 +20,7 @@ pub struct Row {
     pub wrongly_accepted: u64,
     /// The share of requests that failed.
     pub failed: f64,
-    /// Failures with their counts.
+    /// The kinds of failures, with their counts.
     pub failures: Vec<(String, u64)>,
     /// Median latency.
     pub p50: u64,
@@ -29,10 +30,10 @@ pub struct Row {
     pub p99: u64,
     /// 99.9th percentile.
     pub p999: u64,
-    /// Maximum.
+    /// Maximum latency.
     pub max: u64,
-    /// 99th percentile from the time of sending: the view of a client that waits for a response
-    /// before its next request.
+    /// 99th percentile of the latencies counted from the time of sending. A client that waits for
+    /// each response before its next request observes these latencies.
     pub p99_sent: u64,
     /// Whether the rate was sustained.
     pub sustained: bool,
@@ -41,30 +42,30 @@ pub struct Row {
 /// The results of a load test.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The addresses under load.
+    /// The URLs under load.
     pub targets: Vec<String>,
     /// The server's socket address.
     pub address: SocketAddr,
     /// A description of the load.
     pub how: String,
-    /// The results of each rate, in order of execution.
+    /// The results of each rate, in the order of execution.
     pub rows: Vec<Row>,
-    /// The highest sustained rate, if any.
+    /// The highest achieved rate of the sustained ones; `None` if no rate was sustained.
     pub knee: Option<f64>,
-    /// Whether a higher rate was tried and failed.
+    /// Whether some rate was not sustained.
     pub found: bool,
-    /// Why the test ended early, if it did.
+    /// The error that ended the test early, if there was one.
     pub ended: Option<String>,
 }
 
 impl Row {
-    /// Computes the results of `pace`.
+    /// Computes the results of a step at `pace`.
     pub(super) fn of(pace: TargetRate, tally: &Measurements) -> Self {
         let (offered, count) = (pace.rate, pace.count());
         let lost = count - tally.ended();
         let most = tally.ended().min(pace.judged_count()) as f64;
         let achieved = if most > 0.0 { most / tally.last.as_secs_f64().max(most / offered) } else { 0.0 };
-        // Abandoned requests had waited at least this long.
+        // Abandoned requests had waited for at least this long.
         let (mut times, waited) =
             (tally.due.clone(), u64::try_from(pace.time.as_micros()).unwrap_or(u64::MAX));
         if lost > 0 {
@@ -94,7 +95,7 @@ impl Row {
         }
     }
 
-    /// Formats the results in a line.
+    /// Formats the results as a line.
     pub(super) fn line(&self) -> String {
         format!(
             "{:>8.0}/s  answered {:>8.0}/s  p50 {:>8}  p99 {:>8}  p99.9 {:>8}  failed {:>5.2} %  {}",
@@ -109,7 +110,7 @@ impl Row {
     }
 }
 
-/// Formats the intermediate results of a rate.
+/// Formats the intermediate results of a step as a line.
 pub(super) fn live_line(rate: f64, tally: &Measurements, now: f64) -> String {
     let due = |quantile| time(tally.due.value_at_quantile(quantile));
     format!(
@@ -141,7 +142,7 @@ impl Report {
         Self { targets, address, how, rows: Vec::new(), knee: None, found: false, ended: None }
     }
 
-    /// Computes the overall results.
+    /// Computes the results over all rates.
     pub(super) fn finish(&mut self) {
         let sustained = self.rows.iter().filter(|row| row.sustained).map(|row| row.achieved);
         self.knee = sustained.reduce(f64::max);
@@ -153,7 +154,7 @@ impl Report {
         self.rows.iter().map(|row| row.wrongly_accepted).sum()
     }
 
-    /// Summarizes the results in a sentence.
+    /// Summarizes the results in one sentence.
     pub fn verdict(&self) -> String {
         match (self.knee, self.found) {
             (Some(knee), true) => format!("Maximum sustained rate: {knee:.0} requests per second."),
@@ -165,7 +166,7 @@ impl Report {
     }
 }
 
-/// The table.
+/// Formats the results as a table.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}\n{}\n", self.targets.join(" "), self.address, self.how)?;

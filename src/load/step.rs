@@ -1,8 +1,8 @@
-//! One step of a load test: requests at fixed times, regardless of earlier responses.
+//! One step of a load test. Requests are sent at scheduled times, regardless of earlier responses.
 //!
-//! Latency is measured from the scheduled time, not from when a connection was free. Otherwise a
-//! stalled server would receive fewer requests and its stall would count once (coordinated
-//! omission).
+//! Latency is measured from the scheduled time, not from the time when a connection was free.
+//! Otherwise a stalled server would receive fewer requests, and its stall would count only once
+//! (coordinated omission).
 
 use super::LoadError;
 use super::client::{ConnectionSlot, Server};
@@ -20,52 +20,53 @@ use tokio::task::JoinSet;
 
 /// Maximum recorded latency, in microseconds.
 const MAX_LATENCY_MICROS: u64 = 120_000_000;
-/// The share of requests that determines a step's duration.
+/// The share of requests, in the order of their completion, that determines a step's duration.
 const JUDGED_SHARE: f64 = 0.99;
-/// Delay before a failed connection is reopened.
+/// Delay before a failed connection is replaced.
 const RECONNECT_DELAY: Duration = Duration::from_millis(20);
 
-/// The rate of a step, and its duration.
+/// The rate and the duration of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetRate {
     /// Requests per second.
     pub rate: f64,
-    /// The duration.
+    /// The scheduled duration.
     pub time: Duration,
 }
 
 impl TargetRate {
-    /// Returns the number of requests.
+    /// Returns the number of requests in the step.
     pub fn count(self) -> u64 {
         (self.rate * self.time.as_secs_f64()).round().max(1.0) as u64
     }
 
-    /// Returns the number of requests without the last few.
+    /// Returns the number of requests except the last few, whose completion is not considered for
+    /// the rate.
     pub fn judged_count(self) -> u64 {
         (self.count() as f64 * JUDGED_SHARE).ceil() as u64
     }
 
-    /// Returns the scheduled time of a request, from the start.
+    /// Returns the scheduled time of a request, as the time since the start.
     fn due_at(self, number: u64) -> Duration {
         Duration::from_secs_f64(number as f64 / self.rate)
     }
 }
 
-/// The measurements so far.
+/// The measurements of a step.
 #[derive(Clone)]
 pub struct Measurements {
     /// Latencies from the scheduled time, in microseconds.
     pub due: Histogram<u64>,
-    /// Latencies from the time of sending.
+    /// Latencies from the time of sending, in microseconds.
     pub sent: Histogram<u64>,
     /// Number of correct responses.
     pub good: u64,
-    /// Number of invalid tokens that were accepted, which is worse than any failure.
+    /// Number of invalid tokens that were accepted, which is a security failure.
     pub wrongly_accepted: u64,
-    /// Failures with their counts.
+    /// The kinds of failures, with their counts.
     pub failures: BTreeMap<String, u64>,
-    /// Time of the last response except the last few, from the start: a straggler says nothing
-    /// about the rate.
+    /// Time from the start to the last response, without the last few. Single late responses must
+    /// not affect the measured rate.
     pub last: Duration,
 }
 
@@ -124,13 +125,13 @@ fn micros(time: Duration) -> u64 {
 pub struct Step {
     pace: TargetRate,
     started_at: Instant,
-    /// One permit for each request that is due and not yet taken.
+    /// One permit for each request that is due and not yet claimed by a sender.
     due: Semaphore,
     next: AtomicU64,
     tally: Mutex<Measurements>,
 }
 
-/// Creates the request with a number.
+/// The function that creates the request with a given number.
 pub type Requests = dyn Fn(u64) -> (TokenKind, Request<Empty<Bytes>>) + Send + Sync;
 
 impl Step {
@@ -153,8 +154,8 @@ impl Step {
         self.started_at.elapsed()
     }
 
-    /// Sends all requests over `lines`, with this many concurrent ones on each. Abandons requests
-    /// that are not answered within one step time after the last was due.
+    /// Sends all requests over `lines`, with `streams` concurrent requests on each. Abandons
+    /// requests that are not answered within one step time after the last one was due.
     pub async fn run(
         self: &Arc<Self>,
         server: &Arc<Server>,
@@ -169,7 +170,8 @@ impl Step {
             senders.spawn(async move { step.send(&server, &*requests, &line).await });
         }
         let clock = self.clone();
-        // A separate thread: the runtime's timers are too coarse, and the load must not delay them.
+        // A separate thread is used, because the runtime's timers are too coarse, and the load
+        // would delay them.
         let ticking = std::thread::spawn(move || clock.tick());
         let all = async { while senders.join_next().await.is_some() {} };
         drop(tokio::time::timeout(2 * self.pace.time + RECONNECT_DELAY, all).await);
@@ -189,14 +191,15 @@ impl Step {
                 given = due;
             }
             let wait = self.pace.due_at(given).saturating_sub(self.started_at.elapsed());
-            // Limited, so that the end of the step is noticed soon.
+            // The sleep is limited, so that the end of the step is noticed soon.
             std::thread::sleep(wait.min(Duration::from_millis(50)));
         }
-        // Wakes the remaining senders, which find no request with their number.
+        // This wakes the remaining senders, which find no request for their number.
         self.due.add_permits(Semaphore::MAX_PERMITS >> 2);
     }
 
-    /// Records the outcome of a request, with its latency and the delay of its sending.
+    /// Records the outcome of a request: `late` is the delay of its sending, `took` the time to its
+    /// response.
     fn count(
         &self,
         kind: TokenKind,
@@ -212,7 +215,7 @@ impl Step {
         }
     }
 
-    /// Sends due requests one after another.
+    /// Sends due requests one after another, until none is left.
     async fn send(&self, server: &Server, requests: &Requests, line: &ConnectionSlot) {
         while let Ok(permit) = self.due.acquire().await {
             permit.forget();

@@ -1,4 +1,4 @@
-//! Tokens of a load test: recurring users, new users, and invalid tokens.
+//! The tokens of a load test: of recurring users, of new users, and invalid ones.
 
 use super::{LoadError, TargetOptions, client};
 use crate::base::{Clock as _, Duration, Secret, SystemClock, base64url_encode};
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use url::Url;
 
-/// Lifetime of tokens that are created here, and of those whose issuer states none.
+/// Lifetime of tokens that are created here, and of tokens whose issuer states no lifetime.
 const LIFETIME: Duration = Duration::from_secs(6 * 3600);
-/// Concurrent token requests.
+/// Maximum number of concurrent token requests.
 const CONCURRENT_TOKEN_REQUESTS: usize = 16;
 /// Maximum length of a token response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 18;
@@ -32,7 +32,7 @@ pub struct Issuer {
     people: AtomicU64,
 }
 
-/// The claims of its tokens.
+/// The claims of the issuer's tokens.
 pub struct Claims {
     /// `iss`.
     pub issuer: String,
@@ -42,12 +42,12 @@ pub struct Claims {
     pub scope: String,
 }
 
-/// A client with the grant `client_credentials` (RFC 6749, section 4.4).
+/// A client that uses the grant `client_credentials` (RFC 6749, section 4.4).
 pub struct ClientCredentials {
     endpoint: Url,
     id: String,
     secret: Secret,
-    /// Empty to request all allowed scopes.
+    /// The requested scopes, separated by spaces; empty to request all allowed scopes.
     scope: String,
     http: reqwest::Client,
 }
@@ -60,17 +60,17 @@ struct Issued {
 
 /// The source of tokens.
 pub enum TokenSource {
-    /// Signed here.
+    /// An issuer whose tokens are signed here.
     Issuer(Box<Issuer>),
-    /// Issued by the server under test.
+    /// A client whose tokens the server under test issues.
     ClientCredentials(ClientCredentials),
 }
 
 impl TokenSource {
-    /// Returns this many new tokens with their earliest expiry.
+    /// Returns `count` new tokens, as `Authorization` headers, with their earliest expiry.
     ///
     /// # Errors
-    /// Returns an error if they cannot be created.
+    /// Returns an error if the tokens cannot be created.
     pub async fn tokens(&self, count: usize) -> Result<(Vec<HeaderValue>, Instant), LoadError> {
         let all: Vec<Issued> = match self {
             Self::Issuer(issuer) => (0..count).map(|_| issuer.token()).collect::<Result<_, _>>()?,
@@ -84,7 +84,7 @@ impl TokenSource {
         Ok((all?, ends))
     }
 
-    /// Returns invalid tokens, each with a different defect.
+    /// Returns invalid tokens, as `Authorization` headers, each with a different defect.
     ///
     /// # Errors
     /// Returns an error if a valid token is needed and cannot be obtained.
@@ -98,11 +98,11 @@ impl TokenSource {
 }
 
 impl ClientCredentials {
-    /// Creates a client whose token endpoint is located like the server under test.
+    /// Creates a client. Its token endpoint is located like the server under test.
     ///
     /// # Errors
-    /// Returns an error if it cannot be resolved, must not be loaded, or its certificate
-    /// authorities cannot be read.
+    /// Returns an error if the host cannot be resolved, the server must not be loaded, or the
+    /// certificate authorities cannot be read.
     pub async fn new(
         endpoint: Url,
         id: String,
@@ -116,7 +116,8 @@ impl ClientCredentials {
         let address = reach.find(&endpoint).await?;
         match endpoint.host() {
             Some(url::Host::Domain(name)) => http = http.resolve(name, address),
-            // An IP address needs no lookup, and is the target regardless of `connect_to`.
+            // An IP address needs no look-up. It must be allowed itself, regardless of
+            // `connect_to`.
             _ => drop(TargetOptions { connect_to: None, ..reach.clone() }.find(&endpoint).await?),
         }
         if let Some(file) = &reach.cacert {
@@ -163,7 +164,7 @@ impl ClientCredentials {
         });
         let lifetime = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME);
         let (token, got) = (response.access_token, Instant::now());
-        // RFC 7515, section 7.1: three nonempty parts.
+        // RFC 7515, section 7.1: a compact JWS has three parts, here not empty.
         let parts = token.split('.').filter(|part| !part.is_empty() && part.is_ascii()).count();
         match parts == 3 && token.matches('.').count() == 2 {
             true => Ok(Issued { token, ends: got + lifetime }),
@@ -172,7 +173,8 @@ impl ClientCredentials {
     }
 }
 
-/// Corrupts a valid token: signature removed, replaced, or altered.
+/// Returns corrupted copies of a valid token: truncated, with another signature, unsigned, and
+/// malformed.
 fn corrupted(good: &str) -> [String; 4] {
     let (rest, signature) = good.rsplit_once('.').unwrap_or((good, ""));
     let claims = rest.split_once('.').map_or("", |(_, claims)| claims);
@@ -195,17 +197,17 @@ pub enum TokenKind {
     Invalid,
 }
 
-/// Percentages of the kinds of tokens.
+/// The shares of the kinds of token, in percent.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
-    /// Tokens of new users.
+    /// The share of tokens of new users.
     pub new_tokens: f64,
-    /// Invalid tokens.
+    /// The share of invalid tokens.
     pub bad: f64,
 }
 
 impl Mix {
-    /// Returns the kind of a request's token; the kinds are evenly interleaved.
+    /// Returns the kind of token for the request `number`. The kinds are evenly interleaved.
     pub fn kind(self, number: u64) -> TokenKind {
         // Multiples of the golden ratio fill the interval most evenly.
         let place = (number as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
@@ -218,7 +220,7 @@ impl Mix {
 }
 
 impl Issuer {
-    /// Creates the issuer whose key is in `folder`; generates the key if missing.
+    /// Creates the issuer whose key is in `folder`. Generates the key if it is missing.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read or written.
@@ -242,14 +244,14 @@ impl Issuer {
         let key =
             SigningKey::read("load", Algorithm::Es256, &der).map_err(|error| wrong(&key_file, &error))?;
         let jwks = serde_json::json!({"keys": [key.jwk()]}).to_string();
-        // Written only if changed: the tested server watches the file.
+        // The file is written only if it changes, because the server under test watches it.
         if std::fs::read_to_string(&jwks_file).is_ok_and(|known| known != jwks) || !jwks_file.exists() {
             std::fs::write(&jwks_file, jwks).map_err(|error| wrong(&jwks_file, &error))?;
         }
         Ok(Self { folder: folder.to_owned(), key, claims, people: AtomicU64::new(0) })
     }
 
-    /// Returns the configuration with which the tested server accepts these tokens.
+    /// Returns the configuration with which the server under test accepts these tokens.
     pub fn configuration(&self) -> String {
         let jwks = self.folder.join(JWKS);
         let jwks = jwks.canonicalize().unwrap_or(jwks);
@@ -289,7 +291,7 @@ impl Issuer {
         audience: &str,
         lifetime: Duration,
     ) -> Result<String, LoadError> {
-        // An expired token has expired long ago, for any clock.
+        // An expired token must have expired long ago for any clock.
         let now = SystemClock.now().seconds() - if lifetime.is_zero() { 3600 } else { 0 };
         let exp = now + i64::try_from(lifetime.as_secs()).unwrap_or(0);
         let claims = serde_json::json!({

@@ -1,22 +1,22 @@
-//! Intervals between attempts.
+//! Intervals between attempts to send messages.
 
 use crate::base::{Duration, Entropy};
 
-/// The interval after the first failure of a message; it doubles with each.
+/// The interval after the first failure of a message. It doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// The maximum interval between attempts for a message.
+/// The maximum interval between two attempts for a message.
 const MAX_RETRY: Duration = Duration::from_secs(15 * 60);
-/// The pause after the server could not be used; it doubles with each failure.
+/// The pause after the server was unavailable. It doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The maximum pause.
+/// The maximum pause after the server was unavailable.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Returns the interval before the next attempt for a message, of which `failures` failed.
+/// Returns the interval before the next attempt for a message, of which `failures` attempts failed.
 pub(super) fn before_retry(failures: u32, entropy: &dyn Entropy) -> Duration {
     jittered(exponential(FIRST_RETRY, failures, MAX_RETRY), entropy)
 }
 
-/// Returns the pause after the server could not be used for `failures` times in a row.
+/// Returns the pause after the server was unavailable for `failures` attempts in a row.
 pub(super) fn before_reconnect(failures: u32, entropy: &dyn Entropy) -> Duration {
     jittered(exponential(FIRST_PAUSE, failures, MAX_PAUSE), entropy)
 }
@@ -25,8 +25,8 @@ fn exponential(first: Duration, failures: u32, limit: Duration) -> Duration {
     first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(limit)
 }
 
-/// Returns between three quarters and all of `interval`, so that nodes and messages do not return
-/// at once.
+/// Returns a random duration between three quarters and all of `interval`, so that nodes and
+/// messages do not retry simultaneously.
 fn jittered(interval: Duration, entropy: &dyn Entropy) -> Duration {
     let mut byte = [0];
     entropy.fill(&mut byte);

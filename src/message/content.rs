@@ -1,4 +1,4 @@
-//! The text of a message as it is stored, sealed.
+//! The content of a message, which is stored encrypted.
 
 use crate::base::Secret;
 use serde::{Deserialize, Serialize};
@@ -19,17 +19,17 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Returns the form in the store.
+    /// Returns the stored form.
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(serde_json::to_vec(self).expect("invariant: strings are valid JSON"))
     }
 
-    /// Reads the form in the store.
+    /// Parses the stored form. Returns `None` if it is invalid.
     pub fn of_json(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
 
-    /// Prints the message in the log, for a deployment on this machine.
+    /// Prints the message in the log. This is for deployments on a developer's machine.
     pub fn log(&self) {
         let Self { to, subject, text, .. } = self;
         tracing::info!(to, subject, text, "an e-mail, which `smtp = \"log\"` does not send");

@@ -1,5 +1,5 @@
-//! Delivery of the outbox: claims due messages at the operator's rate, sends them side by side, and
-//! stores the outcome.
+//! Delivery of the outbox. It claims due messages at the configured rate, sends them concurrently,
+//! and stores the outcomes.
 
 use super::content::Content;
 use super::errors::SendError;
@@ -16,37 +16,37 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// The interval between looks at an outbox without due messages.
+/// The interval between polls of an outbox without due messages.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
-/// The time of a lease beyond the maximum time of an attempt, for the store's own deadlines.
+/// The time of a lease beyond the timeout of an attempt, for the store's own timeouts.
 const LEASE_MARGIN: Duration = Duration::from_secs(20);
 /// The interval between deletions of expired messages.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(2);
-/// The maximum number of requests to the SMS service at once.
+/// The maximum number of concurrent requests to the SMS service.
 const SMS_CONCURRENCY: usize = 4;
 /// The pause after an error of the database.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
-/// The delay of a message that found the server unavailable.
+/// The delay of a message after its attempt found the server unavailable.
 const UNAVAILABLE_DELAY: Duration = Duration::from_millis(500);
 
-/// How messages of a channel leave, by the settings of one attempt.
+/// The transport of a channel, with the settings for one attempt.
 #[derive(Clone)]
 enum Route {
     Mail(Arc<Mail>),
     Sms(Arc<Sms>),
 }
 
-/// The delivery of one channel.
+/// The delivery state of one channel.
 struct ChannelState {
     channel: Channel,
-    /// The number of times in a row that the server could not be used.
+    /// The number of consecutive attempts for which the server was unavailable.
     failures: AtomicU32,
-    /// The end of the pause after that, in milliseconds of the monotonic clock.
+    /// The end of the pause after such an attempt, in milliseconds of the monotonic clock.
     paused_until: AtomicI64,
 }
 
-/// Sends the messages of the outbox on this node.
+/// The sender of the outbox's messages on this node.
 pub struct Delivery {
     store: Store,
     catalogue: Arc<CatalogueCell>,
@@ -57,7 +57,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Creates the delivery by the current settings of `catalogue`.
+    /// Creates the delivery, which uses the current settings in `catalogue`.
     pub fn new(
         store: Store,
         catalogue: Arc<CatalogueCell>,
@@ -68,7 +68,7 @@ impl Delivery {
         Self { store, catalogue, clock, entropy, connections, sms: SmsClient::default() }
     }
 
-    /// Sends messages until `shutdown`; attempts that have begun are finished.
+    /// Sends messages until `shutdown`. Attempts in progress are finished.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         let (email, sms) = (self.clone(), self.clone());
         let mut expiring = shutdown.clone();
@@ -116,7 +116,7 @@ impl Delivery {
         while attempts.join_next().await.is_some() {}
     }
 
-    /// Starts as many attempts as may be made now; returns the pause until the next look.
+    /// Starts as many attempts as are allowed now. Returns the pause until the next poll.
     async fn start_attempts(
         self: &Arc<Self>,
         state: &Arc<ChannelState>,
@@ -137,13 +137,14 @@ impl Delivery {
         if !pause.is_zero() {
             return Ok(pause.min(POLL_INTERVAL));
         }
-        // While the server cannot be used, one message at a time finds out whether it can be again.
+        // While the server is unavailable, one message at a time checks whether it is available
+        // again.
         let limit = if state.failures.load(Ordering::Acquire) > 0 { 1 } else { limit };
         let free = u32::try_from(limit.saturating_sub(attempts.len())).unwrap_or(0);
         if free == 0 {
             return Ok(POLL_INTERVAL);
         }
-        // By the database's clock, because the nodes' clocks may differ.
+        // Leases use the database's clock, because the nodes' clocks may differ.
         let (channel, now) = (state.channel.name(), self.store.time().await?);
         if !self.store.has_due_messages(channel, now).await? {
             return Ok(POLL_INTERVAL);
@@ -158,7 +159,7 @@ impl Delivery {
             let (delivery, state, route) = (self.clone(), state.clone(), route.clone());
             attempts.spawn(async move {
                 let waited = delivery.clock.monotonic().since(claimed_at);
-                // A process that was stopped in between may have lost the lease.
+                // A process that was suspended in the meantime may have lost the lease.
                 if waited < LEASE_MARGIN / 2 {
                     delivery.attempt(&state, &route, message).await;
                 }
@@ -167,7 +168,7 @@ impl Delivery {
         Ok(Duration::from_millis(1))
     }
 
-    /// Sends one message, and stores the outcome.
+    /// Sends one message and stores the outcome.
     async fn attempt(&self, state: &ChannelState, route: &Route, message: ClaimedMessage) {
         let content = message.content.as_ref().and_then(|json| Content::of_json(json));
         let result = match &content {
@@ -177,13 +178,13 @@ impl Delivery {
             }
         };
         if let Err(error) = self.store_outcome(state, &message, content.as_ref(), &result).await {
-            // The lease ends, and the message is sent again or is doubtful.
+            // The lease will end. The message is then sent again, or its outcome is doubtful.
             tracing::warn!(%error, message_id = message.id, "cannot store the outcome of a message");
         }
         match &result {
             Err(SendError::Unavailable(why)) => {
                 let now = self.clock.monotonic();
-                // Attempts side by side that fail together are one failure.
+                // Concurrent attempts that fail together count as one failure.
                 let is_paused = state.paused_until.load(Ordering::Acquire) > now.millis();
                 let failures = state.failures.fetch_add(u32::from(!is_paused), Ordering::AcqRel) + 1;
                 let until = now.plus(backoff::before_reconnect(failures, &*self.entropy));
@@ -243,7 +244,7 @@ impl Delivery {
         sent
     }
 
-    /// Returns a connection on which the server waits for the text.
+    /// Returns a connection on which the server waits for the text of the message.
     async fn begin(
         &self,
         mail: &Mail,
@@ -251,15 +252,15 @@ impl Delivery {
         to: &str,
         deadline: Instant,
     ) -> Result<smtp::Connection, SendError> {
-        // A server that accepts no session cannot be used. One that does not answer about a
-        // recipient may answer about others.
+        // A server that accepts no session is unavailable. A server that does not respond for one
+        // recipient may respond for others.
         let late = || Err(SendError::Postponed(SendError::timeout(mail.timeout).to_string()));
         let idle = self.idle_connections().pop().filter(|connection| connection.is_reusable(server));
         if let Some(mut connection) = idle {
             let begun = timeout_at(deadline, connection.begin(mail, to)).await.unwrap_or_else(|_| late());
             match begun {
                 Ok(()) => return Ok(connection),
-                // The server may have ended an idle session: nothing was sent.
+                // The server may have closed an idle session. Nothing was sent in this case.
                 Err(SendError::Postponed(_)) if connection.is_broken() => {}
                 Err(error) => return Err(error),
             }
@@ -270,7 +271,7 @@ impl Delivery {
         Ok(connection)
     }
 
-    /// Stores that the text is about to be transmitted, which makes a stopped node's message
+    /// Records that the text is about to be transmitted. If the node stops now, the outcome is
     /// doubtful.
     async fn begin_transmission(&self, message: &ClaimedMessage) -> Result<(), SendError> {
         match self.store.begin_transmission(message, self.clock.now()).await {
@@ -295,7 +296,8 @@ impl Delivery {
         let count = |outcome| metrics::count(channel, &message.event, outcome);
         let failures = message.attempts.saturating_add(1);
         if result.is_ok() {
-            // Before anything else can fail: the message would be sent again.
+            // This is stored before anything else can fail: otherwise the message would be sent
+            // again.
             self.store.finish_message(message).await?;
         }
         let next = self.store.time().await?.plus(backoff::before_retry(failures, &*self.entropy));
@@ -306,7 +308,7 @@ impl Delivery {
                     metrics::count_sms(&content.to);
                 }
             }
-            // It is no fault of the message. Another one is tried first.
+            // The message did not cause this failure. Another message is tried first.
             Err(SendError::Unavailable(_)) => {
                 let soon = self.store.time().await?.plus(UNAVAILABLE_DELAY);
                 self.store.postpone_message(message, soon, message.attempts, message.is_doubtful).await?;
@@ -334,7 +336,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// Deletes messages whose codes have expired, and sets the age of the oldest one.
+    /// Deletes messages whose codes have expired, and updates the metric for the oldest pending
+    /// message.
     async fn expire(&self) {
         let config = self.catalogue.load().config.clone();
         if config.mail.is_none() && config.sms.is_none() {
@@ -343,7 +346,7 @@ impl Delivery {
         let work = async {
             let now = self.store.time().await?;
             for (channel, event, state) in self.store.drop_expired_messages(now).await? {
-                // A dead message was counted and logged before.
+                // A dead message was already counted and logged.
                 if state == "pending" {
                     metrics::count(&channel, &event, Outcome::Expired);
                     tracing::warn!(

@@ -1,25 +1,25 @@
-//! Refusals of messages, and failures to send them.
+//! Rejections of messages, and failures to send them.
 
 use super::limits::Limit;
 use crate::base::{Duration, escape_deceptive};
 use crate::config::Channel;
 use std::fmt;
 
-/// The maximum length of a server's answer in logs and in the store, in characters.
+/// The maximum length of a server's reply in logs and in the store, in characters.
 const MAX_ANSWER: usize = 300;
 
-/// Why a message was not added to the outbox.
+/// The reason why a message was not added to the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnqueueError {
-    /// There are no settings for this channel.
+    /// The channel is not configured.
     NotConfigured(Channel),
-    /// The recipient cannot be used, with the reason.
+    /// The recipient is not valid, for this reason.
     Recipient(&'static str),
-    /// No text messages are sent to this country code.
+    /// Text messages to this country code are not allowed.
     CountryNotAllowed(&'static str),
-    /// There were too many messages; when the next one is possible.
+    /// The limit is reached. Contains the wait until the next message is possible.
     TooMany(Limit, Duration),
-    /// The text has a link, and the event gave none.
+    /// The text contains a link, but the event provides no URL for it.
     NoLink,
 }
 
@@ -62,14 +62,14 @@ impl fmt::Display for EnqueueError {
 
 impl std::error::Error for EnqueueError {}
 
-/// Why a message was not sent, or may not have been.
+/// The reason why a message was not sent, or may not have been sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The server cannot be used now: no message would be accepted.
+    /// The server is unavailable: it would accept no message.
     Unavailable(String),
-    /// The server refused this message for now.
+    /// The server rejected this message temporarily.
     Postponed(String),
-    /// The server refused this message for good.
+    /// The server rejected this message permanently.
     Rejected(String),
     /// The text was transmitted, and the outcome is unknown.
     Doubtful(String),
@@ -78,13 +78,13 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Returns the error for a server that did not answer in time.
+    /// Returns the error for a server that did not respond in time.
     pub(super) fn timeout(limit: Duration) -> Self {
         Self::Unavailable(format!("no answer within {} s", limit.as_secs()))
     }
 
-    /// Returns the error with the recipient, control characters and further text removed from the
-    /// server's answer.
+    /// Returns the error with the server's reply sanitized: without the recipient and control
+    /// characters, and with limited length.
     pub(super) fn without(self, recipient: &str) -> Self {
         let clean = |text: String| clean(&text, recipient);
         match self {
@@ -97,7 +97,8 @@ impl SendError {
     }
 }
 
-/// Returns `text` on one line, bounded, and without the recipient or the part before its `@`.
+/// Returns `text` on one line, with limited length, and without the recipient or the part before
+/// its `@`.
 fn clean(text: &str, recipient: &str) -> String {
     let mut text = escape_deceptive(text, |_| false);
     let local = recipient.split_once('@').map_or(recipient, |(local, _)| local);

@@ -1,4 +1,4 @@
-//! Limits on messages per user, client address and country code, of all nodes together.
+//! Limits on messages per user, client address and country code, shared by all nodes.
 
 use super::Message;
 use super::errors::EnqueueError;
@@ -8,7 +8,7 @@ use crate::config::{Channel, MessageLimits};
 use crate::store::{self, Tx};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The period of all limits.
+/// The period to which all limits apply.
 const PERIOD: Duration = Duration::from_secs(3600);
 
 /// A limit on messages.
@@ -33,7 +33,7 @@ impl Limit {
     }
 }
 
-/// Takes the message from every limit that applies to it, or from none.
+/// Counts the message against every limit that applies. If one is exceeded, counts against none.
 pub(super) async fn take(
     tx: &mut Tx<'_>,
     limits: MessageLimits,
@@ -54,15 +54,16 @@ pub(super) async fn take(
     Ok(Ok(()))
 }
 
-/// Returns the limits of a message: name in the store, and messages per hour.
+/// Returns the limits that apply to a message, each with its name in the store and its messages per
+/// hour.
 fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, String, u32)> {
     let pool = message.pool;
-    // A limit for each event: reset codes that somebody else asks for leave the codes of a sign-in
-    // and of a new address.
+    // The limit is separate for each event: reset codes that someone else requests do not use up
+    // the codes of a sign-in or a new address.
     let user = format!("user/{pool}/{}/{}", message.user, message.event.name());
     let mut applicable = vec![(Limit::User, user, limits.per_user)];
-    // Many accounts may have one address, which is somebody's who asked for nothing. Simulated
-    // ones are no address.
+    // Many accounts may have the same address, whose owner requested none of the messages.
+    // Simulated messages have no address.
     let recipient = match message.is_simulated {
         true => message.user.to_owned(),
         false => message.recipient.to_lowercase(),
@@ -79,8 +80,8 @@ fn applicable(limits: MessageLimits, message: &Message<'_>) -> Vec<(Limit, Strin
     applicable
 }
 
-/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, which one
-/// client has alone.
+/// Returns the address by which a client is counted. For IPv6 this is the network of 64 bits, which
+/// one client may use alone.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
@@ -91,11 +92,11 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the new time of a limit by the generic cell rate algorithm, or the wait until the next
-/// message.
+/// Returns the new `next_at` of a limit (generic cell rate algorithm), or the wait until the next
+/// message is possible.
 fn next_at(stored: Option<Timestamp>, per_hour: u32, now: Timestamp) -> Result<Timestamp, Duration> {
     let interval = PERIOD / per_hour.max(1);
-    // A time further ahead was stored by a clock that was ahead.
+    // A time further ahead was stored by a node whose clock was ahead.
     let from = stored.unwrap_or(now).clamp(now, now.plus(PERIOD));
     let next = from.plus(interval);
     match next.since(now) {
@@ -121,7 +122,7 @@ mod tests {
         let later = start.plus(Duration::from_secs(360));
         stored = Some(next_at(stored, 10, later).unwrap());
         assert!(next_at(stored, 10, later).is_err());
-        // A clock that is set back by a day blocks nobody for longer than an hour.
+        // A clock that is set back by a day blocks messages for at most an hour.
         let earlier = start.minus(Duration::from_secs(86400));
         assert!(next_at(stored, 10, earlier).unwrap_err() <= Duration::from_secs(360));
     }

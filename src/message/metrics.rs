@@ -13,7 +13,7 @@ static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| metrics::MESSAGES_OLDEST
 static SMS_SENT: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::SMS_SENT.counters());
 static SMS_CODES_USED: LazyLock<IntCounterVec> = LazyLock::new(|| metrics::SMS_CODES_USED.counters());
 
-/// The result of an attempt, as a label.
+/// The result of an attempt, for the metric's label.
 #[derive(Clone, Copy)]
 pub(super) enum Outcome {
     Sent,
@@ -40,13 +40,13 @@ pub(super) fn count(channel: &str, event: &str, outcome: Outcome) {
     MESSAGES.with_label_values(&[channel, event, outcome.label()]).inc();
 }
 
-/// Counts a message that a limit refused.
+/// Counts a message that a limit rejected.
 pub(super) fn count_refusal(channel: Channel, limit: Option<Limit>) {
     let limit = limit.map_or("none", Limit::key);
     REFUSED.with_label_values(&[channel.name(), limit]).inc();
 }
 
-/// Sets the age of the oldest message that waits.
+/// Sets the age of the oldest pending message.
 pub(super) fn set_oldest(channel: Channel, age: Duration) {
     OLDEST.with_label_values(&[channel.name()]).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
 }

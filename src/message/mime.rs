@@ -1,4 +1,4 @@
-//! The form of an e-mail (RFC 5322, RFC 2045).
+//! The MIME form of an e-mail (RFC 5322, RFC 2045).
 
 use super::content::Content;
 use super::errors::SendError;
@@ -9,7 +9,7 @@ use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, 
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use std::time::{Duration, SystemTime};
 
-/// Writes the message with the key `id`, which is the stable part of its Message-ID.
+/// Formats the message with the key `id`, which is the stable part of its Message-ID.
 pub(super) fn format(mail: &Mail, id: &str, content: &Content, now: Timestamp) -> Result<Vec<u8>, SendError> {
     let invalid = |why: String| SendError::Rejected(format!("the message cannot be written: {why}"));
     let to = mail_address(&content.to).map_err(|why| invalid(format!("the address {why}")))?;
@@ -20,7 +20,7 @@ pub(super) fn format(mail: &Mail, id: &str, content: &Content, now: Timestamp) -
         .subject(content.subject.as_str())
         .date(date)
         .message_id(Some(format!("<{id}@{}>", mail.from.address.domain)))
-        // RFC 3834, section 5: no automatic responses.
+        // RFC 3834, section 5: this prevents automatic responses.
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".into(),
@@ -49,7 +49,7 @@ fn mailbox(mailbox: &config::Mailbox) -> Result<Mailbox, SendError> {
     Ok(Mailbox::new(mailbox.name.clone(), address(&mailbox.address)?))
 }
 
-/// Returns the address in lettre's type.
+/// Converts the address to lettre's type.
 pub(super) fn address(address: &config::MailAddress) -> Result<Address, SendError> {
     Address::new(&address.local, &address.domain)
         .map_err(|error| SendError::Rejected(format!("the address cannot be used: {error}")))

@@ -1,16 +1,18 @@
 //! E-mail and text messages to users: texts, limits, the outbox and its delivery.
 //!
-//! [`enqueue`] adds a message inside of the caller's transaction, so that a message exists exactly
-//! if the change does that it reports. [`Delivery`] sends it afterwards.
+//! [`enqueue`] adds a message in the caller's transaction, so that the message exists exactly if
+//! the reported change does. [`Delivery`] sends it afterwards.
 //!
 //! # Duplicates
 //!
 //! One node at a time has the lease of a message, and the row is deleted once the server has
 //! accepted it. The outcome is unknown if the connection or the node fails after the text was
-//! transmitted and before the acceptance was stored. An e-mail is then sent again (at least once):
-//! a lost code keeps a user out, while a second copy has the same code and the same Message-ID, by
-//! which servers can drop it. A text message is not sent again (at most once): each costs money,
-//! and the user can ask for another code.
+//! transmitted and before the acceptance was stored.
+//!
+//! An e-mail is then sent again (at least once), because a lost code would prevent the sign-in. The
+//! second copy has the same code and the same Message-ID, so that servers can drop it. A text
+//! message is not sent again (at most once): each one costs money, and the user can request another
+//! code.
 
 mod backoff;
 mod content;
@@ -41,7 +43,7 @@ use crate::store::{self, NewOutboxMessage, Tx};
 use content::Content;
 use std::net::IpAddr;
 
-/// The settings of a deployment and of a user pool that messages depend on.
+/// The settings of a deployment and a user pool for messages.
 #[derive(Clone, Copy)]
 pub struct MessageSettings<'a> {
     /// The settings for e-mail.
@@ -50,7 +52,7 @@ pub struct MessageSettings<'a> {
     pub sms: Option<&'a Sms>,
     /// The limits.
     pub limits: MessageLimits,
-    /// The texts of the pool, in the place of the built-in ones.
+    /// The pool's templates, which replace the built-in texts.
     pub templates: &'a [MessageTemplate],
 }
 
@@ -68,46 +70,48 @@ impl<'a> MessageSettings<'a> {
 
 /// A message to a user.
 pub struct Message<'a> {
-    /// The key against duplicates, chosen outside of the transaction: a second message with it is
-    /// not added.
+    /// The deduplication key, chosen outside of the transaction. A second message with the same key
+    /// is not added.
     pub key: &'a str,
     /// The user pool's id.
     pub pool: &'a str,
     /// The event.
     pub event: MessageEvent,
-    /// The kind of the message.
+    /// The channel.
     pub channel: Channel,
     /// The e-mail address, or the telephone number in the form of E.164 with a `+`.
     pub recipient: &'a str,
     /// The user's language, as in `de-CH`.
     pub language: Option<&'a str>,
-    /// The user's `sub`, for the limit; for a name without a user a text that follows from it.
+    /// The user's `sub`, to which the limit applies. Without a user, a text derived from the
+    /// requested name.
     pub user: &'a str,
     /// The user's number: the message is removed with the user.
     pub user_no: i64,
-    /// Whether there is no such user: the limits and the work are those of a message, and nothing
-    /// is sent. An answer and its time then do not reveal who is a user.
+    /// Whether the user does not exist. Then the limits and the work are the same, but nothing is
+    /// sent. So neither the response nor its time reveals whether a user exists.
     pub is_simulated: bool,
-    /// The user name, for the text.
+    /// The user name, which the text may contain.
     pub username: &'a str,
     /// The code or the temporary password.
     pub code: &'a Secret,
-    /// The address that confirms without a code.
+    /// The URL that confirms without a code.
     pub link: Option<&'a str>,
-    /// The address of the client that caused the message; none for an administrator.
+    /// The address of the client that caused the message; `None` for an administrator.
     pub client: Option<IpAddr>,
-    /// The time after which the code is worthless.
+    /// When the code expires.
     pub expires_at: Timestamp,
 }
 
-/// Adds a message to the outbox in the caller's transaction. Returns the masked recipient, as
-/// Cognito's `CodeDeliveryDetails` has it.
+/// Adds a message to the outbox in the caller's transaction. Returns the masked recipient, for
+/// Cognito's `CodeDeliveryDetails`.
 ///
-/// A retry of the transaction with the same key adds nothing. If the message was sent in between,
-/// its row is gone, and the retry adds it again.
+/// A retry of the transaction with the same key adds nothing. But if the message was sent in the
+/// meantime, its row was deleted, and the retry adds the message again.
 ///
 /// # Errors
-/// The inner error is a refusal, with which nothing was written; the outer one is the database's.
+/// The inner error is a rejection, after which nothing was written. The outer error is the
+/// database's.
 pub async fn enqueue(
     tx: &mut Tx<'_>,
     settings: MessageSettings<'_>,
@@ -137,7 +141,7 @@ pub async fn enqueue(
     Ok(Ok(mask(message.channel, &content.to)))
 }
 
-/// Checks the recipient, and writes the text.
+/// Checks the recipient and composes the text.
 fn prepare(settings: MessageSettings<'_>, message: &Message<'_>) -> Result<Content, EnqueueError> {
     let to = match message.channel {
         Channel::Email if settings.mail.is_none() => return Err(EnqueueError::NotConfigured(Channel::Email)),
@@ -154,16 +158,16 @@ fn prepare(settings: MessageSettings<'_>, message: &Message<'_>) -> Result<Conte
     templates::write(settings.templates, message, to)
 }
 
-/// Returns the key in the store, which is also in the Message-ID.
+/// Returns the message's key in the store, which is also part of the Message-ID.
 fn outbox_id(pool: &str, key: &str) -> String {
     base64url_encode(&sha256(format!("{pool}\0{key}"))[..18])
 }
 
-/// Sends a test message to `to` at once, without the outbox. Returns `false` if the log is the
-/// destination.
+/// Sends a test message to `to` immediately, without the outbox. Returns `false` if messages are
+/// printed in the log.
 ///
 /// # Errors
-/// Returns an error if the address is invalid or the server does not accept the message.
+/// Returns an error if the address is invalid, or the server does not accept the message.
 pub async fn send_test(
     mail: &Mail,
     to: &str,

@@ -2,15 +2,15 @@
 
 use crate::config::Channel;
 
-/// The country codes of two digits (ITU-T E.164, annex D); `1` and `7` have one digit, all others
-/// three.
+/// The country codes with two digits (ITU-T E.164, annex D). `1` and `7` have one digit, and all
+/// others three.
 const TWO_DIGITS: [&str; 44] = [
     "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47", "48",
     "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65", "66", "81",
     "82", "84", "86", "90", "91", "92", "93", "94", "95", "98",
 ];
 
-/// Reads a telephone number: a `+` and 7 to 15 digits (ITU-T E.164, section 6.2.1).
+/// Parses a telephone number: a `+` and 7 to 15 digits (ITU-T E.164, section 6.2.1).
 pub(super) fn phone_number(text: &str) -> Result<&str, &'static str> {
     let digits = text.strip_prefix('+').filter(|digits| (7..=15).contains(&digits.len()));
     match digits {
@@ -19,10 +19,10 @@ pub(super) fn phone_number(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// Returns the country code of a telephone number, with the `+`; at most 800 different ones exist.
-/// It is a label of metrics.
+/// Returns the country code of a telephone number, with the `+`. There are at most 800 codes, so
+/// that it can be a label of metrics.
 pub fn sms_prefix(number: &str) -> &'static str {
-    /// All codes, so that a label costs no allocation.
+    /// All codes, so that a label needs no allocation.
     static CODES: std::sync::LazyLock<Vec<String>> =
         std::sync::LazyLock::new(|| (0..1000).map(|code| format!("+{code}")).collect());
     let digits = number.trim_start_matches('+');
@@ -35,8 +35,8 @@ pub fn sms_prefix(number: &str) -> &'static str {
     code.and_then(|code| CODES.get(code)).map_or("+", String::as_str)
 }
 
-/// Returns the recipient as Cognito's `CodeDeliveryDetails` shows it: `f***@e***`, or the last four
-/// digits.
+/// Returns the masked recipient, in the form of Cognito's `CodeDeliveryDetails`: `f***@e***`, or
+/// the last four digits.
 pub fn mask(channel: Channel, recipient: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match channel {

@@ -1,4 +1,4 @@
-//! Requests to an SMS service: a deadline, no redirects, a bounded answer.
+//! Requests to an SMS service, with a timeout, without redirects, and with a bounded response.
 
 use super::content::Content;
 use super::errors::SendError;
@@ -7,10 +7,10 @@ use crate::base::Timestamp;
 use crate::config::Sms;
 use std::sync::{Mutex, PoisonError};
 
-/// The maximum size of an answer, in bytes; further ones are not read.
+/// The maximum size of a response, in bytes. Further bytes are not read.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// The HTTP client for the settings that were used last.
+/// The HTTP client for the most recently used settings.
 #[derive(Default)]
 pub(super) struct SmsClient(Mutex<Option<(Sms, reqwest::Client)>>);
 
@@ -18,7 +18,8 @@ impl SmsClient {
     /// Sends a message.
     ///
     /// # Errors
-    /// [`SendError::Doubtful`] if the request was sent, and no answer arrived.
+    /// Returns [`SendError::Doubtful`] if the request was sent but no response arrived, and another
+    /// [`SendError`] if the service rejects the message or is unavailable.
     pub async fn send(&self, sms: &Sms, content: &Content, now: Timestamp) -> Result<(), SendError> {
         let client = self.client(sms)?;
         let request = sms_requests::request(sms, &content.to, &content.text, now);
@@ -45,7 +46,7 @@ impl SmsClient {
         }
         let failed = |error: reqwest::Error| SendError::Unavailable(format!("no HTTP client: {error}"));
         let mut builder = reqwest::Client::builder()
-            // The request has the account's secret.
+            // A redirect is not followed, because the request contains the account's secret.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(sms.timeout)
             .timeout(sms.timeout)
@@ -60,8 +61,8 @@ impl SmsClient {
     }
 }
 
-/// Returns the meaning of a request without an answer. Only without a connection is it certain that
-/// nothing was sent.
+/// Returns the error for a request without a response. Only a failed connection proves that nothing
+/// was sent.
 fn failure(error: reqwest::Error) -> SendError {
     let is_unsent = error.is_connect() || error.is_builder();
     let error = error.without_url();

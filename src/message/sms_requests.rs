@@ -1,4 +1,4 @@
-//! The requests of each SMS service, and the meaning of its answers.
+//! The requests of each SMS service, and the interpretation of their responses.
 
 use super::errors::SendError;
 use crate::base::{Timestamp, sha256};
@@ -14,7 +14,8 @@ use url::form_urlencoded;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Returns the request that sends `text` to `number`, which begins with `+`.
+/// Returns the request that sends `text` to `number`, which begins with `+`. Returns `None` if a
+/// value is not valid in a header or URI.
 pub(super) fn request(sms: &Sms, number: &str, text: &str, now: Timestamp) -> Option<Request<Vec<u8>>> {
     let account = sms.account.as_deref().unwrap_or_default();
     let secret = sms.secret.as_ref().map(|secret| secret.expose()).unwrap_or_default();
@@ -55,7 +56,7 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Returns the fields of a form.
+/// Returns the form fields of a request.
 fn fields<'a>(
     shape: SmsShape,
     sms: &'a Sms,
@@ -64,7 +65,8 @@ fn fields<'a>(
     (account, secret): (&'a str, &'a str),
 ) -> Vec<(&'static str, &'a str)> {
     match shape {
-        // https://www.twilio.com/docs/messaging/api/message-resource: a service SID begins with MG.
+        // https://www.twilio.com/docs/messaging/api/message-resource: a messaging service SID
+        // begins with MG.
         SmsShape::Twilio => {
             let sender = if sms.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
             vec![("To", number), (sender, &sms.from), ("Body", text)]
@@ -137,17 +139,17 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Returns the meaning of an answer.
+/// Interprets a response.
 ///
 /// # Errors
-/// An answer of a gateway between ([`StatusCode::BAD_GATEWAY`], [`StatusCode::GATEWAY_TIMEOUT`])
-/// leaves the outcome unknown.
+/// Returns an error for a response without success. After a response of an intermediary
+/// ([`StatusCode::BAD_GATEWAY`], [`StatusCode::GATEWAY_TIMEOUT`]), the outcome is unknown.
 pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<(), SendError> {
     let words = || format!("the service answered {status}{}", reason(shape, body));
     match status {
         status if status.is_success() && shape == SmsShape::Vonage => vonage(body),
         status if status.is_success() => Ok(()),
-        // The service, or a proxy before it, had the text.
+        // The service, or a proxy in front of it, may have processed the text.
         StatusCode::BAD_GATEWAY
         | StatusCode::GATEWAY_TIMEOUT
         | StatusCode::INTERNAL_SERVER_ERROR
@@ -161,8 +163,8 @@ pub(super) fn judge(shape: SmsShape, status: StatusCode, body: &[u8]) -> Result<
     }
 }
 
-/// Returns the service's own words about an error. The rest of an answer may repeat the text with
-/// its code.
+/// Returns the service's reason for an error. The rest of a response may contain the text with its
+/// code.
 fn reason(shape: SmsShape, body: &[u8]) -> String {
     match shape {
         // https://www.twilio.com/docs/usage/twilios-response
@@ -180,7 +182,7 @@ fn reason(shape: SmsShape, body: &[u8]) -> String {
     }
 }
 
-/// Returns the meaning of Vonage's answer, whose status is always 200
+/// Interprets Vonage's response, whose status is always 200
 /// (<https://api.support.vonage.com/hc/en-us/articles/204014733>).
 fn vonage(body: &[u8]) -> Result<(), SendError> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -188,7 +190,8 @@ fn vonage(body: &[u8]) -> Result<(), SendError> {
     let words = || format!("status {}: {}", message["status"], message["error-text"]);
     match message["status"].as_str() {
         Some("0") => Ok(()),
-        // A parameter, the sender or the number is not valid: another try ends alike.
+        // A parameter, the sender or the number is not valid, so that a retry would have the same
+        // result.
         Some("2" | "3" | "6" | "7" | "15" | "22" | "29" | "33") => Err(SendError::Rejected(words())),
         Some(_) => Err(SendError::Unavailable(words())),
         None => Err(SendError::Doubtful("the service's answer has no status".to_owned())),

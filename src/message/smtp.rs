@@ -1,5 +1,5 @@
-//! The dialogue with a mail server (RFC 5321, RFC 4954), in steps, so that the caller knows which
-//! one failed.
+//! The SMTP session with a mail server (RFC 5321, RFC 4954). It is divided into steps, so that the
+//! caller can distinguish their failures.
 
 use super::errors::SendError;
 use super::{mime, smtp_stream};
@@ -11,11 +11,12 @@ use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use std::time::{Duration, Instant};
 
-/// The maximum number of messages on one connection: servers limit it, often to 100.
+/// The maximum number of messages on one connection. Servers limit this number, often to 100.
 const MAX_MESSAGES: u32 = 50;
-/// The time after which an unused connection is not used again.
+/// The time after which an idle connection is not used again.
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// The mechanisms, which send the password: connections are encrypted or stay on this machine.
+/// The authentication mechanisms. Both transmit the password, because connections are encrypted or
+/// stay on this machine.
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
 /// A connection to a mail server after authentication.
@@ -24,7 +25,7 @@ pub(super) struct Connection {
     server: SmtpServer,
     sent: u32,
     used_at: Instant,
-    /// Whether a command got no answer.
+    /// Whether the connection was lost or closed by the server.
     is_lost: bool,
 }
 
@@ -32,7 +33,7 @@ impl Connection {
     /// Opens a connection and authenticates.
     ///
     /// # Errors
-    /// Returns [`SendError::Unavailable`] with the step that failed.
+    /// Returns [`SendError::Unavailable`] with the failed step.
     pub async fn open(server: &SmtpServer) -> Result<Self, SendError> {
         let stream = smtp_stream::open(server).await?;
         let name = server.authority();
@@ -51,7 +52,7 @@ impl Connection {
         Ok(Self { inner, server: server.clone(), sent: 0, used_at: Instant::now(), is_lost: false })
     }
 
-    /// Whether the connection can be used for another message to `server`.
+    /// Returns whether the connection can be used for another message to `server`.
     pub fn is_reusable(&self, server: &SmtpServer) -> bool {
         !self.is_lost
             && !self.inner.has_broken()
@@ -60,19 +61,19 @@ impl Connection {
             && self.used_at.elapsed() < MAX_IDLE
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection was lost or closed by the server.
     pub fn is_broken(&self) -> bool {
         self.is_lost
     }
 
-    /// Announces a message from the sender to `to`, up to the server's request for the text.
+    /// Begins a message to `to`, up to the server's request for the text.
     ///
     /// # Errors
-    /// [`SendError::Rejected`] and [`SendError::Postponed`] are about this recipient.
+    /// [`SendError::Rejected`] and [`SendError::Postponed`] concern this recipient only.
     pub async fn begin(&mut self, mail: &Mail, to: &str) -> Result<(), SendError> {
         let to = mail_address(to).map_err(|why| SendError::Rejected(format!("the address {why}")))?;
         let (from, to) = (mime::address(&mail.from.address)?, mime::address(&to)?);
-        // The sender is the same for all messages.
+        // An error for the sender concerns all messages, because they have the same sender.
         let sender = self.inner.command(MailCommand::new(Some(from), Vec::new())).await;
         sender.map_err(|error| match self.refusal(&error) {
             SendError::Rejected(words) | SendError::Postponed(words) if error.status().is_some() => {
@@ -86,17 +87,17 @@ impl Connection {
         data.map(drop).map_err(|error| self.refusal(&error))
     }
 
-    /// Returns the meaning of an error, and notes whether the connection has ended.
+    /// Converts an error, and records whether the connection was lost or closed.
     fn refusal(&mut self, error: &Error) -> SendError {
-        // RFC 5321, section 3.8: 421 ends the connection.
+        // RFC 5321, section 3.8: after a reply with 421 the server closes the connection.
         self.is_lost |= error.status().is_none_or(|status| u16::from(status) == 421);
         refusal(error)
     }
 
-    /// Transmits the text.
+    /// Transmits the text of the message.
     ///
     /// # Errors
-    /// [`SendError::Doubtful`] if the server did not answer.
+    /// Returns [`SendError::Doubtful`] if the server did not reply.
     pub async fn transmit(&mut self, text: &[u8]) -> Result<(), SendError> {
         self.sent += 1;
         let result = self.inner.message(text).await;
@@ -107,24 +108,24 @@ impl Connection {
         })
     }
 
-    /// Ends the session. The server may not answer.
+    /// Ends the session. Waits at most a second for the server's reply.
     pub async fn close(mut self) {
         drop(tokio::time::timeout(Duration::from_secs(1), self.inner.quit()).await);
     }
 }
 
-/// Returns the meaning of an error before the text was transmitted.
+/// Converts an error that occurred before the text was transmitted.
 fn refusal(error: &Error) -> SendError {
     let words = words(error);
     match error.status().map(u16::from) {
         Some(500..=599) => SendError::Rejected(words),
-        // Also the end of the connection: the server may not like this one recipient, and others
-        // must not wait for it.
+        // This includes a closed connection: the server may have closed it because of this
+        // recipient, and other messages must not wait.
         Some(_) | None => SendError::Postponed(words),
     }
 }
 
-/// Returns the error with its causes, which have the server's words.
+/// Returns the error with its causes, which contain the server's reply.
 fn words(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -138,10 +139,10 @@ fn words(error: &Error) -> String {
     text
 }
 
-/// Connects to the server of `mail`, with TLS and authentication, and sends nothing.
+/// Connects to the server of `mail`, with TLS and authentication, without sending a message.
 ///
 /// # Errors
-/// Returns the step that failed, and the remedy if there is one.
+/// Returns the failed step, and the remedy if there is one.
 pub async fn verify_server(mail: &Mail) -> Result<(), SendError> {
     let MailTransport::Smtp(server) = &mail.transport else { return Ok(()) };
     let work = async {

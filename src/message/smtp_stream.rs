@@ -1,7 +1,7 @@
-//! Connections to a mail server: TCP, STARTTLS and TLS, for lettre's protocol.
+//! Connections to a mail server: TCP, STARTTLS and TLS, as the transport of lettre's SMTP client.
 //!
-//! STARTTLS is done here: lettre keeps what the server sent before the handshake in its buffer, and
-//! would take it for answers of the encrypted connection (RFC 3207, section 6).
+//! This module implements STARTTLS. lettre would keep bytes that the server sent before the
+//! handshake, and treat them as replies on the encrypted connection (RFC 3207, section 6).
 
 use super::errors::SendError;
 use crate::config::{MailSecurity, SmtpServer};
@@ -20,16 +20,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The maximum size of a server's answer before TLS, in bytes.
+/// The maximum size of a server's reply before TLS, in bytes.
 const MAX_REPLY: usize = 8 * 1024;
-/// The greeting for lettre, which reads one at the start of each connection: after STARTTLS there
-/// is none.
+/// A greeting for lettre, which reads one at the start of each connection. After STARTTLS the
+/// server sends none.
 const GREETING: &[u8] = b"220 TLS\r\n";
 
-/// Opens a connection to `server`, encrypted as it demands.
+/// Opens a connection to `server` with the configured encryption.
 ///
 /// # Errors
-/// Returns [`SendError::Unavailable`] with the step that failed.
+/// Returns [`SendError::Unavailable`] with the failed step.
 pub(super) async fn open(server: &SmtpServer) -> Result<Box<dyn AsyncTokioStream>, SendError> {
     let name = server.authority();
     let failed =
@@ -38,7 +38,7 @@ pub(super) async fn open(server: &SmtpServer) -> Result<Box<dyn AsyncTokioStream
         .await
         .map_err(|error| failed("cannot connect to", &error))?;
     let peer = tcp.peer_addr().map_err(|error| failed("cannot connect to", &error))?;
-    // A failure costs time only.
+    // A failure only affects latency.
     drop(tcp.set_nodelay(true));
     let greeting = match server.security {
         MailSecurity::Plain if !SmtpServer::may_be_plain(peer.ip()) => {
@@ -63,7 +63,7 @@ pub(super) async fn open(server: &SmtpServer) -> Result<Box<dyn AsyncTokioStream
     Ok(Box::new(Encrypted { tls, peer, greeting }))
 }
 
-/// Returns the TLS settings: the system's authorities, and the server's `ca`.
+/// Returns the TLS configuration, which trusts the system's authorities and the server's `ca`.
 fn tls_config(server: &SmtpServer) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let pem = server.ca.as_ref().map(|ca| ca.text.as_bytes()).unwrap_or_default();
@@ -77,8 +77,8 @@ fn tls_config(server: &SmtpServer) -> Result<ClientConfig, String> {
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-/// Asks the server for TLS (RFC 3207, section 4). Reads no byte beyond its consent, so that bytes
-/// which follow in plain text make the handshake fail.
+/// Sends STARTTLS (RFC 3207, section 4). No byte after the server's reply is read, so that further
+/// plain text makes the handshake fail.
 async fn start_tls(tcp: &mut TcpStream, peer: SocketAddr) -> Result<(), String> {
     let own = match tcp.local_addr().unwrap_or(peer) {
         SocketAddr::V4(own) => format!("[{}]", own.ip()),
@@ -95,7 +95,7 @@ async fn start_tls(tcp: &mut TcpStream, peer: SocketAddr) -> Result<(), String> 
     expect(tcp, "220").await.map(drop)
 }
 
-/// Reads an answer of one or more lines, which must have this code.
+/// Reads a reply of one or more lines. Returns an error unless each line has this code.
 async fn expect(tcp: &mut TcpStream, code: &str) -> Result<String, String> {
     let mut reply = Vec::new();
     loop {
@@ -106,7 +106,7 @@ async fn expect(tcp: &mut TcpStream, code: &str) -> Result<String, String> {
             }
             reply.push(tcp.read_u8().await.map_err(|error| error.to_string())?);
         }
-        // RFC 5321, section 4.2.1: all lines but the last have a hyphen after the code.
+        // RFC 5321, section 4.2.1: all lines except the last have a hyphen after the code.
         if reply.get(start + 3) != Some(&b'-') {
             break;
         }
@@ -118,7 +118,7 @@ async fn expect(tcp: &mut TcpStream, code: &str) -> Result<String, String> {
     }
 }
 
-/// An encrypted connection, which begins with `greeting` for its reader.
+/// An encrypted connection. Its reader receives `greeting` before the server's data.
 #[derive(Debug)]
 struct Encrypted {
     tls: TlsStream<TcpStream>,

@@ -1,4 +1,4 @@
-//! Built-in texts, the choice of a text, and the replacement of placeholders.
+//! Built-in texts, selection of a text, and replacement of placeholders.
 
 use super::Message;
 use super::content::Content;
@@ -6,12 +6,12 @@ use super::errors::EnqueueError;
 use crate::base::is_deceptive;
 use crate::config::{Channel, MessageEvent, MessageTemplate, MessageText, TextPiece};
 
-/// The maximum length of a subject with its values, in characters.
+/// The maximum length of a subject after replacement of placeholders, in characters.
 const MAX_SUBJECT: usize = 200;
-/// The language of users without one, and of those whose language has no text.
+/// The language for users without a language, or with a language for which there is no text.
 const DEFAULT_LANGUAGE: &str = "en";
 
-/// A built-in text: language, event, subject, text of an e-mail, text message.
+/// A built-in text: language, event, subject, text of an e-mail, and text message.
 type BuiltIn = (&'static str, MessageEvent, &'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
@@ -54,7 +54,7 @@ const BUILT_IN: [BuiltIn; 12] = [
         "Ihr Anmeldecode lautet {####}."),
 ];
 
-/// How values are written into a text.
+/// The format of the text into which values are inserted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     Subject,
@@ -62,10 +62,10 @@ enum Format {
     Html,
 }
 
-/// Writes the text of `message` to the checked recipient `to`.
+/// Composes the content of `message` for the validated recipient `to`.
 ///
 /// # Errors
-/// Returns an error if the text has a link, and the message has none.
+/// Returns an error if the text contains a link, but the message has none.
 pub(super) fn write(
     templates: &[MessageTemplate],
     message: &Message<'_>,
@@ -91,8 +91,9 @@ pub(super) fn write(
     })
 }
 
-/// Returns the pool's own text: in the user's language, or for every language unless there is a
-/// built-in text in the user's language.
+/// Returns the pool's template in the user's language, or else the one for every language. Without
+/// both, returns the pool's English template, unless there is a built-in text in the user's
+/// language.
 fn choose<'t>(
     templates: &'t [MessageTemplate],
     event: MessageEvent,
@@ -111,7 +112,7 @@ fn choose<'t>(
     })
 }
 
-/// Returns a language tag and its shorter forms (RFC 4647, section 3.4), in lower case.
+/// Returns a language tag and its prefixes (RFC 4647, section 3.4), in lower case.
 fn ranges(language: &str) -> Vec<String> {
     let mut language = language.to_ascii_lowercase().replace('_', "-");
     let mut ranges = vec![language.clone()];
@@ -126,7 +127,7 @@ fn is_built_in(language: &str) -> bool {
     BUILT_IN.iter().any(|(known, ..)| *known == language)
 }
 
-/// Returns the built-in text in the user's language, or in English.
+/// Returns the built-in text in the user's language, or else in English.
 fn built_in_text(event: MessageEvent, channel: Channel, language: Option<&str>) -> MessageTemplate {
     let languages = language.map(ranges).unwrap_or_default();
     let language =
@@ -161,7 +162,7 @@ fn fill(text: &MessageText, message: &Message<'_>, format: Format) -> String {
     filled
 }
 
-/// Appends a value, which cannot leave its place: no markup, no line break, no change of direction.
+/// Appends a value. It is escaped for HTML, and line breaks and direction controls are removed.
 fn push(filled: &mut String, value: &str, format: Format) {
     for c in value.chars().filter(|c| !is_deceptive(*c)) {
         match (format, c) {
@@ -181,7 +182,7 @@ fn push_link(filled: &mut String, text: &str, link: &str, format: Format) {
             filled.push_str("<a href=\"");
             push(filled, link, format);
             filled.push_str("\">");
-            // The text is the operator's, which may have markup.
+            // The link's text is written by the operator and may contain markup.
             filled.push_str(text);
             filled.push_str("</a>");
         }

@@ -1,21 +1,21 @@
-//! An app client of a user pool: which sign-ins, grants and tokens an application may have.
+//! An app client of a user pool: the sign-ins, grants and tokens that an application may use.
 
 use super::PoolSource;
 use crate::base::{Duration, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// An app client, as it is stored. Its secrets are stored apart, sealed.
+/// A stored app client. Its secrets are stored separately and encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppClient {
     /// The client id, unique among all pools.
     pub id: String,
-    /// The number of its pool.
+    /// The number of the client's pool.
     pub pool: i64,
-    /// Where it is declared.
+    /// Where the client is declared.
     pub source: PoolSource,
     /// The settings.
     pub settings: AppClientSettings,
-    /// Incremented by each change.
+    /// The number of changes, starting at 1.
     pub version: i64,
     /// The time of creation.
     pub created_at: Timestamp,
@@ -28,7 +28,7 @@ pub struct AppClient {
 pub struct ClientSecret {
     /// The id, unique among the client's secrets.
     pub id: String,
-    /// The secret itself.
+    /// The secret text.
     pub secret: Secret,
     /// The time of creation.
     pub created_at: Timestamp,
@@ -40,35 +40,37 @@ pub struct ClientSecret {
 pub struct AppClientSettings {
     /// The name.
     pub name: String,
-    /// The flows of `InitiateAuth` that it may use, by their names in `ExplicitAuthFlows`.
+    /// The flows of `InitiateAuth` that the client may use, with their names in
+    /// `ExplicitAuthFlows`.
     pub explicit_auth_flows: Vec<String>,
-    /// Whether an unknown user gets the answers of a wrong password (`PreventUserExistenceErrors`).
+    /// Whether an unknown user gets the response to a wrong password
+    /// (`PreventUserExistenceErrors`).
     pub hide_unknown_users: bool,
     /// Lifetime of a challenge in seconds, 3 to 15 minutes.
     pub session_validity: u64,
     /// Lifetime of access tokens in seconds, 5 minutes to a day.
     pub access_token_validity: u64,
-    /// Lifetime of id tokens in seconds, 5 minutes to a day.
+    /// Lifetime of ID tokens in seconds, 5 minutes to a day.
     pub id_token_validity: u64,
     /// Lifetime of refresh tokens in seconds, an hour to 3,650 days.
     pub refresh_token_validity: u64,
-    /// The rotation of refresh tokens; `None` for refresh tokens that stay.
+    /// The rotation of refresh tokens; `None` disables it.
     pub rotation: Option<RefreshRotation>,
     /// The attributes that a user can read through this client; `None` for all.
     pub read_attributes: Option<Vec<String>>,
     /// The attributes that a user can write through this client; `None` for all mutable ones.
     pub write_attributes: Option<Vec<String>>,
-    /// The grants of OAuth 2.0 that it may use (`AllowedOAuthFlows`).
+    /// The OAuth 2.0 grants that the client may use (`AllowedOAuthFlows`).
     pub allowed_oauth_flows: Vec<String>,
-    /// The scopes that it may request.
+    /// The scopes that the client may request.
     pub allowed_oauth_scopes: Vec<String>,
     /// The redirect URIs, compared exactly.
     pub callback_urls: Vec<String>,
-    /// The redirect URI of a request without one.
+    /// The redirect URI of a request that names none.
     pub default_redirect_uri: Option<String>,
-    /// The URLs to which a sign-out may lead.
+    /// The URLs to which a browser may be redirected after a sign-out.
     pub logout_urls: Vec<String>,
-    /// The identity providers that its users may choose; `COGNITO` is the pool itself.
+    /// The identity providers that users of the client may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
 }
 
@@ -95,8 +97,8 @@ impl Default for AppClient {
 }
 
 impl Default for AppClientSettings {
-    /// Returns Cognito's defaults: challenges of 3 minutes, tokens of an hour, refresh tokens of 30
-    /// days without rotation.
+    /// Returns Cognito's defaults: challenges of 3 minutes, ID and access tokens of an hour, and
+    /// refresh tokens of 30 days without rotation.
     fn default() -> Self {
         let flows = ["ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"];
         Self {
@@ -126,13 +128,13 @@ impl AppClientSettings {
         Duration::from_secs(self.session_validity)
     }
 
-    /// Returns whether `flow`, by its name in `ExplicitAuthFlows`, is allowed.
+    /// Returns whether `flow` is allowed. `flow` is its name in `ExplicitAuthFlows`.
     pub fn allows_auth_flow(&self, flow: &str) -> bool {
         self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
     }
 
-    /// Returns whether the client allows Secure Remote Password: the pool's new passwords then get
-    /// a verifier.
+    /// Returns whether the client allows Secure Remote Password. Then a verifier is stored with
+    /// each new password of the pool.
     pub fn keeps_verifiers(&self) -> bool {
         ["ALLOW_USER_SRP_AUTH", "ALLOW_USER_AUTH"].iter().any(|flow| self.allows_auth_flow(flow))
     }

@@ -1,22 +1,22 @@
-//! A user's attributes, in two pieces of memory: a busy gateway holds those of a hundred thousand
-//! people.
+//! A user's attributes in two allocations: the caches of a busy gateway contain those of a hundred
+//! thousand users.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A user's attributes by name: `email`, `name`, `custom:department`; in the order of their names.
+/// A user's attributes, such as `email`, `name` and `custom:department`, ordered by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Name, value, name, value.
+    /// The concatenated names and values: name, value, name, value.
     text: Box<str>,
-    /// Where each of them ends.
+    /// The end of each of them, in bytes.
     ends: Box<[u32]>,
 }
 
 impl Attributes {
-    /// Every name with its value.
+    /// Iterates over the names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut from = 0;
         self.ends.as_chunks::<2>().0.iter().map(move |ends| {
@@ -27,29 +27,29 @@ impl Attributes {
         })
     }
 
-    /// The value of the attribute of this name.
+    /// Returns the value of the attribute `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Whether there is one of this name.
+    /// Returns whether there is an attribute `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Gives the attribute of this name this value.
+    /// Sets the attribute `name` to `value`.
     pub fn set(&mut self, name: &str, value: &str) {
         let others = self.iter().filter(|(known, _)| *known != name);
         *self = others.chain([(name, value)]).collect();
     }
 
-    /// Takes the attribute of this name away.
+    /// Removes the attribute `name`.
     pub fn remove(&mut self, name: &str) {
         *self = self.iter().filter(|(known, _)| *known != name).collect();
     }
 }
 
-/// Of two attributes of one name, the last is kept.
+/// If a name occurs twice, the last value is kept.
 impl<Name: AsRef<str> + Ord, Value: AsRef<str>> FromIterator<(Name, Value)> for Attributes {
     fn from_iter<All: IntoIterator<Item = (Name, Value)>>(all: All) -> Self {
         let mut all: Vec<(Name, Value)> = all.into_iter().collect();

@@ -1,22 +1,22 @@
-//! Claims as texts, by which rules choose roles and which fill principal tags.
+//! Conversion of claims to texts, which role mappings compare and principal tags contain.
 
 use super::user::MAX_GROUPS;
 use serde_json::{Map, Value};
 
-/// 2 to the 53: every whole number below it is a float of its own.
+/// 2^53: every integer below it is exactly representable as a float.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// A claim that is there, and whose values cannot be compared. To take it for an absent one would
-/// let its bearer escape a Deny or a rule.
+/// The error for a present claim whose values cannot be compared. Treating it as absent would let
+/// the token's holder escape a Deny or a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadableClaim;
 
 /// Returns the values of a claim as texts of at most `longest` bytes. `null` and empty texts are
-/// none.
+/// omitted.
 ///
 /// # Errors
-/// Where a value is an object or a list in a list, is too long, holds control characters, or lost
-/// digits as it was read; where there are too many.
+/// Returns an error for a value that is an object or a nested list, is too long, contains control
+/// characters, or has lost digits. Also returns an error for more than [`MAX_GROUPS`] values.
 pub fn claim_texts(value: &Value, longest: usize) -> Result<Vec<String>, UnreadableClaim> {
     match value {
         Value::Null => Ok(Vec::new()),
@@ -46,27 +46,27 @@ fn is_exact(number: &serde_json::Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < MAX_EXACT_INTEGER)
 }
 
-/// Whether the claim `name` is kept elsewhere (OpenID Connect Core 1.0, section 5.6.2: "Distributed
-/// Claims"), as some providers do with groups that are too many for a token.
+/// Returns whether the claim `name` is available only elsewhere (OpenID Connect Core 1.0, section
+/// 5.6.2: "Distributed Claims"). Some providers do this if a user has too many groups for a token.
 pub fn is_distributed(claims: &Map<String, Value>, name: &str) -> bool {
     let names = claims.get("_claim_names").and_then(Value::as_object);
     !claims.contains_key(name) && names.is_some_and(|names| names.contains_key(name))
 }
 
-/// The claims of a bearer token that a user's attributes have no room for.
+/// The claims of a bearer token that cannot be stored as user attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenClaims {
-    /// Those of several values, by name.
+    /// The claims with several values, by name.
     pub lists: Box<[(String, Box<[String]>)]>,
-    /// The names of those that cannot be compared.
+    /// The names of claims that cannot be compared.
     pub unreadable: Box<[String]>,
 }
 
 impl TokenClaims {
-    /// The values of the claim `name`, where it has several.
+    /// Returns the values of the claim `name`, if it has several.
     ///
     /// # Errors
-    /// Where it cannot be compared.
+    /// Returns an error if the claim cannot be compared.
     pub fn list(&self, name: &str) -> Result<Option<&[String]>, UnreadableClaim> {
         if self.unreadable.iter().any(|unreadable| unreadable == name) {
             return Err(UnreadableClaim);

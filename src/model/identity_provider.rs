@@ -1,4 +1,4 @@
-//! An identity provider of a user pool that was made at run time.
+//! An identity provider of a user pool that was created with the API.
 
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,24 +44,25 @@ impl ProviderKind {
         KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
-    /// Returns whether a pool has at most one provider of this kind, which has the kind's name.
+    /// Returns whether the kind is social. A pool has at most one provider of such a kind, with the
+    /// kind's name.
     pub fn is_social(self) -> bool {
         !matches!(self, Self::Saml | Self::Oidc)
     }
 }
 
-/// An identity provider, as it is stored.
+/// A stored identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityProvider {
-    /// The number of its pool.
+    /// The number of the provider's pool.
     pub pool: i64,
     /// The name, unique in the pool.
     pub name: String,
     /// The kind.
     pub kind: ProviderKind,
-    /// The settings, which are stored sealed.
+    /// The settings, which are stored encrypted.
     pub settings: IdentityProviderSettings,
-    /// The identifiers by which a request can choose it, unique in the pool.
+    /// The identifiers by which a request can select the provider, unique in the pool.
     pub identifiers: Vec<String>,
     /// The time of creation.
     pub created_at: Timestamp,
@@ -75,7 +76,7 @@ pub struct IdentityProvider {
 pub struct IdentityProviderSettings {
     /// The details, such as `client_id` and `client_secret`.
     pub details: BTreeMap<String, String>,
-    /// The pool's attributes, each with the claim that it is read from.
+    /// The pool's attributes, each with the claim from which it is read.
     pub attribute_mapping: BTreeMap<String, String>,
 }
 

@@ -1,32 +1,32 @@
-//! The times of a SAML key. The phase of each key follows from these times alone, so that all nodes
+//! The schedule of a SAML key. The phase of a key depends only on the schedules, so that all nodes
 //! agree on it.
 
 use crate::base::Timestamp;
 
-/// When a key begins to sign, and when it is removed.
+/// The times at which a key begins to sign and is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySchedule {
-    /// When it begins to sign.
+    /// When the key begins to sign.
     pub signs_from: Timestamp,
-    /// When it no longer decrypts; [`Timestamp::NEVER`] where no key replaces it.
+    /// When the key stops decrypting; [`Timestamp::NEVER`] if no key replaces it.
     pub removed_at: Timestamp,
 }
 
-/// What a key is used for.
+/// The current use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyPhase {
-    /// Published in the metadata and decrypting, before it signs.
+    /// Published in the metadata and used for decryption, but not yet for signing.
     Next,
-    /// Signing, published and decrypting.
+    /// Published, and used for signing and decryption.
     Signing,
-    /// Decrypting only.
+    /// Used for decryption only.
     Retired,
-    /// Not used any more.
+    /// No longer used.
     Removed,
 }
 
 impl KeyPhase {
-    /// The phase's name in logs and commands.
+    /// Returns the phase's name in logs and commands.
     pub fn name(self) -> &'static str {
         match self {
             Self::Next => "next",
@@ -38,11 +38,11 @@ impl KeyPhase {
 }
 
 impl KeySchedule {
-    /// Returns the phase of each key at `now`. One key signs at any time.
+    /// Returns the phase of each key at `now`. Exactly one key signs, unless all are removed.
     pub fn phases(schedules: &[Self], now: Timestamp) -> Vec<KeyPhase> {
         let usable = || schedules.iter().enumerate().filter(|(_, key)| now < key.removed_at);
         let begun = usable().filter(|(_, key)| key.signs_from <= now).max_by_key(|(_, key)| key.signs_from);
-        // The first key may have been made by a node whose clock is ahead.
+        // The first key may have been created by a node whose clock is ahead.
         let signing = begun.or_else(|| usable().min_by_key(|(_, key)| key.signs_from)).map(|(at, _)| at);
         let phase = |(at, key): (usize, &Self)| match () {
             () if now >= key.removed_at => KeyPhase::Removed,

@@ -1,5 +1,5 @@
-//! Plain state and its changes: who the users are and what sessions they have. Nothing here reads
-//! a clock, a file or a database.
+//! Plain data of users and sessions, and its changes. No code in this module reads a clock, a file
+//! or a database.
 
 mod app_client;
 mod attributes;

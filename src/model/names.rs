@@ -1,4 +1,4 @@
-//! The names by which users sign in and are searched.
+//! The names with which users sign in and by which they are searched.
 
 use super::{Pool, SignInAttribute, User, UserStatus};
 use crate::base::{fold_case, nfc, sha256};
@@ -6,15 +6,16 @@ use icu_properties::CodePointMapData;
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use std::borrow::Cow;
 
-/// Maximum characters of a user name and of a group's name.
+/// Maximum length of a user name and of a group's name, in characters.
 pub const MAX_NAME_LENGTH: usize = 128;
-/// Maximum bytes of a stored sign-in name; a longer one ends in its hash. An index entry of
-/// PostgreSQL has at most 2,704 bytes.
+/// Maximum length of a stored sign-in name, in bytes. A longer name is cut and ends in its hash,
+/// because an index entry of PostgreSQL has at most 2,704 bytes.
 const MAX_STORED_NAME: usize = 1024;
-/// Maximum bytes of a stored search key; a longer one is cut, and compared again with the row.
+/// Maximum length of a stored search key, in bytes. A longer value is cut, and then compared with
+/// the row.
 pub const MAX_SEARCH_KEY: usize = 512;
 
-/// The kind of a sign-in name. The numbers are stored.
+/// The kind of a sign-in name. The discriminants are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i64)]
 pub enum NameKind {
@@ -47,17 +48,17 @@ impl From<SignInAttribute> for NameKind {
     }
 }
 
-/// A name by which a user of a pool signs in.
+/// A name with which a user of a pool signs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInName {
-    /// Its kind.
+    /// The kind.
     pub kind: NameKind,
-    /// Its stored form.
+    /// The stored form.
     pub name: Vec<u8>,
 }
 
 impl Pool {
-    /// Returns the stored form of a sign-in name: normalized, and without case unless the pool is
+    /// Returns the stored form of a sign-in name: normalized, and case-folded unless the pool is
     /// case-sensitive.
     pub fn stored_name(&self, name: &str) -> Vec<u8> {
         let name = with_ascii_domain(name);
@@ -72,12 +73,13 @@ impl Pool {
         }
     }
 
-    /// Returns the names by which `user` signs in to this pool, each once.
+    /// Returns the distinct names with which `user` signs in to this pool.
     ///
-    /// A user of a provider has none: providers compare subjects exactly, and a name without case
-    /// would join two of them. In a pool with `username_attributes` the user name is the `sub`. The
-    /// address that was typed is a name from the sign-up on, another one once it is verified: it
-    /// says `false` until then. An alias is a name once it is verified and the user is confirmed.
+    /// A user of a provider has no names: providers compare subjects exactly, and case folding
+    /// could make two users' names equal. In a pool with `username_attributes`, the user name is
+    /// the `sub` and no sign-in name. There, an address is a name unless its verification attribute
+    /// is `false`, which marks a changed address that is not verified yet. An alias is a name once
+    /// it is verified and the user is confirmed.
     pub fn sign_in_names(&self, user: &User) -> Vec<SignInName> {
         if user.status == UserStatus::ExternalProvider {
             return Vec::new();
@@ -113,11 +115,11 @@ impl Pool {
     }
 }
 
-/// An attribute that users are searched by. The numbers are stored.
+/// An attribute by which users are searched. The discriminants are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum SearchKey {
-    /// The user name, compared with its case.
+    /// The user name, compared case-sensitively.
     Username = 1,
     /// `email`
     Email = 2,
@@ -135,7 +137,7 @@ pub enum SearchKey {
     Sub = 8,
 }
 
-/// Every search key with the name of its attribute.
+/// Every search key with its attribute's name.
 const SEARCH_KEYS: [(SearchKey, &str); 8] = [
     (SearchKey::Username, "username"),
     (SearchKey::Email, "email"),
@@ -153,12 +155,12 @@ impl SearchKey {
         SEARCH_KEYS.iter().map(|(key, _)| *key)
     }
 
-    /// Returns the key of the attribute `name`.
+    /// Returns the search key for the attribute `name`.
     pub fn parse(name: &str) -> Option<Self> {
         SEARCH_KEYS.iter().find(|(_, known)| *known == name).map(|(key, _)| *key)
     }
 
-    /// Returns the value that `user` has.
+    /// Returns the user's value of the attribute.
     pub fn value(self, user: &User) -> Option<&str> {
         match self {
             Self::Username => Some(&user.username),
@@ -170,7 +172,7 @@ impl SearchKey {
         }
     }
 
-    /// Returns the form in which values are compared.
+    /// Returns `value` in the form that is compared.
     pub fn form(self, value: &str) -> Cow<'_, str> {
         match self {
             // "username (case-sensitive)" [ListUsers, `Filter`]
@@ -186,8 +188,8 @@ impl SearchKey {
     }
 }
 
-/// Returns whether `name` has 1 to 128 letters, marks, symbols, numbers and punctuation characters,
-/// Cognito's `[\p{L}\p{M}\p{S}\p{N}\p{P}]+`.
+/// Returns whether `name` consists of 1 to 128 letters, marks, symbols, numbers and punctuation
+/// characters (Cognito's `[\p{L}\p{M}\p{S}\p{N}\p{P}]+`).
 pub fn is_name(name: &str) -> bool {
     let allowed = GeneralCategoryGroup::Letter
         .union(GeneralCategoryGroup::Mark)
@@ -199,23 +201,23 @@ pub fn is_name(name: &str) -> bool {
         && name.chars().all(|c| allowed.contains(categories.get(c)))
 }
 
-/// Returns whether it is a phone number in the form of E.164: `+` and at most 15 digits.
+/// Returns whether `number` is a phone number in the form of E.164: `+` and 2 to 15 digits.
 pub fn is_phone_number(number: &str) -> bool {
     let digits = number.strip_prefix('+').unwrap_or_default();
     (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns whether a user name has the form of a provider's: `provider~`, eight hexadecimal digits,
-/// `_`. A local user of such a name would keep the provider's user out.
+/// Returns whether a user name has the form of a federated user's: `provider~`, eight hexadecimal
+/// digits, `_`. A local user with such a name would prevent the sign-in of the provider's user.
 pub fn is_federated_name(name: &str) -> bool {
     let Some((_, rest)) = name.split_once('~') else { return false };
     let Some((issuer, _)) = rest.split_once('_') else { return false };
     issuer.len() == 8 && issuer.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns an address with its domain in the form of the Domain Name System (UTS #46). Case folding
-/// joins domains that are different there, such as `ß` and `ss`: the owner of one would get the
-/// name of an address at the other.
+/// Returns an address with its domain in ASCII form (UTS #46). Case folding would join domains that
+/// the Domain Name System distinguishes, such as `ß` and `ss`. The owner of one domain could then
+/// take the name of an address at the other.
 fn with_ascii_domain(name: &str) -> Cow<'_, str> {
     if name.is_ascii() {
         return Cow::Borrowed(name);

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Values of [`PasswordPolicy::minimum_length`] (Cognito's PasswordPolicyType).
+/// Valid values of [`PasswordPolicy::minimum_length`] (Cognito's PasswordPolicyType).
 const MINIMUM_LENGTHS: RangeInclusive<u16> = 6..=99;
-/// Values of [`PasswordPolicy::history_size`] (Cognito's PasswordPolicyType).
+/// Valid values of [`PasswordPolicy::history_size`] (Cognito's PasswordPolicyType).
 const HISTORY_SIZES: RangeInclusive<u16> = 0..=24;
-/// Values of [`PasswordPolicy::temporary_password_validity_days`] (Cognito's PasswordPolicyType).
+/// Valid values of [`PasswordPolicy::temporary_password_validity_days`] (Cognito's
+/// PasswordPolicyType).
 const VALIDITY_DAYS: RangeInclusive<u16> = 1..=365;
 
 /// The rules for new passwords of one user pool.
@@ -25,15 +26,15 @@ pub struct PasswordPolicy {
     pub require_numbers: bool,
     /// Whether one of Cognito's symbols is required.
     pub require_symbols: bool,
-    /// Number of previous passwords that are refused, 0 to 24.
+    /// Number of previous passwords that are rejected, 0 to 24.
     pub history_size: u16,
     /// Validity of a temporary password in days, 1 to 365.
     pub temporary_password_validity_days: u16,
-    /// Whether common passwords and the user's own names are refused, which Cognito does not do.
+    /// Whether common passwords and the user's own names are rejected, which Cognito does not do.
     pub refuse_common: bool,
 }
 
-/// A field of a policy outside of its bounds.
+/// The error for a field of a policy that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     field: &'static str,
@@ -57,11 +58,11 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
-    /// Checks the bounds of the policy's own fields.
+    /// Checks the bounds of the fields.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] for the first field that is out of bounds.
+    /// Returns [`PolicyError`] for the first field that is out of bounds.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let table = [
             ("minimum_length", self.minimum_length, MINIMUM_LENGTHS),
@@ -110,7 +111,7 @@ mod tests {
     fn a_policy_is_plain_data() {
         let read: PasswordPolicy = serde_json::from_str(r#"{"minimum_length": 12}"#).unwrap();
         assert_eq!(read, PasswordPolicy { minimum_length: 12, ..PasswordPolicy::default() });
-        // A newer node may have written more fields.
+        // A newer node may have stored more fields.
         assert!(serde_json::from_str::<PasswordPolicy>(r#"{"minimum": 12}"#).is_ok());
     }
 }

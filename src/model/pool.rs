@@ -1,23 +1,23 @@
-//! A user pool: its id, and the settings that decide what its users are.
+//! User pools, with their settings and groups.
 
 use super::{PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A user pool, as it is stored.
+/// A stored user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// The number by which rows refer to it.
+    /// The number by which database rows refer to the pool.
     pub no: i64,
-    /// The id that clients know.
+    /// The id in the API, in tokens and in ARNs.
     pub id: String,
-    /// Where it is declared.
+    /// Where the pool is declared.
     pub source: PoolSource,
     /// The settings.
     pub settings: PoolSettings,
-    /// Incremented by each change.
+    /// The number of changes, starting at 1.
     pub version: i64,
-    /// Whether it is being deleted.
+    /// Whether the pool is being deleted.
     pub state: PoolState,
     /// The time of creation.
     pub created_at: Timestamp,
@@ -30,7 +30,7 @@ pub struct Pool {
 pub enum PoolSource {
     /// In the configuration file.
     File,
-    /// By the API.
+    /// In a request to the API.
     Api,
 }
 
@@ -39,7 +39,7 @@ pub enum PoolSource {
 pub enum PoolState {
     /// In use.
     Live,
-    /// Deleted: its rows are removed in batches.
+    /// Being deleted: its rows are removed in batches.
     Deleting,
 }
 
@@ -49,9 +49,9 @@ pub enum PoolState {
 pub struct PoolSettings {
     /// The name, which need not be unique.
     pub name: String,
-    /// The attributes.
+    /// The attributes that users can have.
     pub schema: Schema,
-    /// The names by which users sign in. Fixed when the pool is created.
+    /// The names with which users sign in. Fixed when the pool is created.
     pub sign_in: SignInSettings,
     /// The limits on groups.
     pub quotas: Quotas,
@@ -59,18 +59,18 @@ pub struct PoolSettings {
     pub password_policy: PasswordPolicy,
     /// Whether only administrators create users (`AllowAdminCreateUserOnly`).
     pub only_administrators_create: bool,
-    /// The addresses to which a code is sent at sign-up; its entry verifies the address.
+    /// The addresses to which a code is sent at sign-up. Entering the code verifies the address.
     pub auto_verified: Vec<SignInAttribute>,
-    /// The addresses whose earlier value stays until the new one is verified
+    /// The addresses whose earlier value is kept until the new one is verified
     /// (`AttributesRequireVerificationBeforeUpdate`).
     pub verify_before_update: Vec<SignInAttribute>,
-    /// Where the code for a forgotten password is sent; the first that a user has.
+    /// The address to which the code for a forgotten password is sent.
     pub recovery: Recovery,
     /// Whether a user whose temporary password was never replaced can set a new one with a code.
     pub temporary_password_recovery: bool,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: bool,
-    /// The signature algorithm of new signing keys, as JOSE names it.
+    /// The JOSE name of the signature algorithm of new signing keys.
     pub signing_algorithm: String,
 }
 
@@ -94,32 +94,31 @@ impl Default for PoolSettings {
     }
 }
 
-/// Where the code for a forgotten password is sent (`AccountRecoverySetting`).
+/// The address to which the code for a forgotten password is sent (`AccountRecoverySetting`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recovery {
-    /// To the first of these that the user has verified.
+    /// The first of these addresses that the user has verified.
     Addresses(Vec<SignInAttribute>),
-    /// Nowhere: an administrator sets a new password (`admin_only`).
+    /// No address: an administrator sets a new password (`admin_only`).
     Administrator,
 }
 
 impl Default for Recovery {
-    /// Returns Cognito's order without a setting: a verified phone number, then a verified e-mail
-    /// address.
+    /// Returns Cognito's default order: a verified phone number, then a verified e-mail address.
     fn default() -> Self {
         Self::Addresses(vec![SignInAttribute::PhoneNumber, SignInAttribute::Email])
     }
 }
 
-/// The names by which users sign in.
+/// The names with which users sign in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SignInSettings {
-    /// The attributes that take the place of a user name.
+    /// The attributes that replace the user name at sign-in.
     pub username_attributes: Vec<SignInAttribute>,
-    /// The attributes that are names besides the user name.
+    /// The attributes that are sign-in names in addition to the user name.
     pub alias_attributes: Vec<SignInAttribute>,
-    /// Whether names that differ in case are different.
+    /// Whether names that differ only in case belong to different users.
     pub case_sensitive: bool,
 }
 
@@ -159,9 +158,9 @@ impl SignInAttribute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quotas {
-    /// Maximum groups of the pool.
+    /// Maximum number of groups of the pool.
     pub groups: u32,
-    /// Maximum groups of a user.
+    /// Maximum number of groups of a user.
     pub groups_of_user: u32,
 }
 
@@ -191,17 +190,17 @@ impl Default for Pool {
 /// A group of a user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserGroup {
-    /// The number by which rows refer to it.
+    /// The number by which database rows refer to the group.
     pub no: i64,
-    /// The number of its pool.
+    /// The number of the group's pool.
     pub pool: i64,
-    /// Unique in the pool.
+    /// The name, unique in the pool.
     pub name: String,
     /// A description; may be empty.
     pub description: String,
-    /// The role of its members; may be empty.
+    /// The ARN of the members' role; may be empty.
     pub role: String,
-    /// The rank of its role: the lowest number applies.
+    /// The rank of the group's role: the lowest number applies.
     pub precedence: Option<u32>,
     /// The time of creation.
     pub created_at: Timestamp,

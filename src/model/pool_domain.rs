@@ -2,12 +2,12 @@
 
 use crate::base::Timestamp;
 
-/// A domain, as it is stored.
+/// A stored domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolDomain {
     /// A label below the domain of the sign-in pages, or a full host name. Unique among all pools.
     pub domain: String,
-    /// The number of its pool.
+    /// The number of the domain's pool.
     pub pool: i64,
     /// The time of creation.
     pub created_at: Timestamp,

@@ -1,33 +1,33 @@
-//! What a provider granted us beside the identity: its tokens, which belong to one session.
+//! A session's tokens from its identity provider, and the times of their renewal.
 
 use crate::base::{Duration, Secret, Timestamp};
 
-/// How long before their end tokens are renewed, so that requests need not wait for it.
+/// How long before their expiry tokens are renewed, so that requests need not wait for the renewal.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
-/// How long a session goes on after its tokens' end while the provider does not answer, counted
-/// from when its first failed call: for an idle session there was no call.
+/// How long a session stays valid after its tokens expire while the provider is unavailable. The
+/// time starts with the first failed call, if that is later: an idle session makes no calls.
 const OUTAGE_GRACE: Duration = Duration::from_secs(3600);
 
-/// How far the clock of the node that wrote a time may be ahead.
+/// How far the clock of the node that stored a time may be ahead.
 const MAX_SKEW: Duration = Duration::from_secs(300);
 
 /// A provider's tokens (RFC 6749, section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderTokens {
-    /// Speaks for the person at the provider's APIs. SAML has none: it is empty then, and over.
+    /// The access token for the provider's APIs. It is empty and expired for SAML, which has none.
     pub access_token: Secret,
-    /// Gets new tokens; many providers give one only for the scope `offline_access`.
+    /// The refresh token. Many providers issue one only for the scope `offline_access`.
     pub refresh_token: Option<Secret>,
-    /// Names the person's session there, when we ask to end it.
+    /// The ID token, which identifies the provider's session in a logout request.
     pub id_token: Option<Secret>,
-    /// Names the person and the session there in a SAML logout request (SAML core, section 3.7.1).
+    /// The name id and session index for a SAML logout request (SAML core, section 3.7.1).
     pub name_id: Option<Secret>,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires_at: Timestamp,
 }
 
 impl ProviderTokens {
-    /// What an assertion that came at `now` leaves of itself.
+    /// Returns the tokens of a SAML sign-in at `now`, which only contain the name id.
     pub fn of_assertion(name_id: Secret, now: Timestamp) -> Self {
         Self {
             access_token: Secret::new(""),
@@ -38,7 +38,8 @@ impl ProviderTokens {
         }
     }
 
-    /// When tokens that were granted at `now` should be renewed; never where they cannot be.
+    /// Returns when tokens that were issued at `now` should be renewed; [`Timestamp::NEVER`]
+    /// without a refresh token.
     pub fn due_at(&self, now: Timestamp) -> Timestamp {
         match self.refresh_token {
             Some(_) => self.expires_at.minus(RENEW_BEFORE.min(self.expires_at.since(now) / 4)),
@@ -47,37 +48,39 @@ impl ProviderTokens {
     }
 }
 
-/// When a session's tokens are to be renewed.
+/// The times that determine the renewal of a session's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenewalTimes {
-    /// From when on they should be.
+    /// When the next renewal is due.
     pub due_at: Timestamp,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires_at: Timestamp,
-    /// Until when the provider's last complete answer about the person is good: the end of the
-    /// access token that came with it. New tokens without such an answer do not move it.
+    /// The time until which the provider's last complete response about the user is valid: the
+    /// expiry of the access token that was issued with it. New tokens without such a response do
+    /// not change it.
     pub confirmed_until: Timestamp,
-    /// Since when the provider has not confirmed the person; never, where it did the last time.
+    /// The time since when the provider has not confirmed the user; [`Timestamp::NEVER`] if the
+    /// last renewal confirmed the user.
     pub failing_since: Timestamp,
 }
 
-/// How a session stands with its provider's tokens.
+/// The state of a session with respect to its provider's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Nothing is to be done.
+    /// No renewal is needed.
     Fresh,
-    /// They should be renewed, and requests go on meanwhile.
+    /// A renewal is due. Requests continue meanwhile.
     Due,
-    /// They are over: what was known of the person is too old, so requests wait for the renewal.
+    /// The last confirmation of the user has expired, so that requests wait for the renewal.
     Expired,
-    /// They have been over for so long that the session is, too.
+    /// Renewals have failed for so long that the session must end.
     Lost,
 }
 
 impl RenewalTimes {
-    /// The times as they are to be read at `now`, where two renewals are `longest` apart at most.
-    /// One that lies further ahead was written by a clock that was wrong, and is due: otherwise a
-    /// provider's refusal would go unnoticed for as long as that clock was ahead.
+    /// Returns the times to use at `now`, if two renewals are at most `longest` apart. A time
+    /// further ahead was stored by a node with a wrong clock, and is treated as due. Otherwise a
+    /// rejection by the provider would go unnoticed until that time.
     pub fn corrected(self, now: Timestamp, longest: Duration) -> Self {
         let failing_since = match self.failing_since {
             Timestamp::NEVER => Timestamp::NEVER,
@@ -100,7 +103,7 @@ impl RenewalTimes {
         }
     }
 
-    /// How things stand at `now`.
+    /// Returns the state at `now`.
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         match () {
             () if self.due_at == Timestamp::NEVER => Freshness::Fresh,
@@ -109,7 +112,7 @@ impl RenewalTimes {
             {
                 Freshness::Lost
             }
-            // A renewal that failed is tried again later: `due_at` has moved on.
+            // A failed renewal is retried later, because `due_at` was moved.
             () if now < self.due_at => Freshness::Fresh,
             () if now < self.confirmed_until => Freshness::Due,
             () => Freshness::Expired,
@@ -142,7 +145,7 @@ mod tests {
             failing_since: Timestamp::NEVER,
         };
         let stage = |now| times.freshness(at(now));
-        // After a long pause the provider is asked, however late it is.
+        // After a long pause the provider is asked, regardless of how late it is.
         assert_eq!(
             [stage(59), stage(60), stage(100), stage(9000)],
             [Freshness::Fresh, Freshness::Due, Freshness::Expired, Freshness::Expired]
@@ -151,7 +154,7 @@ mod tests {
         assert_eq!(postponed.freshness(at(9120)), Freshness::Fresh);
         assert_eq!(postponed.freshness(at(9130)), Freshness::Expired);
         assert_eq!(postponed.freshness(at(12_700)), Freshness::Lost);
-        // New access tokens without an answer about the person extend nothing.
+        // New access tokens without a confirmation of the user extend nothing.
         let granted = RenewalTimes { due_at: at(12_730), expires_at: at(16_300), ..postponed };
         assert_eq!(granted.freshness(at(12_699)), Freshness::Fresh);
         assert_eq!(granted.freshness(at(12_700)), Freshness::Lost);

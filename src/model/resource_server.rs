@@ -4,14 +4,14 @@ use super::PoolSource;
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A resource server, as it is stored.
+/// A stored resource server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceServer {
-    /// The number of its pool.
+    /// The number of the resource server's pool.
     pub pool: i64,
-    /// The first part of its scopes' names, unique in the pool.
+    /// The prefix of the scopes' names, unique in the pool.
     pub identifier: String,
-    /// Where it is declared.
+    /// Where the resource server is declared.
     pub source: PoolSource,
     /// The settings.
     pub settings: ResourceServerSettings,
@@ -41,7 +41,7 @@ pub struct ResourceScope {
 }
 
 impl ResourceServer {
-    /// Returns whether `scope` is the full name of one of its scopes: `identifier/name`.
+    /// Returns whether `scope` is the full name of one of the scopes: `identifier/name`.
     pub fn has_scope(&self, scope: &str) -> bool {
         let name = scope.strip_prefix(&self.identifier).and_then(|rest| rest.strip_prefix('/'));
         name.is_some_and(|name| self.settings.scopes.iter().any(|scope| scope.name == name))

@@ -1,23 +1,23 @@
-//! The attributes that a user pool knows, and the values that it accepts.
+//! The attributes of a user pool, and the values that they accept.
 
 use super::{Attributes, MAX_ATTRIBUTE_LENGTH, is_address, is_phone_number};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The prefix of a pool's own attributes.
+/// The prefix of a pool's custom attributes.
 pub const CUSTOM_PREFIX: &str = "custom:";
-/// Maximum characters of an own attribute's name without its prefix.
+/// Maximum length of a custom attribute's name without its prefix, in characters.
 pub const MAX_CUSTOM_NAME_LENGTH: usize = 20;
-/// Maximum attributes of one request.
+/// Maximum number of attributes in one request.
 pub const MAX_ATTRIBUTES: usize = 100;
 
 /// The type of an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttributeType {
-    /// Text; the bounds count characters.
+    /// Text. The bounds are lengths in characters.
     String,
-    /// An integer; the bounds are values.
+    /// An integer. The bounds are values.
     Number,
     /// A date and time (RFC 3339).
     DateTime,
@@ -28,18 +28,18 @@ pub enum AttributeType {
 /// The declaration of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaAttribute {
-    /// The name, with the prefix of a pool's own attribute.
+    /// The name, including the prefix of a custom attribute.
     pub name: Cow<'static, str>,
-    /// The type of its value.
+    /// The type of the value.
     #[serde(rename = "type")]
     pub kind: AttributeType,
     /// Whether the value may change.
     pub mutable: bool,
-    /// Whether each user has one.
+    /// Whether each user must have a value.
     pub required: bool,
-    /// The shortest text, or the smallest number.
+    /// The minimum length of a text in characters, or the smallest number.
     pub min: Option<i64>,
-    /// The longest text, or the largest number.
+    /// The maximum length of a text in characters, or the largest number.
     pub max: Option<i64>,
 }
 
@@ -56,7 +56,7 @@ const fn text(name: &'static str) -> SchemaAttribute {
     standard(name, AttributeType::String, Some(0), Some(2048))
 }
 
-/// The standard attributes with the bounds that Cognito answers.
+/// The standard attributes, with the bounds that Cognito returns.
 const STANDARD: [SchemaAttribute; 20] = [
     SchemaAttribute {
         name: Cow::Borrowed("sub"),
@@ -87,14 +87,15 @@ const STANDARD: [SchemaAttribute; 20] = [
     standard("updated_at", AttributeType::Number, Some(0), None),
 ];
 
-/// The schema of a pool: the standard attributes, some declared anew, and its own ones.
+/// The schema of a pool: the standard attributes, some with changed declarations, and custom
+/// attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Schema {
     declared: Vec<SchemaAttribute>,
 }
 
-/// Why attributes do not fit the schema: a name and AWS's words for each.
+/// The attributes that do not conform to the schema: each name, with AWS's message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaViolations(pub Vec<(String, String)>);
 
@@ -106,20 +107,20 @@ impl fmt::Display for SchemaViolations {
 }
 
 impl Schema {
-    /// Creates a schema; a declaration replaces the standard attribute of its name. The attribute
-    /// `sub` stays as it is.
+    /// Creates a schema. A declaration replaces the standard attribute with the same name, except
+    /// `sub`.
     pub fn new(declared: Vec<SchemaAttribute>) -> Self {
         Self { declared: declared.into_iter().filter(|attribute| attribute.name != "sub").collect() }
     }
 
-    /// Returns every attribute: the standard ones, then the pool's own ones.
+    /// Iterates over all attributes: the standard ones, then the custom ones.
     pub fn iter(&self) -> impl Iterator<Item = &SchemaAttribute> {
         let own = |attribute: &&SchemaAttribute| !is_standard(&attribute.name);
         let current = |attribute: &'static SchemaAttribute| self.get(&attribute.name).unwrap_or(attribute);
         STANDARD_REF.iter().map(current).chain(self.declared.iter().filter(own))
     }
 
-    /// Returns the attributes that the pool declares: its own ones, and standard ones anew.
+    /// Returns the attributes that the pool declares: custom ones, and standard ones with changes.
     pub fn declared(&self) -> &[SchemaAttribute] {
         &self.declared
     }
@@ -135,8 +136,8 @@ impl Schema {
         self.declared.iter().find(named).or_else(|| STANDARD_REF.iter().find(named))
     }
 
-    /// Checks `changes` against the types and bounds; an empty value, which removes an attribute,
-    /// fits.
+    /// Checks `changes` against types and bounds. An empty value removes an attribute and is always
+    /// valid.
     ///
     /// # Errors
     /// Returns all violations.
@@ -158,10 +159,10 @@ impl Schema {
         }
     }
 
-    /// Checks that every required attribute but `sub` is among `attributes`.
+    /// Checks that `attributes` contains every required attribute except `sub`.
     ///
     /// # Errors
-    /// Returns the missing ones.
+    /// Returns the missing attributes.
     pub fn check_required(&self, attributes: &Attributes) -> Result<(), SchemaViolations> {
         let missing = self.iter().filter(|attribute| {
             attribute.required && attribute.name != "sub" && !attributes.contains(&attribute.name)
@@ -186,7 +187,7 @@ impl SchemaAttribute {
     /// Checks a value that is not empty.
     ///
     /// # Errors
-    /// Returns AWS's words.
+    /// Returns AWS's message.
     pub fn check(&self, value: &str) -> Result<(), String> {
         if value.chars().count() > MAX_ATTRIBUTE_LENGTH {
             return Err(format!("String must be no longer than {MAX_ATTRIBUTE_LENGTH} characters"));
@@ -222,10 +223,10 @@ impl SchemaAttribute {
     }
 }
 
-/// Checks the form of addresses.
+/// Checks the form of the e-mail address and the phone number.
 ///
 /// # Errors
-/// Returns AWS's words.
+/// Returns AWS's message.
 pub fn check_addresses(attributes: &Attributes) -> Result<(), &'static str> {
     match (attributes.get("email"), attributes.get("phone_number")) {
         (Some(email), _) if !email.is_empty() && !is_address(email) => Err("Invalid email address format."),

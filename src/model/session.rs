@@ -1,56 +1,58 @@
-//! A session, and its cookies.
+//! Sessions and their cookies.
 
 use crate::base::{Duration, Timestamp};
 
-/// One sign-in of one browser. The pool's own cookie and the cookies of every app host that this
-/// browser visited belong to the same session, so that ending it ends them all.
+/// One sign-in of one browser. The pool's cookie and the cookies of all app hosts that the browser
+/// visited belong to one session, so that its end invalidates all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Session {
-    /// When it ends however busy it is. First, since each request asks for it.
+    /// When the session expires regardless of its use. It is the first field, because each request
+    /// reads it.
     pub expires_at: Timestamp,
-    /// The `sid` (OpenID Connect Front-Channel Logout 1.0, section 3): a UUID.
+    /// The session's id, which is its `sid` (OpenID Connect Front-Channel Logout 1.0, section 3): a
+    /// UUID.
     pub id: String,
-    /// The pool that it belongs to.
+    /// The id of the session's pool.
     pub pool_id: String,
-    /// Whose it is.
+    /// The user's `sub`.
     pub user_id: String,
-    /// The provider that the user came through.
+    /// The provider through which the user signed in.
     pub provider: String,
-    /// The `sid` of the person's session there; empty if it sent none.
+    /// The `sid` of the provider's session; empty if the provider sent none.
     pub provider_sid: String,
     /// The browser's `User-Agent` at the last sign-in.
     pub user_agent: String,
-    /// The browser's address at the last sign-in.
+    /// The client address at the last sign-in.
     pub address: String,
-    /// How the user was authenticated (RFC 8176).
+    /// The authentication methods (RFC 8176).
     pub amr: Vec<String>,
     /// When the user was authenticated.
     pub auth_time: Option<Timestamp>,
-    /// When it began here.
+    /// When the session was created.
     pub created_at: Timestamp,
-    /// The last request that was noted; noted at most once a minute.
+    /// The last recorded request. It is recorded at most once a minute.
     pub last_seen_at: Timestamp,
 }
 
 impl Session {
-    /// Whether the session still stands at `now`, having last been used at `last_seen`.
+    /// Returns whether the session is valid at `now`, if it was last used at `last_seen`.
     pub fn is_active(&self, last_seen: Timestamp, idle: Duration, now: Timestamp) -> bool {
         now < self.expires_at && now < last_seen.plus(idle)
     }
 }
 
-/// Where a session cookie is valid.
+/// The hosts on which a session cookie is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieScope<Name = String> {
-    /// At the pool's own pages.
+    /// The host of the pool's own pages.
     Pool,
-    /// At one app host.
+    /// One app host.
     App(Name),
 }
 
 impl<Name: AsRef<str>> CookieScope<Name> {
-    /// The text that the store keeps, and that the cookie's MAC covers.
+    /// Returns the text that is stored, and that the cookie's MAC covers.
     pub fn text(&self) -> &str {
         match self {
             Self::Pool => "",
@@ -58,7 +60,7 @@ impl<Name: AsRef<str>> CookieScope<Name> {
         }
     }
 
-    /// The same, with the name where it is.
+    /// Returns the scope with a borrowed host.
     pub fn borrowed(&self) -> CookieScope<&str> {
         match self {
             Self::Pool => CookieScope::Pool,
@@ -66,12 +68,12 @@ impl<Name: AsRef<str>> CookieScope<Name> {
         }
     }
 
-    /// The same, with a name of its own.
+    /// Returns the scope with an owned host.
     pub fn owned(&self) -> CookieScope {
         self.map(str::to_owned)
     }
 
-    /// The same, with the name that `name` makes of it.
+    /// Returns the scope with the host converted by `name`.
     pub fn map<Other>(&self, name: impl FnOnce(&str) -> Other) -> CookieScope<Other> {
         match self {
             Self::Pool => CookieScope::Pool,
@@ -87,9 +89,9 @@ pub struct SessionCookie {
     pub hash: [u8; 32],
     /// The session of the cookie.
     pub session_id: String,
-    /// Where it is valid.
+    /// The hosts on which the cookie is valid.
     pub scope: CookieScope,
-    /// When it was set.
+    /// When the cookie was set.
     pub created_at: Timestamp,
 }
 

@@ -5,14 +5,14 @@ use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cognito's own bound on an attribute's value.
+/// Maximum length of an attribute's value, in characters: Cognito's limit.
 pub const MAX_ATTRIBUTE_LENGTH: usize = 2048;
-/// The longest name of a group that is taken over.
+/// Maximum length of the name of a provider's group.
 pub const MAX_GROUP_NAME_LENGTH: usize = 256;
-/// How many groups are.
+/// Maximum number of a user's groups from a provider.
 pub const MAX_GROUPS: usize = 1000;
 
-/// Whether it is one e-mail address, and nothing that would pass for two.
+/// Returns whether `email` is a single e-mail address, which no software reads as two.
 pub fn is_address(email: &str) -> bool {
     email.split('@').count() == 2
         && !email.starts_with('@')
@@ -21,8 +21,8 @@ pub fn is_address(email: &str) -> bool {
         && !email.chars().any(is_invisible)
 }
 
-/// White space, control characters, and format characters that change how text looks and not what
-/// it says.
+/// Returns whether `c` is white space, a control character, or a format character that changes only
+/// the display of a text.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -32,61 +32,62 @@ fn is_invisible(c: char) -> bool {
 /// A user of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The `sub`: a UUID, never used again.
+    /// The `sub`: a UUID that is never reused.
     pub id: String,
-    /// The number by which rows refer to the user; 0 until a node of this version has indexed a row
-    /// of an older one.
+    /// The number by which database rows refer to the user. It is 0 until a node of this version
+    /// has indexed a row of an older one.
     pub no: i64,
-    /// The user's pool.
+    /// The id of the user's pool.
     pub pool_id: String,
-    /// Unique in the pool.
+    /// The user name, unique in the pool.
     pub username: String,
     /// Whether the user may sign in.
     pub enabled: bool,
     /// The status.
     pub status: UserStatus,
-    /// What is known of the user.
+    /// The attributes.
     pub attributes: Attributes,
-    /// The provider's groups, with its own names.
+    /// The groups from the provider, with the provider's names.
     pub groups: Vec<String>,
     /// The provider accounts that sign in as this user.
     pub identities: Vec<Identity>,
-    /// What the providers of linked accounts say, by the provider's name: each speaks for its own
-    /// sessions. The account that made the user has none; what its provider says is the user's own.
+    /// The profiles of linked provider accounts, by the provider's name. Each profile applies to
+    /// sessions through its provider. The account that created the user has no profile: its data
+    /// are the user's own attributes and groups.
     pub profiles: BTreeMap<String, Profile>,
-    /// Counts changes: what was made for an older version is stale.
+    /// The number of changes. Data derived from an older version are stale.
     pub version: i64,
-    /// When the user was first seen.
+    /// When the user was created.
     pub created_at: Timestamp,
-    /// When anything last changed.
+    /// When the user last changed.
     pub updated_at: Timestamp,
 }
 
-/// What a provider says of a person.
+/// The data that a provider sent about a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The attributes.
     pub attributes: Attributes,
-    /// The groups, in the provider's own words.
+    /// The groups, with the provider's names.
     pub groups: Vec<String>,
 }
 
-/// An account at an outside provider. It is compared exactly, and never by e-mail.
+/// An account at an external provider. Accounts are compared exactly, and never by e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The provider's issuer or entity id.
     pub issuer: String,
-    /// The account's id there.
+    /// The account's id at the provider.
     pub subject: String,
     /// The provider's name in this deployment.
     pub provider: String,
-    /// Whether it is a SAML account: the provider's own metadata declares the issuer, and the
-    /// account is then of no other provider with that issuer.
+    /// Whether this is a SAML account. Its issuer is declared by the provider's own metadata, so
+    /// that the account belongs to no other provider with that issuer.
     pub saml: bool,
 }
 
 impl Default for User {
-    /// Returns a user who is nobody.
+    /// Returns a user without any data, who cannot sign in.
     fn default() -> Self {
         Self {
             id: String::new(),
@@ -107,23 +108,23 @@ impl Default for User {
 }
 
 impl User {
-    /// The e-mail address, if one is known.
+    /// Returns the e-mail address, if the user has one.
     pub fn email(&self) -> Option<&str> {
         self.attributes.get("email")
     }
 
-    /// Whether the e-mail address was verified by someone who can know.
+    /// Returns whether the e-mail address is verified.
     pub fn email_verified(&self) -> bool {
         self.attributes.get("email_verified").is_some_and(|value| value == "true")
     }
 
-    /// What to call the user on a page.
+    /// Returns the name of the user for display on pages.
     pub fn display_name(&self) -> &str {
         self.attributes.get("name").or(self.attributes.get("email")).unwrap_or(&self.username)
     }
 
-    /// The user as `provider` speaks of them. What another provider says must not open, or shut, a
-    /// door of this one's.
+    /// Returns the user with the attributes and groups that `provider` sent. Data of another
+    /// provider must not affect the access of sessions through `provider`.
     #[must_use]
     pub fn for_provider(mut self, provider: &str) -> Self {
         if let Some(Profile { attributes, groups }) = self.profiles.get(provider).cloned() {
@@ -132,7 +133,7 @@ impl User {
         self
     }
 
-    /// Calls an account's provider by the name that it has now; answers whether it had another.
+    /// Updates the name of an account's provider. Returns whether it had another name.
     pub fn rename_provider(&mut self, account: &Identity) -> bool {
         let same = |known: &&mut Identity| known.issuer == account.issuer && known.subject == account.subject;
         let Some(known) = self.identities.iter_mut().find(same) else { return false };
@@ -146,16 +147,16 @@ impl User {
         true
     }
 
-    /// Whether it is known which account a session through `provider` is of: where several accounts
-    /// sign in as this user, each of them speaks for its own sessions alone.
+    /// Returns whether the account of a session through `provider` is known. If several accounts
+    /// sign in as this user, each profile applies only to sessions through its own provider.
     pub fn has_unambiguous_account(&self, provider: &str) -> bool {
         self.profiles.is_empty() || self.identities.iter().any(|identity| identity.provider == provider)
     }
 
-    /// Takes over what `provider` says now; answers whether that changed anything.
+    /// Stores the data that `provider` sent now. Returns whether anything changed.
     ///
-    /// Attributes that the provider no longer sends are gone: a stale e-mail or department must not
-    /// go on deciding.
+    /// Attributes that the provider no longer sends are removed: an outdated e-mail address or
+    /// department must not affect decisions.
     pub fn apply_profile(&mut self, provider: &str, new_profile: Profile, now: Timestamp) -> bool {
         let known = self.clone().for_provider(provider);
         if known.attributes == new_profile.attributes && known.groups == new_profile.groups {

@@ -1,23 +1,23 @@
 //! The status of a user, and its transitions.
 
-/// The status of a user, as Cognito names it.
+/// The status of a user, with Cognito's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UserStatus {
-    /// Signed up, and has not confirmed an address.
+    /// The user has signed up, but has not confirmed an address.
     Unconfirmed,
-    /// Can sign in.
+    /// The user can sign in.
     Confirmed,
-    /// Exists only in a provider's directory: has no password here.
+    /// The user exists only in a provider's directory, and has no password here.
     ExternalProvider,
-    /// No longer active.
+    /// The user is no longer active.
     Archived,
-    /// Refused because of a suspected theft of credentials.
+    /// The user is denied because of a suspected theft of credentials.
     Compromised,
-    /// Not known.
+    /// The status is unknown.
     Unknown,
-    /// Must set a new password with a code before the next sign-in.
+    /// The user must set a new password with a code before the next sign-in.
     ResetRequired,
-    /// Signs in with a temporary password and must then set another.
+    /// The user signs in with a temporary password and must then set another.
     ForceChangePassword,
 }
 
@@ -26,7 +26,7 @@ use UserStatus::{
     Unknown,
 };
 
-/// Every status with its name.
+/// Every status with its name in Cognito's API.
 const NAMES: [(UserStatus, &str); 8] = [
     (Unconfirmed, "UNCONFIRMED"),
     (Confirmed, "CONFIRMED"),
@@ -38,8 +38,8 @@ const NAMES: [(UserStatus, &str); 8] = [
     (ForceChangePassword, "FORCE_CHANGE_PASSWORD"),
 ];
 
-/// Every status with those that may follow it. The provider's users have no password that could be
-/// reset, and a user who was confirmed never becomes unconfirmed.
+/// Every status with the statuses that may follow it. Users of a provider have no password to
+/// reset, and a confirmed user never becomes unconfirmed.
 const TRANSITIONS: [(UserStatus, &[UserStatus]); 8] = [
     (Unconfirmed, &[Confirmed, ForceChangePassword, Archived, Compromised]),
     (Confirmed, &[ResetRequired, ForceChangePassword, Archived, Compromised]),
@@ -63,12 +63,12 @@ impl UserStatus {
         found.map(|(_, name)| *name).expect("invariant: the table has every status")
     }
 
-    /// Returns the status of this name.
+    /// Returns the status with this name.
     pub fn parse(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(status, _)| *status)
     }
 
-    /// Returns whether a user of this status may get the status `next`. Every status may stay.
+    /// Returns whether a user with this status may get the status `next`, which may be the same.
     pub fn may_become(self, next: Self) -> bool {
         self == next || TRANSITIONS.iter().any(|(from, to)| *from == self && to.contains(&next))
     }

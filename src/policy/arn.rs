@@ -1,9 +1,9 @@
-//! ARN patterns, matched part by part.
+//! ARN patterns, matched component by component.
 
 use super::context::{Context, Nothing};
 use super::pattern::{Case, Matched, Pattern, Syntax};
 
-/// "each of the six colon-delimited components of the ARN is checked separately".
+/// An ARN pattern: "each of the six colon-delimited components of the ARN is checked separately".
 #[derive(Clone, Debug)]
 pub struct Arn([Pattern; 6]);
 
@@ -11,7 +11,7 @@ impl Arn {
     /// Parses `text`.
     ///
     /// # Errors
-    /// Returns an error unless it has six parts and valid variables.
+    /// Returns an error if `text` does not have six components, or a variable is invalid.
     pub fn parse(text: &str, variables: bool) -> Result<Self, String> {
         let mut parts = parts(text, variables);
         if parts.len() == 1 && text == "*" {
@@ -28,7 +28,7 @@ impl Arn {
         Ok(Self([read(a)?, read(b)?, read(c)?, read(d)?, read(e)?, read(f)?]))
     }
 
-    /// Parses a resource. Parts after a final `*` may be missing.
+    /// Parses a resource. Components after a final `*` may be missing.
     ///
     /// # Errors
     /// Returns an error if it is invalid.
@@ -40,7 +40,8 @@ impl Arn {
         }
     }
 
-    /// Returns whether an ARN that begins with `prefix`, which has all six parts, may match.
+    /// Returns whether some ARN that begins with `prefix` may match. `prefix` must have all six
+    /// components.
     pub fn may_begin_with(&self, prefix: &str, case: Case) -> bool {
         let mut parts = prefix.splitn(6, ':');
         let [before @ .., last] = &self.0;
@@ -51,7 +52,7 @@ impl Arn {
         before.iter().all(&mut whole) && last.may_match_longer(parts.next().unwrap_or_default(), case)
     }
 
-    /// Matches `text` part by part.
+    /// Matches `text` component by component.
     pub fn matches(&self, text: &str, context: &dyn Context) -> Matched<'_> {
         let mut parts = text.splitn(6, ':');
         for pattern in &self.0 {
@@ -63,18 +64,18 @@ impl Arn {
         Matched::Yes
     }
 
-    /// Returns whether a part before the last has a wildcard.
+    /// Returns whether a component before the last contains a wildcard.
     pub fn is_wide(&self) -> bool {
         self.0[..5].iter().any(|part| part.to_string().contains(['*', '?']))
     }
 
-    /// Iterates over its patterns.
+    /// Iterates over the patterns of the components.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
         self.0.iter()
     }
 }
 
-/// Splits an ARN into at most six parts.
+/// Splits an ARN into at most six components.
 fn parts(text: &str, variables: bool) -> Vec<&str> {
     // A variable may contain colons: `${cognito-identity.amazonaws.com:sub}`.
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
@@ -93,8 +94,8 @@ fn parts(text: &str, variables: bool) -> Vec<&str> {
     parts
 }
 
-/// Rejects a resource that AWS rejects. Valid are `*` and ARNs,
-/// `arn:partition:service:region:account:resource`; after a final `*`, parts may be missing.
+/// Returns an error for a resource that AWS rejects. Valid are `*` and ARNs,
+/// `arn:partition:service:region:account:resource`. Components after a final `*` may be missing.
 pub fn check_resource(text: &str) -> Result<(), String> {
     const HELP: &str =
         "help: write `*`, or an ARN like `arn:aws:execute-api:us-east-1:123456789012:app/$default/GET/*`";

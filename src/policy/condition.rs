@@ -25,7 +25,7 @@ pub struct Condition {
     written: Vec<String>,
 }
 
-/// "Multivalued context keys": which of the request's values must match.
+/// The set operator ("Multivalued context keys"): which of the request's values must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quantifier {
     None,
@@ -33,7 +33,7 @@ enum Quantifier {
     ForAnyValue,
 }
 
-/// Operands; one match suffices.
+/// The operands of an operator. One match suffices.
 #[derive(Clone, Debug)]
 enum Test {
     Text(SmallVec<[Pattern; 1]>, Case),
@@ -84,7 +84,7 @@ const fn text(wildcards: bool, case: Case) -> Kind {
     Kind::Text { wildcards, case }
 }
 
-/// The operators: name, negation, comparison.
+/// The operators: name, whether negated, and comparison.
 const OPERATORS: [(&str, bool, Kind); 27] = [
     ("StringEquals", false, text(false, Case::Sensitive)),
     ("StringNotEquals", true, text(false, Case::Sensitive)),
@@ -117,7 +117,7 @@ const OPERATORS: [(&str, bool, Kind); 27] = [
 
 const IF_EXISTS: &str = "IfExists";
 
-/// Why a condition is not met.
+/// The reason why a condition is not met.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unmet<'p> {
     /// The request's values do not match.
@@ -134,7 +134,7 @@ impl Condition {
     /// Parses the operands of `key` for `operator`.
     ///
     /// # Errors
-    /// Returns an error if they are invalid.
+    /// Returns an error if the operator, the key or an operand is invalid.
     pub fn parse(operator: &str, key: &str, values: Vec<String>, variables: bool) -> Result<Self, String> {
         let (quantifier, rest) = match operator.split_once(':') {
             None => (Quantifier::None, operator),
@@ -213,11 +213,11 @@ impl Condition {
         patterns.into_iter().flat_map(Pattern::variables)
     }
 
-    /// Evaluates the condition. If a variable has no value, an Allow statement does not apply and a
-    /// Deny statement does: `denies` is the statement's effect.
+    /// Evaluates the condition. `denies` states whether the statement's effect is Deny. If a
+    /// variable has no value, an Allow statement does not apply, and a Deny statement may.
     ///
     /// # Errors
-    /// Returns the reason if it is not met.
+    /// Returns the reason if the condition is not met.
     pub fn met(&self, request: &EvalRequest<'_>, denies: bool) -> Result<(), Unmet<'_>> {
         let values = request.context.values(&self.key);
         if values == Values::Unreadable {
@@ -229,8 +229,8 @@ impl Condition {
         let empty = values.each().next().is_none();
         if empty {
             // "If the policy element key is not present, … evaluate the condition element as true"
-            // with IfExists. Otherwise an absent key matches only negated operators. ForAllValues
-            // is true of no values, ForAnyValue is false.
+            // applies with IfExists. Without it, an absent key matches only negated operators. For
+            // no values, ForAllValues is true and ForAnyValue is false.
             let holds = match self.quantifier {
                 Quantifier::ForAllValues => true,
                 Quantifier::ForAnyValue => self.if_exists,
@@ -363,7 +363,7 @@ impl Test {
     }
 }
 
-/// Returns the first match of several alternatives.
+/// Returns the first match. Without a match, returns the last variable without a value, if any.
 fn first<'p>(all: impl Iterator<Item = Matched<'p>>) -> Matched<'p> {
     let mut unfilled = Matched::No;
     for matched in all {

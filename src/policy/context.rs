@@ -1,4 +1,4 @@
-//! Request context: values by condition key.
+//! Request context: the values of condition keys.
 
 use crate::base::Timestamp;
 use std::borrow::Cow;
@@ -56,7 +56,8 @@ const PRINCIPAL_TAG: &str = "aws:principaltag/";
 const REQUEST_TAG: &str = "aws:requesttag/";
 
 impl Known {
-    /// Returns whether the value belongs to one request; roles are assumed for many.
+    /// Returns whether the value may differ between requests of one session. A role is assumed for
+    /// many requests.
     pub fn is_of_request(self) -> bool {
         matches!(
             self,
@@ -70,7 +71,8 @@ impl Known {
         )
     }
 
-    /// Returns an example value of the key's type, for detection of operators that never match it.
+    /// Returns an example value of the key's type. Lint uses it to find operators that never match
+    /// the key.
     pub(super) fn example(self) -> Value<'static> {
         match self {
             Self::SourceIp => Value::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -90,7 +92,7 @@ impl Known {
 }
 
 impl Key {
-    /// Returns whether the value belongs to one request.
+    /// Returns whether the value may differ between requests of one session.
     pub fn is_of_request(&self) -> bool {
         matches!(self, Self::Known(known) if known.is_of_request())
     }
@@ -157,8 +159,8 @@ impl<'a> Value<'a> {
 pub enum Values<'a> {
     /// The key is not in the context.
     Absent,
-    /// The key has an unreadable value, such as a repeated header. No Allow that depends on it
-    /// applies, and each Deny does.
+    /// The key's value is unreadable, such as a repeated header. An Allow that depends on it does
+    /// not apply; a Deny that depends on it does.
     Unreadable,
     /// A single-valued key.
     One(Value<'a>),
@@ -167,7 +169,8 @@ pub enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Returns the value of a single-valued key. A multivalued key has none and fills no variable.
+    /// Returns the value of a single-valued key. Returns `None` for a multivalued key, which cannot
+    /// replace a variable.
     pub fn one(self) -> Option<Value<'a>> {
         match self {
             Self::One(value) => Some(value),
@@ -199,7 +202,7 @@ pub struct EvalRequest<'a> {
     pub action: &'a str,
     /// The ARN of the resource.
     pub resource: &'a str,
-    /// Alternative readings of the resource by lenient servers: a Deny must match every spelling.
+    /// Alternative readings of the resource by lenient servers. A Deny applies to each of them.
     /// `None` if only the exact spelling matters.
     pub loose: Option<Spellings<'a>>,
     /// The principal's kind and name, for trust policies.
@@ -211,10 +214,10 @@ pub struct EvalRequest<'a> {
 /// Alternative readings of a resource by lenient servers.
 #[derive(Clone, Copy)]
 pub struct Spellings<'a> {
-    /// Each distinct reading, folded ([`crate::base::fold`]); compared without ASCII case.
+    /// Each distinct reading, folded ([`crate::base::fold`]). They are compared without ASCII case.
     pub folded: &'a [String],
-    /// The resource without parameters and encoded query, if it has any: a suffix that a server
-    /// drops must not make a resource match an Allow.
+    /// The resource without path parameters and encoded query, if it has any. An Allow must match
+    /// it as well, because some servers drop that suffix.
     pub without_ending: Option<&'a str>,
 }
 

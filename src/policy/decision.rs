@@ -1,12 +1,12 @@
 //! The decision (IAM User Guide, "Policy evaluation logic"): "an explicit deny in any of these
-//! policies overrides the allow"; the default is to deny.
+//! policies overrides the allow". By default, a request is denied.
 
 use super::context::EvalRequest;
 use super::document::Document;
 use super::statement::{Effect, Statement};
 use std::sync::Arc;
 
-/// Statements of several policies, Deny before Allow.
+/// Statements of several policies, divided into Deny and Allow.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
     narrowed: Option<Prefilter>,
@@ -14,19 +14,19 @@ pub struct Statements {
     allows: Vec<Arc<Statement>>,
 }
 
-/// The request pattern by which statements were preselected.
+/// The properties of requests for which statements were preselected.
 #[derive(Clone, Debug)]
 struct Prefilter {
     /// The action of all requests.
     action: Box<str>,
     /// The prefix of all resources.
     prefix: Box<str>,
-    /// One prefix mask for each Allow statement. Most statements do not match, and the mask
-    /// excludes them without reading the statement.
+    /// One prefix mask for each Allow statement. The mask excludes most statements that do not
+    /// match, without access to the statement.
     leads: Box<[PrefixMask]>,
 }
 
-/// The first 16 bytes of a text, under a mask.
+/// The first 16 bytes of a text, with a mask for shorter texts.
 #[derive(Clone, Copy, Debug)]
 struct PrefixMask {
     mask: u128,
@@ -42,7 +42,7 @@ impl PrefixMask {
     }
 }
 
-/// Returns the first 16 bytes, padded with zeros.
+/// Returns the first 16 bytes as an integer, padded with zeros.
 fn first_letters(text: &[u8]) -> u128 {
     let mut letters = [0; 16];
     let known = text.len().min(16);
@@ -51,8 +51,8 @@ fn first_letters(text: &[u8]) -> u128 {
 }
 
 impl Prefilter {
-    /// Returns the Allow statements that may match `request`; `None` if they were not preselected
-    /// for its pattern.
+    /// Returns the Allow statements that may match `request`. Returns `None` if they were not
+    /// preselected for such requests.
     fn likely<'s>(
         &self,
         request: &EvalRequest<'_>,
@@ -85,8 +85,8 @@ impl Statements {
         Self { narrowed: None, denies, allows }
     }
 
-    /// Preselects the statements that may match requests for `action` on resources beginning with
-    /// `prefix`.
+    /// Returns only the statements that may match requests for `action` on resources that begin
+    /// with `prefix`.
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let may = |statement: &&Arc<Statement>| statement.may_be_met(action, prefix);
@@ -102,7 +102,7 @@ impl Statements {
         self.denies.iter().chain(&self.allows).map(|statement| &**statement)
     }
 
-    /// Returns whether a condition or a variable depends on the single request.
+    /// Returns whether a condition or a variable depends on the individual request.
     pub fn depend_on_request(&self) -> bool {
         self.iter().any(|statement| {
             statement.conditions().iter().any(|condition| condition.key.is_of_request())
@@ -136,14 +136,14 @@ impl Statements {
 pub struct Grants {
     /// The role's policies.
     pub policies: Statements,
-    /// Policies that must also allow a request: the role's permissions boundary, session policies.
-    /// Each only restricts: "the resulting permissions are the intersection".
+    /// Policies that must also allow a request, such as the role's permissions boundary and session
+    /// policies. Each of them only restricts: "the resulting permissions are the intersection".
     pub bounds: Vec<Statements>,
 }
 
 impl Grants {
-    /// Preselects the statements that may match requests for `action` on resources beginning with
-    /// `prefix`.
+    /// Returns only the statements that may match requests for `action` on resources that begin
+    /// with `prefix`.
     #[must_use]
     pub fn narrowed(&self, action: &str, prefix: &str) -> Self {
         let bounds = self.bounds.iter().map(|bound| bound.narrowed(action, prefix)).collect();
@@ -155,7 +155,7 @@ impl Grants {
         let mut verdict = self.policies.judge(request);
         for bound in &self.bounds {
             verdict = match (verdict, bound.judge(request)) {
-                // A Deny in any policy wins, also without an Allow.
+                // A Deny in any policy takes precedence, even without an Allow.
                 (Verdict::Denied(by), _) | (_, Verdict::Denied(by)) => return Verdict::Denied(by),
                 (Verdict::Allowed(by), Verdict::Allowed(_)) => Verdict::Allowed(by),
                 (_, Verdict::NotAllowed) | (Verdict::NotAllowed, _) => Verdict::NotAllowed,

@@ -5,27 +5,27 @@ use super::statement::{Elements, Statement};
 use std::fmt;
 use std::sync::Arc;
 
-/// Maximum length in bytes. AWS limits "Managed policies: 6,144 characters"; trust policies and
+/// Maximum length in bytes. AWS's limit is "Managed policies: 6,144 characters"; trust policies and
 /// local files may be longer.
 const LONGEST: usize = 256 * 1024;
 
-/// The kind of a document.
+/// The kind of a policy document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A permissions policy: has resources and no principal.
+    /// A permissions policy, which has resources and no principal.
     Identity,
-    /// A trust policy: has principals and no resource.
+    /// A trust policy, which has principals and no resource.
     Trust,
 }
 
 /// A policy document.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The statements, in order.
+    /// The statements, in the order of the document.
     pub statements: Vec<Arc<Statement>>,
 }
 
-/// An error with its location.
+/// An error in a policy document, with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The line, from 1.
@@ -84,7 +84,7 @@ impl Document {
 }
 
 impl Document {
-    /// Sets the document's name.
+    /// Sets the document's name in all its statements.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         let name: Arc<str> = name.into();
@@ -150,7 +150,7 @@ fn statement(
     })
 }
 
-/// Returns the present one of two exclusive elements, and whether it is the second.
+/// Returns whichever of two exclusive elements is present, and whether it is the second one.
 fn one_of<T>(name: &str, one: Option<T>, other: &str, not: Option<T>) -> Result<Option<(bool, T)>, String> {
     match (one, not) {
         (Some(_), Some(_)) => Err(format!("a statement has {name} or {other}, not both")),

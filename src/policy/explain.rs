@@ -1,18 +1,18 @@
-//! Explains a decision statement by statement, with the evaluator's own steps.
+//! Explanation of a decision, statement by statement. It uses the evaluator's own steps.
 
 use super::condition::Unmet;
 use super::context::{EvalRequest, Values};
 use super::decision::{Grants, Statements};
 use super::statement::{Miss, Statement};
 
-/// How closely a request matches a statement; the closest first.
+/// How closely a request matches a statement, ordered from the closest match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchLevel {
     /// A full match.
     Met,
     /// Everything matches except a condition.
     Condition,
-    /// The action matches, the resource or the principal does not.
+    /// The action matches, but the resource or the principal does not.
     Action,
     /// The action does not match.
     None,
@@ -23,16 +23,16 @@ pub enum MatchLevel {
 pub struct StatementTrace<'p> {
     /// The statement.
     pub statement: &'p Statement,
-    /// Whether it is part of a boundary.
+    /// Whether the statement is part of a boundary.
     pub bound: bool,
     /// How closely the request matches.
     pub nearness: MatchLevel,
-    /// The difference; empty for a match.
+    /// The reason why the statement does not match; empty for a match.
     pub why: String,
 }
 
-/// Evaluates each statement of `grants`, the closest match first; among equals, Deny before Allow,
-/// then in the order of the policies.
+/// Evaluates each statement of `grants`. The result is ordered by closeness of the match, then Deny
+/// before Allow, then in the order of the policies.
 pub fn explain<'p>(grants: &'p Grants, request: &EvalRequest<'_>) -> Vec<StatementTrace<'p>> {
     let trace = |statements: &'p Statements, bound| {
         statements.iter().map(move |statement| {
@@ -92,7 +92,7 @@ fn words(statement: &Statement, miss: &Miss<'_>, request: &EvalRequest<'_>) -> S
     }
 }
 
-/// Joins texts for a sentence.
+/// Joins quoted texts for a sentence.
 fn listed(not: bool, all: impl Iterator<Item = String>) -> String {
     let quoted: Vec<String> = all.map(|text| format!("`{text}`")).collect();
     let texts = match quoted.is_empty() {

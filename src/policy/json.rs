@@ -19,7 +19,8 @@ pub(super) struct Written {
     pub(super) statements: Vec<(usize, Raw)>,
 }
 
-/// "If you do not include a Version element, the value defaults to 2008-10-17."
+/// The version of the policy language: "If you do not include a Version element, the value defaults
+/// to 2008-10-17."
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum Version {
     #[default]
@@ -29,8 +30,8 @@ pub(super) enum Version {
     New,
 }
 
-/// A statement's elements. Each is read by [`present`], because serde reads `null` in an `Option`
-/// as an absent element: a statement would then apply without its condition.
+/// The elements of a statement. [`present`] parses each of them, because serde parses `null` in an
+/// `Option` as an absent element. A statement would then apply without its condition.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 pub(super) struct Raw {
@@ -70,7 +71,7 @@ pub(super) fn read(text: &str) -> serde_json::Result<Written> {
     Ok(document)
 }
 
-/// A reader that yields single bytes, so that the line number is that of the current byte.
+/// A reader that returns single bytes, so that the line number is that of the current byte.
 struct Lines<'t> {
     rest: &'t [u8],
     line: &'t Cell<usize>,
@@ -87,7 +88,7 @@ impl io::Read for Lines<'_> {
     }
 }
 
-/// The elements of a document.
+/// The visitor of a document's elements.
 struct Elements<'t>(&'t Cell<usize>);
 
 #[derive(Deserialize)]
@@ -124,7 +125,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 }
 
-/// One statement, or a list of them; records the line of the first.
+/// The deserializer of one statement or a list of them. Records the line of the first.
 struct Statements<'t>(&'t Cell<usize>);
 
 impl<'de> DeserializeSeed<'de> for Statements<'_> {
@@ -157,7 +158,7 @@ impl<'de> Visitor<'de> for Statements<'_> {
     }
 }
 
-/// One statement with its line.
+/// The deserializer of one statement with its line.
 struct One<'t>(&'t Cell<usize>);
 
 impl<'de> DeserializeSeed<'de> for One<'_> {
@@ -176,26 +177,26 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        // At this point exactly the opening brace has been read.
+        // At this point, exactly the opening brace has been read.
         let line = self.0.get();
         Ok((line, Raw::deserialize(MapAccessDeserializer::new(map))?))
     }
 }
 
-/// Grammar of the IAM JSON policy language: `("*" | [<action_string>, …])`; the brackets are
-/// optional for one.
+/// Strings in the grammar of the IAM JSON policy language: `("*" | [<action_string>, …])`. The
+/// brackets are optional for a single string.
 pub(super) type Strings = OneOrMore<false>;
 
-/// The operands of conditions: `("string" | "number" | "Boolean")`.
+/// Operands of conditions: `("string" | "number" | "Boolean")`.
 pub(super) type Scalars = OneOrMore<true>;
 
-/// One value or a flat list, as text; numbers and Booleans are accepted if `SCALARS` is true.
+/// One value or a flat list, as texts. Numbers and Booleans are accepted if `SCALARS` is true.
 pub(super) struct OneOrMore<const SCALARS: bool>(pub(super) Vec<String>);
 
 /// One value; lists are rejected.
 struct Single<const SCALARS: bool>(String);
 
-/// Reads one value, or also a list if `LISTS` is true.
+/// A visitor of one value, or also of a list if `LISTS` is true.
 struct ReadValues<const SCALARS: bool, const LISTS: bool>;
 
 impl<const SCALARS: bool, const LISTS: bool> ReadValues<SCALARS, LISTS> {
@@ -232,7 +233,7 @@ impl<'de, const SCALARS: bool, const LISTS: bool> Visitor<'de> for ReadValues<SC
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
-        // Larger numbers have lost digits.
+        // Larger numbers may have lost digits.
         if number.abs() >= EXACT {
             return Err(E::custom(format!("the number {number} is too large; help: write it as a string")));
         }
@@ -267,8 +268,8 @@ impl<'de, const SCALARS: bool> Deserialize<'de> for Single<SCALARS> {
     }
 }
 
-/// The entries of an object, in order, without duplicate names. Condition keys are compared without
-/// case.
+/// The entries of an object, in order, without duplicate names. Names are compared without case, as
+/// condition keys are.
 pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
 
 impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
@@ -294,7 +295,7 @@ impl<'de, V: DeserializeOwned> Deserialize<'de> for Entries<V> {
     }
 }
 
-/// The principals of a statement, by kind; `*` alone is everyone.
+/// The principals of a statement, by kind. `*` alone denotes everyone.
 pub(super) struct Principals(pub(super) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Principals {

@@ -1,4 +1,4 @@
-//! Detects probable mistakes in valid statements.
+//! Detection of probable mistakes in valid statements.
 
 use super::context::{Context, EvalRequest, Key, Nothing, Value, Values};
 use super::pattern::{Case, Matched};
@@ -9,20 +9,20 @@ use super::statement::{Effect, Statement};
 pub enum Severity {
     /// The statement may not have the intended effect.
     Warning,
-    /// A Deny statement, or a part of it, never applies: access that it should deny is open.
+    /// A Deny statement, or a part of it, never applies: access that it should deny is allowed.
     Error,
 }
 
 /// A probable mistake in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its severity.
+    /// The severity.
     pub severity: Severity,
     /// The mistake and its remedy.
     pub message: String,
 }
 
-/// The possible requests.
+/// The properties of possible requests.
 #[derive(Clone, Copy)]
 pub struct Requests<'a> {
     /// The possible actions.
@@ -31,11 +31,11 @@ pub struct Requests<'a> {
     pub principal: Option<(&'a str, &'a str)>,
     /// The prefixes of resources; empty for trust policies.
     pub resources: &'a [String],
-    /// Whether a request may have a condition key.
+    /// The function that returns whether a request may have a condition key.
     pub fills: &'a dyn Fn(&Key) -> bool,
 }
 
-/// Returns the probable mistakes in `statement`, given the possible requests.
+/// Returns the probable mistakes in `statement`, considering the possible requests.
 pub fn lint(statement: &Statement, requests: &Requests<'_>) -> Vec<Finding> {
     let mut found = Found { denies: statement.effect == Effect::Deny, findings: Vec::new() };
     found.actions(statement, requests);
@@ -61,7 +61,8 @@ impl Found {
         self.findings.push(Finding { severity: Severity::Warning, message });
     }
 
-    /// Records that something never applies: an error in a Deny statement.
+    /// Records that something never applies. This is an error in a Deny statement, and a warning
+    /// otherwise.
     fn never(&mut self, message: String) {
         let severity = if self.denies { Severity::Error } else { Severity::Warning };
         self.findings.push(Finding { severity, message });
@@ -85,7 +86,7 @@ impl Found {
         }
         for pattern in others {
             let message = format!("nothing asks for the action `{pattern}`: write {wanted}");
-            // Harmless if another action in the list matches.
+            // This is harmless if another action in the list matches.
             if matching.is_empty() { self.never(message) } else { self.warn(message) }
         }
     }
@@ -154,7 +155,7 @@ impl Found {
         }
     }
 
-    /// Records a variable without a value, which never matches; `negated` if the statement then
+    /// Records a variable that never has a value. `negated` states whether the statement then
     /// applies.
     fn variable(&mut self, variable: &super::Variable, negated: bool, requests: &Requests<'_>) {
         if variable.default.is_some() || (requests.fills)(&variable.key) {
@@ -165,7 +166,7 @@ impl Found {
     }
 }
 
-/// A context in which each key has this value, or none.
+/// A context in which each key has this value, or no value.
 struct Only(Option<Value<'static>>);
 
 impl Context for Only {

@@ -1,6 +1,6 @@
-//! Policy evaluation. Pure functions without I/O or clock: all inputs are in the [`Question`] and
-//! in the [`Context`] of its conditions. Only this module creates a [`Permit`], and nothing is
-//! forwarded without one.
+//! Policy evaluation: pure functions without I/O or clock. All inputs are in the [`Question`] and
+//! in the [`Context`] of its conditions. Only this module creates a [`Permit`], and the gateway
+//! forwards nothing without one.
 
 mod arn;
 mod condition;
@@ -26,16 +26,18 @@ pub use pattern::{Pattern, Variable};
 pub use reference::condition_keys_reference;
 pub use statement::{Effect, Miss, Statement};
 
-/// A request for authorization under a route's rule.
+/// The authorization question of a request, according to its route's rule.
 #[derive(Clone, Copy)]
 pub enum Question<'g, 'a> {
-    /// Everyone may access.
+    /// Everyone has access.
     Public,
-    /// Every signed-in principal may access: its `sub`, if there is one.
+    /// Every signed-in principal has access. Contains its `sub`; `None` for a request without a
+    /// principal.
     SignedIn(Option<&'a str>),
-    /// Listed users may access: whether the list contains the user, if there is one.
+    /// The listed users have access. Contains whether the user is listed; `None` for a request
+    /// without a user.
     Listed(Option<bool>),
-    /// The role's policies decide.
+    /// The policies of the role decide.
     Policy(&'g Grants, &'a EvalRequest<'a>),
 }
 
@@ -44,21 +46,21 @@ pub enum Question<'g, 'a> {
 #[must_use = "a permit is what forwarding needs"]
 pub struct Permit(());
 
-/// Why a request was denied.
+/// The reason for a denial.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial<'a> {
-    /// There is no principal and the rule requires one: a sign-in may help.
+    /// There is no principal, but the rule requires one: a sign-in may help.
     NotSignedIn,
-    /// No statement allows it.
+    /// No statement allows the request.
     NotAllowed,
-    /// This statement denies it.
+    /// This statement denies the request.
     Denied(&'a Statement),
 }
 
 /// Evaluates a request.
 ///
 /// # Errors
-/// Returns the reason of a denial.
+/// Returns the reason for a denial.
 pub fn evaluate<'g>(question: Question<'g, '_>) -> Result<Permit, Denial<'g>> {
     match question {
         Question::Public | Question::SignedIn(Some(_)) | Question::Listed(Some(true)) => Ok(Permit(())),

@@ -13,7 +13,7 @@ use std::fmt;
 
 /// A text with wildcards and variables.
 ///
-/// The fields of the hot path are stored inline for patterns of usual length, to avoid dependent
+/// The fields that matching uses are stored inline for patterns of usual length, to avoid dependent
 /// cache misses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -37,7 +37,7 @@ enum Piece {
     Variable(Box<Variable>),
 }
 
-/// A policy variable.
+/// A policy variable in a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// The condition key.
@@ -55,25 +55,26 @@ pub struct Syntax {
     pub variables: bool,
 }
 
-/// Case sensitivity.
+/// The case sensitivity of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// Case-sensitive.
     Sensitive,
     /// Case-insensitive (ASCII letters).
     Ignored,
-    /// Pattern and text are folded ([`fold`]), and so are values of variables.
+    /// Case-insensitive, for folded texts: the pattern, the text and the values of variables are
+    /// folded ([`fold`]).
     Folded,
 }
 
-/// The result of matching.
+/// The result of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matched<'p> {
-    /// It matches.
+    /// The pattern matches.
     Yes,
-    /// It does not.
+    /// The pattern does not match.
     No,
-    /// A variable has no value: the result is undefined.
+    /// A variable has no value, so that the result is undefined.
     Unfilled(&'p Key),
 }
 
@@ -111,7 +112,7 @@ impl Pattern {
                 }
                 '*' if syntax.wildcards => {
                     flush(&plain, &mut pieces)?;
-                    // Merge consecutive wildcards.
+                    // Consecutive wildcards are merged.
                     if pieces.last() != Some(&Piece::Many) {
                         pieces.push(Piece::Many);
                     }
@@ -133,7 +134,8 @@ impl Pattern {
     #[must_use]
     pub fn folded(&self) -> Self {
         let mut text = SmallVec::<[u8; 80]>::new();
-        // A text is shorter than `u32::MAX` bytes, and folding lengthens it by less than 18 times.
+        // A text is shorter than `u32::MAX` bytes, and folding lengthens it by a factor of less
+        // than 18.
         let position = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX);
         let fold_piece = |piece: &Piece| match piece {
             Piece::Text(start, end) => {
@@ -162,7 +164,7 @@ impl Pattern {
         }
     }
 
-    /// Iterates over its variables.
+    /// Iterates over the variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Variable(variable) => Some(&**variable),
@@ -170,20 +172,20 @@ impl Pattern {
         })
     }
 
-    /// Returns a piece's text.
+    /// Returns the text of a piece.
     fn part(&self, start: u32, end: u32) -> &[u8] {
         &self.text[start as usize..end as usize]
     }
 
-    /// Returns whether `text` has the literal prefix of all matches, case-sensitively. Ignores
-    /// variables.
+    /// Returns whether `text` begins with the literal prefix of all matches, case-sensitively. Does
+    /// not evaluate variables.
     pub fn may_match(&self, text: &str) -> bool {
         text.as_bytes().starts_with(self.first())
     }
 
     /// Returns the literal prefix of all matches, case-sensitively.
     pub fn lead(&self) -> &str {
-        // Valid UTF-8: it was a string and was not split.
+        // The bytes are valid UTF-8, because they are an unsplit part of a string.
         std::str::from_utf8(self.first()).unwrap_or_default()
     }
 
@@ -195,7 +197,7 @@ impl Pattern {
     }
 
     /// Returns whether some text that begins with `prefix` matches, for any values of variables.
-    /// For lint only: it scans the prefix once for each piece.
+    /// Only lint uses this, because it scans the prefix once for each piece.
     pub(super) fn may_match_longer(&self, prefix: &str, case: Case) -> bool {
         enum Unit {
             One(Option<char>),
@@ -214,7 +216,7 @@ impl Pattern {
                 Piece::Many | Piece::Variable(_) => vec![Unit::Many],
             })
             .collect();
-        // The numbers of consumed units, for each possible match of the text so far.
+        // The numbers of consumed units for each possible match of the text read so far.
         let skip = |at: usize| {
             let many = units[at..].iter().take_while(|unit| matches!(unit, Unit::Many)).count();
             at..=at + many
@@ -230,7 +232,7 @@ impl Pattern {
         !states.is_empty()
     }
 
-    /// Returns whether some text that begins with `prefix` may match.
+    /// Returns whether some text that begins with `prefix` may match, case-sensitively.
     pub fn may_begin_with(&self, prefix: &str) -> bool {
         let (text, prefix) = (self.first(), prefix.as_bytes());
         match *self.pieces {
@@ -250,14 +252,14 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A replacement in a pattern.
+/// The replacement of a `${…}` in a pattern.
 enum Filled<'t> {
     /// An escaped special character.
     Always(&'t str),
     By(Variable),
 }
 
-/// Parses the variable at the start of `text`; returns it and the rest.
+/// Parses the variable at the start of `text`. Returns it and the remaining text.
 fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
     let Some(end) = text.find('}') else {
         return Err(format!("`{text}` begins a variable that does not end"));
@@ -285,7 +287,7 @@ fn variable(text: &str) -> Result<(Filled<'_>, &str), String> {
 }
 
 impl Variable {
-    /// Applies `with` to the variable's value, if it has one.
+    /// Applies `with` to the variable's value or its default. Returns `None` if it has neither.
     fn fill<T>(&self, context: &dyn Context, with: impl FnOnce(&str) -> T) -> Option<T> {
         match (context.values(&self.key).one(), &self.default) {
             (Some(value), _) => Some(with(&value.text())),
@@ -303,9 +305,10 @@ struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
-    /// Between the `*`s, the first part is anchored at the start, the last at the end, and each
-    /// other one takes its first match: any later match leaves less for the rest. Therefore no
-    /// backtracking is needed.
+    /// Returns whether the pattern matches the whole text. The part before the first `*` is
+    /// anchored at the start, and the part after the last `*` at the end. Each other part takes its
+    /// first match: a later match would leave less text for the rest. Therefore no backtracking is
+    /// needed.
     fn whole(&self) -> bool {
         let mut parts = self.pattern.pieces.split(|piece| *piece == Piece::Many);
         let Some(mut at) = self.forward(parts.next().unwrap_or_default(), 0) else { return false };
@@ -367,8 +370,8 @@ impl Matcher<'_> {
             return places.map(|place| at + place).find_map(|place| self.forward(part, place));
         }
         if let (Some(text), Case::Sensitive) = (first, self.case) {
-            // Sequential searches instead of an iterator, whose construction costs more than
-            // scanning most paths.
+            // Sequential searches are used instead of an iterator, whose construction costs more
+            // than a scan of most paths.
             let (bytes, mut from) = (rest.as_bytes(), 0);
             while let Some(place) = memchr::memmem::find(bytes.get(from..)?, text) {
                 if let Some(after) = self.forward(part, at + from + place) {
@@ -392,7 +395,7 @@ impl Matcher<'_> {
         self.same(tail, with).then_some(with.len())
     }
 
-    /// Returns a variable's value as it is compared.
+    /// Returns a variable's value in the form in which it is compared.
     fn value<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.case {
             Case::Folded => fold(text),

@@ -1,9 +1,10 @@
 //! The principals of trust policies (IAM User Guide, "AWS JSON policy elements: Principal").
 
-/// The kind of AWS accounts, users and roles.
+/// The principal kind for AWS accounts, users and roles.
 const AWS: &str = "AWS";
 
-/// Rejects a principal that AWS rejects: an unknown kind, or a name invalid for its kind.
+/// Returns an error for a principal that AWS rejects: an unknown kind, or a name that is invalid
+/// for its kind.
 pub(super) fn check(kind: &str, name: &str) -> Result<(), String> {
     let (valid, form) = match kind {
         AWS => (
@@ -26,8 +27,8 @@ pub(super) fn check(kind: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Returns whether the principal is everyone: "`\"Principal\": \"*\"` and `\"Principal\": {\"AWS\":
-/// \"*\"}` are equivalent".
+/// Returns whether the principal denotes everyone: "`\"Principal\": \"*\"` and `\"Principal\":
+/// {\"AWS\": \"*\"}` are equivalent".
 pub(super) fn is_everybody(kind: &str, name: &str) -> bool {
     matches!(kind, "*" | AWS) && name == "*"
 }
@@ -36,13 +37,14 @@ fn is_account(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Returns whether `name` is an identifier that AWS writes in place of the ARN of a deleted user or
+/// Returns whether `name` is an identifier that AWS writes instead of the ARN of a deleted user or
 /// role.
 fn is_unique_id(name: &str) -> bool {
     (16..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }
 
-/// "You cannot use a wildcard to match part of a principal name or ARN."
+/// Returns whether `name` is an ARN without wildcards: "You cannot use a wildcard to match part of
+/// a principal name or ARN."
 fn is_arn(name: &str) -> bool {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '*' | '?' | '$');
     name.starts_with("arn:") && name.splitn(6, ':').count() == 6 && name.chars().all(plain)

@@ -1,4 +1,4 @@
-//! Statements: compiled once, evaluated without allocation.
+//! Policy statements, compiled once and evaluated without allocation.
 
 use super::arn::{self, Arn};
 use super::condition::{Condition, Unmet};
@@ -10,42 +10,42 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// The effect of a matching statement.
+/// The effect of a statement that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Effect {
     /// Allows the request, unless another statement denies it.
     Allow,
-    /// Denies the request, regardless of others.
+    /// Denies the request, regardless of other statements.
     Deny,
 }
 
 /// A statement of a policy.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Its Sid.
+    /// The Sid.
     pub sid: Option<String>,
-    /// The name of its policy.
+    /// The name of the policy.
     pub policy: Arc<str>,
-    /// Its number in its policy, from 1.
+    /// The statement's number in its policy, from 1.
     pub number: usize,
-    /// Its first line, from 1.
+    /// The statement's first line, from 1.
     pub line: usize,
-    /// Its effect.
+    /// The effect.
     pub effect: Effect,
     principal: Option<Vec<(String, String)>>,
-    /// Boxed, because all statements of a route match the same action.
+    /// Boxed to keep statements small, because all statements of a route match the same action.
     action: Box<Element>,
     resource: Option<Element>,
     conditions: Vec<Condition>,
 }
 
-/// Patterns of which one must match; for `Not…` elements, none.
+/// Patterns of which one must match; for `Not…` elements, none may match.
 #[derive(Clone, Debug)]
 struct Element {
     not: bool,
-    /// Most have one, which is stored inline.
+    /// The patterns. Most elements have one, which is stored inline.
     alternatives: SmallVec<[Alternative; 1]>,
-    /// The patterns, folded.
+    /// The same patterns, folded.
     loose: SmallVec<[Pattern; 1]>,
 }
 
@@ -53,9 +53,9 @@ struct Element {
 #[derive(Clone, Debug)]
 struct Alternative {
     pattern: Pattern,
-    /// Present if matched part by part.
+    /// The components, if the pattern is matched component by component.
     arn: Option<Box<Arn>>,
-    /// Whether it contains parameters, which are then part of the match.
+    /// Whether the pattern contains path parameters, which are then part of the match.
     names_parameters: bool,
 }
 
@@ -68,13 +68,13 @@ pub(super) struct Elements {
     pub principal: Option<Vec<(String, String)>>,
     pub action: (bool, Vec<String>),
     pub resource: Option<(bool, Vec<String>)>,
-    /// Operator, key and values.
+    /// Operator, key and operands of each condition.
     pub conditions: Vec<(String, String, Vec<String>)>,
     /// Whether the document's version supports variables.
     pub variables: bool,
 }
 
-/// Why a request does not match a statement.
+/// The reason why a request does not match a statement.
 #[derive(Clone, Copy, Debug)]
 pub enum Miss<'p> {
     /// The action does not match.
@@ -83,7 +83,7 @@ pub enum Miss<'p> {
     Resource,
     /// The principal does not match.
     Principal,
-    /// A variable in its resource has no value.
+    /// A variable in the resource has no value.
     Unfilled(&'p Key),
     /// This condition is not met.
     Condition(&'p Condition, Unmet<'p>),
@@ -145,7 +145,7 @@ impl Statement {
         self.met_by_action(request)
     }
 
-    /// Matches all elements except the action, which is known to match.
+    /// Matches all elements except the action, which must be known to match.
     ///
     /// # Errors
     /// Returns the reason if it does not match.
@@ -166,7 +166,7 @@ impl Statement {
         Ok(())
     }
 
-    /// Returns whether `principal` matches; a statement without a Principal matches everyone.
+    /// Returns whether `principal` matches. A statement without a Principal matches everyone.
     pub(super) fn names_principal(&self, principal: Option<(&str, &str)>) -> bool {
         let named = |(kind, name): &(String, String)| {
             principal::is_everybody(kind, name) || principal == Some((kind.as_str(), name.as_str()))
@@ -177,9 +177,9 @@ impl Statement {
     /// Returns whether a request for `action` on a resource that begins with `prefix` may match.
     pub fn may_be_met(&self, action: &str, prefix: &str) -> bool {
         let request = EvalRequest { action, resource: "", loose: None, principal: None, context: &Nothing };
-        // Actions contain no variables, so no context is needed.
+        // Actions contain no variables, so the context may be empty.
         let acts = self.action.matches(action, None, Case::Ignored, &request, false) == Matched::Yes;
-        // A Deny applies to every spelling.
+        // A Deny applies to every spelling of a resource.
         let loose = (self.effect == Effect::Deny).then(|| fold(prefix));
         let concerns = |element: &Element| {
             element.not
@@ -191,8 +191,8 @@ impl Statement {
         acts && self.resource.as_ref().is_none_or(concerns)
     }
 
-    /// Returns the literal continuation after `prefix` that all matching resources share; empty if
-    /// unknown, as for Deny, which applies to every spelling.
+    /// Returns the literal text after `prefix` that all matching resources share. Returns an empty
+    /// text if it is unknown, and for a Deny, which applies to every spelling.
     pub(super) fn lead(&self, prefix: &str) -> &str {
         let Some(element) = self.resource.as_ref().filter(|of| self.effect == Effect::Allow && !of.not)
         else {
@@ -203,8 +203,9 @@ impl Statement {
         likely.map(lead).reduce(common).unwrap_or_default()
     }
 
-    /// Returns the patterns of its Resource that match nothing that begins with one of `prefixes`.
-    /// ARNs are compared part by part: a `*` that spans several parts does not match.
+    /// Returns the patterns of Resource that match no resource beginning with one of `prefixes`.
+    /// ARNs are compared component by component: a `*` that spans several components does not
+    /// match.
     pub(super) fn resources_beyond(&self, prefixes: &[String]) -> Vec<String> {
         let Some(element) = self.resource.as_ref().filter(|element| !element.not) else { return Vec::new() };
         let case = if self.effect == Effect::Deny { Case::Ignored } else { Case::Sensitive };
@@ -215,7 +216,7 @@ impl Statement {
         element.patterns().map(ToString::to_string).filter(beyond).collect()
     }
 
-    /// Returns whether its NotResource excludes everything that begins with one of `prefixes`.
+    /// Returns whether NotResource excludes every resource that begins with one of `prefixes`.
     pub(super) fn spares_all(&self, prefixes: &[String]) -> bool {
         let spares = |element: &Element, prefix: &String| {
             // A pattern that matches the prefix and ends with a wildcard matches any continuation.
@@ -228,36 +229,36 @@ impl Statement {
         element.is_some_and(|element| prefixes.iter().all(|prefix| spares(element, prefix)))
     }
 
-    /// Returns its location for messages: file, line, and Sid.
+    /// Returns the statement's location for messages: file, line and Sid.
     pub fn place(&self) -> String {
         let sid = self.sid.as_ref().map_or_else(String::new, |sid| format!(" ({sid})"));
         format!("{}:{}{sid}", self.policy, self.line)
     }
 
-    /// Returns its conditions.
+    /// Returns the conditions.
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
 
-    /// Returns its actions as written, and whether they are excluded.
+    /// Returns whether the actions are excluded (NotAction), and their patterns.
     pub fn actions(&self) -> (bool, impl Iterator<Item = &Pattern>) {
         (self.action.not, self.action.patterns())
     }
 
-    /// Returns its resources as written, and whether they are excluded.
+    /// Returns whether the resources are excluded (NotResource), and their patterns.
     pub fn resources(&self) -> (bool, impl Iterator<Item = &Pattern>) {
         let element = self.resource.as_ref();
         (element.is_some_and(|element| element.not), element.into_iter().flat_map(Element::patterns))
     }
 
-    /// Iterates over its variables.
+    /// Iterates over the variables of resources and conditions.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         let (_, resources) = self.resources();
         resources.flat_map(Pattern::variables).chain(self.conditions.iter().flat_map(Condition::variables))
     }
 }
 
-/// Returns whether `action` is `*`, or a service and an action name, with or without wildcards.
+/// Returns whether `action` is `*`, or a service and an action name, which may contain wildcards.
 fn is_action(action: &str) -> bool {
     let plain = |text: &str| {
         !text.is_empty()
@@ -268,7 +269,7 @@ fn is_action(action: &str) -> bool {
     action == "*" || action.split_once(':').is_some_and(|(service, name)| plain(service) && plain(name))
 }
 
-/// Returns the common prefix.
+/// Returns the common prefix of two texts.
 fn common<'a>(one: &'a str, other: &str) -> &'a str {
     let same = one.char_indices().zip(other.chars()).take_while(|((_, a), b)| a == b);
     &one[..same.map(|((at, letter), _)| at + letter.len_utf8()).last().unwrap_or(0)]
@@ -295,8 +296,9 @@ impl Element {
         self.alternatives.iter().map(|one| &one.pattern)
     }
 
-    /// Matches allowed resources part by part. A wildcard for region or account must not span
-    /// parts: `…:*:*:photos/…` would match another resource with the rest in its path.
+    /// Makes allowed resources match component by component. A wildcard for region or account must
+    /// not span components: `…:*:*:photos/…` would match another resource whose path contains the
+    /// rest.
     fn part_by_part(mut self, variables: bool) -> Self {
         if !self.not {
             for Alternative { pattern, arn, .. } in &mut self.alternatives {
@@ -307,7 +309,7 @@ impl Element {
         self
     }
 
-    /// Returns whether the element, of resources, matches the request. A restriction (Deny with
+    /// Returns whether the element matches the resource of the request. A restriction (Deny with
     /// `Resource`, Allow with `NotResource`) applies to every spelling that a server may accept. A
     /// permission must match both with and without a suffix that some servers drop.
     fn concerns<'p>(&'p self, request: &EvalRequest<'_>, denies: bool) -> Matched<'p> {
@@ -332,8 +334,8 @@ impl Element {
         }
     }
 
-    /// Returns whether the element matches `text`, and also `shorter`, if present. If a variable
-    /// has no value, an Allow does not match and a Deny does.
+    /// Returns whether the element matches `text`, and also `shorter` if it is present. If a
+    /// variable has no value, an Allow does not match, and `Not…` elements of a Deny do.
     fn matches<'p>(
         &'p self,
         text: &str,
@@ -344,7 +346,7 @@ impl Element {
     ) -> Matched<'p> {
         let mut unfilled = None;
         for Alternative { pattern, arn, names_parameters } in &self.alternatives {
-            // Most statements do not match, and their first bytes decide that.
+            // Most statements do not match, which their first bytes show.
             if !self.not && case == Case::Sensitive && !pattern.may_match(text) {
                 continue;
             }

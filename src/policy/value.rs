@@ -1,20 +1,20 @@
-//! Operand values: numbers, times, networks, Booleans.
+//! Values of operands: numbers, times, networks and Booleans.
 
 use crate::base::Timestamp;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 
-/// Formats a time in ISO 8601, as `aws:CurrentTime` does.
+/// Formats a time in ISO 8601, like `aws:CurrentTime`.
 pub fn written(at: Timestamp) -> String {
     DateTime::from_timestamp_millis(at.millis())
         .map_or_else(String::new, |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Minimum seconds since 1970, a time in 1973: a smaller number is a year or a mistake.
+/// Minimum seconds since 1970, a time in 1973. A smaller number is a year or a mistake.
 const MIN_EPOCH_SECONDS: f64 = 1e8;
 
-/// Parses a time: a date, or a date with a time, both in ISO 8601, or seconds since 1970.
+/// Parses a time: a date or a date with a time in ISO 8601, or seconds since 1970.
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(Timestamp::from_millis(at.timestamp_millis()));
@@ -34,8 +34,8 @@ pub fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite() && text.bytes().all(plain))
 }
 
-/// Parses an address or a network in CIDR notation. IPv4-mapped addresses (RFC 4291, section
-/// 2.5.5.2) become IPv4 networks, because client addresses do.
+/// Parses an address or a network in CIDR notation. Converts IPv4-mapped addresses (RFC 4291,
+/// section 2.5.5.2) to IPv4 networks, because client addresses are converted too.
 pub fn network(text: &str) -> Option<IpNet> {
     let prefix = text.split_once('/').map(|(_, prefix)| prefix);
     if prefix

@@ -1,4 +1,4 @@
-//! Codes that were sent to users: of sign-up, of attributes, of forgotten passwords.
+//! Codes sent to users for sign-up, for the verification of attributes and for forgotten passwords.
 
 use super::statements::statements;
 use super::{Result, Tx};
@@ -22,27 +22,28 @@ statements! {
     REMOVE = "DELETE FROM account_codes WHERE user_no = $1 AND purpose = $2 AND target = $3";
 }
 
-/// A code that was sent. It is stored as a hash.
+/// The key of a code that was sent. The code itself is stored as a hash.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountCode<'a> {
     /// The user's number.
     pub user_no: i64,
-    /// What it is for, such as `sign_up`.
+    /// The purpose, such as `sign_up`.
     pub purpose: &'a str,
-    /// Where it was sent, such as `email`.
+    /// The attribute to which the code was sent, such as `email`.
     pub target: &'a str,
 }
 
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeCheck {
-    /// It is the code that was sent to this address. [`Tx::use_account_code`] uses it up.
+    /// The hashes are equal. Contains the address to which the code was sent.
+    /// [`Tx::use_account_code`] deletes the code.
     Match(String),
-    /// It is another one.
+    /// The hashes differ.
     Mismatch,
     /// The code has expired, or there were too many attempts.
     Expired,
-    /// There is no code.
+    /// No code is stored.
     Absent,
 }
 
@@ -71,8 +72,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Compares the hash of a code, at most `max_attempts` times. A mismatch is recorded, for which
-    /// the transaction must be committed.
+    /// Compares `hash` with the stored hash, at most `max_attempts` times. Each mismatch is
+    /// counted, so the transaction must be committed.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -107,8 +108,8 @@ impl Tx<'_> {
         Ok(CodeCheck::Match(row.try_get("address")?))
     }
 
-    /// Uses up a code that has matched, in the transaction of what it allows. Returns false if
-    /// another request has used it, or a newer code was sent.
+    /// Deletes a code that has matched, in the same transaction as the operation that it
+    /// authorizes. Returns false if another request has used the code, or a newer code was sent.
     ///
     /// # Errors
     /// Returns an error if the database fails.

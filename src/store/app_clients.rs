@@ -1,4 +1,4 @@
-//! App clients of user pools, and the refresh tokens that end with one.
+//! App clients of user pools.
 
 use super::pools::{SOURCES, name_of, named};
 use super::statements::statements;
@@ -79,7 +79,7 @@ impl Tx<'_> {
         row.as_ref().map(read).transpose()
     }
 
-    /// Returns every app client of a source: few are in the configuration file.
+    /// Returns every app client of a source. There is no limit: a configuration file has few.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -1,5 +1,5 @@
-//! Many users in few statements: look-ups before an import, the insertion of a batch, and what an
-//! export reads of a page of users.
+//! Bulk operations on users: look-ups before an import, the insertion of a batch, and the reads of
+//! an export.
 
 use super::bulk_text::{Insert, ListLookup};
 use super::passwords::{self, StoredPassword};
@@ -14,7 +14,7 @@ use sqlx::query::Query;
 use sqlx::{Any, any::AnyRow};
 use std::collections::HashMap;
 
-/// Attempts to find consecutive numbers that are free.
+/// Maximum attempts to find consecutive unused numbers.
 const MAX_NUMBER_ATTEMPTS: u32 = 64;
 
 #[rustfmt::skip]
@@ -50,22 +50,22 @@ static PASSWORDS_OF_USERS: ListLookup =
     ListLookup::new("SELECT user_no, sealed, set_at, expires_at FROM passwords WHERE user_no IN", 0);
 const USED_NUMBER: &str = "SELECT no FROM users WHERE no > 0 AND no >= $1 AND no < $2 ORDER BY no LIMIT 1";
 
-/// A user of a batch, with everything that is stored of the user.
+/// A user of a batch, with all stored data of the user.
 #[derive(Clone, Debug)]
 pub struct BulkUser {
-    /// The user. The number is the batch's to give.
+    /// The user. The batch assigns the number.
     pub user: User,
-    /// The names by which the user signs in.
+    /// The names with which the user signs in.
     pub names: Vec<SignInName>,
     /// The password.
     pub password: Option<StoredPassword>,
 }
 
-/// The users of a batch with the numbers of each one's groups.
+/// The users of a batch, each with the numbers of the user's groups.
 pub type BulkBatch<'a> = [(&'a BulkUser, Vec<i64>)];
 
 impl Tx<'_> {
-    /// Returns those of `names` that have a holder.
+    /// Returns the elements of `names` that belong to a user.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -74,7 +74,7 @@ impl Tx<'_> {
         rows.await?.iter().map(|row| Ok(row.try_get("name")?)).collect()
     }
 
-    /// Returns those of `ids` that users of any pool have, each with its pool.
+    /// Returns the elements of `ids` that belong to users of any pool, each with its pool.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -83,7 +83,7 @@ impl Tx<'_> {
         rows.await?.iter().map(|row| Ok((row.try_get("id")?, row.try_get("pool_id")?))).collect()
     }
 
-    /// Returns those of `usernames` that users of the pool have.
+    /// Returns the elements of `usernames` that belong to users of the pool.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -93,7 +93,7 @@ impl Tx<'_> {
         rows.await?.iter().map(|row| Ok(row.try_get("username")?)).collect()
     }
 
-    /// Returns those of the `subjects` of an issuer that sign in as a user of the pool.
+    /// Returns the elements of `subjects` of an issuer that are linked to a user of the pool.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -109,7 +109,7 @@ impl Tx<'_> {
         rows.await?.iter().map(|row| Ok(row.try_get("subject")?)).collect()
     }
 
-    /// Returns the numbers of those of `names` that are groups of the pool.
+    /// Returns the numbers of the groups of the pool whose names are in `names`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -118,8 +118,8 @@ impl Tx<'_> {
         rows.await?.iter().map(|row| Ok((row.try_get("name")?, row.try_get("no")?))).collect()
     }
 
-    /// Returns the first of `count` consecutive user numbers that are free. Random numbers of one
-    /// millisecond would collide within a batch.
+    /// Returns the first of `count` consecutive unused user numbers. Random numbers would collide
+    /// within a batch, because all its users are created in the same millisecond.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -144,10 +144,10 @@ impl Tx<'_> {
     }
 
     /// Adds the users of a batch, numbered from `first_no`, with search keys, names, provider
-    /// accounts, passwords and memberships, and counts them.
+    /// accounts, passwords and memberships. Adds them to the pool's counter.
     ///
     /// # Errors
-    /// Returns an error if the database fails, or anything of a user is taken.
+    /// Returns an error if the database fails, or an id, name or account of a user is taken.
     pub async fn add_users(
         &mut self,
         pool: &Pool,
@@ -268,7 +268,7 @@ impl Tx<'_> {
 type Statement<'q> = Query<'q, Any, AnyArguments>;
 
 impl Store {
-    /// Returns the names of the groups of each of these users.
+    /// Returns the sorted group names of each of these users.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -307,7 +307,7 @@ impl Store {
     }
 }
 
-/// Returns the statements of look-ups, for a test of their plans.
+/// Returns the SQL of the look-ups, so that a test can check their query plans.
 pub fn bulk_lookups() -> impl Iterator<Item = &'static str> {
     let texts = |lookup: &'static ListLookup| lookup.parts(&[()]).next().map(|(text, _)| text);
     let lookups: [&'static ListLookup; 7] = [

@@ -1,14 +1,13 @@
-//! Texts of statements on many rows: composed from constants, in a few sizes, so that each
-//! connection prepares each of them once.
+//! SQL texts for statements on many rows. They are composed from constants in a few sizes, so that
+//! each connection prepares each text once.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
-/// Rows of one INSERT, the largest number first. The widest table has 12 columns: 3,072 parameters
-/// of the 32,766 that SQLite allows.
+/// Rows of one INSERT, in descending order. The widest table has 12 columns: 3,072 parameters of
+/// the 32,766 that SQLite allows.
 const INSERT_ROWS: [usize; 3] = [256, 16, 1];
-/// Values of one list of a look-up, the smallest number first. A shorter list repeats its last
-/// value.
+/// Values in the list of one look-up, in ascending order. A shorter list repeats its last value.
 const LOOKUP_VALUES: [usize; 3] = [16, 64, 512];
 
 /// An INSERT of many rows into one table.
@@ -23,7 +22,7 @@ impl Insert {
         Self { table, columns, texts: [const { OnceLock::new() }; INSERT_ROWS.len()] }
     }
 
-    /// Divides `rows` into parts that have a statement, each with its text.
+    /// Divides `rows` into parts, each with the SQL text for its number of rows.
     pub fn parts<'r, T>(&'static self, rows: &'r [T]) -> impl Iterator<Item = (&'static str, &'r [T])> {
         let mut rest = rows;
         std::iter::from_fn(move || {
@@ -60,8 +59,8 @@ impl ListLookup {
         Self { text, first: parameters_before + 1, texts }
     }
 
-    /// Divides `values` into parts that have a statement: its text, and as many values as it has
-    /// parameters.
+    /// Divides `values` into parts. Each part has the SQL text and as many values as the text has
+    /// parameters for the list.
     pub fn parts<'v, T>(&'static self, values: &'v [T]) -> impl Iterator<Item = (&'static str, Vec<&'v T>)> {
         let [.., most] = LOOKUP_VALUES;
         values.chunks(most).filter_map(|part| {

@@ -1,4 +1,4 @@
-//! The feed by which nodes hear of each other's changes.
+//! The change feed: nodes publish changes so that other nodes update their caches.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Duration, Entropy, MonotonicTime, Timestamp, uuid};
@@ -7,21 +7,21 @@ use sqlx::{AssertSqlSafe, Row};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Something that other nodes must hear of.
+/// A change that other nodes must apply to their caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The session with this id changed or was ended.
     Session(String),
     /// The user with this `sub` changed.
     User(String),
-    /// The access token with this `jti` was revoked, which need not be remembered from this moment.
+    /// The access token with this `jti` was revoked. The revocation can be deleted at this time.
     Token(String, Timestamp),
     /// The user pool with this id changed, or one of its clients, domains, providers or resource
     /// servers.
     Pool(String),
-    /// Several access tokens were revoked, which are read again.
+    /// Several access tokens were revoked: the list must be read again.
     Tokens,
-    /// More may have changed than is known: every cached entry is stale.
+    /// Changes may have been missed: every cached entry is stale.
     Everything,
 }
 
@@ -37,7 +37,8 @@ impl Change {
         }
     }
 
-    /// A kind that only a newer node knows may speak of anything.
+    /// Parses a change. A kind that only a newer version defines is treated as
+    /// [`Change::Everything`].
     fn read(kind: &str, subject: String) -> Self {
         match kind {
             "session" => Self::Session(subject),
@@ -53,36 +54,36 @@ impl Change {
     }
 }
 
-/// How far back every look at the feed reaches: a transaction that began earlier may commit later.
+/// Overlap of two polls: a transaction that began earlier may commit later.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// How far the database's clock may differ from the time that has passed here between two looks: it
-/// is slewed, and an answer takes up to the deadline. A larger difference is a jump, beyond which
-/// changes may have been missed.
+/// Maximum difference between the database's clock and this node's monotonic clock over one poll
+/// interval. Slewing of the clock and the duration of a query stay below it. After a larger
+/// difference the clock has jumped, and changes may have been missed.
 const MAX_DRIFT: Duration = Duration::from_secs(30);
 
-/// How long changes are kept; a node that was away for longer cannot know what it missed.
+/// Retention of changes. A node that was disconnected for longer cannot determine what it missed.
 pub(super) const CHANGE_RETENTION: Duration = Duration::from_secs(3600);
 
-/// How long cached entries are used after the last answer of the store: a sign-out or a revocation
-/// on another node could go unheard for this long, and no longer.
+/// How long cached entries are used after the last successful poll. This bounds the delay of a
+/// sign-out or a revocation on another node.
 pub const MAX_STALENESS: Duration = Duration::from_secs(60);
 
-/// One node's place in the feed. Changes are written and read by the time of the database's clock:
-/// the nodes' own clocks do not matter.
+/// The position of one node in the change feed. Changes are written and read with times of the
+/// database's clock, so that the clocks of the nodes do not matter.
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: HashMap<String, Timestamp>,
-    /// The last look: the database's clock, and this node's monotonic one.
+    /// Time of the last poll: the database's clock, and this node's monotonic clock.
     last: Option<(Timestamp, MonotonicTime)>,
 }
 
 impl Feed {
-    /// The changes that this node has not seen: since its last look, however long ago that was.
-    /// `at` is when this look begins.
+    /// Returns the changes since the last poll, however long ago that was. `at` is the time at
+    /// which this poll begins.
     ///
     /// # Errors
-    /// Where the store does not answer; the place in the feed stays.
+    /// Returns an error if the database fails; the position in the feed does not change.
     pub async fn poll(&mut self, store: &Store, at: MonotonicTime) -> Result<Vec<Change>> {
         let now = store.time().await?;
         let since = self.last.map_or(now, |(since, _)| since).min(now);
@@ -101,7 +102,8 @@ impl Feed {
             let kind: String = row.try_get("kind")?;
             Ok((id, made_at, Change::read(&kind, row.try_get("subject")?)))
         };
-        // All are read before any is marked as seen: an error must not swallow what came before it.
+        // All rows are read before any is marked as seen: after an error, the next poll returns all
+        // of them.
         let rows = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut news = Vec::new();
         if self.last.is_some_and(|last| may_have_missed(last, (now, at))) {
@@ -118,7 +120,7 @@ impl Feed {
     }
 }
 
-/// Whether changes may have come and gone between two looks, or lie where nobody looks.
+/// Returns whether changes may have been purged or skipped between two polls.
 fn may_have_missed(last: (Timestamp, MonotonicTime), now: (Timestamp, MonotonicTime)) -> bool {
     let (passed_there, passed_here) = (now.0.since(last.0), now.1.since(last.1));
     passed_there.max(passed_here) >= CHANGE_RETENTION / 2
@@ -127,10 +129,10 @@ fn may_have_missed(last: (Timestamp, MonotonicTime), now: (Timestamp, MonotonicT
 }
 
 impl Tx<'_> {
-    /// Publishes `change` to every node, once this transaction commits.
+    /// Publishes `change` to every node when this transaction commits.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn publish(&mut self, change: &Change, entropy: &dyn Entropy) -> Result<()> {
         let (kind, subject) = change.columns();
         let now = self.dialect.now;

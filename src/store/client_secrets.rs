@@ -1,5 +1,5 @@
-//! Secrets of app clients. They are sealed and not hashed: `SECRET_HASH` is computed with the
-//! secret itself.
+//! Secrets of app clients. They are encrypted and not hashed, because the computation of
+//! `SECRET_HASH` needs the secret itself.
 
 use super::statements::statements;
 use super::{Result, Store, StoreError, Tx, within_deadline};
@@ -89,7 +89,7 @@ impl Tx<'_> {
     }
 }
 
-/// Returns the context in which a secret is sealed: table, row and column.
+/// Returns the context with which a secret is encrypted: table, row and column.
 fn context(client_id: &str, id: &str) -> String {
     format!("client_secrets/{client_id}/{id}/sealed")
 }

@@ -6,10 +6,10 @@ use crate::model::AuthorizationCode;
 use sqlx::Row;
 
 impl Store {
-    /// Whether there is such a code at all: a look that costs no writer anything.
+    /// Returns whether a code with this hash exists, used or not. This read blocks no writer.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn code_exists(&self, hash: &[u8; 32]) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT used FROM authorization_codes WHERE hash = $1").bind(&hash[..]);
@@ -23,7 +23,7 @@ impl Tx<'_> {
     /// Adds a code.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn add_code(&mut self, code: &AuthorizationCode) -> Result<()> {
         sqlx::query(
             "INSERT INTO authorization_codes (hash, client_id, redirect_uri, code_challenge, session_id, expires_at, \
@@ -43,7 +43,7 @@ impl Tx<'_> {
     /// Returns the code with this hash, used or not.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn code(&mut self, hash: &[u8; 32]) -> Result<Option<AuthorizationCode>> {
         let row = sqlx::query(
             "SELECT client_id, redirect_uri, code_challenge, session_id, expires_at, used FROM authorization_codes \
@@ -53,7 +53,8 @@ impl Tx<'_> {
         .fetch_optional(&mut *self.inner)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        // Nodes of the version before write 1 for a used code: a moment long past.
+        // Nodes of the previous version write 1 for a used code, which is a time in the distant
+        // past.
         let used_at: i64 = row.try_get("used")?;
         Ok(Some(AuthorizationCode {
             hash: *hash,
@@ -69,7 +70,7 @@ impl Tx<'_> {
     /// Marks the code with this hash as used at `now`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn use_code(&mut self, hash: &[u8; 32], now: Timestamp) -> Result<()> {
         sqlx::query("UPDATE authorization_codes SET used = $2 WHERE hash = $1")
             .bind(&hash[..])

@@ -7,7 +7,7 @@ use crate::model::{User, UserGroup};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// What the column `precedence` has if the group has none.
+/// The value of the column `precedence` for a group without one.
 const NO_PRECEDENCE: i64 = -1;
 
 macro_rules! columns {
@@ -163,7 +163,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a user to a group. Returns false for a member.
+    /// Adds a user to a group. Returns false if the user is already a member.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -172,7 +172,7 @@ impl Tx<'_> {
         Ok(add.execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
-    /// Removes a user from a group. Returns false for a user who is not a member.
+    /// Removes a user from a group. Returns false if the user is not a member.
     ///
     /// # Errors
     /// Returns an error if the database fails.

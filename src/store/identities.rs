@@ -1,15 +1,15 @@
-//! The identities of identity pools: one for each person and pool. Guests have none here until they
-//! sign in.
+//! Identities of identity pools: one per user and identity pool. A guest's identity is stored only
+//! once the guest signs in.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
 use sqlx::Row as _;
 
 impl Store {
-    /// The identity of this user in this identity pool.
+    /// Returns the id of this user's identity in this identity pool.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn identity_of(&self, identity_pool_id: &str, user_id: &str) -> Result<Option<String>> {
         const SQL: &str = "SELECT id FROM identities WHERE identity_pool_id = $1 AND user_id = $2";
         within_deadline(async {
@@ -19,10 +19,11 @@ impl Store {
         .await
     }
 
-    /// Whether this identity is, or was, somebody's: a guest's that has signed in.
+    /// Returns whether this identity is or was a user's, including a guest's identity that was
+    /// merged.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn identity_exists(&self, id: &str) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT id FROM identities WHERE id = $1").bind(id);
@@ -33,11 +34,11 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The identity of this user in this identity pool: `candidate` where there was none, unless
-    /// that is known already.
+    /// Returns the id of this user's identity in this identity pool. Adds `candidate` if the user
+    /// has none. Returns `None` if the user has none and the id `candidate` is taken.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn get_or_insert_identity(
         &mut self,
         identity_pool_id: &str,
@@ -61,11 +62,11 @@ impl Tx<'_> {
         Ok(id.fetch_optional(&mut *self.inner).await?)
     }
 
-    /// Ends an identity that nobody has: its holder has `into` from now on. Returns whether it had
-    /// no holder.
+    /// Merges an unassigned identity into the identity `into`. Returns false if the identity is
+    /// already stored.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn merge_identity(
         &mut self,
         identity_pool_id: &str,
@@ -86,11 +87,11 @@ impl Tx<'_> {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives the identities of one user to another, who is the same person: one of each identity
-    /// pool stays, that of `to` where both have one.
+    /// Moves the identities of the user `from` to the user `to`, who is the same person. If both
+    /// have an identity in an identity pool, the one of `from` is merged into the one of `to`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn move_pool_identities(&mut self, from: &str, to: &str) -> Result<()> {
         let rows = sqlx::query("SELECT id, identity_pool_id FROM identities WHERE user_id = $1")
             .bind(from)

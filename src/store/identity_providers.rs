@@ -1,5 +1,5 @@
-//! Identity providers of user pools, and the identifiers by which requests choose them. The
-//! settings are sealed: they have the providers' secrets.
+//! Identity providers of user pools, and the identifiers by which requests select them. The
+//! settings are encrypted because they contain the providers' secrets.
 
 use super::statements::statements;
 use super::{Result, Store, StoreError, Tx, users, within_deadline};
@@ -76,7 +76,8 @@ impl Store {
         .await
     }
 
-    /// Returns the name and the kind of each identity provider of a pool. No settings are opened.
+    /// Returns the name and the kind of each identity provider of a pool. Does not decrypt the
+    /// settings.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -148,7 +149,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Replaces the identifiers of `provider`. Returns the first one that another provider has.
+    /// Replaces the identifiers of `provider`. Returns the first one that another provider already
+    /// has.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -201,7 +203,7 @@ async fn by_name(
     Ok(Some(IdentityProvider { identifiers, ..read(ring, &row)? }))
 }
 
-/// Returns the context in which settings are sealed: table, row and column.
+/// Returns the context with which settings are encrypted: table, row and column.
 fn context(pool: i64, name: &str) -> String {
     format!("identity_providers/{pool}/{name}/sealed")
 }

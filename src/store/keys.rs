@@ -1,23 +1,23 @@
-//! Signing keys, their private halves sealed.
+//! Signing keys. Their private keys are encrypted.
 
 use super::{Result, Store, StoreError, Tx, within_deadline};
 use crate::base::{Entropy, Purpose, Timestamp};
 use sqlx::Row;
 use zeroize::Zeroizing;
 
-/// A signing key as the store keeps it.
+/// A stored signing key.
 pub struct StoredKey {
-    /// What it signs.
+    /// The purpose: the set of keys to which it belongs.
     pub purpose: String,
-    /// Counts the keys of one purpose.
+    /// The number of the key among the keys of its purpose.
     pub generation: i64,
     /// The key's id.
     pub kid: String,
     /// The signature algorithm's name.
     pub algorithm: String,
-    /// PKCS #8, DER.
+    /// The private key in PKCS #8, DER.
     pub private_key: Zeroizing<Vec<u8>>,
-    /// When it was made, and so published.
+    /// When the key was generated and published.
     pub created_at: Timestamp,
 }
 
@@ -26,10 +26,10 @@ fn seal_context(kid: &str) -> String {
 }
 
 impl Store {
-    /// Every key of `purpose`, oldest first.
+    /// Returns every key of `purpose`, oldest first.
     ///
     /// # Errors
-    /// Where the store does not answer, or a key does not open under the master key.
+    /// Returns an error if the database fails, or a key cannot be decrypted with the master key.
     pub async fn signing_keys(&self, purpose: &str) -> Result<Vec<StoredKey>> {
         let rows = within_deadline(async {
             let rows = sqlx::query(
@@ -61,20 +61,20 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// Adds `key` unless its generation exists already, so that two nodes agree on one.
+    /// Adds `key` unless its generation already exists, so that concurrent nodes use the same key.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn add_signing_key(&self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
         self.transaction(|tx| Box::pin(async move { tx.add_signing_key(key, entropy).await })).await
     }
 }
 
 impl Tx<'_> {
-    /// The same as [`Store::add_signing_key`], within this transaction.
+    /// Adds `key` like [`Store::add_signing_key`], within this transaction.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn add_signing_key(&mut self, key: &StoredKey, entropy: &dyn Entropy) -> Result<()> {
         let sealed = self.ring.seal(Purpose::AtRest, &seal_context(&key.kid), &key.private_key, entropy);
         sqlx::query(
@@ -95,7 +95,7 @@ impl Tx<'_> {
     /// Removes the keys of `purpose` older than `generation`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn remove_signing_keys_before(&mut self, purpose: &str, generation: i64) -> Result<()> {
         sqlx::query("DELETE FROM signing_keys WHERE purpose = $1 AND generation < $2")
             .bind(purpose)

@@ -1,4 +1,4 @@
-//! The tables, brought up to date at start.
+//! Database migrations, run at startup.
 
 use super::{Result, StoreError};
 use crate::base::Duration;
@@ -6,8 +6,8 @@ use crate::config::StoreUrl;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, SqlSafeStr as _};
 
-/// Version, description and text. The text is SQLite's; PostgreSQL has another name of the blob,
-/// and no `WITHOUT ROWID`.
+/// Version, description and SQL text, in the dialect of SQLite. For PostgreSQL, `BLOB` is replaced
+/// by `BYTEA`, and `WITHOUT ROWID` is removed.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first light", include_str!("migrations/0001_first_light.sql")),
     (2, "sessions over time", include_str!("migrations/0002_sessions_over_time.sql")),
@@ -37,14 +37,14 @@ pub(super) async fn run(pool: &AnyPool, url: &StoreUrl) -> Result<()> {
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)
     };
     let migrations: Vec<_> = MIGRATIONS.iter().map(migration).collect();
-    // An older node must start beside a newer one, which may have added tables it does not know.
+    // A node of an older version must be able to start after a newer one has added tables.
     let migrator = Migrator { migrations: migrations.into(), ignore_missing: true, ..Migrator::DEFAULT };
     let mut tries = 0;
     loop {
         match migrator.run(pool).await {
             Ok(()) => return Ok(()),
-            // SQLite has no lock that spans a migration: the second node at the first start finds
-            // the tables half-made, and a moment later made.
+            // SQLite has no lock that spans a migration. A second node at the first start can find
+            // the tables incomplete, and succeeds a moment later.
             Err(_) if tries < MAX_ATTEMPTS => {
                 tries += 1;
                 tokio::time::sleep(RETRY_DELAY).await;

@@ -1,6 +1,6 @@
-//! One store over SQL: SQLite on one machine, any Postgres-wire engine on several. One text of SQL
-//! serves both, through `sqlx::Any`. A file per part of the model; every method is a face of
-//! [`Store`] (reads) or [`Tx`] (writes).
+//! SQL store: SQLite for one node, PostgreSQL or a database with its wire protocol for several.
+//! Both engines run the same SQL text, through `sqlx::Any`. Each part of the model has a file,
+//! which adds methods to [`Store`] (reads) or [`Tx`] (writes).
 
 mod account_codes;
 mod app_clients;
@@ -64,31 +64,32 @@ use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How long one piece of work on the store may take.
+/// Timeout of one operation, including the retries of a transaction.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Why the store did not do it.
+/// An error of a store operation.
 #[derive(Debug)]
 pub enum StoreError {
-    /// It did not answer in time.
+    /// The operation did not finish within `OPERATION_TIMEOUT`.
     Timeout,
-    /// It answered with an error.
+    /// The database or its driver returned an error.
     Sql(sqlx::Error),
-    /// It can be read, and the last write failed.
+    /// The database can be read, but the last write failed.
     NotWritable,
-    /// What it holds cannot be read.
+    /// Stored data is unreadable; the text names the data.
     Corrupt(String),
 }
 
 impl StoreError {
-    /// A transaction lost against another one and may be run again: SQLSTATE 40001 and 40P01,
-    /// SQLite's BUSY, and 23505, which is what two first sign-ins of one person come to.
+    /// Returns whether a transaction lost against a concurrent one and can be run again: SQLSTATE
+    /// 40001 and 40P01, and SQLite's BUSY. 23505 is included: two concurrent first sign-ins of one
+    /// person violate a unique constraint.
     fn is_retryable(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "5" | "517"))
     }
 
-    /// Returns whether the database refuses the data of a statement: SQLSTATE classes 22, 23 and
+    /// Returns whether the database rejects the data of a statement: SQLSTATE classes 22, 23 and
     /// 54, SQLite's TOOBIG, CONSTRAINT and MISMATCH.
     pub fn is_of_data(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
@@ -126,22 +127,24 @@ impl std::fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// What a store method answers.
+/// The result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// What the two engines spell differently.
+/// The differences between the two database engines.
 struct Dialect {
     begin: &'static str,
-    /// The engine's own clock, in milliseconds since the Unix epoch: one clock for all nodes.
+    /// SQL expression for the database's clock, in milliseconds since the Unix epoch. All nodes
+    /// share this clock.
     now: &'static str,
-    /// Counts the tables called `settings`.
+    /// Query for the number of tables named `settings`.
     settings_tables: &'static str,
     connections: u32,
     on_connect: &'static [&'static str],
 }
 
 const SQLITE: Dialect = Dialect {
-    // A deferred transaction that turns writer half-way can fail without ever waiting.
+    // A deferred transaction that upgrades from reading to writing can fail without waiting for the
+    // lock.
     begin: "BEGIN IMMEDIATE",
     now: "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
     settings_tables: "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'settings'",
@@ -163,21 +166,21 @@ const POSTGRES: Dialect = Dialect {
     on_connect: &["SET statement_timeout = '6s'", "SET idle_in_transaction_session_timeout = '10s'"],
 };
 
-/// The state that outlives a process.
+/// A handle on the database. Clones share its connections.
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
     dialect: &'static Dialect,
     ring: Arc<KeyRing>,
-    /// Whether the last write failed, of all clones of this store.
+    /// Whether the last write failed; shared by all clones.
     last_write_failed: Arc<AtomicBool>,
 }
 
 impl Store {
-    /// Opens the store at `url`, and brings its tables up to date.
+    /// Opens the store at `url` and migrates its tables.
     ///
     /// # Errors
-    /// Where it cannot be reached, or its tables cannot be brought up to date.
+    /// Returns an error if the database cannot be reached, or a migration fails.
     pub async fn open(url: &StoreUrl, ring: Arc<KeyRing>) -> std::result::Result<Self, OpenStoreError> {
         match Self::open_at(url, ring).await {
             Ok(store) => Ok(store),
@@ -194,11 +197,11 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the store at `url` for somebody who only looks: nothing is made or changed. None where
-    /// there is no such file.
+    /// Opens the store at `url` without creating or changing anything. Returns `None` if the SQLite
+    /// file does not exist.
     ///
     /// # Errors
-    /// Where it cannot be reached.
+    /// Returns an error if the database cannot be reached.
     pub async fn open_read_only(
         url: &StoreUrl,
         ring: Arc<KeyRing>,
@@ -208,7 +211,7 @@ impl Store {
             _ => Self::connect(url, ring).await,
         };
         let looked = match opened {
-            // SQLite reads nothing of a file before it is asked for something.
+            // SQLite does not read the file until the first query.
             Ok(store) => store.has_tables().await.map(|_| store),
             Err(error) => Err(error),
         };
@@ -225,8 +228,8 @@ impl Store {
             StoreUrl::Postgres(url) => (url.expose().to_owned(), &POSTGRES),
         };
         if let StoreUrl::Sqlite(_) = url {
-            // The pool would try again until its deadline, whatever the error is, and report that
-            // alone.
+            // The pool retries until its deadline after any error, and then reports only the
+            // timeout.
             let mut connection = sqlx::AnyConnection::connect(&address).await?;
             for statement in dialect.on_connect {
                 connection.execute(*statement).await?;
@@ -249,11 +252,11 @@ impl Store {
         Ok(Self { pool, dialect, ring, last_write_failed: Arc::default() })
     }
 
-    /// Whether the store can be read and written now: it tries a read, and reports the last attempt
-    /// to write. Every node writes to `nodes` every five seconds.
+    /// Checks whether the database can be read and written. This sends a ping and reports the
+    /// result of the last write: every node writes to `nodes` every five seconds.
     ///
     /// # Errors
-    /// Where it cannot.
+    /// Returns an error if the ping or the last write failed.
     pub async fn ping(&self) -> Result<()> {
         within_deadline(async { Ok(self.pool.acquire().await?.ping().await?) }).await?;
         match self.last_write_failed.load(Ordering::Acquire) {
@@ -262,10 +265,10 @@ impl Store {
         }
     }
 
-    /// The time by the database's own clock, which is the same for every node.
+    /// Returns the time of the database's clock, which all nodes share.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn time(&self) -> Result<Timestamp> {
         within_deadline(async {
             let query = AssertSqlSafe(format!("SELECT {}", self.dialect.now));
@@ -275,7 +278,7 @@ impl Store {
         .await
     }
 
-    /// Closes every connection, so that SQLite can tidy its files.
+    /// Closes every connection, so that SQLite can remove its temporary files.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -285,8 +288,8 @@ async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
     tokio::time::timeout(OPERATION_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
-/// Makes a database file that only its owner may read; SQLite gives the files beside it the same
-/// mode.
+/// Creates a database file that only its owner may read and write. SQLite gives its auxiliary files
+/// the same mode.
 fn make_private(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)

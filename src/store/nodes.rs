@@ -1,16 +1,16 @@
-//! The nodes of a deployment, and by which file each of them judges.
+//! The nodes of a deployment, and the configuration that each of them uses.
 
 use super::{Result, Store, within_deadline};
 use crate::base::Timestamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// A node, as it last said of itself.
+/// The last reported state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Random, one a process.
+    /// A random id of the process.
     pub id: String,
-    /// What an administrator would know it by.
+    /// The name by which administrators identify the node.
     pub name: String,
     /// The version of the program.
     pub version: String,
@@ -19,10 +19,10 @@ pub struct Node {
 }
 
 impl Store {
-    /// Says what `node` is at `now`, by the database's clock.
+    /// Stores the state of `node` at `now`, a time of the database's clock.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn upsert_node(&self, node: &Node, now: Timestamp) -> Result<()> {
         self.write(
             sqlx::query(
@@ -38,10 +38,10 @@ impl Store {
         .await
     }
 
-    /// The nodes that were there after `since`, by the database's clock.
+    /// Returns the nodes that reported at or after `since`, a time of the database's clock.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn nodes(&self, since: Timestamp) -> Result<Vec<Node>> {
         let rows = within_deadline(async {
             let query =
@@ -60,10 +60,10 @@ impl Store {
         rows.iter().map(node).collect()
     }
 
-    /// Takes a node out that ends.
+    /// Removes a node that stops.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn remove_node(&self, id: &str) -> Result<()> {
         self.write(sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id)).await
     }

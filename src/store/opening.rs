@@ -1,4 +1,4 @@
-//! Why a store cannot be opened, in words that name the remedy.
+//! Errors of opening a store, with their remedies.
 
 use super::StoreError;
 use crate::base::Duration;
@@ -8,12 +8,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 use tokio::net::TcpStream;
 
-/// How long it is tried whether anything listens where a database does not answer.
+/// Timeout of the connection attempt that checks whether anything listens at the database's
+/// address.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The port of PostgreSQL, where its URL has none.
+/// Default port of PostgreSQL, for a URL without a port.
 const POSTGRES_PORT: u16 = 5432;
 
-/// Why a store cannot be opened.
+/// An error of opening the store, with its remedy.
 #[derive(Debug)]
 pub struct OpenStoreError {
     message: String,
@@ -29,7 +30,7 @@ impl fmt::Display for OpenStoreError {
 impl std::error::Error for OpenStoreError {}
 
 impl OpenStoreError {
-    /// Finds out why the store at `url` was not opened.
+    /// Determines why the store at `url` could not be opened.
     pub(super) async fn of(url: &StoreUrl, error: StoreError) -> Self {
         match url {
             StoreUrl::Sqlite(path) => sqlite(path, &error),
@@ -38,7 +39,7 @@ impl OpenStoreError {
     }
 }
 
-/// The primary result code of SQLite (its low byte), or the SQLSTATE of PostgreSQL.
+/// Returns the database's error code: SQLite's result code, or the SQLSTATE of PostgreSQL.
 fn code(error: &StoreError) -> Option<String> {
     let StoreError::Sql(sqlx::Error::Database(error)) = error else { return None };
     error.code().map(std::borrow::Cow::into_owned)
@@ -89,7 +90,7 @@ fn sqlite(path: &Path, error: &StoreError) -> OpenStoreError {
 }
 
 async fn postgres(url: &str, error: &StoreError) -> OpenStoreError {
-    // The URL has a password: only host and port are shown.
+    // The URL contains a password: only host and port are shown.
     let url = url::Url::parse(url).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("localhost").to_owned();
     let port = url.as_ref().and_then(url::Url::port).unwrap_or(POSTGRES_PORT);
@@ -109,14 +110,14 @@ async fn postgres(url: &str, error: &StoreError) -> OpenStoreError {
             "let the user of `url` in [store] create tables in its schema",
         ),
         (Some(_), _) => (error.to_string(), "look at the error above, and at the log of the database"),
-        // The driver tries again until its deadline, and does not say what it met.
+        // The driver retries until its deadline, and does not report the error of the attempts.
         (None, StoreError::Timeout | StoreError::Sql(sqlx::Error::Io(_))) => probe(&host, port).await,
         (None, _) => (error.to_string(), "check `url` in [store]"),
     };
     OpenStoreError { message: format!("cannot open the store at PostgreSQL `{place}`: {why}"), help }
 }
 
-/// Finds out what a connection to the database's address meets.
+/// Connects to the database's address, and describes the result with a remedy.
 async fn probe(host: &str, port: u16) -> (String, &'static str) {
     let address = (host.trim_matches(['[', ']']), port);
     match tokio::time::timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {

@@ -1,7 +1,7 @@
-//! Messages that are to be sent, sealed, and the lease by which one node at a time sends one.
+//! Outbound messages, encrypted. A lease ensures that only one node at a time sends a message.
 //!
 //! Each statement commits on its own: a serializable transaction over the due rows would conflict
-//! with every sign-up that adds one. Times of leases are by the database's clock.
+//! with every sign-up that adds one. Leases use times of the database's clock.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Entropy, KeyRing, Purpose, Timestamp};
@@ -9,12 +9,13 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use zeroize::Zeroizing;
 
-/// The channel of messages that are never sent: no node claims them, and they expire unnoticed.
+/// The channel of messages that are never sent: no node claims them, and they expire without a log
+/// entry.
 pub const NO_CHANNEL: &str = "none";
 
 /// A message for [`Tx::add_to_outbox`].
 pub struct NewOutboxMessage<'a> {
-    /// The key against duplicates: a second message with it is not added.
+    /// The deduplication key: a second message with the same key is not added.
     pub id: &'a str,
     /// The user pool's id.
     pub pool: &'a str,
@@ -24,9 +25,9 @@ pub struct NewOutboxMessage<'a> {
     pub channel: &'a str,
     /// The event's name.
     pub event: &'a str,
-    /// Recipient and text, which are sealed.
+    /// Recipient and text, which are stored encrypted.
     pub content: &'a [u8],
-    /// The time after which the message is worthless.
+    /// The time at which the message expires.
     pub expires_at: Timestamp,
 }
 
@@ -42,9 +43,9 @@ pub struct ClaimedMessage {
     pub content: Option<Zeroizing<Vec<u8>>>,
     /// The number of attempts that failed.
     pub attempts: u32,
-    /// Whether an earlier attempt began to transmit the text, and its outcome is unknown.
+    /// Whether an earlier attempt began to transmit the text with an unknown outcome.
     pub is_doubtful: bool,
-    /// The time after which the message is worthless.
+    /// The time at which the message expires.
     pub expires_at: Timestamp,
     /// The end of the lease, which identifies it.
     claimed_until: Timestamp,
@@ -96,7 +97,7 @@ fn attempts(row: &AnyRow) -> Result<u32> {
 }
 
 impl Tx<'_> {
-    /// Adds a message; returns whether there was none with its key.
+    /// Adds a message. Returns false if a message with this key exists.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -158,8 +159,8 @@ impl Tx<'_> {
 }
 
 impl Store {
-    /// Claims up to `limit` due messages of `channel` until `until`, the oldest first. No other
-    /// node gets them before.
+    /// Claims up to `limit` due messages of `channel`, the oldest first. No other node can claim
+    /// them until `until`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -171,7 +172,7 @@ impl Store {
         until: Timestamp,
     ) -> Result<Vec<ClaimedMessage>> {
         // PostgreSQL evaluates the outer condition again on a row that another node has just
-        // claimed, and skips it.
+        // claimed, and skips the row.
         const CLAIM: &str = "UPDATE outbox SET claimed_until = $1 WHERE claimed_until <= $2 AND state = 'pending' AND id IN \
              (SELECT id FROM outbox WHERE channel = $3 AND state = 'pending' AND due_at <= $4 AND claimed_until <= $5 \
              AND expires_at > $6 ORDER BY due_at LIMIT $7) \
@@ -186,7 +187,8 @@ impl Store {
         rows?.iter().map(|row| read_claimed(row, &self.ring)).collect()
     }
 
-    /// Whether `channel` has due messages that no node has claimed: a read that blocks no writer.
+    /// Returns whether `channel` has due messages that no node has claimed. This read blocks no
+    /// writer.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -201,8 +203,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the text is about to be transmitted; returns whether the lease is still this
-    /// node's.
+    /// Records that the transmission of the text begins. Returns whether this node still has the
+    /// lease.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -211,7 +213,7 @@ impl Store {
         self.change_message(BEGIN, &[now.millis()], "", message).await
     }
 
-    /// Deletes a message that was sent or dropped; returns whether the lease was this node's.
+    /// Deletes a message that was sent or dropped. Returns whether this node had the lease.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -219,7 +221,8 @@ impl Store {
         self.change_message("DELETE FROM outbox WHERE id = $1 AND claimed_until = $2", &[], "", message).await
     }
 
-    /// Ends the lease of a message that is to be tried again at `due_at`. `attempts` have failed.
+    /// Ends the lease of a message that is retried at `due_at`. `attempts` is the number of failed
+    /// attempts. Returns whether this node had the lease.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -236,7 +239,8 @@ impl Store {
         self.change_message(POSTPONE, &values, "", message).await
     }
 
-    /// Ends the lease of a message that is not tried again, and stores the reason.
+    /// Ends the lease of a message that is not retried, and stores the reason. Returns whether this
+    /// node had the lease.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -247,7 +251,7 @@ impl Store {
     }
 
     /// Runs a statement on a claimed message. Its parameters are `values`, `text` unless it is
-    /// empty, the key, and the lease.
+    /// empty, the key, and the end of the lease. Returns whether this node had the lease.
     async fn change_message(
         &self,
         statement: &'static str,
@@ -271,7 +275,7 @@ impl Store {
         done
     }
 
-    /// Deletes the messages that are worthless at `now`; returns channel, event and state of each.
+    /// Deletes the messages that have expired at `now`. Returns channel, event and state of each.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -294,7 +298,7 @@ impl Store {
             .collect()
     }
 
-    /// Returns the time since which the oldest due message of `channel` waits.
+    /// Returns the creation time of the oldest pending message of `channel`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -334,7 +338,7 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Makes a dead message due; returns whether there is one with this key.
+    /// Makes a dead message due again. Returns false if there is none with this key.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -349,7 +353,7 @@ impl Store {
         done
     }
 
-    /// Deletes a dead message; returns whether there was one with this key.
+    /// Deletes a dead message. Returns false if there is none with this key.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -1,19 +1,20 @@
-//! The rate of each channel, which all nodes share: the generic cell rate algorithm on one row.
+//! The message rate of each channel, shared by all nodes: the generic cell rate algorithm on one
+//! row.
 
 use super::{Result, Store, within_deadline};
 use crate::base::Timestamp;
 
-/// The burst, in microseconds: what was not used for a second is lost.
+/// Maximum burst, in microseconds: unused capacity older than one second is lost.
 const BURST_MICROS: i64 = 1_000_000;
-/// How often the row is read again after another node changed it.
+/// Maximum attempts to update the row while other nodes change it.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// Returns how many messages may be sent at `now`, at most `wanted`, and the stored time after they
-/// were.
+/// Returns how many messages may be sent at `now`, at most `wanted`, and the new value of `next_at`
+/// in microseconds.
 fn grant(next_at: i64, wanted: u32, per_second: u32, now: Timestamp) -> (u32, i64) {
     let interval = (1_000_000 / i64::from(per_second.max(1))).max(1);
     let now = now.millis().saturating_mul(1000);
-    // A time further ahead was stored by a clock that was ahead.
+    // A time further ahead was stored by a node whose clock was ahead.
     let next_at = next_at.clamp(now - BURST_MICROS, now + BURST_MICROS);
     let free = u32::try_from((now - next_at).max(0) / interval).unwrap_or(u32::MAX);
     let granted = free.min(wanted);
@@ -21,7 +22,7 @@ fn grant(next_at: i64, wanted: u32, per_second: u32, now: Timestamp) -> (u32, i6
 }
 
 impl Store {
-    /// Reserves up to `wanted` messages of `channel` at a rate of `per_second`; returns how many
+    /// Reserves up to `wanted` messages of `channel` at a rate of `per_second`. Returns how many
     /// may be sent now.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ mod tests {
         assert_eq!(grant(next_at, 50, 10, at(1_000_100)).0, 1);
         assert_eq!(grant(next_at, 3, 10, at(1_000_500)).0, 3);
         assert_eq!(grant(next_at, 50, 10, at(9_000_000)).0, 10);
-        // The clock was set back by an hour: a second later messages leave again.
+        // The clock was set back by an hour: one second later messages are granted again.
         assert_eq!(grant(next_at, 50, 10, at(1_000_000 - 3_600_000)).0, 0);
         assert_eq!(grant(1_000_000_000, 50, 10_000, at(1_001_000)).0, 50);
     }

@@ -1,5 +1,5 @@
 //! Password hashes, their history, failed attempts and SRP verifiers of users. Hashes and verifiers
-//! are sealed: a copy of the database allows no guesses.
+//! are encrypted, so that a copy of the database does not allow guessing of passwords.
 
 use super::statements::statements;
 use super::{Result, Store, StoreError, Tx, within_deadline};
@@ -8,15 +8,15 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use zeroize::Zeroizing;
 
-/// The table of password hashes, the context in which they are sealed.
+/// The table of password hashes, and the context with which they are encrypted.
 const PASSWORDS: &str = "passwords";
 /// The table of earlier hashes.
 const HISTORY: &str = "password_history";
 /// The table of SRP verifiers.
 const VERIFIERS: &str = "srp_verifiers";
-/// The length of a hash by Argon2id, in bytes.
+/// The length of an Argon2id hash, in bytes.
 const HASH_LENGTH: usize = 97;
-/// What the column `expires_at` has for a password that is not temporary.
+/// The value of the column `expires_at` for a password that is not temporary.
 const NO_EXPIRY: i64 = 0;
 
 statements! {
@@ -40,14 +40,14 @@ statements! {
     REMOVE_VERIFIER = "DELETE FROM srp_verifiers WHERE user_no = $1";
 }
 
-/// A user's password, as a hash.
+/// The hash of a user's password.
 #[derive(Clone)]
 pub struct StoredPassword {
     /// The hash.
     pub hash: Zeroizing<Vec<u8>>,
     /// When it was set.
     pub set_at: Timestamp,
-    /// The end of a temporary password.
+    /// When a temporary password expires.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -61,14 +61,14 @@ impl std::fmt::Debug for StoredPassword {
     }
 }
 
-/// The failed attempts of a user.
+/// The failed sign-in attempts of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordFailures {
-    /// Failures since the last success.
+    /// Failures since the last successful attempt.
     pub failures: u32,
-    /// The last of them.
+    /// When the last attempt failed.
     pub last_failure_at: Timestamp,
-    /// Until when attempts are refused.
+    /// The time until which attempts are denied.
     pub locked_until: Timestamp,
 }
 
@@ -115,9 +115,9 @@ impl Tx<'_> {
         password(&mut self.inner, &self.ring, user_no).await
     }
 
-    /// Sets the password of a user; `expires_at` ends a temporary one. Keeps the `history` latest
-    /// earlier hashes and removes the failed attempts and the SRP verifier, which were the old
-    /// password's.
+    /// Sets the password of a user; a temporary one has `expires_at`. Keeps the `history` latest
+    /// earlier hashes. Removes the failed attempts and the SRP verifier, which belong to the old
+    /// password.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -257,7 +257,7 @@ pub(super) fn read(ring: &KeyRing, user_no: i64, row: &AnyRow) -> Result<StoredP
     })
 }
 
-/// Returns the sealed hash of a user's password.
+/// Returns the encrypted hash of a user's password.
 pub(super) fn sealed(
     ring: &KeyRing,
     user_no: i64,
@@ -267,7 +267,7 @@ pub(super) fn sealed(
     seal(ring, PASSWORDS, user_no, &password.hash, entropy)
 }
 
-/// Returns what the column `expires_at` has for a password.
+/// Returns the value of the column `expires_at` for a password.
 pub(super) fn stored_expiry(password: &StoredPassword) -> i64 {
     password.expires_at.map_or(NO_EXPIRY, Timestamp::millis)
 }

@@ -17,7 +17,7 @@ statements! {
 }
 
 impl Store {
-    /// Returns the domain of this name, and the id of its pool.
+    /// Returns the domain with this name, and the id of its pool.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -7,20 +7,20 @@ use crate::model::{Pool, PoolSource, PoolState};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// Rows over which each counter is spread.
+/// Rows among which each counter is divided.
 const COUNTER_SHARDS: u8 = 16;
 
-/// Every source with its stored name.
+/// Every source with its name in the database.
 pub(super) const SOURCES: [(PoolSource, &str); 2] = [(PoolSource::File, "file"), (PoolSource::Api, "api")];
-/// Every state with its stored name.
+/// Every state with its name in the database.
 const STATES: [(PoolState, &str); 2] = [(PoolState::Live, "live"), (PoolState::Deleting, "deleting")];
 
-/// What a pool counts.
+/// A counter of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Its users.
+    /// The number of users.
     Users,
-    /// Its groups.
+    /// The number of groups.
     Groups,
 }
 
@@ -173,7 +173,7 @@ impl Tx<'_> {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores everything of `pool` but its id.
+    /// Stores everything of `pool` except its id and its time of creation.
     ///
     /// # Errors
     /// Returns an error if the database fails.

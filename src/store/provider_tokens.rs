@@ -1,4 +1,5 @@
-//! The providers' tokens, sealed, and the lease by which one node at a time renews them.
+//! Encrypted tokens of identity providers. A lease ensures that only one node at a time renews
+//! them.
 
 use super::{Result, Store, StoreError, Tx, within_deadline};
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Secret, Timestamp};
@@ -6,46 +7,48 @@ use crate::model::{ProviderTokens, RenewalTimes};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 
-/// A session's tokens as the store keeps them.
+/// The stored tokens of a session.
 #[derive(Clone, Debug)]
 pub struct StoredTokens {
     /// The tokens.
     pub tokens: ProviderTokens,
-    /// When they are to be renewed.
+    /// When the tokens must be renewed.
     pub times: RenewalTimes,
-    /// Until when somebody is renewing them.
+    /// When the current renewal's lease ends.
     pub leased_until: Timestamp,
 }
 
-/// What asking for the renewal of a session's tokens came to.
+/// The result of a request for the lease on a session's tokens.
 #[derive(Debug)]
 pub enum LeaseResult {
-    /// It is the caller's to renew them.
+    /// The caller has the lease and must renew these tokens.
     Taken(ProviderTokens),
-    /// Another one is renewing them.
+    /// Another request or node has the lease.
     Elsewhere,
-    /// They are not to be renewed: somebody did already, or they are gone with their session.
+    /// The tokens do not need renewal: they were renewed already, or were deleted with their
+    /// session.
     NotDue,
 }
 
-/// What is sealed.
+/// The plaintext of the encrypted column.
 #[derive(Serialize, Deserialize)]
 struct Plain<'a> {
     #[serde(borrow)]
     access_token: std::borrow::Cow<'a, str>,
     refresh_token: Option<std::borrow::Cow<'a, str>>,
     id_token: Option<std::borrow::Cow<'a, str>>,
-    // Tokens that a node of the version before wrote have none.
+    // Tokens stored by a node of the previous version have no name id.
     #[serde(default)]
     name_id: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// What `confirmed_until` holds in a row of the version before: the end of the access token
-/// decides.
+/// The value of `confirmed_until` in a row of the previous version. The expiry of the access token
+/// is used instead.
 const UNKNOWN_CONFIRMATION: Timestamp = Timestamp::from_millis(0);
 
-/// Whether a lease until `until` is good at `now`. One that lasts longer than two of them was taken
-/// by a clock that was ahead, and would keep everybody from renewing until that time comes.
+/// Returns whether a lease until `until` is valid at `now`. A remaining time of more than two
+/// leases means that the clock of the lessee was ahead. Such a lease is ignored: it would block
+/// renewals until that time.
 fn is_leased(until: Timestamp, now: Timestamp, longest: Duration) -> bool {
     now < until && until <= now.plus(longest * 2)
 }
@@ -94,11 +97,11 @@ pub(super) async fn load(
 }
 
 impl Store {
-    /// Whether somebody is renewing a session's tokens, by a lease that is `longest` at most: a
-    /// look that costs no writer anything.
+    /// Returns whether the tokens of a session are being renewed, with a lease of at most
+    /// `longest`. This read blocks no writer.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn renewal_under_way(
         &self,
         session_id: &str,
@@ -117,19 +120,20 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The tokens of a session.
+    /// Returns the tokens of a session.
     ///
     /// # Errors
-    /// Where the store does not answer, or they do not open under the master key.
+    /// Returns an error if the database fails, or the tokens cannot be decrypted with the master
+    /// key.
     pub async fn provider_tokens(&mut self, session_id: &str) -> Result<Option<StoredTokens>> {
         load(&mut self.inner, &self.ring, session_id).await
     }
 
-    /// Saves a session's tokens after the provider confirmed the person, replaces the tokens
-    /// before, and ends the lease. The renewal is due at `due_at`.
+    /// Replaces a session's tokens after the provider confirmed the user, and ends the lease. The
+    /// next renewal is due at `due_at`.
     ///
     /// # Errors
-    /// Where the store does not answer, or the session is gone.
+    /// Returns an error if the database fails, or the session does not exist.
     pub async fn save_provider_tokens(
         &mut self,
         session_id: &str,
@@ -157,11 +161,11 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Replaces a session's tokens after a renewal that did not confirm the person: the time of the
-    /// last confirmation, the first failure and the lease stay.
+    /// Replaces a session's tokens after a renewal that did not confirm the user. The time of the
+    /// last confirmation, the first failure and the lease do not change.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn replace_provider_tokens(
         &mut self,
         session_id: &str,
@@ -199,11 +203,11 @@ impl Tx<'_> {
         Ok(self.ring.seal(Purpose::AtRest, &seal_context(session_id), &plain, entropy))
     }
 
-    /// Asks for the renewal of a session's tokens, which happens every `interval` at least. The
+    /// Requests the lease on a session's tokens, which are renewed at least every `interval`. The
     /// lease ends at `until`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn lease_provider_tokens(
         &mut self,
         session_id: &str,
@@ -226,19 +230,19 @@ impl Tx<'_> {
         Ok(LeaseResult::Taken(stored.tokens))
     }
 
-    /// Whether the lease until `until` is still the caller's: it may have ended, and be another's
-    /// now.
+    /// Returns whether the lease until `until` is still the caller's. It may have ended, and
+    /// another node may have one.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn holds_lease(&mut self, session_id: &str, until: Timestamp) -> Result<bool> {
         Ok(self.provider_tokens(session_id).await?.is_some_and(|stored| stored.leased_until == until))
     }
 
-    /// Gives up a failed renewal at `now`; it is tried again from `due_at` on.
+    /// Ends the lease after a renewal that failed at `now`. The next attempt is due at `due_at`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn postpone_provider_tokens(
         &mut self,
         session_id: &str,

@@ -1,25 +1,25 @@
-//! Purging of what is over.
+//! Deletion of expired rows.
 
 use super::changes::CHANGE_RETENTION;
 use super::{Result, Store};
 use crate::base::{Duration, Timestamp};
 use crate::config::SessionLimits;
 
-/// How long everything is kept after its end: a used authorization code, so that its reuse is
-/// noticed; the rest, because the clock by which it is over may be ahead.
+/// Retention of rows after they expire. A used authorization code is kept to detect its reuse.
+/// Other rows are kept because this node's clock may be ahead.
 const ROW_RETENTION: Duration = Duration::from_secs(3600);
 
-/// How long a family of refresh tokens is kept after its end: its last access token may live for a
-/// day longer, and a sign-out ends that as well.
+/// Retention of refresh token families after they expire. Their last access token may be valid for
+/// a day longer, and a sign-out must be able to revoke that token.
 const FAMILY_RETENTION: Duration = Duration::from_secs(25 * 3600);
 
 impl Store {
-    /// Removes what is over at `now`; answers how many rows went.
+    /// Deletes the rows that have expired at `now`. Returns the number of deleted rows.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn purge(&self, limits: SessionLimits, now: Timestamp) -> Result<u64> {
-        // Each statement with the moment before which rows are over; cookies go with their
+        // Each statement has the time before which rows are deleted. Cookies are deleted with their
         // sessions.
         let tables: [(&'static str, Timestamp); 15] = [
             ("DELETE FROM sessions WHERE expires_at < $1", now.minus(ROW_RETENTION)),

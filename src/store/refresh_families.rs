@@ -1,5 +1,5 @@
-//! Families of refresh tokens. A token is a sealed (family, generation); the row holds the current
-//! generation alone, so that rotation needs no list of hashes.
+//! Refresh token families. A token is an encrypted pair of family and generation. The row contains
+//! only the current generation, so that rotation needs no list of hashes.
 
 use super::statements::statements;
 use super::{Change, Result, Store, Tx, within_deadline};
@@ -35,22 +35,22 @@ statements! {
     REMOVE_OF_CLIENT = "DELETE FROM refresh_families WHERE client_id = $1 AND id <= $2";
 }
 
-/// The most revoked tokens that other nodes hear of one by one.
+/// Maximum revoked tokens that are published as one change each.
 const MAX_CHANGES: i64 = 16;
-/// How long an access token may live after its family has ended: a day (Cognito's
+/// Maximum lifetime of an access token after its family has ended: a day (Cognito's
 /// `AccessTokenValidity`), and an hour because clocks differ.
 const MAX_ACCESS_TOKEN_VALIDITY: Duration = Duration::from_secs(25 * 3600);
 
-/// All refresh tokens of one sign-in.
+/// The refresh tokens of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshFamily {
     /// A random id.
     pub id: String,
     /// The user's number.
     pub user_no: i64,
-    /// The app client.
+    /// The app client's id.
     pub client_id: String,
-    /// The generation of the current token, from 1.
+    /// The generation of the current token, starting at 1.
     pub generation: i64,
     /// When the current token was issued.
     pub rotated_at: Timestamp,
@@ -58,11 +58,11 @@ pub struct RefreshFamily {
     pub auth_time: Timestamp,
     /// The granted scopes, separated by spaces.
     pub scope: String,
-    /// The device; may be empty.
+    /// The key of the device; may be empty.
     pub device_key: String,
     /// When the user signed in.
     pub created_at: Timestamp,
-    /// The end of all its tokens.
+    /// When all tokens of the family expire.
     pub expires_at: Timestamp,
 }
 
@@ -123,8 +123,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes the generation after `current` the current one. Returns false if `current` is not:
-    /// another request has rotated it, or the family has ended.
+    /// Makes the generation after `current` the current one. Returns false if `current` is not the
+    /// current generation: another request has rotated the family, or the family has ended.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -142,7 +142,7 @@ impl Tx<'_> {
         Ok(remove.execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
-    /// Ends a family, and the access tokens that were issued with it: they name it in `origin_jti`.
+    /// Ends a family and revokes its access tokens, which contain the family's id in `origin_jti`.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -156,8 +156,8 @@ impl Tx<'_> {
         self.revoke_token(&family.id, now.plus(MAX_ACCESS_TOKEN_VALIDITY), entropy).await
     }
 
-    /// Ends all families of a user, apart from the one with the id `except`: a few statements,
-    /// however many there are.
+    /// Ends all families of a user except the one with the id `except`. The number of statements
+    /// does not grow with the number of families.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -177,7 +177,7 @@ impl Tx<'_> {
         self.publish_revoked(ids, until, entropy).await
     }
 
-    /// Ends at most `limit` families of an app client. Returns whether there were any.
+    /// Ends at most `limit` families of an app client. Returns false if there were none.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -199,7 +199,8 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Informs every node: of each token, or that there are many.
+    /// Publishes each revoked token; if there are more than `MAX_CHANGES`, publishes one change for
+    /// all.
     async fn publish_revoked(
         &mut self,
         ids: Vec<String>,

@@ -1,9 +1,9 @@
-//! Values that work once: the second use, on any node, is detected.
+//! Single-use values: a second use on any node is detected.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
 
-/// What works once.
+/// A kind of single-use value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayKey {
     /// A login attempt, by its id.
@@ -31,10 +31,10 @@ impl ReplayKey {
 }
 
 impl Store {
-    /// Whether the login attempt `id` was used: a read that blocks no writer.
+    /// Returns whether the login attempt `id` was used. This read blocks no writer.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn login_attempt_is_used(&self, id: &str) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT id FROM used_login_attempts WHERE id = $1").bind(id);
@@ -45,11 +45,11 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Notes that `id` was used, which is remembered until `expires_at`; answers whether this is
-    /// the first time.
+    /// Records the use of `id`, which is stored until `expires_at`. Returns whether this is the
+    /// first use.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn use_once(&mut self, once: ReplayKey, id: &str, expires_at: Timestamp) -> Result<bool> {
         let done =
             sqlx::query(once.insert()).bind(id).bind(expires_at.millis()).execute(&mut *self.inner).await?;

@@ -1,15 +1,15 @@
-//! Access tokens of the user pool that were revoked before their end.
+//! Access tokens that were revoked before they expired.
 
 use super::{Change, Result, Store, Tx, within_deadline};
 use crate::base::{Entropy, Timestamp};
 use sqlx::Row;
 
 impl Store {
-    /// Every revoked token that has not been purged: its `jti`, and until when it is kept. Which of
-    /// them have expired is not asked, since the caller's clock may be ahead and be set back.
+    /// Returns the `jti` and the expiry of every revoked token that has not been purged. Expired
+    /// ones are included: the caller's clock may be ahead, and be set back later.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn revoked_tokens(&self) -> Result<Vec<(String, Timestamp)>> {
         let rows = within_deadline(async {
             let rows =
@@ -22,10 +22,10 @@ impl Store {
             .collect()
     }
 
-    /// Whether the token with this `jti` was revoked.
+    /// Returns whether the token with this `jti` was revoked.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn is_revoked(&self, jti: &str) -> Result<bool> {
         within_deadline(async {
             let row = sqlx::query("SELECT expires_at FROM revoked_tokens WHERE jti = $1").bind(jti);
@@ -36,11 +36,11 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Revokes the token with this `jti`, which is stored until `expires_at`, and informs every
-    /// node.
+    /// Revokes the token with this `jti`, and publishes the revocation to every node. It is stored
+    /// until `expires_at`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn revoke_token(
         &mut self,
         jti: &str,
@@ -54,7 +54,7 @@ impl Tx<'_> {
         .bind(expires_at.millis())
         .execute(&mut *self.inner)
         .await?;
-        // Published each time: a node may have missed the last one.
+        // The change is published each time: a node may have missed an earlier one.
         self.publish(&Change::Token(jti.to_owned(), expires_at), entropy).await
     }
 }

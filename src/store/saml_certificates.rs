@@ -1,4 +1,4 @@
-//! Certificates of SAML keys, and the times of each key. The private halves are in `signing_keys`.
+//! Certificates and schedules of SAML keys. The private keys are in `signing_keys`.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::Timestamp;
@@ -6,14 +6,14 @@ use crate::model::KeySchedule;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// The certificate of a SAML key with the key's times.
+/// The certificate of a SAML key, with the key's schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCertificate {
     /// The key's id.
     pub kid: String,
-    /// The certificate, DER.
+    /// The certificate in DER.
     pub certificate: Vec<u8>,
-    /// The key's times.
+    /// When the key signs and when it is removed.
     pub schedule: KeySchedule,
 }
 
@@ -29,10 +29,10 @@ fn read(row: &AnyRow) -> Result<StoredCertificate> {
 }
 
 impl Store {
-    /// Returns the certificates of all SAML keys, by the time from which they sign.
+    /// Returns the certificates of all SAML keys, ordered by the time from which they sign.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn saml_certificates(&self) -> Result<Vec<StoredCertificate>> {
         let rows = within_deadline(async { Ok(sqlx::query(SELECT).fetch_all(&self.pool).await?) }).await?;
         rows.iter().map(read).collect()
@@ -40,20 +40,20 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The same as [`Store::saml_certificates`], as this transaction sees it.
+    /// Returns the same as [`Store::saml_certificates`], within this transaction.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn saml_certificates(&mut self) -> Result<Vec<StoredCertificate>> {
         let rows = sqlx::query(SELECT).fetch_all(&mut *self.inner).await?;
         rows.iter().map(read).collect()
     }
 
-    /// Saves a certificate and the key's times. A certificate that is there stays, and gets these
-    /// times.
+    /// Stores a certificate and the key's schedule. If the certificate exists, only its schedule is
+    /// replaced.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn save_saml_certificate(&mut self, stored: &StoredCertificate) -> Result<()> {
         sqlx::query(
             "INSERT INTO saml_certificates (kid, certificate, signs_from, removed_at) VALUES ($1, $2, $3, $4) \
@@ -68,10 +68,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes the SAML keys that are removed at `now`; returns how many.
+    /// Deletes the SAML keys whose removal is due at `now`. Returns how many.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn delete_removed_saml_keys(&mut self, now: Timestamp) -> Result<u64> {
         const KEYS: &str = "DELETE FROM signing_keys WHERE purpose = 'saml' AND kid IN \
                             (SELECT kid FROM saml_certificates WHERE removed_at <= $1)";

@@ -6,21 +6,21 @@ use crate::model::{CookieScope, RenewalTimes, Session, SessionCookie, User};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// A session found by one of its cookies, and whose it is.
+/// A session found by one of its cookies, with its user.
 #[derive(Clone, Debug)]
 pub struct SessionRecord {
     /// The session.
     pub session: Session,
     /// The user.
     pub user: User,
-    /// Where the cookie is valid.
+    /// The hosts on which the cookie is valid.
     pub scope: CookieScope,
-    /// When its provider's tokens are to be renewed, and the access token; nothing where there are
-    /// none.
+    /// The renewal times of the provider's tokens, and the provider's access token. `None` if the
+    /// session has no tokens.
     pub tokens: Option<(RenewalTimes, Secret)>,
 }
 
-/// What the column `auth_time` has where the time is not known.
+/// The value of the column `auth_time` if the time is unknown.
 const UNKNOWN_TIME: i64 = 0;
 
 macro_rules! columns {
@@ -41,10 +41,10 @@ const BY_PROVIDER_SID: &str =
     concat!("SELECT ", columns!(), " FROM sessions s WHERE s.provider = $1 AND s.provider_sid = $2");
 
 impl Store {
-    /// The session of the cookie with this hash.
+    /// Returns the session of the cookie with this hash.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn session_by_cookie(&self, hash: &[u8; 32]) -> Result<Option<SessionRecord>> {
         within_deadline(async {
             let mut connection = self.pool.acquire().await?;
@@ -60,7 +60,7 @@ impl Store {
             let user = users::load(&mut connection, &session.user_id).await?;
             let tokens = provider_tokens::load(&mut connection, &self.ring, &session.id).await?;
             let tokens = tokens.map(|stored| (stored.times, stored.tokens.access_token));
-            // Each provider speaks for the sessions through it.
+            // The attributes are those of the provider through which the session began.
             Ok(user.map(|user| SessionRecord {
                 user: user.for_provider(&session.provider),
                 session,
@@ -71,10 +71,10 @@ impl Store {
         .await
     }
 
-    /// Notes when sessions were last used; never moves a time back.
+    /// Stores when sessions were last used. A time never moves back.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn note_last_seen(&self, seen: &[(String, Timestamp)]) -> Result<()> {
         self.transaction(|tx| {
             let seen = seen.to_vec();
@@ -98,7 +98,7 @@ impl Tx<'_> {
     /// Adds `session`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn add_session(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "INSERT INTO sessions (id, pool_id, user_id, provider, amr, auth_time, created_at, last_seen_at, \
@@ -125,7 +125,7 @@ impl Tx<'_> {
     /// Adds a cookie to its session.
     ///
     /// # Errors
-    /// Where the store does not answer, or the session is gone.
+    /// Returns an error if the database fails, or the session does not exist.
     pub async fn add_session_cookie(&mut self, cookie: &SessionCookie) -> Result<()> {
         sqlx::query(
             "INSERT INTO session_cookies (hash, session_id, scope, created_at) VALUES ($1, $2, $3, $4)",
@@ -139,19 +139,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The session with this id.
+    /// Returns the session with this id.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn session(&mut self, id: &str) -> Result<Option<Session>> {
         let row = sqlx::query(BY_ID).bind(id).fetch_optional(&mut *self.inner).await?;
         row.as_ref().map(session).transpose()
     }
 
-    /// Saves that the session's user was authenticated once more.
+    /// Stores that the session's user was authenticated again.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn save_authentication(&mut self, session: &Session) -> Result<()> {
         sqlx::query(
             "UPDATE sessions SET provider = $2, amr = $3, auth_time = $4, last_seen_at = $5, provider_sid = $6, \
@@ -171,29 +171,29 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The sessions of a user, the last used first.
+    /// Returns the sessions of a user, the most recently used first.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn sessions_of(&mut self, user_id: &str) -> Result<Vec<Session>> {
         let rows = sqlx::query(OF_USER).bind(user_id).fetch_all(&mut *self.inner).await?;
         rows.iter().map(session).collect()
     }
 
-    /// The sessions that began by a session with this `sid` at `provider`.
+    /// Returns the sessions that were established by a session with this `sid` at `provider`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn sessions_by_provider_sid(&mut self, provider: &str, sid: &str) -> Result<Vec<Session>> {
         let query = sqlx::query(BY_PROVIDER_SID).bind(provider).bind(sid);
         query.fetch_all(&mut *self.inner).await?.iter().map(session).collect()
     }
 
-    /// Ends a session: it and its cookies are gone, and every node will hear of it. Answers whether
-    /// it was there.
+    /// Ends a session: deletes it and its cookies, and publishes the change. Returns whether the
+    /// session existed.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn end_session(&mut self, id: &str, entropy: &dyn Entropy) -> Result<bool> {
         sqlx::query("DELETE FROM session_cookies WHERE session_id = $1")
             .bind(id)

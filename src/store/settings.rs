@@ -1,4 +1,5 @@
-//! Facts fixed at first sight: pool and client ids, and the check row of the master key.
+//! Settings that are stored once, such as pool and client ids, and the check value of the master
+//! key.
 
 use super::{Result, Store, Tx, within_deadline};
 use crate::base::{Entropy, OpenError, Purpose};
@@ -7,19 +8,19 @@ const CHECK: &str = "master_key_check";
 const CHECK_PLAIN: &[u8] = b"narthex";
 
 impl Store {
-    /// The value of the fact `name`: `candidate`, unless someone was earlier.
+    /// Returns the setting `name`. Stores `candidate` if the setting has no value.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn get_or_init(&self, name: &str, candidate: &str) -> Result<String> {
         let bytes = self.get_or_init_bytes(name, candidate.as_bytes()).await?;
         String::from_utf8(bytes).map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
     }
 
-    /// The value of the fact `name`, if it is fixed already.
+    /// Returns the setting `name`, if it is stored.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn setting(&self, name: &str) -> Result<Option<String>> {
         let value: Option<Vec<u8>> = within_deadline(async {
             let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
@@ -40,11 +41,11 @@ impl Store {
         .await
     }
 
-    /// Whether this process's master key is the one under which the store's secrets are sealed.
-    /// A new store takes the key as its own.
+    /// Checks whether this process's master key is the key with which the store's secrets are
+    /// encrypted. A new store records this key.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn check_master_key(
         &self,
         entropy: &dyn Entropy,
@@ -54,10 +55,10 @@ impl Store {
         Ok(self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop))
     }
 
-    /// Whether the store has its tables: one that no node was ever started with has none.
+    /// Returns whether the tables exist. They do not before the first node has started.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn has_tables(&self) -> Result<bool> {
         within_deadline(async {
             let tables: i64 = sqlx::query_scalar(self.dialect.settings_tables).fetch_one(&self.pool).await?;
@@ -66,11 +67,11 @@ impl Store {
         .await
     }
 
-    /// The same as [`Store::check_master_key`] for a store that is only looked at: one without a
-    /// master key has none to compare with.
+    /// Checks the master key like [`Store::check_master_key`], without writing. Succeeds if no key
+    /// was recorded.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn verify_master_key(&self) -> Result<std::result::Result<(), OpenError>> {
         if !self.has_tables().await? {
             return Ok(Ok(()));
@@ -83,10 +84,11 @@ impl Store {
         Ok(stored.map_or(Ok(()), |stored| self.ring.open(Purpose::AtRest, CHECK, &stored).map(drop)))
     }
 
-    /// How many rows all tables hold together, to show that something wrote nothing.
+    /// Returns the number of rows in the tables of users and sign-ins, to show that an operation
+    /// wrote nothing.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn count_rows(&self) -> Result<i64> {
         const COUNT: &str = "SELECT CAST((SELECT COUNT(*) FROM users) + (SELECT COUNT(*) FROM user_identities) \
              + (SELECT COUNT(*) FROM sessions) + (SELECT COUNT(*) FROM session_cookies) \
@@ -97,10 +99,10 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The value of the fact `name`.
+    /// Returns the setting `name`, if it is stored.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn setting(&mut self, name: &str) -> Result<Option<String>> {
         let value: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
@@ -112,10 +114,10 @@ impl Tx<'_> {
             .map_err(|_| super::StoreError::Corrupt(format!("setting {name}")))
     }
 
-    /// Gives the fact `name` this value, whatever it was.
+    /// Stores the setting `name`, and replaces an earlier value.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn save_setting(&mut self, name: &str, value: &str) -> Result<()> {
         sqlx::query(
             "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

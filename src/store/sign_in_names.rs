@@ -1,4 +1,4 @@
-//! The names by which users sign in: each belongs to one user of its pool.
+//! Sign-in names of users. Each name belongs to one user of its pool.
 
 use super::statements::{statements, user_columns};
 use super::{Result, Store, StoreError, Tx, users, within_deadline};
@@ -22,20 +22,20 @@ statements! {
 pub struct NameHolder {
     /// The user's number.
     pub user_no: i64,
-    /// What the name is to that user.
+    /// Which attribute of the user the name is.
     pub kind: NameKind,
 }
 
-/// By which names a user is found.
+/// The names by which a user can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// By the names of sign-in: user name and aliases.
+    /// The names with which users sign in: user name and aliases.
     SignIn,
-    /// Also by the `sub`, and by the user name that a provider's user has.
+    /// Also the `sub`, and the user name of a provider's user.
     Administrator,
 }
 
-/// Maximum bytes of a name that is looked up.
+/// Maximum length of a name for a look-up, in bytes.
 const MAX_LOOKUP: usize = 8192;
 
 impl Store {
@@ -70,7 +70,7 @@ impl Tx<'_> {
         Ok(Some(NameHolder { user_no: row.try_get("user_no")?, kind }))
     }
 
-    /// Gives a free name to a user. Returns false if the name has a holder.
+    /// Assigns an unused name to a user. Returns false if the name belongs to a user.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -79,7 +79,7 @@ impl Tx<'_> {
         Ok(claim.execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
-    /// Changes what a name is to its holder.
+    /// Changes the kind of a name.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -90,7 +90,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a name from its holder.
+    /// Removes a name from its user.
     ///
     /// # Errors
     /// Returns an error if the database fails.

@@ -1,5 +1,5 @@
-//! The SQL statements of the tables of people, as constants in lists: a test reads the query plan
-//! of each on both engines, and another that these files run no other statement.
+//! The SQL statements on tables of users, as constants in lists. One test checks the query plan of
+//! each statement on both engines. Another one checks that these files run no other statement.
 
 /// Declares statements as constants, and the list of all of them.
 macro_rules! statements {
@@ -38,7 +38,7 @@ const FILES: [(&str, &[(&str, &str)]); 14] = [
     ("users", super::users::STATEMENTS),
 ];
 
-/// Returns every statement of the tables of people: file, name and SQL.
+/// Returns every statement on tables of users: file, name and SQL.
 pub fn statements_of_people() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     FILES.iter().flat_map(|(file, all)| all.iter().map(move |(name, sql)| (*file, *name, *sql)))
 }

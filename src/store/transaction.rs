@@ -1,5 +1,5 @@
-//! Transactions: run again where they lose a race, ended by a deadline, and never left open on a
-//! connection that others get.
+//! Transactions. They are retried after conflicts and have a deadline. Connections with an open
+//! transaction never return to the pool.
 
 use super::{Dialect, OPERATION_TIMEOUT, Result, Store, StoreError, within_deadline};
 use crate::base::{Duration, KeyRing};
@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// How often a transaction is run again that lost against another one.
+/// Maximum attempts of a transaction that conflicts with others.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// A piece of work inside a transaction.
+/// The future of the work inside a transaction.
 pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
-/// A piece of work inside a transaction, with an error of its own.
+/// The future of the work inside a transaction, with an error type of its own.
 pub type CheckedWork<'t, T, E> = Pin<Box<dyn Future<Output = std::result::Result<T, E>> + Send + 't>>;
 
-/// An error of work inside a transaction: the database's, or a refusal of the work itself.
+/// An error of the work inside a transaction: an error of the database, or a rejection by the work
+/// itself.
 pub trait WorkError: From<StoreError> + Send {
     /// Returns the database's error, if it is one.
     fn store_error(&self) -> Option<&StoreError>;
@@ -39,7 +40,7 @@ fn is_retryable(error: &impl WorkError) -> bool {
 
 /// An open transaction. Nothing in it takes effect until [`Store::transaction`] commits it.
 ///
-/// `'a` is how long the work's surroundings live: it lets the work borrow from them.
+/// `'a` is the lifetime of the values that the work may borrow.
 pub struct Tx<'a> {
     pub(super) inner: OpenTransaction,
     pub(super) dialect: &'static Dialect,
@@ -47,10 +48,10 @@ pub struct Tx<'a> {
     surroundings: PhantomData<&'a ()>,
 }
 
-/// A connection inside a transaction. It returns to the pool only after a COMMIT or a ROLLBACK that
-/// succeeded: in whatever state a failed or an interrupted one leaves it, the next user would
-/// inherit that. sqlx's own transaction returns it and relies on a later rollback, which fails
-/// where SQLite has rolled back by itself, as on a full disk.
+/// A connection inside a transaction. It returns to the pool only after a successful COMMIT or
+/// ROLLBACK: otherwise the next user would inherit the state of a failed or interrupted
+/// transaction. sqlx's own transaction returns the connection and relies on a later rollback. That
+/// rollback fails if SQLite has already rolled back by itself, as on a full disk.
 pub(super) struct OpenTransaction {
     connection: PoolConnection<Any>,
     ended: bool,
@@ -66,7 +67,8 @@ impl OpenTransaction {
     async fn commit(&mut self) -> Result<()> {
         let committed = self.connection.execute("COMMIT").await.map(drop).map_err(StoreError::from);
         match &committed {
-            // That is how serializable transactions end often, and no reason to connect anew.
+            // Serializable transactions often fail at COMMIT. A rollback suffices; the connection
+            // stays usable.
             Err(error) if error.is_retryable() => self.rollback().await,
             committed => self.ended = committed.is_ok(),
         }
@@ -101,11 +103,11 @@ impl DerefMut for OpenTransaction {
 }
 
 impl Store {
-    /// Runs `work` in a transaction and commits it. It may be run several times: its other
-    /// effects must be idempotent.
+    /// Runs `work` in a transaction and commits it. The work may run several times, so its effects
+    /// outside the transaction must be idempotent.
     ///
     /// # Errors
-    /// Whatever `work` answers, and what the store does; nothing of it counts then.
+    /// Returns the error of `work`, or an error of the database. Nothing is committed then.
     pub async fn transaction<'a, T: Send>(
         &self,
         work: impl for<'t> Fn(&'t mut Tx<'a>) -> Work<'t, T> + Send + Sync,
@@ -113,8 +115,8 @@ impl Store {
         self.checked_transaction(work).await
     }
 
-    /// Runs `work` as [`Store::transaction`] does. Any error of the work, also a refusal, rolls
-    /// back everything that it wrote.
+    /// Runs `work` like [`Store::transaction`]. Any error of the work, also a rejection, rolls back
+    /// everything that it wrote.
     ///
     /// # Errors
     /// Returns the error of `work`, or an error of the database.
@@ -150,10 +152,11 @@ impl Store {
         result
     }
 
-    /// Remembers whether the last write failed, for [`Store::ping`].
+    /// Records whether the last write failed, for [`Store::ping`].
     pub(super) fn note_write<T, E: WorkError>(&self, result: &std::result::Result<T, E>) {
         match result.as_ref().map_err(E::store_error) {
-            // What the work itself refuses says nothing of the store, and neither does a race.
+            // A rejection by the work itself does not concern the database, and neither does a
+            // conflict.
             Err(None | Some(StoreError::Corrupt(_))) => {}
             Err(Some(error)) if error.is_retryable() => {}
             result => self.last_write_failed.store(result.is_err(), Ordering::Release),
@@ -169,8 +172,8 @@ impl Store {
         let (dialect, ring) = (self.dialect, self.ring.clone());
         let mut tx = Tx { inner, dialect, ring, surroundings: PhantomData };
         match work(&mut tx).await {
-            // A process that was stopped for a while must not commit what other nodes no longer
-            // look for in the feed.
+            // A process that was suspended for a while must not commit a change that other nodes no
+            // longer look for in the feed.
             Ok(_) if begun.elapsed() > OPERATION_TIMEOUT => Err(StoreError::Timeout.into()),
             Ok(value) => tx.inner.commit().await.map(|()| value).map_err(E::from),
             Err(error) => {

@@ -30,8 +30,8 @@ statements! {
     REMOVE_USER = "DELETE FROM users WHERE id = $1";
 }
 
-/// What is removed of a user besides the row itself, whose sessions and provider accounts go with
-/// it.
+/// The deletions for a user, apart from the user's row. Sessions and provider accounts are deleted
+/// with that row.
 const OF_USER: [&str; 10] = [
     REMOVE_KEYS,
     REMOVE_NAMES,
@@ -46,8 +46,8 @@ const OF_USER: [&str; 10] = [
 ];
 
 impl Store {
-    /// Returns at most `limit` users who were written by a node of an older version and have no
-    /// number or no current search keys.
+    /// Returns the ids of at most `limit` users that a node of an older version wrote. They have no
+    /// number, or their search keys are out of date.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -61,14 +61,14 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Gives `user` a number if there is none, and stores the search keys of the current
+    /// Assigns a number to `user` if there is none, and stores the search keys of the current
     /// attributes. Returns the user's number.
     ///
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn index_user(&mut self, pool: &Pool, user: &User, entropy: &dyn Entropy) -> Result<i64> {
         let no = match user.no {
-            // The time of creation: the list of users stays in its order.
+            // The number contains the time of creation, so that the list of users keeps its order.
             0 => {
                 let no = time_ordered_number(user.created_at, entropy);
                 sqlx::query(NUMBER).bind(&user.id).bind(no).execute(&mut *self.inner).await?;
@@ -109,7 +109,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Indexes the users with these ids; skips those who are gone.
+    /// Indexes the users with these ids. Skips deleted users.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -123,8 +123,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes everything of a user whose sessions have ended. An identity of an identity pool
-    /// stays without its user, so that no guest can take over its id.
+    /// Deletes all data of a user whose sessions have ended. The user's identities of identity
+    /// pools are kept without a user, so that no guest can take over their ids.
     ///
     /// # Errors
     /// Returns an error if the database fails.

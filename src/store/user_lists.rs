@@ -1,4 +1,4 @@
-//! Lists of users, page by page: of a pool, of a status, by a search key.
+//! Paginated lists of users of a pool: all, by status, or by search key.
 
 use super::statements::{statements, user_columns};
 use super::{Result, Store, users, within_deadline};
@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::HashMap;
 
-/// Maximum users of one page of a list: Cognito's 60, and one that shows whether another page
+/// Maximum users of one query: Cognito's page size of 60, and one that shows whether another page
 /// follows.
 pub const MAX_LISTED_USERS: u32 = 61;
 
@@ -16,13 +16,13 @@ pub const MAX_LISTED_USERS: u32 = 61;
 pub enum UserList {
     /// All of them, in the order of creation.
     All,
-    /// Those of a status, in the order of creation.
+    /// The users with this status, in the order of creation.
     Status(UserStatus),
-    /// Those who are enabled, or those who are not, in the order of creation.
+    /// The users who are enabled or disabled, in the order of creation.
     Enabled(bool),
-    /// Those with a key, in the order of creation.
+    /// The users with this search key, in the order of creation.
     Key(SearchKey, Vec<u8>),
-    /// Those with a key that begins so, in the order of the keys.
+    /// The users whose search key begins with this prefix, in the order of the keys.
     Prefix(SearchKey, Vec<u8>),
 }
 
@@ -51,7 +51,7 @@ statements! {
         "SELECT ", user_columns!(), " FROM user_keys i JOIN users u ON u.no = i.user_no AND u.no > 0 \
          WHERE i.pool = $1 AND i.kind = $2 AND i.k = $3 AND i.user_no > $4 ORDER BY i.user_no LIMIT $5"
     );
-    // With `k >= $3` besides, SQLite would start at the begin of the prefix on each page.
+    // With an additional `k >= $3`, SQLite would start at the beginning of the prefix on each page.
     OF_PREFIX = concat!(
         "SELECT ", user_columns!(), ", i.k FROM user_keys i JOIN users u ON u.no = i.user_no AND u.no > 0 \
          WHERE i.pool = $1 AND i.kind = $2 AND (i.k, i.user_no) > ($3, $4) AND i.k < $5 \
@@ -121,7 +121,7 @@ async fn rows(
     Ok(query.fetch_all(connection).await?)
 }
 
-/// Returns the first key after all that begin with `prefix`. No byte of UTF-8 is 255.
+/// Returns a key after all keys that begin with `prefix`. UTF-8 contains no byte 255.
 fn end_of(prefix: &[u8]) -> Vec<u8> {
     match prefix.split_last() {
         Some((last, before)) => [before, &[last.saturating_add(1)]].concat(),
@@ -129,7 +129,7 @@ fn end_of(prefix: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Fetches the provider accounts of all users of a page at once.
+/// Fetches the provider accounts of all users of a page with one query.
 async fn add_identities(connection: &mut AnyConnection, found: &mut [(ListPosition, User)]) -> Result<()> {
     let mut places = HashMap::with_capacity(found.len());
     let mut query = sqlx::query(IDENTITIES);

@@ -9,10 +9,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
 
-/// Pools read at once in a search through all of them.
+/// Pools per page in a search through all pools.
 const POOLS_AT_ONCE: u32 = 100;
 
-/// Attributes of nobody.
+/// Attributes of no user, parsed to take the time of a real user's.
 const SOME_ATTRIBUTES: &str =
     r#"{"email":"nobody@example.com","email_verified":"true","name":"Nobody","locale":"en"}"#;
 
@@ -43,15 +43,16 @@ statements! {
 }
 
 impl Store {
-    /// The user with this `sub`.
+    /// Returns the user with this `sub`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn user(&self, id: &str) -> Result<Option<User>> {
         within_deadline(async { load(&mut *self.pool.acquire().await?, id).await }).await
     }
 
-    /// Returns the user with this number. It takes the same time if there is none.
+    /// Returns the user with this number. The same statements run if there is none, so that the
+    /// response time does not reveal it.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -75,10 +76,10 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The user with this `sub`.
+    /// Returns the user with this `sub`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn user(&mut self, id: &str) -> Result<Option<User>> {
         load(&mut self.inner, id).await
     }
@@ -102,7 +103,8 @@ impl Tx<'_> {
         by_username(&mut self.inner, pool_id, username).await
     }
 
-    /// Returns at most `limit` users of a pool, also those without a number.
+    /// Returns at most `limit` users of a pool, including those without a number, without their
+    /// provider accounts.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -111,7 +113,7 @@ impl Tx<'_> {
         query.fetch_all(&mut *self.inner).await?.iter().map(read).collect()
     }
 
-    /// Returns the users of all pools whose name, `sub` or e-mail address this is.
+    /// Returns the users of all pools with this user name, `sub` or e-mail address.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -127,7 +129,7 @@ impl Tx<'_> {
                 users.extend(self.users_by_email(pool, name).await?);
             }
         }
-        // Rows of an older node have no key yet.
+        // Rows written by an older node have no search key yet.
         for row in sqlx::query(UNINDEXED).fetch_all(&mut *self.inner).await? {
             users.push(with_identities(&mut self.inner, &row).await?);
         }
@@ -157,10 +159,10 @@ impl Tx<'_> {
         Ok(users)
     }
 
-    /// The user that a provider account signs in as.
+    /// Returns the user that is linked to a provider account.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn user_by_identity(
         &mut self,
         pool_id: &str,
@@ -179,7 +181,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Adds `user`, who has a number, with the provider accounts and the search keys.
+    /// Adds `user`, who must have a number, with the provider accounts and the search keys.
     ///
     /// # Errors
     /// Returns an error if the database fails, or the user name is taken.
@@ -217,10 +219,11 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives the provider accounts of one user to another, each with what its provider says.
+    /// Moves the provider accounts of one user to another, each with the attributes from its
+    /// provider.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn move_identities(&mut self, from: &User, to: &str) -> Result<()> {
         sqlx::query(MOVE_IDENTITIES)
             .bind(&from.id)
@@ -232,10 +235,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes down under which name an account's provider is known now.
+    /// Stores the current name of a provider account's provider.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn rename_provider(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
         sqlx::query(RENAME_PROVIDER)
             .bind(pool_id)
@@ -247,10 +250,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a provider account from its user.
+    /// Removes a provider account from its user.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn remove_identity(&mut self, pool_id: &str, identity: &Identity) -> Result<()> {
         sqlx::query(REMOVE_IDENTITY)
             .bind(pool_id)
@@ -261,7 +264,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Stores everything of `user` that can change. The search keys follow by [`Tx::index_user`].
+    /// Stores everything of `user` that can change, except the search keys: [`Tx::index_user`]
+    /// stores them.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -316,8 +320,8 @@ pub(super) async fn with_identities(connection: &mut AnyConnection, row: &AnyRow
     Ok(user)
 }
 
-/// Reads a user, if there is one, and fetches the provider accounts. The statements are the same
-/// without a user: their time must not reveal who is one.
+/// Reads a user, if there is one, and fetches the provider accounts. The same statements run
+/// without a user, so that the response time does not reveal whether a user exists.
 pub(super) async fn found(connection: &mut AnyConnection, row: Option<&AnyRow>) -> Result<Option<User>> {
     match row {
         Some(row) => with_identities(connection, row).await.map(Some),
@@ -339,7 +343,7 @@ pub(super) fn read(row: &AnyRow) -> Result<User> {
         pool_id: row.try_get("pool_id")?,
         username: row.try_get("username")?,
         enabled: row.try_get::<i64, _>("enabled")? != 0,
-        // A newer node may know more.
+        // A newer node may have stored a status that this version does not define.
         status: UserStatus::parse(&status).unwrap_or(UserStatus::Unknown),
         attributes: unjson(row, "attributes")?,
         groups: unjson(row, "provider_groups")?,
@@ -351,7 +355,7 @@ pub(super) fn read(row: &AnyRow) -> Result<User> {
     })
 }
 
-/// Reads a provider account of `user`.
+/// Reads a provider account and adds it to `user`.
 pub(super) fn add_identity(user: &mut User, row: &AnyRow) -> Result<()> {
     let identity = Identity {
         issuer: row.try_get("issuer")?,

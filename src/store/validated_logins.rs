@@ -1,5 +1,5 @@
-//! Logins that were judged where a form of another site brought them, and wait for the browser's
-//! next step, in which it shows its own cookies again.
+//! Validated logins from cross-site POSTs. The browser's next request is same-site and sends the
+//! cookies that complete them.
 
 use super::{Result, StoreError, Tx};
 use crate::base::{Entropy, Purpose, Timestamp};
@@ -11,10 +11,10 @@ fn seal_context(id: &str) -> String {
 }
 
 impl Tx<'_> {
-    /// Keeps `plain`, sealed, for the login attempt `id`.
+    /// Stores `plain`, encrypted, for the login attempt `id`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn save_validated_login(
         &mut self,
         id: &str,
@@ -34,10 +34,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What was kept for the login attempt `id` and is valid at `now`.
+    /// Returns the data stored for the login attempt `id`, unless it has expired at `now`.
     ///
     /// # Errors
-    /// Where the store does not answer, or it does not open under the master key.
+    /// Returns an error if the database fails, or the data cannot be decrypted with the master key.
     pub async fn validated_login(&mut self, id: &str, now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let row = sqlx::query("SELECT sealed FROM judged_logins WHERE id = $1 AND expires_at > $2")
             .bind(id)

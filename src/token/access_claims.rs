@@ -6,36 +6,36 @@ use crate::base::Timestamp;
 use crate::jose::{NumericDate, Unverified};
 use serde_json::Value;
 
-/// What an access token of a user says.
+/// The claims of a user's access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
     /// The user's `sub`.
     pub subject: String,
-    /// The app client.
+    /// The app client's id.
     pub client_id: String,
-    /// The family of refresh tokens with which it was issued.
+    /// The id of the refresh token family with which the token was issued.
     pub origin_jti: String,
     /// The granted scopes, separated by spaces.
     pub scope: String,
-    /// The remembered device; may be empty.
+    /// The key of the remembered device; may be empty.
     pub device_key: String,
     /// When the user was authenticated.
     pub auth_time: Timestamp,
 }
 
-/// Why an access token is refused.
+/// The reason why an access token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTokenError {
-    /// It is no access token of a user of this pool.
+    /// The token is not an access token of a user of this pool.
     Invalid,
-    /// It has expired.
+    /// The token has expired.
     Expired,
 }
 
-/// Verifies an access token of a pool. Whether its family has ended is for the caller to check.
+/// Verifies an access token of a pool. The caller must check whether its family has ended.
 ///
 /// # Errors
-/// Returns why the token is refused.
+/// Returns the reason why the token is rejected.
 pub fn verify_access_token(
     keys: &KeySet,
     issuer: &str,
@@ -52,7 +52,7 @@ pub fn verify_access_token(
     if time("exp")? <= now {
         return Err(AccessTokenError::Expired);
     }
-    // A token of a program has no family, and speaks for no user.
+    // A token that was issued to a program itself has no family and no user.
     let required = |name: &str| text(name).map(str::to_owned).ok_or(AccessTokenError::Invalid);
     Ok(AccessClaims {
         subject: required("sub")?,

@@ -1,4 +1,4 @@
-//! The access tokens of the user pool: issued, verified by its key set, and revoked.
+//! Access tokens of the user pool: issuance, verification with its key set, and revocation.
 
 use super::bearer::{AccessToken, TokenError, authentic, verify};
 use super::keys::{KeyChain, KeyChainError, KeySet};
@@ -14,14 +14,14 @@ use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Issues the access tokens of the user pool.
+/// An issuer of the user pool's access tokens.
 pub struct AccessTokens {
-    /// Which of them were revoked.
+    /// The revoked tokens.
     pub revocations: Revocations,
     store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// There are keys once a program may get tokens.
+    /// The keys, which exist as soon as an app client may get tokens.
     keys: ArcSwapOption<Keys>,
 }
 
@@ -32,29 +32,29 @@ struct Keys {
     chain: KeyChain,
 }
 
-/// A token of the user pool, as far as it can be revoked.
+/// The data of a user pool's token that its revocation needs.
 #[derive(Clone, Debug)]
 pub struct Revocable {
-    /// The client that it was issued to.
+    /// The id of the client to which the token was issued.
     pub client_id: String,
-    /// By what it is named.
+    /// The token's id.
     pub jti: String,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// Why no token was issued.
+/// An error of issuing a token.
 #[derive(Debug, Error)]
 pub enum IssueError {
-    /// There is no key: nobody may get tokens.
+    /// There is no key, because no app client may get tokens.
     #[error("the user pool has no key to sign with")]
     NoKey,
-    /// The key did not sign.
+    /// Signing failed.
     #[error(transparent)]
     Key(KeyError),
 }
 
-/// The claims of a token that speaks for a program, as Cognito has them.
+/// The claims of a token that is issued to a program itself, with Cognito's names.
 #[derive(Serialize)]
 struct Claims<'a> {
     sub: &'a str,
@@ -70,10 +70,10 @@ struct Claims<'a> {
 }
 
 impl AccessTokens {
-    /// Nobody gets tokens until [`AccessTokens::apply`] says who.
+    /// Reads the revocations. No token can be issued before [`AccessTokens::apply`].
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn open(
         store: Store,
         clock: Arc<dyn Clock>,
@@ -83,10 +83,10 @@ impl AccessTokens {
         Ok(Self { revocations, store, clock, entropy, keys: ArcSwapOption::empty() })
     }
 
-    /// Sees to it that there are keys for what `catalogue` says.
+    /// Opens the keys that the configuration in `catalogue` needs.
     ///
     /// # Errors
-    /// Where there are none to be had; those from before stay.
+    /// Returns an error if the keys cannot be opened; the previous keys stay in use.
     pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), KeyChainError> {
         let (pool, algorithm) = (&catalogue.pool.id, catalogue.config.user_pool.signing_algorithm);
         let same = |keys: &Keys| keys.pool == *pool && keys.algorithm == algorithm;
@@ -102,10 +102,10 @@ impl AccessTokens {
         Ok(())
     }
 
-    /// Lets the keys' lives go on, as [`KeyChain::rotate`] does.
+    /// Rotates the keys, as [`KeyChain::rotate`] does.
     ///
     /// # Errors
-    /// Where the store does not answer; the keys stay as they are.
+    /// Returns an error if the database fails or a key cannot be read; the keys do not change.
     pub async fn rotate(&self, removes: bool) -> Result<(), KeyChainError> {
         match &*self.keys.load() {
             Some(keys) => keys.chain.rotate(removes).await,
@@ -113,23 +113,23 @@ impl AccessTokens {
         }
     }
 
-    /// The keys as they stand now.
+    /// Returns the current keys.
     pub fn keys(&self) -> Option<Arc<KeySet>> {
         self.keys.load().as_ref().map(|keys| keys.chain.current())
     }
 
-    /// The user pool as an issuer whose tokens are believed, once it has keys.
+    /// Returns the user pool as a trusted issuer, once it has keys.
     pub fn as_issuer(&self, catalogue: &Catalogue) -> Option<TrustedIssuer> {
         let keys = self.keys()?;
         let algorithms = keys.published.iter().map(|key| key.algorithm().name().to_owned()).collect();
         Some(catalogue.pool.as_issuer(&catalogue.config, keys.jwk_set.clone(), algorithms))
     }
 
-    /// What `token` says, where it is a valid one of the user pool's. Whether it was revoked is
-    /// the store's to say, which knows before any node has heard.
+    /// Verifies an access token of the user pool, without checking revocation: the caller must
+    /// query the store, which has a revocation before any node does.
     ///
     /// # Errors
-    /// Why it is not valid.
+    /// Returns the reason why the token is not valid.
     pub fn verify(
         &self,
         catalogue: &Catalogue,
@@ -141,12 +141,12 @@ impl AccessTokens {
         verify(Unverified::read(token).map_err(TokenError::Malformed)?, &issuer, &keys.verifying, now)
     }
 
-    /// What there is to revoke of `token`, where it is one of the user pool's. It need not be valid
-    /// just now: a clock that is behind, or a file that is about to change, may let it count the
-    /// next moment.
+    /// Returns the data for a revocation of `token`, if the user pool has signed it. The token may
+    /// be expired or not valid yet: a clock that is behind, or a change of the configuration, could
+    /// make it valid.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Returns the reason why `token` is not one of the user pool's tokens.
     pub fn revocable(&self, catalogue: &Catalogue, token: &str) -> Result<Revocable, TokenError> {
         let (keys, issuer) = (self.keys().ok_or(TokenError::NoKeys)?, self.as_issuer(catalogue));
         let issuer = issuer.ok_or(TokenError::NoKeys)?;
@@ -163,10 +163,10 @@ impl AccessTokens {
         })
     }
 
-    /// A token that speaks for `client` itself (RFC 6749, section 4.4), good for `scopes`.
+    /// Issues a token to `client` itself (RFC 6749, section 4.4), with `scopes`.
     ///
     /// # Errors
-    /// Where it is not signed.
+    /// Returns an error if there is no key or signing fails.
     pub fn issue(
         &self,
         catalogue: &Catalogue,

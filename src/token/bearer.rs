@@ -1,4 +1,4 @@
-//! Access tokens, our own and other issuers': whether one may be believed (RFC 6750, RFC 9068, RFC
+//! Verification of access tokens from the user pool and from other issuers (RFC 6750, RFC 9068, RFC
 //! 8725).
 
 use super::kind;
@@ -9,71 +9,71 @@ use crate::jose::{Algorithm, JwkSet, Malformed, NumericDate, Unverified};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// How far clocks may differ.
+/// Maximum tolerated difference between clocks.
 pub const SKEW: Duration = Duration::from_secs(60);
 
-/// A token that is believed, whatever route it is brought to.
+/// A verified access token. Conditions of a route are not checked yet.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    /// The subject, as its issuer names it.
+    /// The subject, as in `sub`.
     pub subject: String,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
-    /// What it may be used for.
+    /// The granted scopes.
     pub scopes: Vec<String>,
-    /// Everything it says.
+    /// All claims.
     pub claims: Map<String, Value>,
 }
 
 impl AccessToken {
-    /// The text of a claim.
+    /// Returns the value of a claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.claims.get(name).and_then(Value::as_str)
     }
 }
 
-/// Why a token is not believed.
+/// The reason why a token is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// It is none.
+    /// The token is malformed.
     Malformed(Malformed),
-    /// No trusted issuer has issued it.
+    /// No trusted issuer has issued the token.
     Issuer,
-    /// It is signed with an algorithm that the file does not allow.
+    /// The token is signed with an algorithm that the configuration does not allow.
     Algorithm(Algorithm),
-    /// Its issuer has no such key.
+    /// The issuer's key set does not contain the key.
     UnknownKey,
-    /// Its issuer's keys are not to be had.
+    /// The issuer's keys are not available.
     NoKeys,
-    /// The signature is not by the issuer's key.
+    /// The signature does not verify with the issuer's key.
     Signature,
-    /// It is no access token.
+    /// The token is not an access token.
     Type,
-    /// It is bound to a key, which a bearer token does not prove.
+    /// The token is bound to a key, and a bearer token proves no possession of a key.
     Bound,
-    /// It is for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// It does not say when it ends, or has ended.
+    /// The token has expired, or has no `exp`.
     Expired,
-    /// This claim of its is a time which is so far in the future.
+    /// The value of this claim is in the future, by this duration.
     NotYet(&'static str, Duration),
-    /// This claim of its is not a time.
+    /// The value of this claim is not a time.
     NoTime(&'static str),
-    /// It has no subject.
+    /// The token has no valid subject.
     Subject,
-    /// It lacks a claim, or the claim has another value.
+    /// This claim is missing, or has another value than the configuration requires.
     Claim(String),
-    /// It has a claim whose values cannot be compared.
+    /// The values of this claim cannot be compared.
     Unreadable(&'static str),
-    /// It lacks a scope.
+    /// This required scope is missing.
     Scope(String),
-    /// Its issuer says that it is not active.
+    /// The issuer reports that the token is not active.
     Inactive,
-    /// Its issuer does not answer whether it is active.
+    /// The issuer does not report whether the token is active, for this reason.
     IntrospectionUnavailable(String),
-    /// It was revoked.
+    /// The token was revoked.
     Revoked,
-    /// Whether it was revoked is not known: the store was silent for too long.
+    /// Revocation cannot be checked: the last contact with the store is too long ago.
     RevocationUnknown,
 }
 
@@ -120,10 +120,10 @@ impl fmt::Display for TokenError {
     }
 }
 
-/// Verifies what `token` says, as one of `issuer`'s.
+/// Verifies `token` as an access token of `issuer`.
 ///
 /// # Errors
-/// Why it is not believed.
+/// Returns the reason why the token is rejected.
 pub fn verify(
     token: Unverified<'_>,
     issuer: &TrustedIssuer,
@@ -138,11 +138,11 @@ pub fn verify(
     check_claims(claims, expires_at, issuer, ByClient::CognitoOnly, now)
 }
 
-/// Verifies what `issuer` answered about an opaque token (RFC 7662, section 2.2), which is relied
-/// on until `until`.
+/// Verifies the introspection response of `issuer` about an opaque token (RFC 7662, section 2.2).
+/// The response is used until `until`.
 ///
 /// # Errors
-/// Why the token is not believed.
+/// Returns the reason why the token is rejected.
 pub fn verify_introspected(
     mut claims: Map<String, Value>,
     issuer: &TrustedIssuer,
@@ -153,7 +153,7 @@ pub fn verify_introspected(
     if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(issuer.url.as_str())) {
         return Err(TokenError::Issuer);
     }
-    // A refresh token is active as well.
+    // A refresh token is reported as active too.
     kind::check_introspected(&claims)?;
     let expires_at = match claims.get("exp") {
         Some(exp) => NumericDate::read(exp).ok_or(TokenError::Expired)?,
@@ -163,17 +163,17 @@ pub fn verify_introspected(
     Ok(AccessToken { expires_at: token.expires_at.min(until), ..token })
 }
 
-/// Where a token without an audience is for the client that it names.
+/// The tokens without an audience whose `client_id` is compared with the accepted audiences.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ByClient {
-    /// Cognito's access tokens have none, and name their client.
+    /// Cognito's access tokens: they have no `aud`, and contain the client's id.
     CognitoOnly,
-    /// RFC 7662, section 2.2: both `aud` and `client_id` are optional in an answer, which no other
-    /// party can bring.
+    /// All tokens. Both `aud` and `client_id` are optional in an introspection response (RFC 7662,
+    /// section 2.2), which no other party can send.
     WithoutAudience,
 }
 
-/// Checks the audience and the times of a token, and what the file asks of it.
+/// Checks the audience and the times of a token, and the conditions of the configuration.
 fn check_claims(
     claims: Map<String, Value>,
     expires_at: Timestamp,
@@ -181,8 +181,8 @@ fn check_claims(
     by_client: ByClient,
     now: Timestamp,
 ) -> Result<AccessToken, TokenError> {
-    // RFC 9449, section 7.2: a protected resource MUST NOT take a bound token without its proof;
-    // RFC 8705, section 3, binds to a certificate.
+    // RFC 9449, section 7.2: a protected resource must not accept a bound token without its proof.
+    // RFC 8705, section 3, binds tokens to a certificate.
     if claims.contains_key("cnf") {
         return Err(TokenError::Bound);
     }
@@ -237,18 +237,18 @@ pub fn is_user_token(issuer: &TrustedIssuer, claims: &Map<String, Value>) -> boo
 /// Returns the subject of a token.
 ///
 /// # Errors
-/// If there is none, or it could be taken for another one.
+/// Returns an error if there is none, or the subject could be confused with another one.
 pub fn subject(claims: &Map<String, Value>) -> Result<&str, TokenError> {
-    // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length".
-    // Some apps read a name without the white space around it: as another person's.
+    // OpenID Connect Core 1.0, section 2: it "MUST NOT exceed 255 ASCII characters in length". Some
+    // apps trim white space around a name, and would confuse two people.
     let is_bare = |subject: &str| subject.trim().len() == subject.len() && !subject.chars().any(is_deceptive);
     let plain = |subject: &&str| (1..=255).contains(&subject.len()) && is_bare(subject);
     claims.get("sub").and_then(Value::as_str).filter(plain).ok_or(TokenError::Subject)
 }
 
-/// Whether claims name `issuer`. A JWT-SVID names its trust domain in `sub`, and may lack `iss`
-/// (JWT-SVID, sections 3.1 and 7): the keys of a trust domain sign for subjects in that domain
-/// only.
+/// Returns whether the claims name `issuer`. A JWT-SVID contains its trust domain in `sub`, and may
+/// lack `iss` (JWT-SVID, sections 3.1 and 7). The keys of a trust domain sign for subjects in that
+/// domain only.
 pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let is_trust_domain = issuer.is_trust_domain();
@@ -259,7 +259,7 @@ pub fn names(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> bool {
     names_issuer && (!is_trust_domain || text("sub").is_some_and(|id| is_in_trust_domain(id, &issuer.url)))
 }
 
-/// Whether `issuer` has signed `token`, whatever it says.
+/// Checks that `issuer` has signed `token`. Does not check its claims apart from the issuer.
 pub(super) fn authentic(
     token: &Unverified<'_>,
     issuer: &TrustedIssuer,
@@ -292,7 +292,8 @@ fn has(value: Option<&Value>, wanted: &str) -> bool {
     }
 }
 
-/// RFC 9068, section 2.2.3: `scope`, separated by spaces; some say it in `scp`, some as a list.
+/// Returns the scopes: `scope`, separated by spaces (RFC 9068, section 2.2.3). Some issuers use
+/// `scp` or a list.
 pub fn scopes(claims: &Map<String, Value>) -> Vec<String> {
     let scope_claim = claims.get("scope").or_else(|| claims.get("scp"));
     match scope_claim {

@@ -5,36 +5,36 @@ use crate::model::{AuthorizationCode, Session};
 use crate::store::{Result, Tx};
 
 /// RFC 6749, section 4.1.2: "a maximum authorization code lifetime of 10 minutes is RECOMMENDED".
-/// Ours is redeemed by the very next request.
+/// Narthex redeems its codes with the next request.
 const CODE_LIFETIME: Duration = Duration::from_secs(120);
-/// A browser that delivers one response twice does so within this time.
+/// Maximum time between two deliveries of one response by a browser.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15);
 
-/// What a code is asked for with, and must be redeemed with.
+/// The parameters of a code's issuance, which must be the same at its redemption.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
-    /// The app client.
+    /// The app client's id.
     pub client_id: &'a str,
-    /// Where the code is sent.
+    /// The redirect URI to which the code is sent.
     pub redirect_uri: &'a str,
 }
 
-/// Why a code was not redeemed.
+/// The reason why a code is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeError {
-    /// There is no such code, or it is over.
+    /// There is no such code, or it has expired.
     Unknown,
-    /// The same client redeemed it a moment ago: one response was delivered twice.
+    /// The same client redeemed the code a moment ago: one response was delivered twice.
     Duplicate,
-    /// It was redeemed before; the session that it was issued for was ended.
+    /// The code was redeemed before. The session for which it was issued has been ended.
     Reused,
-    /// The session that it was issued for has ended.
+    /// The session for which the code was issued has ended.
     SessionEnded,
-    /// It was issued to another client, for another redirect URI, or for another verifier.
+    /// The code was issued to another client, for another redirect URI, or for another verifier.
     Mismatch,
 }
 
-/// The S256 challenge of `verifier` (RFC 7636, section 4.2).
+/// Returns the S256 challenge of `verifier` (RFC 7636, section 4.2).
 pub fn challenge(verifier: &str) -> String {
     base64url_encode(sha256(verifier))
 }
@@ -42,7 +42,7 @@ pub fn challenge(verifier: &str) -> String {
 /// Issues a code for `session`.
 ///
 /// # Errors
-/// Where the store does not answer.
+/// Returns an error if the database fails.
 pub async fn issue(
     tx: &mut Tx<'_>,
     grant: Grant<'_>,
@@ -65,11 +65,11 @@ pub async fn issue(
     Ok(code)
 }
 
-/// Redeems a code; answers the session that it was issued for, if that still stands.
+/// Redeems a code. Returns the session for which it was issued.
 ///
 /// # Errors
-/// The outer one where the store does not answer; the inner one where the code is refused. A
-/// request that is not the client's own changes nothing.
+/// The outer error is the database's; the inner error is the reason why the code is rejected. A
+/// request whose parameters do not match changes nothing.
 pub async fn redeem(
     tx: &mut Tx<'_>,
     code: &RandomToken,
@@ -79,8 +79,8 @@ pub async fn redeem(
     entropy: &dyn Entropy,
 ) -> Result<std::result::Result<Session, CodeError>> {
     let Some(row) = tx.code(&code.hash()).await? else { return Ok(Err(CodeError::Unknown)) };
-    // Compared before anything else: a code travels in addresses, where others may have read it,
-    // and must not let them end the session, nor use up a code that the client has yet to redeem.
+    // The parameters are compared first. A code is part of URLs, which others may have read: they
+    // must not be able to end the session, or to use the code before the client does.
     let same = row.client_id == grant.client_id
         && row.redirect_uri == grant.redirect_uri
         && aws_lc_rs::constant_time::verify_slices_are_equal(

@@ -1,6 +1,6 @@
-//! Signing keys with their lives: pending (published, not yet used), current, retired (no longer
-//! used, still published), gone. A key's state follows from its age alone, so that nodes agree
-//! without asking each other.
+//! Rotation of signing keys. A key is pending (published, not yet used), current, retired (no
+//! longer used, still published), and then deleted. Its state depends only on its age, so that
+//! nodes agree without communication.
 
 use crate::base::{Clock, Duration, Entropy, Timestamp, uuid};
 use crate::jose::{Algorithm, JwkSet, KeyError, SigningKey};
@@ -9,39 +9,39 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How long verifiers may keep our key set.
+/// How long verifiers may cache the key set.
 pub const KEY_SET_CACHE: Duration = Duration::from_secs(15 * 60);
-/// How long a key is published before it signs: longer than a key set is kept.
+/// How long a key is published before it signs: longer than key sets are cached.
 const PENDING_PERIOD: Duration = Duration::from_secs(24 * 3600);
-/// How long a key signs before the next one is made.
+/// How long after the creation of a key the next one is created.
 const ROTATION_PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a key stays published after its last signature: longer than anything it signed lives,
-/// which is a day at most, from the last node's last look at the keys.
+/// How long a key stays published after its last signature. This is longer than the lifetime of
+/// everything it signs, which is at most a day, counted from the last node's last read of the keys.
 const RETIRED_PERIOD: Duration = Duration::from_secs(26 * 3600);
 
-/// Why there is no key.
+/// An error of opening or rotating keys.
 #[derive(Debug, Error)]
 pub enum KeyChainError {
-    /// The store did not do its part.
+    /// An operation of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key could not be made or read.
+    /// A key could not be generated or parsed.
     #[error(transparent)]
     Key(KeyError),
-    /// The store was asked for a key that it had just been given.
+    /// A key is missing that was just stored, or the algorithm is not supported.
     #[error("the store lost a signing key")]
     Absent,
 }
 
-/// The keys of one purpose as they stand now.
+/// The current keys of one purpose.
 pub struct KeySet {
-    /// The one that signs.
+    /// The key that signs.
     pub signing: Arc<SigningKey>,
-    /// All that verifiers may meet, the newest first.
+    /// All published keys, the newest first.
     pub published: Vec<Arc<SigningKey>>,
-    /// The public halves as a JWK Set (RFC 7517, section 5).
+    /// The public keys as a JWK Set (RFC 7517, section 5).
     pub jwk_set: String,
-    /// The same, to verify with.
+    /// The public keys, parsed for verification.
     pub verifying: JwkSet,
 }
 
@@ -56,11 +56,11 @@ pub struct KeyChain {
 }
 
 impl KeyChain {
-    /// Reads the keys of `purpose`, making the first one where there is none; `removes` as in
+    /// Reads the keys of `purpose`. Creates the first one if there is none. For `removes`, see
     /// [`KeyChain::rotate`].
     ///
     /// # Errors
-    /// Where the store does not answer, or a key cannot be read.
+    /// Returns an error if the database fails, or a key cannot be read.
     pub async fn open(
         purpose: &str,
         algorithm: Algorithm,
@@ -74,16 +74,16 @@ impl KeyChain {
         Ok(Self { purpose, algorithm, store, clock, entropy, current: ArcSwap::from_pointee(set) })
     }
 
-    /// The keys as they stand now.
+    /// Returns the current keys.
     pub fn current(&self) -> Arc<KeySet> {
         self.current.load_full()
     }
 
-    /// Lets the keys' lives go on: makes, takes up and retires what is due; removes it where
-    /// `removes`, which must not be so after a jump of the clock.
+    /// Rotates the keys: creates, activates and retires those that are due. Deletes retired keys if
+    /// `removes` is true, which must be false after a jump of the clock.
     ///
     /// # Errors
-    /// Where the store does not answer; the keys stay as they are.
+    /// Returns an error if the database fails or a key cannot be read; the keys do not change.
     pub async fn rotate(&self, removes: bool) -> Result<(), KeyChainError> {
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let set = rotate(&self.purpose, self.algorithm, &self.store, now, entropy, removes).await?;
@@ -103,11 +103,11 @@ async fn rotate(
     let mut keys = store.signing_keys(purpose).await?;
     let newest = keys.last();
     let is_due = |key: &StoredKey| {
-        // Another algorithm is taken up by the next key, and one key at a time: nodes with
-        // different files would make one after another.
+        // Another algorithm applies from the next key on, and to one key at a time. Otherwise nodes
+        // with different configurations would create one key after another.
         let signs = signing_index(&keys, now) + 1 == keys.len();
-        // One from the future was made by a clock that was ahead, and would put off the next for as
-        // long.
+        // A key with a creation time in the future was created by a node whose clock was ahead. It
+        // would delay the next key until that time.
         let is_implausible = key.created_at > now.plus(PENDING_PERIOD);
         now >= key.created_at.plus(ROTATION_PERIOD)
             || is_implausible
@@ -150,12 +150,13 @@ async fn rotate(
     Ok(KeySet { signing, published, jwk_set, verifying })
 }
 
-/// The newest key that was published long enough; the oldest one where none was.
+/// Returns the index of the newest key whose pending period is over; 0 if there is none.
 fn signing_index(keys: &[StoredKey], now: Timestamp) -> usize {
     keys.iter().rposition(|key| now >= key.created_at.plus(PENDING_PERIOD)).unwrap_or(0)
 }
 
-/// A key retires when its successor begins to sign, and is gone some time later.
+/// Returns the index of the oldest published key. A key retires when its successor begins to sign,
+/// and is deleted after the retired period.
 fn oldest_published(keys: &[StoredKey], signing: usize, now: Timestamp) -> usize {
     (0..signing)
         .find(|at| now < keys[at + 1].created_at.plus(PENDING_PERIOD).plus(RETIRED_PERIOD))

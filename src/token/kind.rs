@@ -1,4 +1,4 @@
-//! The kind of a token: access tokens give access, and refresh, logout and proof tokens do not.
+//! The kind of a token. Only access tokens give access; refresh, logout and proof tokens do not.
 
 use super::bearer::TokenError;
 use crate::config::TokenType;
@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 /// The media types of tokens for APIs (RFC 7519, section 5.1; RFC 9068, section 2.1; JWT-SVID,
 /// section 2.3).
 const MEDIA_TYPES: [&str; 3] = ["jwt", "at+jwt", "jose"];
-/// The claims with the kind of a token: Cognito's and Hydra's, Keycloak's, and that of RFC 7662,
+/// The claims that state the kind of a token: of Cognito and Hydra, of Keycloak, and of RFC 7662,
 /// section 2.2.
 const CLAIMS: [&str; 3] = ["token_use", "typ", "token_type"];
-/// The values of these claims that mean an access token, without regard to case.
+/// The values of these claims that denote an access token, compared without ASCII case.
 const ACCESS: [&str; 6] =
     ["access", "access_token", "at+jwt", "bearer", "jwt", "urn:ietf:params:oauth:token-type:access_token"];
-/// The values that mean an ID token.
+/// The values of these claims that denote an ID token.
 const ID: [&str; 2] = ["id", "id_token"];
 
-/// Checks the kind of a JWT with `typ` in its header.
+/// Checks the kind of a JWT whose header contains `typ`.
 pub(super) fn check_jwt(
     typ: Option<&str>,
     claims: &Map<String, Value>,
@@ -31,14 +31,14 @@ pub(super) fn check_jwt(
     }
 }
 
-/// Checks the kind of a token that its issuer described (RFC 7662).
+/// Checks the kind of a token from its introspection response (RFC 7662).
 pub(super) fn check_introspected(claims: &Map<String, Value>) -> Result<(), TokenError> {
     check_claims(claims, TokenType::Access)
 }
 
-/// Checks each claim that names a kind: any other kind than those known is refused.
+/// Checks each claim that states a kind. Unknown kinds are rejected.
 fn check_claims(claims: &Map<String, Value>, accepted: TokenType) -> Result<(), TokenError> {
-    // RFC 8417: a security event, such as a logout token, is a report.
+    // RFC 8417: a security event, such as a logout token, only reports something.
     if claims.contains_key("events") {
         return Err(TokenError::Type);
     }
@@ -56,8 +56,8 @@ fn check_claims(claims: &Map<String, Value>, accepted: TokenType) -> Result<(), 
     Ok(())
 }
 
-/// Whether a JWT, none of whose claims names another kind, is marked as an access token. Few
-/// issuers mark theirs as RFC 9068, section 2.1, requires.
+/// Returns whether a JWT is marked as an access token, if no claim states another kind. Few issuers
+/// mark theirs as RFC 9068, section 2.1, requires.
 fn is_marked(typ: Option<&str>, claims: &Map<String, Value>) -> bool {
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
     let has_text = |name: &str| claims.get(name).is_some_and(Value::is_string);

@@ -1,5 +1,5 @@
-//! What the pool issues and redeems: authorization codes, access tokens, and the signing keys with
-//! their lives; and whose access tokens are believed.
+//! Authorization codes, access tokens, refresh tokens, and the rotation of signing keys. Also the
+//! verification of access tokens from other issuers.
 
 mod access_claims;
 mod access_tokens;

@@ -1,4 +1,4 @@
-//! The signing keys of user pools: access tokens and id tokens are signed by different keys.
+//! Signing keys of user pools. Access tokens and ID tokens are signed by different keys.
 
 use super::keys::{KeyChain, KeyChainError, KeySet};
 use crate::base::{Clock, Duration, Entropy};
@@ -8,9 +8,9 @@ use crate::store::Store;
 use moka::future::Cache;
 use std::sync::Arc;
 
-/// How long keys are used before they are read again: within it, each node notices a new key.
+/// How long keys are cached. Each node uses a new key after this time at the latest.
 const REREAD_INTERVAL: Duration = Duration::from_secs(600);
-/// Pools whose keys are in memory.
+/// Maximum number of pools whose keys are cached.
 const MAX_POOLS: u64 = 10_000;
 
 /// The kind of a token of a user pool.
@@ -18,7 +18,7 @@ const MAX_POOLS: u64 = 10_000;
 pub enum TokenUse {
     /// An access token.
     Access,
-    /// An id token.
+    /// An ID token.
     Id,
 }
 
@@ -35,10 +35,10 @@ impl TokenUse {
     }
 }
 
-/// The pool's id, the kind of the tokens, and the algorithm of new keys.
+/// The pool's id, the kind of tokens, and the algorithm of new keys.
 type Key = (String, TokenUse, String);
 
-/// Reads the keys of pools when they are first needed, and makes the first ones.
+/// A cache of the pools' keys. Reads them when they are first needed, and creates the first ones.
 pub struct PoolKeys {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -47,7 +47,7 @@ pub struct PoolKeys {
 }
 
 impl PoolKeys {
-    /// Creates the keys of a deployment.
+    /// Creates an empty cache.
     pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let sets = Cache::builder()
             .max_capacity(MAX_POOLS * TokenUse::ALL.len() as u64)
@@ -61,10 +61,11 @@ impl PoolKeys {
         format!("user_pool/{pool_id}/{}_token", token_use.name())
     }
 
-    /// Returns the keys of `pool` for one kind of tokens. Concurrent calls read them once.
+    /// Returns the keys of `pool` for one kind of token. Concurrent calls share one read.
     ///
     /// # Errors
-    /// Returns an error if the database fails, or a key cannot be made.
+    /// Returns an error if the database fails, a key cannot be created, or the algorithm is not
+    /// supported.
     pub async fn of(&self, pool: &Pool, token_use: TokenUse) -> Result<Arc<KeySet>, Arc<KeyChainError>> {
         let name = &pool.settings.signing_algorithm;
         let algorithm = Algorithm::from_name(name).ok_or_else(|| Arc::new(KeyChainError::Absent))?;
@@ -78,10 +79,11 @@ impl PoolKeys {
         self.sets.try_get_with(key, open).await
     }
 
-    /// Returns the public keys of `pool`, of both kinds, as a JWK Set (RFC 7517, section 5).
+    /// Returns the public keys of `pool` for both kinds of token, as a JWK Set (RFC 7517, section
+    /// 5).
     ///
     /// # Errors
-    /// As [`PoolKeys::of`].
+    /// Returns the errors of [`PoolKeys::of`].
     pub async fn jwk_set(&self, pool: &Pool) -> Result<String, Arc<KeyChainError>> {
         let mut keys = Vec::new();
         for token_use in TokenUse::ALL {

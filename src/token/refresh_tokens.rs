@@ -1,14 +1,14 @@
-//! Refresh tokens of users. A token is a sealed pair of a family and a generation; the store holds
-//! the current generation of each family alone.
+//! Refresh tokens of users. A token is an encrypted pair of family and generation. The store
+//! contains only the current generation of each family.
 
 use crate::base::{Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, uuid};
 use crate::model::AppClient;
 use crate::store::{RefreshFamily, Result, Tx};
 
-/// The longest refresh token that is looked at, in characters.
+/// Maximum length of an accepted refresh token, in characters.
 const MAX_LENGTH: usize = 512;
 
-/// Whose family begins.
+/// The data of a new family of refresh tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFamily<'a> {
     /// The user's number.
@@ -17,33 +17,33 @@ pub struct NewFamily<'a> {
     pub auth_time: Timestamp,
     /// The granted scopes, separated by spaces.
     pub scope: &'a str,
-    /// The remembered device; may be empty.
+    /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
 }
 
-/// A refresh token that was used.
+/// The result of a redeemed refresh token.
 #[derive(Clone, Debug)]
 pub struct Refreshed {
     /// The family.
     pub family: RefreshFamily,
-    /// The token to use next; `None` for a client without rotation.
+    /// The next refresh token; `None` for a client without rotation.
     pub next: Option<String>,
 }
 
-/// Why a refresh token is refused.
+/// The reason why a refresh token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshError {
-    /// It is none of this pool and client.
+    /// The token is not a refresh token of this pool and client.
     Invalid,
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// Its family has ended.
+    /// The token's family has ended.
     Revoked,
-    /// It was used before: its family has ended now.
+    /// The token was used before. Its family has been ended.
     Reused,
 }
 
-/// Issues and verifies refresh tokens.
+/// An issuer and verifier of refresh tokens.
 #[derive(Clone, Copy)]
 pub struct RefreshTokens<'a> {
     /// The encryption keys.
@@ -55,7 +55,7 @@ pub struct RefreshTokens<'a> {
 }
 
 impl RefreshTokens<'_> {
-    /// Begins a family. Returns it with its first token.
+    /// Creates a family. Returns it with its first token.
     ///
     /// # Errors
     /// Returns an error if the database fails.
@@ -84,16 +84,16 @@ impl RefreshTokens<'_> {
         Ok((family, token))
     }
 
-    /// Uses a token. RFC 9700, section 4.14.2: if a rotated token is used again, "the authorization
-    /// server cannot determine which party submitted the invalid refresh token, but it will revoke
-    /// the active refresh token".
+    /// Redeems a token. RFC 9700, section 4.14.2: if a rotated token is used again, "the
+    /// authorization server cannot determine which party submitted the invalid refresh token, but
+    /// it will revoke the active refresh token".
     ///
-    /// The earlier token stays valid for the client's grace period, and returns the current one:
-    /// several tabs refresh with one token.
+    /// During the client's grace period, the earlier token stays valid, and its redemption returns
+    /// the current one. Several tabs may use the same token.
     ///
     /// # Errors
-    /// The outer error is the database's. With the inner one the transaction must be committed: the
-    /// end of a family is recorded in it.
+    /// The outer error is the database's. After an inner error the transaction must be committed,
+    /// because the end of a family is recorded in it.
     pub async fn redeem(
         self,
         tx: &mut Tx<'_>,
@@ -109,7 +109,7 @@ impl RefreshTokens<'_> {
             return Ok(Err(RefreshError::Expired));
         }
         let Some(rotation) = self.client.settings.rotation else {
-            // A client that had a rotation before may hold an earlier token.
+            // A client that had rotation before may still have an earlier token.
             return Ok(match generation == family.generation {
                 true => Ok(Refreshed { family, next: None }),
                 false => Err(RefreshError::Revoked),
@@ -134,10 +134,11 @@ impl RefreshTokens<'_> {
         Ok(Ok(Refreshed { family: RefreshFamily { generation: current, ..family }, next }))
     }
 
-    /// Ends the family of a token, also of an earlier one (RFC 7009, section 2.1). Returns it.
+    /// Ends the family of a token, which may be an earlier one (RFC 7009, section 2.1). Returns the
+    /// family.
     ///
     /// # Errors
-    /// The outer error is the database's.
+    /// The outer error is the database's; the inner error is the reason why the token is rejected.
     pub async fn revoke(
         self,
         tx: &mut Tx<'_>,
@@ -168,7 +169,8 @@ impl RefreshTokens<'_> {
     ) -> Result<std::result::Result<(RefreshFamily, i64), RefreshError>> {
         let Some((id, generation)) = self.open(token) else { return Ok(Err(RefreshError::Invalid)) };
         let Some(family) = tx.refresh_family(&id).await? else { return Ok(Err(RefreshError::Revoked)) };
-        // The seal names the client as well; a restored database might not.
+        // The client is part of the encryption context as well. In a restored database, the row may
+        // differ.
         match family.client_id == self.client.id && generation <= family.generation {
             true => Ok(Ok((family, generation))),
             false => Ok(Err(RefreshError::Invalid)),
@@ -187,7 +189,8 @@ impl RefreshTokens<'_> {
         Some((family.to_owned(), generation.parse().ok()?))
     }
 
-    /// Neither id has a space: no two pairs share a context.
+    /// Returns the encryption context. Neither id contains a space, so that no two pairs share a
+    /// context.
     fn context(self) -> String {
         format!("refresh token {} {}", self.pool, self.client.id)
     }

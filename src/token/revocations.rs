@@ -1,4 +1,4 @@
-//! Which access tokens of the user pool were revoked (RFC 7009), as far as this node has heard.
+//! Revoked access tokens of the user pool (RFC 7009), as known to this node.
 
 use crate::base::{Clock, Duration, MonotonicTime, sha256};
 use crate::store::{Change, MAX_STALENESS, Result, Store};
@@ -7,44 +7,43 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
-/// How often all of them are read again, whatever the feed says.
+/// Interval at which all revocations are read again, regardless of the change feed.
 const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Revoked tokens.
+/// A cache of revoked tokens.
 ///
-/// A token stays revoked until the store has purged it: no clock of this node decides about that,
-/// since a token that it takes for expired is good again once the clock is set back.
+/// A token stays revoked until the store has purged it. This node's clock does not decide that: an
+/// expired token would be valid again once the clock is set back.
 pub struct Revocations {
     store: Store,
     clock: Arc<dyn Clock>,
-    /// The digests of the `jti`.
+    /// Digests of the `jti`.
     revoked: RwLock<HashSet<u128>>,
-    /// How many these are. Most deployments have none: then a token is judged without looking for
-    /// it.
+    /// The number of revoked tokens. It is zero in most deployments, and then no look-up is needed.
     count: AtomicUsize,
-    /// A reading of the monotonic clock.
+    /// The monotonic time up to which changes were applied, in milliseconds.
     synced_at: AtomicI64,
-    /// The same. Held while changes are taken over, so that none comes between reading all and
-    /// replacing them.
+    /// The monotonic time of the last full read. The lock is held while changes are applied, so
+    /// that none is lost between a full read and the replacement of the cache.
     read_at: Mutex<MonotonicTime>,
-    /// Whether a change was missed, so that all of them must be read again.
+    /// Whether a change may have been missed, so that all revocations must be read again.
     missed: AtomicBool,
 }
 
-/// Why it is not known to be valid.
+/// The reason why a token is not known to be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationError {
-    /// It was revoked.
+    /// The token was revoked.
     Revoked,
-    /// The store was silent for so long that it may have been.
+    /// The last contact with the store is so long ago that the token may have been revoked.
     Unknown,
 }
 
 impl Revocations {
-    /// Reads what was revoked before.
+    /// Reads the revocations.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails.
     pub async fn open(store: Store, clock: Arc<dyn Clock>) -> Result<Self> {
         let now = clock.monotonic();
         let revocations = Self {
@@ -60,12 +59,13 @@ impl Revocations {
         Ok(revocations)
     }
 
-    /// Whether the token with this `jti` is still valid.
+    /// Checks that the token with this `jti` was not revoked.
     ///
     /// # Errors
-    /// Why that is not known, or not so.
+    /// Returns whether the token was revoked or this is unknown.
     pub fn check(&self, jti: &str, now: MonotonicTime) -> std::result::Result<(), RevocationError> {
-        // What this lock guards is whole after every statement.
+        // The data behind this lock is consistent after every statement, so poisoning can be
+        // ignored.
         let known = || self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         if self.count.load(Ordering::Acquire) > 0 && known().contains(&key(jti)) {
             return Err(RevocationError::Revoked);
@@ -76,17 +76,16 @@ impl Revocations {
         }
     }
 
-    /// Has all of them read again when changes are next taken over.
+    /// Makes the next [`Revocations::apply_changes`] read all revocations again.
     pub fn distrust_cache(&self) {
         self.missed.store(true, Ordering::Release);
     }
 
-    /// Takes over what `changes` speak of; `at` is the moment before which everything has been
-    /// heard of then.
+    /// Applies `changes`. `at` is the monotonic time up to which they are complete.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer: then nothing is marked as read, now or the
-    /// next time, until it does.
+    /// Returns an error if a full read is needed and the database fails. Then the time of the last
+    /// contact does not advance, and the next call reads again.
     pub async fn apply_changes(&self, changes: &[Change], at: MonotonicTime) -> Result<()> {
         let mut read_at = self.read_at.lock().await;
         let now = self.clock.monotonic();
@@ -104,7 +103,8 @@ impl Revocations {
         let missed = self.missed.swap(false, Ordering::AcqRel);
         if missed || now.since(*read_at) >= FULL_READ_INTERVAL {
             let all = self.store.revoked_tokens().await;
-            // Whatever was heard before was committed before, and is among them.
+            // Revocations from earlier changes were committed before, so the full read contains
+            // them.
             let all = all.inspect_err(|_| self.distrust_cache())?;
             self.write(|known| *known = all.iter().map(|(jti, _)| key(jti)).collect());
             *read_at = now;
@@ -120,7 +120,8 @@ impl Revocations {
     }
 }
 
-/// Of a fixed length, however long the `jti` is: mass revocation takes little room.
+/// Returns a digest of fixed length, however long `jti` is, so that a mass revocation uses little
+/// memory.
 fn key(jti: &str) -> u128 {
     let [high @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = sha256(jti);
     u128::from_be_bytes(high)

@@ -3,7 +3,7 @@
 /// The maximum length of an ID (SPIFFE ID, section 2.3).
 const MAX_ID_LENGTH: usize = 2048;
 
-/// Whether `id` is a SPIFFE ID of a workload in `trust_domain`, which is written like
+/// Returns whether `id` is a SPIFFE ID of a workload in `trust_domain`, which has the form
 /// `spiffe://example.org`.
 ///
 /// SPIFFE ID, section 2.2: a segment has letters, digits and `.-_`, is not empty, and is neither

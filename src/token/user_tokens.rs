@@ -1,4 +1,4 @@
-//! Id and access tokens of users, with Cognito's claims.
+//! ID tokens and access tokens of users, with Cognito's claims.
 
 use super::keys::KeySet;
 use super::pool_keys::TokenUse;
@@ -8,7 +8,7 @@ use crate::model::{AppClient, User, UserGroup};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// The user and the client of tokens.
+/// The user and the app client for which tokens are issued.
 #[derive(Clone, Copy)]
 pub struct TokenSubject<'a> {
     /// The app client.
@@ -19,7 +19,7 @@ pub struct TokenSubject<'a> {
     pub groups: &'a [UserGroup],
 }
 
-/// What tokens are issued for.
+/// The authorization for which tokens are issued.
 #[derive(Clone, Copy)]
 pub struct TokenGrant<'a> {
     /// The `iss` claim.
@@ -28,24 +28,24 @@ pub struct TokenGrant<'a> {
     pub scope: &'a str,
     /// When the user was authenticated.
     pub auth_time: Timestamp,
-    /// The id of the family of refresh tokens: what ends it ends these tokens.
+    /// The id of the refresh token family. When the family ends, these tokens are revoked.
     pub origin_jti: &'a str,
     /// The id of the authentication event.
     pub event_id: &'a str,
     /// The `nonce` of an authorization request.
     pub nonce: Option<&'a str>,
-    /// The remembered device; may be empty.
+    /// The key of the remembered device; may be empty.
     pub device_key: &'a str,
 }
 
-/// An id token and an access token.
+/// An ID token and an access token.
 #[derive(Clone)]
 pub struct UserTokens {
-    /// The id token.
+    /// The ID token.
     pub id_token: String,
     /// The access token.
     pub access_token: String,
-    /// Lifetime of the access token.
+    /// The lifetime of the access token.
     pub expires_in: Duration,
 }
 
@@ -58,16 +58,16 @@ impl std::fmt::Debug for UserTokens {
 /// The keys that sign both tokens.
 #[derive(Clone)]
 pub struct UserTokenKeys {
-    /// Signs access tokens.
+    /// The keys for access tokens.
     pub access: Arc<KeySet>,
-    /// Signs id tokens.
+    /// The keys for ID tokens.
     pub id: Arc<KeySet>,
 }
 
-/// Issues both tokens.
+/// Issues an ID token and an access token.
 ///
 /// # Errors
-/// Returns an error if a key does not sign.
+/// Returns an error if signing fails.
 pub fn issue_user_tokens(
     keys: &UserTokenKeys,
     subject: TokenSubject<'_>,
@@ -157,8 +157,8 @@ fn id_claims(
     claims
 }
 
-/// Returns the value of an attribute. Cognito has the verification of an address as a boolean, and
-/// OpenID Connect Core 1.0, section 5.1, the time of the last update as a number.
+/// Returns the claim for an attribute. Cognito encodes the verification of an address as a boolean.
+/// OpenID Connect Core 1.0, section 5.1, encodes the time of the last update as a number.
 fn attribute_claim(name: &str, value: &str) -> Value {
     match name {
         "email_verified" | "phone_number_verified" => json!(value == "true"),
@@ -169,7 +169,7 @@ fn attribute_claim(name: &str, value: &str) -> Value {
     }
 }
 
-/// The provider accounts, as Cognito lists them.
+/// Returns the provider accounts, in Cognito's form.
 fn identities(user: &User) -> Value {
     let account = |(at, identity): (usize, &crate::model::Identity)| {
         json!({
@@ -183,7 +183,7 @@ fn identities(user: &User) -> Value {
     user.identities.iter().enumerate().map(account).collect()
 }
 
-/// Returns the groups by rank: the lowest number first, those without one last.
+/// Returns the groups by rank: the lowest number first, those without a number last.
 fn by_rank(groups: &[UserGroup]) -> Vec<&UserGroup> {
     let mut sorted: Vec<_> = groups.iter().collect();
     sorted.sort_by_key(|group| (group.precedence.unwrap_or(u32::MAX), &group.name));
@@ -204,8 +204,8 @@ fn roles(groups: &[UserGroup]) -> Vec<&str> {
     roles
 }
 
-/// Returns the role of the group with the lowest precedence; none if two groups of that precedence
-/// have different roles.
+/// Returns the role of the group with the lowest precedence. Returns `None` if two groups of that
+/// precedence have different roles.
 fn preferred_role(groups: &[UserGroup]) -> Option<&str> {
     let with_role = || groups.iter().filter(|group| !group.role.is_empty());
     let first = with_role().filter_map(|group| group.precedence).min()?;
