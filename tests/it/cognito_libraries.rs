@@ -2,7 +2,7 @@
 
 use crate::support::aws::{Api, OTHER, PASSWORD};
 use crate::support::orders::Orders;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A pool whose users sign in by user name or e-mail address.
 const POOL: &str = r#"

@@ -353,3 +353,6 @@ fn seconds_of(text: &str) -> Option<i64> {
     let time = chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?;
     (text.len() == 16).then(|| time.and_utc().timestamp())
 }
+
+#[cfg(test)]
+mod tests;
