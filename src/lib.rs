@@ -19,7 +19,7 @@
 //! | [`token`] | authorization codes, access tokens, signing key rotation |
 //! | [`message`] | e-mail and text messages: texts, limits, the outbox and its delivery |
 //! | [`directory`] | user pools, app clients, users: names, groups, passwords, sign-in; sessions |
-//! | [`provider`] | outside identity providers behind one trait |
+//! | [`provider`] | external identity providers behind one trait |
 //! | [`broker`] | logins through a provider: attempts, attribute mapping, renewal |
 //! | [`identity`] | identity pools: identities, roles, principal tags |
 //! | [`authn`] | authentication of requests by cookie or token; identity assertions |
@@ -51,8 +51,8 @@
 //!    removes reserved headers from the request, and `headers::set_request` adds the verified
 //!    identity.
 //!
-//! A `LocalResponse` ends any of these steps: the response is generated here instead of the
-//! upstream. A forward-auth request from another proxy goes through the steps 2 and 3 with the
+//! A `LocalResponse` ends any of these steps: Narthex generates the response instead of the
+//! upstream. A forward-auth request from another proxy is processed by steps 2 and 3 with the
 //! forwarded method, host and path.
 //!
 //! `LongLivedRequests` authorizes open streams again each second. `RequestTimeouts` cancels
@@ -64,7 +64,7 @@
 //!    an encrypted cookie and redirects to the authorization endpoint, as any app client would.
 //! 2. `handlers::authorize` finds no session of the user pool. It shows the providers, or selects
 //!    the only one. [`broker::Broker::begin`] stores the login attempt in an encrypted cookie and
-//!    asks [`provider::Provider::begin`] for the provider's address.
+//!    obtains the provider's URL from [`provider::Provider::begin`].
 //! 3. The browser returns to `handlers::callback`. [`broker::Broker::finish`] decrypts the attempt,
 //!    [`provider::Provider::finish`] validates the provider's response, and the broker maps its
 //!    claims and applies the provider's `allow` list.

@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz`, on a listener of their own.
+//! `/metrics`, `/healthz` and `/readyz`, on a separate listener.
 
 use crate::gateway::Shutdown;
 use crate::handlers::AppState;
@@ -19,14 +19,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
-/// The maximum time of a connection, which carries one request.
+/// The maximum time of a connection, which serves one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum number of connections; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
-/// The pause after a connection could not be accepted, as where no file descriptor is left.
+/// The pause after a failure to accept a connection, for example because no file descriptor is
+/// left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `shutdown` changes, and then finishes what has begun.
+/// Serves until `shutdown` changes. Requests in progress are finished.
 pub async fn serve(listener: TcpListener, pool: Arc<AppState>, shutdown: watch::Receiver<Option<Shutdown>>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -36,7 +37,7 @@ pub async fn serve(listener: TcpListener, pool: Arc<AppState>, shutdown: watch::
     accept(listener, router, shutdown, CONNECTION_TIMEOUT).await;
 }
 
-/// Accepts connections until `shutdown` changes. Each ends after `timeout`, whatever it waits for.
+/// Accepts connections until `shutdown` changes. Closes each connection after `timeout`.
 async fn accept(
     listener: TcpListener,
     router: Router,
@@ -70,7 +71,8 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one request. Errors are the client's: it went away, or sent something else than HTTP.
+/// Serves one request. Errors are ignored, because clients cause them: they disconnect, or do not
+/// send HTTP.
 async fn serve_connection(stream: TcpStream, router: Router, permit: Option<OwnedSemaphorePermit>) {
     let service = service_fn(move |request| router.clone().call(request));
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
@@ -78,7 +80,7 @@ async fn serve_connection(stream: TcpStream, router: Router, permit: Option<Owne
     drop(permit);
 }
 
-/// Whether logins would work now.
+/// Responds whether the store is available, which sign-ins need.
 async fn ready(State(pool): State<Arc<AppState>>) -> impl IntoResponse {
     match pool.store.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
@@ -111,7 +113,7 @@ mod tests {
         let router = Router::new().route("/healthz", get(|| async { "alive\n" }));
         let serving = tokio::spawn(accept(listener, router, ended, Duration::from_millis(500)));
         let mut silent = Vec::new();
-        // More than may be connected at once.
+        // There are more connections than are served concurrently.
         for _ in 0..2 * MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /healthz HT").await.unwrap();

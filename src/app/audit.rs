@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// An event of the audit log.
 struct Event {
     name: &'static str,
-    /// Its fields, in alphabetical order. A line may lack some.
+    /// The fields, in alphabetical order. A log line may lack some.
     fields: &'static [&'static str],
     about: &'static str,
 }

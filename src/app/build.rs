@@ -29,7 +29,7 @@ use thiserror::Error;
 
 /// Burst of failed sign-ins per address: many users may share an office's address.
 const FAILURES: u32 = 30;
-/// Interval of further failed sign-ins.
+/// Interval after which another failed sign-in is allowed.
 const FAILURE_EVERY: Duration = Duration::from_secs(3);
 
 /// Burst and interval of wrong guesses of API calls per address, which an app's users may share.
@@ -44,7 +44,7 @@ const CLIENT_FAILURE_EVERY: Duration = Duration::from_millis(200);
 const REVOCATIONS: u32 = 10_000;
 const REVOCATION_EVERY: Duration = Duration::from_millis(20);
 
-/// Maximum SAML messages per address in verification or waiting for it.
+/// Maximum number of SAML messages per address that are being verified or are waiting.
 const SAML_MESSAGES: u32 = 16;
 
 /// The remedy for a wrong master key.
@@ -56,7 +56,7 @@ pub const WRONG_KEY: &str = "help: start with the master key that this database 
 pub struct CommandError(String);
 
 impl CommandError {
-    /// Creates an error with the failed operation.
+    /// Creates an error for the failed operation `doing`.
     pub fn new(doing: &str, error: impl fmt::Display) -> Self {
         Self(format!("{doing}: {error}"))
     }
@@ -141,7 +141,7 @@ impl App {
     }
 }
 
-/// What the parts of the application have in common.
+/// The common dependencies of the application's parts.
 struct Basis {
     store: Store,
     ring: Arc<KeyRing>,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Maximum size of a file of cases.
+/// Maximum size of a file of cases, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// A request with its expected decision.
@@ -50,7 +50,7 @@ impl Values {
     }
 }
 
-/// Runs every case of `file` on the configuration `config`.
+/// Runs every case in `file` with the configuration `config`.
 ///
 /// # Errors
 /// Returns an error if a decision differs, or a case is invalid.

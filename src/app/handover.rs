@@ -36,7 +36,7 @@ pub fn is_running(folder: &Path) -> bool {
     UnixStream::connect(socket_path(folder)).is_ok()
 }
 
-/// Sockets from the running process.
+/// Listening sockets inherited from the running process.
 #[derive(Default)]
 pub struct Inherited {
     sockets: Vec<(SocketAddr, TcpListener)>,
@@ -55,7 +55,7 @@ impl Inherited {
     /// # Errors
     /// Returns an error if the old process has exited, which is harmless.
     pub fn confirm(&mut self) -> std::io::Result<()> {
-        // Close unused sockets, so that their clients are rejected instead of waiting.
+        // Unused sockets are closed, so that their clients are rejected instead of waiting.
         self.sockets.clear();
         match self.running.take() {
             Some(mut running) => running.write_all(SERVING_MESSAGE),
@@ -67,7 +67,7 @@ impl Inherited {
 /// Takes over the sockets of the process that serves from `folder`.
 ///
 /// # Errors
-/// Returns an error if none runs, or it does not send its sockets.
+/// Returns an error if no process runs, or it does not send its sockets.
 pub async fn take_over(folder: &Path) -> Result<Inherited, CommandError> {
     let place = socket_path(folder);
     let taken = tokio::task::spawn_blocking(move || receive(&place).map_err(|error| (place, error))).await;
@@ -109,7 +109,8 @@ fn receive(place: &Path) -> std::io::Result<Inherited> {
     Ok(Inherited { sockets, running: Some(running) })
 }
 
-/// Offers `sockets` to a new process. Returns once that serves; never returns if the offer fails.
+/// Offers `sockets` to a new process. Returns when the new process serves. Never returns if the
+/// Unix socket cannot be created.
 pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
     let place = socket_path(folder);
     let listener = match listen(&place) {
@@ -132,14 +133,14 @@ pub async fn offer(folder: &Path, sockets: Vec<(SocketAddr, OwnedFd)>) {
     }
 }
 
-/// Binds the socket. Any client could take the listeners, so only the same user may connect.
+/// Binds the Unix socket. Only the same user may connect, because a client receives the listeners.
 fn listen(place: &Path) -> std::io::Result<UnixListener> {
     match std::fs::remove_file(place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // The umask applies to the whole process for a moment; the socket must be private from its
-    // creation.
+    // The umask is set because the socket must be private from its creation. For a moment it
+    // applies to the whole process.
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(place);
     rustix::process::umask(before);

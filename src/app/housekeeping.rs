@@ -19,7 +19,7 @@ const REVALIDATE_STREAMS_INTERVAL: Duration = Duration::from_secs(1);
 const NODE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 const MAINTAIN_USERS_INTERVAL: Duration = Duration::from_secs(5);
-/// Maximum transactions of one round of user maintenance.
+/// Maximum number of transactions in one run of user maintenance.
 const MAX_USER_BATCHES: u32 = 50;
 const ROTATE_KEYS_INTERVAL: Duration = Duration::from_secs(600);
 const REFRESH_SAML_KEYS: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Runs `work` at once and then periodically, never concurrently.
+    /// Runs `work` immediately and then periodically, never concurrently.
     fn every<W, F>(&mut self, period: Duration, work: W)
     where
         W: Fn(Arc<App>) -> F + Send + 'static,
@@ -137,7 +137,7 @@ async fn flush_last_seen(app: &App) {
     }
 }
 
-/// Revalidates caches and sessions after a jump of the wall clock. Urgent work is done at once;
+/// Revalidates caches and sessions after a jump of the wall clock. Urgent work is done immediately;
 /// calls to the database and to providers run in the background.
 fn check_clock(app: &Arc<App>) {
     let Some(seconds) = app.jumps.check() else { return };
@@ -194,7 +194,7 @@ async fn purge(app: &App) {
 }
 
 /// Deletes expired rows, unless the clock has jumped recently. Uses the earlier of this node's
-/// clock and the database's: rows deleted by a wrong clock are lost.
+/// clock and the database's, because rows deleted by a wrong clock cannot be restored.
 async fn delete_expired(app: &App) -> Result<u64, StoreError> {
     let now = app.pool.store.time().await?.min(app.clock.now());
     match app.jumps.is_steady() {

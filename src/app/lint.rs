@@ -1,4 +1,4 @@
-//! Detects probable mistakes in roles and policies: in `narthex check`, at the start and at each
+//! Detection of probable mistakes in roles and policies, by `narthex check`, at startup and at each
 //! reload.
 
 use crate::catalogue::{Catalogue, INVOKE_ACTION, IdentityPool, Role};
@@ -93,8 +93,8 @@ pub fn lint(catalogue: &Catalogue) -> Findings {
 #[derive(Default)]
 struct OfStatements {
     found: Vec<(StatementId, String, Severity)>,
-    /// Statements without an error for some role: a Deny about members never applies to guests with
-    /// the same policy, and is no mistake.
+    /// Statements without an error for at least one role. A Deny that concerns members never
+    /// applies to guests with the same policy, which is no mistake.
     sound: BTreeSet<StatementId>,
 }
 

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use url::Url;
 
-/// The environment variable with the secret of `--client-id`: command lines are visible to all
-/// users of a machine.
+/// The environment variable with the secret of `--client-id`. There is no option for it, because
+/// command lines are visible to all users of a machine.
 const SECRET: &str = "NARTHEX_LOAD_CLIENT_SECRET";
 
 /// Help below the options.

@@ -3,8 +3,8 @@
 use crate::base::escape_deceptive;
 use std::io::{self, Write};
 
-/// Writes log lines to `W` and escapes deceptive non-ASCII characters in JSON notation. The
-/// formatter has escaped those in ASCII.
+/// A writer to `W` that escapes deceptive non-ASCII characters of log lines in JSON notation. The
+/// formatter has already escaped ASCII ones.
 pub struct LogWriter<W>(W);
 
 /// Returns the writer of one log line.

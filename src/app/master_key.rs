@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why there is no master key.
+/// The reason why there is no usable master key.
 #[derive(Debug, Error)]
 pub enum MasterKeyError {
     /// A shared database requires a configured key.
@@ -19,7 +19,7 @@ pub enum MasterKeyError {
     /// Other users may read the key file.
     #[error("others may read {path}\n  help: chmod 600 {path}", path = .0.display())]
     Exposed(PathBuf),
-    /// The database exists, and its key file does not.
+    /// The database exists, but its key file does not.
     #[error(
         "the database `{}` exists, and the file of its master key `{}` does not\n  help: restore the file from a backup, \
          or give the key with `master_key` in [store]; a new key could not decrypt what the database holds",
@@ -35,7 +35,7 @@ pub enum MasterKeyError {
     File(PathBuf, std::io::Error),
 }
 
-/// Returns the master key of `settings`; for a new SQLite database, creates one.
+/// Returns the master key of `settings`. Creates one for a new SQLite database.
 ///
 /// # Errors
 /// Returns an error if there is no usable key.

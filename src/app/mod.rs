@@ -1,4 +1,4 @@
-//! The program: commands, assembly, reload, housekeeping, telemetry, and the demo.
+//! The program: commands, construction, reload, background tasks, telemetry, and the demo.
 
 mod admin;
 mod audit;

@@ -8,7 +8,7 @@ use prometheus::IntGauge;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Time after which a silent node is considered stopped.
+/// Time without a heartbeat after which a node is considered stopped.
 const NODE_TIMEOUT: Duration = Duration::from_secs(20);
 
 static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| metrics::NODES_DIFFERING.gauge());
@@ -38,8 +38,8 @@ impl NodeRegistry {
         }
     }
 
-    /// Returns the digest of this node's configuration, computed once per catalogue because policy
-    /// files may be long.
+    /// Returns the digest of this node's configuration. It is computed once per catalogue, because
+    /// policy files may be long.
     fn digest(&self, app: &App) -> String {
         let catalogue = app.pool.catalogue.load();
         let mut cached = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl NodeRegistry {
 
     /// Publishes this node's digest, and warns of nodes with another one.
     pub async fn heartbeat(&self, app: &App) -> Result<(), StoreError> {
-        // By the database's clock, because the nodes' clocks may differ.
+        // The database's clock is used, because the nodes' clocks may differ.
         let now = app.pool.store.time().await?;
         let catalogue = self.digest(app);
         let (id, name, version) = (self.id.clone(), self.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
@@ -85,7 +85,7 @@ impl NodeRegistry {
 }
 
 /// Returns the digest of the configuration without node-specific parts such as listeners and file
-/// paths. Keyed, because it covers secrets.
+/// paths. It is keyed, because it covers secrets.
 fn digest(app: &App, config: &Config) -> String {
     let Config { public_url, region, account_id, session, signed_out_url, user_pool, roles, .. } = config;
     let Config { administrators, identity_pools, providers, issuers, routes, message_limits, .. } = config;

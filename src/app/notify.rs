@@ -1,5 +1,5 @@
-//! Notifies systemd, where it asks for that (`Type=notify` or `notify-reload`), of readiness,
-//! reloads and the end, and that the process is alive (`WatchdogSec`). Elsewhere nothing is sent.
+//! Notifications to systemd (`Type=notify` or `notify-reload`) of readiness, reloads and shutdown,
+//! and of liveness (`WatchdogSec`). Without systemd, nothing is sent.
 
 use sd_notify::NotifyState;
 use std::fmt::Write as _;
@@ -8,12 +8,14 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Notifies that this process serves. For an upgrade it is another one than systemd started.
+/// Notifies systemd that this process serves. After an upgrade it is not the process that systemd
+/// started.
 pub fn ready() {
     send(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
-/// Notifies that the configuration is being read again. [`ready`] follows in any case.
+/// Notifies systemd that the configuration is being reloaded. The caller must call [`ready`]
+/// afterwards.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
@@ -21,13 +23,13 @@ pub fn reloading() {
     }
 }
 
-/// Notifies that this process ends.
+/// Notifies systemd that this process shuts down.
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Notifies, as often as systemd asks for it, that the process is alive: that its tasks make
-/// progress.
+/// Notifies systemd at the requested interval that the process is alive and its tasks make
+/// progress. Returns if systemd requests no such notification.
 pub async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     // sd_watchdog_enabled(3): "every half of the time returned".
@@ -38,8 +40,8 @@ pub async fn watchdog() {
     }
 }
 
-/// Sends notifications without waiting: where the socket is not read, its queue is full, and a task
-/// that waited for it would hold up all others on its thread.
+/// Sends notifications without waiting. If the socket is not read, its queue is full, and waiting
+/// would block all other tasks on the thread.
 fn send(states: &[NotifyState<'_>]) {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let sent = socket_address(address.as_encoded_bytes()).and_then(|address| send_to(&address, states));
@@ -54,17 +56,17 @@ fn send(states: &[NotifyState<'_>]) {
 fn send_to(address: &SocketAddr, states: &[NotifyState<'_>]) -> Result<()> {
     let mut message = String::new();
     for state in states {
-        // A `String` takes everything.
+        // Writing to a `String` cannot fail.
         _ = writeln!(message, "{state}");
     }
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     socket.connect_addr(address)?;
-    // A datagram is sent whole, or not at all.
+    // A datagram is sent completely or not at all.
     socket.send(message.as_bytes()).map(|_| ())
 }
 
-/// Returns the address that `NOTIFY_SOCKET` names: a path, or an abstract name behind `@`
+/// Returns the address that `NOTIFY_SOCKET` names: a path, or an abstract name after `@`
 /// (sd_notify(3)).
 fn socket_address(name: &[u8]) -> Result<SocketAddr> {
     use std::os::unix::ffi::OsStrExt as _;

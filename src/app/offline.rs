@@ -14,7 +14,7 @@ pub async fn open_store(config: &Config) -> Result<Option<Store>, OpenStoreError
     Store::open_read_only(&config.store.url, ring).await
 }
 
-/// Reads the ids in the database, as far as it exists.
+/// Reads the ids in the database. Missing ids are placeholders.
 pub async fn ids(config: &Config, store: Option<&Store>) -> Result<Ids, StoreError> {
     match store {
         Some(store) => Ids::read_existing(config, store).await,

@@ -10,14 +10,14 @@ pub fn line(line: fmt::Arguments<'_>) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }
 
-/// Escapes what could disguise a line or end it: claims, addresses and names are printed as they
-/// come.
+/// Escapes characters that could disguise or end a line. Claims, addresses and names are printed
+/// without other changes.
 pub fn on_one_line(text: &str) -> String {
     escape_deceptive(text, |_| false)
 }
 
-/// Does the same for a message that may have further lines, such as a remedy, which are indented by
-/// two spaces.
+/// Escapes a message like [`on_one_line`], but keeps further lines that are indented by two spaces,
+/// such as a remedy.
 pub fn message(text: &str) -> String {
     const BREAK: &str = "\n  ";
     text.split(BREAK).map(on_one_line).collect::<Vec<_>>().join(BREAK)

@@ -13,7 +13,7 @@ use crate::store::{Counter, Store, StoreError};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
-/// Rows of one read.
+/// Maximum number of rows in one read.
 const PAGE: u32 = 100;
 
 /// A command on user pools.
@@ -76,7 +76,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
 /// Writes the user pool of the configuration file to the database.
 ///
 /// # Errors
-/// Returns the message of a refusal with its remedy, or the error of the database.
+/// Returns the message of a rejection with its remedy, or the error of the database.
 pub(super) async fn write_file_pool(
     catalogue: &Catalogue,
     store: &Store,
@@ -138,7 +138,7 @@ async fn find(store: &Store, name: &str) -> Result<Pool, CommandError> {
     }
 }
 
-/// What belongs to a pool, for the output.
+/// The contents of a pool, for the output.
 struct Parts {
     users: i64,
     groups: i64,

@@ -1,5 +1,5 @@
-//! Progress of a command on standard error: a line that is rewritten on a terminal, and otherwise a
-//! line now and then.
+//! Progress of a command on standard error. On a terminal one line is rewritten; otherwise a line
+//! is printed at intervals.
 
 use super::output::complain;
 use std::fmt::Write as _;
@@ -8,39 +8,39 @@ use std::time::{Duration, Instant};
 
 /// The interval of updates on a terminal.
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
-/// The interval of lines elsewhere.
+/// The interval of lines if standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// Characters of the bar.
+/// Width of the bar, in characters.
 const BAR_WIDTH: u64 = 30;
 
 /// The state of the work.
 #[derive(Clone, Copy, Default)]
 pub struct Work {
-    /// Rows that are done.
+    /// Processed rows.
     pub rows: u64,
-    /// Rows among them that failed.
+    /// Processed rows that failed.
     pub failures: u64,
-    /// Bytes that are done.
+    /// Processed bytes.
     pub bytes: u64,
 }
 
-/// Shows the progress of work on rows.
+/// The display of the progress of work on rows.
 pub struct Progress {
     begun: Instant,
     shown: Option<Instant>,
     is_terminal: bool,
-    /// Bytes of all the work, if known.
+    /// The total number of bytes, if known.
     size: Option<u64>,
 }
 
 impl Progress {
-    /// Begins now.
+    /// Starts the display. `size` is the total number of bytes, if known.
     pub fn begin(size: Option<u64>) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self { begun: Instant::now(), shown: None, is_terminal, size: size.filter(|size| *size > 0) }
     }
 
-    /// Shows the progress, if the last time is long enough ago.
+    /// Updates the display, if the interval since the last update has passed.
     pub fn update(&mut self, work: Work) {
         let interval = if self.is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
         if self.shown.unwrap_or(self.begun).elapsed() < interval {
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Removes what is shown on a terminal, before other output.
+    /// Removes the displayed line from a terminal, before other output.
     pub fn clear(&mut self) {
         if self.is_terminal && self.shown.is_some() {
             rewrite("");

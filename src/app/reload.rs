@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 /// folder or link, as in secret mounts.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Why the configuration was not reloaded.
+/// The reason why the configuration was not reloaded.
 enum ReloadError {
     /// A file changed during the read and may be incomplete: it is read again.
     StillChanging,
@@ -43,11 +43,11 @@ fn look_at(files: &Files) -> Files {
 
 /// The watched files.
 struct Watched {
-    /// Their states when last read.
+    /// The states when the files were last read.
     known: Files,
-    /// Their states at the last poll.
+    /// The states at the last poll.
     seen: Files,
-    /// Whether to read them again without a change.
+    /// Whether the files are read again without a change.
     again: bool,
 }
 
@@ -56,8 +56,8 @@ impl Watched {
         Self { known: files.clone(), seen: files, again }
     }
 
-    /// Returns whether to read the files, whose states are now `now`. Changed files must be
-    /// unchanged between two polls, so that no incomplete file is read.
+    /// Returns whether the files must be read. `now` is their current state. It must be the same in
+    /// two polls, so that no incomplete file is read.
     fn is_due(&mut self, now: Files) -> bool {
         let is_settled = self.seen == now;
         self.seen = now;
@@ -74,7 +74,7 @@ impl Watched {
 /// Watches `file` and all files that it names until `shutdown`. An invalid configuration is
 /// reported once and retried, because its remedy may be in a file that is not watched yet.
 ///
-/// Blocking threads read the files: an unresponsive mount stops only the reload.
+/// Blocking threads read the files, so that an unresponsive mount only stops the reload.
 pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("cannot receive SIGHUP; help: restart after changes");
@@ -129,8 +129,8 @@ pub async fn watch(app: Arc<App>, file: PathBuf, mut shutdown: watch::Receiver<b
     }
 }
 
-/// Activates the configuration in `file`, in which `changed` have changed. Returns the states of
-/// its files before they were read.
+/// Activates the configuration in `file`. `changed` names the changed files, for the log. Returns
+/// the states of the files before they were read.
 async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())
         .map_err(|error| format!("the configuration is wrong: {error}"))?;
@@ -163,7 +163,7 @@ async fn reload(app: &App, file: &Path, changed: &str) -> Result<Files, ReloadEr
     write_file_pool(&catalogue, &app.pool.store, app.clock.now(), &*app.entropy)
         .await
         .map_err(|error| format!("the user pool of the configuration file: {error}"))?;
-    // Nothing fails from here on: the new configuration is used completely or not at all.
+    // No operation below can fail, so that the new configuration is used completely or not at all.
     app.tls.replace(certificates);
     warn_of_restart(&old.config, &catalogue.config);
     app.gateway.install_access_log(access_log);

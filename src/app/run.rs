@@ -91,7 +91,7 @@ impl Serving {
         let listeners = async { while self.listeners.join_next().await.is_some() {} };
         tokio::select! {
             () = listeners => {}
-            // A second signal ends open streams at once.
+            // A second signal ends open streams immediately.
             () = shutdown_signal() => {}
         }
         app.gateway.close_access_log().await;
@@ -103,8 +103,8 @@ impl Serving {
     }
 }
 
-/// Raises the soft limit on open files to the hard limit: a proxied connection takes up to three,
-/// and the usual soft limit is 1024.
+/// Raises the soft limit on open files to the hard limit: a proxied connection uses up to three
+/// files, and the usual soft limit is 1024.
 fn raise_file_limit(connections: usize) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -146,7 +146,7 @@ async fn start(app: &Arc<App>, inherited: &mut Inherited) -> Result<Serving, Com
             sockets.push((address, listener.copy().map_err(taken(address))?));
         }
     }
-    // Bound last: it replaces the socket of a running process.
+    // The Unix socket is bound last, because this replaces the socket of a running process.
     let unix = listen.socket.as_deref().map(|path| {
         let failed = |error| CommandError::new(&format!("{} cannot be listened on", path.display()), error);
         gateway::Listener::bind_unix(path).map_err(failed)

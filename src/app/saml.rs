@@ -62,7 +62,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the command, and lists the keys afterwards. Running nodes follow within seconds.
+/// Runs the command, and lists the keys afterwards. Running nodes apply the change within seconds.
 ///
 /// # Errors
 /// Returns an error if a file is invalid, the rotation is not possible, or the database fails.

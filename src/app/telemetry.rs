@@ -9,7 +9,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The gateway itself logs failed requests, with the request id.
+/// The gateway logs failed requests itself, with the request id.
 const DEFAULT: &str = "info,pingora_load_balancing=error,sqlx=warn,hyper=warn";
 
 /// Initializes logging.
@@ -36,7 +36,7 @@ pub fn start() {
             registry.with(lines).try_init()
         }
     });
-    // The same for libraries that use `log`, which does not cache filter decisions: pingora logs
-    // dozens of lines per request at lower levels.
+    // The same limit for libraries that use `log`, which does not cache filter decisions. pingora
+    // would log dozens of lines per request at lower levels.
     log::set_max_level(log::LevelFilter::Info);
 }

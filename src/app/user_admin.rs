@@ -1,5 +1,5 @@
 //! `narthex users list`, `show`, `create`, `disable`, `enable` and `delete`; import and export are
-//! in files of their own.
+//! in separate files.
 
 use super::build::CommandError;
 use super::offline;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 /// The command, in errors.
 const COMMAND: &str = "narthex users";
-/// Maximum users of one page of the directory.
+/// Maximum number of users in one page of the directory.
 const PAGE: u32 = 60;
 
 /// A command on the users of the configured user pool.
@@ -83,7 +83,7 @@ pub struct Name {
 /// Runs a command.
 ///
 /// # Errors
-/// Returns an error if there is no such user, the directory refuses the operation, or the database
+/// Returns an error if there is no such user, the directory rejects the operation, or the database
 /// fails.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     let (config, operation) = match command {
@@ -151,7 +151,7 @@ impl Operation {
 
 async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) -> Result<(), CommandError> {
     let (store, pool) = open_pool(config, None).await?;
-    // The tokens are read again by this process alone.
+    // Only this process reads the page tokens, so a random key suffices.
     let ring = KeyRing::new(&crate::base::MasterKey::random(&SystemEntropy));
     let (mut left, mut token) = (limit, None::<String>);
     while left > 0 {
@@ -177,8 +177,8 @@ async fn list(config: &std::path::Path, filter: &str, limit: usize, json: bool) 
     Ok(())
 }
 
-/// Opens the database of a deployment and the user pool `id`, that of the file by default, with the
-/// users of an older version indexed.
+/// Opens the database of a deployment and the user pool `id`, by default the pool of the
+/// configuration. Indexes the users of an older version.
 pub(super) async fn open_pool(
     file: &std::path::Path,
     id: Option<&str>,
@@ -214,7 +214,7 @@ fn store_failed(error: StoreError) -> CommandError {
     CommandError::new("the store", error)
 }
 
-/// Returns the error of a command that the directory refused.
+/// Returns the command's error for an error of the directory.
 pub(super) fn failed(command: &str, error: DirectoryError) -> CommandError {
     match error {
         DirectoryError::Store(error) => CommandError::new("the store", error),

@@ -70,8 +70,8 @@ async fn write(
     exported.map_err(|error| CommandError::new(COMMAND, error))
 }
 
-/// Writes a new file, which takes the place of an old one at the end: the old one may be readable
-/// for others, and a failed export leaves it.
+/// Writes a new file and then replaces an existing one with it. The existing file may be readable
+/// by others, and a failed export must not change it.
 async fn write_file(
     store: &Store,
     pool: &Pool,

@@ -119,7 +119,7 @@ fn print_result(counts: ImportCounts, dry_run: bool, json: bool) {
 /// Prints the header of a pool's CSV file.
 ///
 /// # Errors
-/// Returns an error if the pool is not known, or the database fails.
+/// Returns an error if the pool does not exist, or the database fails.
 pub async fn csv_header(pool: PoolArg) -> Result<(), CommandError> {
     let (store, pool) = open_pool(&pool.config, pool.pool.as_deref()).await?;
     store.close().await;

@@ -21,8 +21,8 @@ pub struct Arguments {
     print: bool,
 }
 
-/// Voids the password of a user, and ends all sessions and tokens. A running node sends the message
-/// with the code.
+/// Invalidates the password of a user, and ends all sessions and tokens. A running node sends the
+/// message with the code.
 ///
 /// # Errors
 /// Returns an error if there is no such user, the user cannot set a password, or the database

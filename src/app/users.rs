@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Ends every session and every token of the user `who`: a user name, a `sub`, or an e-mail
-/// address. Running nodes follow within two seconds.
+/// address. Running nodes apply this within two seconds.
 ///
 /// # Errors
 /// Returns an error if there is no such user or the database fails.

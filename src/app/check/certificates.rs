@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 /// The time before the expiry of a certificate from which a warning is printed.
 const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86400);
 
-/// Checks every certificate of the file.
+/// Checks every certificate of the configuration.
 pub fn check(config: &Config, now: Timestamp, report: &mut Report) {
     for tls in &config.tls {
         match LoadedCertificate::read(&tls.cert, &tls.key, &tls.hosts) {

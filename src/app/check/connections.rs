@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-/// The maximum time to connect to an upstream.
+/// Timeout of a connection to an upstream.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the store with its master key, without changing it. Returns `None` if there is none yet,
-/// or it cannot be opened.
+/// Opens the store and checks the master key, without changing anything. Returns `None` if there is
+/// no store yet, or it cannot be opened.
 pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     if let StoreUrl::Sqlite(file) = &config.store.url
         && matches!(file.try_exists(), Ok(false) | Err(_))
@@ -68,7 +68,7 @@ pub async fn store(config: &Config, report: &mut Report) -> Option<Store> {
     Some(store)
 }
 
-/// Whether `folder`, or files in it, can be created.
+/// Checks that `folder`, or files in it, can be created.
 pub fn check_writable(folder: &Path) -> Result<(), String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
@@ -132,7 +132,8 @@ fn bind(address: SocketAddr) -> std::io::Result<()> {
     socket.bind(address)
 }
 
-/// Connects to each upstream once. A failure is a warning, since the upstream may be started later.
+/// Connects to each upstream once. A failure is a warning, because the upstream may be started
+/// later.
 pub async fn upstreams(config: &Config, report: &mut Report) {
     let mut seen = HashSet::new();
     for route in &config.routes {

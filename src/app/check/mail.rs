@@ -4,7 +4,7 @@ use super::report::Report;
 use crate::config::{Config, MailSecurity, MailTransport};
 use crate::message;
 
-/// Connects to the mail server, with TLS and authentication, and sends nothing.
+/// Connects to the mail server, with TLS and authentication, without sending a message.
 pub async fn check(config: &Config, report: &mut Report) {
     match config.mail.as_ref().map(|mail| (mail, &mail.transport)) {
         Some((mail, MailTransport::Smtp(server))) => {

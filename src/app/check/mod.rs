@@ -1,5 +1,5 @@
-//! `narthex check`: the file, the store, listeners, certificates, providers and upstreams, and what
-//! to register where.
+//! `narthex check`: checks the configuration, the store, listeners, certificates, providers and
+//! upstreams. Prints what to register at each provider.
 
 mod certificates;
 mod connections;
@@ -23,7 +23,7 @@ use std::path::Path;
 /// Checks `file` and everything that it refers to.
 ///
 /// # Errors
-/// If there is an error, or a warning and `strict` is set.
+/// Returns an error if a check failed, or there is a warning and `strict` is set.
 pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
     let mut report = Report::default();
@@ -81,7 +81,7 @@ pub async fn check(file: &Path, strict: bool) -> Result<(), CommandError> {
     }
 }
 
-/// Prints what to register at each provider.
+/// Prints the settings to register at each provider.
 fn print_registrations(config: &Config) {
     say!("register at each provider");
     for provider in &config.providers {

@@ -1,4 +1,4 @@
-//! Whether providers answer, and take our credentials.
+//! Checks of providers: their availability, and the acceptance of the client's credentials.
 
 use super::report::Report;
 use crate::app::build::CommandError;
@@ -23,10 +23,10 @@ const NOT_AUTHENTICATED: [&str; 3] =
 /// The errors of providers that accept the credentials and reject the code.
 const AUTHENTICATED: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 
-/// Checks every provider and issuer of the file.
+/// Checks every provider and issuer of the configuration.
 ///
 /// # Errors
-/// If no call can be made.
+/// Returns an error if no HTTP client or SAML key can be created.
 pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), CommandError> {
     let config = &catalogue.config;
     let outbound =
@@ -64,7 +64,7 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Com
             Err(IntrospectionError::Unavailable(why)) => {
                 report.warn(format!("{}: its introspection endpoint: {why}", issuer.name));
             }
-            // A single call waits for no other.
+            // A single call cannot be rejected because of others.
             Err(IntrospectionError::Overloaded) => {}
         }
     }
@@ -74,8 +74,8 @@ pub async fn check(catalogue: &Catalogue, report: &mut Report) -> Result<(), Com
     Ok(())
 }
 
-/// Tries the client's credentials with a code that the provider never issued: a provider
-/// authenticates the client before it looks at the code (RFC 6749, section 4.1.3).
+/// Tries the client's credentials with a code that the provider never issued. A provider
+/// authenticates the client before it validates the code (RFC 6749, section 4.1.3).
 async fn credentials(
     catalogue: &Catalogue,
     settings: &config::Provider,
@@ -86,7 +86,7 @@ async fn credentials(
     let redirect_uri = callback_url(catalogue, settings);
     let mut parameters = HashMap::from([("code".to_owned(), NO_CODE.to_owned())]);
     if let Kind::Oidc(oidc) = &settings.kind {
-        // RFC 9207: some providers announce it, and it is checked first then.
+        // RFC 9207: some providers announce this parameter, and then it is checked first.
         parameters.insert("iss".to_owned(), oidc.issuer.location());
     }
     let pending = LoginState { nonce: NO_CODE.to_owned(), code_verifier: "v".repeat(43) };
@@ -114,7 +114,7 @@ async fn credentials(
     }
 }
 
-/// Reports public providers of which every account may sign in.
+/// Reports public providers with `allow = "anyone"`.
 pub fn open_to_the_public(config: &Config, report: &mut Report) {
     for provider in config.providers.iter().filter(|provider| provider.allow == Allow::Anyone) {
         if is_public(&provider.kind) {
@@ -127,7 +127,8 @@ pub fn open_to_the_public(config: &Config, report: &mut Report) {
     }
 }
 
-/// Whether everyone can get an account of the provider: a preset's, at its own address.
+/// Returns whether everyone can get an account of the provider: it is a preset's provider at its
+/// public address.
 fn is_public(kind: &Kind) -> bool {
     let issuer = match kind {
         Kind::Oidc(oidc) => match &oidc.issuer {

@@ -3,7 +3,7 @@
 use crate::app::output::say;
 use std::fmt::Display;
 
-/// Prints results, and counts them.
+/// A printer of results, which counts errors and warnings.
 #[derive(Default)]
 pub struct Report {
     /// The number of errors.

@@ -1,4 +1,4 @@
-//! Whether our SAML certificate expires soon, and whether a rotation is under way.
+//! Checks of Narthex's SAML certificate: its expiry, and a rotation in progress.
 
 use super::report::Report;
 use crate::base::Timestamp;
@@ -8,11 +8,11 @@ use crate::model::{KeyPhase, KeySchedule};
 use crate::store::Store;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Checks our SAML certificates, where a provider speaks SAML and the store has keys.
+/// Checks the SAML certificates, if a provider uses SAML and the store contains keys.
 pub async fn check(config: &Config, store: Option<&Store>, now: Timestamp, report: &mut Report) {
     let has_saml = config.providers.iter().any(|provider| matches!(provider.kind, Kind::Saml(_)));
     let Some(store) = store.filter(|_| has_saml) else { return };
-    // A store that an older version made has no table of certificates; its key has 20 years.
+    // A store of an older version has no table of certificates. Its key is valid for 20 years.
     let Ok(keys) = store.saml_certificates().await else { return };
     let schedules: Vec<_> = keys.iter().map(|key| key.schedule).collect();
     for (key, phase) in keys.iter().zip(KeySchedule::phases(&schedules, now)) {

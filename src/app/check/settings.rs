@@ -1,11 +1,11 @@
-//! Valid settings that are probably not intended.
+//! Checks for valid settings that are probably not intended.
 
 use super::report::Report;
 use crate::app::lint::may_be_told;
 use crate::catalogue::Catalogue;
 use crate::config::{Access, Allow, Config, MappingType, MatchType, Piece, Route};
 
-/// Reports every such setting.
+/// Reports every such setting as a warning.
 pub fn check(catalogue: &Catalogue, report: &mut Report) {
     let config = &catalogue.config;
     if let Some(route) =
@@ -66,7 +66,8 @@ fn unknown_attributes(config: &Config) -> Vec<(&str, &str)> {
     unknown
 }
 
-/// Returns the names of groups with a `*` that is not a pattern, each with its place.
+/// Returns the names of groups with a `*` that is not a pattern, each with its location in the
+/// file.
 fn literal_patterns(config: &Config) -> Vec<(String, &str)> {
     let mut found = Vec::new();
     let has_star = |name: &&String| name.contains('*');

@@ -111,9 +111,9 @@ upstream = "http://{app}"
             .map_err(|error| CommandError::new("the demo", error))
     }
 
-    /// Gives the echo app the key set of `pool`.
+    /// Passes `pool` to the echo app, which verifies assertions with its key set.
     pub fn show_to(&self, pool: &Arc<AppState>) {
-        // Called once, for one pool.
+        // This is called once, so the cell is empty.
         drop(self.pool.set(pool.clone()));
     }
 

@@ -113,7 +113,8 @@ fn show(
     }
     let hidden = CARRIED.into_iter().filter_map(|key| Some((key, parameters.get(key)?.as_str()))).collect();
     match (FormPage { hidden, email, name, problem }).render() {
-        // Chromium applies form-action to redirects after a form, so it lists them.
+        // Chromium applies form-action to redirects after a form, so the policy lists their
+        // origins.
         Ok(html) => {
             let policy = format!(
                 "default-src 'none'; style-src 'self'; form-action 'self' {}; frame-ancestors 'none'",

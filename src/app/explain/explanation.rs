@@ -41,7 +41,7 @@ pub struct Explanation {
 pub struct StatementResult {
     statement: String,
     effect: &'static str,
-    /// Whether it is part of a permissions boundary.
+    /// Whether the statement is part of a permissions boundary.
     bound: bool,
     result: &'static str,
     why: String,
@@ -135,7 +135,7 @@ impl Explanation {
     }
 
     pub fn print_json(&self) {
-        // In ASCII, the serializer escapes what is between quotes, except DEL.
+        // The serializer escapes ASCII control characters in strings, except DEL.
         let json = format!("{:#}", serde_json::json!(self));
         say!("{}", escape_deceptive(&json, |c| c == '\n'));
     }

@@ -1,5 +1,5 @@
-//! `narthex explain`: the access decision for a request, and its reasons, by the gateway's own
-//! steps.
+//! `narthex explain`: the access decision for a request and its reasons, determined with the
+//! gateway's own steps.
 
 mod explanation;
 mod subject;
@@ -58,7 +58,8 @@ impl std::fmt::Display for Expectation {
 /// Prints the explanation, as JSON if `json` is set.
 ///
 /// # Errors
-/// If the subject or the request is not valid, or the decision differs from `expect`.
+/// Returns an error if the subject or the request is not valid, or the decision differs from
+/// `expect`.
 pub async fn explain(
     config: &std::path::Path,
     arguments: Arguments,
@@ -84,7 +85,7 @@ pub async fn explain(
 /// Returns the access decision for a request, and its reasons.
 ///
 /// # Errors
-/// If the subject or the request is not valid.
+/// Returns an error if the subject or the request is not valid.
 pub async fn decide(config: Config, arguments: Arguments) -> Result<Explanation, CommandError> {
     let error = |why: String| CommandError::new("narthex explain", message(&why));
     let Arguments { who, provider, context, method, url } = arguments;
@@ -106,7 +107,8 @@ pub async fn decide(config: Config, arguments: Arguments) -> Result<Explanation,
     Ok(explanation)
 }
 
-/// Splits an address into host and raw path, without normalization: servers differ in it.
+/// Splits a URL into host and raw path. The path is not normalized, because servers normalize paths
+/// differently.
 fn split(url: &str) -> Result<(Host, &str), String> {
     let help = "write it as it stands in the browser: https://app.example.com/path";
     let rest = url
@@ -260,7 +262,7 @@ fn rules(subject_context: &ExplainContext, person: Option<&Person<'_>>, judged: 
 /// Condition keys of the request that the command line sets.
 struct ContextOverrides {
     now: Timestamp,
-    /// Empty: their values are given as condition keys.
+    /// Always empty, because their values are given as condition keys.
     headers: http::HeaderMap,
     given: Vec<(Key, Vec<String>)>,
 }
@@ -300,7 +302,7 @@ impl ContextOverrides {
     }
 }
 
-/// The context of a request, with the values of the command line.
+/// The context of a request, with overrides from the command line.
 struct OverriddenContext<'a> {
     request: RequestContext<'a>,
     given: &'a [(Key, Vec<String>)],
@@ -320,7 +322,7 @@ impl Context for OverriddenContext<'_> {
     }
 }
 
-/// Returns the condition keys that have a value.
+/// Returns the condition keys that have a value, with their values.
 fn describe_context(
     context: &dyn Context,
     assumed: &AssumedRole,

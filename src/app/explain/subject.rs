@@ -25,17 +25,17 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The maximum size of a file of claims.
+/// The maximum size of a file of claims, in bytes.
 const MAX_CLAIMS_BYTES: u64 = 1 << 20;
 
-/// The subject as the command line names it.
+/// The subject as given on the command line or in a case.
 #[derive(Clone, Debug)]
 pub enum SubjectArg {
     /// A user of the store: by user name, `sub` or verified e-mail address.
     User(String),
     /// A subject with these claims of a provider: a JSON object.
     Claims(PathBuf),
-    /// The same, in the case itself.
+    /// A subject with these claims of a provider, given in a case.
     Described(Map<String, Value>),
     /// The subject of a token: of a provider's ID token, or of an assertion. `-` is standard input.
     Token(PathBuf),
@@ -65,7 +65,7 @@ pub struct Subject {
     pub scopes: Option<Vec<String>>,
 }
 
-/// How and when a subject signed in, as far as it is known.
+/// The authentication methods and times of a subject's sign-in, as far as they are known.
 struct SignIn {
     methods: Vec<String>,
     auth_time: Option<Timestamp>,
@@ -173,7 +173,7 @@ impl ExplainContext {
         Ok(Self { catalogue, subject: Some(subject), identities })
     }
 
-    /// Returns the identity in `pool`, or a placeholder for one that is not known.
+    /// Returns the user's identity in `pool`, or a placeholder if it is unknown.
     pub fn identity_id(&self, pool: &IdentityPool) -> String {
         let unknown = || format!("{}:00000000-0000-0000-0000-000000000000", self.catalogue.config.region);
         self.identities.get(&pool.config.name).cloned().unwrap_or_else(unknown)
@@ -202,7 +202,7 @@ impl LookupKey {
         }
     }
 
-    /// Reads the users that are named, and the sessions of the only one.
+    /// Reads the matching users, and the sessions if there is exactly one user.
     async fn read(&self, store: &Store) -> Result<(Vec<User>, Vec<Session>), StoreError> {
         let work = store.transaction(|tx| {
             Box::pin(async move {
@@ -220,7 +220,7 @@ impl LookupKey {
         work.await
     }
 
-    /// Returns the session that is named, or the last one of the provider.
+    /// Returns the session that the token names, or the most recently used one of the provider.
     fn session(&self, sessions: Vec<Session>, provider: Option<&str>) -> Result<Option<Session>, String> {
         match self {
             Self::User(_) => {
@@ -236,7 +236,7 @@ impl LookupKey {
     }
 }
 
-/// Returns the provider of the session, the one that is named, or the user's only one.
+/// Returns the provider of the session, or the given one, or the user's only one.
 fn sign_in_provider(user: &User, session: Option<&Session>, named: Option<&str>) -> Result<String, String> {
     let provider = match (session, named, user.identities.as_slice()) {
         (Some(session), ..) => session.provider.clone(),
@@ -252,7 +252,8 @@ fn sign_in_provider(user: &User, session: Option<&Session>, named: Option<&str>)
     Ok(provider)
 }
 
-/// Returns a user of the store as the subject, with the session or as after a sign-in.
+/// Returns a user of the store as the subject. Without a session, the subject is treated as signed
+/// in now.
 fn subject_of_user(config: &Config, user: User, session: Option<Session>, provider: String) -> Subject {
     let user = user.for_provider(&provider);
     let allow = config.providers.iter().find(|known| known.name == provider).map(|known| &known.allow);
@@ -357,7 +358,7 @@ fn subject_from_bearer_token(issuer: &TrustedIssuer, claims: &Map<String, Value>
     })
 }
 
-/// Returns the issuer of a provider that has one.
+/// Returns the issuer of a provider, if it has exactly one.
 fn issuer_of(provider: &Provider) -> Option<String> {
     match &provider.kind {
         Kind::Oidc(oidc) => match &oidc.issuer {
@@ -398,7 +399,7 @@ fn read(file: &Path) -> Result<String, String> {
     text.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// Parses claims as a sign-in does: no name may occur twice.
+/// Parses claims like a sign-in, which rejects duplicate names.
 fn parse_claims(text: &str) -> Result<Map<String, Value>, String> {
     let parsed = serde_json::from_str(text);
     parsed
@@ -406,11 +407,12 @@ fn parse_claims(text: &str) -> Result<Map<String, Value>, String> {
         .map_err(|error| format!("the claims are not a JSON object with unique names: {error}"))
 }
 
-/// Returns the claims of a JWT (RFC 7519) without verification: the command gives no access.
+/// Returns the claims of a JWT (RFC 7519). They are not verified, because the command gives no
+/// access.
 fn payload(token: &str) -> Result<Map<String, Value>, String> {
     let mut parts = token.split('.');
     let payload = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        // An assertion for a load balancer's verifiers may be padded.
+        // An assertion in the format for load balancer verifiers may have padding.
         (Some(_), Some(payload), Some(_), None) => base64url_decode(payload.trim_end_matches('=')),
         _ => None,
     };
