@@ -102,4 +102,7 @@ $(PARTIES)/ready: tests/parties/package-lock.json tests/parties/requirements.txt
 	cd $(PARTIES) && npm ci --silent
 	python3 -m venv $(PARTIES)/venv
 	$(PARTIES)/venv/bin/pip install --quiet --disable-pip-version-check -r tests/parties/requirements.txt
+	# AWS CLI 1 wants a botocore of its own.
+	python3 -m venv $(PARTIES)/cli
+	$(PARTIES)/cli/bin/pip install --quiet --disable-pip-version-check awscli==1.46.3
 	@touch $@

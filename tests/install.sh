@@ -34,6 +34,8 @@ case "$1" in
 test)
   need chromedriver "chromium chromium-driver" "chromium chromedriver" chromedriver
   need curl curl curl curl
+  # Version 2; there may be another one elsewhere.
+  ls /usr/bin/aws >/dev/null 2>&1 || need aws-cli-2 awscli awscli2 awscli
   need jq jq jq jq
   need node nodejs nodejs node
   need npm npm npm node

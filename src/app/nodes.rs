@@ -11,7 +11,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 /// Time without a heartbeat after which a node is considered stopped.
 const NODE_TIMEOUT: Duration = Duration::from_secs(20);
 
-static DIFFERENCE_GRACE: LazyLock<IntGauge> = LazyLock::new(|| metrics::NODES_DIFFERING.gauge());
+static DIFFERING: LazyLock<IntGauge> = LazyLock::new(|| metrics::NODES_DIFFERING.gauge());
 
 /// This node's entry in the registry.
 pub struct NodeRegistry {
@@ -62,7 +62,7 @@ impl NodeRegistry {
             .filter(|node| node.id != self.id && node.catalogue != catalogue)
             .map(|node| (node.name, format!("{catalogue} {}", node.catalogue)))
             .collect();
-        DIFFERENCE_GRACE.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
+        DIFFERING.set(i64::try_from(differing.len()).unwrap_or(i64::MAX));
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         for (node, _) in differing.iter().filter(|difference| !reported.contains(difference)) {
             tracing::warn!(

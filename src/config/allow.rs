@@ -15,13 +15,13 @@ pub(super) const ALLOW: Type<Allow> = Type::Read(Shape::WordOrTable("anyone", &S
 const SECTION: Section = Section {
     header: "[provider.allow]",
     about: "Accounts that may sign in: those in at least one of the lists. Not empty.",
-    keys: &[&DOMAINS, &EMAILS, &MAX_GROUPS_BYTES],
+    keys: &[&DOMAINS, &EMAILS, &GROUPS],
 };
 const DOMAINS: Key<Vec<String>> =
     Key::new("domains", TEXTS, "Domains of verified e-mail addresses.").example("[\"example.com\"]");
 const EMAILS: Key<Vec<String>> =
     Key::new("emails", TEXTS, "Verified e-mail addresses.").example("[\"ann@partner.example\"]");
-const MAX_GROUPS_BYTES: Key<Vec<String>> =
+const GROUPS: Key<Vec<String>> =
     Key::new("groups", TEXTS, "Groups, by the provider's names.").example("[\"staff\"]");
 
 pub(super) const ALLOWED_GROUPS: Key<Vec<String>> = Key::new(
@@ -95,7 +95,7 @@ fn allow(item: &Item<'_>) -> Option<Allow> {
     let list = |key| table.read(key).unwrap_or_default();
     let domains = domains(item, list(&DOMAINS));
     let emails = emails(item, list(&EMAILS));
-    let groups = list(&MAX_GROUPS_BYTES);
+    let groups = list(&GROUPS);
     table.finish();
     if domains.is_empty() && emails.is_empty() && groups.is_empty() {
         item.report_conflict(

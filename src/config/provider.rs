@@ -152,8 +152,7 @@ impl Provider {
             attributes.extend(usual.map(|(name, claim)| (name.to_string(), claim.to_string())));
         }
         attributes.extend(table.read(&keys::ATTRIBUTES).unwrap_or_default());
-        let groups =
-            table.get(&keys::MAX_GROUPS_BYTES).map(|item| groups(&item, pool_groups)).unwrap_or_default();
+        let groups = table.get(&keys::GROUPS).map(|item| groups(&item, pool_groups)).unwrap_or_default();
         let required_attributes = table.read(&keys::REQUIRED_ATTRIBUTES).unwrap_or_default();
         let domains = table.read(&keys::DOMAINS).unwrap_or_default();
         let trust_email = table.read(&keys::TRUST_EMAIL);

@@ -108,7 +108,7 @@ pub(super) const SECTION: Section = Section {
         &LOGOUT,
         &REQUIRED_ATTRIBUTES,
         &ATTRIBUTES,
-        &MAX_GROUPS_BYTES,
+        &GROUPS,
         &CA,
         &client_keys::CLIENT_ID,
         &client_keys::AUTH_METHOD,
@@ -203,7 +203,7 @@ pub(super) const ATTRIBUTES: Key<BTreeMap<String, String>> = Key::new(
     "User attributes, each with the provider's claim: its name, or a JSON Pointer (RFC 6901) to it.",
 )
 .example("{ groups = \"/realm_access/roles\", \"custom:department\" = \"department\" }");
-pub(super) const MAX_GROUPS_BYTES: Key<BTreeMap<String, Vec<String>>> = Key::new(
+pub(super) const GROUPS: Key<BTreeMap<String, Vec<String>>> = Key::new(
     "groups",
     Type::Read(Shape::Map(&Shape::OneOrMore(&Shape::Text)), |item| {
         Some(item.entries().iter().map(|item| (item.key.clone(), item.strings())).collect())

@@ -49,7 +49,7 @@ pub const SECTION: Section = Section {
         &PATH_HANDLING,
         &HEADERS,
         &RESPONSE_HEADERS,
-        &MAX_GROUPS_BYTES,
+        &GROUPS,
     ],
 };
 pub const NAME: Key<String> = Key::new("name", TEXT, "Unique name, which ARNs of policies contain.")
@@ -206,7 +206,7 @@ pub const RESPONSE_HEADERS: Key<Vec<(HeaderName, HeaderValue)>> = Key::new(
     "Headers that replace those of the upstream's responses.",
 )
 .example("{ X-Frame-Options = \"DENY\" }");
-const MAX_GROUPS_BYTES: Key<()> = Key::removed(
+const GROUPS: Key<()> = Key::removed(
     "groups",
     "to limit access, write allowed_groups = [\"admins\"]; to choose the groups that the app gets, rename it to `assertion_groups`",
 );

@@ -26,7 +26,7 @@ pub(super) const SECTION: Section = Section {
         &pool_rules::DELETION_PROTECTION,
         &pool_rules::PASSWORD_POLICY,
         &pool_rules::ATTRIBUTES,
-        &MAX_GROUPS_BYTES,
+        &GROUPS,
         &RESOURCE_SERVERS,
         &CLIENTS,
         &MESSAGES,
@@ -44,7 +44,7 @@ const SIGNING_ALGORITHM: Key<&str> = Key::new(
     "Signature algorithm of access tokens. A change takes effect after a day, in which the new key is published.",
 )
 .default("\"RS256\"");
-const MAX_GROUPS_BYTES: Key<Nested> = Key::tables("group", &GROUP);
+const GROUPS: Key<Nested> = Key::tables("group", &GROUP);
 const RESOURCE_SERVERS: Key<Nested> = Key::tables("resource_server", &resource_server::SECTION);
 const CLIENTS: Key<Nested> = Key::tables("client", &app_client::SECTION);
 const MESSAGES: Key<Nested> = Key::tables("message", &message::SECTION);
@@ -104,7 +104,7 @@ impl UserPool {
         let signing_algorithm = table.read(&SIGNING_ALGORITHM);
         let rules = PoolRules::read(table);
         let groups = table.distinct(
-            &MAX_GROUPS_BYTES,
+            &GROUPS,
             |table| Group::read(table, roles),
             |group| (group.name.clone(), format!("two groups are named \"{}\"", group.name)),
         );

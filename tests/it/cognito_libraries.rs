@@ -1,8 +1,10 @@
 //! AWS's own libraries, unchanged, against the Cognito API: the same life of an account with each.
 
-use crate::support::aws::{Api, OTHER, PASSWORD};
+use crate::support::aws::{Api, KEY, OTHER, PASSWORD};
 use crate::support::orders::Orders;
-use serde_json::json;
+use crate::support::process::parties;
+use serde_json::{Value, json};
+use std::process::Command;
 
 /// A pool whose users sign in by user name or e-mail address.
 const POOL: &str = r#"
@@ -14,17 +16,21 @@ auto_verified = ["email"]
 [[user_pool.client]]
 name = "web"
 id = "webclient"
-auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+auth_flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"]
 "#;
 
 fn client(api: &Api, library: &str) -> Orders {
+    let authority = api.narthex.folder().join("certs/local-authority.pem");
     let config = json!({
         "endpoint": format!("{}/", api.narthex.origin("auth")),
         "poolId": api.pool_id(),
         "clientId": "webclient",
         "region": "us-east-1",
+        "ca": authority,
     });
-    let authority = api.narthex.folder().join("certs/local-authority.pem");
+    if library == "pycognito" {
+        return Orders::python("pycognito-client.py", &[&config.to_string()]);
+    }
     Orders::node("cognito-client.mjs", &[library, &config.to_string()], &authority)
 }
 
@@ -75,4 +81,73 @@ fn the_aws_sdk_for_javascript_with_cognito_srp_helper() {
 #[test]
 fn aws_amplify_in_node() {
     live(&Api::start(POOL), "amplify");
+}
+
+#[test]
+fn pycognito() {
+    live(&Api::start(POOL), "pycognito");
+}
+
+/// AWS CLI: a command of `aws cognito-idp`, with the administrator's key.
+struct Cli<'a> {
+    program: std::path::PathBuf,
+    api: &'a Api,
+}
+
+impl Cli<'_> {
+    fn run(&self, arguments: &[&str]) -> Result<Value, String> {
+        let (id, secret) = KEY;
+        let output = Command::new(&self.program)
+            .args(["--endpoint-url", &self.api.narthex.origin("auth"), "--output", "json", "cognito-idp"])
+            .args(arguments)
+            .env("PYTHONPATH", parties())
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_CA_BUNDLE", self.api.narthex.folder().join("certs/local-authority.pem"))
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout).unwrap_or_default()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Signs a user up and in, as an app and as an administrator.
+    fn live(&self) {
+        let email = "Name=email,Value=cli@example.com";
+        let of = ["--client-id", "webclient", "--username", "cli"];
+        let run = |command: &str, more: &[&str]| self.run(&[&[command], &of[..], more].concat());
+        let signed_up = run("sign-up", &["--password", PASSWORD, "--user-attributes", email]).unwrap();
+        assert_eq!(signed_up["CodeDeliveryDetails"]["DeliveryMedium"], "EMAIL");
+        run("confirm-sign-up", &["--confirmation-code", &self.api.code("cli@example.com", 1)]).unwrap();
+        let (pool, parameters) =
+            (self.api.pool_id(), |password: &str| format!("USERNAME=cli,PASSWORD={password}"));
+        let sign_in = |password: &str| {
+            let parameters = parameters(password);
+            let flow = ["--auth-flow", "ADMIN_USER_PASSWORD_AUTH", "--auth-parameters", &parameters];
+            let of = ["admin-initiate-auth", "--user-pool-id", &pool, "--client-id", "webclient"];
+            self.run(&[&of[..], &flow[..]].concat())
+        };
+        let tokens = sign_in(PASSWORD).unwrap();
+        let token = tokens["AuthenticationResult"]["AccessToken"].as_str().unwrap();
+        let user = self.run(&["get-user", "--access-token", token]).unwrap();
+        assert_eq!(user["Username"], "cli");
+        let error = sign_in(OTHER).unwrap_err();
+        assert!(error.contains("(NotAuthorizedException)"), "{error}");
+        assert!(error.contains("Incorrect username or password."), "{error}");
+    }
+}
+
+#[test]
+fn aws_cli_1() {
+    let api = Api::start(POOL);
+    Cli { program: parties().join("cli/bin/aws"), api: &api }.live();
+}
+
+#[test]
+fn aws_cli_2() {
+    let api = Api::start(POOL);
+    Cli { program: "/usr/bin/aws".into(), api: &api }.live();
 }

@@ -5,7 +5,6 @@ usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE
 An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys. The answer is
 {"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""
 import json
-import socket
 import sys
 
 import boto3
@@ -14,15 +13,6 @@ import botocore.config
 import botocore.exceptions
 
 endpoint, region, key, secret, ca = sys.argv[1:6]
-resolve = socket.getaddrinfo
-
-
-def local(host, *arguments, **named):
-    """Names below localhost are this machine's, whatever the resolver says."""
-    return resolve("127.0.0.1" if host.endswith(".localhost") else host, *arguments, **named)
-
-
-socket.getaddrinfo = local
 
 
 def client(service, unsigned):

@@ -21,10 +21,12 @@ impl Orders {
         Self::start(command)
     }
 
-    /// A program in Python, with the packages of the tests.
+    /// A program in Python, with the packages of the tests. It takes this machine for all names
+    /// below `localhost`.
     pub fn python(program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(parties().join("venv/bin/python"));
         command.arg(parties().join(program)).args(arguments).env("PYTHONUTF8", "1");
+        command.env("PYTHONPATH", parties());
         Self::start(command)
     }
 
