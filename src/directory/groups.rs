@@ -205,6 +205,14 @@ pub async fn remove_from_group(
     Ok(())
 }
 
+/// Returns the group with this name.
+///
+/// # Errors
+/// Returns `ResourceNotFoundException` if there is none.
+pub async fn find_group(store: &Store, pool: &Pool, name: &str) -> Outcome<UserGroup> {
+    store.group(pool.no, name).await?.ok_or_else(|| ErrorKind::GroupNotFound.into())
+}
+
 /// Returns a page of the groups of `pool`, in the order of creation.
 ///
 /// # Errors
@@ -255,9 +263,7 @@ pub async fn list_members(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<Page<User>> {
-    let Some(group) = store.group(pool.no, name).await? else {
-        return Err(ErrorKind::GroupNotFound.into());
-    };
+    let group = find_group(store, pool, name).await?;
     let tokens = Tokens { ring, list: &format!("members/{}", group.no), now };
     let (limit, after) = (page.limit()?, page.number(tokens)?);
     let members = store.group_members(group.no, after, limit + 1).await?;

@@ -43,8 +43,8 @@ pub use export::{ExportCounts, ExportError, export_users};
 pub use federated::{FederatedAccount, new_user, upsert};
 pub use filter::Filter;
 pub use groups::{
-    GroupChanges, NewGroup, add_to_group, create_group, delete_group, list_groups, list_groups_of_user,
-    list_members, remove_from_group, update_group,
+    GroupChanges, NewGroup, add_to_group, create_group, delete_group, find_group, list_groups,
+    list_groups_of_user, list_members, remove_from_group, update_group,
 };
 pub use import::{
     ImportCounts, ImportError, ImportEvent, ImportTarget, RowFailure, csv_header, import_users,

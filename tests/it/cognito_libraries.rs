@@ -66,6 +66,13 @@ fn live(api: &Api, library: &str) {
     client.done(json!({ "do": "delete" }));
     let gone = client.refused(sign_in(name, PASSWORD));
     assert!(["NotAuthorizedException", "UserNotFoundException"].contains(&&*gone), "{library}: {gone}");
+    let created = json!({ "UserPoolId": api.pool_id(), "Username": "invited", "MessageAction": "SUPPRESS",
+        "TemporaryPassword": OTHER });
+    api.boto().call("AdminCreateUser", created).unwrap();
+    let challenge = client.done(sign_in("invited", OTHER));
+    assert_eq!(challenge["challenge"], "NEW_PASSWORD_REQUIRED", "{library}");
+    let tokens = client.done(json!({ "do": "newPassword", "password": PASSWORD }));
+    assert!(tokens["access"].is_string(), "{library}");
 }
 
 #[test]

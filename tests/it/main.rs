@@ -28,6 +28,7 @@ mod browser;
 mod check;
 mod client_credentials;
 mod clock;
+mod cognito_admin;
 mod cognito_api;
 mod cognito_libraries;
 mod crash;

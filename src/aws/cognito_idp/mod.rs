@@ -2,6 +2,9 @@
 //! its response.
 
 mod account;
+mod admin_users;
+mod groups;
+mod list_users;
 mod shapes;
 mod sign_in;
 mod sign_up;
@@ -10,8 +13,15 @@ mod tokens;
 use super::operation::Operation;
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 4] =
-    [sign_up::OPERATIONS, sign_in::OPERATIONS, account::OPERATIONS, tokens::OPERATIONS];
+const FAMILIES: [&[Operation]; 7] = [
+    sign_up::OPERATIONS,
+    sign_in::OPERATIONS,
+    account::OPERATIONS,
+    tokens::OPERATIONS,
+    admin_users::OPERATIONS,
+    list_users::OPERATIONS,
+    groups::OPERATIONS,
+];
 
 /// Returns the operation of this name.
 pub fn find_operation(name: &str) -> Option<&'static Operation> {

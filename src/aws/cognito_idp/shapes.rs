@@ -59,7 +59,10 @@ impl Serialize for Time {
 #[serde(rename_all = "PascalCase")]
 pub struct UserShape {
     username: String,
-    attributes: Vec<Attribute>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Vec<Attribute>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_attributes: Option<Vec<Attribute>>,
     user_create_date: Time,
     user_last_modified_date: Time,
     enabled: bool,
@@ -71,12 +74,20 @@ impl UserShape {
     pub fn new(user: &User, attributes: Vec<Attribute>) -> Self {
         Self {
             username: user.username.clone(),
-            attributes,
+            attributes: Some(attributes),
+            user_attributes: None,
             user_create_date: Time(user.created_at),
             user_last_modified_date: Time(user.updated_at),
             enabled: user.enabled,
             user_status: user.status.name(),
         }
+    }
+}
+
+impl UserShape {
+    /// Returns a user with the attributes in `UserAttributes`, as `AdminGetUser` has them.
+    pub fn with_user_attributes(user: &User, attributes: Vec<Attribute>) -> Self {
+        Self { attributes: None, user_attributes: Some(attributes), ..Self::new(user, Vec::new()) }
     }
 }
 

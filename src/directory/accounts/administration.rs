@@ -13,7 +13,7 @@ use crate::directory::lifecycle::{confirm, set_status};
 use crate::directory::names::Takeover;
 use crate::directory::new_password::{PreparedPassword, temporary_end};
 use crate::model::{Attributes, PasswordPolicy, Pool, SignInAttribute, User, UserStatus};
-use crate::store::{CheckedWork, Lookup, Tx};
+use crate::store::{CheckedWork, Tx};
 
 /// The characters of a generated password, without those that look alike.
 const CLASSES: [&[u8]; 4] =
@@ -102,7 +102,7 @@ impl AccountService {
         invitation: &Invitation,
     ) -> Outcome<User> {
         let (pool, now) = (administration.pool, self.clock.now());
-        let user = self.named(pool, name).await?;
+        let user = self.admin_user(pool, name).await?;
         check_invited(&user)?;
         let temporary = generate(&*self.entropy);
         let prepared = self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
@@ -136,7 +136,7 @@ impl AccountService {
         (password, is_permanent): (&Secret, bool),
     ) -> Outcome<User> {
         let (pool, entropy) = (administration.pool, &*self.entropy);
-        let user = self.named(pool, name).await?;
+        let user = self.admin_user(pool, name).await?;
         let hashing = (0, administration.keeps_verifiers);
         let prepared = &self.prepare(pool, &user, password, hashing).await?;
         let now = self.clock.now();
@@ -189,7 +189,7 @@ impl AccountService {
         name: &str,
     ) -> Outcome<CodeDelivery> {
         let (pool, entropy, now) = (administration.pool, &*self.entropy, self.clock.now());
-        let user = self.named(pool, name).await?;
+        let user = self.admin_user(pool, name).await?;
         let message = &self.code_message(MessageEvent::ForgotPassword, resettable(pool, &user)?);
         let reset = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
@@ -215,7 +215,7 @@ impl AccountService {
     /// Returns `UserNotFoundException`, or `NotAuthorizedException` for a user who is confirmed.
     pub async fn admin_confirm_sign_up(&self, pool: &Pool, name: &str) -> Outcome<User> {
         let (entropy, now) = (&*self.entropy, self.clock.now());
-        let user = self.named(pool, name).await?;
+        let user = self.admin_user(pool, name).await?;
         let confirmed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
@@ -233,7 +233,7 @@ impl AccountService {
     /// # Errors
     /// Returns `UserNotFoundException`.
     pub async fn admin_sign_out_everywhere(&self, pool: &Pool, name: &str) -> Outcome<()> {
-        let user = self.named(pool, name).await?;
+        let user = self.admin_user(pool, name).await?;
         self.sign_out_everywhere(&user).await
     }
 
@@ -249,11 +249,6 @@ impl AccountService {
         ended.await?;
         audit("signed_out_everywhere", user, None);
         Ok(())
-    }
-
-    async fn named(&self, pool: &Pool, name: &str) -> Outcome<User> {
-        let found = self.store.find_user(pool, name, Lookup::Administrator).await?;
-        found.ok_or_else(|| ErrorKind::UserNotFound.into())
     }
 
     fn invitations(

@@ -4,6 +4,7 @@
 //! Passwords are compared and hashed outside of transactions. Each change, with its codes and
 //! messages, is one transaction: a crash leaves nothing half done.
 
+mod admin_changes;
 mod administration;
 mod attributes;
 mod code_delivery;

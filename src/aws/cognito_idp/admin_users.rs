@@ -1,0 +1,187 @@
+//! Users, for administrators.
+
+use super::shapes::{Attribute, UserShape, attributes_of, attributes_of_user, optional_secret, secret};
+use crate::aws::call::AdminCall;
+use crate::aws::error::ApiError;
+use crate::aws::operation::{Answer, Empty, Operation, operations};
+use crate::base::Secret;
+use crate::directory::{AdminNewUser, Invitation, Takeover};
+use crate::model::SignInAttribute;
+use serde::{Deserialize, Serialize};
+
+pub const OPERATIONS: &[Operation] = operations! {
+    Admin "AdminCreateUser" => create_user;
+    Admin "AdminGetUser" => get_user;
+    Admin "AdminConfirmSignUp" => confirm_sign_up;
+    Admin "AdminSetUserPassword" => set_password;
+    Admin "AdminResetUserPassword" => reset_password;
+    Admin "AdminUpdateUserAttributes" => update_attributes;
+    Admin "AdminDeleteUserAttributes" => delete_attributes;
+    Admin "AdminEnableUser" => enable;
+    Admin "AdminDisableUser" => disable;
+    Admin "AdminDeleteUser" => delete;
+    Admin "AdminUserGlobalSignOut" => sign_out_everywhere;
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreateUserRequest {
+    user_pool_id: String,
+    username: String,
+    user_attributes: Option<Vec<Attribute>>,
+    #[serde(default, deserialize_with = "optional_secret")]
+    temporary_password: Option<Secret>,
+    #[serde(default)]
+    force_alias_creation: bool,
+    message_action: Option<String>,
+    desired_delivery_mediums: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreateUserResponse {
+    user: UserShape,
+}
+
+async fn create_user(call: &AdminCall, request: CreateUserRequest) -> Answer<CreateUserResponse> {
+    let pool = call.pool(&request.user_pool_id).await?;
+    let (accounts, administration) = (&call.directory().accounts, call.administration(&pool));
+    let mediums = delivery_mediums(request.desired_delivery_mediums.as_deref());
+    let user = match request.message_action.as_deref() {
+        Some("RESEND") => {
+            let invitation = Invitation::Send(mediums);
+            accounts.admin_resend_invitation(administration, &request.username, &invitation).await?
+        }
+        action => {
+            let new = AdminNewUser {
+                username: request.username,
+                attributes: attributes_of(request.user_attributes),
+                temporary_password: request.temporary_password,
+                invitation: match action {
+                    Some(_) => Invitation::Suppress,
+                    None => Invitation::Send(mediums),
+                },
+                takeover: match request.force_alias_creation {
+                    true => Takeover::LastVerifier,
+                    false => Takeover::Refuse,
+                },
+            };
+            accounts.admin_create_user(administration, new).await?
+        }
+    };
+    let attributes = attributes_of_user(&user);
+    Ok(CreateUserResponse { user: UserShape::new(&user, attributes) })
+}
+
+/// Returns where an invitation is sent. "The default value is SMS" [AdminCreateUser].
+fn delivery_mediums(mediums: Option<&[String]>) -> Vec<SignInAttribute> {
+    let default = ["SMS".to_owned()];
+    let mediums = mediums.filter(|mediums| !mediums.is_empty()).unwrap_or(&default);
+    let attribute = |medium: &String| match medium.as_str() {
+        "EMAIL" => SignInAttribute::Email,
+        _ => SignInAttribute::PhoneNumber,
+    };
+    mediums.iter().map(attribute).collect()
+}
+
+/// A request about one user.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UserRequest {
+    user_pool_id: String,
+    username: String,
+}
+
+async fn get_user(call: &AdminCall, request: UserRequest) -> Answer<UserShape> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    let user = call.directory().accounts.admin_user(&pool, &request.username).await?;
+    Ok(UserShape::with_user_attributes(&user, attributes_of_user(&user)))
+}
+
+async fn confirm_sign_up(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    call.directory().accounts.admin_confirm_sign_up(&pool, &request.username).await?;
+    Ok(Empty {})
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SetPasswordRequest {
+    user_pool_id: String,
+    username: String,
+    #[serde(deserialize_with = "secret")]
+    password: Secret,
+    #[serde(default)]
+    permanent: bool,
+}
+
+async fn set_password(call: &AdminCall, request: SetPasswordRequest) -> Answer<Empty> {
+    let pool = call.pool(&request.user_pool_id).await?;
+    let password = (&request.password, request.permanent);
+    let accounts = &call.directory().accounts;
+    accounts.admin_set_password(call.administration(&pool), &request.username, password).await?;
+    Ok(Empty {})
+}
+
+async fn reset_password(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    let pool = call.pool(&request.user_pool_id).await?;
+    let accounts = &call.directory().accounts;
+    accounts.admin_reset_password(call.administration(&pool), &request.username).await?;
+    Ok(Empty {})
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateAttributesRequest {
+    user_pool_id: String,
+    username: String,
+    user_attributes: Vec<Attribute>,
+}
+
+async fn update_attributes(call: &AdminCall, request: UpdateAttributesRequest) -> Answer<Empty> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    let changes = attributes_of(Some(request.user_attributes));
+    call.directory().accounts.admin_update_attributes(&pool, &request.username, &changes).await?;
+    Ok(Empty {})
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeleteAttributesRequest {
+    user_pool_id: String,
+    username: String,
+    user_attribute_names: Vec<String>,
+}
+
+async fn delete_attributes(call: &AdminCall, request: DeleteAttributesRequest) -> Answer<Empty> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    let names: Vec<&str> = request.user_attribute_names.iter().map(String::as_str).collect();
+    call.directory().accounts.admin_delete_attributes(&pool, &request.username, &names).await?;
+    Ok(Empty {})
+}
+
+async fn enable(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    set_enabled(call, &request, true).await
+}
+
+async fn disable(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    set_enabled(call, &request, false).await
+}
+
+async fn set_enabled(call: &AdminCall, request: &UserRequest, enabled: bool) -> Result<Empty, ApiError> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    call.directory().accounts.admin_set_enabled(&pool, &request.username, enabled).await?;
+    Ok(Empty {})
+}
+
+async fn delete(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    call.directory().accounts.admin_delete_user(&pool, &request.username).await?;
+    Ok(Empty {})
+}
+
+async fn sign_out_everywhere(call: &AdminCall, request: UserRequest) -> Answer<Empty> {
+    let (pool, _) = call.pool(&request.user_pool_id).await?;
+    call.directory().accounts.admin_sign_out_everywhere(&pool, &request.username).await?;
+    Ok(Empty {})
+}

@@ -1,0 +1,105 @@
+//! Changes of users by administrators that concern no password: attributes, access, deletion.
+
+use super::{AccountService, audit};
+use crate::base::Entropy;
+use crate::base::Timestamp;
+use crate::directory::attributes::{Actor, delete_attributes, update_attributes};
+use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
+use crate::directory::lifecycle::{delete_user, set_enabled};
+use crate::model::{Attributes, Pool, User};
+use crate::store::{CheckedWork, Lookup, Tx};
+
+/// A change of a user.
+#[derive(Clone, Copy, Debug)]
+enum Change<'a> {
+    Update(&'a Attributes),
+    Remove(&'a [&'a str]),
+    SetEnabled(bool),
+    Delete,
+}
+
+impl AccountService {
+    /// Returns the user with this name, which is a user name, an alias or a `sub`.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`.
+    pub async fn admin_user(&self, pool: &Pool, name: &str) -> Outcome<User> {
+        let found = self.store.find_user(pool, name, Lookup::Administrator).await?;
+        found.ok_or_else(|| ErrorKind::UserNotFound.into())
+    }
+
+    /// Changes attributes of a user.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, and the errors of a change of attributes.
+    pub async fn admin_update_attributes(
+        &self,
+        pool: &Pool,
+        name: &str,
+        changes: &Attributes,
+    ) -> Outcome<User> {
+        self.admin_change(pool, name, Change::Update(changes), "attributes_updated").await
+    }
+
+    /// Removes attributes of a user.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`, and the errors of a change of attributes.
+    pub async fn admin_delete_attributes(&self, pool: &Pool, name: &str, names: &[&str]) -> Outcome<User> {
+        self.admin_change(pool, name, Change::Remove(names), "attributes_deleted").await
+    }
+
+    /// Enables or disables a user. Disabling ends all sessions and tokens.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`.
+    pub async fn admin_set_enabled(&self, pool: &Pool, name: &str, enabled: bool) -> Outcome<User> {
+        let change = if enabled { "user_enabled" } else { "user_disabled" };
+        self.admin_change(pool, name, Change::SetEnabled(enabled), change).await
+    }
+
+    /// Deletes a user, with everything that is stored of the user.
+    ///
+    /// # Errors
+    /// Returns `UserNotFoundException`.
+    pub async fn admin_delete_user(&self, pool: &Pool, name: &str) -> Outcome<User> {
+        self.admin_change(pool, name, Change::Delete, "user_deleted").await
+    }
+
+    async fn admin_change(&self, pool: &Pool, name: &str, change: Change<'_>, event: &str) -> Outcome<User> {
+        let (entropy, now) = (&*self.entropy, self.clock.now());
+        let found = self.admin_user(pool, name).await?;
+        let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
+            let no = found.no;
+            Box::pin(async move {
+                let user = tx.user_by_number(no).await?.ok_or(ErrorKind::UserNotFound)?;
+                change.apply(tx, pool, user, now, entropy).await
+            })
+        });
+        let user = changed.await?;
+        audit(event, &user, None);
+        Ok(user)
+    }
+}
+
+impl Change<'_> {
+    /// Applies the change. Returns the user after it; before it, if the user is deleted.
+    async fn apply(
+        self,
+        tx: &mut Tx<'_>,
+        pool: &Pool,
+        user: User,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Outcome<User> {
+        let actor = Actor::Administrator;
+        match self {
+            Self::Update(changes) => {
+                Ok(update_attributes(tx, pool, &user, changes, actor, now, entropy).await?.user)
+            }
+            Self::Remove(names) => delete_attributes(tx, pool, &user, names, actor, now, entropy).await,
+            Self::SetEnabled(enabled) => set_enabled(tx, &user, enabled, now, entropy).await,
+            Self::Delete => delete_user(tx, &user, now, entropy).await.map(|()| user),
+        }
+    }
+}
