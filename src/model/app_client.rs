@@ -1,6 +1,6 @@
 //! An app client of a user pool: which sign-ins, grants and tokens an application may have.
 
-use super::PoolSource;
+use super::{Members, PoolSource};
 use crate::base::{Duration, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,8 @@ pub struct AppClientSettings {
     pub write_attributes: Option<Vec<String>>,
     /// The grants of OAuth 2.0 that it may use (`AllowedOAuthFlows`).
     pub allowed_oauth_flows: Vec<String>,
+    /// Whether it may use these grants (`AllowedOAuthFlowsUserPoolClient`); `None` if it may.
+    pub oauth_allowed: Option<bool>,
     /// The scopes that it may request.
     pub allowed_oauth_scopes: Vec<String>,
     /// The redirect URIs, compared exactly.
@@ -70,6 +72,9 @@ pub struct AppClientSettings {
     pub logout_urls: Vec<String>,
     /// The identity providers that its users may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
+    /// Members of Cognito's API that have no effect here, or whose form the other settings do not
+    /// hold. Responses repeat them.
+    pub kept: Members,
 }
 
 /// The rotation of refresh tokens.
@@ -111,11 +116,13 @@ impl Default for AppClientSettings {
             read_attributes: None,
             write_attributes: None,
             allowed_oauth_flows: Vec::new(),
+            oauth_allowed: None,
             allowed_oauth_scopes: Vec::new(),
             callback_urls: Vec::new(),
             default_redirect_uri: None,
             logout_urls: Vec::new(),
             identity_providers: vec!["COGNITO".to_owned()],
+            kept: Members::new(),
         }
     }
 }
@@ -129,6 +136,11 @@ impl AppClientSettings {
     /// Returns whether `flow`, by its name in `ExplicitAuthFlows`, is allowed.
     pub fn allows_auth_flow(&self, flow: &str) -> bool {
         self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
+    }
+
+    /// Returns whether the client may use its grants of OAuth 2.0.
+    pub fn may_use_oauth(&self) -> bool {
+        self.oauth_allowed.unwrap_or(!self.allowed_oauth_flows.is_empty())
     }
 
     /// Returns whether the client allows Secure Remote Password: the pool's new passwords then get

@@ -1,5 +1,6 @@
 //! A domain of a user pool.
 
+use super::Members;
 use crate::base::Timestamp;
 
 /// A domain, as it is stored.
@@ -9,6 +10,8 @@ pub struct PoolDomain {
     pub domain: String,
     /// The number of its pool.
     pub pool: i64,
+    /// Members of Cognito's API that have no effect here. Responses repeat them.
+    pub kept: Members,
     /// The time of creation.
     pub created_at: Timestamp,
 }
