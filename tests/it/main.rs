@@ -29,6 +29,8 @@ mod check;
 mod client_credentials;
 mod clock;
 mod cognito_api;
+mod cognito_clients;
+mod cognito_pools;
 mod crash;
 mod dead_ends;
 mod desync;

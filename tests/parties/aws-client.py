@@ -1,6 +1,6 @@
 """Calls AWS APIs with boto3, order by order: a line of JSON each, on standard input.
 
-usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE
+usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE [ADDRESS]
 
 An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys. The answer is
 {"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""
@@ -14,12 +14,13 @@ import botocore.config
 import botocore.exceptions
 
 endpoint, region, key, secret, ca = sys.argv[1:6]
+address = sys.argv[6] if len(sys.argv) > 6 else "127.0.0.1"
 resolve = socket.getaddrinfo
 
 
 def local(host, *arguments, **named):
     """Names below localhost are this machine's, whatever the resolver says."""
-    return resolve("127.0.0.1" if host.endswith(".localhost") else host, *arguments, **named)
+    return resolve(address if host.endswith(".localhost") else host, *arguments, **named)
 
 
 socket.getaddrinfo = local

@@ -2,16 +2,40 @@
 //! its response.
 
 mod account;
+mod client_request;
+mod client_secrets;
+mod clients;
+mod domains;
+mod identity_providers;
+mod mfa_config;
+mod pool_request;
+mod pool_shape;
+mod pools;
+mod resource_servers;
+mod schema;
 mod shapes;
 mod sign_in;
 mod sign_up;
+mod tags;
 mod tokens;
 
 use super::operation::Operation;
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 4] =
-    [sign_up::OPERATIONS, sign_in::OPERATIONS, account::OPERATIONS, tokens::OPERATIONS];
+const FAMILIES: [&[Operation]; 12] = [
+    sign_up::OPERATIONS,
+    sign_in::OPERATIONS,
+    account::OPERATIONS,
+    tokens::OPERATIONS,
+    pools::OPERATIONS,
+    clients::OPERATIONS,
+    client_secrets::OPERATIONS,
+    domains::OPERATIONS,
+    resource_servers::OPERATIONS,
+    identity_providers::OPERATIONS,
+    tags::OPERATIONS,
+    mfa_config::OPERATIONS,
+];
 
 /// Returns the operation of this name.
 pub fn find_operation(name: &str) -> Option<&'static Operation> {

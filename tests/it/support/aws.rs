@@ -85,12 +85,22 @@ impl Boto {
     }
 
     /// The same in another region.
-    pub fn in_region(narthex: &Narthex, (id, secret): (&str, &str), region: &str) -> Self {
+    pub fn in_region(narthex: &Narthex, key: (&str, &str), region: &str) -> Self {
+        Self::start(narthex, key, region, "127.0.0.1")
+    }
+
+    /// A client of the node at `address`.
+    pub fn at(narthex: &Narthex, key: (&str, &str), address: &str) -> Self {
+        Self::start(narthex, key, "us-east-1", address)
+    }
+
+    fn start(narthex: &Narthex, (id, secret): (&str, &str), region: &str, address: &str) -> Self {
         let ca = narthex.folder().join("certs/local-authority.pem");
         let mut process = Command::new(parties().join("venv/bin/python"))
             .arg(parties().join("aws-client.py"))
             .args([&narthex.origin("auth"), region, id, secret])
             .arg(ca)
+            .arg(address)
             .env("PYTHONUTF8", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
