@@ -1,4 +1,4 @@
-//! Cognito's API with unchanged clients: app clients, domains, resource servers, identity providers.
+//! Cognito's API with unchanged clients: app clients, domains, resource servers, providers.
 
 use crate::cognito_pools::{POOL, create, describe, exception, ok, text};
 use crate::support::aws::{Api, Boto};
