@@ -9,7 +9,7 @@ use super::model::{COGNITO_IDP, OperationModel};
 use super::operation::{Handler, Operation};
 use super::sigv4::SignedRequest;
 use super::supported::refuse_unsupported;
-use super::validate::{unknown_in_response, validate};
+use super::validate::{prune, unknown_in_response, validate};
 use crate::authn::rate_limit_key;
 use crate::handlers::{AppState, RequestOrigin};
 use crate::pages::HttpResponse;
@@ -96,7 +96,7 @@ impl Target {
         origin: &RequestOrigin,
         body: &[u8],
     ) -> Result<Value, ApiError> {
-        let request = read_body(body)?;
+        let mut request = read_body(body)?;
         let call = Call::new(app.clone(), origin.client, language(&parts.headers));
         let (name, input) = (self.operation.name, &self.model.input);
         let response = match self.operation.handler {
@@ -109,7 +109,10 @@ impl Target {
                 let checked =
                     validate(&COGNITO_IDP, input, &request).and_then(|()| refuse_unsupported(&request));
                 let result = match checked {
-                    Ok(()) => run(&call, request).await,
+                    Ok(()) => {
+                        prune(&COGNITO_IDP, input, &mut request);
+                        run(&call, request).await
+                    }
                     Err(error) => Err(error),
                 };
                 audit(name, &call, origin, &result);
