@@ -15,6 +15,8 @@ import botocore.loaders
 FILE = pathlib.Path(__file__).resolve().parent.parent / "src/aws/model/cognito_idp.json"
 # What Rust's regular expressions lack, with an equivalent.
 EQUIVALENT = {r"^[0-9A-Za-z\.\-_]*(?<!\.)$": r"([0-9A-Za-z._-]*[0-9A-Za-z_-])?"}
+# Where the service accepts more than its model says: the domain of a pool may be a full host name.
+WIDER = {"DomainType": {"max": 253, "pattern": None}}
 # In Java these are of ASCII.
 CLASSES = {r"\w": "0-9A-Za-z_", r"\d": "0-9", r"\s": r"\t\n\x0B\f\r "}
 
@@ -54,6 +56,7 @@ def pattern(java):
 
 def shape(name, of):
     compact = {"type": of["type"]}
+    of = {fact: value for fact, value in {**of, **WIDER.get(name, {})}.items() if value is not None}
     if of.get("exception"):
         compact["exception"] = True
     if "members" in of:

@@ -10,7 +10,7 @@ struct Event {
     about: &'static str,
 }
 
-const EVENTS: [Event; 26] = [
+const EVENTS: [Event; 28] = [
     Event {
         name: "login",
         fields: &["client", "provider", "request_id", "sid", "sub", "username"],
@@ -119,6 +119,16 @@ const EVENTS: [Event; 26] = [
         name: "reload_failed",
         fields: &["error", "files"],
         about: "A changed configuration has errors. The previous one stays in effect.",
+    },
+    Event {
+        name: "api_call",
+        fields: &["administrator", "client", "operation", "request_id", "result"],
+        about: "An administrator called an operation of the AWS APIs: `success`, or the exception.",
+    },
+    Event {
+        name: "api_denied",
+        fields: &["administrator", "operation", "pool", "request_id"],
+        about: "The policies of an administrator do not allow a call of the AWS APIs.",
     },
     Event { name: "nodes_differ", fields: &["node"], about: "Another node has a different configuration." },
     Event {

@@ -1,10 +1,13 @@
 //! Authentication and authorization of administrators.
 
 use super::error::ApiError;
+use super::operation::Resource;
 use super::sigv4::{Presented, SignedRequest};
 use crate::base::Timestamp;
 use crate::catalogue::{Administrator, Catalogue};
-use crate::policy::{self, Context, Denial, EvalRequest, Key, Known, Permit, Question, Value, Values};
+use crate::config::Config;
+use crate::policy::{self, Context, Denial, EvalRequest, Key, Known, Permit, Question, Values};
+use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,8 +19,8 @@ const SERVICE: &str = "cognito-idp";
 pub struct Requested<'a> {
     /// The operation.
     pub operation: &'a str,
-    /// The id of the user pool, if the request names one.
-    pub pool_id: Option<&'a str>,
+    /// The resource: an ARN, or `*`.
+    pub resource: &'a str,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The `User-Agent` header.
@@ -50,16 +53,11 @@ pub fn authenticate(
 ///
 /// # Errors
 /// Returns `AccessDeniedException` with the action and the resource.
-pub fn authorize(
-    catalogue: &Catalogue,
-    administrator: &Administrator,
-    requested: &Requested<'_>,
-) -> Result<Permit, ApiError> {
+pub fn authorize(administrator: &Administrator, requested: &Requested<'_>) -> Result<Permit, ApiError> {
     let action = format!("{SERVICE}:{}", requested.operation);
-    let resource = resource(catalogue, requested.pool_id);
+    let resource = requested.resource;
     let context = RequestContext { administrator, requested };
-    let request =
-        EvalRequest { action: &action, resource: &resource, loose: None, principal: None, context: &context };
+    let request = EvalRequest { action: &action, resource, loose: None, principal: None, context: &context };
     policy::evaluate(Question::Policy(&administrator.grants, &request)).map_err(|denial| {
         let why = match denial {
             Denial::Denied(_) => "with an explicit deny in an identity-based policy".to_owned(),
@@ -74,14 +72,25 @@ pub fn authorize(
     })
 }
 
-/// Returns the ARN of a user pool; `*` for operations on none ("Actions, resources, and condition
-/// keys for Amazon Cognito User Pools").
-fn resource(catalogue: &Catalogue, pool_id: Option<&str>) -> String {
-    let config = &catalogue.config;
-    match pool_id {
-        Some(id) => format!("arn:aws:{SERVICE}:{}:{}:userpool/{id}", config.region, config.account_id),
-        None => "*".to_owned(),
-    }
+/// Returns the resource that a request of an operation names; `*` if it names none.
+pub fn requested_resource(config: &Config, resource: Resource, request: &Value) -> String {
+    let member = |name: &str| request.get(name).and_then(Value::as_str);
+    let named = match resource {
+        Resource::Pool => member("UserPoolId").map(|id| pool_arn(config, id)),
+        Resource::Arn => member("ResourceArn").map(str::to_owned),
+        Resource::Any => None,
+    };
+    named.unwrap_or_else(|| "*".to_owned())
+}
+
+/// Returns the ARN of a user pool.
+pub fn pool_arn(config: &Config, id: &str) -> String {
+    format!("arn:aws:{SERVICE}:{}:{}:userpool/{id}", config.region, config.account_id)
+}
+
+/// Returns the id of the user pool of this deployment with this ARN.
+pub fn pool_of_arn<'a>(config: &Config, arn: &'a str) -> Option<&'a str> {
+    arn.strip_prefix(&pool_arn(config, "")).filter(|id| !id.is_empty())
 }
 
 /// The condition keys of an administrator's request.
@@ -95,20 +104,20 @@ impl Context for RequestContext<'_> {
         let Key::Known(key) = key else { return Values::Absent };
         let requested = self.requested;
         let one = match key {
-            Known::PrincipalArn => Value::Text(&self.administrator.arn),
-            Known::Username => Value::Text(&self.administrator.name),
+            Known::PrincipalArn => policy::Value::Text(&self.administrator.arn),
+            Known::Username => policy::Value::Text(&self.administrator.name),
             Known::SourceIp => match requested.client {
-                Some(address) => Value::Ip(address),
+                Some(address) => policy::Value::Ip(address),
                 None => return Values::Unreadable,
             },
-            Known::CurrentTime => Value::Time(requested.now),
-            Known::EpochTime => Value::Number(requested.now.seconds()),
-            Known::SecureTransport => Value::Bool(true),
+            Known::CurrentTime => policy::Value::Time(requested.now),
+            Known::EpochTime => policy::Value::Number(requested.now.seconds()),
+            Known::SecureTransport => policy::Value::Bool(true),
             Known::UserAgent => match requested.user_agent {
-                Some(text) => Value::Text(text),
+                Some(text) => policy::Value::Text(text),
                 None => return Values::Absent,
             },
-            Known::MultiFactorAuthPresent => Value::Bool(false),
+            Known::MultiFactorAuthPresent => policy::Value::Bool(false),
             Known::IdentityAud
             | Known::IdentitySub
             | Known::IdentityAmr

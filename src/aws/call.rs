@@ -1,12 +1,14 @@
 //! A call of an operation: the request's sender, and what handlers find their objects by.
 
 use super::error::ApiError;
-use crate::base::Secret;
+use crate::base::{Entropy, KeyRing, Secret, Timestamp};
 use crate::catalogue::{Administrator, Catalogue};
-use crate::directory::{Administration, Directory, PoolOfClient, Sender, TokenUser};
+use crate::directory::pools::find_pool;
+use crate::directory::{Administration, Directory, DirectoryError, PoolOfClient, Sender, TokenUser};
 use crate::handlers::AppState;
 use crate::model::{Pool, User};
 use crate::policy::Permit;
+use crate::store::{Change, CheckedWork, Store, Tx};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,6 +170,54 @@ impl AdminCall {
     /// Returns `ResourceNotFoundException` if there is none.
     pub async fn pool(&self, id: &str) -> Result<(Arc<Pool>, bool), ApiError> {
         self.directory().pools.pool_with_verifiers(id).await?.ok_or_else(|| no_pool(id))
+    }
+
+    /// Returns the pool with this id as the database has it now.
+    ///
+    /// # Errors
+    /// Returns `ResourceNotFoundException` if there is none.
+    pub async fn stored_pool(&self, id: &str) -> Result<Pool, ApiError> {
+        Ok(find_pool(self.store(), id).await?)
+    }
+
+    /// Runs a change of the pool with this id or of what belongs to it. The change is in effect on
+    /// this node when the function returns; other nodes read it from the change feed.
+    ///
+    /// # Errors
+    /// Returns the exception of the change.
+    pub async fn change<'a, T: Send>(
+        &self,
+        pool_id: &str,
+        work: impl for<'t> Fn(&'t mut Tx<'a>) -> CheckedWork<'t, T, DirectoryError> + Send + Sync,
+    ) -> Result<T, ApiError> {
+        let changed = self.store().checked_transaction(work).await?;
+        self.apply_change(pool_id);
+        Ok(changed)
+    }
+
+    /// Has this node read the pool with this id and what belongs to it again.
+    pub fn apply_change(&self, pool_id: &str) {
+        self.directory().pools.apply_changes(&[Change::Pool(pool_id.to_owned())]);
+    }
+
+    /// Returns the database.
+    pub fn store(&self) -> &Store {
+        &self.directory().deps.store
+    }
+
+    /// Returns the encryption keys, which seal the tokens of pages.
+    pub fn ring(&self) -> &KeyRing {
+        &self.directory().deps.ring
+    }
+
+    /// Returns the current time.
+    pub fn now(&self) -> Timestamp {
+        self.directory().deps.clock.now()
+    }
+
+    /// Returns the random number generator.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.directory().deps.entropy
     }
 
     /// Returns the administration of a pool.

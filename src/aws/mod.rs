@@ -14,6 +14,7 @@ mod model;
 mod operation;
 mod protocol;
 mod sigv4;
+mod supported;
 mod validate;
 
 pub use protocol::router;

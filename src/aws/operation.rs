@@ -20,8 +20,22 @@ type Run<C> = for<'a> fn(&'a C, Value) -> BoxFuture<'a, Answer<Value>>;
 pub struct Operation {
     /// Its name.
     pub name: &'static str,
+    /// What an administrator's policies decide on.
+    pub resource: Resource,
     /// Its handler.
     pub handler: Handler,
+}
+
+/// The resource of a policy's decision ("Actions, resources, and condition keys for Amazon Cognito
+/// User Pools").
+#[derive(Clone, Copy, Debug)]
+pub enum Resource {
+    /// The user pool of the member `UserPoolId`.
+    Pool,
+    /// The ARN of the member `ResourceArn`.
+    Arn,
+    /// No resource: `*`.
+    Any,
 }
 
 /// The handler of an operation: requests of end users have no signature, those of administrators
@@ -53,11 +67,15 @@ pub fn encode(response: &impl Serialize) -> Answer<Value> {
     serde_json::to_value(response).map_err(|_| ApiError::internal())
 }
 
-/// Declares operations: `Public "SignUp" => sign_up`.
+/// Declares operations: `Public "SignUp" => sign_up`. The resource is a pool but where another one
+/// is named: `Admin "ListUserPools" on Any => list_user_pools`.
 macro_rules! operations {
-    ($($kind:ident $name:literal => $handler:path;)*) => {
+    (@resource) => { $crate::aws::operation::Resource::Pool };
+    (@resource $resource:ident) => { $crate::aws::operation::Resource::$resource };
+    ($($kind:ident $name:literal $(on $resource:ident)? => $handler:path;)*) => {
         &[$($crate::aws::operation::Operation {
             name: $name,
+            resource: $crate::aws::operation::operations!(@resource $($resource)?),
             handler: $crate::aws::operation::Handler::$kind(|call, request| {
                 Box::pin(async move {
                     let response = $handler(call, $crate::aws::operation::decode(request)?).await?;

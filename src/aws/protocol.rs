@@ -1,6 +1,6 @@
 //! AWS's JSON protocol over HTTP: requests, responses, errors, CORS.
 
-use super::administrator::{Requested, authenticate, authorize};
+use super::administrator::{Requested, authenticate, authorize, requested_resource};
 use super::call::{AdminCall, Call};
 use super::cognito_idp::find_operation;
 use super::error::ApiError;
@@ -8,7 +8,8 @@ use super::metrics;
 use super::model::{COGNITO_IDP, OperationModel};
 use super::operation::{Handler, Operation};
 use super::sigv4::SignedRequest;
-use super::validate::{unknown_in_response, validate};
+use super::supported::refuse_unsupported;
+use super::validate::{prune, unknown_in_response, validate};
 use crate::authn::rate_limit_key;
 use crate::handlers::{AppState, RequestOrigin};
 use crate::pages::HttpResponse;
@@ -95,7 +96,7 @@ impl Target {
         origin: &RequestOrigin,
         body: &[u8],
     ) -> Result<Value, ApiError> {
-        let request = read_body(body)?;
+        let mut request = read_body(body)?;
         let call = Call::new(app.clone(), origin.client, language(&parts.headers));
         let (name, input) = (self.operation.name, &self.model.input);
         let response = match self.operation.handler {
@@ -105,9 +106,13 @@ impl Target {
             }
             Handler::Admin(run) => {
                 let call = self.admin_call(call, parts, origin, body, &request)?;
-                let checked = validate(&COGNITO_IDP, input, &request);
+                let checked =
+                    validate(&COGNITO_IDP, input, &request).and_then(|()| refuse_unsupported(&request));
                 let result = match checked {
-                    Ok(()) => run(&call, request).await,
+                    Ok(()) => {
+                        prune(&COGNITO_IDP, input, &mut request);
+                        run(&call, request).await
+                    }
                     Err(error) => Err(error),
                 };
                 audit(name, &call, origin, &result);
@@ -138,18 +143,19 @@ impl Target {
         let now = call.app.clock.now();
         let administrator = authenticate(&call.catalogue, &signed, now)?;
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let resource = requested_resource(&call.catalogue.config, self.operation.resource, request);
         let requested = Requested {
             operation: self.operation.name,
-            pool_id: request.get("UserPoolId").and_then(Value::as_str),
+            resource: &resource,
             client: origin.client,
             user_agent: text("user-agent"),
             now,
         };
-        let permit = match authorize(&call.catalogue, &administrator, &requested) {
+        let permit = match authorize(&administrator, &requested) {
             Ok(permit) => permit,
             Err(error) => {
                 let (operation, administrator) = (self.operation.name, &administrator.name);
-                let pool = requested.pool_id;
+                let pool = request.get("UserPoolId").and_then(Value::as_str);
                 tracing::warn!(
                     target: "audit", event = "api_denied", request_id = origin.request_id, operation,
                     administrator, pool

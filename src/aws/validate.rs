@@ -28,6 +28,29 @@ pub fn validate(model: &Model, shape: &str, request: &Value) -> Result<(), ApiEr
     }
 }
 
+/// Removes members that are `null` or that the model does not know. A handler may keep a structure
+/// as it was given, and a response must not repeat them.
+pub fn prune(model: &Model, shape: &str, request: &mut Value) {
+    let of = model.shape(shape);
+    let item = |name: &Option<String>| name.clone().unwrap_or_default();
+    match (of.kind, request) {
+        _ if of.document => {}
+        (Kind::Structure, Value::Object(members)) => {
+            members.retain(|name, value| of.members.contains_key(name) && !value.is_null());
+            for (name, value) in members {
+                prune(model, &of.members[name], value);
+            }
+        }
+        (Kind::List, Value::Array(items)) => {
+            items.iter_mut().for_each(|value| prune(model, &item(&of.member), value));
+        }
+        (Kind::Map, Value::Object(entries)) => {
+            entries.values_mut().for_each(|value| prune(model, &item(&of.value), value));
+        }
+        _ => {}
+    }
+}
+
 /// Returns what a response holds that the model does not know.
 pub fn unknown_in_response(model: &Model, shape: &str, response: &Value) -> Option<String> {
     find_unknown(model, shape, response, shape)
@@ -280,6 +303,20 @@ mod tests {
         let request = json!({ "ClientId": "c", "Username": "u", "UserAttributes": all });
         let text = message("SignUpRequest", request);
         assert!(text.starts_with("InvalidParameterException: 20 validation errors") && text.len() < 4000);
+    }
+
+    #[test]
+    fn unknown_members_are_removed_from_requests() {
+        let mut request = json!({
+            "UserPoolId": "r_A", "MfaConfiguration": null, "Other": 1,
+            "EmailConfiguration": { "From": "a@b.example", "Other": {}, "SourceArn": null },
+            "UserPoolTags": { "a": "b" },
+        });
+        prune(&COGNITO_IDP, "UpdateUserPoolRequest", &mut request);
+        let pruned = json!({
+            "UserPoolId": "r_A", "EmailConfiguration": { "From": "a@b.example" }, "UserPoolTags": { "a": "b" },
+        });
+        assert_eq!(request, pruned);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An app client of a user pool: the sign-ins, grants and tokens that an application may use.
 
-use super::PoolSource;
+use super::{Members, PoolSource};
 use crate::base::{Duration, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,8 @@ pub struct AppClientSettings {
     pub write_attributes: Option<Vec<String>>,
     /// The OAuth 2.0 grants that the client may use (`AllowedOAuthFlows`).
     pub allowed_oauth_flows: Vec<String>,
+    /// Whether the client may use these grants (`AllowedOAuthFlowsUserPoolClient`). `None`: it may.
+    pub oauth_allowed: Option<bool>,
     /// The scopes that the client may request.
     pub allowed_oauth_scopes: Vec<String>,
     /// The redirect URIs, compared exactly.
@@ -72,6 +74,9 @@ pub struct AppClientSettings {
     pub logout_urls: Vec<String>,
     /// The identity providers that users of the client may choose; `COGNITO` is the pool itself.
     pub identity_providers: Vec<String>,
+    /// Members of Cognito's API that have no effect here, or whose form the other settings do not
+    /// hold. Responses repeat them.
+    pub kept: Members,
 }
 
 /// The rotation of refresh tokens.
@@ -113,11 +118,13 @@ impl Default for AppClientSettings {
             read_attributes: None,
             write_attributes: None,
             allowed_oauth_flows: Vec::new(),
+            oauth_allowed: None,
             allowed_oauth_scopes: Vec::new(),
             callback_urls: Vec::new(),
             default_redirect_uri: None,
             logout_urls: Vec::new(),
             identity_providers: vec!["COGNITO".to_owned()],
+            kept: Members::new(),
         }
     }
 }
@@ -131,6 +138,11 @@ impl AppClientSettings {
     /// Returns whether `flow` is allowed. `flow` is its name in `ExplicitAuthFlows`.
     pub fn allows_auth_flow(&self, flow: &str) -> bool {
         self.explicit_auth_flows.iter().any(|allowed| allowed == flow)
+    }
+
+    /// Returns whether the client may use its grants of OAuth 2.0.
+    pub fn may_use_oauth(&self) -> bool {
+        self.oauth_allowed.unwrap_or(!self.allowed_oauth_flows.is_empty())
     }
 
     /// Returns whether the client allows Secure Remote Password. Then a verifier is stored with

@@ -30,7 +30,8 @@ pub use names::{
 };
 pub use password_policy::{PasswordPolicy, PolicyError};
 pub use pool::{
-    Pool, PoolSettings, PoolSource, PoolState, Quotas, Recovery, SignInAttribute, SignInSettings, UserGroup,
+    Members, Pool, PoolSettings, PoolSource, PoolState, Quotas, Recovery, SignInAttribute, SignInSettings,
+    UserGroup,
 };
 pub use pool_domain::PoolDomain;
 pub use provider_tokens::{Freshness, ProviderTokens, RenewalTimes};

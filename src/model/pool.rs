@@ -3,6 +3,10 @@
 use super::{PasswordPolicy, Schema};
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Members of an API's request by name, as they were given.
+pub type Members = serde_json::Map<String, serde_json::Value>;
 
 /// A stored user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,11 @@ pub struct PoolSettings {
     pub deletion_protection: bool,
     /// The JOSE name of the signature algorithm of new signing keys.
     pub signing_algorithm: String,
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+    /// Members of Cognito's API that have no effect here, or whose form the other settings do not
+    /// hold. Responses repeat them.
+    pub kept: Members,
 }
 
 impl Default for PoolSettings {
@@ -90,6 +99,8 @@ impl Default for PoolSettings {
             temporary_password_recovery: false,
             deletion_protection: false,
             signing_algorithm: "RS256".to_owned(),
+            tags: BTreeMap::new(),
+            kept: Members::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A domain of a user pool.
 
+use super::Members;
 use crate::base::Timestamp;
 
 /// A stored domain.
@@ -9,6 +10,8 @@ pub struct PoolDomain {
     pub domain: String,
     /// The number of the domain's pool.
     pub pool: i64,
+    /// Members of Cognito's API that have no effect here. Responses repeat them.
+    pub kept: Members,
     /// The time of creation.
     pub created_at: Timestamp,
 }

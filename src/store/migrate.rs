@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (11, "account codes", include_str!("migrations/0011_account_codes.sql")),
     (12, "app clients", include_str!("migrations/0012_app_clients.sql")),
     (13, "outbox users", include_str!("migrations/0013_outbox_users.sql")),
+    (14, "domain members", include_str!("migrations/0014_domain_members.sql")),
 ];
 
 const MAX_ATTEMPTS: u32 = 10;

@@ -1,17 +1,19 @@
 //! Domains of user pools.
 
 use super::statements::statements;
-use super::{Result, Store, Tx, within_deadline};
+use super::{Result, Store, Tx, users, within_deadline};
 use crate::base::Timestamp;
-use crate::model::PoolDomain;
+use crate::model::{Members, PoolDomain};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 statements! {
-    BY_NAME = "SELECT d.domain, d.pool, d.created_at, p.id AS pool_id FROM pool_domains d \
+    BY_NAME = "SELECT d.domain, d.pool, d.kept, d.created_at, p.id AS pool_id FROM pool_domains d \
                JOIN pools p ON p.no = d.pool WHERE d.domain = $1";
-    OF_POOL = "SELECT domain, pool, created_at FROM pool_domains WHERE pool = $1 ORDER BY domain LIMIT $2";
-    ADD = "INSERT INTO pool_domains (domain, pool, created_at) VALUES ($1, $2, $3) ON CONFLICT (domain) DO NOTHING";
+    OF_POOL = "SELECT domain, pool, kept, created_at FROM pool_domains WHERE pool = $1 ORDER BY domain LIMIT $2";
+    ADD = "INSERT INTO pool_domains (domain, pool, kept, created_at) VALUES ($1, $2, $3, $4) \
+           ON CONFLICT (domain) DO NOTHING";
+    SAVE = "UPDATE pool_domains SET kept = $3 WHERE domain = $1 AND pool = $2";
     REMOVE = "DELETE FROM pool_domains WHERE domain = $1 AND pool = $2";
     REMOVE_OF_POOL = "DELETE FROM pool_domains WHERE pool = $1";
 }
@@ -57,8 +59,19 @@ impl Tx<'_> {
     /// # Errors
     /// Returns an error if the database fails.
     pub async fn add_pool_domain(&mut self, domain: &PoolDomain) -> Result<bool> {
-        let add = sqlx::query(ADD).bind(&domain.domain).bind(domain.pool).bind(domain.created_at.millis());
+        let kept = users::json(&domain.kept)?;
+        let add = sqlx::query(ADD).bind(&domain.domain).bind(domain.pool).bind(kept);
+        let add = add.bind(domain.created_at.millis());
         Ok(add.execute(&mut *self.inner).await?.rows_affected() > 0)
+    }
+
+    /// Stores the kept members of a domain. Returns whether the pool has the domain.
+    ///
+    /// # Errors
+    /// Returns an error if the database fails.
+    pub async fn save_pool_domain(&mut self, pool: i64, domain: &str, kept: &Members) -> Result<bool> {
+        let save = sqlx::query(SAVE).bind(domain).bind(pool).bind(users::json(kept)?);
+        Ok(save.execute(&mut *self.inner).await?.rows_affected() > 0)
     }
 
     /// Removes a domain of a pool. Returns whether the pool has it.
@@ -84,6 +97,7 @@ fn read(row: &AnyRow) -> Result<PoolDomain> {
     Ok(PoolDomain {
         domain: row.try_get("domain")?,
         pool: row.try_get("pool")?,
+        kept: users::unjson(row, "kept")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
     })
 }

@@ -13,8 +13,8 @@ use narthex::directory::pools::{
 };
 use narthex::directory::{self, DirectoryError, Page, PageRequest, PoolCache};
 use narthex::model::{
-    AppClientSettings, AttributeType, IdentityProviderSettings, Pool, PoolSettings, PoolSource, ProviderKind,
-    ResourceScope, ResourceServerSettings, SchemaAttribute, SignInAttribute,
+    AppClientSettings, AttributeType, IdentityProviderSettings, Members, Pool, PoolSettings, PoolSource,
+    ProviderKind, ResourceScope, ResourceServerSettings, SchemaAttribute, SignInAttribute,
 };
 use narthex::store::{Change, CheckedWork, Feed, RefreshFamily, Store};
 use std::collections::BTreeMap;
@@ -170,7 +170,14 @@ async fn pools_are_created_changed_listed_and_deleted(engine: Engine) {
         exception(delete().await),
         exception(update(PoolChanges::default()).await),
         exception(pools::find_pool(&store, id).await),
-        exception(run!(store, |tx| pools::create_domain(tx, id, "a", now(), &SystemEntropy))),
+        exception(run!(store, |tx| pools::create_domain(
+            tx,
+            id,
+            "a",
+            &Members::new(),
+            now(),
+            &SystemEntropy
+        ))),
     ] {
         assert_eq!(refused, "ResourceNotFoundException");
     }
@@ -319,7 +326,7 @@ async fn a_domain_has_one_pool(engine: Engine) {
     let pool = &new_pool(&store, &named("people"), now()).await;
     let other = &new_pool(&store, &named("others"), now()).await;
     let create = async |pool: &Pool, domain: &str| {
-        run!(store, |tx| pools::create_domain(tx, &pool.id, domain, now(), &SystemEntropy))
+        run!(store, |tx| pools::create_domain(tx, &pool.id, domain, &Members::new(), now(), &SystemEntropy))
     };
     create(pool, "acme").await.unwrap();
     create(pool, "auth.acme.example").await.unwrap();
@@ -470,7 +477,15 @@ async fn nothing_is_left_of_a_deleted_pool_or_client(engine: Engine) {
     ))
     .unwrap();
     run!(store, |tx| pools::create_provider(tx, &pool.id, corp, now(), &SystemEntropy)).unwrap();
-    run!(store, |tx| pools::create_domain(tx, &pool.id, "leaving-domain", now(), &SystemEntropy)).unwrap();
+    run!(store, |tx| pools::create_domain(
+        tx,
+        &pool.id,
+        "leaving-domain",
+        &Members::new(),
+        now(),
+        &SystemEntropy
+    ))
+    .unwrap();
     pools::delete_client(&store, &pool.id, &gone.id, now(), &SystemEntropy).await.unwrap();
     let after = everything(&engine).await;
     for needle in [gone.id.as_str(), "earlier-client"] {
@@ -709,7 +724,8 @@ async fn another_node_finds_a_client_at_once_and_its_change_after_the_feed(engin
     assert_eq!((&*found.client, &*found.pool), (&made.client, pool));
     assert_eq!(found.secrets, [made.secrets[0].secret.clone()]);
     assert!(found.keeps_verifiers);
-    run!(here, |tx| pools::create_domain(tx, &pool.id, "acme", now(), &SystemEntropy)).unwrap();
+    run!(here, |tx| pools::create_domain(tx, &pool.id, "acme", &Members::new(), now(), &SystemEntropy))
+        .unwrap();
     assert_eq!(cache.pool_of_domain("acme").await.unwrap().unwrap().id, pool.id);
     assert_eq!(*cache.pool(&pool.id).await.unwrap().unwrap(), *pool);
     let poll = async |feed: &mut Feed| {
@@ -736,7 +752,7 @@ async fn another_node_finds_a_client_at_once_and_its_change_after_the_feed(engin
     clock.advance(Duration::from_secs(2));
     assert!(cache.client("late").await.unwrap().is_some());
     assert!(cache.pool_of_domain("soon").await.unwrap().is_none());
-    run!(here, |tx| pools::create_domain(tx, later, "soon", now(), &SystemEntropy)).unwrap();
+    run!(here, |tx| pools::create_domain(tx, later, "soon", &Members::new(), now(), &SystemEntropy)).unwrap();
     poll(&mut feed).await;
     assert!(cache.pool_of_domain("soon").await.unwrap().is_some());
     // Without the feed, the database is read each time.

@@ -1,6 +1,6 @@
 """Calls AWS APIs with boto3, order by order: a line of JSON each, on standard input.
 
-usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE
+usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE [ADDRESS]
 
 An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys. The answer is
 {"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""

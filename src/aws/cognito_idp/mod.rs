@@ -3,17 +3,29 @@
 
 mod account;
 mod admin_users;
+mod client_request;
+mod client_secrets;
+mod clients;
+mod domains;
 mod groups;
+mod identity_providers;
 mod list_users;
+mod mfa_config;
+mod pool_request;
+mod pool_shape;
+mod pools;
+mod resource_servers;
+mod schema;
 mod shapes;
 mod sign_in;
 mod sign_up;
+mod tags;
 mod tokens;
 
 use super::operation::Operation;
 
 /// The operations of each family.
-const FAMILIES: [&[Operation]; 7] = [
+const FAMILIES: [&[Operation]; 15] = [
     sign_up::OPERATIONS,
     sign_in::OPERATIONS,
     account::OPERATIONS,
@@ -21,6 +33,14 @@ const FAMILIES: [&[Operation]; 7] = [
     admin_users::OPERATIONS,
     list_users::OPERATIONS,
     groups::OPERATIONS,
+    pools::OPERATIONS,
+    clients::OPERATIONS,
+    client_secrets::OPERATIONS,
+    domains::OPERATIONS,
+    resource_servers::OPERATIONS,
+    identity_providers::OPERATIONS,
+    tags::OPERATIONS,
+    mfa_config::OPERATIONS,
 ];
 
 /// Returns the operation of this name.

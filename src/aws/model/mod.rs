@@ -139,8 +139,11 @@ mod tests {
         let model = &*COGNITO_IDP;
         assert_eq!(model.operations.len(), 153);
         for operation in model.operations.values() {
-            for name in std::iter::once(&operation.input).chain(&operation.output).chain(&operation.errors) {
-                model.shape(name);
+            for name in std::iter::once(&operation.input).chain(&operation.output) {
+                assert!(!model.shape(name).exception, "{name}");
+            }
+            for name in &operation.errors {
+                assert!(model.shape(name).exception, "{name}");
             }
         }
         for shape in model.shapes.values() {

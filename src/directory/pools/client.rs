@@ -78,7 +78,7 @@ pub async fn create_client(
     Ok(ClientDescription { client, secrets })
 }
 
-/// Replaces the settings of an app client.
+/// Replaces the settings of an app client. Without a name, the earlier one stays.
 ///
 /// # Errors
 /// Returns `ResourceNotFoundException` if there is no such client, and the exceptions of settings
@@ -93,8 +93,11 @@ pub async fn update_client(
 ) -> Outcome<AppClient> {
     let (pool, mut client) = writable_client(tx, pool_id, client_id).await?;
     let has_secret = !tx.client_secrets(client_id).await?.is_empty();
-    check_client(tx, &pool, settings, has_secret).await?;
-    client.settings = settings.clone();
+    let name = std::mem::replace(&mut client.settings, settings.clone()).name;
+    if client.settings.name.is_empty() {
+        client.settings.name = name;
+    }
+    check_client(tx, &pool, &client.settings, has_secret).await?;
     client.version += 1;
     client.updated_at = now;
     tx.save_app_client(&client).await?;

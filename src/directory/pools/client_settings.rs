@@ -135,7 +135,8 @@ fn check_oauth(settings: &AppClientSettings, has_secret: bool) -> Outcome<()> {
     if duplicate(flows).is_some() || duplicate(scopes).is_some() {
         return Err(DirectoryError::invalid("AllowedOAuthFlows or AllowedOAuthScopes has an entry twice."));
     }
-    if !flows.is_empty() && scopes.is_empty() {
+    let is_incomplete = settings.oauth_allowed == Some(true) && flows.is_empty();
+    if is_incomplete || (!flows.is_empty() && scopes.is_empty()) {
         return Err(DirectoryError::invalid(
             "AllowedOAuthFlows and AllowedOAuthScopes are required if user pool client is allowed to use OAuth flows.",
         ));
@@ -155,7 +156,7 @@ fn check_oauth(settings: &AppClientSettings, has_secret: bool) -> Outcome<()> {
         if scopes.iter().any(|scope| STANDARD_SCOPES.contains(&scope.as_str())) {
             return refuse("client_credentials flow has the scopes of resource servers only.");
         }
-    } else if !flows.is_empty() && settings.callback_urls.is_empty() {
+    } else if !flows.is_empty() && settings.may_use_oauth() && settings.callback_urls.is_empty() {
         return Err(DirectoryError::invalid("CallbackURLs are required for the code and implicit flows."));
     }
     Ok(())
@@ -188,7 +189,7 @@ mod tests {
         type Change = fn(&mut AppClientSettings);
         let invalid = Some("InvalidParameterException");
         let flow = Some("InvalidOAuthFlowException");
-        let table: [(Change, Option<&str>); 36] = [
+        let table: [(Change, Option<&str>); 38] = [
             (|_| {}, None),
             (|s| s.name = String::new(), invalid),
             (|s| s.name = "a/b".to_owned(), invalid),
@@ -222,6 +223,8 @@ mod tests {
             (|s| s.allowed_oauth_flows = strings(&["password"]), invalid),
             (|s| s.allowed_oauth_scopes = strings(&[]), invalid),
             (|s| s.callback_urls = strings(&[]), invalid),
+            (|s| (s.oauth_allowed, s.callback_urls) = (Some(false), strings(&[])), None),
+            (|s| (s.oauth_allowed, s.allowed_oauth_flows) = (Some(true), strings(&[])), invalid),
             (|s| s.allowed_oauth_flows = strings(&["code", "client_credentials"]), flow),
             (|s| s.allowed_oauth_flows = strings(&["client_credentials"]), flow),
             (|s| s.identity_providers = strings(&["COGNITO", "COGNITO"]), invalid),

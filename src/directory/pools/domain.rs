@@ -4,7 +4,7 @@ use super::check::unsatisfied;
 use super::{live_pool, publish};
 use crate::base::{Entropy, Timestamp};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
-use crate::model::{Pool, PoolDomain};
+use crate::model::{Members, Pool, PoolDomain};
 use crate::store::{Store, Tx};
 
 /// Maximum characters of a host name (RFC 1035, section 2.3.4).
@@ -23,6 +23,7 @@ pub async fn create_domain(
     tx: &mut Tx<'_>,
     pool_id: &str,
     domain: &str,
+    kept: &Members,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Outcome<PoolDomain> {
@@ -37,12 +38,30 @@ pub async fn create_domain(
     if others.iter().any(|other| other.domain.contains('.') == domain.contains('.')) {
         return Err(DirectoryError::invalid("User pool already has a domain configured."));
     }
-    let domain = PoolDomain { domain: domain.to_owned(), pool: pool.no, created_at: now };
+    let domain = PoolDomain { domain: domain.to_owned(), pool: pool.no, kept: kept.clone(), created_at: now };
     if !tx.add_pool_domain(&domain).await? {
         return Err(DirectoryError::invalid("Domain already exists."));
     }
     publish(tx, &pool, entropy).await?;
     Ok(domain)
+}
+
+/// Replaces what Cognito's API keeps with a domain.
+///
+/// # Errors
+/// Returns `ResourceNotFoundException` if the pool has no such domain.
+pub async fn update_domain(
+    tx: &mut Tx<'_>,
+    pool_id: &str,
+    domain: &str,
+    kept: &Members,
+    entropy: &dyn Entropy,
+) -> Outcome<()> {
+    let pool = live_pool(tx, pool_id).await?;
+    if !tx.save_pool_domain(pool.no, domain, kept).await? {
+        return Err(not_found());
+    }
+    publish(tx, &pool, entropy).await
 }
 
 /// Takes a domain from a pool.
@@ -57,7 +76,7 @@ pub async fn delete_domain(
 ) -> Outcome<()> {
     let pool = live_pool(tx, pool_id).await?;
     if !tx.remove_pool_domain(pool.no, domain).await? {
-        return Err(DirectoryError::new(ErrorKind::ResourceNotFound, "No such domain or user pool exists."));
+        return Err(not_found());
     }
     publish(tx, &pool, entropy).await
 }
@@ -76,6 +95,10 @@ pub async fn find_domain(store: &Store, domain: &str) -> Outcome<Option<(PoolDom
 /// Returns an error if the database fails.
 pub async fn list_domains(store: &Store, pool: &Pool) -> Outcome<Vec<PoolDomain>> {
     Ok(store.pool_domains(pool.no, MAX_DOMAINS).await?)
+}
+
+fn not_found() -> DirectoryError {
+    DirectoryError::new(ErrorKind::ResourceNotFound, "No such domain or user pool exists.")
 }
 
 /// Returns whether `text` is a label: lower-case letters, digits, and hyphens inside.

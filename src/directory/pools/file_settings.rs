@@ -29,6 +29,7 @@ pub(super) fn pool_settings(pool: &config::UserPool) -> PoolSettings {
         temporary_password_recovery: rules.temporary_password_recovery,
         deletion_protection: rules.deletion_protection,
         signing_algorithm: pool.signing_algorithm.to_owned(),
+        ..PoolSettings::default()
     }
 }
 

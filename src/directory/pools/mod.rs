@@ -14,13 +14,14 @@ mod provider;
 mod provider_settings;
 mod resource_server;
 mod secret;
+mod tags;
 
 pub use attributes::add_custom_attributes;
 pub use client::{
     ClientDescription, NewClient, NewSecret, create_client, delete_client, describe_client, list_clients,
     update_client,
 };
-pub use domain::{create_domain, delete_domain, find_domain, list_domains};
+pub use domain::{create_domain, delete_domain, find_domain, list_domains, update_domain};
 pub use file::{FileClient, FilePool, write_file_pool};
 pub use pool::{PoolChanges, create_pool, delete_pool, find_pool, list_pools, update_pool};
 pub use provider::{
@@ -32,6 +33,7 @@ pub use resource_server::{
     update_resource_server,
 };
 pub use secret::{add_client_secret, list_client_secrets, remove_client_secret};
+pub use tags::{TagChanges, change_tags};
 
 use super::error::{DirectoryError, ErrorKind, Outcome};
 use super::page_token::{Page, Tokens};
@@ -42,7 +44,11 @@ use crate::store::{Change, Tx};
 /// Returns the pool with this id, which is in use.
 async fn live_pool(tx: &mut Tx<'_>, id: &str) -> Outcome<Pool> {
     let pool = tx.pool(id).await?.filter(|pool| pool.state == PoolState::Live);
-    pool.ok_or_else(|| ErrorKind::PoolNotFound.into())
+    pool.ok_or_else(|| no_pool(id))
+}
+
+fn no_pool(id: &str) -> DirectoryError {
+    DirectoryError::new(ErrorKind::PoolNotFound, format!("User pool {id} does not exist."))
 }
 
 /// Refuses a change of what the configuration file declares.

@@ -2,14 +2,17 @@
 
 use super::attributes::check_declared;
 use super::check::{check_name, duplicate};
-use super::{check_writable, live_pool, publish};
+use super::tags::check_tags;
+use super::{check_writable, live_pool, no_pool, publish};
 use crate::base::{Entropy, KeyRing, Timestamp, pool_id, time_ordered_number};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::page_token::{Page, PageRequest, Tokens};
 use crate::model::{
-    PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState, Recovery, SignInAttribute, SignInSettings,
+    Members, PasswordPolicy, Pool, PoolSettings, PoolSource, PoolState, Recovery, SignInAttribute,
+    SignInSettings,
 };
 use crate::store::{Store, Tx};
+use std::collections::BTreeMap;
 
 /// Maximum characters of a pool's name.
 const MAX_POOL_NAME: usize = 128;
@@ -34,6 +37,32 @@ pub struct PoolChanges {
     pub recovery: Option<Recovery>,
     /// Whether the pool cannot be deleted.
     pub deletion_protection: Option<bool>,
+    /// The tags.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// What Cognito's API keeps with the pool, but for members that are fixed at its creation.
+    pub kept: Option<Members>,
+}
+
+/// The members of Cognito's API among the kept ones that no change affects.
+const FIXED_MEMBERS: [&str; 1] = ["UsernameConfiguration"];
+
+impl PoolChanges {
+    /// Returns the changes by which a pool gets the settings of `new`. The rules for addresses that
+    /// are verified before an update stay where `verify_before_update` is absent.
+    pub fn replacing(new: PoolSettings, verify_before_update: Option<Vec<SignInAttribute>>) -> Self {
+        Self {
+            // A pool has a name.
+            name: Some(new.name).filter(|name| !name.is_empty()),
+            password_policy: Some(new.password_policy),
+            only_administrators_create: Some(new.only_administrators_create),
+            auto_verified: Some(new.auto_verified),
+            verify_before_update,
+            recovery: Some(new.recovery),
+            deletion_protection: Some(new.deletion_protection),
+            tags: Some(new.tags),
+            kept: Some(new.kept),
+        }
+    }
 }
 
 /// Creates a pool in a region.
@@ -82,12 +111,21 @@ pub async fn update_pool(
     let mut pool = live_pool(tx, id).await?;
     check_writable(pool.source, "user pool", id)?;
     let settings = &mut pool.settings;
-    let changes = changes.clone();
+    let mut changes = changes.clone();
+    if let Some(kept) = &mut changes.kept {
+        let fixed = FIXED_MEMBERS.iter().filter_map(|name| settings.kept.remove_entry(*name));
+        FIXED_MEMBERS.iter().for_each(|name| drop(kept.remove(*name)));
+        kept.extend(fixed);
+    }
+    // Cognito has no such rule: a request that replaces the policy does not mean it.
+    if let Some(policy) = &mut changes.password_policy {
+        policy.refuse_common = settings.password_policy.refuse_common;
+    }
     macro_rules! apply {
         ($($field:ident)*) => { $(if let Some(value) = changes.$field { settings.$field = value; })* };
     }
     apply! { name password_policy only_administrators_create auto_verified verify_before_update recovery }
-    apply! { deletion_protection }
+    apply! { deletion_protection tags kept }
     check_settings(settings)?;
     pool.version += 1;
     pool.updated_at = now;
@@ -126,7 +164,7 @@ pub async fn delete_pool(tx: &mut Tx<'_>, id: &str, now: Timestamp, entropy: &dy
 /// Returns `ResourceNotFoundException` if there is no such pool.
 pub async fn find_pool(store: &Store, id: &str) -> Outcome<Pool> {
     let pool = store.pool(id).await?.filter(|pool| pool.state == PoolState::Live);
-    pool.ok_or_else(|| ErrorKind::PoolNotFound.into())
+    pool.ok_or_else(|| no_pool(id))
 }
 
 /// Returns a page of the pools, in the order of creation.
@@ -155,6 +193,7 @@ fn check_settings(settings: &PoolSettings) -> Outcome<()> {
     settings.password_policy.validate().map_err(|error| DirectoryError::invalid(error.to_string()))?;
     check_declared(settings.schema.declared())?;
     check_sign_in(&settings.sign_in)?;
+    check_tags(&settings.tags)?;
     for (what, attributes) in [
         ("auto verified attributes", &settings.auto_verified),
         ("attributes that require verification before update", &settings.verify_before_update),
@@ -227,6 +266,7 @@ mod tests {
             ("alias twice", sign_in(&[], &[Email, Email])),
             ("auto", PoolSettings { auto_verified: vec![PreferredUsername], ..good.clone() }),
             ("update", PoolSettings { verify_before_update: vec![Email, Email], ..good.clone() }),
+            ("tag", PoolSettings { tags: [("aws:a".to_owned(), String::new())].into(), ..good.clone() }),
             ("recovery", PoolSettings { recovery: Recovery::Addresses(vec![]), ..good.clone() }),
         ] {
             assert_eq!(

@@ -89,9 +89,19 @@ impl Boto {
     }
 
     /// The same in another region.
-    pub fn in_region(narthex: &Narthex, (id, secret): (&str, &str), region: &str) -> Self {
+    pub fn in_region(narthex: &Narthex, key: (&str, &str), region: &str) -> Self {
+        Self::start(narthex, key, region, "127.0.0.1")
+    }
+
+    /// A client of the node at `address`.
+    pub fn at(narthex: &Narthex, key: (&str, &str), address: &str) -> Self {
+        Self::start(narthex, key, "us-east-1", address)
+    }
+
+    fn start(narthex: &Narthex, (id, secret): (&str, &str), region: &str, address: &str) -> Self {
         let ca = narthex.folder().join("certs/local-authority.pem").display().to_string();
-        Self(Orders::python("aws-client.py", &[&narthex.origin("auth"), region, id, secret, &ca]))
+        let arguments = [&*narthex.origin("auth"), region, id, secret, &ca];
+        Self(Orders::python_at("aws-client.py", &arguments, address))
     }
 
     /// Calls a signed operation.

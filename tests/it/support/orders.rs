@@ -24,9 +24,14 @@ impl Orders {
     /// A program in Python, with the packages of the tests. It takes this machine for all names
     /// below `localhost`.
     pub fn python(program: &str, arguments: &[&str]) -> Self {
+        Self::python_at(program, arguments, "127.0.0.1")
+    }
+
+    /// The same with another address for these names.
+    pub fn python_at(program: &str, arguments: &[&str], address: &str) -> Self {
         let mut command = Command::new(parties().join("venv/bin/python"));
         command.arg(parties().join(program)).args(arguments).env("PYTHONUTF8", "1");
-        command.env("PYTHONPATH", parties());
+        command.env("PYTHONPATH", parties()).env("LOCALHOST_ADDRESS", address);
         Self::start(command)
     }
 
