@@ -73,7 +73,8 @@ async fn create_user(call: &AdminCall, request: CreateUserRequest) -> Answer<Cre
     Ok(CreateUserResponse { user: UserShape::new(&user, attributes) })
 }
 
-/// Returns where an invitation is sent. "The default value is SMS" (`AdminCreateUser`, `DesiredDeliveryMediums`).
+/// Returns where an invitation is sent: by SMS, unless `DesiredDeliveryMediums` names something
+/// else.
 fn delivery_mediums(mediums: Option<&[String]>) -> Vec<SignInAttribute> {
     let default = ["SMS".to_owned()];
     let mediums = mediums.filter(|mediums| !mediums.is_empty()).unwrap_or(&default);
