@@ -382,7 +382,7 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     assert!(to == "ada@example.com" && text.contains("ada"), "{text}");
     let taken = refusal(create(new("ada", Invitation::Suppress)).await);
     assert_eq!(taken, ("UsernameExistsException".into(), "User account already exists".into()));
-    scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await.unwrap();
+    scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await.unwrap();
     let [(_, second)] = &scene.messages().await[..] else { panic!() };
     assert_ne!(text, second, "another password");
     // A temporary password cannot stay.
@@ -390,7 +390,7 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     assert_eq!(refusal(reset).1, "User password cannot be reset in the current state.");
     let password = &Secret::new(PASSWORD);
     scene.accounts.admin_set_password(administration, "ada", (password, true)).await.unwrap();
-    let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await;
+    let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await;
     assert_eq!(refusal(again).0, "UnsupportedUserStateException");
     let tokens = scene.password("ada", PASSWORD).await.unwrap();
     scene.accounts.admin_reset_password(administration, &ada.id).await.unwrap();

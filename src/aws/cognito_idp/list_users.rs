@@ -14,12 +14,10 @@ pub const OPERATIONS: &[Operation] = operations! {
 #[serde(rename_all = "PascalCase")]
 struct ListUsersRequest {
     user_pool_id: String,
-    #[serde(default)]
-    attributes_to_get: Vec<String>,
+    attributes_to_get: Option<Vec<String>>,
     limit: Option<u32>,
     pagination_token: Option<String>,
-    #[serde(default)]
-    filter: String,
+    filter: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -34,9 +32,9 @@ async fn list_users(call: &AdminCall, request: ListUsersRequest) -> Answer<ListU
     let (pool, _) = call.pool(&request.user_pool_id).await?;
     let DirectoryDeps { store, ring, clock, entropy, .. } = &call.directory().deps;
     let page = PageRequest { limit: request.limit, token: request.pagination_token.as_deref() };
-    let query = UsersQuery { filter: &request.filter, page };
+    let query = UsersQuery { filter: request.filter.as_deref().unwrap_or_default(), page };
     let page = list(store, ring, &pool, query, clock.now(), &**entropy).await?;
-    let names: Vec<&str> = request.attributes_to_get.iter().map(String::as_str).collect();
+    let names: Vec<&str> = request.attributes_to_get.iter().flatten().map(String::as_str).collect();
     let mut users = Vec::with_capacity(page.entries.len());
     for user in &page.entries {
         let attributes = select_attributes(&pool, user, &names)?;
