@@ -35,10 +35,8 @@ async fn list_users(call: &AdminCall, request: ListUsersRequest) -> Answer<ListU
     let query = UsersQuery { filter: request.filter.as_deref().unwrap_or_default(), page };
     let page = list(store, ring, &pool, query, clock.now(), &**entropy).await?;
     let names: Vec<&str> = request.attributes_to_get.iter().flatten().map(String::as_str).collect();
-    let mut users = Vec::with_capacity(page.entries.len());
-    for user in &page.entries {
-        let attributes = select_attributes(&pool, user, &names)?;
-        users.push(UserShape::new(user, attribute_list(&attributes)));
-    }
+    let attributes = select_attributes(&pool, &page.entries, &names)?;
+    let users = page.entries.iter().zip(&attributes);
+    let users = users.map(|(user, attributes)| UserShape::new(user, attribute_list(attributes))).collect();
     Ok(ListUsersResponse { users, pagination_token: page.token })
 }

@@ -92,8 +92,8 @@ impl AccountService {
         Ok(user.clone())
     }
 
-    /// Sends the invitation of a user who has not signed in yet again (`MessageAction=RESEND`), with
-    /// a new temporary password, which is generated if there is none.
+    /// Sends the invitation of a user who has not signed in yet again (`MessageAction=RESEND`). Its
+    /// new temporary password is generated if there is none.
     ///
     /// # Errors
     /// Returns `UserNotFoundException`, `UnsupportedUserStateException` for a user with an own
