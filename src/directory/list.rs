@@ -94,15 +94,18 @@ impl Position {
     }
 }
 
-/// Returns the attributes of `user`, `sub` among them, that a client asks for; all if it names
-/// none.
+/// Returns the attributes of each of `users`, `sub` among them, that a client asks for; all if it
+/// names none.
 ///
 /// # Errors
-/// Returns `InvalidParameterException` for a name that is not in the schema.
-pub fn select_attributes(pool: &Pool, user: &User, names: &[&str]) -> Outcome<Attributes> {
+/// Returns `InvalidParameterException` for a name that is not in the schema, also without users.
+pub fn select_attributes(pool: &Pool, users: &[User], names: &[&str]) -> Outcome<Vec<Attributes>> {
     if names.iter().any(|name| pool.settings.schema.get(name).is_none()) {
         return Err(DirectoryError::invalid("One or more requested attributes do not exist."));
     }
-    let all = std::iter::once(("sub", user.id.as_str())).chain(user.attributes.iter());
-    Ok(all.filter(|(name, _)| names.is_empty() || names.contains(name)).collect())
+    let selected = |user: &User| {
+        let all = std::iter::once(("sub", user.id.as_str())).chain(user.attributes.iter());
+        all.filter(|(name, _)| names.is_empty() || names.contains(name)).collect()
+    };
+    Ok(users.iter().map(selected).collect())
 }

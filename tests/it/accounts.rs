@@ -22,6 +22,7 @@ on_both_engines! {
     names_without_a_user_get_the_answers_of_users
     a_new_address_waits_for_its_code
     an_address_that_is_the_user_name_waits_in_every_pool
+    an_administrator_states_that_an_address_is_verified
     a_client_writes_its_attributes_alone
     a_changed_password_is_checked_like_a_sign_in
     administrators_create_invite_and_reset
@@ -280,6 +281,29 @@ async fn a_new_address_waits_for_its_code(engine: Engine) {
     assert_eq!(refusal(phone).0, "InvalidParameterException");
 }
 
+async fn an_administrator_states_that_an_address_is_verified(engine: Engine) {
+    let scene = AccountScene::new(engine, email_alias()).await;
+    scene.user("ada", "ada@example.com").await;
+    let change = async |changes: &[(&str, &str)]| {
+        let changes = changes.iter().copied().collect();
+        scene.accounts.admin_update_attributes(&scene.pool, "ada", &changes).await
+    };
+    let stated = change(&[("email", "ada@new.example"), ("email_verified", "true")]).await.unwrap();
+    assert_eq!((stated.email(), stated.email_verified()), (Some("ada@new.example"), true));
+    assert!(scene.messages().await.is_empty());
+    // The pool verifies before it updates: the address waits for its code.
+    let waiting = change(&[("email", "ada@third.example"), ("name", "Ada")]).await.unwrap();
+    assert_eq!((waiting.email(), waiting.attributes.get("name")), (Some("ada@new.example"), Some("Ada")));
+    let (to, code) = scene.code().await;
+    assert_eq!(to, "ada@third.example");
+    let (email, sender) = (SignInAttribute::Email, scene.sender());
+    let ada = scene.accounts.verify_own_attribute(sender, &waiting, email, &code).await.unwrap();
+    assert_eq!((ada.email(), ada.email_verified()), (Some("ada@third.example"), true));
+    let refuted = change(&[("email_verified", "false")]).await.unwrap();
+    assert!(!refuted.email_verified() && scene.messages().await.is_empty());
+    assert!(scene.password("ada@third.example", PASSWORD).await.is_none(), "no alias");
+}
+
 async fn an_address_that_is_the_user_name_waits_in_every_pool(engine: Engine) {
     let scene = AccountScene::new(engine, email_username()).await;
     let ada = scene.user("ada@example.com", "ada@example.com").await;
@@ -382,15 +406,25 @@ async fn administrators_create_invite_and_reset(engine: Engine) {
     assert!(to == "ada@example.com" && text.contains("ada"), "{text}");
     let taken = refusal(create(new("ada", Invitation::Suppress)).await);
     assert_eq!(taken, ("UsernameExistsException".into(), "User account already exists".into()));
-    scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await.unwrap();
+    scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await.unwrap();
     let [(_, second)] = &scene.messages().await[..] else { panic!() };
     assert_ne!(text, second, "another password");
+    // Without a message nobody would know the new password.
+    let silent = scene.accounts.admin_resend_invitation(administration, "ada", &Invitation::Default, None);
+    assert_eq!(refusal(silent.await).1, "User has no address for the invitation.");
+    let given = Some(Secret::new(OTHER));
+    scene.accounts.admin_resend_invitation(administration, "ada", &by_email, given).await.unwrap();
+    let [(_, third)] = &scene.messages().await[..] else { panic!() };
+    assert!(third.contains(OTHER), "{third}");
+    let bare = AdminNewUser { attributes: Attributes::default(), ..new("bare", Invitation::Default) };
+    create(bare).await.unwrap();
+    assert!(scene.messages().await.is_empty(), "no phone number, no message");
     // A temporary password cannot stay.
     let reset = scene.accounts.admin_reset_password(administration, "ada").await;
     assert_eq!(refusal(reset).1, "User password cannot be reset in the current state.");
     let password = &Secret::new(PASSWORD);
     scene.accounts.admin_set_password(administration, "ada", (password, true)).await.unwrap();
-    let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email).await;
+    let again = scene.accounts.admin_resend_invitation(administration, "ada", &by_email, None).await;
     assert_eq!(refusal(again).0, "UnsupportedUserStateException");
     let tokens = scene.password("ada", PASSWORD).await.unwrap();
     scene.accounts.admin_reset_password(administration, &ada.id).await.unwrap();

@@ -574,10 +574,13 @@ async fn users_are_listed_page_by_page_each_once(engine: Engine) {
         }
     }
     let user = store.find_user(&pool, "user000", Lookup::SignIn).await.unwrap().unwrap();
-    let selected = directory::select_attributes(&pool, &user, &["name"]).unwrap();
-    assert_eq!(selected, attributes(&[("name", "Same")]));
-    assert_eq!(directory::select_attributes(&pool, &user, &[]).unwrap().get("sub"), Some(&*user.id));
-    assert!(directory::select_attributes(&pool, &user, &["custom:no"]).is_err());
+    let users = &[user];
+    let selected = directory::select_attributes(&pool, users, &["name"]).unwrap();
+    assert_eq!(selected, [attributes(&[("name", "Same")])]);
+    let all = directory::select_attributes(&pool, users, &[]).unwrap();
+    assert_eq!(all[0].get("sub"), Some(&*users[0].id));
+    assert!(directory::select_attributes(&pool, users, &["custom:no"]).is_err());
+    assert!(directory::select_attributes(&pool, &[], &["custom:no"]).is_err());
 }
 
 async fn filters_find_values_longer_than_a_key(engine: Engine) {

@@ -2,7 +2,8 @@
 
 usage: aws-client.py ENDPOINT REGION ACCESS_KEY_ID SECRET_ACCESS_KEY CA_FILE [ADDRESS]
 
-An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys. The answer is
+An order is {"service", "operation", "parameters"}, with "unsigned": true for a client without keys, and "page_size" for
+all pages of a list, which boto3's paginator reads. The answer is
 {"ok": …} or {"error": code, "message", "class": the exception's name, "status", "retry_after"}."""
 import json
 import sys
@@ -37,10 +38,15 @@ for line in sys.stdin:
     if of not in clients:
         clients[of] = client(*of)
     try:
-        method = getattr(clients[of], botocore.xform_name(order["operation"]))
-        answer = method(**order["parameters"])
-        headers = answer.pop("ResponseMetadata")["HTTPHeaders"]
-        result = {"ok": answer, "request_id": headers.get("x-amzn-requestid")}
+        name = botocore.xform_name(order["operation"])
+        if "page_size" in order:
+            paginator = clients[of].get_paginator(name)
+            pages = paginator.paginate(**order["parameters"], PaginationConfig={"PageSize": order["page_size"]})
+            result = {"ok": list(pages)}
+        else:
+            answer = getattr(clients[of], name)(**order["parameters"])
+            headers = answer.pop("ResponseMetadata")["HTTPHeaders"]
+            result = {"ok": answer, "request_id": headers.get("x-amzn-requestid")}
     except botocore.exceptions.ClientError as error:
         headers = error.response["ResponseMetadata"]["HTTPHeaders"]
         result = {

@@ -31,10 +31,23 @@ struct CreateUserRequest {
     user_attributes: Option<Vec<Attribute>>,
     #[serde(default, deserialize_with = "optional_secret")]
     temporary_password: Option<Secret>,
-    #[serde(default)]
-    force_alias_creation: bool,
-    message_action: Option<String>,
-    desired_delivery_mediums: Option<Vec<String>>,
+    force_alias_creation: Option<bool>,
+    message_action: Option<MessageAction>,
+    desired_delivery_mediums: Option<Vec<Medium>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum MessageAction {
+    Resend,
+    Suppress,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Medium {
+    Sms,
+    Email,
 }
 
 #[derive(Serialize)]
@@ -46,24 +59,21 @@ struct CreateUserResponse {
 async fn create_user(call: &AdminCall, request: CreateUserRequest) -> Answer<CreateUserResponse> {
     let pool = call.pool(&request.user_pool_id).await?;
     let (accounts, administration) = (&call.directory().accounts, call.administration(&pool));
-    let mediums = delivery_mediums(request.desired_delivery_mediums.as_deref());
-    let user = match request.message_action.as_deref() {
-        Some("RESEND") => {
-            let invitation = Invitation::Send(mediums);
-            accounts.admin_resend_invitation(administration, &request.username, &invitation).await?
+    let invitation = invitation(&request);
+    let user = match request.message_action {
+        Some(MessageAction::Resend) => {
+            let (name, password) = (&request.username, request.temporary_password);
+            accounts.admin_resend_invitation(administration, name, &invitation, password).await?
         }
-        action => {
+        Some(MessageAction::Suppress) | None => {
             let new = AdminNewUser {
                 username: request.username,
                 attributes: attributes_of(request.user_attributes),
                 temporary_password: request.temporary_password,
-                invitation: match action {
-                    Some(_) => Invitation::Suppress,
-                    None => Invitation::Send(mediums),
-                },
+                invitation,
                 takeover: match request.force_alias_creation {
-                    true => Takeover::LastVerifier,
-                    false => Takeover::Refuse,
+                    Some(true) => Takeover::LastVerifier,
+                    Some(false) | None => Takeover::Refuse,
                 },
             };
             accounts.admin_create_user(administration, new).await?
@@ -73,16 +83,17 @@ async fn create_user(call: &AdminCall, request: CreateUserRequest) -> Answer<Cre
     Ok(CreateUserResponse { user: UserShape::new(&user, attributes) })
 }
 
-/// Returns where an invitation is sent: by SMS, unless `DesiredDeliveryMediums` names something
-/// else.
-fn delivery_mediums(mediums: Option<&[String]>) -> Vec<SignInAttribute> {
-    let default = ["SMS".to_owned()];
-    let mediums = mediums.filter(|mediums| !mediums.is_empty()).unwrap_or(&default);
-    let attribute = |medium: &String| match medium.as_str() {
-        "EMAIL" => SignInAttribute::Email,
-        _ => SignInAttribute::PhoneNumber,
+/// Returns where the invitation that a request asks for is sent.
+fn invitation(request: &CreateUserRequest) -> Invitation {
+    let attribute = |medium: &Medium| match medium {
+        Medium::Sms => SignInAttribute::PhoneNumber,
+        Medium::Email => SignInAttribute::Email,
     };
-    mediums.iter().map(attribute).collect()
+    match (request.message_action, request.desired_delivery_mediums.as_deref()) {
+        (Some(MessageAction::Suppress), _) => Invitation::Suppress,
+        (_, None | Some([])) => Invitation::Default,
+        (_, Some(mediums)) => Invitation::Send(mediums.iter().map(attribute).collect()),
+    }
 }
 
 /// A request about one user.
@@ -112,13 +123,12 @@ struct SetPasswordRequest {
     username: String,
     #[serde(deserialize_with = "secret")]
     password: Secret,
-    #[serde(default)]
-    permanent: bool,
+    permanent: Option<bool>,
 }
 
 async fn set_password(call: &AdminCall, request: SetPasswordRequest) -> Answer<Empty> {
     let pool = call.pool(&request.user_pool_id).await?;
-    let password = (&request.password, request.permanent);
+    let password = (&request.password, request.permanent.unwrap_or_default());
     let accounts = &call.directory().accounts;
     accounts.admin_set_password(call.administration(&pool), &request.username, password).await?;
     Ok(Empty {})

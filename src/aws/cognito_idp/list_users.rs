@@ -14,12 +14,10 @@ pub const OPERATIONS: &[Operation] = operations! {
 #[serde(rename_all = "PascalCase")]
 struct ListUsersRequest {
     user_pool_id: String,
-    #[serde(default)]
-    attributes_to_get: Vec<String>,
+    attributes_to_get: Option<Vec<String>>,
     limit: Option<u32>,
     pagination_token: Option<String>,
-    #[serde(default)]
-    filter: String,
+    filter: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -34,13 +32,11 @@ async fn list_users(call: &AdminCall, request: ListUsersRequest) -> Answer<ListU
     let (pool, _) = call.pool(&request.user_pool_id).await?;
     let DirectoryDeps { store, ring, clock, entropy, .. } = &call.directory().deps;
     let page = PageRequest { limit: request.limit, token: request.pagination_token.as_deref() };
-    let query = UsersQuery { filter: &request.filter, page };
+    let query = UsersQuery { filter: request.filter.as_deref().unwrap_or_default(), page };
     let page = list(store, ring, &pool, query, clock.now(), &**entropy).await?;
-    let names: Vec<&str> = request.attributes_to_get.iter().map(String::as_str).collect();
-    let mut users = Vec::with_capacity(page.entries.len());
-    for user in &page.entries {
-        let attributes = select_attributes(&pool, user, &names)?;
-        users.push(UserShape::new(user, attribute_list(&attributes)));
-    }
+    let names: Vec<&str> = request.attributes_to_get.iter().flatten().map(String::as_str).collect();
+    let attributes = select_attributes(&pool, &page.entries, &names)?;
+    let users = page.entries.iter().zip(&attributes);
+    let users = users.map(|(user, attributes)| UserShape::new(user, attribute_list(attributes))).collect();
     Ok(ListUsersResponse { users, pagination_token: page.token })
 }

@@ -1,9 +1,9 @@
 //! Changes of users by administrators that concern no password: attributes, access, deletion.
 
-use super::{AccountService, audit};
-use crate::base::Entropy;
-use crate::base::Timestamp;
-use crate::directory::attributes::{Actor, delete_attributes, update_attributes};
+use super::code_delivery::Requester;
+use super::{AccountService, audit, current};
+use crate::base::{Entropy, Timestamp};
+use crate::directory::attributes::{Actor, delete_attributes};
 use crate::directory::error::{DirectoryError, ErrorKind, Outcome};
 use crate::directory::lifecycle::{delete_user, set_enabled};
 use crate::model::{Attributes, Pool, User};
@@ -12,7 +12,6 @@ use crate::store::{CheckedWork, Lookup, Tx};
 /// A change of a user.
 #[derive(Clone, Copy, Debug)]
 enum Change<'a> {
-    Update(&'a Attributes),
     Remove(&'a [&'a str]),
     SetEnabled(bool),
     Delete,
@@ -28,17 +27,22 @@ impl AccountService {
         found.ok_or_else(|| ErrorKind::UserNotFound.into())
     }
 
-    /// Changes attributes of a user.
+    /// Changes attributes of a user. A code is sent to a new address that the pool verifies, unless
+    /// the administrator states that it is verified.
     ///
     /// # Errors
-    /// Returns `UserNotFoundException`, and the errors of a change of attributes.
+    /// Returns `UserNotFoundException`, and the errors of a change of attributes and of a message.
     pub async fn admin_update_attributes(
         &self,
         pool: &Pool,
         name: &str,
         changes: &Attributes,
     ) -> Outcome<User> {
-        self.admin_change(pool, name, Change::Update(changes), "attributes_updated").await
+        let user = self.admin_user(pool, name).await?;
+        let by = (Actor::Administrator, Requester::default());
+        let (user, _) = self.change_attributes((pool, &user), changes, by).await?;
+        audit("attributes_updated", &user, None);
+        Ok(user)
     }
 
     /// Removes attributes of a user.
@@ -72,7 +76,7 @@ impl AccountService {
         let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = found.no;
             Box::pin(async move {
-                let user = tx.user_by_number(no).await?.ok_or(ErrorKind::UserNotFound)?;
+                let user = current(tx, no).await?;
                 change.apply(tx, pool, user, now, entropy).await
             })
         });
@@ -92,12 +96,10 @@ impl Change<'_> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Outcome<User> {
-        let actor = Actor::Administrator;
         match self {
-            Self::Update(changes) => {
-                Ok(update_attributes(tx, pool, &user, changes, actor, now, entropy).await?.user)
+            Self::Remove(names) => {
+                delete_attributes(tx, pool, &user, names, Actor::Administrator, now, entropy).await
             }
-            Self::Remove(names) => delete_attributes(tx, pool, &user, names, actor, now, entropy).await,
             Self::SetEnabled(enabled) => set_enabled(tx, &user, enabled, now, entropy).await,
             Self::Delete => delete_user(tx, &user, now, entropy).await.map(|()| user),
         }

@@ -2,7 +2,7 @@
 
 use super::code_delivery::{Addressee, CodeDelivery, Requester, address_of};
 use super::recovery::resettable;
-use super::{AccountService, audit};
+use super::{AccountService, audit, current};
 use crate::base::{Entropy, Secret, Timestamp};
 use crate::config::MessageEvent;
 use crate::directory::account_code::CodePurpose;
@@ -48,6 +48,9 @@ pub struct AdminNewUser {
 /// Whether a new user gets a message with the temporary password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invitation {
+    /// A message to the phone number, if the user has one: "The default value is `SMS`"
+    /// [AdminCreateUser, `DesiredDeliveryMediums`].
+    Default,
     /// A message to each of these addresses that the user has (`DesiredDeliveryMediums`).
     Send(Vec<SignInAttribute>),
     /// None (`MessageAction=SUPPRESS`).
@@ -89,24 +92,29 @@ impl AccountService {
         Ok(user.clone())
     }
 
-    /// Sends the invitation of a user who has not signed in yet again, with a new temporary
-    /// password (`MessageAction=RESEND`).
+    /// Sends the invitation of a user who has not signed in yet again (`MessageAction=RESEND`). Its
+    /// new temporary password is generated if there is none.
     ///
     /// # Errors
-    /// Returns `UserNotFoundException`, or `UnsupportedUserStateException` for a user with an own
-    /// password.
+    /// Returns `UserNotFoundException`, `UnsupportedUserStateException` for a user with an own
+    /// password, or `InvalidParameterException` for one without an address.
     pub async fn admin_resend_invitation(
         &self,
         administration: Administration<'_>,
         name: &str,
         invitation: &Invitation,
+        temporary_password: Option<Secret>,
     ) -> Outcome<User> {
         let (pool, now) = (administration.pool, self.clock.now());
         let user = self.admin_user(pool, name).await?;
         check_invited(&user)?;
-        let temporary = generate(&*self.entropy);
+        let temporary = temporary_password.unwrap_or_else(|| generate(&*self.entropy));
         let prepared = self.prepare(pool, &user, &temporary, (0, administration.keeps_verifiers)).await?;
         let messages = self.invitations(&user, invitation, &temporary)?;
+        if messages.is_empty() {
+            // The user would keep a password that nobody knows.
+            return Err(no_address());
+        }
         let (prepared, messages) = (&prepared, &messages);
         let set = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
@@ -257,11 +265,15 @@ impl AccountService {
         invitation: &Invitation,
         temporary: &Secret,
     ) -> Outcome<Vec<super::code_delivery::Prepared>> {
-        let Invitation::Send(attributes) = invitation else { return Ok(Vec::new()) };
+        let attributes: &[SignInAttribute] = match invitation {
+            Invitation::Default => &[SignInAttribute::PhoneNumber],
+            Invitation::Send(attributes) => attributes,
+            Invitation::Suppress => &[],
+        };
         let addresses: Vec<_> =
             attributes.iter().filter_map(|attribute| address_of(user, *attribute)).collect();
-        if addresses.is_empty() {
-            return Err(DirectoryError::invalid("User has no address for the invitation."));
+        if addresses.is_empty() && matches!(invitation, Invitation::Send(_)) {
+            return Err(no_address());
         }
         let message = |to| self.secret_message(MessageEvent::AdminCreateUser, to, temporary.clone());
         Ok(addresses.into_iter().map(message).collect())
@@ -286,6 +298,10 @@ impl AccountService {
     }
 }
 
+fn no_address() -> DirectoryError {
+    DirectoryError::invalid("User has no address for the invitation.")
+}
+
 /// Checks that a user still has the temporary password of an invitation.
 fn check_invited(user: &User) -> Outcome<()> {
     match user.status {
@@ -295,10 +311,6 @@ fn check_invited(user: &User) -> Outcome<()> {
             "Resend not possible. User has already changed the password.",
         )),
     }
-}
-
-async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
-    tx.user_by_number(no).await?.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
 /// Returns a random password with a character of each class, about 90 bits.

@@ -4,7 +4,7 @@
 //! the name by which the user signs in: a mistyped one must not keep the user out.
 
 use super::code_delivery::{Addressee, CodeDelivery, Prepared, Recipient, Requester};
-use super::{AccountService, audit};
+use super::{AccountService, audit, current};
 use crate::base::Secret;
 use crate::config::MessageEvent;
 use crate::directory::account_code::{CodePurpose, RightCode};
@@ -31,19 +31,38 @@ impl AccountService {
         user: &User,
         changes: &Attributes,
     ) -> Outcome<(User, Vec<CodeDelivery>)> {
-        let (pool, entropy, now) = (sender.pool, &*self.entropy, self.clock.now());
         let actor = Actor::User(&sender.client.settings);
+        let of = (sender.pool, user);
+        let (user, deliveries) = self.change_attributes(of, changes, (actor, Requester::of(&sender))).await?;
+        audit("attributes_updated", &user, Some(&sender.client.id));
+        Ok((user, deliveries))
+    }
+
+    /// Changes attributes on behalf of `actor`. An address waits for its code unless the actor
+    /// states whether it is verified.
+    ///
+    /// # Errors
+    /// Returns the errors of a change of attributes and of a message; then nothing has changed.
+    pub(super) async fn change_attributes(
+        &self,
+        (pool, user): (&Pool, &User),
+        changes: &Attributes,
+        (actor, requester): (Actor<'_>, Requester<'_>),
+    ) -> Outcome<(User, Vec<CodeDelivery>)> {
+        let (entropy, now) = (&*self.entropy, self.clock.now());
         check_writable(changes, actor)?;
         check_new_values(pool, user, changes)?;
         let (at_once, waiting) = split(pool, user, changes);
         let messages: Vec<Prepared> =
             unverified(pool, user, changes).into_iter().map(|to| self.attribute_message(to)).collect();
         let (at_once, waiting, messages) = (&at_once, &waiting, &messages);
-        let requester = Requester::of(&sender);
         let changed = self.store.checked_transaction(|tx| -> CheckedWork<'_, _, DirectoryError> {
             let no = user.no;
             Box::pin(async move {
-                let mut user = signed_in(tx, no).await?;
+                let mut user = match actor {
+                    Actor::User(_) => signed_in(tx, no).await?,
+                    Actor::Administrator | Actor::Verification => current(tx, no).await?,
+                };
                 for to in waiting {
                     let name = pool.stored_name(&to.address);
                     let holder = tx.holder_of_name(pool.no, &name).await?;
@@ -62,9 +81,7 @@ impl AccountService {
                 Ok((user, deliveries))
             })
         });
-        let (user, deliveries) = changed.await?;
-        audit("attributes_updated", &user, Some(&sender.client.id));
-        Ok((user, deliveries))
+        changed.await
     }
 
     /// Removes attributes.
@@ -185,7 +202,8 @@ fn split(pool: &Pool, user: &User, changes: &Attributes) -> (Attributes, Vec<Rec
         let is_new = !value.is_empty() && user.attributes.get(name) != Some(value);
         let has_earlier = user.attributes.contains(name);
         let before_update = pool.settings.verify_before_update.contains(&attribute) && has_earlier;
-        (is_new && (before_update || is_username(pool, attribute)))
+        let is_stated = attribute.verified_name().is_some_and(|flag| changes.contains(flag));
+        (is_new && !is_stated && (before_update || is_username(pool, attribute)))
             .then(|| Recipient { attribute, address: value.to_owned() })
     };
     let waiting: Vec<_> = changes.iter().filter_map(|(name, value)| waits(name, value)).collect();
@@ -200,7 +218,8 @@ fn unverified(pool: &Pool, user: &User, changes: &Attributes) -> Vec<Recipient> 
     for attribute in ADDRESSES {
         let Some(value) = at_once.get(attribute.name()).filter(|value| !value.is_empty()) else { continue };
         let is_new = user.attributes.get(attribute.name()) != Some(value);
-        if is_new && pool.settings.auto_verified.contains(&attribute) {
+        let is_verified = attribute.verified_name().map(|flag| changes.get(flag)) == Some(Some("true"));
+        if is_new && !is_verified && pool.settings.auto_verified.contains(&attribute) {
             unverified.push(Recipient { attribute, address: value.to_owned() });
         }
     }
@@ -243,7 +262,7 @@ fn taken(attribute: SignInAttribute) -> DirectoryError {
 
 /// Returns the user of a request, who may have been deleted or disabled since.
 async fn signed_in(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
-    let user = tx.user_by_number(no).await?.ok_or(ErrorKind::UserNotFound)?;
+    let user = current(tx, no).await?;
     match user.enabled {
         true => Ok(user),
         false => Err(DirectoryError::new(ErrorKind::NotAuthorized, "User is disabled.")),

@@ -16,7 +16,7 @@ pub use administration::{AdminNewUser, Administration, Invitation};
 pub use code_delivery::CodeDelivery;
 pub use sign_up::{SignUp, SignedUp};
 
-use super::error::Outcome;
+use super::error::{ErrorKind, Outcome};
 use super::new_password::{NewPassword, PreparedPassword, prepare_password};
 use super::password::Hasher;
 use super::password_attempts::account_no;
@@ -24,7 +24,7 @@ use super::service::DirectoryDeps;
 use crate::base::{Clock, Entropy, KeyRing, Secret};
 use crate::catalogue::CatalogueCell;
 use crate::model::{Pool, User};
-use crate::store::{Lookup, Store};
+use crate::store::{Lookup, Store, Tx};
 use std::sync::Arc;
 
 /// Changes accounts of user pools.
@@ -72,6 +72,11 @@ impl AccountService {
         let policy = &pool.settings.password_policy;
         Ok(prepare_password((&self.store, &self.hasher), policy, user, new).await?)
     }
+}
+
+/// Returns the user with this number as stored now.
+async fn current(tx: &mut Tx<'_>, no: i64) -> Outcome<User> {
+    tx.user_by_number(no).await?.ok_or_else(|| ErrorKind::UserNotFound.into())
 }
 
 /// Writes the audit line of a change. `client_id` is of the client through which the user made it;

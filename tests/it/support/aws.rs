@@ -114,6 +114,13 @@ impl Boto {
         self.ask(&json!({ "operation": operation, "parameters": parameters, "unsigned": true }))
     }
 
+    /// Calls a signed operation for every page of a list.
+    pub fn pages(&mut self, operation: &str, parameters: Value, page_size: u32) -> Vec<Value> {
+        let order = json!({ "operation": operation, "parameters": parameters, "page_size": page_size });
+        let pages = self.ask(&order).unwrap_or_else(|error| panic!("{order}: {error:?}"));
+        pages.as_array().unwrap().clone()
+    }
+
     fn ask(&mut self, order: &Value) -> Result<Value, ApiError> {
         let answer = self.0.ask(order);
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
