@@ -63,11 +63,13 @@ fn add(boto: &mut Boto, pool: &str, number: usize) -> Known {
     let mut user = Known::new();
     for (shift, attribute) in ATTRIBUTES.into_iter().enumerate() {
         let value = match attribute {
-            "email" => format!("{}{number}@Example.COM", if number % 2 == 0 { "Mail" } else { "mail" }),
+            "email" => {
+                format!("{}{number}@Example.COM", if number.is_multiple_of(2) { "Mail" } else { "mail" })
+            }
             "phone_number" => format!("+49151{number:07}"),
             _ => name(shift).to_owned(),
         };
-        if (number + shift) % 5 != 0 {
+        if !(number + shift).is_multiple_of(5) {
             user.insert(attribute, value);
         }
     }
@@ -142,7 +144,8 @@ fn pain_15_list_users_finds_exactly_the_users_of_a_naive_reference() {
                 let expected = scene.users.iter().filter(|user| matches(user, attribute, prefix, &value));
                 let mut expected: Vec<String> = expected.map(|user| user["username"].clone()).collect();
                 let mut found = scene.list(&filter, [60, 7][(queries % 2) as usize]);
-                (expected.sort(), found.sort());
+                expected.sort();
+                found.sort();
                 assert_eq!(found, expected, "{filter}");
                 (queries, hits) = (queries + 1, hits + found.len());
             }
