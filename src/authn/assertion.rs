@@ -17,10 +17,10 @@ use thiserror::Error;
 
 /// Lifetime of an assertion.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(300);
-/// How many bytes of group names go into an assertion: servers commonly refuse 8 KB of headers.
+/// Maximum bytes of group names in an assertion. Servers commonly reject more than 8 KB of headers.
 const MAX_GROUPS_BYTES: usize = 3072;
 
-/// An assertion, ready to be sent.
+/// An assertion as header values.
 #[derive(Clone)]
 pub struct Assertion {
     /// The compact JWS, marked sensitive.
@@ -29,18 +29,18 @@ pub struct Assertion {
     pub identity: HeaderValue,
 }
 
-/// Why no assertion was made. Nothing is forwarded then.
+/// The reason that an assertion could not be created. The request is then not forwarded.
 #[derive(Debug, Error)]
 pub enum MintError {
-    /// The key did not sign.
+    /// The signature failed.
     #[error(transparent)]
     Key(KeyError),
-    /// The subject is no header value.
+    /// The subject is not a valid header value.
     #[error("the assertion is no header value")]
     Header,
 }
 
-/// Makes assertions.
+/// The signer of assertions.
 pub struct Minter {
     keys: Arc<KeyChain>,
     entropy: Arc<dyn Entropy>,
@@ -82,7 +82,7 @@ struct PersonClaims<'a> {
     identities: Vec<LinkedIdentity<'a>>,
 }
 
-/// What an identity pool gave.
+/// The claims of an assumed role.
 #[derive(Serialize)]
 struct AssumedClaims<'a> {
     identity_id: &'a str,
@@ -102,16 +102,18 @@ struct LinkedIdentity<'a> {
 }
 
 impl Minter {
-    /// Signs with the keys of `keys`.
+    /// Creates a minter that signs with the current key of `keys`.
     pub fn new(keys: Arc<KeyChain>, entropy: Arc<dyn Entropy>) -> Self {
         Self { keys, entropy }
     }
 
-    /// The assertion of `principal` for `route`. One is kept with the session for half its life; it
-    /// belongs to one route of one catalogue and one version of the user, and to nothing else.
+    /// Returns the assertion of `principal` for `route`. An assertion is cached with the principal
+    /// for half its lifetime. The entry is valid only for this route, catalogue and version of the
+    /// user.
     ///
     /// # Errors
-    /// Where it cannot be signed: never an empty assertion.
+    /// Returns an error if the assertion cannot be signed or its subject is not a valid header
+    /// value.
     pub fn mint(
         &self,
         _permit: &Permit,
@@ -154,8 +156,8 @@ impl Minter {
                 tags: assumed.tags().map(|(tag, value)| (&*tag.name, value)).collect(),
             }),
         };
-        // The header repeats what verifiers of an Application Load Balancer's assertions look for
-        // there.
+        // The header contains the parameters that verifiers of an Application Load Balancer's
+        // assertions expect.
         let header = [
             ("iss", HeaderParameter::Text(&iss)),
             ("signer", HeaderParameter::Text(&route.signer)),
@@ -164,8 +166,7 @@ impl Minter {
         ];
         let keys = self.keys.current();
         let token = jose::sign(&keys.signing, &header, &claims).map_err(MintError::Key)?;
-        // Both in one piece of memory, and no more of it than they need: they are kept, and sent
-        // together ever again.
+        // Store both in one allocation of exact size: they are cached, and always sent together.
         let end = token.len();
         let both = Bytes::from([&*token, principal.subject()].concat().into_bytes().into_boxed_slice());
         let header = |range| HeaderValue::from_maybe_shared(range).map_err(|_| MintError::Header);
@@ -195,7 +196,7 @@ fn person_claims<'a>(person: Person<'a>, principal: &'a Principal, route: &Route
     }
 }
 
-/// As many of the user's groups as fit a header, among those that the route passes on.
+/// Returns the groups that the route passes on, truncated to [`MAX_GROUPS_BYTES`].
 fn groups_that_fit<'u>(mut groups: Vec<&'u str>, user: &User, route: &Route) -> Vec<&'u str> {
     let mut bytes = 0;
     groups.retain(|group| route.config.passes_group(group));

@@ -1,5 +1,4 @@
-//! Bearer tokens (RFC 6750): from the text to the principal. A token seen before is authenticated
-//! from memory.
+//! Authentication of bearer tokens (RFC 6750). A token seen before is authenticated from a cache.
 
 use super::claims::{methods, user_from_claims};
 use super::doorkeeper::Doorkeeper;
@@ -29,40 +28,40 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many bytes are remembered of what tokens say: more than a hundred thousand tokens.
+/// Maximum estimated memory of cached tokens, in bytes: more than a hundred thousand tokens.
 const CACHE_CAPACITY_BYTES: u64 = 512 << 20;
-/// What is remembered of a token whatever it says: its claims come to it twice, here and in the
-/// assertion.
+/// Estimated memory of a cached token without its claims, in bytes. The claims add twice the
+/// token's length, because the cached assertion repeats them.
 const FIXED_OVERHEAD: usize = 2048;
-/// The same of each scope, attribute and group, however short it is.
+/// Estimated overhead of each scope, attribute and group of a cached token, in bytes.
 const PER_STRING_OVERHEAD: usize = 64;
-/// How long one is remembered that nobody brings.
+/// Time without use after which a token is evicted.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The principal of a bearer token.
 #[derive(Clone)]
 pub struct BearerPrincipal(Arc<CachedToken>);
 
-/// What each request asks for stands together, and first.
+/// An authenticated token. The fields that each request reads come first, next to each other.
 #[repr(C)]
 struct CachedToken {
-    /// All of the token.
+    /// The fingerprint of the entire token.
     fingerprint: Option<Fingerprint>,
     last_touch: LastTouch,
     issuer_keys: Arc<IssuerKeys>,
-    /// The digest of the keys that verified it.
+    /// The digest of the key set that verified the token.
     keys: [u8; 32],
     expires_at: Timestamp,
-    /// The value of [`BearerAuthenticator::generation`] at which it was verified.
+    /// The value of [`BearerAuthenticator::generation`] when the verification began.
     generation: u32,
     principal_cache: PrincipalCache,
-    /// The names by which a token of the user pool is revoked: its own, and that of the sign-in
-    /// that it is from. Tokens of other issuers have none.
+    /// The ids by which a token of the user pool can be revoked: its `jti`, and the `origin_jti` of
+    /// its sign-in. Empty for tokens of other issuers.
     revoked_by: Box<[String]>,
     /// Whether the subject is a user of a pool of this deployment.
     is_pool_user: bool,
     scopes: Box<[String]>,
-    /// What it takes of the memory, about, in bytes.
+    /// The estimated memory of the entry, in bytes.
     weight: u32,
     user: User,
     methods: Vec<String>,
@@ -84,22 +83,22 @@ impl Keyed for CachedToken {
 }
 
 impl BearerPrincipal {
-    /// What the token may be used for.
+    /// Returns the token's scopes.
     pub fn scopes(&self) -> &[String] {
         &self.0.scopes
     }
 
-    /// Who has issued it.
+    /// Returns the token's issuer.
     pub fn issuer(&self) -> &TrustedIssuer {
         self.0.issuer_keys.issuer()
     }
 
-    /// The subject in the form of a user, who is not in the directory.
+    /// Returns the subject in the form of a user, which is not in the directory.
     pub fn user(&self) -> &User {
         &self.0.user
     }
 
-    /// The claims that its user has no room for.
+    /// Returns the claims that are not attributes of the user: lists and incomparable values.
     pub fn claims(&self) -> &TokenClaims {
         &self.0.claims
     }
@@ -109,17 +108,17 @@ impl BearerPrincipal {
         self.0.is_pool_user
     }
 
-    /// How its person was authenticated (RFC 8176), as far as it says.
+    /// Returns the authentication methods (RFC 8176); empty if the token does not state them.
     pub fn methods(&self) -> &[String] {
         &self.0.methods
     }
 
-    /// When its person was authenticated, as far as it says.
+    /// Returns the time of authentication, if the token states it.
     pub fn auth_time(&self) -> Option<Timestamp> {
         self.0.auth_time
     }
 
-    /// When it was issued, as far as it says.
+    /// Returns the time of issue, if the token states it.
     pub fn issued_at(&self) -> Option<Timestamp> {
         self.0.issued_at
     }
@@ -129,37 +128,37 @@ impl BearerPrincipal {
     }
 }
 
-/// The form of a token, and who could have issued it.
+/// The form of a token, with its presumed issuer.
 enum Form<'t> {
-    /// A JWT that its issuer's keys verify.
+    /// A JWT, to be verified with the issuer's keys.
     Signed(Box<Unverified<'t>>, Arc<IssuerKeys>),
-    /// A token that its issuer is asked about.
+    /// A token that requires introspection by the issuer.
     Opaque(Arc<IssuerKeys>),
 }
 
-/// The bearer tokens of this deployment, seen from this node.
+/// The authenticator of bearer tokens, with this node's cache.
 pub struct BearerAuthenticator {
     ring: Arc<KeyRing>,
     outbound: ProviderHttpClient,
     clock: Arc<dyn Clock>,
     access_tokens: Arc<AccessTokens>,
     issuers: ArcSwap<Vec<Arc<IssuerKeys>>>,
-    /// Held while they are exchanged, so that an older catalogue never comes after a newer one.
+    /// Locked while `issuers` is replaced, so that an older catalogue never replaces a newer one.
     applying: Mutex<()>,
-    /// By all of the token: what an app is handed with a request is what was verified, to the
-    /// letter.
+    /// Authenticated tokens by the fingerprint of the entire token. The token that an app receives
+    /// is thus exactly the one that was verified.
     cache: Cache<Fingerprint, BearerPrincipal, RandomState>,
     recent: FrontCache<CachedToken>,
-    /// Programs there are that have a token of its own for each request: those are not remembered.
+    /// Keeps single-use tokens out of the cache: some programs send a new token with each request.
     doorkeeper: Doorkeeper,
     fingerprints: Fingerprints,
-    /// Counts how often all verified tokens had to be verified again.
+    /// The number of calls of [`Self::distrust_cache`].
     generation: AtomicU32,
 }
 
 impl BearerAuthenticator {
-    /// Returns an authenticator for the user pool's tokens, which `own` issues; [`Self::apply`]
-    /// adds the issuers.
+    /// Creates an authenticator without issuers. [`Self::apply`] sets them, including the user
+    /// pool, whose tokens `access_tokens` issues.
     pub fn new(
         ring: Arc<KeyRing>,
         outbound: ProviderHttpClient,
@@ -187,8 +186,8 @@ impl BearerAuthenticator {
         }
     }
 
-    /// Applies the issuers of the current catalogue, the user pool of the file and `pools` among
-    /// them; one that did not change keeps its keys, and its tokens stay valid.
+    /// Applies the issuers of the current catalogue, including the user pool of the file, and
+    /// `pools`. An unchanged issuer keeps its keys, so its tokens stay valid.
     pub fn apply(&self, current: &CatalogueCell, pools: &[TrustedIssuer]) {
         let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (catalogue, old) = (current.load(), self.issuers.load());
@@ -205,29 +204,29 @@ impl BearerAuthenticator {
         self.issuers.store(Arc::new(issuers));
     }
 
-    /// Fetches keys that are old, each beside the others.
+    /// Fetches the key sets that are old, concurrently.
     pub async fn refresh(&self) {
         let issuers = self.issuers.load_full();
-        // The failure was logged where it occurred.
+        // The document cache has logged the failure.
         futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
     }
 
-    /// Has every token verified again, and every key set fetched again before the next use that may
-    /// wait for it: `nbf` and `iat` were compared with a wall clock that has jumped since.
+    /// Invalidates every cached token and expires every key set. For use after a jump of the wall
+    /// clock, with which `nbf` and `iat` were compared.
     pub fn distrust_cache(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.issuers.load().iter().for_each(|issuer| issuer.expire());
     }
 
-    /// Forgets tokens that nobody brought for long. A request that came after a quiet hour would
-    /// have to otherwise.
+    /// Evicts unused tokens. Moka evicts lazily, so a request after a quiet hour would otherwise
+    /// have to evict them.
     pub fn evict_idle(&self) {
         self.cache.run_pending_tasks();
         self.recent.evict_dropped();
     }
 
-    /// The subject of `token`, where it is still valid by what is known now. Nothing is fetched for
-    /// it, but the issuer of an opaque token is asked again where its last answer is too old.
+    /// Returns the principal of `token` if the token is still valid. A JWT is verified with cached
+    /// keys only. An opaque token is introspected again if the last response is too old.
     pub async fn revalidate(&self, token: &str) -> Option<BearerPrincipal> {
         let now = self.clock.moment();
         let seen = self.fingerprints.of(token);
@@ -252,7 +251,7 @@ impl BearerAuthenticator {
         self.not_revoked(bearer, now.monotonic).ok()
     }
 
-    /// A token of the user pool is valid unless it was revoked.
+    /// Rejects a token of the user pool that was revoked, or whose revocation state is unknown.
     fn not_revoked(
         &self,
         bearer: BearerPrincipal,
@@ -268,11 +267,11 @@ impl BearerAuthenticator {
         Ok(bearer)
     }
 
-    /// The principal of a token that was seen before, if it is still valid.
+    /// Returns the cached principal of a token if it is still valid.
     fn cached(&self, seen: Option<Fingerprint>, now: Moment) -> Option<BearerPrincipal> {
         let seen = seen?;
-        // A stream may keep an expired entry alive; the cache has the one that was verified
-        // since.
+        // A stream may keep an expired entry alive. The main cache contains the entry that was
+        // verified since.
         if let Some(live) = self.recent.get(&seen, now.monotonic).filter(|live| self.is_current(live, now)) {
             return Some(BearerPrincipal(live));
         }
@@ -285,25 +284,26 @@ impl BearerAuthenticator {
         None
     }
 
-    /// Whether what was verified once still is what it was.
+    /// Returns whether the result of the verification is still valid.
     fn is_current(&self, live: &CachedToken, now: Moment) -> bool {
         let trusted = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &live.issuer_keys));
-        // A key that is gone from its issuer's set has signed for nobody.
+        // If the issuer's key set has changed, the token's key may have been removed.
         trusted
             && live.generation == self.generation.load(Ordering::Acquire)
             && live.issuer_keys.match_digest(&live.keys, now.monotonic)
             && now.wall < live.expires_at
     }
 
-    /// The issuer that a token names.
+    /// Returns the trusted issuer that `token` names.
     fn issuer_of(&self, token: &Unverified<'_>) -> Option<Arc<IssuerKeys>> {
         self.issuers.load().iter().find(|known| names(&token.claims, known.issuer())).cloned()
     }
 
-    /// Returns the principal of `token` at `now`.
+    /// Returns the principal of `token` at `now`. The address of `client` limits introspection
+    /// calls.
     ///
     /// # Errors
-    /// Why it is not believed.
+    /// Returns the reason that the token is rejected, or that it could not be checked.
     pub async fn authenticate(
         &self,
         token: &str,
@@ -318,7 +318,7 @@ impl BearerAuthenticator {
         self.not_revoked(bearer, now.monotonic)
     }
 
-    /// The same for a token that was not seen before.
+    /// Authenticates a token that is not in the cache.
     async fn verify_new(
         &self,
         token: &str,
@@ -346,9 +346,9 @@ impl BearerAuthenticator {
         Ok(bearer)
     }
 
-    /// The form of a token that was not seen before, and who could have issued it. One that is no
-    /// JWT is sent to the one issuer that is asked about opaque tokens, but a JWT of another issuer
-    /// never is.
+    /// Determines the form of a token, and the issuer that can verify it. A token that is not a JWT
+    /// goes to the issuer with an introspection endpoint. A JWT of another issuer is never sent
+    /// there.
     fn form_of<'t>(&self, token: &'t str) -> Result<Form<'t>, TokenError> {
         match Unverified::read(token) {
             Ok(unverified) => {
@@ -367,7 +367,7 @@ impl BearerAuthenticator {
         }
     }
 
-    /// The subject of an opaque token, by its introspection response.
+    /// Authenticates a token by its introspection response.
     async fn introspected(
         &self,
         of: &Arc<IssuerKeys>,
@@ -394,7 +394,7 @@ impl BearerAuthenticator {
         Ok(bearer)
     }
 
-    /// Remembers what was verified `now`, where it is to be found again.
+    /// Caches a principal that was authenticated at `now`, if it has a fingerprint.
     fn insert(&self, seen: Option<Fingerprint>, bearer: &BearerPrincipal, now: MonotonicTime) {
         if let Some(seen) = &seen {
             self.cache.insert(*seen, bearer.clone());
@@ -403,8 +403,9 @@ impl BearerAuthenticator {
         metrics::verified(seen.is_some());
     }
 
-    /// The subject is made of issuer and subject: another issuer's people must not be taken for
-    /// these, nor for our own. A program of the user pool is its own subject.
+    /// Creates the principal of a verified token. Its id is derived from issuer and subject,
+    /// because subjects of different issuers must not be confused. Tokens of the user pool keep
+    /// their subject.
     fn principal_for(
         &self,
         of: &Arc<IssuerKeys>,
@@ -417,7 +418,7 @@ impl BearerAuthenticator {
         let is_own = matches!(issuer.keys, KeySource::Own(_));
         let is_pool_user = is_user_token(issuer, &token.claims);
         let revoked_by = match is_own {
-            // One that cannot be named cannot be revoked, and none of ours is such.
+            // A token without a `jti` could not be revoked; the user pool issues none.
             true => {
                 let own = token.text("jti").unwrap_or_default().to_owned();
                 std::iter::once(own).chain(token.text("origin_jti").map(str::to_owned)).collect()

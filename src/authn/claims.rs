@@ -1,4 +1,4 @@
-//! What a token's claims say of the person or program that it was issued to.
+//! Mapping of a token's claims to a user.
 
 use crate::base::Timestamp;
 use crate::config::TrustedIssuer;
@@ -9,12 +9,12 @@ use crate::model::{
 };
 use serde_json::{Map, Value};
 
-/// Returns the subject of a token in the form of a user with this `id`, and the claims that a user
-/// has no room for.
+/// Returns the subject of a token in the form of a user with this `id`, and the claims that cannot
+/// be user attributes: lists and incomparable values.
 ///
 /// # Errors
-/// The claim of the groups, where they cannot be compared: group names decide on roles and go to
-/// the app.
+/// Returns the name of the groups claim if its values are not comparable. Group names determine
+/// roles and are sent to the app.
 pub fn user_from_claims(
     issuer: &TrustedIssuer,
     subject: &str,
@@ -55,8 +55,8 @@ pub fn user_from_claims(
     Ok((user, TokenClaims { lists: lists.into(), unreadable: unreadable.into() }))
 }
 
-/// Returns how the person of a token was authenticated (RFC 8176), given when. A token with only
-/// one of the two was renewed since, and proves neither.
+/// Returns the authentication methods of a token (RFC 8176), or none if `auth_time` is unknown. A
+/// token with `amr` alone may have been renewed, and does not prove them.
 pub fn methods(claims: &Map<String, Value>, auth_time: Option<Timestamp>) -> Vec<String> {
     match auth_time {
         Some(_) => string_list(claims, "amr", MAX_GROUP_NAME_LENGTH).unwrap_or_default(),

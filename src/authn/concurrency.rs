@@ -1,30 +1,31 @@
-//! How many pieces of work one party may have in progress at a time.
+//! Limit of concurrent operations per key.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Limits the work in progress per party, commonly a [`rate_limit_key`](super::rate_limit_key).
+/// A limiter of concurrent operations per key, commonly a
+/// [`rate_limit_key`](super::rate_limit_key).
 pub struct ConcurrencyLimiter<Who> {
     limit: u32,
     counts: Arc<Mutex<HashMap<Who, u32>>>,
 }
 
-/// Work in progress: dropping it makes room for the next.
+/// The permit of an operation in progress. Dropping it releases its place in the limit.
 pub struct ConcurrencyPermit<Who: Eq + Hash> {
     key: Option<Who>,
     counts: Arc<Mutex<HashMap<Who, u32>>>,
 }
 
 impl<Who: Eq + Hash + Copy> ConcurrencyLimiter<Who> {
-    /// Allows each party `limit` pieces of work at a time.
+    /// Creates a limiter that allows `limit` concurrent operations per key.
     pub fn new(limit: u32) -> Self {
         Self { limit, counts: Arc::default() }
     }
 
-    /// Begins a piece of work for `who`; an unknown party is not limited. `None` where the limit is
-    /// reached.
+    /// Acquires a permit for the key `who`, or returns `None` if its limit is reached. An operation
+    /// without a key is not limited.
     pub fn try_acquire(&self, who: Option<Who>) -> Option<ConcurrencyPermit<Who>> {
         if let Some(who) = who {
             let mut counts = lock(&self.counts);
@@ -51,7 +52,7 @@ impl<Who: Eq + Hash> Drop for ConcurrencyPermit<Who> {
 }
 
 fn lock<Who>(counts: &Mutex<HashMap<Who, u32>>) -> MutexGuard<'_, HashMap<Who, u32>> {
-    // The map is whole after every statement.
+    // The map is consistent after every statement, so a poisoned lock is usable.
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,25 +1,25 @@
-//! Our cookies: their names, how they are found among others, and how they are set.
+//! Narthex's cookies: names, parsing and `Set-Cookie` values.
 //!
-//! All are `__Host-` cookies (RFC 6265bis, section 4.1.3.2): no subdomain and no plain http can set
-//! them. Cookie headers are read as bytes: an app may well set cookies that are no ASCII.
+//! All are `__Host-` cookies (RFC 6265bis, section 4.1.3.2): neither a subdomain nor plain HTTP can
+//! set them. `Cookie` headers are parsed as bytes, because apps may set cookies that are not ASCII.
 
 use crate::base::Duration;
 use crate::config::SameSite;
 
-/// The session of an app host.
+/// The session cookie of an app host.
 pub const APP_COOKIE: &str = "__Host-narthex";
-/// A guest of an app host.
+/// The guest cookie of an app host.
 pub const GUEST_COOKIE: &str = "__Host-narthex-guest";
-/// The session at the pool's own pages.
+/// The session cookie of the user pool's own pages.
 pub const POOL_COOKIE: &str = "__Host-narthex-pool";
-/// One login attempt; its id follows.
+/// The prefix of the cookie of a login attempt; the attempt's id follows.
 pub const LOGIN_COOKIE: &str = "__Host-narthex-login-";
-/// The provider by which the browser signed in the last time.
+/// The cookie with the provider of the browser's last sign-in.
 pub const PROVIDER_COOKIE: &str = "__Host-narthex-provider";
-/// What every cookie of ours begins with.
+/// The prefix of all cookies of Narthex.
 const COOKIE_PREFIX: &[u8] = b"__Host-narthex";
 
-/// The pairs of a `Cookie` header (RFC 6265, section 4.2.1), and each with its name.
+/// Iterates over the pairs of a `Cookie` header (RFC 6265, section 4.2.1): pair, name, value.
 fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     let mut rest = Some(header);
     std::iter::from_fn(move || {
@@ -42,14 +42,15 @@ fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     })
 }
 
-/// The value of the cookie `name` in the request's `Cookie` headers.
+/// Returns the value of the first cookie `name` in the request's `Cookie` headers. Returns `None`
+/// if it is not UTF-8.
 pub fn cookie_value<'h>(headers: impl IntoIterator<Item = &'h [u8]>, name: &str) -> Option<&'h str> {
     let mut all = headers.into_iter().flat_map(pairs);
     let (.., value) = all.find(|(_, found, _)| *found == name.as_bytes())?;
     std::str::from_utf8(value).ok()
 }
 
-/// The login attempts in the request's `Cookie` headers: id and sealed value.
+/// Returns the login attempts in the request's `Cookie` headers: id and sealed value.
 pub fn login_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Vec<(&'h str, &'h str)> {
     let text = |bytes| std::str::from_utf8(bytes).ok();
     let login = |(_, name, value): (&[u8], &'h [u8], &'h [u8])| {
@@ -58,11 +59,12 @@ pub fn login_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Vec<(&'
     headers.into_iter().flat_map(pairs).filter_map(login).collect()
 }
 
-/// All cookies but ours, in one header's value; `None` where none remains. What is not a pair goes
-/// too: an upstream that reads cookies loosely must not find ours in it.
+/// Returns all cookies except Narthex's as one header value, or `None` if none remains. Removes
+/// parts that are not pairs too, because a lenient upstream could read a cookie of Narthex from
+/// them.
 ///
-/// RFC 9113, section 8.2.3: cookies that came in several fields "MUST be concatenated into a single
-/// octet string using the two-octet delimiter" before they are passed on in HTTP/1.1.
+/// RFC 9113, section 8.2.3: cookies in several fields "MUST be concatenated into a single octet
+/// string using the two-octet delimiter" before they are forwarded over HTTP/1.1.
 pub fn without_own_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Option<Vec<u8>> {
     let mut others = Vec::new();
     for (pair, ..) in headers.into_iter().flat_map(pairs) {
@@ -76,25 +78,26 @@ pub fn without_own_cookies<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> O
     (!others.is_empty()).then_some(others)
 }
 
-/// Whether a `Set-Cookie` value sets a cookie of ours.
+/// Returns whether a `Set-Cookie` value sets a cookie of Narthex.
 pub fn sets_own_cookie(value: &[u8]) -> bool {
     is_own_cookie(value)
 }
 
-/// Whether a pair is a cookie of ours, or one without a name whose value reads like one: RFC
-/// 6265bis, section 5.6: of such a cookie a browser sends the value alone.
+/// Returns whether a pair is a cookie of Narthex, or a nameless cookie whose value begins like one.
+/// Browsers send only the value of a nameless cookie (RFC 6265bis, section 5.6).
 fn is_own_cookie(pair: &[u8]) -> bool {
     let nothing = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
     let name = pair.iter().position(|byte| !nothing(byte)).map_or(&[][..], |at| &pair[at..]);
     name.starts_with(COOKIE_PREFIX)
 }
 
-/// A `Set-Cookie` value; without an age the cookie goes with the browser.
+/// Returns a `Set-Cookie` value with `SameSite=Lax`. Without `age`, the cookie expires when the
+/// browser closes.
 pub fn set_cookie_value(name: &str, value: &str, age: Option<Duration>) -> String {
     set_cookie_value_same_site(name, value, age, SameSite::Lax)
 }
 
-/// The same with a `SameSite` of one's own.
+/// Returns a `Set-Cookie` value with this `SameSite`. `age` is sent in whole seconds.
 pub fn set_cookie_value_same_site(
     name: &str,
     value: &str,
@@ -105,7 +108,7 @@ pub fn set_cookie_value_same_site(
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site:?}{age}")
 }
 
-/// A `Set-Cookie` value that removes the cookie.
+/// Returns a `Set-Cookie` value that removes the cookie.
 pub fn clear_cookie_value(name: &str) -> String {
     set_cookie_value(name, "", Some(Duration::ZERO))
 }
@@ -132,7 +135,7 @@ mod tests {
             Some(&b"a=\xff"[..])
         );
         assert!(sets_own_cookie(b" __Host-narthex-pool=x; Path=/"));
-        // Without a name, a browser sends the value alone.
+        // A browser sends only the value of a nameless cookie.
         assert!(sets_own_cookie(b"=__Host-narthex=x; Path=/; Secure"));
         assert!(sets_own_cookie(b"\t= =__Host-narthex=x"));
         assert!(!sets_own_cookie(b"a=__Host-narthex=x"));

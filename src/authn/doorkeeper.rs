@@ -1,23 +1,23 @@
-//! What came before: what comes once and never again is not worth remembering.
+//! Cache admission: keys that occur only once are not cached.
 //!
 //! The doorkeeper of TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache
-//! Admission Policy"), which is a Bloom filter that is emptied now and then.
+//! Admission Policy"), a Bloom filter that is cleared when it is full.
 
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many bits there are: a mebibyte of them.
+/// Size of the filter in bits (1 MiB).
 const BITS: usize = 1 << 23;
-/// How many may be set: of what comes for the first time, one in eight is taken for known at the
-/// end, and one in sixteen over the while. A false positive costs some memory, and nothing else.
+/// Maximum number of set bits. One in eight new keys is then a false positive, one in sixteen on
+/// average. A false positive only costs memory in the cache.
 const MAX_SET_BITS: usize = BITS / 8;
 
-/// Distinguishes keys seen before from new ones.
+/// A filter that distinguishes keys seen before from new ones.
 pub(super) struct Doorkeeper {
     words: Box<[AtomicU64]>,
     set: AtomicUsize,
-    /// By chance, so that nobody can have another taken for known.
+    /// Randomly keyed, so that clients cannot produce collisions.
     hasher: RandomState,
 }
 
@@ -27,7 +27,7 @@ impl Doorkeeper {
         Self { words, set: AtomicUsize::default(), hasher: RandomState::default() }
     }
 
-    /// Whether `key` came before; from now on it did.
+    /// Returns whether `key` was inserted before, and inserts it.
     pub(super) fn check_and_insert(&self, key: &impl Hash) -> bool {
         let hash = self.hasher.hash_one(key);
         let bit = 1 << (hash % 64);
@@ -39,7 +39,7 @@ impl Doorkeeper {
         met
     }
 
-    /// Who comes meanwhile may be forgotten, or not.
+    /// Clears the filter. Keys inserted at the same time may be lost.
     fn reset_if_full(&self) {
         self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.set.store(0, Ordering::Relaxed);

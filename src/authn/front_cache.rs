@@ -1,9 +1,8 @@
-//! What was asked for lately, in front of the cache that remembers it.
+//! A cache of recently used entries in front of a Moka cache.
 //!
-//! A cache that knows what to forget keeps books of each look at it, in a dozen places of memory
-//! that hold nothing of what was looked for. What is asked for again and again is found here with a
-//! look at two. The cache is asked now and then all the same, for its books; and what it forgets is
-//! gone from here, too, since nothing is held here.
+//! Moka updates recency state on every read, in a dozen places of memory. This cache answers most
+//! reads with two memory accesses. At intervals, an entry is read from Moka instead, which updates
+//! its recency. This cache contains only weak references, so evicted entries disappear from it too.
 
 use crate::base::{Duration, MonotonicTime};
 use arc_swap::ArcSwapWeak;
@@ -12,30 +11,29 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// How many there is room for: more than the caches remember, so that few have the place of
-/// another.
+/// Number of slots: more than the capacity of the main caches, so that few entries share one.
 const SLOTS: usize = 1 << 18;
-/// In how many parts they are gone through for what may be given free: no request waits long behind
-/// one.
+/// Number of parts in which the slots are scanned for dropped entries, so that no request waits
+/// long for a scan.
 const EVICTION_SHARDS: usize = 64;
-/// How often the cache is asked for what is found here: often enough for one that forgets after an
-/// hour, and seldom enough that a hundred thousand, each of which comes every minute, hardly ask
-/// it.
+/// Interval at which an entry is read from the main cache. It is short for an idle timeout of one
+/// hour. It is long enough that a hundred thousand entries, each used every minute, rarely need the
+/// main cache.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(300);
 
-/// What can be found by a key.
+/// An entry with a key.
 pub(super) trait Keyed {
-    /// By what it is found.
+    /// The key's type.
     type Key: Hash;
 
-    /// Whether it is found by `key`.
+    /// Returns whether `key` is the entry's key.
     fn has_key(&self, key: &Self::Key) -> bool;
 
-    /// When the cache was asked for it.
+    /// Returns the time of the entry's last read from the main cache.
     fn last_touch(&self) -> &LastTouch;
 }
 
-/// When the cache was asked for something, in milliseconds of the monotonic clock.
+/// The time of an entry's last read from the main cache, in milliseconds of the monotonic clock.
 pub(super) struct LastTouch(AtomicI64);
 
 impl Default for LastTouch {
@@ -50,12 +48,12 @@ impl LastTouch {
     }
 }
 
-/// What was asked for lately.
+/// The recently used entries: one weak reference per slot.
 pub(super) struct FrontCache<T> {
     slots: Box<[ArcSwapWeak<T>]>,
-    /// Randomly keyed, so that nobody can predict which keys share a slot.
+    /// Randomly keyed, so that clients cannot predict which keys share a slot.
     hasher: RandomState,
-    /// The part that is next.
+    /// The part that the next scan covers.
     next_shard: AtomicUsize,
 }
 
@@ -71,14 +69,15 @@ impl<T: Keyed> FrontCache<T> {
         &self.slots[hash as usize % SLOTS]
     }
 
-    /// What `key` finds, unless the cache is to be asked `now`.
+    /// Returns the entry of `key`, or `None` if it must be read from the main cache at `now`.
     pub(super) fn get(&self, key: &T::Key, now: MonotonicTime) -> Option<Arc<T>> {
         let found = self.slot(key).load().upgrade()?;
         (found.has_key(key) && !found.last_touch().is_due(now)).then_some(found)
     }
 
-    /// Says that the cache was asked `now`, and had `found` by `key`. To write here costs more than
-    /// to ask the cache: where two share a place, each has it once in that time at most.
+    /// Records that `found` was read from the main cache at `now`, and stores it if its interval is
+    /// over. A write costs more than a read of the main cache. Two entries of one slot therefore
+    /// replace each other at most once per interval.
     pub(super) fn insert(&self, key: &T::Key, found: &Arc<T>, now: MonotonicTime) {
         if found.last_touch().is_due(now) {
             found.last_touch().0.store(now.millis(), Ordering::Relaxed);
@@ -86,8 +85,8 @@ impl<T: Keyed> FrontCache<T> {
         }
     }
 
-    /// Gives free what the cache has forgotten, a part of it each time: as long as somebody could
-    /// ask whether it is there, its memory is kept.
+    /// Removes references to dropped entries in the next part of the slots. A weak reference
+    /// prevents the memory of its entry from being freed.
     pub(super) fn evict_dropped(&self) {
         let part = self.next_shard.fetch_add(1, Ordering::Relaxed) % EVICTION_SHARDS;
         for place in self.slots.iter().skip(part).step_by(EVICTION_SHARDS) {
@@ -136,7 +135,7 @@ mod tests {
         let (recent, now) = (FrontCache::new(), MonotonicTime::from_millis(0));
         let [ann, bob] = ["ann", "bob"].map(|name| Arc::new(One(name, LastTouch::default())));
         recent.insert(&"ann", &ann, now);
-        // As if both had the same hash.
+        // Simulates two entries in one slot.
         recent.insert(&"ann", &bob, now);
         assert!(recent.get(&"ann", now).is_none(), "the place is another's");
         recent.insert(&"ann", &ann, now.plus(TOUCH_INTERVAL / 2));

@@ -1,5 +1,5 @@
-//! Guests: who is not signed in, and has an identity of their own all the same. It lives in their
-//! cookie alone: nothing is stored for a visit.
+//! Guests: visitors who are not signed in, but have an identity. The identity is derived from the
+//! guest cookie, so a visit stores nothing.
 
 use super::cookie::{GUEST_COOKIE, set_cookie_value_same_site};
 use super::principal_cache::PrincipalCache;
@@ -14,14 +14,15 @@ use moka::future::Cache;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// How many guests are remembered.
+/// Maximum number of cached guests.
 const CACHE_CAPACITY: u64 = 20_000;
-/// How many of them the store is asked about at a time: anybody can come with any number of guests'
-/// cookies, and sign-ins must not wait for that.
+/// Maximum concurrent database lookups of guests. A client can obtain and send any number of guest
+/// cookies, and sign-ins must not wait for their lookups.
 const MAX_CONCURRENT_LOOKUPS: usize = 2;
-/// For how long: a guest who signed in with another node's help is no guest any more after this.
+/// Lifetime of a cached guest. A guest who signs in on another node remains a guest here for this
+/// long.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// How long browsers keep the cookie: RFC 6265bis, section 5.5, lets them for 400 days at most.
+/// Lifetime of the cookie: the maximum of RFC 6265bis, section 5.5, which is 400 days.
 const COOKIE_LIFETIME: Duration = Duration::from_secs(400 * 86400);
 
 /// A guest in one identity pool.
@@ -35,7 +36,7 @@ struct CachedGuest {
 }
 
 impl Guest {
-    /// The identity, `{region}:{uuid}`.
+    /// Returns the identity, `{region}:{uuid}`.
     pub fn identity_id(&self) -> &str {
         &self.0.identity_id
     }
@@ -53,7 +54,7 @@ impl Guest {
     }
 }
 
-/// The guests of this deployment, seen from this node.
+/// The authenticator of guests, with this node's cache.
 pub struct GuestAuthenticator {
     ring: Arc<KeyRing>,
     identities: Arc<IdentityDirectory>,
@@ -64,7 +65,7 @@ pub struct GuestAuthenticator {
 }
 
 impl GuestAuthenticator {
-    /// Guests whose cookies are made with `ring`.
+    /// Creates an authenticator of guests, whose cookies are authenticated with `ring`.
     pub fn new(
         ring: Arc<KeyRing>,
         identities: Arc<IdentityDirectory>,
@@ -78,7 +79,7 @@ impl GuestAuthenticator {
     /// Returns the guest in `pool` that a cookie's text identifies on `host`, if any.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer.
+    /// Returns an error if a lookup is required and the database fails.
     pub async fn authenticate(
         &self,
         text: &str,
@@ -90,15 +91,15 @@ impl GuestAuthenticator {
         self.cache(guest_id(&self.ring, pool, region, &token)).await
     }
 
-    /// Whether a guest still is one.
+    /// Returns whether a guest has not become a user.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer.
+    /// Returns an error if a lookup is required and the database fails.
     pub async fn is_active(&self, guest: &Guest) -> Result<bool, StoreError> {
         self.cache(guest.identity_id().to_owned()).await.map(|known| known.is_some())
     }
 
-    /// The guest whose identity this is, unless it is somebody's.
+    /// Returns the guest with this identity, or `None` if the identity belongs to a user.
     async fn cache(&self, id: String) -> Result<Option<Guest>, StoreError> {
         let now = self.clock.monotonic();
         match self.cache.get(&id).await {
@@ -116,7 +117,7 @@ impl GuestAuthenticator {
         known.map_err(|error: Arc<StoreError>| Arc::try_unwrap(error).unwrap_or(StoreError::Timeout))
     }
 
-    /// A new guest in `pool`, with the `Set-Cookie` value that makes them known on `host` again.
+    /// Creates a guest in `pool`, with the `Set-Cookie` value that identifies the guest on `host`.
     pub fn create(
         &self,
         host: &Host,
@@ -142,17 +143,18 @@ impl GuestAuthenticator {
         self.token(text, host).map(|token| guest_id(&self.ring, pool, region, &token))
     }
 
-    /// Drops every cached guest, so that the store is asked again.
+    /// Drops every cached guest, so that each is looked up in the database again.
     pub fn distrust_cache(&self) {
         self.cache.invalidate_all();
     }
 
-    /// Forgets a guest who has signed in.
+    /// Evicts a guest who has signed in.
     pub async fn evict(&self, identity_id: &str) {
         self.cache.invalidate(identity_id).await;
     }
 
-    /// The token in a cookie that we made for `host`: garbage never reaches the store.
+    /// Returns the token of a cookie if Narthex created it for `host`. Invalid cookies thus cause
+    /// no database lookup.
     fn token(&self, text: &str, host: &Host) -> Option<RandomToken> {
         let (token, mac) = text.split_once('.')?;
         let (token, mac) = (RandomToken::parse(token)?, base64url_decode(mac)?);
@@ -160,7 +162,8 @@ impl GuestAuthenticator {
     }
 }
 
-/// No session's cookie has this MAC: theirs is over the token and the bare host.
+/// Returns the MAC input of a guest cookie. It differs from that of session cookies, which is the
+/// token and the bare host.
 fn mac_input(token: &RandomToken, host: &Host) -> Vec<u8> {
     [&token.bytes()[..], b"guest at ", host.as_str().as_bytes()].concat()
 }

@@ -1,4 +1,4 @@
-//! Which of what is in memory a change concerns.
+//! Maps change-feed keys to cached entries.
 
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -6,14 +6,14 @@ use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// In how many parts it is gone through for what is gone: nobody waits long behind one.
+/// Number of shards. One is scanned at a time, so that no caller waits long for its lock.
 const SHARDS: usize = 16;
 
-/// What is in memory, by each word that a change may name it by. It holds nothing there.
+/// Cached entries by each key that a change can name. The index contains only weak references.
 pub(super) struct Index<T> {
     parts: [Mutex<Shard<T>>; SHARDS],
     hasher: RandomState,
-    /// The part that is next.
+    /// The shard that the next scan covers.
     next: AtomicUsize,
 }
 
@@ -24,20 +24,20 @@ impl<T> Index<T> {
         Self { parts: Default::default(), hasher: RandomState::default(), next: AtomicUsize::new(0) }
     }
 
-    /// Finds `one` by `name` from now on.
+    /// Adds the entry `one` under the key `name`.
     pub(super) fn add(&self, name: String, one: &Arc<T>) {
         self.shard(&name).entry(name).or_default().push(Arc::downgrade(one));
     }
 
-    /// Takes out what is found by `name`, and does `change` to each. A second caller that finds
-    /// nothing any more, finds it done.
+    /// Removes the entries of the key `name`, and applies `change` to each under the lock. A
+    /// concurrent caller that finds no entries can rely on the change.
     pub(super) fn take(&self, name: &str, change: impl Fn(&T)) {
         let mut part = self.shard(name);
         let taken = part.remove(name).unwrap_or_default();
         taken.iter().filter_map(Weak::upgrade).for_each(|one| change(&one));
     }
 
-    /// The same with everything.
+    /// Removes all entries, and applies `change` to each.
     pub(super) fn take_all(&self, change: impl Fn(&T)) {
         for part in &self.parts {
             let mut part = lock(part);
@@ -46,8 +46,8 @@ impl<T> Index<T> {
         }
     }
 
-    /// Drops what nobody else remembers, in one part each time: to look at each costs as much as to
-    /// bring it into the processor's cache.
+    /// Removes dropped entries from the next shard. Scanning only one shard limits the time,
+    /// because each entry costs a cache miss.
     pub(super) fn evict_dropped(&self) {
         let part = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         lock(&self.parts[part]).retain(|_, all| {
@@ -63,7 +63,7 @@ impl<T> Index<T> {
 }
 
 fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole after every statement.
+    // The map is consistent after every statement, so a poisoned lock is usable.
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

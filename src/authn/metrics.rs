@@ -17,8 +17,8 @@ static VERIFIED: LazyLock<Verified> = LazyLock::new(|| {
     }
 });
 
-/// Counts a bearer token whose signature and claims were found good. What was remembered before is
-/// not verified.
+/// Counts a successful verification of a bearer token, by whether the token was then cached. Reads
+/// from the cache are not counted.
 pub fn verified(remembered: bool) {
     let counter = if remembered { &VERIFIED.remembered } else { &VERIFIED.forgotten };
     counter.inc();

@@ -1,6 +1,6 @@
-//! From a request's credentials to a [`Principal`], and from a principal and a
-//! [`Permit`](crate::policy::Permit) to the assertion that the upstream gets. The warm path reads
-//! no database.
+//! Authentication: the [`Principal`] of a request's credentials, and the assertion that the
+//! upstream receives for a principal with a [`Permit`](crate::policy::Permit). Cached credentials
+//! require no database read.
 
 mod assertion;
 mod bearers;

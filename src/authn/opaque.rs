@@ -1,5 +1,5 @@
-//! Which tokens may be sent to an introspection endpoint: a token of another issuer must not get
-//! there.
+//! Selection of tokens for introspection. A token of another issuer must not be sent to the
+//! endpoint, because it would be disclosed.
 
 use crate::jose::{MAX_TOKEN_LENGTH, UniqueKeysObject};
 use base64::Engine as _;
@@ -7,13 +7,13 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-/// Base64 as lenient readers decode it.
+/// Base64 decoding as in lenient parsers: without padding checks and with trailing bits.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// Whether `token`, which is not a valid JWT, may be sent to the introspection endpoint of
-/// `issuer`: it is opaque, or its readable `iss` is that issuer.
+/// Returns whether `token`, which is not a valid JWT, may be sent to the introspection endpoint of
+/// `issuer`. The token must be opaque, or have a readable `iss` equal to `issuer`.
 pub(super) fn may_be_introspected(token: &str, issuer: &str) -> bool {
     if !is_bearer_token(token) {
         return false;
@@ -27,7 +27,7 @@ pub(super) fn may_be_introspected(token: &str, issuer: &str) -> bool {
         return true;
     }
     // RFC 7516, section 7.1, and RFC 7519, section 5.3: a JWE has five parts, and may repeat `iss`
-    // in its header. Without that, only its recipient can read it, and no other issuer's JWE is
+    // in its header. Without `iss`, only the recipient can read it, and no other issuer's JWE is
     // accepted here.
     let (object, may_lack) = match parts.len() {
         5 => (Some(header), true),
@@ -40,14 +40,15 @@ pub(super) fn may_be_introspected(token: &str, issuer: &str) -> bool {
     })
 }
 
-/// RFC 6750, section 2.1: letters, digits and `-._~+/`, and `=` at the end.
+/// Returns whether `text` has the syntax of RFC 6750, section 2.1: letters, digits and `-._~+/`,
+/// then `=`.
 fn is_bearer_token(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     let text = text.trim_end_matches('=');
     (1..=MAX_TOKEN_LENGTH).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-/// Decodes a part of a token in either alphabet.
+/// Decodes a part of a token from base64 or base64url.
 fn decode(part: &str) -> Option<Vec<u8>> {
     let alphabet = if part.contains(['+', '/']) { STANDARD } else { URL_SAFE };
     GeneralPurpose::new(&alphabet, LENIENT).decode(part).ok()

@@ -1,4 +1,4 @@
-//! Who a request speaks for.
+//! The principal of a request.
 
 use super::bearers::BearerPrincipal;
 use super::guests::Guest;
@@ -11,19 +11,19 @@ use crate::model::User;
 use crate::store::StoreError;
 use std::sync::Arc;
 
-/// Who a request speaks for, where it speaks for somebody.
+/// The authenticated principal of a request.
 #[derive(Clone)]
 pub enum Principal {
-    /// Who has a session.
+    /// A user with a session.
     SignedIn(SessionPrincipal),
     /// The subject of a bearer token.
     Bearer(BearerPrincipal),
-    /// Who has neither, and an identity all the same.
+    /// A guest: a visitor with an identity, but without session or token.
     Guest(Guest),
 }
 
 impl Principal {
-    /// The user's `sub`, or the guest's identity.
+    /// Returns the user's `sub`, or the guest's identity.
     pub fn subject(&self) -> &str {
         match self {
             Self::SignedIn(signed_in) => &signed_in.user().id,
@@ -32,7 +32,7 @@ impl Principal {
         }
     }
 
-    /// Who has a session.
+    /// Returns the user with a session, or `None` for a bearer token or guest.
     pub fn signed_in(&self) -> Option<&SessionPrincipal> {
         match self {
             Self::SignedIn(signed_in) => Some(signed_in),
@@ -40,7 +40,7 @@ impl Principal {
         }
     }
 
-    /// The user; for a bearer token, its subject in the form of one.
+    /// Returns the user or, for a bearer token, its subject in the form of a user.
     pub fn user(&self) -> Option<&User> {
         match self {
             Self::SignedIn(signed_in) => Some(signed_in.user()),
@@ -49,7 +49,7 @@ impl Principal {
         }
     }
 
-    /// The person, unless it is a guest.
+    /// Returns the input of role selection, or `None` for a guest.
     pub fn person<'a>(&'a self, config: &'a Config) -> Option<Person<'a>> {
         match self {
             Self::SignedIn(who) => Some(Person::of(config, who.user(), who.session())),
@@ -70,7 +70,8 @@ impl Principal {
         }
     }
 
-    /// Returns whether `allow` names the person; never for a guest.
+    /// Returns whether `allow` contains the user's verified e-mail address or one of the user's
+    /// groups. Returns false for a guest.
     pub fn is_named_by(&self, allow: &Allow, config: &Config) -> bool {
         self.person(config).is_some_and(|person| person.is_named_by(allow))
     }
@@ -83,12 +84,12 @@ impl Principal {
         }
     }
 
-    /// The role that `pool` gives the principal, with its identity there. It is worked out once,
-    /// and is valid as long as the catalogue, the user and the session are what they were.
+    /// Returns the role of the principal in `pool`, with its identity there. The result is cached
+    /// until the catalogue, the user or the session changes.
     ///
     /// # Errors
-    /// Where the store is needed for the identity, and does not answer. That there is no role is a
-    /// value.
+    /// The outer result is an error if the identity must be read and the database fails. The inner
+    /// result is the reason if the principal has no role.
     pub async fn assume(
         &self,
         identities: &IdentityDirectory,

@@ -1,4 +1,4 @@
-//! What is worked out once for a principal, and kept with it.
+//! Cache of a principal's roles and assertions, stored with the principal.
 
 use super::assertion::Assertion;
 use crate::base::{Duration, Moment};
@@ -8,29 +8,29 @@ use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 use std::sync::{Arc, Weak};
 
-/// How many assertions are kept with a principal: a principal with more apps at a time costs
-/// signatures, and no memory.
+/// Maximum number of assertions per principal. A principal that uses more apps at a time causes
+/// more signatures, but no more memory.
 const MAX_ASSERTIONS: usize = 16;
 
-/// What is worked out once for a principal: in one allocation, since both are needed together.
+/// The cached roles and assertions of a principal. One allocation contains both, because requests
+/// need them together.
 #[derive(Default)]
 pub(super) struct PrincipalCache(ArcSwapOption<Cached>);
 
-/// A principal outlives many catalogues, and holds none of them.
+/// The roles and assertions. The references are weak, because a principal outlives many catalogues.
 #[derive(Clone, Default)]
 struct Cached {
     roles: Few<(Weak<IdentityPool>, RoleOutcome)>,
     assertions: Few<CachedAssertion>,
 }
 
-/// The role that an identity pool gives, or why it gives none.
+/// The role in an identity pool, or the reason that there is none.
 type RoleOutcome = Result<Arc<AssumedRole>, NoRole>;
 
-/// Most principals come to one route by one identity pool: what is kept for that needs no list
-/// elsewhere.
+/// A list with one inline element: most principals use one route and one identity pool.
 type Few<One> = SmallVec<[One; 1]>;
 
-/// An assertion, and for what it may be sent again.
+/// An assertion, with the route and period in which it may be reused.
 #[derive(Clone)]
 struct CachedAssertion {
     route: Weak<Route>,
@@ -40,8 +40,9 @@ struct CachedAssertion {
 }
 
 impl CachedAssertion {
-    /// Whether it may be sent `now`: by either clock. After a step back of the wall clock its `iat`
-    /// lies in the future, after a step forward its `exp` in the past.
+    /// Returns whether the assertion may be reused at `now`, by both clocks. After a backward step
+    /// of the wall clock, its `iat` is in the future; after a forward step, its `exp` may be in the
+    /// past.
     fn is_fresh(&self, now: Moment) -> bool {
         now.wall.seconds() >= self.signed_at.wall.seconds()
             && now.wall < self.signed_at.wall.plus(self.lifetime)
@@ -50,14 +51,14 @@ impl CachedAssertion {
 }
 
 impl PrincipalCache {
-    /// What `pool` was found to give.
+    /// Returns the cached role in `pool`, if any.
     pub(super) fn role(&self, pool: &Arc<IdentityPool>) -> Option<RoleOutcome> {
         let pieces = self.0.load();
         let (_, given) = pieces.as_ref()?.roles.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(pool))?;
         Some(given.clone())
     }
 
-    /// Keeps what `pool` gives, beside what the others of `catalogue` do.
+    /// Caches the role in `pool`. Removes roles of pools that are not in `catalogue`.
     pub(super) fn insert_role(&self, catalogue: &Catalogue, pool: &Arc<IdentityPool>, given: &RoleOutcome) {
         let current = |(of, _): &mut (Weak<IdentityPool>, RoleOutcome)| {
             catalogue.identity_pools.iter().any(|pool| Arc::as_ptr(pool) == of.as_ptr())
@@ -68,14 +69,14 @@ impl PrincipalCache {
         });
     }
 
-    /// The assertion for `route`, where it need not be renewed `now`.
+    /// Returns the cached assertion for `route` if it may be reused at `now`.
     pub(super) fn assertion(&self, route: &Arc<Route>, now: Moment) -> Option<Assertion> {
         let pieces = self.0.load();
         let good = |kept: &&CachedAssertion| kept.route.as_ptr() == Arc::as_ptr(route) && kept.is_fresh(now);
         pieces.as_ref()?.assertions.iter().find(good).map(|kept| kept.assertion.clone())
     }
 
-    /// Keeps an assertion for `route` that was signed `now`, for `lifetime`.
+    /// Caches an assertion for `route` that was signed at `now`, for `lifetime`.
     pub(super) fn insert_assertion(
         &self,
         route: &Arc<Route>,
@@ -84,8 +85,8 @@ impl PrincipalCache {
         lifetime: Duration,
     ) {
         self.update(|pieces| {
-            // Those of routes that are gone would be in the way of others, and nobody asks for them
-            // again.
+            // Assertions of removed routes are never used again, and would take the place of
+            // others.
             pieces.assertions.retain(|kept| kept.is_fresh(now) && kept.route.strong_count() > 0);
             if pieces.assertions.len() == MAX_ASSERTIONS {
                 pieces.assertions.remove(0);

@@ -1,5 +1,4 @@
-//! How often one may do something, such as fail: a number of times at once, and then one in every
-//! so often.
+//! Rate limit by key: a burst of events, then one event per interval.
 
 use crate::base::{Clock, Duration, MonotonicTime};
 use std::collections::HashMap;
@@ -7,7 +6,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many are remembered. One that comes while so many others do is let off.
+/// Maximum number of keys with recent events. Events of further keys are not recorded, so those
+/// keys are not limited.
 const MAX_ENTRIES: usize = 100_000;
 
 /// A rate limiter by key, commonly a [`rate_limit_key`] (the generic cell rate algorithm of ITU-T
@@ -16,20 +16,20 @@ pub struct RateLimiter<Who> {
     clock: Arc<dyn Clock>,
     interval: Duration,
     burst: u32,
-    /// For each, when all that is counted against it will be forgotten.
+    /// The theoretical arrival time of each key: when its recorded events no longer limit it.
     arrival_times: Mutex<HashMap<Who, MonotonicTime>>,
 }
 
 impl<Who: Eq + Hash> RateLimiter<Who> {
-    /// Lets each do it `burst` times at once, and then once in `every`.
+    /// Creates a limiter that allows each key `burst` events at once, then one per `interval`.
     pub fn new(clock: Arc<dyn Clock>, burst: u32, interval: Duration) -> Self {
         Self { clock, interval, burst, arrival_times: Mutex::default() }
     }
 
-    /// Whether `who` may try again; nobody knows who may not, where it is nobody.
+    /// Checks that the key `who` may cause another event. Without a key, there is no limit.
     ///
     /// # Errors
-    /// How long it has to wait.
+    /// Returns the time to wait if the limit is exceeded.
     pub fn check(&self, who: Option<&Who>) -> Result<(), Duration> {
         let Some(paid_off) = who.and_then(|who| self.lock().get(who).copied()) else { return Ok(()) };
         let owed = paid_off.since(self.clock.monotonic());
@@ -39,7 +39,7 @@ impl<Who: Eq + Hash> RateLimiter<Who> {
         }
     }
 
-    /// Counts one more against `who`.
+    /// Records an event of the key `who`.
     pub fn record(&self, who: Option<Who>) {
         let Some(who) = who else { return };
         let now = self.clock.monotonic();
@@ -55,13 +55,13 @@ impl<Who: Eq + Hash> RateLimiter<Who> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Who, MonotonicTime>> {
-        // What this lock guards is whole after every statement.
+        // The map is consistent after every statement, so a poisoned lock is usable.
         self.arrival_times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the part of an address that is limited as one: an IPv6 host commonly has a whole /64
-/// (RFC 6177) to itself.
+/// Returns the rate-limit key of an address: an IPv4 address, or the /64 of an IPv6 address. A
+/// single IPv6 host commonly has a whole /64 (RFC 6177).
 pub fn rate_limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,5 +1,5 @@
-//! When a session's provider must be asked again, one request of many asks; the others go on, or
-//! wait for the same answer.
+//! Renewal of sessions at their providers. Concurrent requests of a session share one renewal: they
+//! continue, or wait for its result.
 
 use crate::base::{Duration, Timestamp};
 use crate::broker::Broker;
@@ -9,37 +9,38 @@ use moka::future::Cache;
 use std::sync::Arc;
 use tokio::sync::RwLock;
 
-/// How many renewals are remembered.
+/// Maximum number of cached results.
 const CACHE_CAPACITY: u64 = 20_000;
-/// How long a result is cached: later requests find it in the session itself.
+/// Lifetime of a cached result. Later requests read the renewed session instead.
 const RESULT_TTL: Duration = Duration::from_secs(60);
-/// How long requests wait for one.
+/// Maximum time that a request, or the shutdown, waits for renewals.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The renewals of this node.
 pub struct Renewals {
     broker: Arc<Broker>,
     catalogue: Arc<CatalogueCell>,
-    /// By the session and the moment at which its tokens were due: a late request with the same
-    /// finds the answer, and asks no more.
+    /// Results by session id and due time of the tokens, in milliseconds. A late request with the
+    /// same key uses the result and causes no second renewal.
     done: Cache<(String, i64), Arc<Vec<Change>>>,
-    /// Held by every renewal that is under way, so that the end can wait for them.
+    /// Read-locked by every renewal in progress, so that the shutdown can wait for them.
     under_way: Arc<RwLock<()>>,
 }
 
 impl Renewals {
-    /// Renewals by `broker`.
+    /// Creates the renewals, which `broker` executes.
     pub fn new(broker: Arc<Broker>, catalogue: Arc<CatalogueCell>) -> Self {
         let done = Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(RESULT_TTL).build();
         Self { broker, catalogue, done, under_way: Arc::default() }
     }
 
-    /// Waits until no renewal is under way, and lets none begin: a refresh token that was used and
-    /// not replaced would be lost.
+    /// Waits until no renewal is in progress, for at most 12 seconds, and prevents new ones. An
+    /// interrupted renewal can lose its session: the old refresh token was used and the new one was
+    /// not stored.
     pub async fn drain(&self) {
         let none = tokio::time::timeout(WAIT_TIMEOUT, self.under_way.clone().write_owned());
         match none.await {
-            // Held for ever: the process ends.
+            // Never release the lock, because the process is about to exit.
             Ok(guard) => std::mem::forget(guard),
             Err(_) => {
                 tracing::warn!("a renewal at a provider was cut off: its session may have to sign in anew")
@@ -47,12 +48,13 @@ impl Renewals {
         }
     }
 
-    /// Renews what was due at `due_at`, unless that was done already; answers what changed.
+    /// Renews the tokens that were due at `due_at`, unless another request did; returns the
+    /// changes.
     pub async fn run(&self, session_id: &str, due_at: Timestamp) -> Result<Arc<Vec<Change>>, StoreError> {
         let key = (session_id.to_owned(), due_at.millis());
         let work = async {
             let (broker, catalogue, id) = (self.broker.clone(), self.catalogue.load(), session_id.to_owned());
-            // A task of its own: a visitor who goes away must not break it off half-way.
+            // A separate task, so that a client that disconnects does not cancel the renewal.
             let Ok(under_way) = self.under_way.clone().try_read_owned() else {
                 return Err(StoreError::Timeout);
             };

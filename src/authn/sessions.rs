@@ -1,5 +1,5 @@
-//! From a session cookie to its principal. A cookie that was seen before is looked up in memory;
-//! one that was not costs one read of the store; one that is not ours costs neither.
+//! Authentication of session cookies. A cookie seen before is looked up in memory, and an unknown
+//! cookie requires one database read. A cookie that Narthex did not create is rejected by its MAC.
 
 use crate::base::{
     Clock, Duration, KeyRing, Moment, MonotonicTime, RandomToken, Secret, Timestamp, base64url_decode,
@@ -20,34 +20,34 @@ use super::front_cache::{FrontCache, Keyed, LastTouch};
 use super::index::Index;
 use super::principal_cache::PrincipalCache;
 
-/// How many cookies are remembered.
+/// Maximum number of cached cookies.
 const CACHE_CAPACITY: u64 = 200_000;
-/// How exactly the store knows when a session was last used.
+/// Precision of a session's last use in the database.
 const LAST_SEEN_PRECISION: Duration = Duration::from_secs(60);
-/// How often the store is asked about a session that memory knows.
+/// Interval at which a cached session in use is confirmed in the database.
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Who has a session.
+/// A user with a session.
 #[derive(Clone)]
 pub struct SessionPrincipal(Arc<CachedSession>);
 
-/// A session in memory. What each request asks for stands together, and first: of a hundred
-/// thousand sessions, each comes from far away in memory.
+/// A cached session. The fields that each request reads come first, next to each other. With a
+/// hundred thousand sessions, each access is a cache miss.
 #[repr(C)]
 struct CachedSession {
-    /// The token of its cookie.
+    /// The token of the session's cookie.
     token: [u8; 32],
     last_touch: LastTouch,
-    /// These three are readings of the monotonic clock.
+    /// The time of last use. This and the next two fields are milliseconds of the monotonic clock.
     last_seen: AtomicI64,
     last_seen_stored: AtomicI64,
-    /// When the store was last asked whether it stands, or is being asked.
+    /// The time of the last confirmation in the database, which may still be in progress.
     confirmed_at: AtomicI64,
     stale: AtomicBool,
-    /// Whether somebody has begun to ask the provider.
+    /// Whether a renewal was started.
     renewing: AtomicBool,
     principal_cache: PrincipalCache,
-    /// When the provider is to be asked again, and the access token that it granted.
+    /// The times of renewal, and the access token of the provider.
     tokens: Option<Box<(RenewalTimes, Secret)>>,
     scope: CookieScope<Arc<str>>,
     session: Session,
@@ -55,23 +55,23 @@ struct CachedSession {
 }
 
 impl SessionPrincipal {
-    /// The user.
+    /// Returns the user.
     pub fn user(&self) -> &User {
         &self.0.user
     }
 
-    /// The session.
+    /// Returns the session.
     pub fn session(&self) -> &Session {
         &self.0.session
     }
 
-    /// When the session was last used, as far as this node knows.
+    /// Returns the time of the session's last use on this node, or its stored last use if later.
     pub fn last_seen(&self, now: Moment) -> Timestamp {
         let last_seen = MonotonicTime::from_millis(self.0.last_seen.load(Ordering::Relaxed));
         now.wall.minus(now.monotonic.since(last_seen))
     }
 
-    /// The access token that the provider granted, while it is valid.
+    /// Returns the provider's access token if it has not expired.
     pub fn access_token(&self, now: Timestamp) -> Option<&Secret> {
         self.tokens().filter(|(times, _)| now < times.expires_at).map(|(_, token)| token)
     }
@@ -89,7 +89,7 @@ impl Keyed for CachedSession {
     type Key = [u8; 32];
 
     fn has_key(&self, key: &[u8; 32]) -> bool {
-        // Two that share a place may differ in few letters.
+        // Constant time: another session's token in the same slot must not leak through timing.
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.token, key).is_ok()
     }
 
@@ -98,32 +98,33 @@ impl Keyed for CachedSession {
     }
 }
 
-/// The result of a lookup. An unknown cookie stays unknown: a cookie is set after it
-/// was stored, and an ended session does not come back.
+/// The result of a lookup. `None` can be cached: a session is stored before its cookie is set, and
+/// an ended session never becomes valid again.
 type Lookup = Option<Arc<CachedSession>>;
 
-/// The sessions of this deployment, seen from this node.
+/// The authenticator of session cookies, with this node's cache.
 pub struct SessionAuthenticator {
     store: Store,
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     catalogue: Arc<CatalogueCell>,
-    /// By the cookie's token, which has 256 random bits.
+    /// Lookup results by the cookie's token, which has 256 random bits.
     known: Cache<[u8; 32], Lookup, RandomState>,
     front_cache: FrontCache<CachedSession>,
-    /// By the words in which the store's changes speak of a session and of its user.
+    /// Cached sessions by the change-feed keys of the session and of its user.
     index: Index<CachedSession>,
+    /// The number of calls of [`Self::apply_changes`] with changes.
     changes: AtomicU64,
-    /// A reading of the monotonic clock.
+    /// All changes before this time are applied. Milliseconds of the monotonic clock.
     synced_at: AtomicI64,
-    /// Sessions whose last use is to be written down: one entry each, however long the store is
-    /// away.
+    /// The last uses to be written to the database, by session id. An outage of the database thus
+    /// adds at most one entry per session.
     touched: Mutex<HashMap<String, MonotonicTime>>,
     renewals: Renewals,
 }
 
 impl SessionAuthenticator {
-    /// Sessions kept in `store`, whose providers are asked again by `renewals`.
+    /// Creates an authenticator of the sessions in `store`, which `renewals` renews.
     pub fn new(
         store: Store,
         ring: Arc<KeyRing>,
@@ -147,15 +148,17 @@ impl SessionAuthenticator {
         }
     }
 
-    /// The text of the cookie that holds `token`.
+    /// Returns the value of the cookie with `token`; see [`cookie_text`].
     pub fn cookie(&self, token: &RandomToken, scope: CookieScope<&str>) -> String {
         cookie_text(&self.ring, token, scope)
     }
 
-    /// Returns the principal of a cookie's text at `now`, if any. The call is a use of the session.
+    /// Returns the principal of a cookie's value at `now`, if any. Records a use of the session. If
+    /// the provider's tokens have expired, waits for their renewal.
     ///
     /// # Errors
-    /// Where the store is needed and does not answer, or has been silent too long.
+    /// Returns an error if a read is required and the database fails, or if the cache is older than
+    /// [`MAX_STALENESS`].
     pub async fn authenticate(
         self: &Arc<Self>,
         text: &str,
@@ -164,7 +167,7 @@ impl SessionAuthenticator {
     ) -> Result<Option<SessionPrincipal>, StoreError> {
         let principal = match self.lookup(text, scope, now).await? {
             Some(principal) if self.renew_if_due(&principal, now).await? => Some(principal),
-            // The provider may have taken its time.
+            // The renewal may have taken long, so `now` is outdated.
             Some(_) => self.lookup(text, scope, self.clock.moment()).await?,
             None => None,
         };
@@ -174,12 +177,12 @@ impl SessionAuthenticator {
         Ok(principal)
     }
 
-    /// The same for a request that goes on for long: it does not count as use, and does not wait
-    /// for what the provider says now. A provider that refuses ends the session, and that ends the
-    /// request.
+    /// Returns the principal of a cookie's value for a long-lived request in progress. Does not
+    /// record a use, and does not wait for a renewal. If the provider rejects the renewal, the
+    /// session ends, and with it the request.
     ///
     /// # Errors
-    /// As [`SessionAuthenticator::authenticate`] has them.
+    /// Returns the errors of [`SessionAuthenticator::authenticate`].
     pub async fn authenticate_without_touch(
         self: &Arc<Self>,
         text: &str,
@@ -196,8 +199,8 @@ impl SessionAuthenticator {
         Ok(principal)
     }
 
-    /// Reads a cached session from the store at intervals, in the background: the change feed has
-    /// no entry for rows that another program deletes.
+    /// Reads a cached session from the database at intervals, in the background. The change feed
+    /// has no entry for rows that another program deletes.
     fn confirm_in_background(
         self: &Arc<Self>,
         token: &RandomToken,
@@ -213,7 +216,7 @@ impl SessionAuthenticator {
         if mine.is_ok() {
             let (sessions, live, hash) = (self.clone(), live.clone(), token.hash());
             tokio::spawn(async move {
-                // While the store is unavailable, the change feed limits the age of cached entries.
+                // While the database is unavailable, `synced_at` limits the age of cached entries.
                 if let Ok(None) = sessions.store.session_by_cookie(&hash).await {
                     live.stale.store(true, Ordering::Release);
                 }
@@ -221,9 +224,9 @@ impl SessionAuthenticator {
         }
     }
 
-    /// Returns whether the provider's claims about `principal` are still valid. Where it is about
-    /// to end, one request has it renewed and all go on; where it is over, all wait, and the
-    /// session must be looked at again.
+    /// Returns whether the provider's claims about `principal` are still valid. If they are due for
+    /// renewal, one request starts it and all continue. If they have expired, all requests wait for
+    /// the renewal, and the caller must look up the session again.
     async fn renew_if_due(
         self: &Arc<Self>,
         principal: &SessionPrincipal,
@@ -237,12 +240,12 @@ impl SessionAuthenticator {
                 Ok(true)
             }
             Freshness::Expired => Box::pin(self.renew(principal)).await.map(|()| false),
-            // It is no longer valid, and the reader checks that.
+            // The session is no longer valid; the caller's next lookup rejects it.
             Freshness::Lost => Ok(false),
         }
     }
 
-    /// Has it renewed while requests go on; one of them asks.
+    /// Starts the renewal of a session in the background, unless one was started.
     fn renew_in_background(self: &Arc<Self>, principal: &SessionPrincipal) {
         if principal.0.renewing.swap(true, Ordering::AcqRel) {
             return;
@@ -256,7 +259,7 @@ impl SessionAuthenticator {
         });
     }
 
-    /// Waits until no renewal is under way, and lets none begin.
+    /// Waits until no renewal is in progress, for at most 12 seconds, and prevents new ones.
     pub async fn drain_renewals(&self) {
         self.renewals.drain().await;
     }
@@ -268,7 +271,7 @@ impl SessionAuthenticator {
         Ok(())
     }
 
-    /// The principal as memory or the store knows it.
+    /// Looks up the principal of a cookie's value in memory, then in the database.
     async fn lookup(
         self: &Arc<Self>,
         text: &str,
@@ -278,7 +281,8 @@ impl SessionAuthenticator {
         let Some((token, mac)) = text.split_once('.') else { return Ok(None) };
         let Some(token) = RandomToken::parse(token) else { return Ok(None) };
         let changes = self.changes.load(Ordering::Acquire);
-        // A stream may keep an expired entry alive; the cache has the one that was read since.
+        // A stream may keep an expired entry alive. The main cache contains the entry that was read
+        // since.
         if let Some(live) =
             self.front_cache.get(token.bytes(), now.monotonic).filter(|live| self.is_current(live, now))
         {
@@ -297,15 +301,16 @@ impl SessionAuthenticator {
                 .is_some_and(|mac| self.ring.mac_is(&mac_input(&token, scope), &mac)) => {}
             None => return Ok(None),
         }
-        // Boxed, as all that is seldom needed: each request carries room for whatever it may have
-        // to wait for.
+        // Boxed because it is rarely needed: otherwise the future of every request would include
+        // its state.
         match Box::pin(self.load_fresh(&token)).await? {
             Some(live) if self.is_active(&live, now) => self.to_principal(live, scope, now),
             Some(live) => {
-                // After a jump of the wall clock `now` is not to be relied on, and this would stay.
+                // A jump of the wall clock counts as a change: `now` may then be wrong, and the
+                // entry would remain.
                 if self.is_expired(&live, now.wall) && self.changes.load(Ordering::Acquire) == changes {
-                    // The store keeps the row for a while: its cookie must not cause a read each
-                    // time.
+                    // The database keeps the row for some time. Its cookie must not cause a read
+                    // for each request.
                     self.known.insert(*token.bytes(), None).await;
                 }
                 Ok(None)
@@ -314,13 +319,14 @@ impl SessionAuthenticator {
         }
     }
 
-    /// Whether no node can know of a use that would let the session stand still.
+    /// Returns whether the session has expired even if another node has not stored its last use
+    /// yet.
     fn is_expired(&self, live: &CachedSession, now: Timestamp) -> bool {
         let idle = self.catalogue.load().config.session.idle + 2 * LAST_SEEN_PRECISION;
         !live.session.is_active(live.session.last_seen_at, idle, now)
     }
 
-    /// Notes that the session is used `now`.
+    /// Records a use of the session at `now`.
     pub fn touch(&self, principal: &SessionPrincipal, now: MonotonicTime) {
         let live = &principal.0;
         live.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
@@ -336,8 +342,8 @@ impl SessionAuthenticator {
         }
     }
 
-    /// What the store knows of a cookie, read after this was called: a read that was under way
-    /// already may have missed a change that this request must see.
+    /// Returns the session of a cookie by a database read that begins after this call. A read
+    /// already in progress may miss a change that this request must see.
     async fn load_fresh(&self, token: &RandomToken) -> Result<Lookup, StoreError> {
         for _ in 0..2 {
             let known = self.known.try_get_with(*token.bytes(), self.load(token)).await;
@@ -364,7 +370,8 @@ impl SessionAuthenticator {
             && now.monotonic.since(last_seen) < self.catalogue.load().config.session.idle
     }
 
-    /// Returns the principal of a valid session, unless the store was silent too long to know.
+    /// Returns the principal of a valid session in its scope. Returns an error if the cache is
+    /// older than [`MAX_STALENESS`].
     fn to_principal(
         &self,
         live: Arc<CachedSession>,
@@ -388,7 +395,8 @@ impl SessionAuthenticator {
         else {
             return Ok(None);
         };
-        // A session ends with its provider, and with the user's place in `allow`.
+        // A session ends if its user is disabled, its provider is removed, or `allow` no longer
+        // names the user.
         if !user.enabled
             || !user.has_unambiguous_account(&session.provider)
             || !self.is_still_allowed(&session, &user)
@@ -398,8 +406,8 @@ impl SessionAuthenticator {
         let now = self.clock.moment();
         let longest =
             provider_of(&self.catalogue.load(), &session).map_or(Duration::MAX, Provider::renewal_interval);
-        // Its age by the wall clock of the node that wrote it: one that lies in the future is a use
-        // just now.
+        // The last use was written with another node's wall clock. A time in the future is treated
+        // as a use now.
         let seen = now.monotonic.minus(now.wall.since(session.last_seen_at)).millis();
         let live = Arc::new(CachedSession {
             token: *token.bytes(),
@@ -418,8 +426,9 @@ impl SessionAuthenticator {
         for name in [of_session(&live.session.id), of_user(&live.user.id)] {
             self.index.add(name, &live);
         }
-        // A change that arrives during the read may concern the row read. Its receiver counts it
-        // first and looks into the index then: one of the two is seen.
+        // A change that arrives during the read may concern this row. `apply_changes` increments
+        // the counter before it reads the index, so either the counter or the index reveals the
+        // change.
         if self.changes.load(Ordering::Acquire) != changes {
             live.stale.store(true, Ordering::Release);
         }
@@ -429,13 +438,13 @@ impl SessionAuthenticator {
     fn is_still_allowed(&self, session: &Session, user: &User) -> bool {
         let catalogue = self.catalogue.load();
         provider_of(&catalogue, session).is_some_and(|provider| {
-            // A provider that was pointed elsewhere since then speaks for other people; by SAML,
-            // only its metadata identifies the user.
+            // A provider entry with a new issuer identifies other users. For SAML, only the
+            // provider's metadata identifies the user.
             let own = |identity: &Identity| {
                 identity.provider == provider.name && (identity.saml || provider.issues(&identity.issuer))
             };
-            // Two entries of the file may be one identity provider: the account has the name of the
-            // last that was used.
+            // Two configuration entries may be one identity provider. The account contains the name
+            // of the entry that was used last.
             let of_twin = |identity: &Identity| {
                 let owner = catalogue.config.providers.iter().find(|other| other.name == identity.provider);
                 owner.is_some_and(|owner| {
@@ -451,7 +460,7 @@ impl SessionAuthenticator {
         })
     }
 
-    /// Forgets what `changes` speak of: the next request reads it anew.
+    /// Invalidates the sessions named by `changes`, so that the next request reads them again.
     pub fn apply_changes(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;
@@ -468,28 +477,28 @@ impl SessionAuthenticator {
         }
     }
 
-    /// Has every session read again, and every cookie that stood for none looked up again: the wall
-    /// clock by which both were judged has jumped.
+    /// Invalidates every cached session and every cached unknown cookie. For use after a jump of
+    /// the wall clock, with which both were validated.
     pub fn distrust_cache(&self) {
         self.apply_changes(&[Change::Everything]);
         self.known.invalidate_all();
     }
 
-    /// Notes that everything committed before `at` has been heard of.
+    /// Records that all changes committed before `at` are applied.
     pub fn mark_synced_at(&self, at: MonotonicTime) {
         self.synced_at.fetch_max(at.millis(), Ordering::AcqRel);
     }
 
-    /// Gives free what memory has forgotten.
+    /// Frees the memory of evicted sessions.
     pub fn evict_dropped(&self) {
         self.front_cache.evict_dropped();
         self.index.evict_dropped();
     }
 
-    /// Writes down when sessions were last used.
+    /// Writes the last uses of sessions to the database.
     ///
     /// # Errors
-    /// Where the store does not answer; what was to be written is kept for the next time.
+    /// Returns an error if the database fails. The uses are then kept for the next call.
     pub async fn flush_last_seen(&self) -> Result<(), StoreError> {
         let touched: Vec<_> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         if touched.is_empty() {
@@ -509,8 +518,8 @@ impl SessionAuthenticator {
     }
 }
 
-/// The text of the cookie that holds `token`: the token and a MAC over it and its scope, so that
-/// garbage and cookies of another host never reach the store.
+/// Returns the value of the cookie with `token`: the token, a dot, and a MAC over the token and its
+/// scope. Invalid cookies and cookies of another host thus cause no database read.
 pub fn cookie_text(ring: &KeyRing, token: &RandomToken, scope: CookieScope<&str>) -> String {
     format!("{}.{}", token.text(), base64url_encode(ring.mac(&mac_input(token, scope))))
 }
@@ -532,6 +541,6 @@ fn of_user(id: &str) -> String {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What these locks guard is whole after every statement.
+    // The map is consistent after every statement, so a poisoned lock is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
 //! Amazon Cognito's API for user pools, as AWS SDKs call it: `POST /` with the operation in
 //! `X-Amz-Target` and JSON in the body.
 //!
-//! A request is checked against the model of the service ([`model`]), its signature is verified if
-//! the operation has one ([`sigv4`]), the administrator's policies are evaluated, and a handler in
-//! [`cognito_idp`] calls the directory. No handler holds a rule of its own.
+//! A request is checked against the model of the service (`model`), its signature is verified if
+//! the operation has one (`sigv4`), the administrator's policies are evaluated, and a handler in
+//! `cognito_idp` calls the directory. No handler holds a rule of its own.
 
 mod administrator;
 mod call;

@@ -1,6 +1,6 @@
-//! What a browser carries between two steps of a login: sealed, in a cookie of its own, for ten
-//! minutes. The server keeps nothing, so that anonymous visitors write nothing, and parallel tabs
-//! have an attempt each.
+//! Login attempts: the state of a login between two requests, sealed in a separate cookie for ten
+//! minutes. The server stores nothing, so anonymous visitors cause no writes. Parallel tabs have
+//! separate attempts.
 
 use crate::base::{
     Clock, Duration, Entropy, KeyRing, Purpose, Timestamp, base64url_decode, base64url_encode, sha256,
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How long an attempt may take.
+/// Maximum duration of a login attempt.
 pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
-/// How long a browser keeps the cookie of an attempt. Once the attempt has expired it only shows
-/// where the person wanted to go.
+/// Lifetime of an attempt's cookie. After the attempt has expired, the cookie only contains the
+/// destination of the login.
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(86400);
-/// How many bytes of an id name the host that the person wanted to reach.
+/// Length of the destination host's tag in an id, in bytes.
 const HOST_TAG_BYTES: usize = 3;
 
-/// Seals and opens attempts.
+/// The factory of login attempts: creates ids, seals and opens attempts.
 #[derive(Clone)]
 pub struct LoginAttempts {
     ring: Arc<KeyRing>,
@@ -33,14 +33,14 @@ struct Envelope<T> {
 }
 
 impl LoginAttempts {
-    /// Attempts sealed under `ring`.
+    /// Creates a factory of attempts that `ring` encrypts.
     pub fn new(ring: Arc<KeyRing>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { ring, clock, entropy }
     }
 
-    /// A new id: 48 bits of time, so that a browser's oldest attempt can be found, 144 random bits,
-    /// since it serves as the `state` too, and a tag of the host that the person wants to reach. 36
-    /// base64url characters.
+    /// Creates an id of 36 base64url characters: 48 bits of time, 144 random bits and a tag of
+    /// `host`. The time identifies a browser's oldest attempt. The random bits are required because
+    /// the id is also the `state` parameter.
     pub fn new_id(&self, host: &str) -> String {
         let mut id = [0; 24 + HOST_TAG_BYTES];
         id[..6].copy_from_slice(&self.clock.now().millis().to_be_bytes()[2..]);
@@ -49,22 +49,22 @@ impl LoginAttempts {
         base64url_encode(id)
     }
 
-    /// Returns whether the attempt of this id was begun for `host`. The tag is short and not
-    /// authenticated: it chooses among the hosts of the configuration, and proves nothing.
+    /// Returns whether the attempt of this id was started for `host`. The tag is short and not
+    /// authenticated. It only selects one of the configured hosts, and proves nothing.
     pub fn is_for(id: &str, host: &str) -> bool {
         base64url_decode(id).is_some_and(|id| id.get(24..) == Some(&tag(host)[..]))
     }
 
-    /// When the attempt of this id was begun; `None` where it is no id.
+    /// Returns the start time of the attempt with this id, or `None` if the id is malformed.
     pub fn started_at(id: &str) -> Option<Timestamp> {
-        // An earlier version made ids without a tag.
+        // Ids of an earlier version have no tag.
         let id = base64url_decode(id).filter(|id| matches!(id.len(), 24 | 27))?;
         let mut millis = [0; 8];
         millis[2..].copy_from_slice(&id[..6]);
         Some(Timestamp::from_millis(i64::from_be_bytes(millis)))
     }
 
-    /// Seals `content` for `place` under `id`.
+    /// Seals `content` for the context `place` and this id, for [`ATTEMPT_LIFETIME`].
     pub fn seal<T: Serialize>(&self, place: &str, id: &str, content: &T) -> String {
         let envelope = Envelope { expires_at: self.clock.now().plus(ATTEMPT_LIFETIME).millis(), content };
         let plain = serde_json::to_vec(&envelope).expect("invariant: an attempt is strings and numbers");
@@ -76,15 +76,14 @@ impl LoginAttempts {
         ))
     }
 
-    /// Opens what was sealed for the same place and id, unless it is over.
+    /// Opens the content sealed for the same context and id, unless it has expired.
     pub fn open<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
         let envelope = self.envelope(place, id, sealed)?;
         (self.clock.now().millis() < envelope.expires_at).then_some(envelope.content)
     }
 
-    /// Opens what was sealed for the same place and id, whatever its age. An expired attempt signs
-    /// nobody in: it is good for the way back to where the person wanted to go, and for nothing
-    /// else.
+    /// Opens the content sealed for the same context and id, regardless of its age. An expired
+    /// attempt must not complete a login. It only serves to return to the login's destination.
     pub fn open_expired<T: DeserializeOwned>(&self, place: &str, id: &str, sealed: &str) -> Option<T> {
         self.envelope(place, id, sealed).map(|envelope| envelope.content)
     }
@@ -103,11 +102,11 @@ fn tag(host: &str) -> [u8; HOST_TAG_BYTES] {
     [digest[0], digest[1], digest[2]]
 }
 
-/// The attempts whose responses are being processed on this node.
+/// The ids of attempts whose responses are being processed on this node.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries(Mutex<HashSet<String>>);
 
-/// One response that is being processed.
+/// A response in progress. Dropping it removes its attempt's id.
 #[derive(Debug)]
 pub(super) struct Delivery<'d> {
     all: &'d Deliveries,
@@ -115,15 +114,15 @@ pub(super) struct Delivery<'d> {
 }
 
 impl Deliveries {
-    /// Registers the response to the attempt `id`; `None` while another delivery of it is being
-    /// processed.
+    /// Registers the response to the attempt `id`. Returns `None` if another delivery of it is in
+    /// progress.
     pub(super) fn try_begin(&self, id: &str) -> Option<Delivery<'_>> {
         let first = self.lock().insert(id.to_owned());
         first.then(|| Delivery { all: self, id: id.to_owned() })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        // The set is whole after every statement.
+        // The set is consistent after every statement, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Logout in both directions: ours sent to the provider by the browser, and the provider's sent to
-//! us behind its back.
+//! Logout in both directions: at the provider through the browser, and from the provider through
+//! the back channel.
 
 use super::{Broker, LoginError};
 use crate::base::{base64url_encode, sha256};
@@ -8,16 +8,17 @@ use crate::model::{ProviderTokens, Session};
 use crate::provider::{BrowserAction, LogoutToken};
 use crate::store::{ReplayKey, Tx};
 
-/// Where a provider sends browsers back to after a logout; registered there.
+/// Returns the URL to which a provider redirects browsers after a logout. It is registered at the
+/// provider.
 pub fn post_logout_uri(catalogue: &Catalogue) -> String {
     catalogue.config.public_url.join("/logout")
 }
 
-/// The longest `sid` that is stored as it is.
+/// Maximum length of a `sid` that is stored unhashed, in bytes.
 const MAX_STORED_SID: usize = 255;
 
-/// What the store keeps of a provider's `sid`: one that is long, or no text for a database, is
-/// hashed, so that its sessions are found all the same.
+/// Returns the stored form of a provider's `sid`. A long `sid`, or one with control characters, is
+/// hashed, so that its sessions can still be found.
 pub(super) fn sid_key(sid: &str) -> String {
     match sid.len() <= MAX_STORED_SID && !sid.contains(char::is_control) {
         true => sid.to_owned(),
@@ -25,18 +26,19 @@ pub(super) fn sid_key(sid: &str) -> String {
     }
 }
 
-/// A session that was ended just now.
+/// A session that has ended.
 #[derive(Debug)]
 pub struct EndedSession {
     /// The session.
     pub session: Session,
-    /// What names the person's session at the provider, if anything does.
+    /// The tokens that identify the user's session at the provider, if any.
     pub tokens: Option<ProviderTokens>,
 }
 
 impl Broker {
-    /// Where to send a browser whose session was ended, to end the one at the provider too; nowhere
-    /// where the provider knows no such way, or the file does not want it. `state` comes back.
+    /// Returns the action by which the browser ends the session at the provider too. Returns `None`
+    /// if the provider does not support logout, or the configuration disables it. The provider
+    /// returns `state`.
     pub async fn logout(
         &self,
         catalogue: &Catalogue,
@@ -47,10 +49,11 @@ impl Broker {
         entry.provider.logout(ended.tokens.as_ref()?, &post_logout_uri(catalogue), state).await
     }
 
-    /// Ends the sessions of which the provider `name` says by `token` that they are over.
+    /// Ends the sessions that `token`, a logout token of the provider `name`, identifies. Returns
+    /// the ended sessions.
     ///
     /// # Errors
-    /// Where the token is refused, was used before, or the store does not answer.
+    /// Returns an error if the token is invalid or was used before, or if the database fails.
     pub async fn backchannel_logout(
         &self,
         catalogue: &Catalogue,
@@ -62,14 +65,14 @@ impl Broker {
         self.end_named_sessions(catalogue, name, &logout_token).await
     }
 
-    /// Ends the sessions that a provider's message names, which works once.
+    /// Ends the sessions that a provider's logout message identifies. Rejects a repeated message.
     pub(super) async fn end_named_sessions(
         &self,
         catalogue: &Catalogue,
         name: &str,
         logout_token: &LogoutToken,
     ) -> Result<Vec<Session>, LoginError> {
-        // Anybody's issuer may use anybody's jti.
+        // Two issuers may use the same `jti`, so the key includes the issuer.
         let id = base64url_encode(sha256(format!("{}\n{}", logout_token.issuer, logout_token.jti)));
         let (entropy, pool_id) = (&*self.entropy, &catalogue.pool.id);
         self.store
@@ -89,8 +92,8 @@ impl Broker {
                         None => Vec::new(),
                     };
                     if !logout_token.sids.is_empty() {
-                        // A session of whose place there we know nothing may be the one that is
-                        // meant.
+                        // The message may identify a session whose `sid` at the provider is
+                        // unknown.
                         sessions.retain(|session| session.provider_sid.is_empty());
                     }
                     for sid in &logout_token.sids {
@@ -112,11 +115,11 @@ impl Broker {
     }
 }
 
-/// Ends a session, and answers what is needed to end the one at the provider; nothing where it had
-/// ended already.
+/// Ends a session. Returns the data to end the session at the provider too, or `None` if the
+/// session had already ended.
 ///
 /// # Errors
-/// Where the store does not answer.
+/// Returns an error if the database fails.
 pub async fn end_session(
     tx: &mut Tx<'_>,
     sid: &str,

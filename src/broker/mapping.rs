@@ -1,4 +1,4 @@
-//! From a provider's claims to the pool's attributes, and whether `allow` names the person.
+//! Mapping of a provider's claims to the user pool's attributes, and the check of `allow`.
 
 use crate::config::{Allow, Kind, Provider, STANDARD_ATTRIBUTES};
 use crate::directory::FederatedAccount;
@@ -9,11 +9,11 @@ use crate::model::{
 use crate::provider::{self, ExternalIdentity};
 use serde_json::Value;
 
-/// The pool's view of what a provider says of a person. A claim that cannot be taken over is left
-/// out and logged, unless something is decided by it.
+/// Maps a provider's claims to the user pool's attributes and groups. An invalid claim is omitted
+/// and logged, unless a decision depends on it.
 ///
 /// # Errors
-/// The claim that cannot be taken over, and decides.
+/// Returns a description of an invalid claim on which a decision depends.
 pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<FederatedAccount, String> {
     let claim = |attribute: &str| provider::claim(&external.claims, claim_name(config, attribute));
     let mut attributes = Attributes::default();
@@ -37,9 +37,9 @@ pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<Fed
         }
     }
     if attributes.contains("email") {
-        // An address is verified only if the provider has proved that it is the user's. What
-        // `email_verified` says, it says of the claim `email` (OpenID Connect Core 1.0, section
-        // 5.1), not of another claim that the file takes the address from.
+        // An address is verified only if the provider has proved that it is the user's.
+        // `email_verified` is about the claim `email` (OpenID Connect Core 1.0, section 5.1). It
+        // does not apply if the configuration maps the address from another claim.
         let other = config.attributes.get("email").is_some_and(|claim| claim != "email");
         let of_it = !other || config.attributes.contains_key("email_verified");
         let said = of_it && claim("email_verified").and_then(text).is_some_and(|value| value == "true");
@@ -60,7 +60,8 @@ pub fn map_account(config: &Provider, external: &ExternalIdentity) -> Result<Fed
     })
 }
 
-/// The groups: all of them, or those that can be taken over, where no group decides anything.
+/// Returns the groups. Omits invalid ones if no decision depends on groups; otherwise returns an
+/// error.
 fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>, String> {
     let name = claim_name(config, "groups");
     let claim = provider::claim(&external.claims, name);
@@ -87,8 +88,8 @@ fn groups(config: &Provider, external: &ExternalIdentity) -> Result<Vec<String>,
     Ok(each.filter_map(|group| claim_texts(group, MAX_GROUP_NAME_LENGTH).ok()).flatten().collect())
 }
 
-/// Whether something is decided by `attribute`: who may sign in or use a route, which role a person
-/// gets, or what policies judge.
+/// Returns whether a decision depends on `attribute`: sign-in, access to a route, the role, or a
+/// policy.
 fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     let is_among = |names: &[String]| names.iter().any(|name| name == attribute);
     let by_allow = config.allow.judged().any(|name| name == attribute);
@@ -98,8 +99,8 @@ fn is_used_for_decisions(config: &Provider, attribute: &str) -> bool {
     by_allow || by_groups || is_among(&config.required_attributes) || is_among(&config.judged_attributes)
 }
 
-/// Whether the provider may know of a claim that is absent: it names another place for it, or
-/// refused to return all.
+/// Returns whether the provider may have an absent claim: a distributed claim, or an incomplete
+/// response.
 fn may_be_withheld(external: &ExternalIdentity, name: &str) -> bool {
     let is_absent = || provider::claim(&external.claims, name).is_none();
     is_distributed(&external.claims, name) || (external.is_incomplete && is_absent())
@@ -110,13 +111,14 @@ fn log_omitted(config: &Provider, external: &ExternalIdentity, why: &str) {
     tracing::warn!(provider, subject, "a claim was left out: {why}");
 }
 
-/// The claim that fills `attribute`.
+/// Returns the name of the claim that is mapped to `attribute`.
 fn claim_name<'c>(config: &'c Provider, attribute: &'c str) -> &'c str {
     config.attributes.get(attribute).map_or(attribute, String::as_str)
 }
 
-/// The text of the claim for `attribute`. A list or an object has none, and where a rule or a tag
-/// names the attribute, it must: to take it for absent would let the person escape them.
+/// Returns the text of the claim for `attribute`, or `None` if it is absent. A list or an object is
+/// treated as absent. If a rule or a tag uses the attribute, it is an error instead, because an
+/// absent claim would let the user bypass them.
 fn attribute_text(
     config: &Provider,
     attribute: &str,
@@ -145,11 +147,11 @@ fn attribute_text(
     }
 }
 
-/// Whether everything that the file requires of everybody is known of the person, who may have been
-/// `known` before: some providers send a name only once.
+/// Checks that the account has all required attributes. An attribute that the provider sends only
+/// at the first login may also come from the stored user `known`.
 ///
 /// # Errors
-/// What is not known.
+/// Returns a description of the missing attribute.
 pub fn check_required(
     config: &Provider,
     account: &FederatedAccount,
@@ -174,10 +176,10 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether `allow` names the person.
+/// Checks that `allow` contains the account's verified e-mail address or one of its groups.
 ///
 /// # Errors
-/// Who it is that it does not name, for the log.
+/// Returns a description of the account, for the log.
 pub fn check_allowed(allow: &Allow, account: &FederatedAccount) -> Result<(), String> {
     let email = account.attributes.get("email");
     let verified = account.attributes.get("email_verified").is_some_and(|value| value == "true");

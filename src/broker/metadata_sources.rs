@@ -1,7 +1,7 @@
-//! Which SAML provider may speak for the people of an entity id. A provider publishes its own
-//! entity id, so that id alone proves nothing: the file must name it (`issuer`), or the metadata
-//! must be that of the provider whose people they are. The store remembers where each provider's
-//! metadata came from, since the name in the file may change.
+//! Check that a SAML provider may authenticate the users of an entity id. A provider publishes its
+//! own entity id, so the id alone proves nothing. The configuration must name it (`issuer`), or the
+//! metadata must be that of the users' provider. The database contains the source of each
+//! provider's metadata, because the provider's configured name may change.
 
 use crate::base::{MAX_SMALL_FILE, base64url_encode, read_file, sha256};
 use crate::catalogue::Catalogue;
@@ -14,8 +14,8 @@ fn setting(provider: &str) -> String {
     format!("saml_metadata_source/{provider}")
 }
 
-/// What identifies the metadata of a provider, a line each: its address, or its file's path and
-/// content.
+/// Returns the identifiers of a provider's metadata: its URL, or the path and content digest of its
+/// file.
 fn sources(saml: &Saml) -> Vec<String> {
     match &saml.metadata {
         MetadataSource::Url(url) => vec![format!("url {url}")],
@@ -28,7 +28,7 @@ fn sources(saml: &Saml) -> Vec<String> {
     }
 }
 
-/// Records where the metadata of each SAML provider of the file comes from.
+/// Stores the source of the metadata of each SAML provider in the configuration.
 pub(super) async fn record(store: &Store, providers: &[Provider]) -> Result<()> {
     for provider in providers {
         let Kind::Saml(saml) = &provider.kind else { continue };
@@ -42,8 +42,9 @@ pub(super) async fn record(store: &Store, providers: &[Provider]) -> Result<()> 
     Ok(())
 }
 
-/// Whether the SAML provider `config` speaks for an account that was made under another provider's
-/// name: the file names its entity id, or it publishes the metadata that the other one did.
+/// Returns whether the SAML provider `config` may authenticate an account that was created under
+/// another provider's name. The configuration must name the account's entity id for it, or both
+/// must have the same source of metadata.
 pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &Identity) -> Result<bool> {
     let Kind::Saml(saml) = &config.kind else { return Ok(false) };
     if config.issues(&owner.issuer) {
@@ -54,8 +55,8 @@ pub(super) async fn is_same_source(tx: &mut Tx<'_>, config: &Provider, owner: &I
     Ok(recorded.lines().any(|source| current.iter().any(|known| known == source)))
 }
 
-/// Rejects an entity id that is not the one which the file names for a SAML provider, or which the
-/// file names for another one.
+/// Rejects an entity id that differs from the configured one of a SAML provider, or is configured
+/// for another provider.
 pub(super) fn check_issuer(
     catalogue: &Catalogue,
     config: &Provider,

@@ -1,6 +1,6 @@
-//! One login across provider, mapping and directory: [`Broker::begin`] sends a browser to a
-//! provider, [`Broker::finish`] makes a session of what comes back. No transaction spans a call to
-//! a provider, and an unfinished login leaves nothing in the store.
+//! Logins at providers: [`Broker::begin`] sends a browser to a provider, and [`Broker::finish`]
+//! creates a session from the callback. No transaction includes a call to a provider, and an
+//! unfinished login stores nothing.
 
 mod attempt;
 mod logout;
@@ -39,29 +39,29 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How long all of a login's calls to its provider may take.
+/// Total timeout of a login's calls to its provider.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// A login that was begun at a provider, as the browser carries it, sealed.
+/// A login in progress at a provider. The browser stores it sealed in a cookie.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Login {
     /// The provider's name.
     provider: String,
-    /// What the provider wants remembered.
+    /// The state to validate the provider's response.
     pending: LoginState,
-    /// What the login is for; nothing, where the provider began by itself or the person at the
-    /// pool's own page.
+    /// The authorization request to continue after the login. `None` for an IdP-initiated login,
+    /// and for a login started at the user pool's own pages.
     pub request: Option<AuthorizationRequest>,
 }
 
 impl Login {
-    /// Where the person can begin again: at the app, which remembers what they wanted there.
+    /// Returns the URL to restart the login: at the app, whose attempt contains the requested URL.
     pub fn restart_url(&self, catalogue: &Catalogue) -> String {
         let Some(AuthorizationRequest { redirect_uri: uri, state, .. }) = &self.request else {
             return catalogue.config.public_url.join("/");
         };
         let path = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
-        // The state came in an address that anybody may have written.
+        // `state` comes from a URL that anyone can construct, so validate its form.
         match LoginAttempts::started_at(state) {
             Some(_) => format!("{}/.narthex/sign-in?attempt={state}", &uri[..path]),
             None => format!("{}/", &uri[..path]),
@@ -69,23 +69,23 @@ impl Login {
     }
 }
 
-/// A browser on its way to a provider.
+/// A started login, with the browser's next request to the provider.
 #[derive(Debug)]
 pub struct LoginStart {
-    /// Where to send it.
+    /// The action that sends the browser to the provider.
     pub action: BrowserAction,
-    /// Whether the provider sends it back by a form.
+    /// Whether the provider responds by a form POST (SAML) instead of a redirect.
     pub by_form: bool,
-    /// The attempt's id, which is the state too.
+    /// The attempt's id, which is also the `state` parameter.
     pub id: String,
-    /// The attempt, sealed, for the browser's cookie.
+    /// The sealed attempt, the value of the browser's cookie.
     pub sealed: String,
 }
 
-/// A browser that came back from a provider.
+/// The input of a login's callback.
 #[derive(Debug)]
 pub struct CallbackInput<'a> {
-    /// What it brought.
+    /// The parameters of the callback.
     pub parameters: &'a HashMap<String, String>,
     /// The attempt's id.
     pub id: &'a str,
@@ -93,66 +93,66 @@ pub struct CallbackInput<'a> {
     pub login: Login,
     /// The browser's user agent and address.
     pub browser: Browser,
-    /// The session that it has at the pool already.
+    /// The id of the browser's existing session at the user pool, if any.
     pub earlier: Option<String>,
 }
 
-/// A login that came about.
+/// A successful login.
 #[derive(Debug)]
 pub struct CompletedLogin {
-    /// Whose.
+    /// The user.
     pub user: User,
     /// The browser's session.
     pub session: Session,
-    /// What the pool's own cookie is to hold.
+    /// The token for the user pool's session cookie.
     pub token: RandomToken,
-    /// What the login was for; nothing, where the provider began by itself.
+    /// The authorization request to continue, as in [`Login::request`].
     pub request: Option<AuthorizationRequest>,
     /// The audit event of the change of the user, if any.
     pub change: Option<&'static str>,
 }
 
-/// Why a login failed.
+/// The reason that a login failed.
 #[derive(Debug, Error)]
 pub enum LoginError {
     /// No provider has this name.
     #[error("no provider has this name")]
     NoSuchProvider,
-    /// The browser carries no attempt of this id: it was begun elsewhere, took too long, or the
+    /// The browser has no attempt with this id: it started in another browser, has expired, or its
     /// cookie was lost.
     #[error("the browser carries no attempt of this id")]
     NoAttempt,
-    /// The provider sent a response that nobody asked for, and `idp_init` is off.
+    /// The provider sent an unsolicited response, and `idp_init` is off.
     #[error(
         "the provider sent a response that nobody asked for; help: let people start at the app, or set idp_init = true \
          on the provider"
     )]
     Unsolicited,
-    /// The attempt was begun at another provider.
+    /// The attempt was started at another provider.
     #[error("the attempt was begun at another provider")]
     OtherProvider,
-    /// The attempt was used before.
+    /// The attempt or logout message was used before, or is being processed.
     #[error("the attempt was used before")]
     Used,
-    /// The provider did not vouch for anybody.
+    /// The provider failed, or rejected the user, or its response failed a check.
     #[error(transparent)]
     Provider(ProviderError),
-    /// What the provider says of the person cannot be taken over.
+    /// A claim on which a decision depends is missing or invalid.
     #[error("{0}")]
     Unmappable(String),
-    /// `allow` does not name the person.
+    /// `allow` does not name the user.
     #[error("`allow` does not name {0}")]
     NotAllowed(String),
     /// The user is disabled.
     #[error("{0} is disabled")]
     Disabled(String),
-    /// The store did not do its part.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl LoginError {
-    /// A stable name for the audit line.
+    /// Returns a stable name of the reason for the audit log.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoSuchProvider => "no_such_provider",
@@ -175,13 +175,13 @@ impl LoginError {
 
 struct ProviderEntry {
     config: config::Provider,
-    /// Our entity id there, where it speaks SAML.
+    /// Narthex's entity id, if the provider is a SAML provider.
     entity_id: Option<String>,
     provider: Arc<dyn Provider>,
 }
 
 impl ProviderEntry {
-    /// Renews what is known of the provider, and logs what is wrong.
+    /// Fetches the provider's metadata again, and logs warnings and errors.
     async fn refresh(&self) {
         let name = &self.config.name;
         match self.provider.refresh().await {
@@ -193,7 +193,7 @@ impl ProviderEntry {
     }
 }
 
-/// The broker of one user pool.
+/// The broker of the user pool: logins, logouts and renewals at its providers.
 pub struct Broker {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -206,7 +206,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker that knows no provider yet.
+    /// Creates a broker without providers; [`Self::apply`] sets them.
     pub fn new(
         store: Store,
         ring: Arc<KeyRing>,
@@ -229,12 +229,11 @@ impl Broker {
         }
     }
 
-    /// Takes over the providers of `catalogue`; metadata already fetched stays for those that did
-    /// not change.
+    /// Applies the providers of `catalogue`. Unchanged providers keep their fetched metadata.
     ///
     /// # Errors
-    /// Where a provider speaks SAML, and our key for that cannot be had; nothing is taken over
-    /// then.
+    /// Returns an error if the SAML key cannot be read or created for a SAML provider, or if the
+    /// database fails. The previous providers then remain.
     pub async fn apply(&self, catalogue: &Catalogue) -> Result<(), SamlKeyError> {
         let old = self.providers.load_full();
         let mut providers = HashMap::new();
@@ -262,43 +261,45 @@ impl Broker {
         Ok(())
     }
 
-    /// Renews what is known of every provider, so that no login waits for it.
+    /// Fetches every provider's metadata again, so that no login waits for it.
     pub async fn refresh(&self) {
         for entry in self.providers.load_full().values() {
             entry.refresh().await;
         }
     }
 
-    /// Reads our SAML keys from the store again, and deletes those at their end where `deletes`.
+    /// Reads Narthex's SAML keys from the database again. If `deletes`, deletes keys past their
+    /// removal time.
     ///
     /// # Errors
-    /// Where the store does not answer, or a key cannot be read; the keys stay as they are.
+    /// Returns an error if the database fails or a key cannot be read. The keys in memory then
+    /// remain.
     pub async fn refresh_saml_keys(&self, deletes: bool) -> Result<(), SamlKeyError> {
         self.saml_keys.refresh(deletes).await
     }
 
-    /// Warns of our SAML certificate where it expires soon.
+    /// Logs a warning if Narthex's SAML certificate expires soon.
     pub fn warn_of_saml_expiry(&self) {
         self.saml_keys.warn_of_expiry();
     }
 
-    /// Reads the files again that providers' settings name, such as SAML metadata.
+    /// Reads the files named by providers' settings again, such as SAML metadata.
     pub async fn reread_files(&self) {
         for entry in self.providers.load_full().values().filter(|entry| entry.provider.expire_files()) {
             entry.refresh().await;
         }
     }
 
-    /// Has what providers publish fetched again, whatever its age.
+    /// Expires the cached metadata of all providers, so that it is fetched again.
     pub fn distrust_cache(&self) {
         self.providers.load().values().for_each(|entry| entry.provider.expire());
     }
 
-    /// Sends a browser to the provider called `name`, with what was typed of who the person is.
+    /// Starts a login at the provider `name`.
     ///
     /// # Errors
-    /// [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] where its metadata cannot be
-    /// had.
+    /// Returns [`LoginError::NoSuchProvider`], or [`LoginError::Provider`] if the provider's
+    /// metadata is not available.
     pub async fn begin(
         &self,
         catalogue: &Catalogue,
@@ -321,21 +322,23 @@ impl Broker {
         Ok(LoginStart { action: begun.action, by_form, id, sealed })
     }
 
-    /// The attempt that the browser carries under this id, if it is still good.
+    /// Opens the browser's attempt with this id, unless it has expired.
     pub fn attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
         self.attempts.open(&seal_context(catalogue), id, sealed)
     }
 
-    /// The attempt that the browser carries under this id, however old: for the way back, and for
-    /// nothing else.
+    /// Opens the browser's attempt with this id, regardless of its age. It only serves to return to
+    /// the login's destination.
     pub fn expired_attempt(&self, catalogue: &Catalogue, id: &str, sealed: &str) -> Option<Login> {
         self.attempts.open_expired(&seal_context(catalogue), id, sealed)
     }
 
-    /// Makes a session of what the browser brought back to the callback of the provider `name`.
+    /// Completes a login with the browser's request to the callback of the provider `name`, and
+    /// creates a session.
     ///
     /// # Errors
-    /// Any doubt: nothing is left behind then, but that the attempt was used.
+    /// Returns an error if any check fails. No session is then created. The attempt may be marked
+    /// as used, and a disabled user's attributes may be updated.
     pub async fn finish(
         &self,
         catalogue: &Catalogue,
@@ -343,19 +346,19 @@ impl Broker {
         returned: CallbackInput<'_>,
     ) -> Result<CompletedLogin, LoginError> {
         let entry = self.entry(name)?;
-        // RFC 9700, section 4.4.2: each provider has a callback of its own, so that a response of
-        // one cannot pass for another's.
+        // RFC 9700, section 4.4.2: each provider has a separate callback, so that a response of one
+        // cannot be used as another's (mix-up attack).
         if returned.login.provider != name {
             return Err(LoginError::OtherProvider);
         }
-        // A SAML response comes by a form, and works once by its own id: see [`Broker::judge`].
+        // SAML responses are validated by `Broker::validate_saml_response` instead.
         if matches!(entry.config.kind, config::Kind::Saml(_)) {
             return Err(LoginError::NoSuchProvider);
         }
-        // RFC 6749, section 4.1.2: a provider to which a code comes twice "SHOULD revoke (when
-        // possible) all tokens previously issued based on that authorization code". A response that
-        // a browser delivers twice must not reach the provider twice, or the session would end with
-        // its tokens.
+        // RFC 6749, section 4.1.2: a provider that receives a code twice "SHOULD revoke (when
+        // possible) all tokens previously issued based on that authorization code". If the browser
+        // repeats a callback, the code must not be sent twice: the session would end with its
+        // tokens.
         let _delivery = self.deliveries.try_begin(returned.id).ok_or(LoginError::Used)?;
         if self.store.login_attempt_is_used(returned.id).await? {
             return Err(LoginError::Used);
@@ -374,7 +377,7 @@ impl Broker {
         self.establish_session(catalogue, &entry, returned, external).await
     }
 
-    /// Makes a session for the user that a provider authenticated.
+    /// Creates a session for the user that a provider authenticated.
     async fn establish_session(
         &self,
         catalogue: &Catalogue,
@@ -426,7 +429,7 @@ impl Broker {
     }
 }
 
-/// A login that a provider has vouched for, to be stored in one transaction.
+/// A login authenticated by a provider, to be stored in one transaction.
 #[derive(Clone, Copy)]
 struct NewLogin<'a> {
     catalogue: &'a Catalogue,
@@ -435,7 +438,7 @@ struct NewLogin<'a> {
     attempt: &'a str,
     account: &'a FederatedAccount,
     authentication: &'a Authentication,
-    /// The browser's session so far.
+    /// The id of the browser's existing session.
     earlier: Option<&'a str>,
     /// The token of the session's cookie.
     cookie: &'a RandomToken,
@@ -445,7 +448,8 @@ struct NewLogin<'a> {
 }
 
 impl NewLogin<'_> {
-    /// Marks the attempt as used, and stores the user and the session.
+    /// Marks the attempt as used, and stores the user and the session. An error in the inner result
+    /// commits the transaction.
     async fn store(self, tx: &mut Tx<'_>) -> Result<Result<(User, Session), LoginError>, StoreError> {
         let Self { account, now, entropy, .. } = self;
         let (id, pool_id) = (self.attempt, &self.catalogue.pool.id);
@@ -479,9 +483,9 @@ impl NewLogin<'_> {
     }
 }
 
-/// Why the account is another provider's. A SAML provider says in its own metadata who it is: it
-/// must not be able to say that it is another one, whose people it would sign in as, nor to make
-/// users for one to come.
+/// Returns an error if the account belongs to another provider. A SAML provider states its entity
+/// id in its own metadata. With another provider's id it could sign in as that provider's users, or
+/// create users for a provider that is added later.
 async fn owner_conflict(
     tx: &mut Tx<'_>,
     config: &config::Provider,
@@ -510,7 +514,7 @@ async fn owner_conflict(
     Ok(other.then(error))
 }
 
-/// Where `provider` sends browsers back to; registered there.
+/// Returns the callback URL of `provider`, which is registered there.
 pub fn callback_url(catalogue: &Catalogue, provider: &config::Provider) -> String {
     catalogue.config.public_url.join(&provider.callback_path())
 }

@@ -1,5 +1,5 @@
-//! Renewing what a provider says of a signed-in person: once, however many requests on however many
-//! nodes wait for it, since many providers take a refresh token only once.
+//! Renewal of a session's tokens and claims at its provider. Requests on all nodes share one
+//! renewal, because many providers accept a refresh token only once.
 
 use super::{Broker, ProviderEntry, mapping};
 use crate::base::{Duration, Timestamp};
@@ -10,21 +10,21 @@ use crate::provider::{ExternalIdentity, ProviderError, Renewed};
 use crate::store::{Change, LeaseResult, StoreError};
 use std::sync::Arc;
 
-/// How long one node may take, its work on the store included.
+/// Duration of a node's lease of a renewal, including its database operations.
 const LEASE_DURATION: Duration = Duration::from_secs(45);
-/// How long of it the provider may take.
+/// Timeout of the provider's calls during a renewal, shorter than the lease.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(25);
-/// How often it is asked whether another node is done: at first, and at most.
+/// Initial and maximum interval at which another node's renewal is polled.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// After how long a renewal is tried again that the provider did not answer.
+/// Delay after which a renewal is retried if the provider was unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Whose turn it is to renew a session's tokens.
+/// The result of acquiring the lease of a session's renewal.
 enum LeaseOutcome {
     Acquired(Box<RenewalLease>),
     Elsewhere,
     NotDue,
-    /// The session cannot be renewed at all; why.
+    /// The session cannot be renewed, for this reason.
     Impossible(&'static str),
 }
 
@@ -39,14 +39,16 @@ struct RenewalLease {
 }
 
 impl Broker {
-    /// Renews the provider's tokens of a session, and what it says of the person, if they are due.
-    /// A provider that refuses ends the session; one that does not answer is asked again later.
-    /// Answers what changed.
+    /// Renews the provider's tokens of a session, and the user's claims, if they are due. Returns
+    /// the changes. If the provider rejects the renewal, the session ends. If the provider is
+    /// unavailable, the renewal is retried later.
     ///
-    /// Must not be dropped half-way: a refresh token that was used and not replaced is lost.
+    /// The future must not be dropped before completion: the old refresh token may be used and the
+    /// new one not stored.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// Returns an error if the database fails, or if another node's renewal takes more than 45
+    /// seconds.
     pub async fn renew(&self, catalogue: &Catalogue, session_id: &str) -> Result<Vec<Change>, StoreError> {
         let heard = || vec![Change::Session(session_id.to_owned())];
         let (begun, mut pause) = (self.clock.monotonic(), POLL_INTERVAL.0);
@@ -77,7 +79,7 @@ impl Broker {
                         return Ok(LeaseOutcome::NotDue);
                     };
                     let entry = self.entry(&session.provider);
-                    // Of a provider that is not in the file any more, there is nothing to be asked.
+                    // A provider that was removed from the configuration has no interval.
                     let interval =
                         entry.as_ref().map_or(Duration::MAX, |entry| entry.config.renewal_interval());
                     let tokens = match tx.lease_provider_tokens(session_id, now, until, interval).await? {
@@ -90,8 +92,8 @@ impl Broker {
                     };
                     let user = tx.user(&session.user_id).await?;
                     let identities = user.map(|user| user.identities).unwrap_or_default();
-                    // The account is identified by its issuer: names in the file may change. Where
-                    // two providers have the same, the name decides.
+                    // The issuer identifies the account, because configured names may change. If
+                    // two providers have the same issuer, the name decides.
                     let (named, others): (Vec<_>, Vec<_>) = identities
                         .into_iter()
                         .filter(|id| entry.config.issues(&id.issuer))
@@ -125,7 +127,7 @@ impl Broker {
             Ok(Renewed { tokens, identity: Ok(external) }) => {
                 self.store_renewal(catalogue, &mine, &tokens, &external).await
             }
-            // The old tokens may be used up: the new ones are kept, and asked with soon.
+            // The old refresh token may be used up. Store the new tokens, and retry with them soon.
             Ok(Renewed {
                 tokens,
                 identity: Err(ProviderError::Unavailable(why) | ProviderError::Unreadable(why)),
@@ -139,8 +141,8 @@ impl Broker {
         }
     }
 
-    /// Keeps the new tokens and what changed of the person; ends the session if `allow` does not
-    /// name any more.
+    /// Stores the new tokens and the user's new attributes. Ends the session if `allow` no longer
+    /// names the user, or a required claim is missing or invalid.
     async fn store_renewal(
         &self,
         catalogue: &Catalogue,
@@ -159,7 +161,8 @@ impl Broker {
             judged.and_then(|account| mapping::check_required(config, &account, known).map(|()| account));
         let account = match judged {
             Ok(account) => account,
-            // What the provider kept back may say otherwise: it is asked again.
+            // The response is incomplete, and the missing claims may satisfy the check: retry
+            // later.
             Err(why) if external.is_incomplete => return self.postpone(mine, Some(tokens), &why).await,
             Err(why) => return self.end(sid, Some(mine.until), &why).await,
         };
@@ -169,7 +172,7 @@ impl Broker {
             .transaction(|tx| {
                 let account = &account;
                 Box::pin(async move {
-                    // Signed out meanwhile, or signed in anew: there is nothing to renew.
+                    // The session has ended meanwhile, or another node has the lease.
                     if !tx.holds_lease(sid, mine.until).await? {
                         return Ok(None);
                     }
@@ -190,7 +193,7 @@ impl Broker {
         Ok(changes)
     }
 
-    /// The provider did not answer: what it granted is kept, and it is asked again later.
+    /// Schedules a retry after [`RETRY_AFTER`]. Stores `tokens` if the provider issued new ones.
     async fn postpone(
         &self,
         mine: &RenewalLease,
@@ -217,8 +220,8 @@ impl Broker {
         Ok(vec![Change::Session(sid.to_owned())])
     }
 
-    /// Ends a session for which its provider does not vouch any more, unless the lease by which
-    /// that was found out is another's now.
+    /// Ends a session that its provider no longer confirms. Does nothing if the `lease` was lost to
+    /// another node.
     async fn end(&self, sid: &str, lease: Option<Timestamp>, why: &str) -> Result<Vec<Change>, StoreError> {
         let entropy = &*self.entropy;
         let ended = self

@@ -1,5 +1,5 @@
-//! SAML at the broker: logins that come in two steps, since a provider's form brings none of our
-//! cookies but the attempt's.
+//! SAML logins and logouts. A login takes two steps, because browsers send only the attempt's
+//! cookie with a cross-site form POST.
 
 use super::saml_keys::SamlKeyError;
 use super::{ATTEMPT_LIFETIME, Broker, CallbackInput, LoginAttempts, LoginError, seal_context};
@@ -14,41 +14,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A browser that a provider's form sent here.
+/// The input of a SAML response, sent by form POST.
 #[derive(Debug)]
 pub struct SamlPost<'a> {
-    /// What it brought.
+    /// The fields of the form.
     pub parameters: &'a HashMap<String, String>,
-    /// The attempt's id; empty where the provider began by itself.
+    /// The attempt's id from the relay state; empty or foreign for an IdP-initiated login.
     pub id: &'a str,
-    /// The attempt, where the browser carries it.
+    /// The attempt from the browser's cookie, if present.
     pub login: Option<super::Login>,
 }
 
-/// A login that was judged, and goes on in the browser's next step.
+/// A validated login, which the browser's next request completes.
 #[derive(Debug)]
 pub struct ValidatedLogin {
     /// The attempt's id.
     pub id: String,
-    /// The attempt, sealed, where it is a new one.
+    /// The sealed attempt, if the login is IdP-initiated and its attempt is new.
     pub sealed: Option<String>,
 }
 
 /// The result of a provider's logout message.
 #[derive(Debug)]
 pub enum LogoutOutcome {
-    /// These sessions have ended, and this is the answer.
+    /// A logout request: the ended sessions, and the logout response to send.
     Ended(Vec<Session>, Option<BrowserAction>),
-    /// It answers a logout of ours.
+    /// The response to a logout request of Narthex.
     Answered {
-        /// What we sent along.
+        /// The relay state of the request.
         relay_state: String,
-        /// Whether all its sessions ended.
+        /// Whether the provider ended all sessions.
         success: bool,
     },
 }
 
-/// What is kept of a judged login.
+/// The stored form of a validated login.
 #[derive(Serialize, Deserialize)]
 struct StoredLogin {
     issuer: String,
@@ -88,7 +88,8 @@ impl StoredLogin {
 }
 
 impl Broker {
-    /// How the SAML provider of `config` knows us; nothing for a provider of another kind.
+    /// Returns Narthex's service provider for the SAML provider `config`, or `None` for another
+    /// kind of provider.
     pub(super) async fn own(
         &self,
         catalogue: &Catalogue,
@@ -99,10 +100,10 @@ impl Broker {
         Ok(Some(ServiceProvider { entity_id, keys: self.saml_keys.get().await? }))
     }
 
-    /// Judges what a form brought, and keeps it for the browser's next step.
+    /// Validates a SAML response, and stores the result for the browser's next request.
     ///
     /// # Errors
-    /// Any doubt: nothing is left behind then.
+    /// Returns an error if any check fails. Nothing is then stored.
     pub async fn validate_saml_response(
         &self,
         catalogue: &Catalogue,
@@ -112,9 +113,10 @@ impl Broker {
         let SamlPost { parameters, id, login } = posted;
         let entry = self.entry(name)?;
         let Kind::Saml(settings) = &entry.config.kind else { return Err(LoginError::NoSuchProvider) };
-        // Any page may have a browser bring something here.
+        // Any site can make a browser send an unsolicited response (login CSRF).
         if login.is_none() && !settings.idp_init {
-            // Our relay state answers a request of ours, which this browser no longer knows.
+            // A relay state in the form of an attempt's id belongs to a request of Narthex whose
+            // cookie is missing.
             return Err(match LoginAttempts::started_at(id) {
                 Some(_) => LoginError::NoAttempt,
                 None => LoginError::Unsolicited,
@@ -143,7 +145,7 @@ impl Broker {
         let plain = serde_json::to_vec(&StoredLogin::of(external))
             .map_err(|error| LoginError::Store(StoreError::Corrupt(error.to_string())))?;
         let plain = zeroize::Zeroizing::new(plain);
-        // The clock of the node that purges may be ahead of ours.
+        // The clock of the node that deletes expired ids may be ahead of this node's.
         let remembered_until = usable_until.plus(ATTEMPT_LIFETIME);
         let (now, entropy) = (self.clock.now(), &*self.entropy);
         let first = self
@@ -168,8 +170,8 @@ impl Broker {
         }
     }
 
-    /// Returns the id and the cookie of an attempt for a login that the provider `name` began by
-    /// itself.
+    /// Returns the id and the cookie of an attempt for an IdP-initiated login of the provider
+    /// `name`.
     fn unsolicited_attempt(&self, catalogue: &Catalogue, name: &str) -> (String, Option<String>) {
         let id = self.attempts.new_id(catalogue.config.public_url.host().as_str());
         let pending = LoginState { nonce: String::new(), code_verifier: String::new() };
@@ -178,10 +180,11 @@ impl Broker {
         (id, Some(sealed))
     }
 
-    /// Makes a session of a login that [`Broker::validate_saml_response`] kept.
+    /// Creates a session from a login that [`Broker::validate_saml_response`] stored.
     ///
     /// # Errors
-    /// As [`Broker::finish`] has them.
+    /// Returns the errors of [`Broker::finish`], or [`LoginError::NoAttempt`] if no such login is
+    /// stored.
     pub async fn resume_saml_login(
         &self,
         catalogue: &Catalogue,
@@ -203,10 +206,10 @@ impl Broker {
         self.establish_session(catalogue, &entry, returned, kept.external(now)).await
     }
 
-    /// Judges a logout message of the provider `name`, and ends the sessions that it names.
+    /// Validates a logout message of the provider `name`, and ends the sessions that it identifies.
     ///
     /// # Errors
-    /// Where it is refused, was used before, or the store does not answer.
+    /// Returns an error if the message is invalid or was used before, or if the database fails.
     pub async fn logout_message(
         &self,
         catalogue: &Catalogue,
@@ -226,7 +229,8 @@ impl Broker {
         }
     }
 
-    /// Our metadata for the SAML provider `name`.
+    /// Returns Narthex's service provider metadata (XML) for the SAML provider `name`, or `None` if
+    /// there is no such provider.
     pub fn saml_metadata(&self, catalogue: &Catalogue, name: &str) -> Option<Arc<str>> {
         let entry = self.entry(name).ok()?;
         let acs = super::callback_url(catalogue, &entry.config);
@@ -234,12 +238,12 @@ impl Broker {
     }
 }
 
-/// Cognito's form of a service provider's entity id.
+/// Returns the entity id of a user pool as a service provider, in Cognito's form.
 pub fn entity_id(pool_id: &str) -> String {
     format!("urn:amazon:cognito:sp:{pool_id}")
 }
 
-/// Where the SAML provider called `name` sends its logout messages; registered there.
+/// Returns the URL for logout messages of the SAML provider `name`, which is registered there.
 pub fn logout_url(catalogue: &Catalogue, name: &str) -> String {
     catalogue.config.public_url.join(&format!("/saml2/logout/{name}"))
 }

@@ -1,5 +1,5 @@
-//! Our SAML keys in the store: made at first need, read again by every node, and deleted at their
-//! end.
+//! Narthex's SAML keys in the database: created at first use, read at intervals by every node, and
+//! deleted after their end.
 
 use crate::base::{Clock, Duration, Entropy, Timestamp, metrics, uuid};
 use crate::model::{KeyPhase, KeySchedule};
@@ -11,25 +11,26 @@ use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-/// The purpose of SAML keys in the store.
+/// The purpose of SAML keys in the database.
 pub(super) const PURPOSE: &str = "saml";
-/// How long before its expiry a signing certificate is warned of: longer than a rotation takes.
+/// Time before the expiry of a signing certificate at which warnings begin. It is longer than a
+/// rotation.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(60 * 86400);
 
 static EXPIRES_IN: LazyLock<IntGauge> = LazyLock::new(|| metrics::SAML_CERTIFICATE_EXPIRY.gauge());
 
-/// Why there is no key for SAML.
+/// The reason that no SAML key is available.
 #[derive(Debug, Error)]
 pub enum SamlKeyError {
-    /// The store did not answer.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key could not be made or read.
+    /// A key could not be created or read.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
-/// Returns the warning of a signing certificate that expires soon or has expired.
+/// Returns a warning if a signing certificate has expired, or expires within 60 days.
 pub fn expiry_warning(expires_at: Timestamp, now: Timestamp) -> Option<String> {
     const HELP: &str = "help: run `narthex saml rotate`";
     let days = expires_at.since(now).as_secs() / 86400;
@@ -42,12 +43,12 @@ pub fn expiry_warning(expires_at: Timestamp, now: Timestamp) -> Option<String> {
     }
 }
 
-/// The SAML keys as this node knows them.
+/// This node's copy of the SAML keys.
 pub(super) struct SamlKeys {
     store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// Empty until a provider needs it.
+    /// Empty until a SAML provider is configured.
     keys: OnceCell<Arc<OwnKeys>>,
     /// The phase of each key at the last refresh.
     phases: Mutex<HashMap<String, KeyPhase>>,
@@ -58,10 +59,10 @@ impl SamlKeys {
         Self { store, clock, entropy, keys: OnceCell::new(), phases: Mutex::default() }
     }
 
-    /// Returns the keys, making the first one where there is none.
+    /// Returns the keys. Creates the first key if there is none.
     ///
     /// # Errors
-    /// Where the store does not answer, or a key cannot be read.
+    /// Returns an error if the database fails, or a key cannot be created or read.
     pub(super) async fn get(&self) -> Result<Arc<OwnKeys>, SamlKeyError> {
         let opened = self.keys.get_or_try_init(|| async {
             ensure_first(&self.store, self.clock.now(), &*self.entropy).await?;
@@ -73,18 +74,19 @@ impl SamlKeys {
         opened.await.cloned()
     }
 
-    /// Reads the keys again and reports their phases. Deletes keys at their end where `deletes`,
-    /// which must be false after a jump of the clock.
+    /// Reads the keys again and reports their phases. If `deletes`, deletes keys past their removal
+    /// time; `deletes` must be false after a jump of the clock.
     ///
     /// # Errors
-    /// Where the store does not answer, or a key cannot be read; the keys stay as they are.
+    /// Returns an error if the database fails or a key cannot be read. The keys in memory then
+    /// remain.
     pub(super) async fn refresh(&self, deletes: bool) -> Result<(), SamlKeyError> {
         let Some(keys) = self.keys.get() else { return Ok(()) };
         self.read_into(keys).await?;
         self.report_phases(keys, false).await;
         if deletes && keys.phases(self.clock.now()).iter().any(|(_, phase)| *phase == KeyPhase::Removed) {
-            // Of this node's clock and the database's, the one that is behind decides: a deleted
-            // key is lost.
+            // A deleted key cannot be restored, so use the earlier time of this node and the
+            // database.
             let now = self.store.time().await?.min(self.clock.now());
             self.store
                 .transaction(|tx| Box::pin(async move { tx.delete_removed_saml_keys(now).await }))
@@ -98,14 +100,14 @@ impl SamlKeys {
         let known = keys.all();
         let known = |kid: &str| known.iter().find(|key| key.kid == kid).map(|key| key.key.clone());
         let mut read: Vec<ScheduledKey> = Vec::new();
-        // Private keys are decrypted once.
+        // Decrypt private keys only if a key is new.
         let is_known = certificates.iter().all(|stored| known(&stored.kid).is_some());
         let private = if is_known { Vec::new() } else { self.store.signing_keys(PURPOSE).await? };
         for StoredCertificate { kid, certificate, schedule } in certificates {
             let key = match (known(&kid), private.iter().find(|key| key.kid == kid)) {
                 (Some(key), _) => key,
                 (None, Some(stored)) => Arc::new(ServiceProviderKey::read(&stored.private_key, certificate)?),
-                // It was deleted between the two reads.
+                // The key was deleted between the two reads.
                 (None, None) => continue,
             };
             read.push(ScheduledKey { kid, key, schedule });
@@ -114,7 +116,7 @@ impl SamlKeys {
         Ok(())
     }
 
-    /// Logs each key whose phase has changed, and sets the metric.
+    /// Logs each key whose phase has changed, and sets the metric of the certificate's expiry.
     async fn report_phases(&self, keys: &OwnKeys, is_start: bool) {
         let now = self.clock.now();
         let mut before = self.phases.lock().await;
@@ -140,7 +142,7 @@ impl SamlKeys {
         *before = phases;
     }
 
-    /// Warns of a signing certificate that expires soon.
+    /// Logs a warning if the signing certificate has expired or expires soon.
     pub(super) fn warn_of_expiry(&self) {
         let (now, Some(keys)) = (self.clock.now(), self.keys.get()) else { return };
         let warning = keys.signing(now).ok().and_then(|key| expiry_warning(key.expires_at(), now));
@@ -150,8 +152,7 @@ impl SamlKeys {
     }
 }
 
-/// Logs the phase of a key: a change of phase for the audit, the phase at the start for
-/// information.
+/// Logs the phase of a key. A change of phase is an audit event; the phase at the start is not.
 fn report_phase(key: &ScheduledKey, phase: KeyPhase, is_start: bool) {
     let (kid, phase) = (&key.kid, phase.name());
     let (signs_from, removed_at) = (utc(key.schedule.signs_from), utc(key.schedule.removed_at));
@@ -173,7 +174,8 @@ fn report_phase(key: &ScheduledKey, phase: KeyPhase, is_start: bool) {
     }
 }
 
-/// A time for logs and commands; "never" for one that does not come.
+/// Formats a time as `YYYY-MM-DDThh:mm:ssZ`, or `never` if it is out of range, as
+/// [`Timestamp::NEVER`] is.
 pub fn utc(at: Timestamp) -> String {
     match chrono::DateTime::from_timestamp(at.seconds(), 0) {
         Some(at) => at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -181,7 +183,7 @@ pub fn utc(at: Timestamp) -> String {
     }
 }
 
-/// Makes the first key where there is none, and the certificate of a key that has none.
+/// Creates the first key if there is none, and the certificate of each key without one.
 pub(super) async fn ensure_first(
     store: &Store,
     now: Timestamp,
@@ -197,7 +199,7 @@ pub(super) async fn ensure_first(
             private_key: ServiceProviderKey::generate()?,
             created_at: now,
         };
-        // Another node may have been faster: then its key is the one.
+        // Another node may have stored its key first. That key is then used.
         store.add_signing_key(&key, entropy).await?;
         keys = store.signing_keys(PURPOSE).await?;
     }
@@ -212,7 +214,7 @@ pub(super) async fn ensure_first(
         store
             .transaction(|tx| {
                 Box::pin(async move {
-                    // A rotation that began in between has set other times.
+                    // A concurrent rotation may have stored the certificate with other times.
                     let known = tx.saml_certificates().await?;
                     match known.iter().any(|known| known.kid == certificate.kid) {
                         true => Ok(()),

@@ -1,5 +1,5 @@
-//! Rotation of our SAML key: the next certificate is published, then its key signs, then the old
-//! key is removed. Commands write the times to the store; every node follows them.
+//! Rotation of Narthex's SAML key: the next certificate is published, then its key signs, then the
+//! old key is removed. Commands write the times to the database, and every node applies them.
 
 use super::saml_keys::{PURPOSE, SamlKeyError, ensure_first};
 use crate::base::{Duration, Entropy, Timestamp, uuid};
@@ -11,25 +11,25 @@ use thiserror::Error;
 /// The durations of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct RotationTimes {
-    /// How long the next certificate is published before its key signs.
+    /// Time from the publication of the next certificate until its key signs.
     pub sign_after: Duration,
-    /// How long the old key decrypts after that.
+    /// Time after that in which the old key still decrypts.
     pub keep: Duration,
 }
 
-/// Why a rotation is not possible.
+/// The reason that a rotation is not possible.
 #[derive(Debug, Error)]
 pub enum RotationError {
-    /// The keys could not be read or made.
+    /// The keys could not be read or created.
     #[error(transparent)]
     Keys(SamlKeyError),
-    /// A rotation has begun already, whose next key signs from this time.
+    /// A rotation is in progress; its next key signs from this time.
     #[error(
         "a rotation has begun, and its key signs from {}; help: change its times with `narthex saml reschedule`",
         super::saml_keys::utc(*.0)
     )]
     UnderWay(Timestamp),
-    /// No rotation has begun.
+    /// No rotation is in progress.
     #[error("no rotation has begun; help: begin one with `narthex saml rotate`")]
     NotBegun,
 }
@@ -49,10 +49,10 @@ fn in_phase(keys: &[StoredCertificate], now: Timestamp, wanted: KeyPhase) -> Vec
     with_phases.filter(|(_, phase)| *phase == wanted).map(|(key, _)| key.clone()).collect()
 }
 
-/// Begins a rotation to a new key, or to the one of `files`.
+/// Starts a rotation to the key of `files`, or to a generated one.
 ///
 /// # Errors
-/// Where one has begun already, or the store does not answer.
+/// Returns an error if a rotation is in progress, a key cannot be created, or the database fails.
 pub async fn rotate(
     store: &Store,
     files: Option<KeyFiles>,
@@ -99,7 +99,7 @@ pub async fn rotate(
     under_way.map_or(Ok(()), |at| Err(RotationError::UnderWay(at)))
 }
 
-/// Has the key that signs at `now` removed at `removed_at`.
+/// Schedules the removal of the key that signs at `now`.
 async fn replace(
     tx: &mut Tx<'_>,
     keys: &[StoredCertificate],
@@ -113,11 +113,11 @@ async fn replace(
     Ok(())
 }
 
-/// Changes the times of a rotation that has begun: when the next key signs, or how long old keys
-/// decrypt.
+/// Changes the times of a rotation in progress: `sign_after` from now until the next key signs, and
+/// `keep` thereafter until old keys are removed.
 ///
 /// # Errors
-/// Where none has begun, or the store does not answer.
+/// Returns an error if no rotation is in progress, or the database fails.
 pub async fn reschedule(
     store: &Store,
     sign_after: Option<Duration>,
@@ -140,7 +140,7 @@ pub async fn reschedule(
                     tx.save_saml_certificate(&next).await?;
                     return Ok(true);
                 }
-                // The new key signs already: only the end of the old ones can change.
+                // The new key already signs, so only the removal of old keys can change.
                 let (retired, Some(keep), None) = (in_phase(&keys, now, KeyPhase::Retired), keep, sign_after)
                 else {
                     return Ok(false);

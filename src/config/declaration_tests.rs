@@ -40,8 +40,9 @@ fn folder() -> tempfile::TempDir {
     for name in ["client.pem", "AuthKey.p8", "certs/client.key", "certs/example.key"] {
         write(name, &key.serialize_pem());
     }
-    for name in ["policies/editor.json", "policies/boundary.json", "policies/trust.json"] {
-        write(name, "{}");
+    let policies = ["editor", "boundary", "trust", "user-admin"];
+    for name in policies.map(|name| format!("policies/{name}.json")) {
+        write(&name, "{}");
     }
     write("mail.html", "<p>{####}</p>");
     folder

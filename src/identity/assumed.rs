@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The action of assuming a role (AWS STS).
+/// The action that trust policies must allow (AWS STS).
 pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
-/// The principal of identity pools in trust policies.
+/// The principal of identity pools in trust policies: its type and its name.
 pub const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazonaws.com");
 
 /// A principal's identity, role and tags in an identity pool.
@@ -19,24 +19,26 @@ pub const IDENTITY_POOLS: (&str, &str) = ("Federated", "cognito-identity.amazona
 pub struct AssumedRole {
     /// The role.
     pub role: Arc<RoleId>,
-    /// The identity, the tags' values, the user's id and name, concatenated: separate allocations
-    /// for a hundred thousand principals would each be a cache miss.
+    /// The identity, the tags' values, `user_id` and the username, concatenated. With a hundred
+    /// thousand principals, each separate allocation would be a cache miss.
     texts: Box<str>,
-    /// End of the identity, `{region}:{uuid}`.
+    /// The end of the identity, `{region}:{uuid}`, in bytes.
     identity_ends: usize,
-    /// Each tag, and the end of its value.
+    /// The tags, each with the end of its value in bytes.
     tags: SmallVec<[(Arc<PrincipalTag>, usize); 1]>,
-    /// End of the role's name and the user's `sub`, or the guest's identity. The username follows.
+    /// The end of the user id in bytes; the username follows. The user id is `{role}:{sub}`, with
+    /// the identity instead of the `sub` for a guest.
     user_id_ends: usize,
-    /// Whether this is a user and not a guest.
+    /// Whether the principal is a user and not a guest.
     is_user: bool,
-    /// When the user was authenticated, or else when the session or the token was created.
+    /// The time of authentication. If unknown, the creation time of the session or token.
     issued_at: Option<Timestamp>,
-    /// When the user was authenticated by several factors.
+    /// The time of a multi-factor authentication.
     multi_factor_at: Option<Timestamp>,
     /// The identity pool's id.
     identity_pool: Arc<str>,
-    /// `authenticated` or `unauthenticated`, and the provider.
+    /// The values of `amr`: `authenticated`, the provider and, for its users, the user pool. For a
+    /// guest, `unauthenticated`.
     amr: Box<[String]>,
 }
 
@@ -44,7 +46,8 @@ impl AssumedRole {
     /// Creates the assumed role of `person`, or of a guest.
     ///
     /// # Errors
-    /// Returns an error if the role's trust policy denies it.
+    /// Returns an error if the role's trust policy denies it, or if a tag's claim has several
+    /// values or is not comparable.
     pub fn new(
         catalogue: &Catalogue,
         identity_pool: &IdentityPool,
@@ -73,8 +76,8 @@ impl AssumedRole {
                     texts.push_str(value);
                     tags.push((tag.clone(), texts.len()));
                 }
-                // A tag has one value: choosing the first, or none, would let the others escape a
-                // Deny.
+                // A tag has one value. With only the first value, or none, a Deny would miss the
+                // others.
                 Ok(_) | Err(UnreadableClaim) => return Err(NoRole::UnreadableClaim(tag.claim.clone())),
             }
         }
@@ -93,17 +96,17 @@ impl AssumedRole {
             identity_pool: identity_pool.id.clone(),
             amr,
         };
-        // Trust policies that depend on the request are evaluated for each request.
+        // A trust policy that depends on the request is evaluated for each request instead.
         match &role.trust {
             Some(trust) if !trust.depend_on_request() => assumed.trusted(trust, &assumed).map(|()| assumed),
             _ => Ok(assumed),
         }
     }
 
-    /// Evaluates the role's trust policy.
+    /// Checks that the role's trust policy allows the identity pool to assign the role.
     ///
     /// # Errors
-    /// Returns an error if the identity pool may not assign the role.
+    /// Returns [`NoRole::Untrusted`] if the policy does not allow it.
     pub fn trusted(&self, trust: &Statements, context: &dyn Context) -> Result<(), NoRole> {
         let principal = Some(IDENTITY_POOLS);
         let request = EvalRequest { action: ASSUME, resource: "", loose: None, principal, context };
@@ -127,20 +130,20 @@ impl AssumedRole {
             .map(move |(tag, end)| (&**tag, &self.texts[std::mem::replace(&mut from, *end)..*end]))
     }
 
-    /// Returns the role's name and the user's `sub`, or the guest's identity.
+    /// Returns `{role}:{sub}`, with the identity instead of the `sub` for a guest.
     fn user_id(&self) -> &str {
         let from = self.tags.last().map_or(self.identity_ends, |(_, end)| *end);
         &self.texts[from..self.user_id_ends]
     }
 
-    /// Returns the time of a multi-factor authentication.
+    /// Returns the time of a multi-factor authentication, or `None` if there was none.
     pub(super) fn multi_factor_at(&self) -> Option<Timestamp> {
         self.multi_factor_at
     }
 }
 
-/// Escapes `name` as one path segment. Users of a provider choose some names, and `${aws:username}`
-/// must not match another user's paths.
+/// Percent-encodes `/` and `%`, so that `name` is one path segment. Users can choose some names,
+/// and `${aws:username}` must not match another user's paths.
 fn one_segment(name: &str) -> Cow<'_, str> {
     match name.contains(['/', '%']) {
         true => name.replace('%', "%25").replace('/', "%2F").into(),
@@ -148,7 +151,7 @@ fn one_segment(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Values that do not depend on the request.
+/// Provides the values that do not depend on the request.
 impl Context for AssumedRole {
     fn values(&self, key: &Key) -> Values<'_> {
         match key {

@@ -7,24 +7,24 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
-/// A request with its principal.
+/// The values of a request and of its principal for policy conditions.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
     /// The principal's role.
     pub assumed: &'a AssumedRole,
     /// The time of the request.
     pub now: Timestamp,
-    /// The client address.
+    /// The client's IP address; `None` if a proxy sent none or a malformed one.
     pub source_ip: Option<IpAddr>,
     /// Whether the client used TLS.
     pub secure: bool,
-    /// The headers.
+    /// The request headers.
     pub headers: &'a HeaderMap,
 }
 
 impl<'a> RequestContext<'a> {
-    /// Returns the value of a header. Unreadable if repeated or not ASCII, because servers
-    /// interpret those differently.
+    /// Returns the value of a header. Returns `Unreadable` if the header is repeated or not ASCII,
+    /// because servers interpret such headers differently.
     fn header(&self, name: HeaderName) -> Values<'a> {
         let mut all = self.headers.get_all(name).iter();
         match (all.next().map(HeaderValue::to_str), all.next()) {

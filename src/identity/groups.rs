@@ -5,9 +5,9 @@ use crate::config::{Config, Group};
 /// The groups of a user.
 #[derive(Clone, Debug)]
 pub struct Groups<'a> {
-    /// Groups of the user pool, which may have roles.
+    /// The user's groups of the user pool, which can have roles.
     pub pool_groups: Vec<&'a Group>,
-    /// Groups visible to apps and rules: the names of these, and the provider's own.
+    /// The names visible to apps and rules: the provider's groups and `pool_groups`.
     pub visible: Vec<&'a str>,
 }
 
@@ -15,7 +15,7 @@ impl<'a> Groups<'a> {
     /// Maps the groups of a user of `provider`.
     ///
     /// Only configured mappings create membership in a pool group. A provider's group with the name
-    /// of a pool group is hidden, because the two would be indistinguishable.
+    /// of a pool group is hidden, because apps could not distinguish the two.
     pub fn of(config: &'a Config, provider: &str, groups: &'a [String]) -> Self {
         let pool = &config.user_pool;
         let mapped = config.providers.iter().find(|known| known.name == provider).map(|known| &known.groups);
@@ -40,8 +40,8 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Returns the group with a role and the lowest precedence; `None` if several such groups have
-    /// different roles.
+    /// Returns the group with the lowest precedence value among those with a role. Returns `None`
+    /// if there is none, or if several with that value have different roles.
     pub fn preferred(&self) -> Option<&'a Group> {
         let rank = |group: &Group| group.precedence.unwrap_or(u32::MAX);
         let bearing = || self.pool_groups.iter().copied().filter(|group| group.role.is_some());

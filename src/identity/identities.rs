@@ -1,4 +1,4 @@
-//! Identities: stored for each user and identity pool; derived for guests and tokens.
+//! Identities: stored for each user and identity pool, derived for guests and bearer tokens.
 
 use crate::base::{Clock, Entropy, KeyRing, RandomToken, Timestamp, uuid, uuid_from_bytes};
 use crate::catalogue::IdentityPool;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Maximum attempts to generate an unused id.
 const MAX_ID_ATTEMPTS: usize = 3;
 
-/// The identities of users.
+/// The identities of users and of the subjects of bearer tokens.
 pub struct IdentityDirectory {
     store: Store,
     ring: Arc<KeyRing>,
@@ -22,10 +22,10 @@ impl IdentityDirectory {
         Self { store, ring, clock, entropy }
     }
 
-    /// Returns the identity of a user in `pool`; creates it if missing.
+    /// Returns the identity of a user in `pool`, `{region}:{uuid}`. Creates it if missing.
     ///
     /// # Errors
-    /// Returns an error if the database fails.
+    /// Returns an error if the database fails, or if each of three generated ids is taken.
     pub async fn for_user(&self, pool: &IdentityPool, region: &str, user_id: &str) -> Result<String> {
         if let Some(id) = self.store.identity_of(&pool.id, user_id).await? {
             return Ok(id);
@@ -44,8 +44,8 @@ impl IdentityDirectory {
         Err(StoreError::Corrupt("identities: every id is taken".to_owned()))
     }
 
-    /// Returns the identity in `pool` of a bearer token's subject. It is derived from the subject,
-    /// so nothing is stored.
+    /// Returns the identity in `pool` of a bearer token's subject, `{region}:{uuid}`. The identity
+    /// is derived from the subject with a MAC and not stored.
     pub fn for_token(&self, pool: &IdentityPool, region: &str, subject: &str) -> String {
         let mac = self.ring.mac(&[b"identity of a token", pool.id.as_bytes(), subject.as_bytes()].concat());
         format!("{region}:{}", uuid_from_bytes(mac, 8))
@@ -65,21 +65,21 @@ impl IdentityDirectory {
 pub enum MergeOutcome {
     /// The identity now belongs to the user.
     Promoted,
-    /// The user has this identity already; the guest's is disabled.
+    /// The user already has this identity; the guest's identity is disabled.
     Merged(String),
-    /// The identity belonged to a user before.
+    /// The guest's identity already belonged to a user.
     AlreadyOwned,
 }
 
-/// Returns the identity in `pool` of the guest with `token`. It is derived from the token and does
-/// not reveal it.
+/// Returns the identity in `pool` of the guest with `token`, `{region}:{uuid}`. The identity is
+/// derived from the token with a MAC, so it does not reveal the token.
 pub fn guest_id(ring: &KeyRing, pool: &IdentityPool, region: &str, token: &RandomToken) -> String {
     let mac = ring.mac(&[b"guest identity", pool.id.as_bytes(), token.bytes()].concat());
     format!("{region}:{}", uuid_from_bytes(mac, 8))
 }
 
-/// Transfers the identity `guest` to the user of the sign-in if the user has none yet, as Cognito
-/// does. Later uses of the guest cookie create a new guest.
+/// Transfers the identity `guest` to the user `user_id` if that user has no identity, as Cognito
+/// does. Otherwise disables `guest`. Later uses of the guest cookie create a new guest.
 ///
 /// # Errors
 /// Returns an error if the database fails.

@@ -1,6 +1,6 @@
-//! Identity pools: the identity and the role of a principal, whose policies decide on its requests
-//! (Amazon Cognito Developer Guide, "Using role-based access control", "Using attributes for access
-//! control").
+//! Identity pools: the identity and the role of a principal. The role's policies authorize the
+//! principal's requests (Amazon Cognito Developer Guide, "Using role-based access control", "Using
+//! attributes for access control").
 
 mod assumed;
 mod context;

@@ -5,7 +5,7 @@ use crate::base::Timestamp;
 use crate::config::{Allow, Config};
 use crate::model::{Session, TokenClaims, UnreadableClaim, User};
 
-/// A user, with the attributes of the provider of this session.
+/// A user, with the attributes from the provider of the session or token.
 #[derive(Clone, Debug)]
 pub struct Person<'a> {
     /// The user.
@@ -20,9 +20,10 @@ pub struct Person<'a> {
     pub methods: &'a [String],
     /// The time of authentication, if the provider or the token states it.
     pub auth_time: Option<Timestamp>,
-    /// When the session or the token was created.
+    /// The creation time of the session or token.
     pub issued_at: Option<Timestamp>,
-    /// Whether this is a user of the user pool, and not the subject of another issuer's token.
+    /// Whether the user belongs to the user pool. Otherwise it is the subject of another issuer's
+    /// token.
     pub of_user_pool: bool,
 }
 
@@ -42,7 +43,8 @@ impl<'a> Person<'a> {
     }
 
     /// Returns the time of a multi-factor authentication (RFC 8176, section 2: "mfa:
-    /// Multiple-factor authentication"). An unknown time may be arbitrarily old and yields `None`.
+    /// Multiple-factor authentication"). Returns `None` if the time is unknown, because it could be
+    /// arbitrarily old.
     pub fn multi_factor_at(&self) -> Option<Timestamp> {
         self.auth_time.filter(|_| self.methods.iter().any(|method| method == "mfa"))
     }
@@ -53,10 +55,11 @@ impl<'a> Person<'a> {
         allow.names(self.user.email().filter(|_| self.user.email_verified()), &self.groups.visible)
     }
 
-    /// Returns the values of a claim for rules and tags. An unverified e-mail address is absent.
+    /// Returns the values of a claim for rules and tags, or none if it is absent. An unverified
+    /// e-mail address is treated as absent.
     ///
     /// # Errors
-    /// Returns an error if the claim is present and not comparable.
+    /// Returns an error if the claim is present but not comparable, for example an object.
     pub fn claim(&self, name: &str) -> Result<Vec<&'a str>, UnreadableClaim> {
         let one = match name {
             "sub" => Some(self.user.id.as_str()),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// A role, with the reason of its selection.
+/// A selected role, with the reason for its selection.
 #[derive(Clone, Debug)]
 pub struct RoleChoice {
     /// The role.
@@ -16,25 +16,26 @@ pub struct RoleChoice {
     pub reason: Reason,
 }
 
-/// The reason of a role's selection.
+/// The reason for a role's selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// No user is signed in.
     Guest,
-    /// The role of signed-in users; no mapping applies.
+    /// The provider has no role mapping, so the role of signed-in users applies.
     Authenticated,
-    /// The role of signed-in users, because the provider's mapping selected none.
+    /// The mapping of this provider selected no role, so the role of signed-in users applies.
     Ambiguous(String),
-    /// This rule of the provider's mapping matched; the first is 1.
+    /// A rule of a provider's mapping matched: the provider, the rule's number from 1, and the
+    /// rule.
     Rule(String, usize, MappingRule),
-    /// The role of this group, the preferred one.
+    /// The user's preferred group, with this name, has the role.
     Group(String),
 }
 
-/// Why no role was selected.
+/// The reason that no role was selected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoRole {
-    /// The identity pool rejects guests.
+    /// The request has no user, and the identity pool has no role for guests.
     #[error("no user is signed in, and the identity pool has no guest_role")]
     NoGuests,
     /// The identity pool has no role for signed-in users.
@@ -43,16 +44,16 @@ pub enum NoRole {
     /// No rule of this provider's mapping matched.
     #[error("no rule of the role mapping for {0} matches, and it says ambiguous = \"deny\"")]
     NoRule(String),
-    /// No group of the user has a preferred role.
+    /// The user has no preferred group; the value is the provider.
     #[error("no group has a preferred role, and the role mapping for {0} says ambiguous = \"deny\"")]
     NoPreferredRole(String),
-    /// A claim of a rule or a tag is not comparable.
+    /// This claim of a rule or a tag is not comparable, or a tag's claim has several values.
     #[error(
         "the claim `{0}`, which a rule or a tag of the identity pool names, cannot be compared: a value is an object or a \
          list, too long, or has control characters; or a tag's claim has several"
     )]
     UnreadableClaim(String),
-    /// The role's trust policy denies the identity pool.
+    /// The trust policy of this role does not allow the identity pool to assign it.
     #[error("the assume_role_policy of the role {0} does not let the identity pool give it")]
     Untrusted(String),
 }
@@ -78,7 +79,7 @@ impl fmt::Display for Reason {
 /// Selects the role of `person`, or of a guest.
 ///
 /// # Errors
-/// Returns the reason if there is none.
+/// Returns the reason if no role applies.
 pub fn choose_role(
     roles: &Roles,
     pool: &IdentityPool,
@@ -105,8 +106,8 @@ pub fn choose_role(
             // "The first matching rule takes precedence."
             let mut rule = None;
             for (at, candidate) in rules.iter().enumerate() {
-                // Every rule is evaluated: detection of unreadable claims must not depend on the
-                // order of the rules.
+                // Evaluate every rule: detection of unreadable claims must not depend on their
+                // order.
                 let values = person.claim(&candidate.claim);
                 let values = values.map_err(|_| NoRole::UnreadableClaim(candidate.claim.clone()))?;
                 if rule.is_none() && matches(candidate, &values) {

@@ -1,7 +1,7 @@
 //! Display name of a session's browser.
 
-/// Marker in a `User-Agent`, and the browser's name. The first match wins: most browsers also
-/// contain the markers of those below.
+/// Markers in a `User-Agent`, with the browser's name. The first match applies, because most
+/// browsers also send the markers of those below them.
 const BROWSERS: [(&str, &str); 9] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -13,6 +13,7 @@ const BROWSERS: [(&str, &str); 9] = [
     ("Safari/", "Safari"),
     ("curl/", "curl"),
 ];
+/// Markers in a `User-Agent`, with the operating system's name. The first match applies.
 const SYSTEMS: [(&str, &str); 7] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -23,12 +24,12 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// A browser and its operating system.
+/// The display name of a browser and its operating system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device(String);
 
 impl Device {
-    /// Parses a `User-Agent`.
+    /// Derives the name from a `User-Agent`; `Unknown browser` if it has no known marker.
     pub fn of(user_agent: &str) -> Self {
         let find = |table: &[(&str, &'static str)]| {
             table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)

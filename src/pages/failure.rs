@@ -1,5 +1,5 @@
-//! Error responses: HTML for browsers, JSON for programs. Both omit internal details; the request
-//! id leads to the log line with them.
+//! Error responses: HTML for browsers, JSON for programs, `grpc-status` for gRPC clients. They omit
+//! internal details. The request id identifies the log line with the details.
 
 use super::site::DefaultLink;
 use super::templates::{FailurePage, page};
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub struct Action {
     /// The label of the button.
     pub label: &'static str,
-    /// The link, an address of Narthex.
+    /// The URL, always one of Narthex.
     pub href: String,
 }
 
@@ -26,13 +26,14 @@ pub struct ErrorResponse {
     pub code: &'static str,
     /// A short description.
     pub title: &'static str,
-    /// The remedy.
+    /// The remedy, one or more sentences.
     pub advice: Cow<'static, str>,
     /// The link set by the handler.
     pub action: Option<Action>,
-    /// The link of the page if the handler sets none.
+    /// The link of the page if `action` is `None`.
     pub(super) default_link: DefaultLink,
-    /// The accepted credentials (RFC 9110, section 11.6.1), if not a session.
+    /// The value of `WWW-Authenticate` (RFC 9110, section 11.6.1). If `None`, a 401 asks for a
+    /// session cookie.
     pub challenge: Option<Box<str>>,
 }
 
@@ -245,61 +246,61 @@ macro_rules! failures {
 }
 
 failures! {
-    /// The request is malformed.
+    /// Reports a malformed request.
     bad_request = BAD_REQUEST;
-    /// The path is ambiguous.
+    /// Reports an ambiguous path.
     bad_path = BAD_PATH;
-    /// A sign-in is required, and the request cannot be redirected to one.
+    /// Reports that a sign-in is required, for a request that cannot be redirected to one.
     sign_in_required = SIGN_IN_REQUIRED;
-    /// No provider is configured.
+    /// Reports that no provider is configured.
     no_provider = NO_PROVIDER;
-    /// The account may not sign in.
+    /// Reports that the account may not sign in.
     forbidden = FORBIDDEN;
-    /// Policies deny the request.
+    /// Reports that policies deny the request.
     access_denied = ACCESS_DENIED;
-    /// The bearer token is invalid.
+    /// Reports an invalid bearer token.
     invalid_token = INVALID_TOKEN;
-    /// The bearer token lacks a scope.
+    /// Reports a bearer token without a required scope.
     insufficient_scope = INSUFFICIENT_SCOPE;
-    /// Unknown route or page.
+    /// Reports an unknown route or page.
     not_found = NOT_FOUND;
-    /// The method is not supported by any address.
+    /// Reports a method that no resource supports.
     method_not_allowed = METHOD_NOT_ALLOWED;
-    /// Unsupported `Expect` header.
+    /// Reports an unsupported `Expect` header.
     expectation_failed = EXPECTATION_FAILED;
-    /// The body exceeds the limit of Narthex's own pages.
+    /// Reports a body over the limit of Narthex's own pages.
     too_large = TOO_LARGE;
-    /// The headers exceed the limit.
+    /// Reports headers over the limit.
     headers_too_large = HEADERS_TOO_LARGE;
-    /// The path and query exceed the limit.
+    /// Reports a path and query over the limit.
     target_too_long = TARGET_TOO_LONG;
-    /// Too many sign-ins from the same address have failed.
+    /// Reports too many failed sign-ins from the client's address.
     too_many_failures = TOO_MANY_FAILURES;
-    /// A check of the sign-in failed.
+    /// Reports a sign-in that failed a check.
     sign_in_failed = SIGN_IN_FAILED;
-    /// Repeated sign-ins, because the browser does not return the session cookie.
+    /// Reports repeated sign-ins of a browser that does not return the session cookie.
     cookie_lost = COOKIE_LOST;
-    /// Repeated sign-ins, because the returned session is unknown.
+    /// Reports repeated sign-ins whose sessions are unknown to this server.
     session_unknown = SESSION_UNKNOWN;
-    /// The attempt has expired, was used, or belongs to another browser.
+    /// Reports a sign-in attempt that has expired, was used, or belongs to another browser.
     attempt_lost = ATTEMPT_LOST;
-    /// IdP-initiated sign-in, which is not allowed for this provider.
+    /// Reports an IdP-initiated sign-in, which is not allowed for this provider.
     unsolicited = UNSOLICITED;
-    /// The provider rejected the user.
+    /// Reports that the provider rejected the user.
     provider_refused = PROVIDER_REFUSED;
-    /// The provider is unreachable, slow or failing.
+    /// Reports an unreachable, slow or failing provider.
     provider_down = PROVIDER_DOWN;
-    /// The provider's response is malformed.
+    /// Reports a malformed response of the provider.
     provider_unreadable = PROVIDER_UNREADABLE;
-    /// The upstream is unreachable, slow or failing.
+    /// Reports an unreachable, slow or failing upstream.
     upstream_down = UPSTREAM_DOWN;
-    /// The database is unavailable.
+    /// Reports an unavailable database.
     unavailable = UNAVAILABLE;
-    /// Too many requests are in progress.
+    /// Reports too many requests in progress.
     overloaded = OVERLOADED;
-    /// The database is unavailable, so sessions cannot be ended.
+    /// Reports that sessions cannot be ended, because the database is unavailable.
     sign_out_unavailable = SIGN_OUT_UNAVAILABLE;
-    /// An internal error.
+    /// Reports an internal error.
     internal = INTERNAL;
 }
 
@@ -316,7 +317,7 @@ impl ErrorResponse {
         }
     }
 
-    /// Sets the page's link.
+    /// Sets the page's link, which replaces the default link.
     pub fn with_action(mut self, label: &'static str, href: impl Into<String>) -> Self {
         self.action = Some(Action { label, href: href.into() });
         self
@@ -328,13 +329,14 @@ impl ErrorResponse {
         self
     }
 
-    /// Sets the challenge.
+    /// Sets the value of `WWW-Authenticate`.
     pub fn with_challenge(mut self, challenge: &str) -> Self {
         self.challenge = Some(challenge.into());
         self
     }
 
-    /// Renders the response.
+    /// Renders the response in the client's format, with `Retry-After` in seconds for 429, 502 and
+    /// 503.
     pub fn into_response(&self, visitor: &ResponseContext) -> HttpResponse {
         let mut response = match visitor.client {
             ClientKind::Grpc => return add_common_headers(grpc::refusal(self), visitor),

@@ -1,5 +1,5 @@
-//! Error responses for gRPC. Clients read the outcome only from `grpc-status`; some report any
-//! other error response as an unknown error.
+//! Error responses for gRPC. Clients read the outcome from `grpc-status`. Some report an error
+//! response without it as an unknown error.
 
 use super::{ErrorResponse, HttpResponse};
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// gRPC status codes by HTTP status, according to "HTTP to gRPC Status Code Mapping"; exceeded
-/// sizes have their own code.
+/// gRPC status codes by HTTP status, according to "HTTP to gRPC Status Code Mapping". In addition,
+/// exceeded sizes map to 8 (RESOURCE_EXHAUSTED) and status 500 to 13 (INTERNAL).
 const STATUSES: [(StatusCode, u16); 10] = [
     (StatusCode::BAD_REQUEST, 13),
     (StatusCode::UNAUTHORIZED, 16),
@@ -28,7 +28,7 @@ const UNKNOWN: u16 = 2;
 /// Renders `failure` as "Trailers-Only": one header block with status 200 and the gRPC status.
 pub fn refusal(failure: &ErrorResponse) -> HttpResponse {
     let status = STATUSES.iter().find(|(http, _)| *http == failure.status).map_or(UNKNOWN, |(_, grpc)| *grpc);
-    // Narthex's texts contain no characters that gRPC percent-encodes here.
+    // Titles and advice contain no characters that require percent-encoding in `grpc-message`.
     let message = format!("{}. {}", failure.title, failure.advice);
     let mut response = HttpResponse::new(Bytes::new());
     let headers = response.headers_mut();

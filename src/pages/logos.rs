@@ -20,7 +20,7 @@ const LOGOS: [(&str, &str); 10] = marks![
     "slack"
 ];
 
-/// Returns the logo of a preset.
+/// Returns the SVG logo of a provider preset, or `None` if the preset is unknown.
 pub fn logo(preset: &str) -> Option<&'static str> {
     LOGOS.iter().find(|(name, _)| *name == preset).map(|(_, svg)| svg.trim_end())
 }

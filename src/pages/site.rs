@@ -20,18 +20,18 @@ pub enum Site {
 pub(super) enum DefaultLink {
     /// The host's start page.
     StartPage,
-    /// The same address, for a GET; otherwise the start page.
+    /// The same URL after a GET or HEAD; otherwise the start page.
     SameAddress,
-    /// The sign-in page, which leads to the start page.
+    /// The sign-in page, which redirects to the start page afterwards.
     SignIn,
     /// The sign-out page, which offers another sign-in.
     OtherAccount,
-    /// No link: each page of the host would fail in the same way.
+    /// No link, because each page of the host would fail in the same way.
     None,
 }
 
 impl Site {
-    /// Returns the path of the start page; `/` if unknown.
+    /// Returns the path of the start page, or `/` if it is unknown.
     pub fn start_page(&self) -> &str {
         match self {
             Self::Unknown => "/",
@@ -41,13 +41,14 @@ impl Site {
 }
 
 impl DefaultLink {
-    /// Returns the link for `visitor`, or `None` if it would lead to the same error.
+    /// Returns the link for `visitor`. Returns `None` if the host serves no page or every page
+    /// would fail in the same way.
     pub fn action(self, visitor: &ResponseContext) -> Option<Action> {
         let site = &visitor.site;
         let start = site.start_page();
         let (label, href) = match (self, site) {
-            // RFC 3986, section 4.4: an empty reference is the address of the page itself. The page
-            // thus repeats no text of the request.
+            // RFC 3986, section 4.4: an empty reference is the URL of the page itself. The page
+            // thus contains no text of the request.
             (Self::SameAddress, _) if visitor.is_get => ("Try again", String::new()),
             (Self::None, _) | (_, Site::Unknown) => return None,
             (Self::SignIn, Site::App(_)) => ("Sign in", format!("/.narthex/sign-in?return_to={start}")),

@@ -1,4 +1,4 @@
-//! The pages: each a template with its data.
+//! The pages: HTML templates and their data.
 
 use super::texts::{ENGLISH, Texts};
 use super::{Action, Device, ErrorResponse, HttpResponse, STYLE_PATH, with_body};
@@ -11,22 +11,22 @@ use url::Url;
 pub struct ProviderChoice {
     /// The label of the button.
     pub name: String,
-    /// Its logo, as SVG; if absent, its initial is shown.
+    /// The provider's logo as SVG. If absent, the page shows the initial of `name`.
     pub logo: Option<&'static str>,
-    /// The link.
+    /// The URL that starts the sign-in.
     pub href: String,
-    /// Whether this browser used it last.
+    /// Whether this browser used the provider last.
     pub last_used: bool,
 }
 
-/// Lookup of a provider by e-mail address.
+/// The form that looks up a provider by e-mail address.
 #[derive(Clone, Debug)]
 pub struct EmailLookup {
-    /// The address of the form.
+    /// The URL that receives the form.
     pub action: String,
-    /// Hidden fields.
+    /// The hidden fields, names and values.
     pub fields: Vec<(String, String)>,
-    /// The entered address.
+    /// The e-mail address that the user entered.
     pub typed: String,
     /// Whether no provider matches the address.
     pub unknown: bool,
@@ -38,7 +38,7 @@ impl ProviderChoice {
     }
 }
 
-/// Selection of a provider.
+/// The sign-in page: selection of a provider.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
@@ -50,40 +50,40 @@ pub struct SignInPage {
     pub email_lookup: Option<EmailLookup>,
 }
 
-/// Confirmation of a sign-out request, which may come from another site.
+/// The confirmation page of a sign-out request, which another site can cause.
 #[derive(Template)]
 #[template(path = "sign_out.html")]
 pub struct SignOutPage {
     /// The user's name.
     pub name: String,
-    /// The address of the form.
+    /// The URL that receives the form.
     pub action: String,
-    /// The link back.
+    /// The URL of the link that cancels the sign-out.
     pub stay: String,
 }
 
-/// Confirmation after sign-out.
+/// The page after sign-out.
 #[derive(Template)]
 #[template(path = "signed_out.html")]
 pub struct SignedOutPage {
-    /// The sign-in address.
+    /// The sign-in URL.
     pub sign_in_again: String,
 }
 
-/// Redirection after a form. CSP `form-action` limits forms to Narthex's own pages, and browsers
-/// apply it to redirects; a page may link anywhere.
+/// The intermediate page of a redirect after a form. CSP `form-action` limits forms to Narthex's
+/// own pages, and browsers apply it to redirects. A page may link to any site.
 #[derive(Template)]
 #[template(path = "onward.html")]
 pub(super) struct RedirectPage {
-    /// The target.
+    /// The target URL.
     pub href: String,
 }
 
 impl RedirectPage {
-    /// Renders the page; browsers leave it at once.
+    /// Renders the page. Its `Refresh` header makes browsers open the target immediately.
     ///
     /// # Errors
-    /// Returns an error if the template cannot be rendered.
+    /// Returns an error if the template cannot be rendered or the URL is not a valid header value.
     pub fn answer(&self) -> Result<HttpResponse, ErrorResponse> {
         let mut response = page(StatusCode::OK, self)?;
         let refresh = HeaderValue::from_str(&format!("0;url={}", self.href));
@@ -92,7 +92,8 @@ impl RedirectPage {
     }
 }
 
-/// Redirection by a form, for recipients that require POST.
+/// The page with a form to another site, for recipients that require POST. Its CSP `form-action`
+/// allows the origin of `action`.
 #[derive(Template)]
 #[template(path = "post.html")]
 pub(super) struct PostPage<'a> {
@@ -117,34 +118,34 @@ impl PostPage<'_> {
     }
 }
 
-/// A session in a list.
+/// A session in the session list.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
-    /// Its id.
+    /// The session's id.
     pub id: String,
     /// The browser.
     pub device: Device,
-    /// The client address; empty if unknown.
+    /// The client's IP address; empty if unknown.
     pub address: String,
     /// The provider's name.
     pub provider: String,
-    /// When it was created.
+    /// The creation time, formatted.
     pub began: String,
-    /// When it was last used.
+    /// The time of last use, formatted.
     pub last_seen: String,
-    /// Whether it is the session of this request.
+    /// Whether this is the session of the request.
     pub is_current: bool,
 }
 
-/// The user's sessions.
+/// The page with the user's sessions.
 #[derive(Template)]
 #[template(path = "sessions.html")]
 pub struct SessionsPage {
     /// The user's name.
     pub name: String,
-    /// The address of the forms.
+    /// The URL that receives the forms.
     pub action: String,
-    /// The address of the home page.
+    /// The URL of the home page.
     pub home: String,
     /// The sessions.
     pub rows: Vec<SessionRow>,
@@ -153,13 +154,13 @@ pub struct SessionsPage {
 /// An app on the home page.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// Its host.
+    /// The app's host.
     pub name: String,
-    /// Its address.
+    /// The app's URL.
     pub href: String,
 }
 
-/// The home page: the user's apps.
+/// The home page with the user's apps.
 #[derive(Template)]
 #[template(path = "home.html")]
 pub struct HomePage {
@@ -167,9 +168,9 @@ pub struct HomePage {
     pub name: String,
     /// The apps.
     pub apps: Vec<App>,
-    /// The sign-out address.
+    /// The sign-out URL.
     pub sign_out: String,
-    /// The address of the session list.
+    /// The URL of the session list.
     pub sessions: String,
 }
 
@@ -182,7 +183,7 @@ pub(super) struct FailurePage<'a> {
     pub request_id: &'a str,
 }
 
-/// Common parts of all pages.
+/// Values that all templates read.
 trait Page: Template {
     fn t(&self) -> &'static Texts {
         &ENGLISH

@@ -113,7 +113,8 @@ fn the_signing_test_suite_is_accepted() {
 
 #[test]
 fn a_changed_request_is_refused() {
-    let changes: [(&str, fn(&mut Sample)); 7] = [
+    type Change = fn(&mut Sample);
+    let changes: [(&str, Change); 7] = [
         ("method", |it| it.method = Method::PUT),
         ("path", |it| it.path.push('x')),
         ("query", |it| it.query.push_str("a=b")),
