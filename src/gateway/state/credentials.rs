@@ -9,9 +9,10 @@ use crate::model::CookieScope;
 use crate::pages::ErrorResponse;
 use crate::token::TokenError;
 
-/// RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid".
+/// The challenge for an invalid token. RFC 6750, section 3.1: "The access token provided is
+/// expired, revoked, malformed, or invalid".
 pub const INVALID_TOKEN: &str = "Bearer realm=\"narthex\", error=\"invalid_token\"";
-/// The same beside the realm.
+/// The parameters of that challenge, without the realm.
 const INVALID_TOKEN_PARAMETERS: &str = ", error=\"invalid_token\"";
 
 impl RequestContext<'_> {
@@ -19,9 +20,10 @@ impl RequestContext<'_> {
     /// cookie.
     ///
     /// # Errors
-    /// A 401 where the token is not believed, a 403 where it lacks a scope; a 400 for both at once.
-    /// RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the token in
-    /// each request."
+    /// A 401 response if the token is invalid, a 403 response if it lacks a scope, or a 503
+    /// response if it cannot be verified now. A 400 response if the request also has a session's
+    /// cookie. RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the
+    /// token in each request."
     pub async fn authenticate(&self, route: &Route) -> Result<Option<Principal>, LocalResponse> {
         let (session, incoming) = (self.session, self.incoming);
         let token = match route.config.bearer {
@@ -64,10 +66,10 @@ impl RequestContext<'_> {
         self.refusal(failure, &format!("the bearer token: {error}"))
     }
 
-    /// Returns the principal of the session whose cookie the request has.
+    /// Returns the principal of the request's session cookie.
     ///
     /// # Errors
-    /// A 503 where the database is needed and unavailable.
+    /// A 503 response, if the database is needed and unavailable.
     pub async fn session_principal(&self) -> Result<Option<SessionPrincipal>, LocalResponse> {
         let Some(cookie) = cookie_value(request::cookies(self.session), APP_COOKIE) else { return Ok(None) };
         let sessions = &self.gateway.pool.sessions;
@@ -78,7 +80,7 @@ impl RequestContext<'_> {
     /// Returns the guest of the request, and the cookie of a new guest.
     ///
     /// # Errors
-    /// A 503 where the database is needed and unavailable.
+    /// A 503 response, if the database is needed and unavailable.
     pub async fn guest(&self, pool: &IdentityPool) -> Result<(Principal, Option<String>), LocalResponse> {
         let (host, catalogue, guests) = (&self.incoming.host, self.catalogue(), &self.gateway.guests);
         let region = &catalogue.config.region;
