@@ -22,7 +22,7 @@ pub(super) async fn pem(State(pool): Shared, Path(kid): Path<String>) -> Reply {
 
 pub(super) async fn pool_jwks(State(pool): Shared, Path(id): Path<String>) -> Reply {
     Reply(of_pool(&pool, &id, |pool| {
-        // Not cacheable: keys may be created at any moment.
+        // A 404 is not cacheable, because keys may be created at any moment.
         let keys = pool.access_tokens.keys().ok_or_else(ErrorResponse::not_found)?;
         Ok(keys.jwk_set.clone())
     }))
