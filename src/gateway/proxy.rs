@@ -418,8 +418,8 @@ impl ProxyHttp for GatewayProxy {
     }
 }
 
-/// Removes an empty chunk from the end of a body. pingora would write the empty chunk as a last
-/// chunk, followed by a second last chunk. The recipient would read the second one as the beginning
+/// Removes an empty chunk from the end of a body. Otherwise pingora writes the empty chunk as the
+/// last chunk, and then another last chunk. The recipient would read the other one as the beginning
 /// of the next message.
 fn without_empty_piece(body: &mut Option<Bytes>) {
     if body.as_ref().is_some_and(Bytes::is_empty) {

@@ -200,9 +200,9 @@ pub(super) async fn login(State(pool): Shared, info: RequestData) -> Reply {
     Reply(start(&pool, &info, false).await)
 }
 
-/// Starts a login. With a session, and without a requested provider, it redirects with a code at
-/// once. Otherwise it uses the requested provider, the provider of the e-mail address, or the only
-/// provider. If there is none of these, it shows the selection page.
+/// Starts a login. An authorization request without a provider, or any cross-site request, uses an
+/// existing session at once. Otherwise the login uses the requested provider, the provider of the
+/// e-mail address, or the only provider. If there is none of these, it shows the selection page.
 async fn start(pool: &AppState, info: &RequestData, session_counts: bool) -> Handled {
     let catalogue = pool.catalogue.load();
     let params = match read(&catalogue, info, session_counts) {

@@ -100,8 +100,8 @@ pub fn router(pool: Arc<AppState>) -> Router {
         .route("/oauth2/revoke", post(token::revoke))
         .route("/oauth2/introspect", post(token::introspect))
         .route("/{pool_id}/.well-known/jwks.json", get(keys::pool_jwks))
-        // OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.1: for an issuer with a
-        // path, the former appends the well-known path, the latter inserts it.
+        // For an issuer with a path, OpenID Connect Discovery 1.0, section 4, appends the
+        // well-known path, and RFC 8414, section 3.1, inserts it.
         .route("/{pool_id}/.well-known/openid-configuration", get(keys::metadata))
         .route("/.well-known/oauth-authorization-server/{pool_id}", get(keys::metadata))
         .fallback(|| async { Reply(Err(ErrorResponse::not_found())) })

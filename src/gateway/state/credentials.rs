@@ -20,10 +20,9 @@ impl RequestContext<'_> {
     /// cookie.
     ///
     /// # Errors
-    /// A 401 response if the token is invalid, a 403 response if it lacks a scope, or a 503
-    /// response if it cannot be verified now. A 400 response if the request also has a session's
-    /// cookie. RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the
-    /// token in each request."
+    /// 401 if the token is invalid, 403 if it lacks a scope, 503 if it cannot be verified now. 400
+    /// if the request also has a session's cookie. RFC 6750, section 2: "Clients MUST NOT use more
+    /// than one method to transmit the token in each request."
     pub async fn authenticate(&self, route: &Route) -> Result<Option<Principal>, LocalResponse> {
         let (session, incoming) = (self.session, self.incoming);
         let token = match route.config.bearer {
